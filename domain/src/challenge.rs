@@ -1,0 +1,228 @@
+//! The challenge: what a submission must say, what its images may use, and what
+//! they must answer. Read from a `challenge.toml`; the birthday challenge is
+//! the default.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+mod form;
+mod judge;
+
+pub use form::{Entry, FieldError, Form};
+pub use judge::{Judgement, Observation, Saw, Verdict};
+
+const BIRTHDAY: &str = include_str!("../challenges/birthday.toml");
+
+/// The rules of one challenge, as its file has them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Challenge {
+    /// Short and stable; events name it.
+    pub id: String,
+    /// For people.
+    pub title: String,
+    /// Words that may not appear in what is shown of a participant.
+    #[serde(default)]
+    pub refused_words: Vec<String>,
+    /// How many images, from where.
+    pub images: ImageRules,
+    /// What else a submission says, by the field's name.
+    #[serde(default)]
+    pub answers: BTreeMap<String, AnswerRule>,
+    /// What the images are asked.
+    pub probe: ProbeRules,
+    /// What they may use.
+    pub limits: Limits,
+}
+
+/// How many images, and from where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRules {
+    /// At least so many.
+    pub min: usize,
+    /// At most so many.
+    pub max: usize,
+    /// Registries that images may come from, with their port if it is not the usual one.
+    pub registries: Vec<String>,
+    /// Whether any or all must answer as asked.
+    pub answering: Answering,
+}
+
+/// How many of a submission's images must answer as asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Answering {
+    /// One is enough.
+    Any,
+    /// Every one.
+    All,
+}
+
+/// One further answer that a submission gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnswerRule {
+    /// Whether it may be left out.
+    #[serde(default)]
+    pub required: bool,
+    /// How a form names it; the field's name if absent.
+    #[serde(default)]
+    pub label: Option<String>,
+    /// If given, the answer is one of these, in any mix of case.
+    #[serde(default)]
+    pub one_of: Vec<String>,
+}
+
+/// What the images are asked, and which fields of the answer count.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRules {
+    /// The TCP port that the app listens on.
+    pub port: u16,
+    /// The path of the GET request.
+    pub path: String,
+    /// `name`, `twitter`, `location`, `repo`, or the name of an answer.
+    pub compare: Vec<String>,
+}
+
+/// What one image may use, and how long each step may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Memory of one container, MiB.
+    pub memory_mib: u64,
+    /// Processors of one container; 0.5 is half of one.
+    pub cpus: f64,
+    /// Processes and threads of one container.
+    pub pids: u64,
+    /// Compressed size of one image, MiB.
+    pub image_mib: u64,
+    /// Each writable directory in memory, MiB.
+    pub tmpfs_mib: u64,
+    /// All images pulled, seconds.
+    pub pull_s: u64,
+    /// From the container's start until the app listens, seconds.
+    pub start_s: u64,
+    /// From the request to the end of the answer, seconds.
+    pub answer_s: u64,
+    /// Size of an answer's body, KiB.
+    pub answer_kib: u64,
+}
+
+/// Why a file is not a challenge.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the challenge cannot be used: {0}")]
+pub struct ChallengeError(String);
+
+impl Challenge {
+    /// The challenge of Docker's third birthday.
+    pub fn birthday() -> Self {
+        Self::parse(BIRTHDAY).expect("the challenge that ships is well-formed: a test reads it")
+    }
+
+    /// Reads a `challenge.toml`.
+    ///
+    /// # Errors
+    /// When it is not TOML, lacks or misspells a rule, or the rules contradict themselves.
+    pub fn parse(text: &str) -> Result<Self, ChallengeError> {
+        let challenge: Self = toml::from_str(text).map_err(|error| ChallengeError(error.to_string()))?;
+        match challenge.contradiction() {
+            Some(what) => Err(ChallengeError(what)),
+            None => Ok(challenge),
+        }
+    }
+
+    /// `sha256:` and the digest of the rules, so that an event says which
+    /// version of them a submission was accepted under.
+    pub fn digest(&self) -> String {
+        let rules = serde_json::to_vec(self).expect("rules are plain data with text keys");
+        let hex: String = Sha256::digest(rules).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    }
+
+    /// The longest that one attempt may take: every step at its limit, and room
+    /// for placing and clearing away. A claim that is older is void.
+    pub fn attempt_max(&self) -> Duration {
+        let limits = &self.limits;
+        Duration::from_secs(limits.pull_s + 2 * (limits.start_s + limits.answer_s) + 30)
+    }
+
+    fn contradiction(&self) -> Option<String> {
+        let known = |field: &String| {
+            matches!(field.as_str(), "name" | "twitter" | "location" | "repo")
+                || self.answers.contains_key(field)
+        };
+        let reserved =
+            |field: &&String| matches!(field.as_str(), "name" | "twitter" | "location" | "repo" | "images");
+        let limits = &self.limits;
+        if self.id.is_empty() || self.id.len() > 64 {
+            Some("id has 1 to 64 characters".into())
+        } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
+            Some("images.min is at least 1, images.max at least images.min and at most 10".into())
+        } else if self.images.registries.is_empty() {
+            Some("images.registries names at least one registry".into())
+        } else if let Some(field) = self.answers.keys().find(reserved) {
+            Some(format!("answers.{field} is the name of a field that every submission has"))
+        } else if let Some(field) = self.probe.compare.iter().find(|field| !known(field)) {
+            Some(format!("probe.compare names {field}, which no submission says"))
+        } else if self.probe.port == 0 || !self.probe.path.starts_with('/') || !self.probe.path.is_ascii() {
+            Some("probe.port is not 0, and probe.path begins with / and is ASCII".into())
+        } else if self.probe.path.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
+            Some("probe.path has no spaces".into())
+        } else if !(limits.cpus.is_finite() && limits.cpus >= 0.01)
+            || limits.memory_mib < 4
+            || limits.pids == 0
+        {
+            Some("limits.cpus is at least 0.01, limits.memory_mib at least 4, limits.pids at least 1".into())
+        } else if [limits.pull_s, limits.start_s, limits.answer_s].iter().any(|s| !(1..=3600).contains(s)) {
+            Some("limits.pull_s, start_s and answer_s are 1 to 3600 seconds".into())
+        } else if !(1..=1024).contains(&limits.answer_kib) || !(1..=4096).contains(&limits.tmpfs_mib) {
+            Some("limits.answer_kib is 1 to 1024, limits.tmpfs_mib 1 to 4096".into())
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_birthday_challenge_is_what_ships() {
+        let challenge = Challenge::birthday();
+        assert_eq!(challenge.images.max, 3);
+        assert_eq!(challenge.answers["vote"].one_of.len(), 52);
+        assert_eq!(challenge.probe.path, "/getconfig");
+    }
+
+    #[test]
+    fn another_rule_is_another_digest() {
+        let challenge = Challenge::birthday();
+        let mut stricter = challenge.clone();
+        stricter.images.answering = Answering::All;
+        assert_eq!(challenge.digest(), Challenge::birthday().digest());
+        assert_ne!(challenge.digest(), stricter.digest());
+    }
+
+    #[test]
+    fn rules_that_contradict_themselves_are_refused_by_name() {
+        for (rule, wrong, named) in [
+            ("max = 3", "max = 0", "images.max"),
+            ("port = 80", "port = 0", "probe.port"),
+            ("\"vote\"]", "\"colour\"]", "colour"),
+            ("[answers.vote]", "[answers.repo]", "answers.repo"),
+            ("pids = 128", "pids = 128\nspeed = 1", "speed"),
+            ("[\"docker.io\"]", "[]", "images.registries"),
+            ("start_s = 15", "start_s = 0", "start_s"),
+        ] {
+            let text = BIRTHDAY.replace(rule, wrong);
+            assert_ne!(text, BIRTHDAY, "{rule} is not in the file");
+            let error = Challenge::parse(&text).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
+    }
+}

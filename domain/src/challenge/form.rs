@@ -1,0 +1,303 @@
+//! What a participant typed, and what is left of it when every rule is met.
+
+use std::collections::BTreeMap;
+
+use crate::image::ImageRef;
+use crate::submission::{ChallengeId, Participant, Place, Submitted};
+
+use super::Challenge;
+
+const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=50;
+const TWITTER_CHARS_MAX: usize = 50;
+const LOCATION_CHARS_MAX: usize = 100;
+const ANSWER_CHARS_MAX: usize = 50;
+
+/// A submission as it was typed; nothing is checked yet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Form {
+    /// The participant's name.
+    pub name: String,
+    /// `@account`.
+    pub twitter: Option<String>,
+    /// City and country, as typed.
+    pub location: String,
+    /// Names of images.
+    pub images: Vec<String>,
+    /// Further answers, by field.
+    pub answers: BTreeMap<String, String>,
+}
+
+/// A form that meets every rule; only its place is still a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    challenge: ChallengeId,
+    participant: Participant,
+    location: String,
+    images: Vec<ImageRef>,
+    answers: BTreeMap<String, String>,
+    owner: String,
+}
+
+/// What is wrong with one field, in words for who typed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldError {
+    /// `name`, `images[1]`, `vote`, …
+    pub field: String,
+    /// A sentence that says what to write instead.
+    pub message: String,
+}
+
+impl Challenge {
+    /// Holds a form against the rules.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first.
+    pub fn check(&self, form: Form) -> Result<Entry, Vec<FieldError>> {
+        let mut errors = Vec::new();
+        let name = self.name(&form.name, &mut errors);
+        let twitter = form.twitter.as_deref().and_then(|typed| self.twitter(typed, &mut errors));
+        let location = location(&form.location, &mut errors);
+        let (images, owner) = self.images(&form.images, &mut errors);
+        let answers = self.answers(&form.answers, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(Entry {
+            challenge: ChallengeId { id: self.id.clone(), rules: self.digest() },
+            participant: Participant { name, twitter },
+            location,
+            images,
+            answers,
+            owner,
+        })
+    }
+
+    fn name(&self, typed: &str, errors: &mut Vec<FieldError>) -> String {
+        let name = typed.trim();
+        if !NAME_CHARS.contains(&name.chars().count()) {
+            errors.push(error("name", "A name has 3 to 50 characters."));
+        } else if let Some(why) = self.unfit_to_show(name) {
+            errors.push(error("name", why));
+        }
+        name.to_owned()
+    }
+
+    fn twitter(&self, typed: &str, errors: &mut Vec<FieldError>) -> Option<String> {
+        let account = typed.trim();
+        if account.is_empty() {
+            return None;
+        }
+        let letters = account.strip_prefix('@').unwrap_or_default();
+        let well_formed = letters.len() >= 2
+            && letters.len() < TWITTER_CHARS_MAX
+            && letters.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !well_formed {
+            errors.push(error(
+                "twitter",
+                "A Twitter account has the form @username, with letters, digits and _ only.",
+            ));
+        } else if let Some(why) = self.unfit_to_show(account) {
+            errors.push(error("twitter", why));
+        }
+        Some(account.to_owned())
+    }
+
+    fn images(&self, typed: &[String], errors: &mut Vec<FieldError>) -> (Vec<ImageRef>, String) {
+        let rules = &self.images;
+        if !(rules.min..=rules.max).contains(&typed.len()) {
+            let message = format!("Name {} to {} images; here are {}.", rules.min, rules.max, typed.len());
+            errors.push(error("images", message));
+            return Default::default();
+        }
+        let errors_before = errors.len();
+        let mut images: Vec<ImageRef> = Vec::new();
+        for (n, text) in typed.iter().enumerate() {
+            let mut refuse = |message: String| errors.push(error(&format!("images[{n}]"), message));
+            match text.trim().parse::<ImageRef>() {
+                Err(why) => refuse(format!("{why}.")),
+                Ok(image) if !rules.registries.iter().any(|allowed| allowed == image.registry()) => {
+                    refuse(format!(
+                        "The registry {} is not allowed here; push to {}.",
+                        image.registry(),
+                        rules.registries.join(" or "),
+                    ))
+                }
+                Ok(image) if image.owner().is_none() => {
+                    refuse(format!(
+                        "{} is nobody's own; push your image under your own name.",
+                        image.familiar()
+                    ));
+                }
+                Ok(image) if images.contains(&image) => {
+                    refuse(format!("{} is named twice.", image.familiar()))
+                }
+                Ok(image) => images.push(image),
+            }
+        }
+        let owners: Vec<String> = images.iter().filter_map(ImageRef::owner).collect();
+        if errors.len() == errors_before && owners.iter().any(|owner| *owner != owners[0]) {
+            let message =
+                format!("All images must be of one account; these are of {}.", owners.join(" and "));
+            errors.push(error("images", message));
+        }
+        (images, owners.into_iter().next().unwrap_or_default())
+    }
+
+    fn answers(
+        &self,
+        given: &BTreeMap<String, String>,
+        errors: &mut Vec<FieldError>,
+    ) -> BTreeMap<String, String> {
+        for field in given.keys().filter(|field| !self.answers.contains_key(*field)) {
+            errors.push(error(field, "This challenge asks for no such field."));
+        }
+        let mut answers = BTreeMap::new();
+        for (field, rule) in &self.answers {
+            let typed = given.get(field).map(|typed| typed.trim()).unwrap_or_default();
+            if typed.is_empty() {
+                if rule.required {
+                    errors.push(error(field, "This field is required."));
+                }
+            } else if typed.chars().count() > ANSWER_CHARS_MAX || typed.chars().any(is_unprintable) {
+                errors.push(error(field, "An answer has up to 50 printable characters."));
+            } else if rule.one_of.is_empty() {
+                answers.insert(field.clone(), typed.to_owned());
+            } else if let Some(choice) = rule.choice(typed) {
+                answers.insert(field.clone(), choice.to_owned());
+            } else {
+                let message = format!("{typed} is not among the choices: {}.", rule.one_of.join(", "));
+                errors.push(error(field, message));
+            }
+        }
+        answers
+    }
+
+    fn unfit_to_show(&self, text: &str) -> Option<String> {
+        if text.chars().any(is_unprintable) {
+            return Some("Control characters and changes of direction are not taken.".into());
+        }
+        let lower = text.to_lowercase();
+        lower
+            .split(|c: char| !c.is_alphanumeric())
+            .find(|word| self.refused_words.iter().any(|refused| refused.to_lowercase() == *word))
+            .map(|word| format!("The word {word} is not taken here."))
+    }
+}
+
+impl super::AnswerRule {
+    /// The choice that a typed text means, whatever its case.
+    pub(crate) fn choice(&self, typed: &str) -> Option<&str> {
+        let typed = typed.to_lowercase();
+        self.one_of.iter().map(String::as_str).find(|choice| choice.to_lowercase() == typed)
+    }
+}
+
+impl Entry {
+    /// The place as it was typed.
+    pub fn location(&self) -> &str {
+        &self.location
+    }
+
+    /// The registry namespace that all images share.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
+    /// The event that accepts this entry, at the place its location means.
+    pub fn at(self, place: Place) -> Submitted {
+        Submitted {
+            challenge: self.challenge,
+            participant: self.participant,
+            location: crate::submission::Location { typed: self.location, place },
+            images: self.images,
+            answers: self.answers,
+            owner: self.owner,
+        }
+    }
+}
+
+fn location(typed: &str, errors: &mut Vec<FieldError>) -> String {
+    let location = typed.trim();
+    if location.is_empty() {
+        errors.push(error("location", "Name a city, and its country if the name is a common one."));
+    } else if location.chars().count() > LOCATION_CHARS_MAX || location.chars().any(is_unprintable) {
+        errors.push(error("location", "A location has up to 100 printable characters."));
+    }
+    location.to_owned()
+}
+
+/// Characters that change what is around them, or cannot be seen.
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn error(field: &str, message: impl Into<String>) -> FieldError {
+    FieldError { field: field.to_owned(), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn form() -> Form {
+        Form {
+            name: "Ada Lovelace".into(),
+            twitter: Some("@ada".into()),
+            location: "London, UK".into(),
+            images: vec!["ada/voting".into(), "ada/result".into()],
+            answers: BTreeMap::from([("vote".into(), "node.JS".into())]),
+        }
+    }
+
+    /// The fields that are wrong when `change` was made to a good form.
+    fn wrong(change: impl FnOnce(&mut Form)) -> Vec<String> {
+        let mut form = form();
+        change(&mut form);
+        Challenge::birthday()
+            .check(form)
+            .map(|_| vec![])
+            .unwrap_or_else(|errors| errors.into_iter().map(|e| e.field).collect())
+    }
+
+    #[test]
+    fn a_good_form_is_an_entry_with_its_owner() {
+        let entry = Challenge::birthday().check(form()).unwrap();
+        assert_eq!(entry.owner(), "docker.io/ada");
+        assert_eq!(entry.answers["vote"], "Node.js");
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        assert_eq!(wrong(|f| f.name = "Al".into()), ["name"]);
+        assert_eq!(wrong(|f| f.name = "x".repeat(51)), ["name"]);
+        assert_eq!(wrong(|f| f.name = "Ada\u{202e}".into()), ["name"]);
+        assert_eq!(wrong(|f| f.twitter = Some("ada".into())), ["twitter"]);
+        assert_eq!(wrong(|f| f.twitter = Some("@a-b".into())), ["twitter"]);
+        assert_eq!(wrong(|f| f.location = " ".into()), ["location"]);
+        assert_eq!(wrong(|f| f.images = vec![]), ["images"]);
+        assert_eq!(wrong(|f| f.images = vec!["ada/a".into(); 4]), ["images"]);
+        assert_eq!(wrong(|f| f.images[1] = "../x".into()), ["images[1]"]);
+        assert_eq!(wrong(|f| f.images[0] = "quay.io/ada/x".into()), ["images[0]"]);
+        assert_eq!(wrong(|f| f.images[0] = "nginx".into()), ["images[0]"]);
+        assert_eq!(wrong(|f| f.images[1] = "ada/voting:latest".into()), ["images[1]"]);
+        assert_eq!(wrong(|f| f.images[1] = "bob/result".into()), ["images"]);
+        assert_eq!(wrong(|f| f.answers.clear()), ["vote"]);
+        assert_eq!(wrong(|f| drop(f.answers.insert("vote".into(), "Cat".into()))), ["vote"]);
+        assert_eq!(wrong(|f| drop(f.answers.insert("colour".into(), "red".into()))), ["colour"]);
+    }
+
+    #[test]
+    fn everything_wrong_is_said_at_once() {
+        let fields = wrong(|f| *f = Form::default());
+        assert_eq!(fields, ["name", "location", "images", "vote"]);
+    }
+
+    #[test]
+    fn refused_words_are_whole_words() {
+        let challenge = Challenge { refused_words: vec!["Ass".into()], ..Challenge::birthday() };
+        let named = |name: &str| challenge.check(Form { name: name.into(), ..form() }).is_ok();
+        assert!(named("Cassandra"));
+        assert!(!named("an ass here"));
+    }
+}

@@ -1,0 +1,427 @@
+//! From what was seen to what it means: each image's answer is held against the
+//! submission, field by field, and all of them together give the verdict.
+
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use crate::image::ImageRef;
+use crate::submission::{Difference, FailureCode, ImageProbe, Outcome, Reason, Submitted};
+
+use super::{Answering, Challenge};
+
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// What was seen of one image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// The image, as submitted.
+    pub image: ImageRef,
+    /// What it did.
+    pub saw: Saw,
+}
+
+/// What an image did when it was run and asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Saw {
+    /// It answered over HTTP.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// From the first byte sent to the last one received, milliseconds.
+        latency_ms: u64,
+        /// The `Location` of a redirect.
+        redirect: Option<String>,
+        /// The body, whatever it is.
+        body: Vec<u8>,
+    },
+    /// It did not come so far, by its own fault.
+    Fault {
+        /// Which.
+        code: FailureCode,
+        /// What exactly, for its author.
+        message: String,
+    },
+}
+
+/// What the observations mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Per image, what it answered. Images that could not be asked are among
+    /// them, with the failure as outcome.
+    pub probes: Vec<ImageProbe>,
+    /// `None` when images that were not yet seen decide.
+    pub verdict: Option<Verdict>,
+}
+
+/// How an attempt ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does as the challenge asks.
+    Passed,
+    /// It does not; every reason.
+    Failed(Vec<Reason>),
+}
+
+impl Challenge {
+    /// Judges what was seen of a submission's images. Observations of other
+    /// images do not count.
+    pub fn judge(&self, submitted: &Submitted, observations: &[Observation]) -> Judgement {
+        let mut probes = Vec::new();
+        let mut reasons = Vec::new();
+        for image in &submitted.images {
+            if let Some(seen) = observations.iter().find(|seen| seen.image == *image) {
+                let (probe, reason) = self.examine(submitted, seen);
+                probes.push(probe);
+                reasons.extend(reason);
+            }
+        }
+        let passed = probes.len() - reasons.len();
+        let all_seen = probes.len() == submitted.images.len();
+        let verdict = match self.images.answering {
+            Answering::Any if passed > 0 => Some(Verdict::Passed),
+            Answering::All if passed == submitted.images.len() => Some(Verdict::Passed),
+            Answering::Any | Answering::All => all_seen.then_some(Verdict::Failed(reasons)),
+        };
+        Judgement { probes, verdict }
+    }
+
+    fn examine(&self, submitted: &Submitted, seen: &Observation) -> (ImageProbe, Option<Reason>) {
+        let asked = format!("GET {}", self.probe.path);
+        let (status, latency_ms, finding) = match &seen.saw {
+            Saw::Fault { code, message } => (None, None, Err((*code, message.clone(), vec![]))),
+            Saw::Answer { status, latency_ms, redirect, body } => {
+                let finding = match status {
+                    200 => self.compare(submitted, body, &asked),
+                    300..=399 => Err((
+                        FailureCode::Redirected,
+                        format!(
+                            "{asked} was answered with {status}, to {}. Redirects are not followed.",
+                            shown(redirect.as_deref().unwrap_or("nowhere")),
+                        ),
+                        vec![],
+                    )),
+                    _ => Err((
+                        FailureCode::BadStatus,
+                        format!("{asked} was answered with status {status} where 200 was expected."),
+                        vec![],
+                    )),
+                };
+                (Some(*status), Some(*latency_ms), finding)
+            }
+        };
+        let image = seen.image.clone();
+        let (outcome, message, differing) = match finding {
+            Ok(()) => (Outcome::Matched, None, vec![]),
+            Err((code, message, differing)) => (Outcome::Failed(code), Some(message), differing),
+        };
+        let reason = match (&outcome, &message) {
+            (Outcome::Failed(code), Some(message)) => {
+                Some(Reason::new(*code, Some(image.clone()), message.clone()))
+            }
+            _ => None,
+        };
+        (ImageProbe { image, outcome, status, latency_ms, message, differing }, reason)
+    }
+
+    fn compare(
+        &self,
+        submitted: &Submitted,
+        body: &[u8],
+        asked: &str,
+    ) -> Result<(), (FailureCode, String, Vec<Difference>)> {
+        let answer = match serde_json::from_slice::<UniqueKeys>(body) {
+            Ok(UniqueKeys(Value::Object(answer))) => answer,
+            Ok(_) => {
+                let message =
+                    format!("{asked} was answered with JSON that is not an object: {}", shown_bytes(body));
+                return Err((FailureCode::NotJson, message, vec![]));
+            }
+            Err(error) => {
+                let message =
+                    format!("{asked} was answered with what is not JSON ({error}): {}", shown_bytes(body));
+                return Err((FailureCode::NotJson, message, vec![]));
+            }
+        };
+        let differing: Vec<Difference> = self
+            .probe
+            .compare
+            .iter()
+            .filter_map(|field| self.difference(submitted, &answer, field))
+            .collect();
+        if differing.is_empty() {
+            return Ok(());
+        }
+        let fields: Vec<&str> = differing.iter().map(|difference| difference.field.as_str()).collect();
+        let message = format!("{asked} was answered with another {} than was submitted.", fields.join(", "));
+        Err((FailureCode::Mismatch, message, differing))
+    }
+
+    fn difference(
+        &self,
+        submitted: &Submitted,
+        answer: &Map<String, Value>,
+        field: &str,
+    ) -> Option<Difference> {
+        let returned = answer.get(field).unwrap_or(&Value::Null);
+        let text = returned.as_str().map(str::trim);
+        let (equal, expected) = match field {
+            "name" => (text == Some(&submitted.participant.name), submitted.participant.name.clone()),
+            "twitter" => {
+                let expected = submitted.participant.twitter.as_deref().unwrap_or_default();
+                (
+                    text.unwrap_or_default() == expected && (returned.is_null() || text.is_some()),
+                    expected.to_owned(),
+                )
+            }
+            "location" => (text == Some(&submitted.location.typed), submitted.location.typed.clone()),
+            "repo" => (same_images(returned, &submitted.images), familiar(&submitted.images)),
+            answered => {
+                let expected = submitted.answers.get(answered).map(String::as_str).unwrap_or_default();
+                let rule = self.answers.get(answered).filter(|rule| !rule.one_of.is_empty());
+                let returned_choice = match (rule, text) {
+                    (Some(rule), Some(text)) => rule.choice(text).unwrap_or(text),
+                    (_, text) => text.unwrap_or_default(),
+                };
+                (returned_choice == expected && (returned.is_null() || text.is_some()), expected.to_owned())
+            }
+        };
+        (!equal).then(|| Difference {
+            field: field.to_owned(),
+            expected: shown(&expected),
+            returned: answer.contains_key(field).then(|| shown(&returned_text(returned))),
+        })
+    }
+}
+
+/// The same images, in any order and in any spelling of their names.
+fn same_images(returned: &Value, images: &[ImageRef]) -> bool {
+    let Some(listed) = returned.as_array() else { return false };
+    let parsed: Option<Vec<ImageRef>> =
+        listed.iter().map(|name| name.as_str().and_then(|name| name.trim().parse().ok())).collect();
+    let Some(mut parsed) = parsed else { return false };
+    let mut images = images.to_vec();
+    parsed.sort();
+    images.sort();
+    parsed == images
+}
+
+fn familiar(images: &[ImageRef]) -> String {
+    images.iter().map(ImageRef::familiar).collect::<Vec<_>>().join(", ")
+}
+
+fn returned_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn shown_bytes(body: &[u8]) -> String {
+    match body {
+        [] => "nothing".to_owned(),
+        // Four bytes at the most make a character.
+        body => shown(&String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN_CHARS_MAX)])),
+    }
+}
+
+/// Foreign text, fit to be recorded: bounded, without control characters.
+fn shown(text: &str) -> String {
+    let mut shown: String =
+        text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// A JSON value in which no object says the same key twice: which of the two
+/// would count is up to each parser, so an answer with both is no answer.
+struct UniqueKeys(Value);
+
+impl<'de> de::Deserialize<'de> for UniqueKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueKeysVisitor).map(UniqueKeys)
+    }
+}
+
+struct UniqueKeysVisitor;
+
+impl<'de> Visitor<'de> for UniqueKeysVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(UniqueKeys(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut values = Map::new();
+        while let Some((key, UniqueKeys(value))) = map.next_entry::<String, UniqueKeys>()? {
+            if values.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
+            }
+            values.insert(key, value);
+        }
+        Ok(values.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::scenario::{ada, answered, config_of};
+
+    /// The outcome of an answer, and the fields that differ.
+    fn judged(status: u16, body: impl Into<Vec<u8>>) -> (Outcome, Vec<String>) {
+        let submitted = ada();
+        let observation = Observation {
+            image: submitted.images[0].clone(),
+            saw: Saw::Answer { status, latency_ms: 3, redirect: None, body: body.into() },
+        };
+        let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
+        (probe.outcome, probe.differing.into_iter().map(|d| d.field).collect())
+    }
+
+    fn with(field: &str, value: Value) -> Vec<u8> {
+        let mut config = config_of(&ada());
+        config[field] = value;
+        config.to_string().into_bytes()
+    }
+
+    #[test]
+    fn what_was_submitted_matches() {
+        assert_eq!(judged(200, config_of(&ada()).to_string()), (Outcome::Matched, vec![]));
+    }
+
+    #[test]
+    fn another_spelling_of_the_same_matches() {
+        for (field, same) in [
+            ("vote", Value::from("PYTHON")),
+            ("repo", serde_json::json!(["docker.io/ada/result:latest", "ada/voting"])),
+            ("name", Value::from(" Ada Lovelace ")),
+        ] {
+            assert_eq!(judged(200, with(field, same)), (Outcome::Matched, vec![]), "{field}");
+        }
+    }
+
+    #[test]
+    fn each_field_that_differs_is_named() {
+        for (field, other) in [
+            ("name", Value::from("Bob")),
+            ("name", Value::Null),
+            ("name", serde_json::json!(["Ada Lovelace"])),
+            ("twitter", Value::from("@bob")),
+            ("twitter", Value::from(7)),
+            ("location", Value::from("london, uk")),
+            ("repo", serde_json::json!(["ada/voting"])),
+            ("repo", Value::from("ada/voting")),
+            ("repo", serde_json::json!(["ada/voting", 3])),
+            ("vote", Value::from("Cat")),
+            ("vote", serde_json::json!({"a": 1})),
+        ] {
+            let (outcome, differing) = judged(200, with(field, other));
+            assert_eq!(outcome, Outcome::Failed(FailureCode::Mismatch));
+            assert_eq!(differing, [field]);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_json_object_is_not_json() {
+        let deep = "[".repeat(100_000);
+        let twice = r#"{"name":"Ada Lovelace","name":"Bob"}"#;
+        for body in ["", "hello", "[]", "3", "{", "{}{}", "\u{feff}{}", r#"{"a":1e999999}"#, &deep, twice] {
+            assert_eq!(
+                judged(200, body).0,
+                Outcome::Failed(FailureCode::NotJson),
+                "{}",
+                &body[..body.len().min(30)]
+            );
+        }
+        assert_eq!(judged(200, vec![0xff, 0xfe]).0, Outcome::Failed(FailureCode::NotJson));
+    }
+
+    #[test]
+    fn a_status_other_than_200_is_its_own_failure() {
+        let right = config_of(&ada()).to_string();
+        assert_eq!(judged(500, right.clone()).0, Outcome::Failed(FailureCode::BadStatus));
+        assert_eq!(judged(204, right.clone()).0, Outcome::Failed(FailureCode::BadStatus));
+        assert_eq!(judged(302, right).0, Outcome::Failed(FailureCode::Redirected));
+    }
+
+    #[test]
+    fn any_needs_one_and_all_needs_every_one() {
+        let submitted = ada();
+        let any = Challenge::birthday();
+        let mut all = any.clone();
+        all.images.answering = Answering::All;
+        let right = answered(&submitted, 0);
+        let other_right = answered(&submitted, 1);
+        let missing = Observation {
+            image: submitted.images[1].clone(),
+            saw: Saw::Fault { code: FailureCode::ImageNotFound, message: "no".into() },
+        };
+        let verdict = |challenge: &Challenge, seen: &[&Observation]| {
+            let seen: Vec<Observation> = seen.iter().map(|o| (*o).clone()).collect();
+            challenge.judge(&submitted, &seen).verdict
+        };
+        assert_eq!(verdict(&any, &[]), None);
+        assert_eq!(verdict(&any, &[&right]), Some(Verdict::Passed));
+        assert_eq!(verdict(&any, &[&missing, &right]), Some(Verdict::Passed));
+        assert_eq!(verdict(&any, &[&missing]), None);
+        assert_eq!(verdict(&all, &[&right]), None);
+        assert_eq!(verdict(&all, &[&right, &other_right]), Some(Verdict::Passed));
+        let failed = verdict(&all, &[&right, &missing]).unwrap();
+        assert!(matches!(failed, Verdict::Failed(reasons) if reasons[0].code == FailureCode::ImageNotFound));
+    }
+
+    #[test]
+    fn foreign_text_is_recorded_short_and_printable() {
+        let answer = with("name", Value::from("\u{1b}[31m".to_owned() + &"x".repeat(10_000)));
+        let submitted = ada();
+        let observation = Observation {
+            image: submitted.images[0].clone(),
+            saw: Saw::Answer { status: 200, latency_ms: 3, redirect: None, body: answer },
+        };
+        let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
+        let returned = probe.differing[0].returned.clone().unwrap();
+        assert!(returned.chars().count() <= SHOWN_CHARS_MAX + 1 && !returned.contains('\u{1b}'));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_answer_panics(body in proptest::collection::vec(proptest::num::u8::ANY, 0..300), status in 0u16..1000) {
+            judged(status, body);
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! The name of an image, by the grammar of container registries. A text from
+//! outside becomes an [`ImageRef`] or an error; from then on only what was
+//! parsed is printed, so nothing else can reach an engine or a registry.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize, de};
+
+/// The registry that a name without one means.
+pub const DEFAULT_REGISTRY: &str = "docker.io";
+
+const NAME_BYTES_MAX: usize = 255;
+const TAG_BYTES_MAX: usize = 128;
+
+/// A parsed image name: registry, repository, and a tag or a digest or both.
+///
+/// Printed in full (`docker.io/alice/app:latest`); [`ImageRef::familiar`] is
+/// the short form that people type.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImageRef {
+    registry: String,
+    repository: String,
+    tag: Option<String>,
+    digest: Option<Digest>,
+}
+
+/// A content digest: `sha256:` and 64 hexadecimal digits in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(String);
+
+/// Why a text is not an image's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an image name: {0}")]
+pub struct ImageRefError(&'static str);
+
+impl ImageRef {
+    /// `docker.io`, `registry.example:5000`, …
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// `alice/app`: the path in the registry.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The tag, `latest` if neither a tag nor a digest was given.
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// The digest, if the name pins one.
+    pub fn digest(&self) -> Option<&Digest> {
+        self.digest.as_ref()
+    }
+
+    /// The namespace whose holder alone can push this image: registry and
+    /// first path component. `None` when the image is nobody's own.
+    pub fn owner(&self) -> Option<String> {
+        let (namespace, _) = self.repository.split_once('/')?;
+        (!(self.registry == DEFAULT_REGISTRY && namespace == "library"))
+            .then(|| format!("{}/{namespace}", self.registry))
+    }
+
+    /// The same repository, pinned to what a tag pointed at.
+    pub fn pinned(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
+    }
+
+    /// The short form: without `docker.io/` and `:latest`.
+    pub fn familiar(&self) -> String {
+        let full = self.to_string();
+        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
+        let short = short.strip_prefix("library/").unwrap_or(short);
+        short.strip_suffix(":latest").unwrap_or(short).to_owned()
+    }
+}
+
+impl FromStr for ImageRef {
+    type Err = ImageRefError;
+
+    fn from_str(text: &str) -> Result<Self, ImageRefError> {
+        if text.is_empty() {
+            return Err(ImageRefError("it is empty"));
+        }
+        if text.len() > NAME_BYTES_MAX + TAG_BYTES_MAX + 73 {
+            return Err(ImageRefError("it is too long"));
+        }
+        if text.contains("://") {
+            return Err(ImageRefError("it is a web address; give the name that `docker pull` takes"));
+        }
+        let (rest, digest) = match text.split_once('@') {
+            Some((rest, digest)) => (rest, Some(digest.parse()?)),
+            None => (text, None),
+        };
+        let (name, tag) = split_tag(rest);
+        let tag = tag.map(parse_tag).transpose()?;
+        if name.len() > NAME_BYTES_MAX {
+            return Err(ImageRefError("the name is longer than 255 bytes"));
+        }
+        if is_image_id(name) {
+            return Err(ImageRefError("it is an image's id; give its name in a registry"));
+        }
+        let (registry, path) = split_registry(name);
+        if !is_registry(registry) {
+            return Err(ImageRefError("the registry is not a host name with an optional port"));
+        }
+        if !path.split('/').all(is_path_component) {
+            return Err(ImageRefError(
+                "a name has lower-case letters and digits, with single . _ - or __ between, in parts joined by /",
+            ));
+        }
+        let repository = match (registry, path.contains('/')) {
+            (DEFAULT_REGISTRY, false) => format!("library/{path}"),
+            _ => path.to_owned(),
+        };
+        let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
+        Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+    }
+}
+
+impl fmt::Display for ImageRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        if let Some(digest) = &self.digest {
+            write!(f, "@{digest}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Digest {
+    type Err = ImageRefError;
+
+    fn from_str(text: &str) -> Result<Self, ImageRefError> {
+        let hex = text.strip_prefix("sha256:").unwrap_or_default();
+        if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ImageRefError("what follows @ is sha256: and 64 hexadecimal digits"))
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! stored_as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+stored_as_text!(ImageRef, Digest);
+
+/// A colon after the last slash begins a tag; one before it, a port.
+fn split_tag(text: &str) -> (&str, Option<&str>) {
+    match text.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (text, None),
+    }
+}
+
+fn parse_tag(tag: &str) -> Result<String, ImageRefError> {
+    let first = tag.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let rest = tag.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'));
+    if first && rest && tag.len() <= TAG_BYTES_MAX {
+        Ok(tag.to_owned())
+    } else {
+        Err(ImageRefError("a tag has up to 128 letters, digits, _ . and -, and begins with none of . and -"))
+    }
+}
+
+/// The first part is a registry when it could not be a user's name.
+fn split_registry(name: &str) -> (&str, &str) {
+    match name.split_once('/') {
+        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        _ => (DEFAULT_REGISTRY, name),
+    }
+}
+
+fn is_registry(registry: &str) -> bool {
+    let (host, port) = registry.split_once(':').unwrap_or((registry, "80"));
+    let is_label = |label: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty() && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    host.split('.').all(is_label)
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+/// Letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+fn is_path_component(part: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let runs_between = part.split(|c: char| alphanumeric(c as u8) && c.is_ascii());
+    part.bytes().next().is_some_and(alphanumeric)
+        && part.bytes().last().is_some_and(alphanumeric)
+        && runs_between
+            .filter(|run| !run.is_empty())
+            .all(|run| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
+}
+
+/// Engines take 64 hexadecimal digits for the id of an image of their own.
+fn is_image_id(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_printed_from_what_was_parsed() {
+        for (typed, printed) in [
+            ("alice/app", "docker.io/alice/app:latest"),
+            ("nginx", "docker.io/library/nginx:latest"),
+            ("docker.io/alice/app:v1.2", "docker.io/alice/app:v1.2"),
+            ("127.0.0.1:5000/alice/app", "127.0.0.1:5000/alice/app:latest"),
+            ("localhost/alice/app:1", "localhost/alice/app:1"),
+            ("ghcr.io/org/team/app:x_y-z", "ghcr.io/org/team/app:x_y-z"),
+            ("alice/a__b.c-d---e_f", "docker.io/alice/a__b.c-d---e_f:latest"),
+        ] {
+            let image: ImageRef = typed.parse().unwrap();
+            assert_eq!(image.to_string(), printed);
+            assert_eq!(printed.parse::<ImageRef>().unwrap(), image);
+        }
+    }
+
+    #[test]
+    fn a_digest_pins() {
+        let digest = format!("sha256:{}", "a1".repeat(32));
+        let image: ImageRef = format!("alice/app:v1@{digest}").parse().unwrap();
+        assert_eq!(image.to_string(), format!("docker.io/alice/app:v1@{digest}"));
+        let pinned = "alice/app:v1".parse::<ImageRef>().unwrap().pinned(digest.parse().unwrap());
+        assert_eq!(pinned.to_string(), format!("docker.io/alice/app@{digest}"));
+    }
+
+    #[test]
+    fn what_is_not_a_name_is_refused() {
+        let long = "a".repeat(300);
+        let id = "0123456789abcdef".repeat(4);
+        for text in [
+            "",
+            " ",
+            "a b",
+            "../x",
+            "a/../b",
+            "a/./b",
+            "/a",
+            "a/",
+            "a//b",
+            "alice/app@",
+            "@",
+            "alice@app",
+            "a@sha256:12",
+            "Alice/app",
+            "alice/app:",
+            "alice/app:-x",
+            "http://a.b/c",
+            "user@host/app",
+            "[::1]:5000/x",
+            "a.b:0/x",
+            "a.b:99999/x",
+            "a.b:x/y",
+            "a%2fb",
+            "a#b",
+            "a?b",
+            "a\nb",
+            "a\0b",
+            "docker.іo/a/b",
+            "a..b/c/../d",
+            "-a/b",
+            "a_-b",
+            "a\\b",
+            "é",
+            &long,
+            &id,
+            "sha256:abc@",
+        ] {
+            assert!(text.parse::<ImageRef>().is_err(), "{text:?} was taken");
+        }
+    }
+
+    #[test]
+    fn an_owner_is_the_namespace_that_only_its_holder_can_push_to() {
+        let owner = |text: &str| text.parse::<ImageRef>().unwrap().owner();
+        assert_eq!(owner("alice/app").as_deref(), Some("docker.io/alice"));
+        assert_eq!(owner("ghcr.io/org/team/app").as_deref(), Some("ghcr.io/org"));
+        assert_eq!(owner("nginx"), None);
+        assert_eq!(owner("docker.io/library/nginx"), None);
+        assert_eq!(owner("127.0.0.1:5000/app"), None);
+    }
+
+    #[test]
+    fn the_short_form_is_what_people_type() {
+        for typed in ["alice/app", "nginx", "alice/app:v1", "ghcr.io/org/app"] {
+            assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), typed);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics_and_what_parses_prints_and_parses_again(text in "\\PC{0,80}|[a-z./:@_-]{0,40}") {
+            if let Ok(image) = text.parse::<ImageRef>() {
+                assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+            }
+        }
+    }
+}

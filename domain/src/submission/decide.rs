@@ -1,0 +1,332 @@
+//! What may happen next: a table of what is asked and what the submission is.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::command::{Command, PlatformFault};
+use super::event::{
+    ContainersStarted, Event, Failed, ImagesPulled, Passed, Probed, RejudgeRequested,
+    VerificationInterrupted, VerificationStarted,
+};
+use super::failure::{InterruptionCode, Platforms};
+use super::state::{Case, Claim, Retry, Step, Submission};
+use crate::challenge::{Challenge, Verdict};
+
+/// After so many attempts that we broke off, a submission waits until the
+/// platform is well.
+pub const INTERRUPTIONS_MAX: u32 = 5;
+
+const RETRY_AFTER_FIRST: Duration = Duration::from_secs(2);
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+
+/// Why something asked does not happen.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rejection {
+    /// Nobody submitted it.
+    #[error("there is no such submission")]
+    Unknown,
+    /// Another entry was submitted under this identity.
+    #[error("something else was submitted under this key")]
+    AlreadySubmitted,
+    /// A verifier holds it.
+    #[error("{verifier} is verifying it until {deadline}")]
+    Claimed {
+        /// Who.
+        verifier: String,
+        /// Until when.
+        deadline: Timestamp,
+    },
+    /// It may not be claimed yet.
+    #[error("it is not tried again before {0}")]
+    NotBefore(Timestamp),
+    /// There is a verdict already.
+    #[error("it has its verdict")]
+    Judged,
+    /// There is no verdict yet.
+    #[error("it has no verdict yet")]
+    NotJudged,
+    /// The report is of an attempt that is over, or was never begun.
+    #[error("attempt {0} is not the one under way")]
+    Superseded(u32),
+    /// The deadline has not passed.
+    #[error("the claim holds until {0}")]
+    NotExpired(Timestamp),
+    /// The claim's deadline is not after its beginning.
+    #[error("a claim ends after it begins")]
+    ClaimEndsBeforeItBegins,
+    /// What was observed does not lead to a verdict.
+    #[error("images that were not observed decide")]
+    Inconclusive,
+}
+
+/// The events that `command` leads to in this state: none if what it says is
+/// already recorded.
+///
+/// # Errors
+/// When it may not happen.
+pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Result<Vec<Event>, Rejection> {
+    use Submission as S;
+    match (state, command) {
+        (S::Unknown, Command::Submit(submitted)) => Ok(vec![Event::Submitted(*submitted)]),
+        (S::Unknown, _) => Err(Rejection::Unknown),
+        (
+            S::Waiting { case, .. } | S::Verifying { case, .. } | S::Judged { case, .. },
+            Command::Submit(submitted),
+        ) => already(*case.submitted == *submitted, Rejection::AlreadySubmitted),
+
+        (S::Waiting { case, retry }, Command::Claim { verifier, at, deadline }) => {
+            claim(case, *retry, verifier, at, deadline)
+        }
+        (S::Verifying { claim, .. }, Command::Claim { verifier, deadline, .. }) => already(
+            claim.verifier == verifier && claim.deadline == deadline,
+            Rejection::Claimed { verifier: claim.verifier.clone(), deadline: claim.deadline },
+        ),
+        (S::Judged { .. }, Command::Claim { .. }) => Err(Rejection::Judged),
+
+        (S::Verifying { claim, step, .. }, Command::RecordPulled { attempt, images }) => {
+            under_way(claim, attempt)?;
+            Ok(unless(*step >= Step::Pulled, Event::ImagesPulled(ImagesPulled { attempt, images })))
+        }
+        (S::Verifying { claim, step, .. }, Command::RecordStarted { attempt, images }) => {
+            under_way(claim, attempt)?;
+            Ok(unless(
+                *step >= Step::Started,
+                Event::ContainersStarted(ContainersStarted { attempt, images }),
+            ))
+        }
+        (S::Verifying { case, claim, .. }, Command::Conclude { attempt, observations }) => {
+            under_way(claim, attempt)?;
+            let judgement = challenge.judge(&case.submitted, &observations);
+            let verdict = match judgement.verdict.ok_or(Rejection::Inconclusive)? {
+                Verdict::Passed => Event::Passed(Passed { attempt }),
+                Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons }),
+            };
+            Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
+        }
+        (S::Verifying { case, claim, .. }, Command::Interrupt { attempt, fault, at }) => {
+            under_way(claim, attempt)?;
+            Ok(vec![interrupted(case, attempt, fault, at)])
+        }
+        (S::Verifying { case, claim, .. }, Command::Expire { attempt, at }) => {
+            under_way(claim, attempt)?;
+            if at < claim.deadline {
+                return Err(Rejection::NotExpired(claim.deadline));
+            }
+            let message = format!("{} did not report by {}", claim.verifier, claim.deadline);
+            let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
+            Ok(vec![interrupted(case, attempt, fault, at)])
+        }
+
+        // A report that arrives after its attempt ended is either a repetition
+        // of what ended it, or of somebody who was overtaken. Neither changes
+        // anything; only the first may believe that all is well.
+        (S::Judged { case, .. }, Command::Conclude { attempt, .. })
+        | (S::Waiting { case, .. }, Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. }) => {
+            already(case.attempts == attempt, Rejection::Superseded(attempt))
+        }
+        (
+            S::Waiting { .. } | S::Judged { .. },
+            Command::RecordPulled { attempt, .. }
+            | Command::RecordStarted { attempt, .. }
+            | Command::Conclude { attempt, .. }
+            | Command::Interrupt { attempt, .. }
+            | Command::Expire { attempt, .. },
+        ) => Err(Rejection::Superseded(attempt)),
+
+        (S::Judged { .. }, Command::RequestRejudge { by, why }) => {
+            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why })])
+        }
+        (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
+            Err(Rejection::NotJudged)
+        }
+    }
+}
+
+fn claim(
+    case: &Case,
+    retry: Retry,
+    verifier: String,
+    at: Timestamp,
+    deadline: Timestamp,
+) -> Result<Vec<Event>, Rejection> {
+    match retry {
+        Retry::At(moment, _) if at < moment => Err(Rejection::NotBefore(moment)),
+        _ if deadline <= at => Err(Rejection::ClaimEndsBeforeItBegins),
+        Retry::Now | Retry::At(..) | Retry::WhenWell(_) => {
+            let attempt = case.attempts + 1;
+            Ok(vec![Event::VerificationStarted(VerificationStarted { attempt, verifier, deadline })])
+        }
+    }
+}
+
+fn interrupted(case: &Case, attempt: u32, fault: PlatformFault, at: Timestamp) -> Event {
+    let wait = RETRY_AFTER_FIRST.saturating_mul(1 << case.interruptions.min(10)).min(RETRY_AFTER_MAX);
+    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
+    let retry_at =
+        (case.interruptions + 1 < INTERRUPTIONS_MAX).then(|| at.saturating_add(wait).unwrap_or(at));
+    Event::VerificationInterrupted(VerificationInterrupted {
+        attempt,
+        code: fault.code,
+        message: fault.message,
+        fault: Platforms::Platform,
+        retry_at,
+    })
+}
+
+fn under_way(claim: &Claim, attempt: u32) -> Result<(), Rejection> {
+    if claim.attempt == attempt { Ok(()) } else { Err(Rejection::Superseded(attempt)) }
+}
+
+fn already(recorded: bool, otherwise: Rejection) -> Result<Vec<Event>, Rejection> {
+    if recorded { Ok(vec![]) } else { Err(otherwise) }
+}
+
+fn unless(recorded: bool, event: Event) -> Vec<Event> {
+    if recorded { vec![] } else { vec![event] }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::challenge::Saw;
+    use crate::submission::FailureCode;
+    use crate::submission::scenario::*;
+
+    #[test]
+    fn an_entry_is_accepted_once() {
+        given([]).when(submit()).then([submitted()]);
+        given([submitted()]).when(submit()).then([]);
+        given([submitted()]).when(submit_other()).then_rejected(Rejection::AlreadySubmitted);
+    }
+
+    #[test]
+    fn what_nobody_submitted_cannot_be_verified() {
+        given([]).when(claim_by("v1")).then_rejected(Rejection::Unknown);
+    }
+
+    #[test]
+    fn a_verifier_claims_what_waits() {
+        given([submitted()]).when(claim_by("v1")).then([started(1)]);
+    }
+
+    #[test]
+    fn a_claim_keeps_others_out() {
+        let held = Rejection::Claimed { verifier: "v1".into(), deadline: deadline() };
+        given([submitted(), started(1)]).when(claim_by("v2")).then_rejected(held);
+        given([submitted(), started(1)]).when(claim_by("v1")).then([]);
+    }
+
+    #[test]
+    fn each_step_is_recorded_once() {
+        given([submitted(), started(1)]).when(record_pulled(1)).then([pulled(1)]);
+        given([submitted(), started(1), pulled(1)]).when(record_pulled(1)).then([]);
+        given([submitted(), started(1), pulled(1)]).when(record_started(1)).then([running(1)]);
+        given([submitted(), started(1), pulled(1), running(1)]).when(record_pulled(1)).then([]);
+    }
+
+    #[test]
+    fn the_right_answer_passes() {
+        given([submitted(), started(1), pulled(1), running(1)])
+            .when(conclude(1, [answered(&ada(), 0)]))
+            .then([probed_right(1), passed(1)]);
+    }
+
+    #[test]
+    fn an_image_that_is_missing_does_not_spoil_the_other() {
+        given([submitted(), started(1)])
+            .when(conclude(1, [fault(0, FailureCode::ImageNotFound), answered(&ada(), 1)]))
+            .then_ends_with(passed(1));
+    }
+
+    #[test]
+    fn when_no_image_answers_every_reason_is_said() {
+        given([submitted(), started(1)])
+            .when(conclude(1, [fault(0, FailureCode::ImageNotFound), fault(1, FailureCode::NothingOnPort)]))
+            .then_ends_with(failed(1, [(0, FailureCode::ImageNotFound), (1, FailureCode::NothingOnPort)]));
+    }
+
+    #[test]
+    fn half_an_observation_is_no_verdict() {
+        given([submitted(), started(1)])
+            .when(conclude(1, [fault(0, FailureCode::TimedOut)]))
+            .then_rejected(Rejection::Inconclusive);
+    }
+
+    #[test]
+    fn a_verdict_said_again_changes_nothing() {
+        let wrong = [fault(0, FailureCode::TimedOut), fault(1, FailureCode::TimedOut)];
+        given([submitted(), started(1), probed_right(1), passed(1)]).when(conclude(1, wrong)).then([]);
+    }
+
+    #[test]
+    fn a_verifier_that_was_overtaken_is_told_so() {
+        let overtaken = [submitted(), started(1), interrupted_once(1), started(2)];
+        given(overtaken.clone()).when(record_pulled(1)).then_rejected(Rejection::Superseded(1));
+        given(overtaken.clone())
+            .when(conclude(1, [answered(&ada(), 0)]))
+            .then_rejected(Rejection::Superseded(1));
+        given(overtaken).when(conclude(3, [answered(&ada(), 0)])).then_rejected(Rejection::Superseded(3));
+        let judged = [submitted(), started(1), interrupted_once(1), started(2), passed(2)];
+        given(judged).when(conclude(1, [answered(&ada(), 0)])).then_rejected(Rejection::Superseded(1));
+    }
+
+    #[test]
+    fn a_fault_of_ours_sends_it_back_to_the_queue_for_later() {
+        given([submitted(), started(1)]).when(interrupt(1)).then([interrupted_once(1)]);
+        given([submitted(), started(1), interrupted_once(1)]).when(interrupt(1)).then([]);
+        given([submitted(), started(1), interrupted_once(1)])
+            .when(claim_by("v2"))
+            .then_rejected(Rejection::NotBefore(retry_moment()));
+    }
+
+    #[test]
+    fn after_too_many_faults_of_ours_it_waits_until_the_platform_is_well() {
+        let mut history = vec![submitted()];
+        for attempt in 1..INTERRUPTIONS_MAX {
+            history.extend([started(attempt), interrupted_once(attempt)]);
+        }
+        history.push(started(INTERRUPTIONS_MAX));
+        let events = given(history).when(interrupt(INTERRUPTIONS_MAX)).events();
+        assert!(matches!(&events[..], [Event::VerificationInterrupted(last)] if last.retry_at.is_none()));
+    }
+
+    #[test]
+    fn a_claim_expires_at_its_deadline_and_not_before() {
+        given([submitted(), started(1)])
+            .when(expire(1, now()))
+            .then_rejected(Rejection::NotExpired(deadline()));
+        let events = given([submitted(), started(1)]).when(expire(1, deadline())).events();
+        assert!(
+            matches!(&events[..], [Event::VerificationInterrupted(e)] if e.code == InterruptionCode::LeaseExpired)
+        );
+        given([submitted(), started(1), passed(1)])
+            .when(expire(1, deadline()))
+            .then_rejected(Rejection::Superseded(1));
+    }
+
+    #[test]
+    fn an_organiser_asks_again_and_the_same_digests_are_run() {
+        let judged = [submitted(), started(1), pulled(1), passed(1)];
+        given(judged.clone()).when(rejudge()).then([rejudge_requested()]);
+        given([submitted()]).when(rejudge()).then_rejected(Rejection::NotJudged);
+        let mut again = judged.to_vec();
+        again.push(rejudge_requested());
+        given(again.clone()).when(claim_by("v1")).then([started(2)]);
+        let state: Submission = again.iter().collect();
+        assert_eq!(state.case().unwrap().digests.len(), 1);
+    }
+
+    #[test]
+    fn an_answer_that_is_wrong_says_where() {
+        let mut seen = answered(&ada(), 0);
+        if let Saw::Answer { body, .. } = &mut seen.saw {
+            *body = br#"{"name":"Bob"}"#.to_vec();
+        }
+        let events = given([submitted(), started(1)])
+            .when(conclude(1, [seen, fault(1, FailureCode::TimedOut)]))
+            .events();
+        let Event::Probed(probed) = &events[0] else { panic!("{events:?}") };
+        assert_eq!(probed.images[0].differing[0].returned.as_deref(), Some("Bob"));
+    }
+}

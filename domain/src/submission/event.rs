@@ -1,0 +1,341 @@
+//! What can happen to a submission. These names and fields are the storage
+//! format: history is never rewritten, so a change here needs an upcaster
+//! beside it, and the test at the end says what must stay readable.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::failure::{FailureCode, InterruptionCode, Platforms, Reason};
+use super::upcast::upcast;
+use crate::image::{Digest, ImageRef};
+
+/// The version of the shapes below, kept with every event.
+pub const SCHEMA: u32 = 1;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    /// It was accepted; this event is its place in the queue.
+    Submitted(Submitted),
+    /// A verifier claimed it.
+    VerificationStarted(VerificationStarted),
+    /// Images are on a node.
+    ImagesPulled(ImagesPulled),
+    /// The apps run.
+    ContainersStarted(ContainersStarted),
+    /// What the apps answered.
+    Probed(Probed),
+    /// The verdict: it does as asked.
+    Passed(Passed),
+    /// The verdict: it does not, by the participant's fault.
+    Failed(Failed),
+    /// No verdict, by our fault; back to the queue.
+    VerificationInterrupted(VerificationInterrupted),
+    /// An organiser asked again; the old verdict stays in history.
+    RejudgeRequested(RejudgeRequested),
+}
+
+/// See [`Event::Submitted`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Submitted {
+    /// The challenge and the version of its rules.
+    pub challenge: ChallengeId,
+    /// All that is personal, and nothing else is.
+    pub participant: Participant,
+    /// Where they are.
+    pub location: Location,
+    /// What to verify.
+    pub images: Vec<ImageRef>,
+    /// Further answers, by field.
+    pub answers: BTreeMap<String, String>,
+    /// The registry namespace that all images share, e.g. `docker.io/alice`.
+    pub owner: String,
+}
+
+/// Which rules a submission was accepted under.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChallengeId {
+    /// The challenge's id.
+    pub id: String,
+    /// The digest of its rules.
+    pub rules: String,
+}
+
+/// Who submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participant {
+    /// As shown on the map.
+    pub name: String,
+    /// `@account`.
+    pub twitter: Option<String>,
+}
+
+/// Where they are: what was typed, and the place that it means.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Location {
+    /// The words of the participant.
+    pub typed: String,
+    /// What they mean.
+    #[serde(flatten)]
+    pub place: Place,
+}
+
+/// A place on the map.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Place {
+    /// The city's usual name.
+    pub city: String,
+    /// ISO 3166 code of two letters.
+    pub country: String,
+    /// Degrees north.
+    pub lat: f64,
+    /// Degrees east.
+    pub lon: f64,
+}
+
+/// See [`Event::VerificationStarted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerificationStarted {
+    /// From 1, over the submission's whole life.
+    pub attempt: u32,
+    /// Who claimed it.
+    pub verifier: String,
+    /// After this moment the claim is void.
+    pub deadline: Timestamp,
+}
+
+/// See [`Event::ImagesPulled`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImagesPulled {
+    /// The attempt that this belongs to.
+    pub attempt: u32,
+    /// Those that arrived.
+    pub images: Vec<PulledImage>,
+}
+
+/// One image on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledImage {
+    /// As submitted.
+    pub image: ImageRef,
+    /// What the registry says it is now; later attempts use this.
+    pub digest: Digest,
+    /// Compressed, bytes.
+    pub size_bytes: u64,
+    /// The node's host name.
+    pub node: String,
+    /// From asking to having, milliseconds.
+    pub took_ms: u64,
+}
+
+/// See [`Event::ContainersStarted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContainersStarted {
+    /// The attempt that this belongs to.
+    pub attempt: u32,
+    /// Those that run.
+    pub images: Vec<StartedImage>,
+}
+
+/// One running container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StartedImage {
+    /// As submitted.
+    pub image: ImageRef,
+    /// The node's host name.
+    pub node: String,
+    /// From asking to running, milliseconds.
+    pub took_ms: u64,
+}
+
+/// See [`Event::Probed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probed {
+    /// The attempt that this belongs to.
+    pub attempt: u32,
+    /// What each image answered, or why it could not.
+    pub images: Vec<ImageProbe>,
+}
+
+/// What one image answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageProbe {
+    /// As submitted.
+    pub image: ImageRef,
+    /// How it went.
+    pub outcome: Outcome,
+    /// The HTTP status, if there was an answer.
+    pub status: Option<u16>,
+    /// From the first byte sent to the last received, milliseconds.
+    pub latency_ms: Option<u64>,
+    /// What exactly went wrong.
+    pub message: Option<String>,
+    /// The fields that are not as submitted.
+    pub differing: Vec<Difference>,
+}
+
+/// How a probe went: `matched`, or the code of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It answered what was submitted.
+    Matched,
+    /// It did not.
+    #[serde(untagged)]
+    Failed(FailureCode),
+}
+
+/// A field that is not as submitted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Difference {
+    /// Its name in the answer.
+    pub field: String,
+    /// What was submitted.
+    pub expected: String,
+    /// What was answered; `None` when the field is missing.
+    pub returned: Option<String>,
+}
+
+/// See [`Event::Passed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Passed {
+    /// The attempt that ends with this.
+    pub attempt: u32,
+}
+
+/// See [`Event::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failed {
+    /// The attempt that ends with this.
+    pub attempt: u32,
+    /// Every reason.
+    pub reasons: Vec<Reason>,
+}
+
+/// See [`Event::VerificationInterrupted`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerificationInterrupted {
+    /// The attempt that ends with this.
+    pub attempt: u32,
+    /// What failed us.
+    pub code: InterruptionCode,
+    /// What exactly.
+    pub message: String,
+    /// Always ours.
+    pub fault: Platforms,
+    /// When it is tried again; `None` when only once the platform is well.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// See [`Event::RejudgeRequested`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejudgeRequested {
+    /// The organiser.
+    pub by: String,
+    /// Their reason.
+    pub why: String,
+}
+
+/// Why a stored event is not one of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not an event of schema {SCHEMA} or older: {0}")]
+pub struct DecodeError(String);
+
+impl Event {
+    /// The event's type, as stored.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Submitted(_) => "Submitted",
+            Self::VerificationStarted(_) => "VerificationStarted",
+            Self::ImagesPulled(_) => "ImagesPulled",
+            Self::ContainersStarted(_) => "ContainersStarted",
+            Self::Probed(_) => "Probed",
+            Self::Passed(_) => "Passed",
+            Self::Failed(_) => "Failed",
+            Self::VerificationInterrupted(_) => "VerificationInterrupted",
+            Self::RejudgeRequested(_) => "RejudgeRequested",
+        }
+    }
+
+    /// The event's data as JSON, as stored.
+    pub fn to_stored(&self) -> Vec<u8> {
+        fn json(data: &impl Serialize) -> Vec<u8> {
+            serde_json::to_vec(data).expect("events are plain data with text keys")
+        }
+        match self {
+            Self::Submitted(data) => json(data),
+            Self::VerificationStarted(data) => json(data),
+            Self::ImagesPulled(data) => json(data),
+            Self::ContainersStarted(data) => json(data),
+            Self::Probed(data) => json(data),
+            Self::Passed(data) => json(data),
+            Self::Failed(data) => json(data),
+            Self::VerificationInterrupted(data) => json(data),
+            Self::RejudgeRequested(data) => json(data),
+        }
+    }
+
+    /// Reads a stored event of this or any older schema.
+    ///
+    /// # Errors
+    /// When its type or shape is not known, or it was written by a newer version.
+    pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, DecodeError> {
+        if schema > SCHEMA {
+            return Err(DecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
+        }
+        let data = serde_json::from_slice(data).map_err(|error| DecodeError(error.to_string()))?;
+        let (kind, data) = upcast(kind, schema, data);
+        serde_json::from_value(serde_json::json!({ "type": kind, "data": data }))
+            .map_err(|error| DecodeError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::submission::scenario::one_of_each;
+
+    /// If this test goes red, history would become unreadable: write an
+    /// upcaster, keep the old line as a sample in `upcast.rs`, then change it.
+    #[test]
+    fn the_storage_format_is_this() {
+        let stored: Vec<String> = one_of_each()
+            .iter()
+            .map(|event| format!("{} {}", event.kind(), String::from_utf8(event.to_stored()).unwrap()))
+            .collect();
+        let digest = "a1".repeat(32);
+        let expected = [
+            r#"Submitted {"challenge":{"id":"docker-birthday-3","rules":"sha256:r"},"participant":{"name":"Ada Lovelace","twitter":"@ada"},"location":{"typed":"London, UK","city":"London","country":"GB","lat":51.50853,"lon":-0.12574},"images":["docker.io/ada/voting:latest","docker.io/ada/result:latest"],"answers":{"vote":"Python"},"owner":"docker.io/ada"}"#.to_owned(),
+            r#"VerificationStarted {"attempt":1,"verifier":"v1","deadline":"2016-03-21T12:05:00Z"}"#.to_owned(),
+            format!(r#"ImagesPulled {{"attempt":1,"images":[{{"image":"docker.io/ada/voting:latest","digest":"sha256:{digest}","size_bytes":1000,"node":"n1","took_ms":20}}]}}"#),
+            r#"ContainersStarted {"attempt":1,"images":[{"image":"docker.io/ada/voting:latest","node":"n1","took_ms":30}]}"#.to_owned(),
+            r#"Probed {"attempt":1,"images":[{"image":"docker.io/ada/voting:latest","outcome":"matched","status":200,"latency_ms":2,"message":null,"differing":[]},{"image":"docker.io/ada/result:latest","outcome":"mismatch","status":200,"latency_ms":2,"message":"no","differing":[{"field":"name","expected":"Ada Lovelace","returned":null}]}]}"#.to_owned(),
+            r#"Passed {"attempt":1}"#.to_owned(),
+            r#"Failed {"attempt":1,"reasons":[{"code":"nothing_on_port","image":"docker.io/ada/voting:latest","message":"no","fault":"participant"}]}"#.to_owned(),
+            r#"VerificationInterrupted {"attempt":1,"code":"no_capacity","message":"full","fault":"platform","retry_at":"2016-03-21T12:00:05Z"}"#.to_owned(),
+            r#"RejudgeRequested {"by":"organiser","why":"new rules"}"#.to_owned(),
+        ];
+        assert_eq!(stored, expected);
+    }
+
+    #[test]
+    fn what_is_stored_reads_back_the_same() {
+        for event in one_of_each() {
+            assert_eq!(Event::from_stored(event.kind(), SCHEMA, &event.to_stored()).unwrap(), event);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_and_named() {
+        let refused = |kind: &str, schema, data: &str| {
+            Event::from_stored(kind, schema, data.as_bytes()).unwrap_err().to_string()
+        };
+        assert!(refused("Exploded", SCHEMA, "{}").contains("Exploded"));
+        assert!(refused("Passed", SCHEMA + 1, r#"{"attempt":1}"#).contains("upgrade"));
+        assert!(refused("Passed", SCHEMA, r#"{}"#).contains("attempt"));
+        refused("Passed", SCHEMA, "{");
+    }
+}

@@ -1,0 +1,66 @@
+//! What holds for every history and every order of commands.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::scenario::*;
+use super::*;
+use crate::challenge::Challenge;
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop::sample::select(one_of_each())
+}
+
+/// Commands of verifiers that race, repeat themselves and come late.
+fn any_command() -> impl Strategy<Value = Command> {
+    (0usize..9, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
+        0 => submit(),
+        1 => Command::Claim {
+            verifier: if flag { "v1" } else { "v2" }.into(),
+            at: retry_moment(),
+            deadline: deadline(),
+        },
+        2 => record_pulled(attempt),
+        3 => record_started(attempt),
+        4 => conclude(attempt, [answered(&ada(), 0)]),
+        5 => conclude(attempt, [fault(0, FailureCode::TimedOut), fault(1, FailureCode::BadStatus)]),
+        6 => interrupt(attempt),
+        7 => expire(attempt, if flag { deadline() } else { now() }),
+        _ => rejudge(),
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_history_folds(history in prop::collection::vec(any_event(), 0..40)) {
+        let state: Submission = history.iter().collect();
+        let submitted = history.iter().any(|event| matches!(event, Event::Submitted(_)));
+        prop_assert_eq!(state.case().is_some(), submitted);
+    }
+
+    #[test]
+    fn no_sequence_of_commands_yields_two_verdicts_for_one_attempt(
+        commands in prop::collection::vec(any_command(), 0..80),
+    ) {
+        let challenge = Challenge::birthday();
+        let mut state = Submission::default();
+        let mut verdicts: BTreeMap<u32, usize> = BTreeMap::new();
+        for command in commands {
+            let Ok(events) = decide(&challenge, &state, command.clone()) else { continue };
+            for event in &events {
+                if let Event::Passed(Passed { attempt }) | Event::Failed(Failed { attempt, .. }) = event {
+                    *verdicts.entry(*attempt).or_default() += 1;
+                }
+            }
+            state = events.iter().fold(state, Submission::evolve);
+
+            // A verifier that repeats its report, unsure whether it arrived, changes nothing.
+            let repetition_is_a_new_request = matches!(command, Command::RequestRejudge { .. });
+            if !repetition_is_a_new_request && !events.is_empty() {
+                prop_assert_eq!(decide(&challenge, &state, command), Ok(vec![]));
+            }
+        }
+        prop_assert!(verdicts.values().all(|count| *count == 1), "{:?}", verdicts);
+    }
+}

@@ -1,0 +1,114 @@
+//! The event store: a port that speaks of streams, revisions and positions,
+//! and the adapters behind it. It carries bytes and knows nothing of what
+//! they mean.
+//!
+//! The port is split by who may do what. A projection is handed a
+//! [`Subscribe`] and so cannot append; only a holder of [`Append`] can.
+//!
+//! Names that begin with `$` belong to the store itself: streams and event
+//! types of that kind cannot be appended here, and readers of the whole log
+//! are not shown them.
+
+#[cfg(feature = "contract")]
+pub mod contract;
+mod error;
+mod event;
+mod sqlite;
+mod stream;
+
+pub use error::{AppendError, ReadError};
+pub use event::{Metadata, NewEvent, Recorded};
+pub use sqlite::{OpenError, SqliteStore};
+pub use stream::{Direction, Expected, Filter, Position, Revision, StreamName, StreamNameError};
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+/// Reading what was recorded.
+#[async_trait]
+pub trait Read: Send + Sync {
+    /// At most `max` events of one stream, from `from` (inclusive) on, in
+    /// `direction`. A stream that nobody wrote to reads as empty; one that was
+    /// deleted for good is [`ReadError::Refused`].
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<Recorded>, ReadError>;
+
+    /// One page of the whole log: events strictly after `after` that pass the
+    /// filter, in the order of their positions. A page looks at a bounded
+    /// number of events, so it may be empty before the end. A position beyond
+    /// the log's end is [`ReadError::Refused`]: it is another log's.
+    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError>;
+
+    /// The position of the newest event; [`Position::START`] for an empty log.
+    async fn head(&self) -> Result<Position, ReadError>;
+}
+
+/// Appending to a stream.
+#[async_trait]
+pub trait Append: Read {
+    /// Appends all of `events` (at least one, together at most 1 MiB) or none
+    /// of them. On `Ok` they are durable.
+    ///
+    /// Appending the same event ids again at the same expectation succeeds with
+    /// what the first append answered: that is how an ambiguous failure
+    /// ([`AppendError::Unavailable`]) is retried.
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError>;
+}
+
+/// Following the log.
+pub trait Subscribe: Send + Sync {
+    /// Everything strictly after `after` that passes the filter: first what is
+    /// recorded, then what comes, without a gap or a repeat. The subscription
+    /// heals itself: it yields an error only when going on would lose events.
+    fn subscribe(&self, after: Position, filter: Filter) -> Subscription;
+}
+
+/// All three; what an adapter is.
+pub trait EventStore: Append + Subscribe {}
+
+impl<T: Append + Subscribe> EventStore for T {}
+
+/// What [`Subscribe::subscribe`] gives.
+pub type Subscription = BoxStream<'static, Result<Delivery, ReadError>>;
+
+/// One item of a subscription.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Delivery {
+    /// An event that passed the filter.
+    Event(Recorded),
+    /// Everything up to this position has been considered. Sent now and then
+    /// while catching up, so that a filtered reader's checkpoint moves too.
+    Checkpoint(Position),
+    /// What was recorded has been delivered; from here on it is live.
+    CaughtUp(Position),
+}
+
+/// One page of the log.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Page {
+    /// The events that passed the filter.
+    pub events: Vec<Recorded>,
+    /// Where the next page starts (pass it as `after`).
+    pub next: Position,
+    /// Whether the end of the log was reached.
+    pub end: bool,
+}
+
+/// What an append answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The stream's revision after the append.
+    pub revision: Revision,
+    /// The position of the last event appended.
+    pub position: Position,
+}

@@ -1,0 +1,85 @@
+//! The ports of the read model: [`Views`] is written by the projection,
+//! [`Queries`] is read by everybody else.
+
+use async_trait::async_trait;
+use domain::submission::{Event, SubmissionId};
+use event_store::{Position, Revision};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, StatusView};
+
+/// An event of a submission, as a projection sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Envelope {
+    /// Whose.
+    pub id: SubmissionId,
+    /// Its number in its stream.
+    pub revision: Revision,
+    /// Its place in the log.
+    pub position: Position,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// What happened.
+    pub event: Event,
+}
+
+/// The writing half. All views and the checkpoint move together or not at all.
+#[async_trait]
+pub trait Views: Queries {
+    /// Applies events in the order of their positions and sets the checkpoint
+    /// to `upto`, provided that it still is `from`: of two projectors at the
+    /// same batch one gets [`ApplyError::Overtaken`] and nothing counts twice.
+    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError>;
+}
+
+/// The reading half.
+#[async_trait]
+pub trait Queries: Send + Sync {
+    /// Up to where the views have seen the log.
+    async fn checkpoint(&self) -> Result<Position, QueryError>;
+
+    /// Rises when the checkpoint does, also when another process moved it.
+    fn watch(&self) -> watch::Receiver<Position>;
+
+    /// One submission.
+    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError>;
+
+    /// A waiting submission's place in the queue; `None` when it does not wait.
+    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError>;
+
+    /// The totals.
+    async fn stats(&self) -> Result<StatsView, QueryError>;
+
+    /// What the map shows in `bounds` at `zoom` (0 to 16). The cost depends on
+    /// what is shown, not on how many pins there are.
+    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError>;
+
+    /// Pins that changed strictly after `after`, by position, at most `max`.
+    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError>;
+
+    /// Pins whose owner's name begins with `text`, or whose city does, in any case; at most `max`.
+    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError>;
+
+    /// The newest submissions that wait or are being verified, oldest first; for the organiser.
+    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+}
+
+/// Why a batch was not applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Another projector was faster: go on from its checkpoint.
+    #[error("the views are at {0} already")]
+    Overtaken(Position),
+    /// Whether it was applied is unknown: read the checkpoint and go on from there.
+    #[error("the views are unavailable: {0}")]
+    Unavailable(String),
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// Try again later.
+    #[error("the views are unavailable: {0}")]
+    Unavailable(String),
+}

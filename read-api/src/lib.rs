@@ -1,0 +1,1 @@
+//! Status, stats, pins, live, history, the web pages.

@@ -1,0 +1,107 @@
+//! Starts the real parts that the tests need, and leaves nothing behind.
+//!
+//! A [`Testbed`] is a Docker Swarm of one or of three hosts and a registry,
+//! joined by a network that this machine alone reaches. It takes root, and
+//! starts in about two seconds. However its test ends, also by SIGKILL, all
+//! of it ends with it.
+//!
+//! ```no_run
+//! # async fn example() -> anyhow::Result<()> {
+//! use testbed::{App, Testbed};
+//!
+//! let bed = Testbed::single().await?;
+//! let answer = serde_json::json!({ "name": "Alice" });
+//! let image = bed.registry.push("alice/app:latest", &App::good(&answer)).await?;
+//! let engine = bed.swarm.nodes()[0].endpoint();
+//! // … submit `image` to what runs on `engine` …
+//! bed.stop().await
+//! # }
+//! ```
+
+mod claim;
+mod host;
+mod image;
+mod lan;
+mod registry;
+mod run;
+mod swarm;
+mod wait;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use tokio::sync::OnceCell;
+
+pub use image::App;
+pub use registry::Registry;
+pub use swarm::{Availability, Node, Swarm};
+pub use wait::until;
+
+use claim::Claim;
+use lan::Lan;
+
+/// The programs that a testbed starts, and Debian's names for their packages.
+const PARTS: &[(&str, &str)] = &[
+    ("dockerd", "docker.io"),
+    ("iptables", "iptables"),
+    ("ip", "iproute2"),
+    ("docker-registry", "docker-registry"),
+    ("nsenter", "util-linux"),
+];
+
+/// A Swarm and a registry on a network of their own.
+pub struct Testbed {
+    /// The Swarm.
+    pub swarm: Swarm,
+    /// The registry, which every node may pull from.
+    pub registry: Registry,
+    lan: Arc<Lan>,
+    claim: Claim,
+}
+
+impl Testbed {
+    /// Starts a Swarm of one host.
+    pub async fn single() -> Result<Self> {
+        Self::start(1).await
+    }
+
+    /// Starts a Swarm of three hosts, all of them managers.
+    pub async fn three() -> Result<Self> {
+        Self::start(3).await
+    }
+
+    /// The Swarm of one that all tests of a binary share. Whoever needs to
+    /// break it starts one of their own.
+    pub async fn shared() -> Result<&'static Self> {
+        static SHARED: OnceCell<Testbed> = OnceCell::const_new();
+        SHARED.get_or_try_init(Self::single).await
+    }
+
+    /// Ends everything at once, and waits until nothing of it is left. It is
+    /// the same when a testbed is dropped, but for the waiting.
+    ///
+    /// # Errors
+    ///
+    /// When something stays behind.
+    pub async fn stop(self) -> Result<()> {
+        drop((self.swarm, self.registry, self.lan));
+        self.claim.release().await
+    }
+
+    async fn start(size: u8) -> Result<Self> {
+        run::require(PARTS)?;
+        let claim = Claim::take().await?;
+        let under = claim.directory();
+        let lan = Arc::new(Lan::start(claim.id(), &under).await?);
+        let (swarm, registry) = tokio::try_join!(
+            Swarm::start(&lan, &under, size),
+            Registry::start(&lan, &under),
+        )?;
+        Ok(Self {
+            swarm,
+            registry,
+            lan,
+            claim,
+        })
+    }
+}

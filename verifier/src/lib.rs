@@ -1,0 +1,1 @@
+//! The queue, claims, Swarm, slots, the probe relay.
