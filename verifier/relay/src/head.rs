@@ -1,0 +1,180 @@
+//! The head of a response, line by line: status line, headers, and what they
+//! say of the body.
+
+use crate::message::{Failure, Violation};
+
+const MAX_HEADERS: usize = 100;
+const MAX_CONTENT_TYPE: usize = 256;
+const MAX_LOCATION: usize = 512;
+
+/// What a complete head says.
+#[derive(Debug)]
+pub(crate) struct Head {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) location: Option<String>,
+    pub(crate) framing: Framing,
+}
+
+/// How the end of the body is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks, the last of them empty.
+    Chunked,
+    /// The connection is closed.
+    Close,
+}
+
+/// A head of which the status line has been read.
+#[derive(Debug)]
+pub(crate) struct HeadBuilder {
+    status: u16,
+    old_version: bool,
+    headers: usize,
+    length: Option<u64>,
+    chunked: bool,
+    encoded: bool,
+    content_type: Option<String>,
+    location: Option<String>,
+}
+
+impl HeadBuilder {
+    /// Starts from a status line, which came without its CRLF.
+    pub(crate) fn new(line: &[u8]) -> Result<Self, Failure> {
+        let rest = line.strip_prefix(b"HTTP/1.").ok_or(Failure::BadHttp(Violation::Version))?;
+        let (version, rest) = rest.split_at_checked(2).ok_or(Failure::BadHttp(Violation::Version))?;
+        let old_version = match version {
+            b"0 " => true,
+            b"1 " => false,
+            _ => return Err(Failure::BadHttp(Violation::Version)),
+        };
+        let status = status(rest).ok_or(Failure::BadHttp(Violation::StatusLine))?;
+        if status == 101 {
+            return Err(Failure::Upgraded);
+        }
+        Ok(Self {
+            status,
+            old_version,
+            headers: 0,
+            length: None,
+            chunked: false,
+            encoded: false,
+            content_type: None,
+            location: None,
+        })
+    }
+
+    /// Adds a header line, which came without its CRLF.
+    pub(crate) fn header(&mut self, line: &[u8]) -> Result<(), Failure> {
+        self.headers += 1;
+        if self.headers > MAX_HEADERS {
+            return Err(Failure::BadHttp(Violation::TooManyHeaders));
+        }
+        let (name, value) = split_header(line).ok_or(Failure::BadHttp(Violation::Header))?;
+        let violation = match name.to_ascii_lowercase().as_slice() {
+            b"content-length" if self.length.is_some() => Violation::LengthTwice,
+            b"content-length" => match number(value) {
+                Some(length) => {
+                    self.length = Some(length);
+                    return Ok(());
+                }
+                None => Violation::Length,
+            },
+            b"transfer-encoding" if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
+                Violation::TransferEncoding
+            }
+            b"transfer-encoding" => {
+                self.chunked = true;
+                return Ok(());
+            }
+            b"content-encoding" => {
+                self.encoded |= !value.eq_ignore_ascii_case(b"identity");
+                return Ok(());
+            }
+            b"content-type" => {
+                self.content_type.get_or_insert_with(|| text(value, MAX_CONTENT_TYPE));
+                return Ok(());
+            }
+            b"location" => {
+                self.location.get_or_insert_with(|| text(value, MAX_LOCATION));
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::BadHttp(violation))
+    }
+
+    /// The empty line was read. `None` for an interim response, after which
+    /// another head follows.
+    pub(crate) fn finish(self) -> Result<Option<Head>, Failure> {
+        if self.status < 200 {
+            return Ok(None);
+        }
+        if self.encoded {
+            return Err(Failure::Encoded);
+        }
+        let framing = match (self.status, self.chunked, self.length) {
+            (_, true, Some(_)) => {
+                return Err(Failure::BadHttp(Violation::LengthAndChunked));
+            }
+            // HTTP/1.0 knows no chunks, so whoever sends them is confused about
+            // where its answer ends.
+            (_, true, None) if self.old_version => {
+                return Err(Failure::BadHttp(Violation::TransferEncoding));
+            }
+            (204 | 304, _, _) => Framing::Length(0),
+            (_, true, None) => Framing::Chunked,
+            (_, false, Some(length)) => Framing::Length(length),
+            (_, false, None) => Framing::Close,
+        };
+        Ok(Some(Head {
+            status: self.status,
+            content_type: self.content_type,
+            location: self.location.filter(|_| (300..400).contains(&self.status)),
+            framing,
+        }))
+    }
+}
+
+/// Checks a trailer line; what it says is of no interest.
+pub(crate) fn trailer(line: &[u8]) -> Result<(), Failure> {
+    split_header(line).map(|_| ()).ok_or(Failure::BadHttp(Violation::Header))
+}
+
+/// `200 OK`, `200 ` or `200`.
+fn status(rest: &[u8]) -> Option<u16> {
+    let (digits, reason) = rest.split_at_checked(3)?;
+    let well_formed = reason.is_empty() || reason.starts_with(b" ");
+    let status = u16::try_from(number(digits)?).ok()?;
+    (well_formed && is_text(reason) && (100..600).contains(&status)).then_some(status)
+}
+
+/// Digits only: no sign, no list, no more than 18 of them.
+fn number(digits: &[u8]) -> Option<u64> {
+    let plain = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
+}
+
+fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = line.iter().position(|byte| *byte == b':')?;
+    let (name, value) = line.split_at(colon);
+    let value = value.get(1..)?.trim_ascii();
+    let named = !name.is_empty() && name.iter().all(|byte| is_token(*byte));
+    (named && is_text(value)).then_some((name, value))
+}
+
+/// A byte that RFC 9110 allows in a field name.
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control())
+}
+
+fn text(value: &[u8], limit: usize) -> String {
+    let cut = value.get(..limit).unwrap_or(value);
+    String::from_utf8_lossy(cut).replace(char::is_control, " ")
+}

@@ -1,0 +1,105 @@
+//! One GET over one connection, under one deadline.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::message::{Answer, Failure, Part, Response};
+use crate::request::Request;
+use crate::response::{Parsed, Parser};
+
+/// Makes the request. Redirects are not followed, connections not reused, names
+/// not resolved; it returns by the request's total deadline.
+///
+/// # Errors
+/// [`Failure`] says why there is no answer.
+pub fn probe(request: &Request) -> Response {
+    let began = Instant::now();
+    let deadline = Deadline(began + request.limits().total);
+    let mut stream = connect(request, deadline)?;
+    send(&mut stream, request, deadline)?;
+    let parsed = receive(&mut stream, request, deadline)?;
+    Ok(Answer {
+        status: parsed.status,
+        content_type: parsed.content_type,
+        location: parsed.location,
+        latency: began.elapsed(),
+        body: parsed.body,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Deadline(Instant);
+
+impl Deadline {
+    /// The time left, never zero; a read that trickles is held to it each time.
+    fn left(self) -> Option<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+}
+
+fn connect(request: &Request, deadline: Deadline) -> Result<TcpStream, Failure> {
+    let left = deadline.left().ok_or(Failure::ConnectTimedOut)?;
+    let timeout = left.min(request.limits().connect);
+    TcpStream::connect_timeout(&request.address(), timeout).map_err(|error| match error.kind() {
+        ErrorKind::ConnectionRefused => Failure::Refused,
+        ErrorKind::ConnectionReset => Failure::ClosedEarly(Part::Head),
+        ErrorKind::HostUnreachable | ErrorKind::NetworkUnreachable => Failure::Unreachable,
+        ErrorKind::TimedOut => Failure::ConnectTimedOut,
+        _ => local(&error),
+    })
+}
+
+fn send(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result<(), Failure> {
+    let head = format!(
+        "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: muster\r\nAccept: */*\r\n\
+         Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
+        request.path(),
+        request.host()
+    );
+    let left = deadline.left().ok_or(Failure::TimedOut(Part::Head))?;
+    stream.set_write_timeout(Some(left)).map_err(|error| local(&error))?;
+    match stream.write_all(head.as_bytes()) {
+        Ok(()) => Ok(()),
+        Err(error) if is_timeout(&error) => Err(Failure::TimedOut(Part::Head)),
+        // It may have answered before it hung up, so the answer is read anyway.
+        Err(error) if is_hang_up(&error) => Ok(()),
+        Err(error) => Err(local(&error)),
+    }
+}
+
+fn receive(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result<Parsed, Failure> {
+    let limits = request.limits();
+    let mut parser = Parser::new(limits.max_head, limits.max_body);
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        let late = Failure::TimedOut(parser.part());
+        let left = deadline.left().ok_or(late)?;
+        stream.set_read_timeout(Some(left)).map_err(|error| local(&error))?;
+        match stream.read(&mut buffer) {
+            Ok(0) => return parser.end(),
+            Ok(size) => {
+                if parser.feed(buffer.get(..size).unwrap_or_default())? {
+                    return parser.end();
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) if is_timeout(&error) => return Err(late),
+            Err(error) if is_hang_up(&error) => return Err(Failure::ClosedEarly(parser.part())),
+            Err(error) => return Err(local(&error)),
+        }
+    }
+}
+
+fn is_timeout(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+fn is_hang_up(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe)
+}
+
+fn local(error: &std::io::Error) -> Failure {
+    Failure::Local(error.raw_os_error().unwrap_or_default())
+}

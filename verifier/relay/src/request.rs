@@ -1,0 +1,166 @@
+//! What the verifier asks for: one GET, with every limit it must respect.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The largest body that may be asked for, in bytes.
+pub const MAX_BODY: usize = 256 * 1024;
+/// The largest response head that may be asked for, in bytes.
+pub const MAX_HEAD: usize = 64 * 1024;
+/// The longest that one request may take.
+pub const MAX_TOTAL: Duration = Duration::from_secs(60);
+
+const MAX_PATH: usize = 2048;
+const MAX_HOST: usize = 255;
+
+/// One GET. Its path and host hold nothing that could end a line or a word, so
+/// it can be written as HTTP without escaping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    address: SocketAddr,
+    path: String,
+    host: String,
+    limits: Limits,
+}
+
+/// What a request may cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// For the connection to be made; the `total` holds besides.
+    pub connect: Duration,
+    /// From the first packet to the last byte of the body, at most [`MAX_TOTAL`].
+    pub total: Duration,
+    /// Bytes of all heads and trailers together, at most [`MAX_HEAD`].
+    pub max_head: usize,
+    /// Bytes of the decoded body, at most [`MAX_BODY`].
+    pub max_body: usize,
+}
+
+impl Default for Limits {
+    /// Generous for an honest app on the same machine or rack.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(2),
+            total: Duration::from_secs(5),
+            max_head: 16 * 1024,
+            max_body: 64 * 1024,
+        }
+    }
+}
+
+/// Why a request is not one that the relay makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// The path does not start with `/`, is over 2048 bytes, or holds anything
+    /// but visible ASCII.
+    Path,
+    /// The host is empty, over 255 bytes, or holds anything but visible ASCII.
+    Host,
+    /// A limit is zero or above its maximum.
+    Limits,
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Path => "the path of a probe must be `/` and visible ASCII, at most 2048 bytes",
+            Self::Host => "the host of a probe must be visible ASCII, at most 255 bytes",
+            Self::Limits => "a limit of the probe is zero or above its maximum",
+        })
+    }
+}
+
+impl std::error::Error for RequestError {}
+
+impl Request {
+    /// A GET of `path` at `address`, with `host` as its Host header.
+    ///
+    /// # Errors
+    /// [`RequestError`] names the part that cannot be sent.
+    pub fn new(
+        address: SocketAddr,
+        path: impl Into<String>,
+        host: impl Into<String>,
+        limits: Limits,
+    ) -> Result<Self, RequestError> {
+        let (path, host) = (path.into(), host.into());
+        if !path.starts_with('/') || path.len() > MAX_PATH || !is_visible(&path) {
+            return Err(RequestError::Path);
+        }
+        if host.is_empty() || host.len() > MAX_HOST || !is_visible(&host) {
+            return Err(RequestError::Host);
+        }
+        let times = Duration::from_millis(1)..=MAX_TOTAL;
+        if !times.contains(&limits.connect)
+            || !times.contains(&limits.total)
+            || !(1..=MAX_HEAD).contains(&limits.max_head)
+            || !(1..=MAX_BODY).contains(&limits.max_body)
+        {
+            return Err(RequestError::Limits);
+        }
+        Ok(Self { address, path, host, limits })
+    }
+
+    /// Where to connect.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The request target, which starts with `/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The value of the Host header.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// What it may cost.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(path: &str, host: &str, limits: Limits) -> Result<Request, RequestError> {
+        Request::new(([127, 0, 0, 1], 80).into(), path, host, limits)
+    }
+
+    #[test]
+    fn nothing_can_be_smuggled_into_a_request() {
+        for path in ["", "getconfig", "/a b", "/a\r\nX: y", "/\u{e9}", "/\0"] {
+            assert_eq!(with(path, "app", Limits::default()), Err(RequestError::Path));
+        }
+        for host in ["", "a b", "a\r\nX: y", "\u{e9}"] {
+            assert_eq!(with("/", host, Limits::default()), Err(RequestError::Host));
+        }
+        assert_eq!(with(&"/".repeat(2049), "app", Limits::default()), Err(RequestError::Path));
+    }
+
+    #[test]
+    fn no_limit_can_be_switched_off() {
+        let fine = Limits::default();
+        assert!(with("/", "app", fine).is_ok());
+        for limits in [
+            Limits { connect: Duration::ZERO, ..fine },
+            Limits { total: Duration::from_secs(61), ..fine },
+            Limits { max_head: 0, ..fine },
+            Limits { max_body: MAX_BODY + 1, ..fine },
+        ] {
+            assert_eq!(with("/", "app", limits), Err(RequestError::Limits));
+        }
+    }
+}
