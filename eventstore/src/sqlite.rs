@@ -1,0 +1,192 @@
+//! The embedded store: one SQLite file, one writer, any number of readers in
+//! the same process. Acknowledged means on disk.
+//!
+//! ```text
+//!  append ──> queue (bounded by bytes) ──> writer thread ── one transaction for all that wait ──> file
+//!                                               │ new head                                         │
+//!  subscribe ── wait for a new head <───────────┘                                                  │
+//!            └─ read pages <───────────────────────────────────────────────────────────────────────┘
+//! ```
+
+mod append;
+mod follow;
+mod open;
+mod readers;
+mod writer;
+
+pub use open::OpenError;
+
+use std::{
+    fmt,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot, watch},
+    time::timeout,
+};
+
+use self::{append::Write, readers::Readers, writer::Job};
+use crate::{
+    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
+    Recorded, Revision, StreamName, Subscribe, Subscription,
+};
+
+/// How many bytes may wait to be written before appends have to queue.
+const QUEUE_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a waiting append costs at least, so that small ones are bounded too.
+const JOB_BYTES: usize = 4 * 1024;
+
+/// How long an append may take, the wait for its turn included.
+const APPEND_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The embedded store. Clones share one writer; when the last is dropped the
+/// log is flushed and closed.
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    /// `None` once the store is closed.
+    jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
+    /// What bounds the queue: its free bytes.
+    room: Arc<Semaphore>,
+    head: watch::Receiver<Position>,
+    readers: Arc<Readers>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the log at `path`, or makes a new one there. Its directory must
+    /// exist. Beside it lie SQLite's `-wal` and `-shm` and our `.lock`.
+    ///
+    /// # Errors
+    /// When another process has the log open, when the file is not a log or
+    /// one of another version, or when it cannot be opened for writing.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let path = path.as_ref();
+        let lock = open::lock(path)?;
+        let connection = open::writer(path)?;
+        let failed = |error| OpenError::Sqlite { path: path.to_owned(), error };
+        let (new_head, head) = watch::channel(readers::head(&connection).map_err(failed)?);
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let writer = std::thread::Builder::new()
+            .name("event-log".to_owned())
+            .spawn(move || writer::run(connection, queue, new_head, lock))
+            .map_err(|error| OpenError::Lock { path: path.to_owned(), error })?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                jobs: Mutex::new(Some(jobs)),
+                room: Arc::new(Semaphore::new(QUEUE_BYTES)),
+                head,
+                readers: Arc::new(Readers::new(path.to_owned())),
+                writer: Mutex::new(Some(writer)),
+            }),
+        })
+    }
+
+    /// Writes what is queued, closes the log, and lets another process have
+    /// it. Appends through other clones fail from now on, and subscriptions
+    /// end with [`ReadError::Unavailable`].
+    pub async fn close(self) {
+        let shared = Arc::clone(&self.shared);
+        // A panic there was reported where it happened.
+        let _ = tokio::task::spawn_blocking(move || shared.finish()).await;
+    }
+
+    async fn write(&self, write: Write) -> Result<Appended, AppendError> {
+        let closed = || AppendError::Unavailable("the store is closed".to_owned());
+        let size = u32::try_from(write.size().max(JOB_BYTES)).unwrap_or(u32::MAX);
+        let answer = async {
+            let room = Arc::clone(&self.shared.room).acquire_many_owned(size).await.map_err(|_| closed())?;
+            let (reply, answer) = oneshot::channel();
+            self.shared
+                .jobs
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .as_ref()
+                .ok_or_else(closed)?
+                .send(Job { write, reply, room })
+                .map_err(|_| closed())?;
+            answer.await.map_err(|_| closed())?
+        };
+        timeout(APPEND_DEADLINE, answer).await.unwrap_or_else(|_| {
+            Err(AppendError::Unavailable(format!(
+                "no answer from the disk within {} s",
+                APPEND_DEADLINE.as_secs()
+            )))
+        })
+    }
+}
+
+impl Shared {
+    /// Waits until the writer has written all and closed the file. The
+    /// writer's connection must be the last, for it to fold the journal in.
+    fn finish(&self) {
+        self.readers.close_idle();
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the log's writer panicked");
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("head", &*self.shared.head.borrow()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Read for SqliteStore {
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        self.shared.readers.stream(stream.clone(), from, direction, max).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+        self.shared.readers.page(after, Arc::new(filter.clone()), max).await
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        Ok(*self.shared.head.borrow())
+    }
+}
+
+#[async_trait]
+impl Append for SqliteStore {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        self.write(Write::of_ours(stream.clone(), expected, events)?).await
+    }
+}
+
+impl Subscribe for SqliteStore {
+    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+        follow::follow(Arc::clone(&self.shared.readers), self.shared.head.clone(), after, filter)
+    }
+}

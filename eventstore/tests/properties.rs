@@ -1,0 +1,115 @@
+//! Any sequence of appends does to the log what it does to a list: the rules
+//! of expectation and repetition, written a second time and as simply as possible.
+
+use std::collections::HashMap;
+
+use event_store::{
+    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Position, Read, SqliteStore,
+    StreamName,
+};
+use proptest::prelude::*;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+mod support;
+
+/// An append in small numbers, so that repetitions and conflicts are common.
+#[derive(Debug, Clone)]
+struct Step {
+    stream: u8,
+    expected: Expected,
+    ids: Vec<u8>,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let expected =
+        prop_oneof![Just(Expected::NoStream), Just(Expected::Any), (0..4_u64).prop_map(Expected::Exact),];
+    let step = (0..2_u8, expected, prop::collection::vec(0..6_u8, 1..4))
+        .prop_map(|(stream, expected, ids)| Step { stream, expected, ids });
+    prop::collection::vec(step, 1..25)
+}
+
+/// The log as a list of (stream, id).
+#[derive(Default)]
+struct Model(Vec<(u8, u8)>);
+
+impl Model {
+    fn append(&mut self, step: &Step) -> Option<Appended> {
+        let in_stream: Vec<(usize, u8)> = (1..)
+            .zip(&self.0)
+            .filter(|(_, (stream, _))| *stream == step.stream)
+            .map(|(position, (_, id))| (position, *id))
+            .collect();
+        let at = |revision: usize| Appended {
+            revision: revision as u64,
+            position: Position(in_stream[revision].0 as u64),
+        };
+        let first = match step.expected {
+            Expected::Any => {
+                let found: Vec<_> =
+                    step.ids.iter().map(|id| in_stream.iter().rposition(|(_, other)| other == id)).collect();
+                if found[0].is_some() {
+                    let all: Option<Vec<_>> = found.into_iter().collect();
+                    return all.map(|all| at(all[all.len() - 1]));
+                }
+                in_stream.len()
+            }
+            Expected::NoStream => 0,
+            Expected::Exact(revision) => revision as usize + 1,
+        };
+        if first == in_stream.len() {
+            self.0.extend(step.ids.iter().map(|id| (step.stream, *id)));
+            return Some(Appended {
+                revision: (in_stream.len() + step.ids.len() - 1) as u64,
+                position: Position(self.0.len() as u64),
+            });
+        }
+        let repeated = in_stream.get(first..first + step.ids.len())?;
+        let same = repeated.iter().map(|(_, id)| id).eq(&step.ids);
+        same.then(|| at(first + step.ids.len() - 1))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_log_does_what_a_list_would(steps in steps()) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(async {
+            let folder = TempDir::new().unwrap();
+            let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
+            let names: HashMap<u8, StreamName> = (0..2).map(|n| (n, support::stream())).collect();
+            let mut model = Model::default();
+            for step in &steps {
+                let events = step.ids.iter().map(|id| event(*id)).collect();
+                let answer = store.append(&names[&step.stream], step.expected, events).await;
+                let answer = match answer {
+                    Ok(appended) => Some(appended),
+                    Err(AppendError::Conflict { .. }) => None,
+                    Err(error) => panic!("{error}"),
+                };
+                prop_assert_eq!(answer, model.append(step), "{:?}", step);
+            }
+            let page = store.read_all(Position::START, &Filter::default(), usize::MAX).await.unwrap();
+            let log: Vec<_> = page.events.iter().map(|e| (e.stream.clone(), e.id)).collect();
+            let listed: Vec<_> = model.0.iter().map(|(s, id)| (names[s].clone(), uuid(*id))).collect();
+            prop_assert_eq!(log, listed);
+            for (n, name) in &names {
+                let read = store.read_stream(name, 0, Direction::Forwards, usize::MAX).await.unwrap();
+                let ids: Vec<_> = read.iter().map(|e| e.id).collect();
+                let listed: Vec<_> = model.0.iter().filter(|(s, _)| s == n).map(|(_, id)| uuid(*id)).collect();
+                prop_assert_eq!(ids, listed);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+fn event(id: u8) -> NewEvent {
+    NewEvent { id: uuid(id), ..support::event() }
+}
+
+fn uuid(id: u8) -> Uuid {
+    Uuid::from_u128(u128::from(id) + 1)
+}

@@ -1,0 +1,206 @@
+//! The embedded store is held to the contract, and to what only it promises.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
+
+use std::{fs, process::Command};
+
+use event_store::{
+    Append, Direction, Expected, OpenError, Position, Read, ReadError, SqliteStore, Subscribe,
+};
+use futures::StreamExt;
+use support::{event, stream};
+use tempfile::TempDir;
+
+mod support;
+
+async fn open() -> (SqliteStore, TempDir) {
+    let folder = TempDir::new().unwrap();
+    (SqliteStore::open(folder.path().join("log.db")).unwrap(), folder)
+}
+
+event_store::contract!(open);
+
+#[tokio::test]
+async fn positions_start_at_1() {
+    let (store, _folder) = open().await;
+    assert_eq!(store.head().await, Ok(Position::START));
+    let appended = store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    assert_eq!(appended.position, Position(1));
+}
+
+#[tokio::test]
+async fn a_log_that_was_closed_is_opened_again_with_all_its_events() {
+    let (store, folder) = open().await;
+    let stream = stream();
+    for _ in 0..3 {
+        store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    }
+    let before = store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap();
+    store.close().await;
+    let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert!(!files.iter().any(|file| file == "log.db-wal"), "flushed into the log: {files:?}");
+
+    let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap(), before);
+    assert_eq!(store.head().await, Ok(Position(3)));
+}
+
+#[tokio::test]
+async fn dropping_the_last_clone_closes_the_log() {
+    let (store, folder) = open().await;
+    let clone = store.clone();
+    drop(store);
+    clone.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+    drop(clone);
+    SqliteStore::open(folder.path().join("log.db")).unwrap();
+}
+
+#[tokio::test]
+async fn closing_ends_subscriptions_and_refuses_appends() {
+    let (store, _folder) = open().await;
+    let clone = store.clone();
+    let mut deliveries = store.subscribe(Position::START, Default::default());
+    deliveries.next().await.unwrap().unwrap();
+    store.close().await;
+    assert!(matches!(deliveries.next().await, Some(Err(ReadError::Unavailable(_)))));
+    assert!(deliveries.next().await.is_none());
+    let refused = clone.append(&stream(), Expected::Any, vec![event()]).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the event store is unavailable: the store is closed");
+}
+
+#[tokio::test]
+async fn a_log_in_use_is_not_opened_twice() {
+    let (store, folder) = open().await;
+    let path = folder.path().join("log.db");
+    let again = SqliteStore::open(&path).unwrap_err();
+    assert!(matches!(again, OpenError::InUse(_)));
+    assert!(again.to_string().contains("is in use by another process"), "{again}");
+    store.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+}
+
+#[test]
+fn what_is_not_a_log_of_ours_is_refused_and_left_alone() {
+    let folder = TempDir::new().unwrap();
+
+    let text = folder.path().join("text");
+    fs::write(&text, "not a database, but long enough to look at".repeat(100)).unwrap();
+    assert!(matches!(SqliteStore::open(&text), Err(OpenError::NotALog(_))));
+    assert!(fs::read_to_string(&text).unwrap().starts_with("not a database"));
+
+    let other = folder.path().join("other.db");
+    rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (a)").unwrap();
+    assert!(matches!(SqliteStore::open(&other), Err(OpenError::NotALog(_))));
+
+    let newer = folder.path().join("newer.db");
+    drop(SqliteStore::open(&newer).unwrap());
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    let error = SqliteStore::open(&newer).unwrap_err();
+    assert!(error.to_string().ends_with("has schema version 2; this program reads version 1"), "{error}");
+
+    let nowhere = SqliteStore::open(folder.path().join("no/such/folder/log.db")).unwrap_err();
+    assert!(nowhere.to_string().contains("no/such/folder"), "{nowhere}");
+}
+
+#[tokio::test]
+async fn a_position_of_another_log_is_refused() {
+    let (store, _folder) = open().await;
+    store.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+    let page = store.read_all(Position(2), &Default::default(), 10).await;
+    assert!(matches!(page, Err(ReadError::Refused(_))), "{page:?}");
+    let mut deliveries = store.subscribe(Position(2), Default::default());
+    assert!(matches!(deliveries.next().await, Some(Err(ReadError::Refused(_)))));
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_send_the_log_into_the_past() {
+    let (store, folder) = open().await;
+    let (path, stream) = (folder.path().join("log.db"), stream());
+    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    store.close().await;
+    // As if the clock had been an hour ahead when the first event came.
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE events SET recorded_at = recorded_at + 3600000000", [])
+        .unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    let events = store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap();
+    assert!(events[1].recorded_at >= events[0].recorded_at);
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_an_error_not_a_gap() {
+    let (store, folder) = open().await;
+    let (path, stream) = (folder.path().join("log.db"), stream());
+    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    store.close().await;
+    rusqlite::Connection::open(&path).unwrap().execute("UPDATE events SET id = x'00'", []).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    let read = store.read_stream(&stream, 0, Direction::Forwards, 10).await;
+    assert!(matches!(&read, Err(ReadError::Refused(why)) if why.contains("damaged")), "{read:?}");
+    let mut deliveries = store.subscribe(Position::START, Default::default());
+    assert!(matches!(deliveries.next().await, Some(Err(ReadError::Refused(_)))));
+}
+
+/// A disk of one megabyte, in a mount namespace that ends with this process's child.
+#[test]
+fn a_full_disk_fails_appends_clearly_and_they_work_again_when_there_is_space() {
+    let folder = TempDir::new().unwrap();
+    let status = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c"])
+        .arg(r#"mount -t tmpfs -o size=1m tmpfs "$SMALL_DISK" && exec "$0" --exact on_a_small_disk --nocapture"#)
+        .arg(std::env::current_exe().unwrap())
+        .env("SMALL_DISK", folder.path())
+        .status()
+        .expect("needs unshare and mount: apt-get install util-linux mount");
+    assert!(status.success(), "see above");
+}
+
+/// What the test above runs on its small disk; by itself it has none.
+#[tokio::test]
+async fn on_a_small_disk() {
+    let Some(disk) = std::env::var_os("SMALL_DISK") else { return };
+    let disk = std::path::PathBuf::from(disk);
+    let ballast = disk.join("ballast");
+    let store = SqliteStore::open(disk.join("log.db")).unwrap();
+    let stream = stream();
+    store.append(&stream, Expected::NoStream, vec![event()]).await.unwrap();
+
+    // `write` may stop short of what was asked for; the disk is full then.
+    let _ = fs::write(&ballast, vec![0; 1024 * 1024]);
+    let large = support::event_of(100 * 1024);
+    let error = store.append(&stream, Expected::Exact(0), vec![large.clone()]).await.unwrap_err();
+    assert!(error.to_string().contains("the disk is full"), "{error}");
+    assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap().len(), 1);
+    assert_eq!(store.head().await, Ok(Position(1)));
+
+    fs::remove_file(&ballast).unwrap();
+    let appended = store.append(&stream, Expected::Exact(0), vec![large]).await.unwrap();
+    assert_eq!((appended.revision, appended.position), (1, Position(2)));
+    store.append(&stream, Expected::Exact(1), vec![event()]).await.unwrap();
+}
+
+#[test]
+fn a_read_only_disk_is_named_when_the_log_is_opened() {
+    let folder = TempDir::new().unwrap();
+    drop(SqliteStore::open(folder.path().join("log.db")).unwrap());
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c"])
+        .arg(
+            r#"mount --bind "$READ_ONLY_DISK" "$READ_ONLY_DISK" && mount -o remount,ro,bind "$READ_ONLY_DISK" &&
+               exec "$0" --exact on_a_read_only_disk --nocapture"#,
+        )
+        .arg(std::env::current_exe().unwrap())
+        .env("READ_ONLY_DISK", folder.path())
+        .status()
+        .expect("needs unshare and mount: apt-get install util-linux mount");
+    assert!(output.success(), "see above");
+}
+
+/// What the test above runs on its read-only disk; by itself it has none.
+#[test]
+fn on_a_read_only_disk() {
+    let Some(disk) = std::env::var_os("READ_ONLY_DISK") else { return };
+    let error = SqliteStore::open(std::path::PathBuf::from(disk).join("log.db")).unwrap_err();
+    assert!(error.to_string().to_lowercase().contains("read-only"), "{error}");
+}
