@@ -93,15 +93,8 @@ impl Testbed {
         let claim = Claim::take().await?;
         let under = claim.directory();
         let lan = Arc::new(Lan::start(claim.id(), &under).await?);
-        let (swarm, registry) = tokio::try_join!(
-            Swarm::start(&lan, &under, size),
-            Registry::start(&lan, &under),
-        )?;
-        Ok(Self {
-            swarm,
-            registry,
-            lan,
-            claim,
-        })
+        let (swarm, registry) =
+            tokio::try_join!(Swarm::start(&lan, &under, size), Registry::start(&lan, &under),)?;
+        Ok(Self { swarm, registry, lan, claim })
     }
 }

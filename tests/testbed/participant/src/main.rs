@@ -1,0 +1,194 @@
+//! What a participant's image runs: one program with many characters.
+//!
+//! The first argument names the mode, the others are the mode's own. A new
+//! character is one line in [`MODES`] and one function. Only the standard
+//! library is used, so that the program links statically and stays small.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+use std::{env, fs, process, thread};
+
+/// A mode takes the arguments after its name and never comes back.
+type Mode = fn(&[String]) -> !;
+
+/// Every mode: its name, with its arguments in capitals, and what plays it.
+const MODES: &[(&str, Mode)] = &[
+    ("good", good),
+    ("slow SECONDS", slow),
+    ("wrong-port PORT", wrong_port),
+    ("silent", silent),
+    ("exit CODE LAST-LINE", exit),
+    ("hang", hang),
+    ("not-json", not_json),
+    ("status CODE", status),
+    ("redirect LOCATION", redirect),
+    ("needs-capability", needs_capability),
+    ("fetch HOST", fetch),
+];
+
+fn main() {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let name = arguments.first().map_or("good", String::as_str);
+    let mode = MODES.iter().find(|(usage, _)| usage.split(' ').next() == Some(name));
+    match mode {
+        Some((_, play)) => play(arguments.get(1..).unwrap_or_default()),
+        None => {
+            let known: Vec<&str> = MODES.iter().map(|(usage, _)| *usage).collect();
+            fail(&format!("no mode is called {name:?}, only {}", known.join(", ")))
+        }
+    }
+}
+
+/// Answers `GET /getconfig` with the image's `/config.json`.
+fn good(_: &[String]) -> ! {
+    serve(80, answer_config)
+}
+
+/// Answers rightly, but late.
+fn slow(arguments: &[String]) -> ! {
+    let delay = Duration::from_secs(number(arguments, 0).into());
+    serve(80, move |stream, head| {
+        thread::sleep(delay);
+        answer_config(stream, head)
+    })
+}
+
+/// Answers rightly where nobody asks.
+fn wrong_port(arguments: &[String]) -> ! {
+    serve(number(arguments, 0), answer_config)
+}
+
+/// Runs, and never listens.
+fn silent(_: &[String]) -> ! {
+    println!("thinking");
+    loop {
+        thread::park();
+    }
+}
+
+/// Says its last line and ends at once.
+fn exit(arguments: &[String]) -> ! {
+    eprintln!("starting");
+    eprintln!("{}", text(arguments, 1));
+    process::exit(number(arguments, 0).into())
+}
+
+/// Accepts, reads, and never answers.
+fn hang(_: &[String]) -> ! {
+    serve(80, |_stream, _head| {
+        loop {
+            thread::park();
+        }
+    })
+}
+
+/// Answers with a page where JSON is asked for.
+fn not_json(_: &[String]) -> ! {
+    serve(80, |stream, _head| {
+        let page = b"<!doctype html><h1>It works!</h1>";
+        answer(stream, "200 OK", "Content-Type: text/html", page)
+    })
+}
+
+/// Answers with an HTTP status other than 200.
+fn status(arguments: &[String]) -> ! {
+    let line = format!("{} Status", number(arguments, 0));
+    serve(80, move |stream, _head| answer(stream, &line, "Content-Type: text/plain", b"no\n"))
+}
+
+/// Sends the caller elsewhere.
+fn redirect(arguments: &[String]) -> ! {
+    let location = format!("Location: {}", text(arguments, 0));
+    serve(80, move |stream, _head| answer(stream, "302 Found", &location, b""))
+}
+
+/// Needs a capability that an ordinary container has and a sandbox lacks.
+fn needs_capability(_: &[String]) -> ! {
+    if let Err(error) = std::os::unix::fs::chroot("/") {
+        fail(&format!("this app needs CAP_SYS_CHROOT: {error}"));
+    }
+    serve(80, answer_config)
+}
+
+/// Asks another app for its configuration, prints the answer and ends.
+fn fetch(arguments: &[String]) -> ! {
+    let ask = || -> io::Result<String> {
+        let mut stream = TcpStream::connect((text(arguments, 0), 80))?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(b"GET /getconfig HTTP/1.1\r\nHost: app\r\n\r\n")?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply)?;
+        Ok(reply)
+    };
+    match ask() {
+        Ok(reply) => println!("{reply}"),
+        Err(error) => fail(&format!("no answer: {error}")),
+    }
+    process::exit(0)
+}
+
+/// Accepts for ever; hands each connection and the head of its request to
+/// `handle`, in a thread of its own.
+fn serve(port: u16, handle: impl Fn(TcpStream, &str) -> io::Result<()> + Clone + Send + 'static) -> ! {
+    let listener = TcpListener::bind(("0.0.0.0", port))
+        .unwrap_or_else(|error| fail(&format!("cannot listen on port {port}: {error}")));
+    println!("listening on port {port}");
+    loop {
+        if let Ok((mut stream, _)) = listener.accept() {
+            let handle = handle.clone();
+            thread::spawn(move || {
+                let head = read_head(&mut stream)?;
+                handle(stream, &head)
+            });
+        }
+    }
+}
+
+/// The well-behaved answer: the configuration, or 404 for any other path.
+fn answer_config(stream: TcpStream, head: &str) -> io::Result<()> {
+    if head.starts_with("GET /getconfig ") {
+        let config = fs::read("/config.json")?;
+        answer(stream, "200 OK", "Content-Type: application/json", &config)
+    } else {
+        answer(stream, "404 Not Found", "Content-Type: text/plain", b"no\n")
+    }
+}
+
+/// Reads up to the empty line that ends a request's head, 8 KiB at most.
+fn read_head(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    let mut chunk = [0; 1024];
+    while head.len() < 8192 && !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        match stream.read(&mut chunk)? {
+            0 => break,
+            read => head.extend_from_slice(&chunk[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
+}
+
+fn answer(mut stream: TcpStream, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
+    let length = body.len();
+    let head =
+        format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body)
+}
+
+fn text(arguments: &[String], at: usize) -> &str {
+    match arguments.get(at) {
+        Some(text) => text,
+        None => fail(&format!("argument {} is missing", at + 1)),
+    }
+}
+
+fn number(arguments: &[String], at: usize) -> u16 {
+    let text = text(arguments, at);
+    text.parse().unwrap_or_else(|error| fail(&format!("{text:?} is no number: {error}")))
+}
+
+fn fail(why: &str) -> ! {
+    eprintln!("{why}");
+    process::exit(1)
+}

@@ -1,0 +1,119 @@
+//! The number that one testbed owns, and what cleans up after it.
+//!
+//! A testbed's names and addresses all come from a number, held through a
+//! lock that the kernel releases when its holder dies. So a number that can
+//! be locked but still has a directory was left by a killed run, and is swept.
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::run::run;
+use crate::wait::until;
+
+/// Where testbeds keep their files; the same for everybody on the machine.
+const ROOT: &str = "/tmp/muster-testbed";
+/// The highest number: it is the third part of the testbed's addresses.
+const LAST: u8 = 250;
+const SWEEP: &str = include_str!("sweep.sh");
+
+/// A number of our own, until it is released or we die.
+pub(crate) struct Claim {
+    id: u8,
+    lock: Option<File>,
+    janitor: Child,
+}
+
+impl Claim {
+    /// Sweeps what dead testbeds left, and takes the lowest free number.
+    pub(crate) async fn take() -> Result<Self> {
+        fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
+        let mut ours = None;
+        for id in 1..=LAST {
+            let left = directory(id).exists();
+            if ours.is_some() && !left {
+                continue;
+            }
+            let Some(lock) = try_lock(id)? else { continue };
+            if left && let Err(error) = sweep(id).await {
+                eprintln!("testbed: number {id} is not reused: {error:#}");
+            } else if ours.is_none() {
+                ours = Some((id, lock));
+            }
+        }
+        let Some((id, lock)) = ours else {
+            bail!("all {LAST} testbed numbers under {ROOT} are taken");
+        };
+        fs::create_dir(directory(id))?;
+        Ok(Self { id, lock: Some(lock), janitor: janitor(id)? })
+    }
+
+    /// The number, from 1 to 250.
+    pub(crate) fn id(&self) -> u8 {
+        self.id
+    }
+
+    /// A directory of our own; it goes with the claim.
+    pub(crate) fn directory(&self) -> PathBuf {
+        directory(self.id)
+    }
+
+    /// Gives the number back and waits until all that bore it is gone.
+    pub(crate) async fn release(mut self) -> Result<()> {
+        self.lock = None;
+        drop(self.janitor.stdin.take());
+        let status =
+            until("the testbed's janitor to finish", LIMIT, async || self.janitor.try_wait().transpose())
+                .await??;
+        if !status.success() {
+            bail!("testbed {} left something behind: {status}", self.id);
+        }
+        Ok(())
+    }
+}
+
+/// Longer than a sweep may take, so that its own word is heard.
+const LIMIT: Duration = Duration::from_secs(40);
+
+fn directory(id: u8) -> PathBuf {
+    Path::new(ROOT).join(id.to_string())
+}
+
+fn lock_path(id: u8) -> PathBuf {
+    Path::new(ROOT).join(format!("{id}.lock"))
+}
+
+/// The lock of a number, unless somebody alive holds it.
+fn try_lock(id: u8) -> Result<Option<File>> {
+    let path = lock_path(id);
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(error)) => Err(error).context("cannot lock"),
+    }
+}
+
+async fn sweep(id: u8) -> Result<()> {
+    let id = id.to_string();
+    run("sh", ["-c", SWEEP, "sweep", ROOT, &id]).await?;
+    Ok(())
+}
+
+/// Starts the process that sweeps after us, however we end: its standard
+/// input closes with us, and a session of its own keeps Ctrl-C away from it.
+fn janitor(id: u8) -> Result<Child> {
+    const WAIT: &str = r#"cat >/dev/null; exec flock -w 30 "$1" sh -c "$2" sweep "$3" "$4""#;
+    Command::new("setsid")
+        .args(["sh", "-c", WAIT, "janitor"])
+        .arg(lock_path(id))
+        .args([SWEEP, ROOT, &id.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot start setsid: apt-get install -y util-linux")
+}

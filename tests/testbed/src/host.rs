@@ -1,0 +1,208 @@
+//! A host of its own on this machine: namespaces that live as long as a pipe.
+//!
+//! The first process of a host waits for the end of its standard input. When
+//! whoever started it dies, in whatever way, the pipe closes, that process
+//! ends, and the kernel takes all other processes of the host, its mounts and
+//! its network with it. Nothing of a host can outlive its test.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use crate::run::run;
+use crate::wait::until;
+
+/// Starting a host, and ending a process of it, takes milliseconds.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Run as the first process of the host. Its process number must be read
+/// before /proc is the host's own; /run is emptied so that what daemons put
+/// there under fixed names is each host's own. The shell stays, because a
+/// first process has to reap what others orphan.
+const FIRST: &str = r#"
+read -r pid _ </proc/self/stat
+mount -t proc proc /proc && mount -t tmpfs tmpfs /run && hostname "$1" || exit 1
+ip link set lo up || exit 1
+echo "$pid"
+cat >/dev/null
+exit 0
+"#;
+
+/// Which network a host's processes see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// One of its own, empty but for the loopback.
+    Own,
+    /// The machine's.
+    Machine,
+}
+
+/// One host.
+pub(crate) struct Host {
+    name: String,
+    directory: PathBuf,
+    network: Network,
+    life: Mutex<Option<Life>>,
+}
+
+impl Host {
+    /// Starts the host `name`, whose files are kept in `under/name`.
+    pub(crate) async fn start(name: &str, under: &Path, network: Network) -> Result<Self> {
+        let directory = under.join(name);
+        std::fs::create_dir_all(&directory)?;
+        let host = Self { name: name.to_owned(), directory, network, life: Mutex::new(None) };
+        host.power_on().await?;
+        Ok(host)
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where its files are, the same path inside and outside.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The host's first process, as this machine numbers it.
+    pub(crate) fn pid(&self) -> Result<u32> {
+        match self.life().as_ref() {
+            Some(life) => Ok(life.pid),
+            None => bail!("host {} is off", self.name),
+        }
+    }
+
+    /// Starts the host again after [`Host::power_off`], without its network.
+    pub(crate) async fn power_on(&self) -> Result<()> {
+        let mut command = Command::new("unshare");
+        command.args(["--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child"]);
+        if self.network == Network::Own {
+            command.arg("--net");
+        }
+        let mut first = command
+            .args(["sh", "-c", FIRST, "host", &self.name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start unshare: apt-get install -y util-linux")?;
+        let stdout = first.stdout.take().context("stdout is piped")?;
+        let mut life = Life { first, pid: 0 };
+        let said = timeout(LIMIT, spawn_blocking(|| first_line(stdout)))
+            .await
+            .with_context(|| format!("host {} does not start", self.name))???;
+        life.pid = said
+            .trim()
+            .parse()
+            .with_context(|| format!("host {} did not start; it takes root to make one", self.name))?;
+        *self.life() = Some(life);
+        Ok(())
+    }
+
+    /// Ends every process of the host at once, as a power cut does. Files in
+    /// its directory stay.
+    pub(crate) fn power_off(&self) {
+        *self.life() = None;
+    }
+
+    /// Runs a command inside the host to its end; its standard output.
+    pub(crate) async fn run(&self, argv: &[&str]) -> Result<String> {
+        let mut inside = self.enter()?;
+        inside.extend(argv.iter().map(|&part| part.to_owned()));
+        run("nsenter", inside).await.with_context(|| format!("on host {}: {}", self.name, argv.join(" ")))
+    }
+
+    /// Starts a long-running process inside the host, under a name by which
+    /// it can be signalled; it writes to `NAME.log` in the host's directory.
+    pub(crate) fn spawn(&self, name: &str, argv: &[&str]) -> Result<Process> {
+        const RECORD: &str = r#"echo $$ >"/run/testbed-$1.pid"; shift; exec "$@""#;
+        let log = self.directory.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log)?;
+        let child = Command::new("nsenter")
+            .args(self.enter()?)
+            .args(["sh", "-c", RECORD, "spawn", name])
+            .args(argv)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .context("cannot start nsenter: apt-get install -y util-linux")?;
+        Ok(Process { name: name.to_owned(), log, child })
+    }
+
+    fn enter(&self) -> Result<Vec<String>> {
+        let target = format!("--target={}", self.pid()?);
+        let spaces = ["--mount", "--uts", "--ipc", "--pid", "--net", "--"];
+        Ok([target].into_iter().chain(spaces.map(str::to_owned)).collect())
+    }
+
+    fn life(&self) -> MutexGuard<'_, Option<Life>> {
+        self.life.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A process that was started inside a host.
+pub(crate) struct Process {
+    name: String,
+    log: PathBuf,
+    child: Child,
+}
+
+impl Process {
+    /// Sends a signal, by its name without SIG.
+    pub(crate) async fn signal(&self, host: &Host, signal: &str) -> Result<()> {
+        const SEND: &str = r#"kill -s "$2" "$(cat "/run/testbed-$1.pid")""#;
+        host.run(&["sh", "-c", SEND, "signal", &self.name, signal]).await?;
+        Ok(())
+    }
+
+    /// Sends SIGKILL and waits for the end.
+    pub(crate) async fn kill(&mut self, host: &Host) -> Result<()> {
+        if self.exited()?.is_none() {
+            self.signal(host, "KILL").await?;
+        }
+        let what = format!("{} to end", self.name);
+        until(&what, LIMIT, async || self.exited().transpose()).await??;
+        Ok(())
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// The last lines that it wrote, for an error message.
+    pub(crate) fn last_words(&self) -> String {
+        let log = std::fs::read(&self.log).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+}
+
+/// What keeps a host alive: the pipe to its first process.
+struct Life {
+    first: Child,
+    pid: u32,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // The child is `unshare`, which takes the host along; both calls fail
+        // only when it is gone already.
+        let _ = self.first.kill();
+        let _ = self.first.wait();
+    }
+}
+
+fn first_line(from: impl std::io::Read) -> Result<String> {
+    let mut line = String::new();
+    BufReader::new(from).read_line(&mut line)?;
+    Ok(line)
+}

@@ -1,0 +1,180 @@
+//! A registry on a host of its own, and how images get into it.
+//!
+//! Images are pushed by speaking to the registry directly, without an engine:
+//! a layer that is there already is only named, so twenty owners' images cost
+//! little more than one.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use reqwest::{Client, StatusCode, Url, header};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, OnceCell};
+
+use crate::host::{Host, Network, Process};
+use crate::image::{App, PROGRAM_LAYER};
+use crate::lan::Lan;
+use crate::wait::until;
+
+/// The registry starts in well under a second.
+const START: Duration = Duration::from_secs(30);
+const NUMBER: u8 = 2;
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Where the layer with the program is pushed once, for others to name.
+const SHARED: &str = "testbed/program";
+
+/// A registry that speaks plain HTTP, reachable from every host and from here.
+pub struct Registry {
+    host: Host,
+    address: String,
+    daemon: Mutex<Process>,
+    client: Client,
+    shared: OnceCell<()>,
+}
+
+impl Registry {
+    pub(crate) async fn start(lan: &Lan, under: &Path) -> Result<Self> {
+        let host = Host::start("registry", under, Network::Own).await?;
+        lan.join(&host, NUMBER).await?;
+        let storage = host.directory().join("storage");
+        let settings = json!({
+            "version": 0.1,
+            "log": { "level": "warn" },
+            "storage": {
+                "filesystem": { "rootdirectory": storage },
+                "delete": { "enabled": true },
+            },
+            "http": { "addr": "0.0.0.0:5000" },
+        });
+        std::fs::write(settings_path(&host), settings.to_string())?;
+        let registry = Self {
+            address: format!("{}:5000", lan.address(NUMBER)),
+            daemon: Mutex::new(spawn_daemon(&host)?),
+            // Connections are not kept: a shared testbed is used from several
+            // runtimes, and a connection dies with the runtime that made it.
+            client: Client::builder().no_proxy().timeout(START).pool_max_idle_per_host(0).build()?,
+            shared: OnceCell::new(),
+            host,
+        };
+        registry.answers().await?;
+        Ok(registry)
+    }
+
+    /// `HOST:PORT`, the first part of every reference to its images.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Pushes an image as `NAMESPACE/NAME:TAG`; the full reference to it.
+    pub async fn push(&self, name: &str, app: &App) -> Result<String> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        self.shared.get_or_try_init(|| self.blob(SHARED, &PROGRAM_LAYER)).await?;
+        let files = app.files_layer()?;
+        let config = serde_json::to_vec(&app.config(&[&PROGRAM_LAYER, &files]))?;
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": MANIFEST,
+            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
+            "layers": [
+                descriptor("application/vnd.oci.image.layer.v1.tar", &PROGRAM_LAYER),
+                descriptor("application/vnd.oci.image.layer.v1.tar", &files),
+            ],
+        });
+        for blob in [&*PROGRAM_LAYER, &files, &config] {
+            self.blob(repository, blob).await?;
+        }
+        let reply = self
+            .client
+            .put(self.url(&format!("{repository}/manifests/{tag}")))
+            .header(header::CONTENT_TYPE, MANIFEST)
+            .body(manifest.to_string())
+            .send()
+            .await?;
+        expect(reply, StatusCode::CREATED, "the manifest").await?;
+        Ok(format!("{}/{repository}:{tag}", self.address))
+    }
+
+    /// Ends the registry; its images stay.
+    pub async fn stop(&self) -> Result<()> {
+        self.daemon.lock().await.kill(&self.host).await
+    }
+
+    /// Starts it again after [`Registry::stop`].
+    pub async fn restart(&self) -> Result<()> {
+        *self.daemon.lock().await = spawn_daemon(&self.host)?;
+        self.answers().await
+    }
+
+    /// Uploads a blob, unless the shared repository has it.
+    async fn blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
+        let digest = digest(bytes);
+        let uploads = Url::parse_with_params(
+            &self.url(&format!("{repository}/blobs/uploads/")),
+            [("mount", digest.as_str()), ("from", SHARED)],
+        )?;
+        let reply = self.client.post(uploads.clone()).send().await?;
+        if reply.status() == StatusCode::CREATED {
+            return Ok(());
+        }
+        let location = reply
+            .headers()
+            .get(header::LOCATION)
+            .and_then(|location| location.to_str().ok())
+            .context("the registry names no place for an upload")?;
+        let mut place = uploads.join(location)?;
+        place.query_pairs_mut().append_pair("digest", &digest);
+        let reply = self
+            .client
+            .put(place)
+            .header(header::CONTENT_TYPE, "application/octet-stream")
+            .body(bytes.to_vec())
+            .send()
+            .await?;
+        expect(reply, StatusCode::CREATED, "a blob").await
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}/v2/{path}", self.address)
+    }
+
+    async fn answers(&self) -> Result<()> {
+        until("the registry", START, async || {
+            let mut daemon = self.daemon.lock().await;
+            match daemon.exited() {
+                Ok(None) => self.client.get(self.url("")).send().await.ok().map(|_| Ok(())),
+                _ => Some(Err(anyhow::anyhow!("the registry ended: {}", daemon.last_words()))),
+            }
+        })
+        .await?
+    }
+}
+
+/// `sha256:…` of some bytes.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
+    sum.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
+}
+
+fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
+}
+
+async fn expect(reply: reqwest::Response, status: StatusCode, what: &str) -> Result<()> {
+    if reply.status() == status {
+        return Ok(());
+    }
+    let got = reply.status();
+    bail!("the registry refused {what}: {got}: {}", reply.text().await?)
+}
+
+fn settings_path(host: &Host) -> std::path::PathBuf {
+    host.directory().join("registry.yml")
+}
+
+fn spawn_daemon(host: &Host) -> Result<Process> {
+    let settings = settings_path(host);
+    let settings = settings.to_str().context("the path is plain")?;
+    host.spawn("docker-registry", &["docker-registry", "serve", settings])
+}

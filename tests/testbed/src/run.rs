@@ -1,0 +1,46 @@
+//! Running the system's own tools, with a deadline and a clear error.
+
+use std::env;
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::process::Command;
+use tokio::time::timeout;
+
+/// No tool that is used here takes a second when it works.
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs a command to its end; its standard output.
+pub(crate) async fn run<A: AsRef<OsStr>>(
+    program: &str,
+    arguments: impl IntoIterator<Item = A>,
+) -> Result<String> {
+    let mut command = Command::new(program);
+    command.args(arguments).kill_on_drop(true);
+    let output = timeout(LIMIT, command.output())
+        .await
+        .with_context(|| format!("{program} has not ended after {LIMIT:?}"))?
+        .with_context(|| format!("cannot start {program}"))?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        bail!("{program}: {}: {}", output.status, said.trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Says which package brings the first of these programs that is missing.
+///
+/// # Errors
+///
+/// Names the program and the line that installs it.
+pub(crate) fn require(programs: &[(&str, &str)]) -> Result<()> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let folders: Vec<_> = env::split_paths(&path).collect();
+    for (program, package) in programs {
+        if !folders.iter().any(|folder| folder.join(program).exists()) {
+            bail!("{program} is missing: apt-get install -y {package}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,292 @@
+//! A Docker Swarm: one engine per host, all of them managers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+/// What the managers may do with a node: `ACTIVE`, `PAUSE` or `DRAIN`.
+pub use bollard::models::NodeSpecAvailabilityEnum as Availability;
+use bollard::models::{NodeSpec, NodeState, SwarmInitRequest, SwarmJoinRequest};
+use bollard::query_parameters::UpdateNodeOptions;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures::future::try_join_all;
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use crate::host::{Host, Network, Process};
+use crate::lan::Lan;
+use crate::wait::until;
+
+/// An engine starts in under a second, with leftovers to tidy in a few.
+const START: Duration = Duration::from_secs(60);
+/// A Swarm without a leader takes about ten seconds to elect one.
+const ELECTION: Duration = Duration::from_secs(60);
+/// An engine that answers at all answers within this.
+const ANSWER: Duration = Duration::from_secs(25);
+
+/// Engines joined into one Swarm, each on a host of its own.
+pub struct Swarm {
+    nodes: Vec<Node>,
+}
+
+impl Swarm {
+    /// Starts hosts `node1` to `nodeN` and joins them; all are managers, so
+    /// that three of them survive the loss of any one.
+    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8) -> Result<Self> {
+        let nodes: Vec<Node> = try_join_all((1..=size).map(|number| Node::start(lan, under, number))).await?;
+        let swarm = Self { nodes };
+        let (first, others) = swarm.nodes.split_first().context("no node was asked for")?;
+        first
+            .docker
+            .init_swarm(SwarmInitRequest {
+                advertise_addr: Some(first.address()),
+                listen_addr: Some(format!("{}:2377", first.address())),
+                ..Default::default()
+            })
+            .await
+            .context("swarm init")?;
+        let tokens = first.docker.inspect_swarm().await?.join_tokens;
+        let token = tokens.and_then(|tokens| tokens.manager);
+        for node in others {
+            node.docker
+                .join_swarm(SwarmJoinRequest {
+                    advertise_addr: Some(node.address()),
+                    listen_addr: Some(format!("{}:2377", node.address())),
+                    remote_addrs: Some(vec![format!("{}:2377", first.address())]),
+                    join_token: token.clone(),
+                    ..Default::default()
+                })
+                .await
+                .with_context(|| format!("swarm join of {}", node.name()))?;
+        }
+        swarm.settle().await?;
+        Ok(swarm)
+    }
+
+    /// The nodes, `node1` first.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Every engine's `unix://` address.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.nodes.iter().map(Node::endpoint).collect()
+    }
+
+    /// The manager that leads now; waits for the end of an election.
+    pub async fn leader(&self) -> Result<&Node> {
+        let id = until("a leader", ELECTION, async || {
+            self.list().await.ok()?.into_iter().find_map(|node| {
+                let leads = node.manager_status.as_ref()?.leader == Some(true);
+                leads.then_some(node.id).flatten()
+            })
+        })
+        .await?;
+        for node in &self.nodes {
+            if *node.id.lock().await == id {
+                return Ok(node);
+            }
+        }
+        bail!("the leader {id} is none of ours")
+    }
+
+    /// Waits until every node is ready in the eyes of the managers.
+    pub async fn settle(&self) -> Result<()> {
+        for node in &self.nodes {
+            let info = node.docker.info().await?;
+            let id = info.swarm.and_then(|swarm| swarm.node_id);
+            *node.id.lock().await = id.context("the engine is in no Swarm")?;
+        }
+        until("every node to be ready", ELECTION, async || {
+            let listed = self.list().await.ok()?;
+            let ready = listed
+                .iter()
+                .filter(|node| {
+                    let state = node.status.as_ref().and_then(|status| status.state);
+                    state == Some(NodeState::READY)
+                })
+                .count();
+            (ready == self.nodes.len()).then_some(())
+        })
+        .await
+    }
+
+    /// Sets a label of a node, as `muster.sandbox` = `true`.
+    pub async fn label(&self, node: &Node, key: &str, value: &str) -> Result<()> {
+        self.update(node, |spec| {
+            spec.labels.get_or_insert_with(HashMap::new).insert(key.to_owned(), value.to_owned());
+        })
+        .await
+    }
+
+    /// Drains, pauses or activates a node.
+    pub async fn set_availability(&self, node: &Node, to: Availability) -> Result<()> {
+        self.update(node, |spec| spec.availability = Some(to)).await
+    }
+
+    /// Changes what the Swarm wants of a node; tries again when somebody else
+    /// changed it in between.
+    async fn update(&self, node: &Node, change: impl Fn(&mut NodeSpec)) -> Result<()> {
+        let id = node.id.lock().await.clone();
+        let what = format!("a change of {} to be accepted", node.name());
+        until(&what, ELECTION, async || {
+            for manager in &self.nodes {
+                let done = timeout(ANSWER, async {
+                    let now = manager.docker.inspect_node(&id).await.ok()?;
+                    let version = now.version?.index?;
+                    let version = i64::try_from(version).ok()?;
+                    let mut spec = now.spec?;
+                    change(&mut spec);
+                    let options = UpdateNodeOptions { version };
+                    manager.docker.update_node(&id, spec, options).await.ok()
+                });
+                if let Ok(Some(())) = done.await {
+                    return Some(());
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// The nodes as the first manager that answers sees them.
+    async fn list(&self) -> Result<Vec<bollard::models::Node>> {
+        for node in &self.nodes {
+            if let Ok(Ok(listed)) = timeout(ANSWER, node.docker.list_nodes(None)).await {
+                return Ok(listed);
+            }
+        }
+        bail!("no manager answers")
+    }
+}
+
+/// One engine on one host.
+pub struct Node {
+    lan: Arc<Lan>,
+    number: u8,
+    host: Host,
+    socket: PathBuf,
+    docker: Docker,
+    id: Mutex<String>,
+    daemon: Mutex<Process>,
+}
+
+impl Node {
+    async fn start(lan: &Arc<Lan>, under: &Path, number: u8) -> Result<Self> {
+        let host = Host::start(&format!("node{number}"), under, Network::Own).await?;
+        lan.join(&host, address(number)).await?;
+        let socket = host.directory().join("docker.sock");
+        let mut daemon = spawn_daemon(lan, &host, &socket)?;
+        let docker = answering(&mut daemon, &socket).await?;
+        Ok(Self {
+            lan: Arc::clone(lan),
+            number,
+            socket,
+            docker,
+            id: Mutex::new(String::new()),
+            daemon: Mutex::new(daemon),
+            host,
+        })
+    }
+
+    /// The host's name, which is also the node's in the Swarm: `node1`, ….
+    pub fn name(&self) -> &str {
+        self.host.name()
+    }
+
+    /// The host's address in the testbed's network.
+    pub fn address(&self) -> String {
+        self.lan.address(address(self.number)).to_string()
+    }
+
+    /// The engine's address, as `unix:///…`.
+    pub fn endpoint(&self) -> String {
+        format!("unix://{}", self.socket.display())
+    }
+
+    /// A client of this engine.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
+    /// The node's id in the Swarm.
+    pub async fn id(&self) -> String {
+        self.id.lock().await.clone()
+    }
+
+    /// Runs a command on the host to its end; its standard output.
+    pub async fn run(&self, argv: &[&str]) -> Result<String> {
+        self.host.run(argv).await
+    }
+
+    /// Ends the engine with SIGKILL; its containers go on.
+    pub async fn kill(&self) -> Result<()> {
+        self.daemon.lock().await.kill(&self.host).await
+    }
+
+    /// Sends the engine a signal, by its name without SIG: `STOP`, `CONT`, ….
+    pub async fn signal(&self, signal: &str) -> Result<()> {
+        self.daemon.lock().await.signal(&self.host, signal).await
+    }
+
+    /// Starts the engine again after [`Node::kill`], and waits for it.
+    pub async fn restart(&self) -> Result<()> {
+        let mut daemon = self.daemon.lock().await;
+        *daemon = spawn_daemon(&self.lan, &self.host, &self.socket)?;
+        answering(&mut daemon, &self.socket).await?;
+        Ok(())
+    }
+
+    /// Takes the whole host's power: engine, containers and network end at once.
+    pub fn power_off(&self) {
+        self.host.power_off();
+    }
+
+    /// Starts the host and its engine again after [`Node::power_off`].
+    pub async fn power_on(&self) -> Result<()> {
+        self.host.power_on().await?;
+        self.lan.join(&self.host, address(self.number)).await?;
+        self.restart().await
+    }
+}
+
+/// Hosts 1 to 10 of the network are not nodes.
+fn address(number: u8) -> u8 {
+    10 + number
+}
+
+fn spawn_daemon(lan: &Lan, host: &Host, socket: &Path) -> Result<Process> {
+    let data = host.directory().join("data");
+    host.spawn(
+        "dockerd",
+        &[
+            "dockerd",
+            &format!("--data-root={}", data.display()),
+            "--exec-root=/run/docker",
+            "--pidfile=/run/docker.pid",
+            &format!("--host=unix://{}", socket.display()),
+            &format!("--cgroup-parent=/{}", lan.name()),
+            "--exec-opt=native.cgroupdriver=cgroupfs",
+            "--storage-driver=overlay2",
+            &format!("--insecure-registry={}", lan.range()),
+            // What a sandbox node is told, because a service cannot ask for it.
+            "--no-new-privileges",
+        ],
+    )
+}
+
+/// Waits until the engine answers; a client of it.
+async fn answering(daemon: &mut Process, socket: &Path) -> Result<Docker> {
+    let path = socket.to_str().context("the path is plain")?;
+    until("the engine to answer", START, async || {
+        if !matches!(daemon.exited(), Ok(None)) {
+            return Some(Err(anyhow!("the engine ended:\n{}", daemon.last_words())));
+        }
+        // It can connect only once the engine has made its socket.
+        let docker = Docker::connect_with_unix(path, 60, API_DEFAULT_VERSION).ok()?;
+        docker.ping().await.ok().map(|_| Ok(docker))
+    })
+    .await?
+}
