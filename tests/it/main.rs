@@ -1,0 +1,6 @@
+//! The whole system, and the rules of its construction.
+
+mod accepting;
+mod fences;
+mod support;
+mod verifying;

@@ -1,0 +1,8 @@
+//! The system under test: the real program as a process of its own, on a real
+//! Swarm, spoken to over HTTP only.
+
+pub(crate) mod entry;
+pub(crate) mod system;
+
+pub(crate) use entry::{Entry, Kind};
+pub(crate) use system::System;

@@ -1,0 +1,111 @@
+//! Twenty submissions of every kind on a Swarm of three hosts: each gets the
+//! verdict that it deserves, exactly once, whatever happens to us meanwhile;
+//! and nothing of theirs stays.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use serde_json::Value;
+use testbed::{Testbed, until};
+
+use crate::support::{Entry, System};
+
+const ALL_JUDGED: Duration = Duration::from_secs(240);
+const CLEARED_AWAY: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_of_every_kind_get_the_verdict_they_deserve() {
+    let bed = Testbed::three().await.unwrap();
+    let entries = Entry::twenty(&bed.registry).await;
+    let mut system = System::start(&bed).await;
+
+    let ids = submit_all(&system, &entries).await;
+    for (entry, id) in entries.iter().zip(&ids) {
+        entry.assert_deserved(&system.verdict(id, ALL_JUDGED).await);
+    }
+
+    let stats = system.get("/api/v1/stats").await;
+    let passed = entries.iter().filter(|entry| entry.kind.deserves().0 == "passed").count();
+    assert_eq!(stats["submissions"]["passed"], passed);
+    assert_eq!(stats["submissions"]["failed"], entries.len() - passed);
+    assert_eq!(stats["pins"], passed);
+
+    nothing_is_left(&bed).await;
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    bed.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict() {
+    let bed = Testbed::three().await.unwrap();
+    let entries = Entry::twenty(&bed.registry).await;
+    let mut system = System::start(&bed).await;
+
+    let ids = submit_all(&system, &entries).await;
+    for kill in 0..20u64 {
+        // Chance only has to differ from kill to kill and from run to run.
+        let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 2500;
+        let judged = system.get("/api/v1/stats").await["submissions"].to_string();
+        println!("kill {kill} after {chance} ms: {judged}");
+        tokio::time::sleep(Duration::from_millis(chance)).await;
+        system.kill();
+        system.restart().await;
+    }
+
+    for (entry, id) in entries.iter().zip(&ids) {
+        entry.assert_deserved(&system.verdict(id, ALL_JUDGED).await);
+    }
+    nothing_is_left(&bed).await;
+    bed.stop().await.unwrap();
+}
+
+async fn submit_all(system: &System, entries: &[Entry]) -> Vec<String> {
+    join_all(entries.iter().enumerate().map(async |(n, entry)| {
+        let key = format!("entry-{n}");
+        system.submit(&key, &entry.body).await
+    }))
+    .await
+}
+
+/// No service, and on no node a container or a volume but our own relays.
+async fn nothing_is_left(bed: &Testbed) {
+    let mut left = Value::Null;
+    let cleared = until("everything to be cleared away", CLEARED_AWAY, async || {
+        left = leftovers(bed).await;
+        (left == Value::Object(Default::default())).then_some(())
+    });
+    let cleared = cleared.await;
+    assert!(cleared.is_ok(), "left behind: {left:#}");
+}
+
+async fn leftovers(bed: &Testbed) -> Value {
+    let mut left = serde_json::Map::new();
+    for node in bed.swarm.nodes() {
+        let docker = |arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&a| a.to_owned()).collect();
+            let endpoint = node.endpoint();
+            async move {
+                let output = tokio::process::Command::new("docker")
+                    .arg("--host")
+                    .arg(endpoint)
+                    .args(arguments)
+                    .output()
+                    .await
+                    .unwrap();
+                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+                String::from_utf8(output.stdout).unwrap().trim().to_owned()
+            }
+        };
+        let services = docker(&["service", "ls", "--quiet"]).await;
+        let volumes = docker(&["volume", "ls", "--quiet"]).await;
+        let containers =
+            docker(&["ps", "--all", "--filter", "label=com.docker.swarm.service.name", "--format", "{{.Names}}"])
+                .await;
+        for (what, found) in [("services", services), ("volumes", volumes), ("containers", containers)] {
+            if !found.is_empty() {
+                left.insert(format!("{what} on {}", node.name()), found.into());
+            }
+        }
+    }
+    Value::Object(left)
+}
