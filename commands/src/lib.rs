@@ -1,1 +1,7 @@
 //! Load, decide, append; the write API.
+
+mod error;
+mod handler;
+
+pub use error::CommandError;
+pub use handler::{Actor, Cause, Commands, Handled};
