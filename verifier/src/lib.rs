@@ -1,1 +1,3 @@
 //! The queue, claims, Swarm, slots, the probe relay.
+
+pub mod relay;

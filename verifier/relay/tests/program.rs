@@ -1,7 +1,7 @@
 //! The program as the verifier runs it: over its stdin and stdout.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
@@ -87,7 +87,8 @@ fn it_answers_one_call_after_another() {
         let body = body.clone();
         move || {
             let (mut stream, _) = listener.accept().unwrap();
-            stream.read(&mut [0; 1000]).unwrap();
+            let mut lines = BufReader::new(&stream).lines();
+            assert!(lines.any(|line| line.unwrap().is_empty()));
             stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
             stream.write_all(&body).unwrap();
         }
