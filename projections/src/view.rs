@@ -8,9 +8,10 @@ use domain::submission::{Event, FailureCode, InterruptionCode, SubmissionId};
 use event_store::{Position, Revision};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Where a submission stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// It waits in the queue, for the first time or again.
@@ -24,9 +25,10 @@ pub enum Status {
 }
 
 /// One submission, for its participant: what happened and why, so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Its identity.
+    #[schema(value_type = String, format = Uuid)]
     pub id: SubmissionId,
     /// Where it stands.
     pub status: Status,
@@ -39,6 +41,7 @@ pub struct StatusView {
     /// Where they are.
     pub location: LocationView,
     /// What is verified.
+    #[schema(value_type = Vec<String>)]
     pub images: Vec<ImageRef>,
     /// Further answers, by field.
     pub answers: BTreeMap<String, String>,
@@ -53,17 +56,20 @@ pub struct StatusView {
     /// Everything that happened, oldest first.
     pub timeline: Vec<Entry>,
     /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
     pub submitted_at: Timestamp,
     /// When the newest verdict was reached.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub judged_at: Option<Timestamp>,
     /// The stream's revision that this view has seen.
     pub revision: Revision,
     /// The log's position that this view has seen.
+    #[schema(value_type = u64)]
     pub position: Position,
 }
 
 /// The place of a submission.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LocationView {
     /// The participant's words.
     pub typed: String,
@@ -78,22 +84,26 @@ pub struct LocationView {
 }
 
 /// What a submission waits for, when it is not simply its turn.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Waiting {
     /// The fault of ours that broke off the last attempt; `None` when it only waits for its turn.
+    #[schema(value_type = Option<String>)]
     pub code: Option<InterruptionCode>,
     /// A sentence for the participant.
     pub message: String,
     /// When it is tried again; `None` when as soon as there is room, or (with a code) when the platform is well.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<Timestamp>,
 }
 
 /// One reason of a failed verdict, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
     /// Which.
+    #[schema(value_type = String)]
     pub code: FailureCode,
     /// The image concerned.
+    #[schema(value_type = Option<String>)]
     pub image: Option<ImageRef>,
     /// What exactly.
     pub message: String,
@@ -104,19 +114,33 @@ pub struct ReasonView {
 }
 
 /// One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Entry {
     /// When it was recorded.
+    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Its position in the log.
+    #[schema(value_type = u64)]
     pub position: Position,
     /// What happened. The first, `Submitted`, too.
     #[serde(flatten)]
+    #[schema(value_type = EventSchema)]
     pub event: Event,
 }
 
+/// What an event looks like, for the description of the API.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only its description is used")]
+struct EventSchema {
+    /// `Submitted`, `VerificationStarted`, `ImagesPulled`, `ContainersStarted`,
+    /// `Probed`, `Passed`, `Failed`, `VerificationInterrupted`, `RejudgeRequested`.
+    r#type: String,
+    /// What it says; which fields depends on the type.
+    data: serde_json::Map<String, serde_json::Value>,
+}
+
 /// A waiting submission's place in the queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueuePlace {
     /// 1 is next.
     pub position: u64,
@@ -127,9 +151,10 @@ pub struct QueuePlace {
 }
 
 /// Totals over all submissions.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct StatsView {
     /// Submissions by status.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub submissions: BTreeMap<Status, u64>,
     /// Pins on the map: owners that passed.
     pub pins: u64,
@@ -140,8 +165,10 @@ pub struct StatsView {
     /// Pins by answer: field, then choice.
     pub answers: BTreeMap<String, BTreeMap<String, u64>>,
     /// Failed verdicts by reason.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub failures: BTreeMap<FailureCode, u64>,
     /// Interruptions by fault of ours.
+    #[schema(value_type = BTreeMap<String, u64>)]
     pub interruptions: BTreeMap<InterruptionCode, u64>,
     /// First passes in each of the last sixty minutes before the newest event, oldest first.
     pub passes_per_minute: Vec<u64>,
@@ -150,11 +177,12 @@ pub struct StatsView {
     /// As before; 95 in a hundred took no longer.
     pub waited_ms_p95: Option<u64>,
     /// The log's position that this view has seen.
+    #[schema(value_type = u64)]
     pub position: Position,
 }
 
 /// One pin: an owner that passed. A later pass moves it and counts up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pin {
     /// The registry namespace; one pin each.
     pub owner: String,
@@ -175,8 +203,10 @@ pub struct Pin {
     /// How many submissions of this owner passed.
     pub passes: u64,
     /// When the newest passed.
+    #[schema(value_type = String, format = DateTime)]
     pub passed_at: Timestamp,
     /// The position of the event that last changed it.
+    #[schema(value_type = u64)]
     pub position: Position,
 }
 
