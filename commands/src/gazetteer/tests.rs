@@ -1,0 +1,223 @@
+//! What people type, and where it must lead.
+
+use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use super::fold::fold;
+use super::places::TABLES;
+use super::table::{columns, first_column};
+use super::*;
+
+fn resolve(typed: &str) -> Result<Place, PlaceError> {
+    Gazetteer::shipped().resolve(typed)
+}
+
+/// "City, Region, Country" of a place, as people would check it.
+fn full(place: &Place) -> String {
+    let region = place.region.as_deref().map(|region| format!("{region}, ")).unwrap_or_default();
+    format!("{}, {region}{}", place.city, place.country)
+}
+
+#[test]
+fn what_people_type_leads_where_they_mean() {
+    let table = [
+        ("San Francisco, CA, USA", "San Francisco, California, US"),
+        ("san francisco ca", "San Francisco, California, US"),
+        ("San Francisco CA, USA", "San Francisco, California, US"),
+        ("USA, California, San Francisco", "San Francisco, California, US"),
+        ("Zürich", "Zürich, Zurich, CH"),
+        ("ZUERICH", "Zürich, Zurich, CH"),
+        ("Zurich, Switzerland", "Zürich, Zurich, CH"),
+        ("Zurich Schweiz", "Zürich, Zurich, CH"),
+        ("東京", "Tokyo, Tokyo, JP"),
+        ("東京、日本", "Tokyo, Tokyo, JP"),
+        ("Tokyo", "Tokyo, Tokyo, JP"),
+        ("Japan, Tokyo", "Tokyo, Tokyo, JP"),
+        ("München", "Munich, Bavaria, DE"),
+        ("Munich, Bayern", "Munich, Bavaria, DE"),
+        ("Paris", "Paris, Île-de-France, FR"),
+        ("Paris, France", "Paris, Île-de-France, FR"),
+        ("Paris, TX", "Paris, Texas, US"),
+        ("paris texas", "Paris, Texas, US"),
+        ("New York", "New York City, New York, US"),
+        ("NYC", "New York City, New York, US"),
+        ("New York, New York", "New York City, New York, US"),
+        ("St. Petersburg", "Saint Petersburg, RU"),
+        ("St. Petersburg, FL", "St. Petersburg, Florida, US"),
+        ("Saint-Denis, Réunion", "Saint-Denis, RE"),
+        ("saint denis, france", "Saint-Denis, Île-de-France, FR"),
+        ("London", "London, England, GB"),
+        ("London, UK", "London, England, GB"),
+        ("London, Ontario", "London, Ontario, CA"),
+        ("London ON", "London, Ontario, CA"),
+        ("Cluj-Napoca, Romania", "Cluj-Napoca, RO"),
+        ("cluj napoca", "Cluj-Napoca, RO"),
+        ("São Paulo", "São Paulo, São Paulo, BR"),
+        ("sao paulo", "São Paulo, São Paulo, BR"),
+        ("Bengaluru", "Bengaluru, Karnataka, IN"),
+        ("Bangalore", "Bengaluru, Karnataka, IN"),
+        ("Kyiv", "Kyiv, UA"),
+        ("Kiev", "Kyiv, UA"),
+        ("Kiev, Ukraine", "Kyiv, UA"),
+        ("Washington DC", "Washington, District of Columbia, US"),
+        ("Washington, D.C., USA", "Washington, District of Columbia, US"),
+        ("Hong Kong", "Hong Kong, HK"),
+        ("Singapore", "Singapore, SG"),
+        ("Москва", "Moscow, RU"),
+        ("Москва, Россия", "Moscow, RU"),
+        ("Athens, Georgia", "Athens, Georgia, US"),
+        ("Springfield, IL", "Springfield, Illinois, US"),
+        ("القاهرة", "Cairo, EG"),
+        ("서울", "Seoul, KR"),
+        ("दिल्ली", "Delhi, Delhi, IN"),
+        ("Αθήνα", "Athens, GR"),
+        ("Łódź", "Łódź, Łódź, PL"),
+        ("lodz", "Łódź, Łódź, PL"),
+        ("Gdansk", "Gdańsk, Pomerania, PL"),
+        ("Lviv, Lviv Oblast, Ukraine", "Lviv, UA"),
+        ("  tokyo ,, ", "Tokyo, Tokyo, JP"),
+    ];
+    let wrong: Vec<String> = table
+        .iter()
+        .map(|(typed, meant)| (typed, meant, resolve(typed)))
+        .filter(|(_, meant, got)| got.as_ref().map(full).as_deref() != Ok(**meant))
+        .map(|(typed, meant, got)| format!("{typed}: {meant}, not {got:?}"))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_place_carries_where_it_is() {
+    let place = resolve("Zürich").unwrap();
+    assert_eq!(place.country_name, "Switzerland");
+    assert_eq!((place.lat, place.lon), (47.36667, 8.55));
+}
+
+#[test]
+fn a_name_of_many_asks_for_more() {
+    for typed in ["Springfield", "springfield, usa", "Saint-Denis", "San José", "Valencia"] {
+        let Err(PlaceError::Ambiguous { candidates }) = resolve(typed) else {
+            panic!("{typed}: {:?}", resolve(typed));
+        };
+        assert!(candidates.len() > 1, "{typed}: {candidates:?}");
+        assert!(candidates.len() <= OFFERED, "{typed}: {candidates:?}");
+    }
+    let error = resolve("Springfield, Massachusetts, Illinois").unwrap_err();
+    assert!(matches!(&error, PlaceError::Unknown { nearest } if !nearest.is_empty()), "{error}");
+    let message = resolve("Springfield").unwrap_err().to_string();
+    assert!(message.contains("\"Springfield, Illinois, US\""), "{message}");
+}
+
+#[test]
+fn a_wrong_name_is_answered_with_the_nearest() {
+    let table = [
+        ("Zurrich", "Zürich, Zurich, CH"),
+        ("Pairs, France", "Paris, Île-de-France, FR"),
+        ("San Farncisco, CA", "San Francisco, California, US"),
+        ("Zurrich Switzerland", "Zürich, Zurich, CH"),
+        ("Berlln", "Berlin, Berlin, DE"),
+        ("Paris, Germany", "Paris, Île-de-France, FR"),
+        ("Мосвка", "Moscow, RU"),
+    ];
+    for (typed, meant) in table {
+        let Err(PlaceError::Unknown { nearest }) = resolve(typed) else {
+            panic!("{typed}: {:?}", resolve(typed));
+        };
+        assert_eq!(nearest.first().map(Suggestion::as_str), Some(meant), "{typed}: {nearest:?}");
+    }
+}
+
+#[test]
+fn what_is_no_name_is_refused() {
+    for typed in ["", "   ", " ,;, ", "!?", "\u{301}\u{0}"] {
+        assert_eq!(resolve(typed), Err(PlaceError::Empty), "{typed:?}");
+    }
+    assert_eq!(resolve(&"é".repeat(MAX_TYPED + 1)), Err(PlaceError::TooLong));
+    assert_eq!(resolve(&"é".repeat(MAX_TYPED)), Err(PlaceError::Unknown { nearest: Vec::new() }));
+}
+
+#[test]
+fn a_name_is_completed_as_one_types() {
+    let first = |prefix: &str| {
+        let suggested = Gazetteer::shipped().suggest(prefix, 3);
+        assert!(suggested.len() <= 3);
+        suggested.first().map(ToString::to_string).unwrap_or_default()
+    };
+    assert_eq!(first("zür"), "Zürich, Zurich, CH");
+    assert_eq!(first("lo"), "London, England, GB");
+    assert_eq!(first("東"), "Tokyo, Tokyo, JP");
+    assert_eq!(first("san fran"), "San Francisco, California, US");
+    assert_eq!(first("Paris, Te"), "Paris, Texas, US");
+    assert_eq!(first("Paris, Texas, U"), "Paris, Texas, US");
+    assert_eq!(first("Springfield, united st"), "Springfield, Missouri, US");
+    assert_eq!(first("st"), "Stockholm, SE");
+    assert_eq!(first("st pe"), "Saint Petersburg, RU");
+    assert_eq!(first("qqqq"), "");
+    assert_eq!(first(""), "");
+    assert!(Gazetteer::shipped().suggest("a", 0).is_empty());
+}
+
+/// Every hundred-and-first place; run over all of them once when the tables change.
+#[test]
+fn a_suggestion_typed_back_means_its_place() {
+    for row in TABLES[1].1.rows().step_by(101) {
+        for candidate in behind(row) {
+            let printed = candidate.suggestion();
+            assert_eq!(resolve(printed.as_str()), Ok(candidate.place()), "{printed}");
+        }
+    }
+}
+
+#[test]
+fn the_tables_are_those_the_script_makes() {
+    let pinned = [
+        "f1b044b0c45efd59187484cd8337b6e5249f1f9a0fb91936afe46680fc7bfc8b",
+        "e32f8ab9ce5d63c592e27533c74e02258f7a6955cfc0245024e9060b7487c10f",
+        "f633e9640ad47efb2d4afcf157158c9536d0408a9bc1873fb299a674e1e71b13",
+        "1ff0add0798eb02bfb456d06a06814ce19e87618d187495b62e4489e80077cfe",
+    ];
+    let actual: Vec<String> = TABLES
+        .iter()
+        .map(|(_, table)| Sha256::digest(table.text()).iter().map(|byte| format!("{byte:02x}")).collect())
+        .collect();
+    assert_eq!(actual, pinned);
+}
+
+#[test]
+fn the_tables_are_sorted_and_folded_as_the_program_folds() {
+    for (name, table) in TABLES {
+        assert!(table.rows().map(|row| first_column(row).0).is_sorted_by(|a, b| a < b), "{name}");
+    }
+    let [places, names, ..] = TABLES.map(|(_, table)| table);
+    for row in names.rows() {
+        let key = first_column(row).0;
+        assert_eq!(fold(key), key);
+    }
+    for row in places.rows() {
+        let (id, rest) = first_column(row);
+        let [name]: [&str; 1] = columns(rest);
+        let found = called(&fold(name));
+        assert!(found.iter().any(|one| one.id.to_string() == id), "{id} {name}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn any_text_has_an_answer(typed in "\\PC{0,110}") {
+        let _ = resolve(&typed);
+        prop_assert!(Gazetteer::shipped().suggest(&typed, 5).len() <= 5);
+    }
+
+    #[test]
+    fn names_and_noise_have_an_answer(words in proptest::collection::vec("(St|San|Paris|US|CA|near|New|,|;|、|'|\\PC|[a-z]{1,4})", 0..24)) {
+        let typed = words.join(" ");
+        match resolve(&typed) {
+            Err(PlaceError::Ambiguous { candidates: offered } | PlaceError::Unknown { nearest: offered }) => for one in offered {
+                prop_assert!(resolve(one.as_str()).is_ok(), "{one}");
+            },
+            other => drop(other),
+        }
+    }
+}
