@@ -10,7 +10,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use domain::submission::{CATEGORY, event::SCHEMA};
+use domain::submission::{CATEGORY, SCHEMA, Submitted};
 use domain::{Challenge, Command, Event, Submission, SubmissionId, decide};
 use event_store::{
     Append, AppendError, Appended, Direction, Expected, Metadata, NewEvent, Position, Revision, StreamName,
@@ -143,10 +143,20 @@ impl Commands {
         .await
     }
 
-    /// The log's position of the first event of a submission, if it has one.
-    pub(crate) async fn position_of_first(&self, id: SubmissionId) -> Result<Option<Position>, CommandError> {
+    /// Submits an entry; the log's position of the event that says so, also
+    /// when it was submitted before.
+    pub(crate) async fn submit(
+        &self,
+        id: SubmissionId,
+        entry: Submitted,
+        cause: Cause,
+    ) -> Result<Position, CommandError> {
+        let handled = self.handle(id, Command::Submit(Box::new(entry)), cause).await?;
+        if !handled.events.is_empty() {
+            return Ok(handled.position);
+        }
         let first = self.store.read_stream(&stream(id), 0, Direction::Forwards, 1).await?;
-        Ok(first.first().map(|event| event.position))
+        Ok(first.first().map_or(handled.position, |submitted| submitted.position))
     }
 
     async fn load(&self, id: SubmissionId) -> Result<Loaded, CommandError> {

@@ -1,0 +1,9 @@
+//! Commands against a real log: the rules of appending, and the write API as
+//! clients see it.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod handler;
+mod support;
+mod write_api;
+mod write_api_limits;

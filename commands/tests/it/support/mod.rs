@@ -1,0 +1,170 @@
+//! A log of its own for each test, and clients of the write API on it.
+
+pub(crate) mod store;
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Request, StatusCode, header};
+use commands::{Actor, Cause, Commands, Gazetteer, Rate, http};
+use domain::challenge::Form;
+use domain::submission::{Place, Submitted};
+use domain::{Challenge, Event, SubmissionId};
+use event_store::{Append, Direction, Filter, Position, Read, SqliteStore, StreamName};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+use uuid::Uuid;
+
+pub(crate) const TOKEN: &str = "for organisers only";
+
+/// The write API on a log of its own.
+pub(crate) struct App {
+    router: axum::Router,
+    pub(crate) log: Arc<dyn Append>,
+}
+
+/// What the write API answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+/// A log in a directory that goes away with it.
+pub(crate) fn log() -> (SqliteStore, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    (SqliteStore::open(directory.path().join("log.sqlite")).unwrap(), directory)
+}
+
+pub(crate) fn settings() -> http::Settings {
+    let plenty: Rate = "100000/s,100000".parse().unwrap();
+    http::Settings {
+        key_space: Uuid::from_u128(42),
+        token: Some(TOKEN.into()),
+        rate_by_address: plenty,
+        rate_by_owner: plenty,
+    }
+}
+
+/// Ada's entry, as the domain has it.
+pub(crate) fn ada() -> Submitted {
+    let form = Form {
+        name: "Ada Lovelace".into(),
+        twitter: Some("@ada".into()),
+        location: "London, UK".into(),
+        images: vec!["ada/voting".into(), "ada/result".into()],
+        answers: [("vote".into(), "Python".into())].into(),
+    };
+    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.50853, lon: -0.12574 };
+    Challenge::birthday().check(form).unwrap().at(place)
+}
+
+/// Ada's entry, as it is sent.
+pub(crate) fn entry() -> Value {
+    json!({
+        "name": "Ada Lovelace", "twitter": "@ada", "location": "London, UK",
+        "images": ["ada/voting", "ada/result"], "vote": "Python",
+    })
+}
+
+/// Ada's entry with some fields other than they should be; `null` takes one away.
+pub(crate) fn entry_with(changes: Value) -> Value {
+    let mut entry = entry();
+    for (field, value) in changes.as_object().unwrap() {
+        if value.is_null() {
+            entry.as_object_mut().unwrap().remove(field);
+        } else {
+            entry[field] = value.clone();
+        }
+    }
+    entry
+}
+
+pub(crate) fn by(actor: Actor) -> Cause {
+    Cause { actor, id: Uuid::now_v7() }
+}
+
+/// What was recorded of a submission, as types of events.
+pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static str> {
+    let stream = StreamName::of("submission", id.0);
+    let recorded = log.read_stream(&stream, 0, Direction::Forwards, 1000).await.unwrap();
+    recorded.iter().map(|event| event.decode(Event::from_stored).unwrap().kind()).collect()
+}
+
+impl App {
+    pub(crate) fn on(log: Arc<dyn Append>, settings: http::Settings) -> Self {
+        let commands = Commands::new(Arc::clone(&log), Arc::new(Challenge::birthday()));
+        let (router, _) = http::router(commands, Gazetteer::shipped(), settings).split_for_parts();
+        Self { router, log }
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap()).await
+    }
+
+    pub(crate) async fn submit(&self, entry: &Value) -> Answer {
+        self.send(post("/api/v1/submissions", entry)).await
+    }
+
+    pub(crate) async fn submit_keyed(&self, key: &str, entry: &Value) -> Answer {
+        let mut request = post("/api/v1/submissions", entry);
+        request.headers_mut().insert("idempotency-key", key.parse().unwrap());
+        self.send(request).await
+    }
+
+    /// How many events the log has.
+    pub(crate) async fn recorded(&self) -> usize {
+        self.log.read_all(Position::START, &Filter::default(), 10_000).await.unwrap().events.len()
+    }
+}
+
+impl Answer {
+    pub(crate) fn id(&self) -> SubmissionId {
+        self.body["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Holds the answer to be a problem document of this status.
+    #[track_caller]
+    pub(crate) fn problem(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{}", self.body);
+        assert_eq!(self.headers[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert!(self.body["detail"].as_str().is_some_and(|detail| detail.ends_with('.')), "{}", self.body);
+        self
+    }
+
+    /// The fields that a problem document names.
+    pub(crate) fn wrong_fields(&self) -> Vec<&str> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().map(|error| error["field"].as_str().unwrap()).collect()
+    }
+
+    pub(crate) fn detail(&self) -> &str {
+        self.body["detail"].as_str().unwrap()
+    }
+}
+
+pub(crate) fn post(path: &str, body: &Value) -> Request<Body> {
+    post_text(path, body.to_string())
+}
+
+pub(crate) fn post_text(path: &str, body: impl Into<Body>) -> Request<Body> {
+    Request::post(path).header(header::CONTENT_TYPE, "application/json").body(body.into()).unwrap()
+}
+
+pub(crate) fn from(address: &str, mut request: Request<Body>) -> Request<Body> {
+    let address: IpAddr = address.parse().unwrap();
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(address, 40_000)));
+    request
+}

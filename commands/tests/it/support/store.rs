@@ -1,0 +1,71 @@
+//! A real log behind a bad line: it does not answer, before or after it has
+//! done what it was asked.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use async_trait::async_trait;
+use event_store::{
+    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
+    Recorded, Revision, SqliteStore, StreamName,
+};
+
+pub(crate) struct BadLine {
+    log: SqliteStore,
+    /// The next so many appends are not answered.
+    silences: AtomicU32,
+    lost: Lost,
+}
+
+/// What of an append is lost.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Lost {
+    Request,
+    Answer,
+}
+
+impl BadLine {
+    pub(crate) fn to(log: SqliteStore, lost: Lost, silences: u32) -> Self {
+        Self { log, silences: AtomicU32::new(silences), lost }
+    }
+}
+
+#[async_trait]
+impl Append for BadLine {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        let silent = self
+            .silences
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok();
+        if silent && self.lost == Lost::Request {
+            return Err(AppendError::Unavailable("the request was lost".into()));
+        }
+        let answer = self.log.append(stream, expected, events).await;
+        if silent { Err(AppendError::Unavailable("the answer was lost".into())) } else { answer }
+    }
+}
+
+#[async_trait]
+impl Read for BadLine {
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        self.log.read_stream(stream, from, direction, max).await
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+        self.log.read_all(after, filter, max).await
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        self.log.head().await
+    }
+}

@@ -1,0 +1,186 @@
+//! What the write API does when there is too much of something, or too little.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use bytes::Bytes;
+use commands::http::Settings;
+use event_store::SqliteStore;
+use futures::stream;
+use serde_json::json;
+
+use crate::support::store::{BadLine, Lost};
+use crate::support::{App, entry, entry_with, from, log, post, post_text, settings};
+
+#[tokio::test]
+async fn ten_megabytes_are_refused_and_the_client_learns_why() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), settings());
+    app.send(post_text("/api/v1/submissions", vec![b' '; 10 * 1024 * 1024])).await.problem(413);
+    let chunks = stream::iter((0..160).map(|_| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 64 * 1024]))));
+    app.send(post_text("/api/v1/submissions", Body::from_stream(chunks))).await.problem(413);
+    let padded = entry().to_string() + &" ".repeat(60 * 1024);
+    assert_eq!(app.send(post_text("/api/v1/submissions", padded)).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_without_end_is_not_read_to_its_end() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), settings());
+    let endless = stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 64 * 1024])));
+    app.send(post_text("/api/v1/submissions", Body::from_stream(endless))).await.problem(413);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), settings());
+    let silent = stream::pending::<Result<Bytes, std::io::Error>>();
+    app.send(post_text("/api/v1/submissions", Body::from_stream(silent))).await.problem(408);
+}
+
+#[tokio::test]
+async fn three_hundred_requests_at_once_from_one_address_hold_up_nobody_else() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), Settings { rate_by_address: "50/s,200".parse().unwrap(), ..settings() });
+    // Wrong entries: they count as well.
+    let ask = |address: &str| from(address, post("/api/v1/submissions", &json!({})));
+    let mut refused = 0;
+    for _ in 0..300 {
+        let answer = app.send(ask("203.0.113.7")).await;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            answer.problem(429);
+            assert_eq!(answer.headers[header::RETRY_AFTER], "1");
+            refused += 1;
+        }
+    }
+    assert!((1..=100).contains(&refused), "{refused} of 300 were refused");
+    app.send(ask("203.0.113.8")).await.problem(422);
+}
+
+#[tokio::test]
+async fn who_asks_is_the_peer_or_whom_a_proxy_of_this_machine_names() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), Settings { rate_by_address: "1/h,1".parse().unwrap(), ..settings() });
+    let ask = async |peer: &str, forwarded: &str| {
+        let request = Request::get("/api/v1/challenge").header("x-forwarded-for", forwarded);
+        app.send(from(peer, request.body(Body::empty()).unwrap())).await.status.as_u16()
+    };
+    // Strangers are not believed.
+    assert_eq!(ask("203.0.113.7", "198.51.100.1").await, 200);
+    assert_eq!(ask("203.0.113.7", "198.51.100.2").await, 429);
+    // The proxy is, about the last it names only.
+    assert_eq!(ask("127.0.0.1", "198.51.100.3").await, 200);
+    assert_eq!(ask("::1", "198.51.100.9, 198.51.100.3").await, 429);
+    assert_eq!(ask("::ffff:127.0.0.1", "198.51.100.4").await, 200);
+    // One network of the sixth version is one client.
+    assert_eq!(ask("2001:db8:1:2::1", "").await, 200);
+    assert_eq!(ask("2001:db8:1:2:ffff::9", "").await, 429);
+    assert_eq!(ask("2001:db8:1:3::1", "").await, 200);
+}
+
+#[tokio::test]
+async fn one_owner_cannot_flood_the_queue_and_another_is_not_held_up() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), Settings { rate_by_owner: "10/min,3".parse().unwrap(), ..settings() });
+    for _ in 0..3 {
+        assert_eq!(app.submit(&entry()).await.status, 202);
+    }
+    let answer = app.submit(&entry()).await;
+    assert!(answer.problem(429).detail().contains("docker.io/ada"));
+    assert_eq!(app.submit(&entry_with(json!({"images": ["bob/app"]}))).await.status, 202);
+    assert_eq!(app.recorded().await, 4);
+}
+
+#[tokio::test]
+async fn a_log_that_does_not_answer_is_said_to_be_our_fault() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(BadLine::to(log, Lost::Answer, 6)), settings());
+    let answer = app.submit_keyed("k", &entry()).await;
+    assert!(answer.problem(503).headers.contains_key(header::RETRY_AFTER));
+    let old = app.send(post("/competition", &entry())).await;
+    old.problem(503);
+    // It was recorded all the same; the key finds it again.
+    assert_eq!(app.submit_keyed("k", &entry()).await.status, 202);
+    assert_eq!(app.recorded().await, 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_loses_nothing_that_was_accepted_and_heals() {
+    let disk = SmallDisk::mount();
+    let app = App::on(Arc::new(SqliteStore::open(disk.path().join("log.sqlite")).unwrap()), settings());
+    let before = app.submit_keyed("before", &entry()).await;
+    assert_eq!(before.status, 202);
+
+    let ballast = disk.path().join("ballast");
+    disk.fill(&ballast);
+    let mut refused = None;
+    for n in 0..2000 {
+        let answer = app.submit_keyed(&format!("full-{n}"), &entry()).await;
+        if answer.status != 202 {
+            refused = Some((n, answer));
+            break;
+        }
+    }
+    let (n, answer) = refused.expect("the disk of 2 MiB was never full");
+    assert!(answer.problem(503).headers.contains_key(header::RETRY_AFTER));
+
+    fs::remove_file(&ballast).unwrap();
+    assert_eq!(app.submit_keyed(&format!("full-{n}"), &entry()).await.status, 202);
+    assert_eq!(app.submit_keyed("before", &entry()).await.body, before.body);
+    assert_eq!(app.recorded().await, n + 2);
+}
+
+/// A file system of 2 MiB.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let prefix = "muster-small-disk-";
+        Self::sweep(prefix);
+        let path = std::env::temp_dir().join(format!("{prefix}{}", process::id()));
+        fs::create_dir(&path).unwrap();
+        let mounted = process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .arg(&path)
+            .status()
+            .is_ok_and(|status| status.success());
+        assert!(mounted, "only root can mount a small disk to fill: sudo -E cargo test -p commands");
+        Self(path)
+    }
+
+    /// Removes what killed runs left.
+    fn sweep(prefix: &str) {
+        for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let owner = name.strip_prefix(prefix).map(|pid| Path::new("/proc").join(pid));
+            if owner.is_some_and(|owner| !owner.exists()) {
+                drop(Self(entry.path()));
+            }
+        }
+    }
+
+    fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Leaves a few pages, so that it is the log that meets the end.
+    fn fill(&self, ballast: &Path) {
+        let mut size = 2 * 1024 * 1024;
+        while size > 0 && fs::write(ballast, vec![0; size]).is_err() {
+            size -= 16 * 1024;
+        }
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // What is still open in there goes with its last handle.
+        let _ = process::Command::new("umount").arg("-l").arg(&self.0).status();
+        let _ = fs::remove_dir(&self.0);
+    }
+}
