@@ -1,6 +1,24 @@
 //! The read model: the shape of every view, who writes it and who reads it.
+//!
+//! [`run`] follows the log and hands each batch of events to a [`Views`]. What
+//! an event means is said once, in [`project`], whoever stores it.
 
+mod cells;
+mod memory;
+mod owner;
+pub mod project;
+mod queue;
+mod run;
+mod spots;
 mod store;
+mod totals;
 pub mod view;
 
+#[cfg(feature = "contract")]
+pub mod contract;
+
+pub use memory::{MemoryViews, Moment};
+pub use run::{ProjectionError, run};
 pub use store::{ApplyError, Envelope, Queries, QueryError, Views};
+
+pub(crate) use run::STREAM_PREFIX;

@@ -55,7 +55,12 @@ pub trait Queries: Send + Sync {
     /// what is shown, not on how many pins there are.
     async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError>;
 
+    /// The pins of the cluster whose centre is nearest to this place, newest
+    /// first, at most `max`: for clusters that do not fall apart at any zoom.
+    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError>;
+
     /// Pins that changed strictly after `after`, by position, at most `max`.
+    /// One whose `passes` are 0 is gone.
     async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError>;
 
     /// Pins whose owner's name begins with `text`, or whose city does, in any case; at most `max`.

@@ -200,7 +200,7 @@ pub struct Pin {
     pub lon: f64,
     /// Further answers, by field.
     pub answers: BTreeMap<String, String>,
-    /// How many submissions of this owner passed.
+    /// How many submissions of this owner passed; 0 when none does any longer, and the pin is gone.
     pub passes: u64,
     /// When the newest passed.
     #[schema(value_type = String, format = DateTime)]
@@ -224,7 +224,8 @@ pub enum Spot {
         lat: f64,
         /// Degrees east.
         lon: f64,
-        /// The zoom at which the cluster falls apart; `None` when its pins share one place.
+        /// The zoom at which the cluster falls apart; `None` when its pins share one place, or are too near
+        /// to each other at any zoom.
         expansion_zoom: Option<u8>,
     },
 }

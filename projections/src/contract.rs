@@ -1,0 +1,139 @@
+//! The written contract: what every store of views promises, a sentence each.
+//!
+//! A store's test names a function that gives a [`Bench`] with empty views:
+//!
+//! ```text
+//! async fn open() -> MyBench { … }
+//! projections::contract!(open);
+//! ```
+
+#![expect(missing_docs, reason = "a test's name is its sentence")]
+
+mod pins;
+mod queue;
+mod status;
+pub mod story;
+mod writing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::submission::SubmissionId;
+use event_store::Position;
+
+pub use pins::*;
+pub use queue::*;
+pub use status::*;
+pub use story::Story;
+pub use writing::*;
+
+use crate::view::Bounds;
+use crate::{MemoryViews, Queries, Views};
+
+/// Holds the store that `$open` gives to every sentence, each a test.
+#[macro_export]
+macro_rules! contract {
+    ($open:path) => {
+        $crate::contract!($open:
+            a_submission_is_followed_from_its_acceptance_to_its_verdict
+            a_failed_verdict_says_why_and_what_to_do
+            who_waits_is_told_for_what
+            an_unknown_submission_has_no_status
+            what_is_unfinished_is_listed_oldest_first
+            the_queue_is_fair
+            an_interruption_keeps_the_place_in_the_queue_and_a_rejudge_does_not
+            the_expected_wait_is_the_pace_of_the_last_verdicts
+            everything_is_counted
+            an_owner_has_one_pin
+            a_rejudge_that_fails_takes_the_pin_away
+            a_rejudge_that_passes_again_leaves_the_pin_alone
+            pins_that_changed_are_told_in_order
+            pins_are_found_by_name_and_by_city
+            a_search_is_a_text_and_nothing_else
+            a_cluster_falls_apart_at_its_expansion_zoom
+            pins_of_one_place_do_not_hide_each_other
+            the_date_line_can_be_spanned
+            bounds_that_make_no_sense_show_nothing
+            applying_again_changes_nothing
+            a_batch_that_begins_elsewhere_is_refused
+            the_checkpoint_moves_without_events
+            the_checkpoint_can_be_watched
+            of_two_racers_each_batch_counts_once
+            another_reader_sees_the_same
+            any_split_of_a_log_makes_the_same_views
+        );
+    };
+    ($open:path: $($sentence:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $sentence() {
+            let bench = $open().await;
+            $crate::contract::$sentence(&bench).await;
+        }
+    )*};
+}
+
+/// Views to be tested.
+#[async_trait]
+pub trait Bench: Send + Sync {
+    /// The views; empty at first.
+    fn views(&self) -> Arc<dyn Views>;
+
+    /// The same views, as another process sees them, or this one when it starts again.
+    async fn reopened(&self) -> Arc<dyn Views>;
+}
+
+/// The whole world.
+pub const WORLD: Bounds = Bounds { west: -180.0, south: -90.0, east: 180.0, north: 90.0 };
+
+/// How long anything may take before the contract counts as broken.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Applies what the views have not seen of a story.
+pub async fn tell(views: &dyn Views, story: &Story) {
+    let from = views.checkpoint().await.expect("readable");
+    let seen = story.events.partition_point(|event| event.position <= from);
+    views.apply(from, &story.events[seen..], story.head()).await.expect("applied");
+}
+
+/// The views of a story in memory.
+pub async fn in_memory(story: &Story) -> MemoryViews {
+    let views = MemoryViews::new();
+    tell(&views, story).await;
+    views
+}
+
+/// Compares everything that can be asked, to the last number.
+pub async fn assert_same(
+    views: &dyn Queries,
+    others: &dyn Queries,
+    submissions: impl IntoIterator<Item = SubmissionId>,
+) {
+    assert_eq!(views.checkpoint().await.expect("readable"), others.checkpoint().await.expect("readable"));
+    assert_eq!(views.stats().await.expect("readable"), others.stats().await.expect("readable"));
+    for zoom in 0..=16 {
+        let (spots, other) = (views.pins(WORLD, zoom).await, others.pins(WORLD, zoom).await);
+        assert_eq!(spots.expect("readable"), other.expect("readable"), "at zoom {zoom}");
+    }
+    let (changed, other) = (
+        views.pins_changed(Position::START, 1 << 20).await,
+        others.pins_changed(Position::START, 1 << 20).await,
+    );
+    assert_eq!(changed.expect("readable"), other.expect("readable"));
+    let (waiting, other) = (views.unfinished(1 << 20).await, others.unfinished(1 << 20).await);
+    assert_eq!(waiting.expect("readable"), other.expect("readable"));
+    for text in ["", "owner1", "LON", "san", "z"] {
+        let (found, other) = (views.find_pins(text, 50).await, others.find_pins(text, 50).await);
+        assert_eq!(found.expect("readable"), other.expect("readable"), "{text}");
+    }
+    for (_, _, lat, lon) in story::CITIES {
+        let (here, other) = (views.pins_at(lat, lon, 50).await, others.pins_at(lat, lon, 50).await);
+        assert_eq!(here.expect("readable"), other.expect("readable"), "at {lat} {lon}");
+    }
+    for id in submissions {
+        let (status, other) = (views.status(id).await, others.status(id).await);
+        assert_eq!(status.expect("readable"), other.expect("readable"));
+        let (place, other) = (views.queue_place(id).await, others.queue_place(id).await);
+        assert_eq!(place.expect("readable"), other.expect("readable"), "the place of {id}");
+    }
+}

@@ -1,0 +1,309 @@
+//! The views in memory: read under a shared lock, written a few events at a time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use async_trait::async_trait;
+use domain::submission::SubmissionId;
+use event_store::{Filter, Position, Read};
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::cells::{CellId, Cells, Point, ZOOM_MAX};
+use crate::owner::{Moved, Owner};
+use crate::project::Effects;
+use crate::queue::Queue;
+use crate::spots::{Frame, Group, expansion, nearest};
+use crate::totals::{self, Counter, Counters, Recent};
+use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, Status, StatusView};
+use crate::{ApplyError, Envelope, ProjectionError, Queries, QueryError, Views};
+
+/// So many events are applied before readers get their turn.
+const EVENTS_PER_TURN: usize = 16;
+
+/// How many events of a log are read at once.
+const PAGE_EVENTS: usize = 1024;
+
+/// The views in memory. They end with the process and are folded anew.
+#[derive(Debug)]
+pub struct MemoryViews {
+    state: RwLock<State>,
+    /// Held by the projector that is writing.
+    writing: Mutex<()>,
+    checkpoint: watch::Sender<Position>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    statuses: HashMap<SubmissionId, StatusView>,
+    /// Those that wait or are verified, by the position of their first event.
+    unfinished: BTreeMap<Position, SubmissionId>,
+    queue: Queue,
+    owners: HashMap<String, Owner>,
+    pins: Pins,
+    counters: Counters,
+    recent: Recent,
+    checkpoint: Position,
+}
+
+/// The pins of all owners, and the ways to find one.
+#[derive(Debug, Default)]
+struct Pins {
+    /// Every pin that is or was on the map.
+    by_position: BTreeMap<Position, Pin>,
+    cells: Cells,
+    by_cell: BTreeSet<(CellId, Position)>,
+    /// How many pins a place has.
+    places: HashMap<Point, u64>,
+    names: BTreeSet<(String, Position)>,
+    cities: BTreeSet<(String, Position)>,
+}
+
+/// A moment in a log's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// With all events up to this position.
+    Position(Position),
+    /// With all events recorded up to this time.
+    Time(Timestamp),
+}
+
+impl MemoryViews {
+    /// Views that have seen nothing.
+    pub fn new() -> Self {
+        Self {
+            state: RwLock::default(),
+            writing: Mutex::default(),
+            checkpoint: watch::Sender::new(Position::START),
+        }
+    }
+
+    /// The views as they were at a moment of the log's history.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn at(log: &dyn Read, moment: Moment) -> Result<Self, ProjectionError> {
+        let views = Self::new();
+        let filter = Filter::stream_prefix(crate::STREAM_PREFIX);
+        let mut after = Position::START;
+        loop {
+            let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
+            let envelopes = page.events.iter().map(Envelope::decode).collect::<Result<Vec<_>, _>>()?;
+            let past = envelopes.iter().position(|envelope| match moment {
+                Moment::Position(position) => envelope.position > position,
+                Moment::Time(time) => envelope.recorded_at > time,
+            });
+            let within = &envelopes[..past.unwrap_or(envelopes.len())];
+            let upto = match past {
+                Some(_) => within.last().map_or(after, |envelope| envelope.position),
+                None => page.next,
+            };
+            views.fold(within, upto);
+            if past.is_some() || page.end {
+                return Ok(views);
+            }
+            after = page.next;
+        }
+    }
+
+    /// Follows events and sets the checkpoint. The caller is the only writer.
+    fn fold(&self, events: &[Envelope], upto: Position) {
+        for some in events.chunks(EVENTS_PER_TURN) {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            some.iter().for_each(|envelope| state.follow(envelope));
+        }
+        self.state.write().unwrap_or_else(PoisonError::into_inner).checkpoint = upto;
+        self.checkpoint.send_replace(upto);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for MemoryViews {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Views for MemoryViews {
+    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let checkpoint = self.read().checkpoint;
+        if checkpoint != from {
+            return Err(ApplyError::Overtaken(checkpoint));
+        }
+        self.fold(events, upto);
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Queries for MemoryViews {
+    async fn checkpoint(&self) -> Result<Position, QueryError> {
+        Ok(self.read().checkpoint)
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.checkpoint.subscribe()
+    }
+
+    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
+        Ok(self.read().statuses.get(&id).cloned())
+    }
+
+    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
+        let state = self.read();
+        let place = state.statuses.get(&id).filter(|view| view.status == Status::Submitted);
+        let ahead = place.and_then(|view| state.queue.ahead(&view.owner, view.queued().position));
+        Ok(ahead.map(|ahead| state.recent.queue_place(ahead, &state.queue)))
+    }
+
+    async fn stats(&self) -> Result<StatsView, QueryError> {
+        let state = self.read();
+        Ok(totals::stats(&state.counters, &state.recent, state.checkpoint))
+    }
+
+    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+        let state = self.read();
+        let groups = Frame::of(bounds, zoom).groups(&state.pins.cells);
+        Ok(groups.iter().map(|group| state.pins.spot(group)).collect())
+    }
+
+    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
+        let state = self.read();
+        let group = nearest(&state.pins.cells, Point::at(lat, lon));
+        let cells = group.into_iter().flat_map(|group| group.cells);
+        let mut positions: Vec<Position> = cells.flat_map(|cell| state.pins.in_cell(cell)).collect();
+        positions.sort_unstable();
+        let newest = positions.iter().rev().take(max);
+        Ok(newest.filter_map(|position| state.pins.by_position.get(position).cloned()).collect())
+    }
+
+    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let state = self.read();
+        let changed = state.pins.by_position.range((Excluded(after), Unbounded));
+        Ok(changed.take(max).map(|(_, pin)| pin.clone()).collect())
+    }
+
+    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
+        let state = self.read();
+        let names = starting_with(&state.pins.names, text);
+        let cities = starting_with(&state.pins.cities, text);
+        let mut seen = BTreeSet::new();
+        let found = names.chain(cities).filter(|position| seen.insert(*position));
+        Ok(found.filter_map(|position| state.pins.by_position.get(&position)).take(max).cloned().collect())
+    }
+
+    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let state = self.read();
+        let newest = state.unfinished.values().rev().take(max);
+        let mut views: Vec<_> = newest.filter_map(|id| state.statuses.get(id).cloned()).collect();
+        views.reverse();
+        Ok(views)
+    }
+}
+
+impl State {
+    fn follow(&mut self, envelope: &Envelope) {
+        let mut view = self.statuses.remove(&envelope.id);
+        let effects = StatusView::follow(&mut view, envelope);
+        let Some(view) = view else { return };
+        let accepted = view.timeline.first().map_or(envelope.position, |entry| entry.position);
+        match view.status {
+            Status::Submitted | Status::Verifying => self.unfinished.insert(accepted, view.id),
+            Status::Passed | Status::Failed => self.unfinished.remove(&accepted),
+        };
+        if let Some(place) = effects.leaves {
+            self.queue.leave(&view.owner, place);
+        }
+        if let Some(place) = effects.enters {
+            self.queue.enter(&view.owner, place);
+        }
+        let moved = self.follow_pass(&view.owner, &effects, envelope.position);
+        totals::count(&mut self.counters, &effects, moved.as_ref());
+        self.recent.follow(envelope, &effects);
+        self.checkpoint = envelope.position;
+        self.statuses.insert(view.id, view);
+    }
+
+    fn follow_pass(&mut self, owner: &str, effects: &Effects, at: Position) -> Option<Moved> {
+        let pass = effects.pass.as_ref()?;
+        let owner = self.owners.entry(owner.to_owned()).or_default();
+        if let Some(before) = &owner.pin {
+            self.pins.forget(before, &mut self.counters);
+        }
+        let moved = owner.follow(pass, at);
+        if let Some(after) = &owner.pin {
+            self.pins.keep(after, &mut self.counters);
+        }
+        Some(moved)
+    }
+}
+
+impl Pins {
+    fn keep(&mut self, pin: &Pin, counters: &mut Counters) {
+        self.by_position.insert(pin.position, pin.clone());
+        if pin.passes == 0 {
+            return;
+        }
+        let point = Point::of(pin);
+        self.cells.add(pin);
+        self.by_cell.insert((point.cell(ZOOM_MAX), pin.position));
+        self.names.insert((pin.name.to_lowercase(), pin.position));
+        self.cities.insert((pin.city.to_lowercase(), pin.position));
+        let here = self.places.entry(point).or_default();
+        *here += 1;
+        if *here == 1 {
+            self.cells.count_place(point, 1);
+            totals::add(counters, Counter::Places, 1);
+        }
+    }
+
+    fn forget(&mut self, pin: &Pin, counters: &mut Counters) {
+        self.by_position.remove(&pin.position);
+        if pin.passes == 0 {
+            return;
+        }
+        let point = Point::of(pin);
+        self.cells.remove(pin);
+        self.by_cell.remove(&(point.cell(ZOOM_MAX), pin.position));
+        self.names.remove(&(pin.name.to_lowercase(), pin.position));
+        self.cities.remove(&(pin.city.to_lowercase(), pin.position));
+        let here = self.places.entry(point).or_default();
+        *here = here.saturating_sub(1);
+        if *here == 0 {
+            self.places.remove(&point);
+            self.cells.count_place(point, -1);
+            totals::add(counters, Counter::Places, -1);
+        }
+    }
+
+    fn spot(&self, group: &Group) -> Spot {
+        let alone = self.by_position.get(&Position(group.total.pin)).filter(|_| group.total.count == 1);
+        match alone {
+            Some(pin) => Spot::Pin(pin.clone()),
+            None if group.total.places == 1 => group.cluster(None),
+            None => group.cluster(expansion(&self.cells, &group.cells, ZOOM_MAX).ok()),
+        }
+    }
+
+    fn in_cell(&self, cell: CellId) -> impl Iterator<Item = Position> {
+        let all = (cell, Position::START)..=(cell, Position(u64::MAX));
+        self.by_cell.range(all).map(|(_, position)| *position)
+    }
+}
+
+fn starting_with<'a>(
+    index: &'a BTreeSet<(String, Position)>,
+    text: &str,
+) -> impl Iterator<Item = Position> + use<'a> {
+    let text = text.to_lowercase();
+    index
+        .range((text.clone(), Position::START)..)
+        .take_while(move |(key, _)| key.starts_with(&text))
+        .map(|(_, position)| *position)
+}

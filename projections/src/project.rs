@@ -1,0 +1,268 @@
+//! What an event means to the views: pure, and the same whoever stores them.
+//!
+//! [`StatusView::follow`] brings one submission's view up to date and answers
+//! [`Effects`]: what that changes in the views that many submissions share.
+//! Nothing is looked up: the view before and the event say all.
+
+use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
+use event_store::{Position, ReadError, Recorded};
+use jiff::Timestamp;
+
+use crate::Envelope;
+use crate::view::{Entry, LocationView, Pin, ReasonView, Status, StatusView, Waiting};
+
+/// What an event changes beside its submission's own view.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Effects {
+    /// The status it had, if any, and the one it has now.
+    pub status: Option<(Option<Status>, Status)>,
+    /// The place in the queue that it gives up.
+    pub leaves: Option<Position>,
+    /// The place in the queue that it takes: the position of what put it there.
+    pub enters: Option<Position>,
+    /// A verdict was reached on what was put into the queue at this moment.
+    pub judged: Option<Timestamp>,
+    /// What becomes of the owner's pin.
+    pub pass: Option<Pass>,
+    /// A verdict's reasons.
+    pub failures: Vec<FailureCode>,
+    /// A fault of ours.
+    pub interruption: Option<InterruptionCode>,
+}
+
+/// A submission counts on the map from its first pass on, and until a rejudge
+/// fails it. A rejudge that passes it again changes nothing.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Pass {
+    /// It passed, and did not count before. Its `passes` are not counted yet.
+    Counts(Box<Pin>),
+    /// It failed, and had counted since the event at this position.
+    Revoked(Position),
+}
+
+impl Envelope {
+    /// Reads an event of a submission.
+    ///
+    /// # Errors
+    /// When it is not one, or cannot be understood; the error names the event.
+    pub fn decode(recorded: &Recorded) -> Result<Self, ReadError> {
+        let undecodable = |why: &str| ReadError::Undecodable {
+            kind: recorded.kind.clone(),
+            stream: recorded.stream.clone(),
+            revision: recorded.revision,
+            why: why.to_owned(),
+        };
+        let id = domain::SubmissionId::from_stream(recorded.stream.as_str())
+            .ok_or_else(|| undecodable("its stream is not a submission's"))?;
+        let event = recorded.decode(Event::from_stored)?;
+        if (recorded.revision == 0) != matches!(event, Event::Submitted(_)) {
+            return Err(undecodable("a submission begins with Submitted, once"));
+        }
+        Ok(Self {
+            id,
+            revision: recorded.revision,
+            position: recorded.position,
+            recorded_at: recorded.recorded_at,
+            event,
+        })
+    }
+}
+
+impl StatusView {
+    /// Brings a submission's view up to date with its next event. An event that
+    /// the view has seen changes nothing, and so does any before the first.
+    pub fn follow(view: &mut Option<Self>, envelope: &Envelope) -> Effects {
+        match (view.as_mut(), &envelope.event) {
+            (Some(view), event) if envelope.revision > view.revision => view.advance(envelope, event),
+            (Some(_), _) => Effects::default(),
+            (None, Event::Submitted(submitted)) => {
+                *view = Some(Self::begin(envelope, submitted));
+                Effects {
+                    status: Some((None, Status::Submitted)),
+                    enters: Some(envelope.position),
+                    ..Effects::default()
+                }
+            }
+            (
+                None,
+                Event::VerificationStarted(_)
+                | Event::ImagesPulled(_)
+                | Event::ContainersStarted(_)
+                | Event::Probed(_)
+                | Event::Passed(_)
+                | Event::Failed(_)
+                | Event::VerificationInterrupted(_)
+                | Event::RejudgeRequested(_),
+            ) => Effects::default(),
+        }
+    }
+
+    /// The view that a submission's events make, oldest first; `None` without any.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<Self> {
+        let mut view = None;
+        for envelope in events {
+            Self::follow(&mut view, envelope);
+        }
+        view
+    }
+
+    /// What put it into the queue last: the event of its place there.
+    /// Being interrupted by a fault of ours does not cost the place.
+    pub fn queued(&self) -> &Entry {
+        self.timeline
+            .iter()
+            .rfind(|entry| matches!(entry.event, Event::Submitted(_) | Event::RejudgeRequested(_)))
+            .expect("a view begins with Submitted")
+    }
+
+    /// The pass since which it counts on the map.
+    pub fn counts_since(&self) -> Option<&Entry> {
+        self.timeline.iter().fold(None, |since, entry| match entry.event {
+            Event::Passed(_) => since.or(Some(entry)),
+            Event::Failed(_) => None,
+            Event::Submitted(_)
+            | Event::VerificationStarted(_)
+            | Event::ImagesPulled(_)
+            | Event::ContainersStarted(_)
+            | Event::Probed(_)
+            | Event::VerificationInterrupted(_)
+            | Event::RejudgeRequested(_) => since,
+        })
+    }
+
+    fn begin(envelope: &Envelope, submitted: &Submitted) -> Self {
+        let place = &submitted.location.place;
+        Self {
+            id: envelope.id,
+            status: Status::Submitted,
+            waiting: Some(Waiting {
+                code: None,
+                message: "It waits for its turn.".to_owned(),
+                retry_at: None,
+            }),
+            name: submitted.participant.name.clone(),
+            twitter: submitted.participant.twitter.clone(),
+            location: LocationView {
+                typed: submitted.location.typed.clone(),
+                city: place.city.clone(),
+                country: place.country.clone(),
+                lat: place.lat,
+                lon: place.lon,
+            },
+            images: submitted.images.clone(),
+            answers: submitted.answers.clone(),
+            owner: submitted.owner.clone(),
+            challenge: submitted.challenge.id.clone(),
+            attempts: 0,
+            reasons: vec![],
+            timeline: vec![entry(envelope)],
+            submitted_at: envelope.recorded_at,
+            judged_at: None,
+            revision: envelope.revision,
+            position: envelope.position,
+        }
+    }
+
+    fn advance(&mut self, envelope: &Envelope, event: &Event) -> Effects {
+        let before = self.status;
+        let mut effects = Effects::default();
+        let queued = self.queued();
+        let (place, queued_at) = (queued.position, queued.at);
+        let mut place_after = place;
+        match event {
+            Event::Submitted(_) | Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => {
+            }
+            Event::VerificationStarted(started) => {
+                self.status = Status::Verifying;
+                self.waiting = None;
+                self.attempts = started.attempt;
+            }
+            Event::Passed(_) => {
+                self.judge(Status::Passed, envelope, vec![]);
+                effects.judged = Some(queued_at);
+                effects.pass =
+                    self.counts_since().is_none().then(|| Pass::Counts(Box::new(self.pin(envelope))));
+            }
+            Event::Failed(failed) => {
+                let reasons = failed.reasons.iter().map(|reason| ReasonView {
+                    code: reason.code,
+                    image: reason.image.clone(),
+                    message: reason.message.clone(),
+                    fault: "participant".to_owned(),
+                    advice: reason.code.advice().to_owned(),
+                });
+                self.judge(Status::Failed, envelope, reasons.collect());
+                effects.judged = Some(queued_at);
+                effects.pass = self.counts_since().map(|entry| Pass::Revoked(entry.position));
+                effects.failures = failed.reasons.iter().map(|reason| reason.code).collect();
+            }
+            Event::VerificationInterrupted(broken_off) => {
+                self.status = Status::Submitted;
+                self.waiting = Some(Waiting {
+                    code: Some(broken_off.code),
+                    message: apology(broken_off.code, broken_off.retry_at),
+                    retry_at: broken_off.retry_at,
+                });
+                effects.interruption = Some(broken_off.code);
+            }
+            Event::RejudgeRequested(_) => {
+                self.status = Status::Submitted;
+                self.waiting = Some(Waiting {
+                    code: None,
+                    message: "An organiser asked for another verdict. It waits for its turn.".to_owned(),
+                    retry_at: None,
+                });
+                self.reasons = vec![];
+                place_after = envelope.position;
+            }
+        }
+        self.timeline.push(entry(envelope));
+        self.revision = envelope.revision;
+        self.position = envelope.position;
+
+        let waited = (before == Status::Submitted).then_some(place);
+        let waits = (self.status == Status::Submitted).then_some(place_after);
+        if waited != waits {
+            (effects.leaves, effects.enters) = (waited, waits);
+        }
+        if before != self.status {
+            effects.status = Some((Some(before), self.status));
+        }
+        effects
+    }
+
+    fn judge(&mut self, verdict: Status, envelope: &Envelope, reasons: Vec<ReasonView>) {
+        self.status = verdict;
+        self.waiting = None;
+        self.reasons = reasons;
+        self.judged_at = Some(envelope.recorded_at);
+    }
+
+    fn pin(&self, passed: &Envelope) -> Pin {
+        Pin {
+            owner: self.owner.clone(),
+            name: self.name.clone(),
+            twitter: self.twitter.clone(),
+            city: self.location.city.clone(),
+            country: self.location.country.clone(),
+            lat: self.location.lat,
+            lon: self.location.lon,
+            answers: self.answers.clone(),
+            passes: 0,
+            passed_at: passed.recorded_at,
+            position: passed.position,
+        }
+    }
+}
+
+fn entry(envelope: &Envelope) -> Entry {
+    Entry { at: envelope.recorded_at, position: envelope.position, event: envelope.event.clone() }
+}
+
+fn apology(code: InterruptionCode, retry_at: Option<Timestamp>) -> String {
+    let then = match retry_at {
+        Some(_) => "It is tried again soon, by itself.",
+        None => "It is tried again, by itself, as soon as the platform is well.",
+    };
+    format!("{} That is our fault, not yours. {then}", code.explanation())
+}

@@ -1,0 +1,146 @@
+//! The projection itself: follows the log and keeps the views up to date,
+//! whatever goes away in between.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use event_store::{Delivery, Filter, Position, ReadError, Subscribe, Subscription};
+use futures::StreamExt;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::{ApplyError, Envelope, QueryError, Views};
+
+/// Streams of submissions begin with this.
+pub(crate) const STREAM_PREFIX: &str = "submission-";
+
+/// At most so many deliveries are applied at once, and as many more are read ahead.
+const BATCH: usize = 1024;
+
+/// The pauses after something was unavailable: the first, and the longest.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
+/// Why a projection stops: going on would skip an event.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the views cannot follow the log: {0}")]
+pub struct ProjectionError(#[from] pub ReadError);
+
+/// Keeps the views up to date until it is told to stop. What is unavailable is
+/// tried again for ever; a batch is applied whole or not at all.
+///
+/// # Errors
+/// When an event cannot be understood, or the log refuses to be read. The
+/// events before it were applied.
+pub async fn run(
+    subscribe: Arc<dyn Subscribe>,
+    views: Arc<dyn Views>,
+    shutdown: CancellationToken,
+) -> Result<(), ProjectionError> {
+    let mut pause = PAUSES[0];
+    loop {
+        match follow(&*subscribe, &*views, &shutdown, &mut pause).await {
+            Interruption::Shutdown => return Ok(()),
+            Interruption::Overtaken(position) => {
+                tracing::info!(%position, "another projector was faster");
+                continue;
+            }
+            Interruption::Unavailable(why) => tracing::warn!(why, ?pause, "the projection waits"),
+            Interruption::Fatal(error) => return Err(error),
+        }
+        tokio::select! {
+            () = shutdown.cancelled() => return Ok(()),
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
+        }
+    }
+}
+
+/// Why following ended.
+enum Interruption {
+    Shutdown,
+    Overtaken(Position),
+    Unavailable(String),
+    Fatal(ProjectionError),
+}
+
+impl From<ReadError> for Interruption {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
+            ReadError::Refused(_) | ReadError::Undecodable { .. } => Self::Fatal(ProjectionError(error)),
+        }
+    }
+}
+
+/// Follows the log from the views' checkpoint on.
+async fn follow(
+    subscribe: &dyn Subscribe,
+    views: &dyn Views,
+    shutdown: &CancellationToken,
+    pause: &mut Duration,
+) -> Interruption {
+    let mut at = match views.checkpoint().await {
+        Ok(position) => position,
+        Err(QueryError::Unavailable(why)) => return Interruption::Unavailable(why),
+    };
+    let (ahead, mut read) = mpsc::channel(BATCH);
+    let deliveries = subscribe.subscribe(at, Filter::stream_prefix(STREAM_PREFIX));
+    let reading = CancellationToken::new();
+    let _ends_with_us = reading.clone().drop_guard();
+    tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, ahead)));
+
+    let mut batch = Vec::new();
+    loop {
+        batch.clear();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return Interruption::Shutdown,
+            _ = read.recv_many(&mut batch, BATCH) => {}
+        }
+        let mut end = batch.is_empty().then(|| Interruption::Unavailable("the log ended".to_owned()));
+        let (mut events, mut upto) = (Vec::with_capacity(batch.len()), at);
+        for seen in batch.drain(..) {
+            match seen {
+                Ok(Seen::Event(envelope)) => {
+                    upto = envelope.position;
+                    events.push(*envelope);
+                }
+                Ok(Seen::Nothing(position)) => upto = upto.max(position),
+                Err(error) => end = Some(error.into()),
+            }
+        }
+        if upto > at {
+            match views.apply(at, &events, upto).await {
+                Ok(()) => (at, *pause) = (upto, PAUSES[0]),
+                Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
+                Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
+            }
+        }
+        if let Some(end) = end {
+            return end;
+        }
+    }
+}
+
+/// What the log delivered.
+enum Seen {
+    Event(Box<Envelope>),
+    /// Nothing for us up to here.
+    Nothing(Position),
+}
+
+/// Reads and decodes while the events before are being applied. An error is the last item.
+async fn read_ahead(mut deliveries: Subscription, ahead: mpsc::Sender<Result<Seen, ReadError>>) {
+    while let Some(delivery) = deliveries.next().await {
+        let seen = match delivery {
+            Ok(Delivery::Event(recorded)) => {
+                Envelope::decode(&recorded).map(|envelope| Seen::Event(Box::new(envelope)))
+            }
+            Ok(Delivery::Checkpoint(position) | Delivery::CaughtUp(position)) => Ok(Seen::Nothing(position)),
+            Err(error) => Err(error),
+        };
+        let last = seen.is_err();
+        if ahead.send(seen).await.is_err() || last {
+            return;
+        }
+    }
+}

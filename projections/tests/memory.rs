@@ -1,0 +1,140 @@
+//! The views in memory, held to the contract, and following a real log.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::submission::{CATEGORY, SCHEMA};
+use event_store::{Append, Expected, Metadata, NewEvent, Position, SqliteStore, StreamName};
+use projections::contract::{Bench, Story, assert_same, in_memory};
+use projections::{Envelope, MemoryViews, Moment, Queries, Views, run};
+use tempfile::TempDir;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+projections::contract!(open);
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+struct InMemory(Arc<MemoryViews>);
+
+#[async_trait]
+impl Bench for InMemory {
+    fn views(&self) -> Arc<dyn Views> {
+        Arc::clone(&self.0) as _
+    }
+
+    async fn reopened(&self) -> Arc<dyn Views> {
+        self.views()
+    }
+}
+
+async fn open() -> InMemory {
+    InMemory(Arc::new(MemoryViews::new()))
+}
+
+#[tokio::test]
+async fn the_views_follow_a_log_while_it_grows_and_two_projectors_count_once() {
+    let (log, _folder) = log();
+    let views = Arc::new(MemoryViews::new());
+    let shutdown = CancellationToken::new();
+    let projectors =
+        [(); 2].map(|()| tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone())));
+    let story = Story::random(21, 1500);
+    let written = write(&log, &story.events).await;
+    let head = written.last().unwrap().position;
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    shutdown.cancel();
+    for projector in projectors {
+        timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+    }
+
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*views, &folded, story.submissions()).await;
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
+    let (log, _folder) = log();
+    let mut story = Story::new();
+    story.submit_and_pass("ada", 0);
+    let before = write(&log, &story.events).await;
+    let stream = StreamName::of(CATEGORY, Uuid::new_v4());
+    log.append(&stream, Expected::NoStream, vec![stored("Exploded", b"{}")]).await.unwrap();
+    log.append(
+        &StreamName::of(CATEGORY, Uuid::new_v4()),
+        Expected::Any,
+        vec![stored("Passed", br#"{"attempt":1}"#)],
+    )
+    .await
+    .unwrap();
+
+    let views = Arc::new(MemoryViews::new());
+    let stopped = run(Arc::new(log), views.clone(), CancellationToken::new());
+    let error = timeout(DEADLINE, stopped).await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("Exploded") && error.contains(stream.as_str()), "{error}");
+    assert_eq!(views.checkpoint().await.unwrap(), before.last().unwrap().position);
+    assert_eq!(views.stats().await.unwrap().pins, 1);
+}
+
+#[tokio::test]
+async fn the_views_of_any_moment_can_be_folded() {
+    let (log, _folder) = log();
+    let story = Story::random(22, 300);
+    let written = write(&log, &story.events).await;
+    let upto = written[199].position;
+    let then = MemoryViews::at(&log, Moment::Position(upto)).await.unwrap();
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written[..200], upto).await.unwrap();
+    assert_same(&then, &folded, story.submissions()).await;
+
+    let before_all = MemoryViews::at(&log, Moment::Time(jiff::Timestamp::UNIX_EPOCH)).await.unwrap();
+    assert_eq!(before_all.checkpoint().await.unwrap(), Position::START);
+    let now = MemoryViews::at(&log, Moment::Time(jiff::Timestamp::now())).await.unwrap();
+    assert_eq!(now.checkpoint().await.unwrap(), written.last().unwrap().position);
+}
+
+#[tokio::test]
+async fn a_seed_always_tells_the_same_story() {
+    assert_eq!(Story::random(3, 100).events, Story::random(3, 100).events);
+    assert_eq!(
+        in_memory(&Story::random(3, 100)).await.checkpoint().await.unwrap(),
+        Story::random(3, 100).head()
+    );
+}
+
+fn log() -> (SqliteStore, TempDir) {
+    let folder = TempDir::new().unwrap();
+    (SqliteStore::open(folder.path().join("log.db")).unwrap(), folder)
+}
+
+/// Appends a story's events; answers them as the log has them.
+async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelope> {
+    let mut written = vec![];
+    for envelope in events {
+        let stream = StreamName::of(CATEGORY, envelope.id.0);
+        let new = stored(envelope.event.kind(), &envelope.event.to_stored());
+        log.append(&stream, Expected::Any, vec![new]).await.unwrap();
+        let read = event_store::Read::read_stream(
+            log,
+            &stream,
+            envelope.revision,
+            event_store::Direction::Forwards,
+            1,
+        );
+        written.push(Envelope::decode(&read.await.unwrap()[0]).unwrap());
+    }
+    written
+}
+
+fn stored(kind: &str, data: &[u8]) -> NewEvent {
+    let metadata = Metadata {
+        schema: SCHEMA,
+        correlation_id: Uuid::new_v4(),
+        causation_id: Uuid::new_v4(),
+        actor: "test".to_owned(),
+    };
+    NewEvent { id: Uuid::new_v4(), kind: kind.to_owned(), data: data.to_vec().into(), metadata }
+}
