@@ -75,8 +75,9 @@ struct Question {
 
 impl Relay {
     /// Starts a relay and hears its first heartbeat. Brings the image to the
-    /// engine if it lacks it. Takes a quarter of a second, and is given up after
-    /// about two minutes at worst.
+    /// engine if it lacks it. Takes about a second, most of it the engine's for
+    /// joining the network; each step has its own deadline, and a caller who
+    /// waits less leaves nothing behind.
     ///
     /// # Errors
     /// [`RelayError`]; then no container is left, unless the engine does not

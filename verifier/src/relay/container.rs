@@ -10,6 +10,7 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, RemoveContainerOptions, StartContainerOptions,
 };
+use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::{RelayError, Spec, image, in_time};
@@ -24,6 +25,10 @@ const START: Duration = Duration::from_secs(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 const STARTS: u32 = 4;
 
+/// How many relays this process starts at a time: the managers lose track of
+/// more.
+static STARTING: Semaphore = Semaphore::const_new(3);
+
 /// A container that exists until it is removed.
 pub(super) struct Container {
     docker: Docker,
@@ -33,8 +38,10 @@ pub(super) struct Container {
 impl Container {
     /// Creates, attaches and starts a container. When it fails, none is left.
     ///
-    /// An engine that has just taken an overlay network down may not find it
-    /// while the managers bring it back, so that one failure is tried again.
+    /// Two failures are tried again, because they pass: an engine that has just
+    /// taken an overlay network down may not find it while the managers bring it
+    /// back, and one that joins several networks at once may miss the managers'
+    /// word that it may.
     pub(super) async fn start(
         docker: &Docker,
         image: &str,
@@ -42,13 +49,14 @@ impl Container {
     ) -> Result<(Self, AttachContainerResults), RelayError> {
         let mut attempt = 1;
         loop {
+            let _turn = STARTING.acquire().await;
             let container = Self::create(docker, image, spec).await?;
             let error = match container.run().await {
                 Ok(attached) => return Ok((container, attached)),
                 Err(error) => error,
             };
             container.remove().await?;
-            if attempt == STARTS || !is_network_missing(&error) {
+            if attempt == STARTS || !may_pass(&error) {
                 return Err(error);
             }
             tracing::debug!(%error, attempt, "the relay will be started again");
@@ -137,10 +145,10 @@ fn status(error: Error) -> (Option<u16>, Error) {
     (status, error)
 }
 
-fn is_network_missing(error: &RelayError) -> bool {
+fn may_pass(error: &RelayError) -> bool {
     let RelayError::Engine { source, .. } = error else {
         return false;
     };
     let text = source.to_string();
-    text.contains("network") && text.contains("not found")
+    text.contains("network") && text.contains("not found") || text.contains("attaching to network failed")
 }
