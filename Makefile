@@ -9,6 +9,7 @@ run: ## start everything here, pass the sample app through it, stay up until Ctr
 
 test: ## run every check and every test, real parts included
 	@scripts/setup test
+	@scripts/fetch-mongod
 	@$(MAKE) --no-print-directory check
 	cargo test
 

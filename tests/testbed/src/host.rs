@@ -35,29 +35,19 @@ cat >/dev/null
 exit 0
 "#;
 
-/// Which network a host's processes see.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Network {
-    /// One of its own, empty but for the loopback.
-    Own,
-    /// The machine's.
-    Machine,
-}
-
 /// One host.
 pub(crate) struct Host {
     name: String,
     directory: PathBuf,
-    network: Network,
     life: Mutex<Option<Life>>,
 }
 
 impl Host {
     /// Starts the host `name`, whose files are kept in `under/name`.
-    pub(crate) async fn start(name: &str, under: &Path, network: Network) -> Result<Self> {
+    pub(crate) async fn start(name: &str, under: &Path) -> Result<Self> {
         let directory = under.join(name);
         std::fs::create_dir_all(&directory)?;
-        let host = Self { name: name.to_owned(), directory, network, life: Mutex::new(None) };
+        let host = Self { name: name.to_owned(), directory, life: Mutex::new(None) };
         host.power_on().await?;
         Ok(host)
     }
@@ -81,12 +71,8 @@ impl Host {
 
     /// Starts the host again after [`Host::power_off`], without its network.
     pub(crate) async fn power_on(&self) -> Result<()> {
-        let mut command = Command::new("unshare");
-        command.args(["--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child"]);
-        if self.network == Network::Own {
-            command.arg("--net");
-        }
-        let mut first = command
+        let mut first = Command::new("unshare")
+            .args(["--net", "--uts", "--mount", "--ipc", "--pid", "--fork", "--kill-child"])
             .args(["sh", "-c", FIRST, "host", &self.name])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -183,6 +169,15 @@ impl Process {
         let log = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(10)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The child is `nsenter`, which only waits: what it started is the
+        // host's to end. Both calls fail only when it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::host::{Host, Network};
+use crate::host::Host;
 use crate::run::run;
 use crate::wait::until;
 
@@ -23,7 +23,7 @@ pub(crate) struct Lan {
 impl Lan {
     /// Starts the network 10.213.`id`.0/24; this machine is its host 1.
     pub(crate) async fn start(id: u8, under: &Path) -> Result<Self> {
-        let hub = Host::start("hub", under, Network::Own).await?;
+        let hub = Host::start("hub", under).await?;
         hub.run(&["ip", "link", "add", "br0", "type", "bridge"]).await?;
         hub.run(&["ip", "link", "set", "br0", "up"]).await?;
         let lan = Self { id, hub };

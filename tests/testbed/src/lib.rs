@@ -18,10 +18,13 @@
 //! # }
 //! ```
 
+pub mod bare;
+
 mod claim;
 mod host;
 mod image;
 mod lan;
+mod mongo;
 mod registry;
 mod run;
 mod swarm;
@@ -33,6 +36,7 @@ use anyhow::Result;
 use tokio::sync::OnceCell;
 
 pub use image::App;
+pub use mongo::{Member, Mongo};
 pub use registry::Registry;
 pub use swarm::{Availability, Node, Swarm};
 pub use wait::until;

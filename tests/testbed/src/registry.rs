@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
-use crate::host::{Host, Network, Process};
+use crate::host::{Host, Process};
 use crate::image::{App, PROGRAM_LAYER};
 use crate::lan::Lan;
 use crate::wait::until;
@@ -36,7 +36,7 @@ pub struct Registry {
 
 impl Registry {
     pub(crate) async fn start(lan: &Lan, under: &Path) -> Result<Self> {
-        let host = Host::start("registry", under, Network::Own).await?;
+        let host = Host::start("registry", under).await?;
         lan.join(&host, NUMBER).await?;
         let storage = host.directory().join("storage");
         let settings = json!({

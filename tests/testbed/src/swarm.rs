@@ -15,7 +15,7 @@ use futures::future::try_join_all;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::host::{Host, Network, Process};
+use crate::host::{Host, Process};
 use crate::lan::Lan;
 use crate::wait::until;
 
@@ -175,7 +175,7 @@ pub struct Node {
 
 impl Node {
     async fn start(lan: &Arc<Lan>, under: &Path, number: u8) -> Result<Self> {
-        let host = Host::start(&format!("node{number}"), under, Network::Own).await?;
+        let host = Host::start(&format!("node{number}"), under).await?;
         lan.join(&host, address(number)).await?;
         let socket = host.directory().join("docker.sock");
         let mut daemon = spawn_daemon(lan, &host, &socket)?;
