@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("verifier", &["commands", "domain", "event-store", "relay"]),
     ("projections", &["domain", "event-store"]),
     ("read-api", &["domain", "event-store", "projections"]),
+    ("participant", &[]),
     ("testbed", &[]),
     ("muster", &["commands", "domain", "event-store", "projections", "read-api", "verifier"]),
 ];
@@ -22,7 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// Foreign crates that only some of ours may name.
 const FENCES: &[(&str, &[&str])] = &[
     ("bollard", &["verifier", "testbed"]),
-    ("mongodb", &["projections"]),
+    ("mongodb", &["projections", "testbed"]),
     ("eventstore", &["event-store"]),
     ("rusqlite", &["event-store"]),
 ];
