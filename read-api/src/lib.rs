@@ -1,1 +1,32 @@
-//! Status, stats, pins, live, history, the web pages.
+//! Everything that is read over HTTP: status, stats, pins, live, history, the
+//! web pages, and what operators watch.
+//!
+//! [`router`] gives the routes and their description; [`site`] makes one
+//! server of them and of what others serve.
+
+mod app;
+mod auth;
+mod compat;
+mod conditional;
+mod geojson;
+mod history;
+mod live;
+mod map;
+mod metrics;
+mod ops;
+mod organiser;
+mod pages;
+mod parameters;
+mod problem;
+mod site;
+mod sse;
+mod status;
+mod statuses;
+mod timeline;
+
+pub use app::{ReadApi, router};
+pub use auth::Token;
+pub use metrics::Metrics;
+pub use problem::Problem;
+pub use site::site;
+pub use sse::ReaderLimits;

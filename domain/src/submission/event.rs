@@ -245,6 +245,19 @@ pub struct RejudgeRequested {
 pub struct DecodeError(String);
 
 impl Event {
+    /// Every type, as stored.
+    pub const KINDS: [&str; 9] = [
+        "Submitted",
+        "VerificationStarted",
+        "ImagesPulled",
+        "ContainersStarted",
+        "Probed",
+        "Passed",
+        "Failed",
+        "VerificationInterrupted",
+        "RejudgeRequested",
+    ];
+
     /// The event's type, as stored.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -326,6 +339,12 @@ mod tests {
         for event in one_of_each() {
             assert_eq!(Event::from_stored(event.kind(), SCHEMA, &event.to_stored()).unwrap(), event);
         }
+    }
+
+    #[test]
+    fn every_type_is_listed_once() {
+        let kinds: Vec<&str> = one_of_each().iter().map(Event::kind).collect();
+        assert_eq!(kinds, Event::KINDS);
     }
 
     #[test]

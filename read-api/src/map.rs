@@ -1,0 +1,203 @@
+//! What everybody looks at: the totals, and the pins in a box.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use projections::view::{Bounds, StatsView};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use crate::app::App;
+use crate::conditional::{self, ETag, to_json};
+use crate::geojson::FeatureCollection;
+use crate::parameters::{self, Parameters};
+use crate::problem::Problem;
+
+/// How many pins a search finds at most.
+const FOUND_MAX: usize = 20;
+
+/// How many pins of one place are listed at most.
+const AT_MAX: usize = 100;
+
+const SOUGHT_CHARS_MAX: usize = 100;
+
+/// The widest screen that is drawn in full, pixels of 256 to a tile.
+const SCREEN_PX: f64 = 8192.0;
+
+/// So many pins may be shown in whatever detail is asked for.
+const FEW: u64 = 5_000;
+
+/// Which part of the map.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PinsParameters {
+    /// `west,south,east,north` in degrees. West may be greater than east: the
+    /// box then spans the date line. The whole world if absent.
+    #[param(example = "-10,35,30,60")]
+    bbox: Option<String>,
+    /// From 0, the world on one tile, to 16. 0 if absent.
+    #[param(value_type = Option<u8>)]
+    zoom: Option<String>,
+}
+
+/// What to look for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchParameters {
+    /// The beginning of an owner's or a city's name, in any case.
+    q: Option<String>,
+}
+
+/// Which place.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PlaceParameters {
+    /// Degrees north.
+    #[param(value_type = f64, required = true)]
+    lat: Option<String>,
+    /// Degrees east.
+    #[param(value_type = f64, required = true)]
+    lon: Option<String>,
+}
+
+/// The totals over all submissions.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stats",
+    tag = "map",
+    responses(
+        (status = 200, body = StatsView),
+        (status = 304, description = "They are as the client has them"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn stats(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    let stats = app.queries.stats().await?;
+    Ok(conditional::json(&headers, ETag::of_number(stats.position.0), || to_json(&stats)))
+}
+
+/// What the map shows in a box at a zoom: pins, and clusters of pins.
+///
+/// A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true),
+/// `point_count` and `expansion_zoom`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pins",
+    tag = "map",
+    params(PinsParameters),
+    responses(
+        (status = 200, body = FeatureCollection),
+        (status = 304, description = "It is as the client has it"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn pins(
+    State(app): State<Arc<App>>,
+    Parameters(parameters): Parameters<PinsParameters>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let bounds = parameters::bounds(parameters.bbox.as_deref().unwrap_or("-180,-90,180,90"))?;
+    let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
+    // Read before the pins: they may be newer than their tag says, never older.
+    let etag = ETag::of_number(app.queries.checkpoint().await?.0);
+    if etag.is_known(&headers) {
+        return Ok(conditional::json(&headers, etag, Vec::new));
+    }
+    let zoom = affordable(&app, bounds, zoom).await?;
+    let spots = app.queries.pins(bounds, zoom).await?;
+    Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::of_spots(spots, zoom))))
+}
+
+/// Pins whose owner's name or whose city begins with a text; at most 20.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pins/search",
+    tag = "map",
+    params(SearchParameters),
+    responses(
+        (status = 200, body = FeatureCollection),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn find_pins(
+    State(app): State<Arc<App>>,
+    Parameters(parameters): Parameters<SearchParameters>,
+) -> Result<axum::Json<FeatureCollection>, Problem> {
+    let sought = parameters.q.as_deref().unwrap_or_default().trim();
+    if sought.is_empty() || sought.chars().count() > SOUGHT_CHARS_MAX {
+        return Err(Problem::parameter("q", format!("write 1 to {SOUGHT_CHARS_MAX} characters to look for")));
+    }
+    let pins = app.queries.find_pins(sought, FOUND_MAX).await?;
+    Ok(axum::Json(FeatureCollection::of_pins(pins)))
+}
+
+/// The pins of the cluster nearest to a place, newest first; at most 100. For
+/// clusters that do not fall apart at any zoom.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pins/at",
+    tag = "map",
+    params(PlaceParameters),
+    responses(
+        (status = 200, body = FeatureCollection),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
+        (status = 503, body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn pins_at(
+    State(app): State<Arc<App>>,
+    Parameters(parameters): Parameters<PlaceParameters>,
+) -> Result<axum::Json<FeatureCollection>, Problem> {
+    let lat = parameters::degrees("lat", parameters.lat.as_deref(), 90.0)?;
+    let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
+    let pins = app.queries.pins_at(lat, lon, AT_MAX).await?;
+    Ok(axum::Json(FeatureCollection::of_pins(pins)))
+}
+
+/// The zoom at which a box is shown: no request costs more than a screen does,
+/// so a larger box is shown in less detail once there are many pins.
+async fn affordable(app: &App, bounds: Bounds, zoom: u8) -> Result<u8, Problem> {
+    let fitting = deepest_fitting(bounds);
+    if zoom <= fitting || app.queries.stats().await?.pins <= FEW {
+        return Ok(zoom);
+    }
+    Ok(fitting)
+}
+
+/// The deepest zoom at which the box is no larger than a screen.
+fn deepest_fitting(bounds: Bounds) -> u8 {
+    let degrees = bounds.east - bounds.west;
+    let width = if degrees < 0.0 { degrees + 360.0 } else { degrees } / 360.0;
+    let height = mercator(bounds.south) - mercator(bounds.north);
+    let fits = |zoom: &u8| width.max(height) * 256.0 * f64::from(1_u32 << zoom) <= SCREEN_PX;
+    (0..=parameters::ZOOM_MAX).rev().find(fits).unwrap_or(0)
+}
+
+/// How far down the Web Mercator square a latitude is, 0 to 1.
+fn mercator(lat: f64) -> f64 {
+    let sin = lat.to_radians().sin();
+    (0.5 - ((1.0 + sin) / (1.0 - sin)).ln() / (4.0 * std::f64::consts::PI)).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fitting(bbox: &str) -> u8 {
+        deepest_fitting(parameters::bounds(bbox).unwrap())
+    }
+
+    #[test]
+    fn a_screen_of_the_world_is_shown_to_zoom_5_and_a_city_to_the_end() {
+        assert_eq!(fitting("-180,-90,180,90"), 5);
+        assert_eq!(fitting("-180,-85,180,85"), 5);
+        assert_eq!(fitting("-0.02,51.49,0.02,51.51"), 16);
+        assert_eq!(fitting("179.99,-0.01,-179.99,0.01"), 16, "a narrow box over the date line");
+        assert_eq!(fitting("10,0,-10,1"), 5, "all but twenty degrees");
+        assert_eq!(fitting("5,5,5,5"), 16);
+    }
+}

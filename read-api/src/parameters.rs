@@ -1,0 +1,154 @@
+//! What stands behind the `?`, parsed. Each wrong value is refused by name.
+
+use std::time::Duration;
+
+use axum::extract::{FromRequestParts, Query};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
+use domain::SubmissionId;
+use event_store::Position;
+use jiff::{SignedDuration, Timestamp};
+use projections::view::Bounds;
+use serde::de::DeserializeOwned;
+
+use crate::problem::Problem;
+
+/// The deepest zoom that the map is clustered at.
+pub(crate) const ZOOM_MAX: u8 = 16;
+
+/// The query of a request; what is malformed becomes a problem document.
+pub(crate) struct Parameters<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(parameters)) => Ok(Self(parameters)),
+            Err(malformed) => Err(Problem::new(StatusCode::BAD_REQUEST, malformed.body_text())),
+        }
+    }
+}
+
+/// A submission's id in the path. What is not even an id belongs to nobody.
+pub(crate) fn submission(text: &str) -> Result<SubmissionId, Problem> {
+    text.parse().map_err(|_| nobodys())
+}
+
+/// There is no submission of this id.
+pub(crate) fn nobodys() -> Problem {
+    Problem::not_found("There is no submission of this id.")
+}
+
+/// A time span such as `30s`, `500ms` or `1m`, cut to `max`.
+pub(crate) fn span(name: &str, text: &str, max: Duration) -> Result<Duration, Problem> {
+    let wrong = || Problem::parameter(name, "this is not a time span; write 30s, 500ms or 1m");
+    let span: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Ok(Duration::try_from(span).map_err(|_| wrong())?.min(max))
+}
+
+/// A moment such as `2026-03-21T12:00:00Z`.
+pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+    text.parse().map_err(|_| {
+        Problem::parameter(
+            name,
+            "this is not a moment; write 2026-03-21T12:00:00Z or with an offset such as +02:00",
+        )
+    })
+}
+
+/// A whole number from 0.
+pub(crate) fn number(name: &str, text: &str) -> Result<u64, Problem> {
+    text.parse().map_err(|_| Problem::parameter(name, "this is not a whole number from 0"))
+}
+
+/// `west,south,east,north` in degrees.
+pub(crate) fn bounds(text: &str) -> Result<Bounds, Problem> {
+    let wrong = |message: &str| Problem::parameter("bbox", message);
+    let numbers: Vec<f64> = text
+        .split(',')
+        .map(|part| part.trim().parse::<f64>().ok().filter(|number| number.is_finite()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| wrong("write four numbers of degrees: west,south,east,north"))?;
+    let [west, south, east, north] = numbers[..] else {
+        return Err(wrong("write four numbers of degrees: west,south,east,north"));
+    };
+    if [west, east].iter().any(|lon| lon.abs() > 180.0) {
+        return Err(wrong("west and east are from −180 to 180"));
+    }
+    if [south, north].iter().any(|lat| lat.abs() > 90.0) {
+        return Err(wrong("south and north are from −90 to 90"));
+    }
+    if south > north {
+        return Err(wrong("south is greater than north; the box is upside down"));
+    }
+    Ok(Bounds { west, south, east, north })
+}
+
+/// A number of degrees from −`max` to `max`.
+pub(crate) fn degrees(name: &str, text: Option<&str>, max: f64) -> Result<f64, Problem> {
+    text.and_then(|text| text.trim().parse::<f64>().ok())
+        .filter(|degrees| degrees.abs() <= max)
+        .ok_or_else(|| Problem::parameter(name, format!("write a number of degrees from −{max} to {max}")))
+}
+
+/// A zoom of the map.
+pub(crate) fn zoom(text: &str) -> Result<u8, Problem> {
+    text.parse()
+        .ok()
+        .filter(|zoom| *zoom <= ZOOM_MAX)
+        .ok_or_else(|| Problem::parameter("zoom", format!("this is not a whole number from 0 to {ZOOM_MAX}")))
+}
+
+/// Where a client that comes back to a live stream was.
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+    let Some(value) = headers.get("last-event-id") else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    number("Last-Event-ID", text).map(|number| Some(Position(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_is_four_numbers_the_right_way_up() {
+        assert_eq!(
+            bounds("-10, -20,10,20.5").unwrap(),
+            Bounds { west: -10.0, south: -20.0, east: 10.0, north: 20.5 }
+        );
+        assert_eq!(bounds("170,-10,-170,10").unwrap().west, 170.0, "it spans the date line");
+        for wrong in [
+            "",
+            "1,2,3",
+            "1,2,3,4,5",
+            "a,b,c,d",
+            "NaN,0,0,0",
+            "0,0,inf,1",
+            "0,10,1,-10",
+            "-181,0,0,1",
+            "0,-91,0,0",
+        ] {
+            assert!(bounds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_zoom_is_one_that_the_map_has() {
+        assert_eq!(zoom("0").unwrap(), 0);
+        assert_eq!(zoom("16").unwrap(), 16);
+        for wrong in ["-1", "17", "99", "300", "1.5", "", "x"] {
+            assert!(zoom(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_span_is_cut_to_what_is_allowed() {
+        let max = Duration::from_secs(60);
+        assert_eq!(span("wait", "500ms", max).unwrap(), Duration::from_millis(500));
+        assert_eq!(span("wait", "1h", max).unwrap(), max);
+        for wrong in ["", "soon", "-5s", "30"] {
+            assert!(span("wait", wrong, max).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! One server made of all routes: their description, counting, what is said
+//! of unknown paths, and the headers that every answer has.
+
+use axum::Router;
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware;
+use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, InfoBuilder, OpenApiBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::metrics::{self, Metrics};
+use crate::problem::Problem;
+
+/// What an answer may load when it is opened as a page: nothing. Pages say
+/// more themselves.
+const LOADS_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// The page about the API sets styles from its scripts, and is else like ours.
+const DOCS_LOAD: &str =
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'";
+
+/// Makes one server of all routes: merge those of the write and the read API
+/// and give them here. `/openapi.json` describes them, `/docs` shows that.
+pub fn site(routes: OpenApiRouter, metrics: &Metrics) -> Router {
+    let (routes, described) = routes.split_for_parts();
+    let docs = Router::from(SwaggerUi::new("/docs").url("/openapi.json", description(described)))
+        .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, DOCS_LOAD));
+    routes
+        .merge(docs)
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::from_fn_with_state(metrics.clone(), metrics::measure))
+        .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, LOADS_NOTHING))
+        .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header_unless_set(header::REFERRER_POLICY, "no-referrer"))
+}
+
+/// The description of everything.
+fn description(routes: OpenApi) -> OpenApi {
+    let info = InfoBuilder::new()
+        .title("Muster")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Submit container images to a challenge, follow what becomes of them, and see who passed on a map. \
+             Errors are problem documents (RFC 9457).",
+        ))
+        .build();
+    let mut components = Components::new();
+    let token =
+        HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some("The organisers' token")).build();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    OpenApiBuilder::new().info(info).components(Some(components)).build().merge_from(routes)
+}
+
+async fn unknown(uri: Uri) -> Problem {
+    Problem::not_found(format!("There is nothing at {}; /docs shows what there is.", uri.path()))
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Problem {
+    let what = format!("{method} is not possible at {}; /docs shows what is.", uri.path());
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
+}
+
+fn header_unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}

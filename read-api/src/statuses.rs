@@ -1,0 +1,83 @@
+//! One submission as it is now: from its view, or from its stream while the
+//! view has not seen the newest.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::submission::{CATEGORY, SubmissionId};
+use event_store::{Direction, Position, Read, ReadError, Revision, StreamName};
+use projections::view::StatusView;
+use projections::{Envelope, Queries};
+
+use crate::problem::Problem;
+
+/// How long a reader waits for views that are behind, before it reads the
+/// stream: usually they are behind by less.
+const CATCH_UP: Duration = Duration::from_millis(10);
+
+/// So many events of one stream are read at a time, and so many in all.
+const PAGE: usize = 500;
+const STREAM_MAX: Revision = 5_000;
+
+/// Reads submissions so that everybody sees what they have written.
+pub(crate) struct Statuses {
+    queries: Arc<dyn Queries>,
+    log: Arc<dyn Read>,
+}
+
+impl Statuses {
+    pub(crate) fn new(queries: Arc<dyn Queries>, log: Arc<dyn Read>) -> Self {
+        Self { queries, log }
+    }
+
+    /// The submission after everything that was recorded before this call;
+    /// `None` when nobody submitted it.
+    pub(crate) async fn get(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
+        // Without the log, what the views know is still an answer.
+        let head = self.log.head().await;
+        let seen_all = match head {
+            Ok(head) => self.views_reach(head).await,
+            Err(_) => false,
+        };
+        let view = self.queries.status(id).await?;
+        if seen_all {
+            return Ok(view);
+        }
+        let stream = StreamName::of(CATEGORY, id.0);
+        let next = view.as_ref().map_or(0, |view| view.revision + 1);
+        match self.log.read_stream(&stream, next, Direction::Forwards, 1).await {
+            Ok(newer) if newer.is_empty() => Ok(view),
+            Ok(_) => Ok(self.fold(&stream).await?.or(view)),
+            // A stream that was deleted: there is no such submission any more.
+            Err(ReadError::Refused(_)) => Ok(None),
+            Err(_) if view.is_some() => Ok(view),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn views_reach(&self, head: Position) -> bool {
+        let mut checkpoint = self.queries.watch();
+        if *checkpoint.borrow() >= head {
+            return true;
+        }
+        let reached = checkpoint.wait_for(|seen| *seen >= head);
+        matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
+    }
+
+    /// `None` when the stream is empty, or too long to be read for one answer.
+    async fn fold(&self, stream: &StreamName) -> Result<Option<StatusView>, Problem> {
+        let mut view = None;
+        let mut next: Revision = 0;
+        while next < STREAM_MAX {
+            let page = self.log.read_stream(stream, next, Direction::Forwards, PAGE).await?;
+            for event in &page {
+                StatusView::follow(&mut view, &Envelope::decode(event)?);
+                next = event.revision + 1;
+            }
+            if page.len() < PAGE {
+                return Ok(view);
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,183 @@
+//! `GET /api/v1/history` and `/api/v1/organiser`.
+
+use std::time::Duration;
+
+use event_store::Read;
+use read_api::ReaderLimits;
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+use crate::world::{DEADLINE, LONDON, TOKEN, TOKYO, World, failed, passed, problem, started};
+
+impl World {
+    async fn as_organiser(&self, path: &str) -> Response {
+        self.get_with(path, &[("authorization", &format!("Bearer {TOKEN}"))]).await
+    }
+
+    async fn history(&self, query: &str) -> Vec<Value> {
+        let response = self.as_organiser(&format!("/api/v1/history{query}")).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+        response.text().await.unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+#[tokio::test]
+async fn it_is_the_log_line_by_line() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    world.record(id, [started(1), passed(1)]).await;
+    let lines = world.history("").await;
+    let kinds: Vec<_> = lines.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Submitted", "VerificationStarted", "Passed"]);
+    assert_eq!(lines[0]["stream"], format!("submission-{id}"));
+    assert_eq!(lines[0]["data"]["participant"]["name"], "ada of London");
+    assert_eq!(lines[0]["metadata"]["actor"], "test");
+    assert_eq!(lines[2]["revision"], 2);
+    assert!(lines[0]["position"].as_u64() < lines[1]["position"].as_u64());
+}
+
+#[tokio::test]
+async fn it_is_filtered() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let ada = world.submit("ada", LONDON).await;
+    let eve = world.submit("eve", TOKYO).await;
+    world.record(ada, [started(1), passed(1)]).await;
+    world.record(eve, [started(1), failed(1)]).await;
+    let all = world.history("").await;
+    assert_eq!(all.len(), 6);
+
+    assert_eq!(world.history("?type=Passed,Failed").await.len(), 2);
+    assert_eq!(world.history(&format!("?stream=submission-{ada}")).await.len(), 3);
+    let of_eve = world.history("?owner=docker.io/eve").await;
+    assert_eq!(of_eve.len(), 3);
+    assert!(of_eve.iter().all(|line| line["stream"] == format!("submission-{eve}")));
+    let later = world.history(&format!("?owner=docker.io/eve&after={}", of_eve[0]["position"])).await;
+    assert_eq!(later, of_eve[1..], "whose it is was said before");
+    let third = all[2]["recorded_at"].as_str().unwrap();
+    let since = world.history(&format!("?since={third}")).await.len();
+    let until = world.history(&format!("?until={third}")).await.len();
+    assert_eq!(since + until, 6);
+    assert!(since >= 4);
+    assert!(world.history("?since=2100-01-01T00:00:00Z").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_refused_by_name() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    world.submit("ada", LONDON).await;
+    let wrong = [
+        ("type", "?type=Passsed"),
+        ("since", "?since=yesterday"),
+        ("until", "?until=2026-13-01T00:00:00Z"),
+        ("after", "?after=-1"),
+        ("after", "?after=1000000"),
+        ("follow", "?follow=maybe"),
+    ];
+    for (field, query) in wrong {
+        let response = world.as_organiser(&format!("/api/v1/history{query}")).await;
+        let problem = problem(response, StatusCode::BAD_REQUEST).await;
+        assert_eq!(problem["errors"][0]["field"], field);
+    }
+}
+
+#[tokio::test]
+async fn only_the_token_opens_it() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    for path in ["/api/v1/history", "/api/v1/organiser"] {
+        let denied = problem(world.get(path).await, StatusCode::UNAUTHORIZED).await;
+        assert!(!denied.to_string().contains(TOKEN));
+        let prefix = format!("Bearer {}", &TOKEN[..5]);
+        let longer = format!("Bearer {TOKEN}x");
+        for wrong in ["Bearer wrong", "Bearer", "Basic abc", &prefix, &longer, TOKEN] {
+            let response = world.get_with(path, &[("authorization", wrong)]).await;
+            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            problem(response, StatusCode::UNAUTHORIZED).await;
+        }
+        assert_eq!(world.as_organiser(path).await.status(), StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn it_can_be_followed() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    let mut response = world.as_organiser("/api/v1/history?follow=true&type=Submitted,Passed").await;
+    let mut text = String::new();
+    let mut lines = async |count: usize| {
+        let reading = async {
+            while text.lines().filter(|line| !line.is_empty()).count() < count || !text.ends_with('\n') {
+                let chunk = response.chunk().await.unwrap().expect("the stream stays open");
+                text.push_str(std::str::from_utf8(&chunk).unwrap());
+            }
+            text.clone()
+        };
+        tokio::time::timeout(DEADLINE, reading).await.expect("what is recorded arrives")
+    };
+    assert!(lines(1).await.contains("Submitted"));
+    world.record(id, [started(1), passed(1)]).await;
+    let text = lines(2).await;
+    assert!(text.contains("\"Passed\"") && !text.contains("VerificationStarted"));
+
+    world.stopping.cancel();
+    let ended = async { while response.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(DEADLINE, ended).await.expect("it ends when the process stops");
+}
+
+/// A reader that stops is not read ahead for: of a log of 60 MB no more than a
+/// few pages are taken in.
+#[tokio::test]
+async fn a_reader_that_stops_is_not_read_ahead_for() {
+    const EVENTS: usize = 300;
+    let world = World::without_projection(ReaderLimits::default()).await;
+    for n in 0..EVENTS {
+        let mut submitted = crate::world::submitted(&format!("owner{n}"), LONDON);
+        submitted.participant.name = "x".repeat(200_000);
+        let id = domain::SubmissionId(uuid::Uuid::new_v4());
+        world.record(id, [domain::Event::Submitted(submitted)]).await;
+    }
+    let before = resident_mib();
+    let mut stalled = Vec::new();
+    for _ in 0..8 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(world.address()).await.unwrap();
+        let request =
+            format!("GET /api/v1/history HTTP/1.1\r\nHost: muster\r\nAuthorization: Bearer {TOKEN}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        stalled.push(stream);
+    }
+    // Others are served meanwhile, each with all of it.
+    for _ in 0..3 {
+        assert_eq!(world.history("").await.len(), EVENTS);
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let grown = resident_mib().saturating_sub(before);
+    assert!(grown < 8 * 40, "{grown} MiB for eight stalled readers of 60 MB each");
+    assert!(world.store.head().await.unwrap().0 >= EVENTS as u64);
+}
+
+#[tokio::test]
+async fn the_organiser_sees_what_waits_and_why() {
+    let world = World::new().await;
+    let waiting = world.submit("ada", LONDON).await;
+    let other = world.submit("eve", TOKYO).await;
+    world.record(other, [started(1), crate::world::interrupted(1), started(2), failed(2)]).await;
+    world.platform.send_replace(Some("The Swarm is away.".to_owned()));
+    world.settle().await;
+    let overview: Value = world.as_organiser("/api/v1/organiser").await.json().await.unwrap();
+    assert_eq!(overview["platform"], "The Swarm is away.");
+    assert_eq!((&overview["waiting"], &overview["verifying"]), (&1.into(), &0.into()));
+    assert_eq!(overview["unfinished"][0]["id"], waiting.to_string());
+    assert_eq!(overview["unfinished"].as_array().unwrap().len(), 1);
+    assert_eq!(overview["failures"]["timed_out"], 1);
+    assert_eq!(overview["interruptions"]["no_capacity"], 1);
+}
+
+fn resident_mib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() / 1024
+}

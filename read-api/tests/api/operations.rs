@@ -1,0 +1,76 @@
+//! `/healthz`, `/readyz`, `/metrics`, and what is said of unknown paths.
+
+use read_api::ReaderLimits;
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+
+use crate::world::{LONDON, Messages, World, problem};
+
+#[tokio::test]
+async fn it_is_ready_when_the_views_have_seen_the_log_and_not_when_it_stops() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    assert_eq!(world.json("/readyz").await, json!({ "ready": true, "reasons": [] }));
+    world.submit("ada", LONDON).await;
+
+    let response = world.get("/readyz").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let unready: Value = response.json().await.unwrap();
+    assert!(unready["reasons"][0].as_str().unwrap().contains("views"), "{unready}");
+
+    world.project();
+    world.settle().await;
+    assert_eq!(world.get("/readyz").await.status(), StatusCode::OK);
+
+    world.stopping.cancel();
+    let response = world.get("/readyz").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.json::<Value>().await.unwrap()["reasons"], json!(["the process is stopping"]));
+    assert_eq!(world.get("/healthz").await.status(), StatusCode::OK, "it lives still");
+}
+
+#[tokio::test]
+async fn it_is_not_ready_without_its_log() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    world.store.clone().close().await;
+    // What only the log knows cannot be answered, and is not denied.
+    world.problem(&format!("/api/v1/submissions/{id}"), StatusCode::SERVICE_UNAVAILABLE).await;
+    assert_eq!(world.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn it_counts() {
+    let world = World::new().await;
+    world.pass("ada", LONDON).await;
+    let id = world.submit("bob", LONDON).await;
+    world.settle().await;
+    world.json(&format!("/api/v1/submissions/{id}")).await;
+    world.get("/nowhere").await;
+    let _listening = Messages::open(&world, "/api/v1/live", None).await;
+
+    let response = world.get("/metrics").await;
+    assert!(response.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let text = response.text().await.unwrap();
+    for line in [
+        "muster_submissions{status=\"passed\"} 1",
+        "muster_submissions{status=\"submitted\"} 1",
+        "muster_pins 1",
+        "muster_views_lag 0",
+        "muster_live_readers 1",
+        "muster_http_requests_total{method=\"GET\",route=\"/api/v1/submissions/{id}\",status=\"200\"} 1",
+        "muster_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "muster_http_request_seconds_count{route=\"/api/v1/submissions/{id}\"} 1",
+        "# EOF",
+    ] {
+        assert!(text.contains(line), "{line} is missing in\n{text}");
+    }
+    assert!(!text.contains(&id.to_string()), "an id is nobody's label");
+}
+
+#[tokio::test]
+async fn what_there_is_not_is_a_problem_too() {
+    let world = World::new().await;
+    world.problem("/api/v2/stats", StatusCode::NOT_FOUND).await;
+    let response = world.client.delete(world.url("/api/v1/stats")).send().await.unwrap();
+    problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
+}

@@ -1,0 +1,193 @@
+//! `GET /api/v1/submissions/{id}`.
+
+use std::time::{Duration, Instant};
+
+use read_api::ReaderLimits;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::world::{LONDON, World, failed, interrupted, passed, problem, rejudge, started};
+
+#[tokio::test]
+async fn it_says_what_happened_and_why() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    world.record(id, [started(1), failed(1)]).await;
+    world.settle().await;
+
+    let status = world.json(&format!("/api/v1/submissions/{id}")).await;
+    assert_eq!(status["id"], id.to_string());
+    assert_eq!(status["status"], "failed");
+    assert_eq!(status["reasons"][0]["code"], "timed_out");
+    assert_eq!(status["reasons"][0]["fault"], "participant");
+    assert_eq!(status["queue"], json!(null));
+    let kinds: Vec<&str> =
+        status["timeline"].as_array().unwrap().iter().map(|entry| entry["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Submitted", "VerificationStarted", "Failed"]);
+}
+
+#[tokio::test]
+async fn while_it_waits_it_says_its_place_and_what_for() {
+    let world = World::new().await;
+    world.submit("ada", LONDON).await;
+    let second = world.submit("bob", LONDON).await;
+    world.settle().await;
+    let path = format!("/api/v1/submissions/{second}");
+
+    let status = world.json(&path).await;
+    assert_eq!(status["status"], "submitted");
+    assert_eq!(status["queue"]["position"], 2);
+    assert_eq!(status["queue"]["of"], 2);
+    assert_eq!(status["platform"], json!(null));
+
+    world.platform.send_replace(Some("No Swarm answers; submissions wait.".to_owned()));
+    let status = world.json(&path).await;
+    assert_eq!(status["platform"], "No Swarm answers; submissions wait.");
+    assert_eq!(status["waiting"]["message"], "No Swarm answers; submissions wait.");
+
+    world.record(second, [started(1), interrupted(1)]).await;
+    let status = world.json(&path).await;
+    assert_eq!(status["waiting"]["code"], "no_capacity");
+    assert_ne!(status["waiting"]["message"], "No Swarm answers; submissions wait.");
+}
+
+#[tokio::test]
+async fn an_unknown_id_is_a_problem() {
+    let world = World::new().await;
+    for id in ["00000000-0000-4000-8000-000000000000", "rubbish", "%00", "..%2f..%2fetc%2fpasswd"] {
+        world.problem(&format!("/api/v1/submissions/{id}"), StatusCode::NOT_FOUND).await;
+        world.problem(&format!("/api/v1/submissions/{id}/events"), StatusCode::NOT_FOUND).await;
+        world.problem(&format!("/api/v1/submissions/{id}?wait=30s"), StatusCode::NOT_FOUND).await;
+    }
+}
+
+#[tokio::test]
+async fn everybody_reads_what_they_wrote_though_the_views_stand_still() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    let path = format!("/api/v1/submissions/{id}");
+    assert_eq!(world.json(&path).await["status"], "submitted");
+    world.record(id, [started(1), passed(1)]).await;
+    let status = world.json(&path).await;
+    assert_eq!(status["status"], "passed");
+    assert_eq!(status["revision"], 2);
+
+    let nobody = "/api/v1/submissions/00000000-0000-4000-8000-000000000000";
+    world.problem(nobody, StatusCode::NOT_FOUND).await;
+
+    // Views that have seen the first part, and then stopped.
+    world.project();
+    world.settle().await;
+    world.stop_projecting();
+    world.record(id, [rejudge(), started(2), failed(2)]).await;
+    assert_eq!(world.json(&path).await["status"], "failed");
+}
+
+#[tokio::test]
+async fn what_a_client_has_is_not_sent_again() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    world.settle().await;
+    let path = format!("/api/v1/submissions/{id}");
+    let etag = world.get(&path).await.headers()["etag"].to_str().unwrap().to_owned();
+
+    let same = world.get_with(&path, &[("if-none-match", &etag)]).await;
+    assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(same.headers()["etag"], etag.as_str());
+    assert!(same.bytes().await.unwrap().is_empty());
+
+    // The queue is a part of the answer.
+    world.submit("bob", LONDON).await;
+    world.settle().await;
+    let other = world.get_with(&path, &[("if-none-match", &etag)]).await;
+    assert_eq!(other.status(), StatusCode::OK);
+    assert_ne!(other.headers()["etag"], etag.as_str());
+}
+
+#[tokio::test]
+async fn a_long_poll_waits_for_news() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    world.settle().await;
+    let path = format!("/api/v1/submissions/{id}?wait=20s");
+
+    let began = Instant::now();
+    let pause = Duration::from_millis(300);
+    let (answer, ()) = tokio::join!(world.json(&path), async {
+        tokio::time::sleep(pause).await;
+        world.record(id, [started(1)]).await;
+    });
+    assert!(began.elapsed() >= pause && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(answer["status"], "verifying");
+
+    // What the client has not seen yet is answered at once.
+    let began = Instant::now();
+    assert_eq!(world.json(&format!("{path}&rev=0")).await["revision"], 1);
+    let etag =
+        world.get(&format!("/api/v1/submissions/{id}")).await.headers()["etag"].to_str().unwrap().to_owned();
+    world.record(id, [passed(1)]).await;
+    let newer = world.get_with(&path, &[("if-none-match", &etag)]).await;
+    assert_eq!(newer.status(), StatusCode::OK);
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_at_its_deadline() {
+    let world = World::new().await;
+    let id = world.pass("ada", LONDON).await;
+    world.settle().await;
+    let began = Instant::now();
+    let status = world.json(&format!("/api/v1/submissions/{id}?wait=400ms")).await;
+    assert!(began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    assert_eq!(status["status"], "passed");
+
+    let etag =
+        world.get(&format!("/api/v1/submissions/{id}")).await.headers()["etag"].to_str().unwrap().to_owned();
+    let same =
+        world.get_with(&format!("/api/v1/submissions/{id}?wait=100ms"), &[("if-none-match", &etag)]).await;
+    assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+}
+
+#[tokio::test]
+async fn a_long_poll_sees_what_the_views_have_not() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    let path = format!("/api/v1/submissions/{id}?wait=20s&rev=0");
+    let (answer, _) = tokio::join!(world.json(&path), world.record(id, [started(1), passed(1), rejudge()]));
+    assert!(answer["revision"].as_u64().unwrap() > 0);
+}
+
+#[tokio::test]
+async fn a_wrong_wait_is_refused_by_name() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    for wait in ["soon", "-5s", "", "30"] {
+        let problem =
+            world.problem(&format!("/api/v1/submissions/{id}?wait={wait}"), StatusCode::BAD_REQUEST).await;
+        assert_eq!(problem["errors"][0]["field"], "wait", "{wait}");
+    }
+    let problem = world.problem(&format!("/api/v1/submissions/{id}?rev=new"), StatusCode::BAD_REQUEST).await;
+    assert_eq!(problem["errors"][0]["field"], "rev");
+}
+
+#[tokio::test]
+async fn those_who_wait_are_bounded() {
+    let world = World::without_projection(ReaderLimits { all: 10, per_address: 1 }).await;
+    let id = world.submit("ada", LONDON).await;
+    let path = format!("/api/v1/submissions/{id}?wait=20s");
+    let waiting = tokio::spawn(world.client.get(world.url(&path)).send());
+    let refused = async {
+        loop {
+            let response = world.get(&format!("/api/v1/submissions/{id}?wait=1ms")).await;
+            if response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                return response;
+            }
+        }
+    };
+    let refused = tokio::time::timeout(crate::world::DEADLINE, refused).await.unwrap();
+    problem(refused, StatusCode::SERVICE_UNAVAILABLE).await;
+    // Without waiting there is always an answer.
+    assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
+    world.record(id, [started(1)]).await;
+    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
+}

@@ -1,0 +1,301 @@
+//! A server of its own for each test, with what stands behind it, and the
+//! words to say what happens there.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::SubmissionId;
+use domain::challenge::Challenge;
+use domain::submission::{
+    ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Place,
+    Platforms, Reason, RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
+};
+use event_store::{Append, Expected, Metadata, NewEvent, Position, Read, SqliteStore, StreamName};
+use projections::{MemoryViews, Queries};
+use read_api::{Metrics, ReadApi, ReaderLimits, Token};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How long a test waits for what must come.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) const TOKEN: &str = "correct horse battery staple";
+
+pub(crate) struct World {
+    pub(crate) store: SqliteStore,
+    pub(crate) views: Arc<MemoryViews>,
+    pub(crate) platform: watch::Sender<Option<String>>,
+    pub(crate) stopping: CancellationToken,
+    pub(crate) client: Client,
+    address: SocketAddr,
+    projecting: CancellationToken,
+    server: CancellationToken,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    /// With views that follow the log.
+    pub(crate) async fn new() -> Self {
+        let world = Self::without_projection(ReaderLimits::default()).await;
+        world.project();
+        world
+    }
+
+    /// With views that stand still until [`World::project`].
+    pub(crate) async fn without_projection(readers: ReaderLimits) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
+        let views = Arc::new(MemoryViews::new());
+        let (platform, notice) = watch::channel(None);
+        let stopping = CancellationToken::new();
+        let metrics = Metrics::new();
+        let routes = read_api::router(ReadApi {
+            queries: views.clone(),
+            log: Arc::new(store.clone()),
+            follow: Arc::new(store.clone()),
+            token: Token::new(TOKEN),
+            platform: notice,
+            metrics: metrics.clone(),
+            readers,
+            stopping: stopping.clone(),
+        });
+        let site = read_api::site(routes, &metrics);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = CancellationToken::new();
+        let service = site.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(server.clone().run_until_cancelled_owned(axum::serve(listener, service).into_future()));
+        Self {
+            store,
+            views,
+            platform,
+            stopping,
+            client: Client::new(),
+            address,
+            projecting: CancellationToken::new(),
+            server,
+            _folder: folder,
+        }
+    }
+
+    /// Lets the views follow the log.
+    pub(crate) fn project(&self) {
+        let running =
+            projections::run(Arc::new(self.store.clone()), self.views.clone(), self.projecting.clone());
+        tokio::spawn(async { running.await.unwrap() });
+    }
+
+    /// Lets the views stand still from now on.
+    pub(crate) fn stop_projecting(&self) {
+        self.projecting.cancel();
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.client.get(self.url(path)).send().await.unwrap()
+    }
+
+    /// With further headers.
+    pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
+        let request = headers
+            .iter()
+            .fold(self.client.get(self.url(path)), |request, (name, value)| request.header(*name, *value));
+        request.send().await.unwrap()
+    }
+
+    /// The JSON of an answer that must be 200.
+    pub(crate) async fn json(&self, path: &str) -> Value {
+        let response = self.get(path).await;
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    }
+
+    /// The problem document of an answer that must have this status.
+    pub(crate) async fn problem(&self, path: &str, status: StatusCode) -> Value {
+        problem(self.get(path).await, status).await
+    }
+
+    /// Somebody submits; the views need not have seen it when this returns.
+    pub(crate) async fn submit(&self, owner: &str, city: City) -> SubmissionId {
+        let id = SubmissionId(Uuid::new_v4());
+        self.record(id, [Event::Submitted(submitted(owner, city))]).await;
+        id
+    }
+
+    /// Somebody submits, and passes.
+    pub(crate) async fn pass(&self, owner: &str, city: City) -> SubmissionId {
+        let id = self.submit(owner, city).await;
+        self.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
+        id
+    }
+
+    /// Appends to a submission's stream.
+    pub(crate) async fn record(&self, id: SubmissionId, events: impl IntoIterator<Item = Event>) -> Position {
+        let events = events.into_iter().map(|event| NewEvent {
+            id: Uuid::new_v4(),
+            kind: event.kind().to_owned(),
+            data: event.to_stored().into(),
+            metadata: Metadata {
+                schema: SCHEMA,
+                correlation_id: id.0,
+                causation_id: id.0,
+                actor: "test".to_owned(),
+            },
+        });
+        let stream = StreamName::of("submission", id.0);
+        self.store.append(&stream, Expected::Any, events.collect()).await.unwrap().position
+    }
+
+    /// Waits until the views have seen all that was recorded.
+    pub(crate) async fn settle(&self) {
+        let head = self.store.head().await.unwrap();
+        let mut checkpoint = self.views.watch();
+        let reached = checkpoint.wait_for(|seen| *seen >= head);
+        tokio::time::timeout(DEADLINE, reached).await.expect("the views follow the log").unwrap();
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.projecting.cancel();
+        self.stopping.cancel();
+        self.server.cancel();
+    }
+}
+
+/// A problem document of this status.
+pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
+    assert_eq!(response.status(), status);
+    assert_eq!(response.headers()["content-type"], "application/problem+json");
+    let problem: Value = response.json().await.unwrap();
+    assert_eq!(problem["status"], status.as_u16());
+    assert!(problem["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+    problem
+}
+
+/// City, country, degrees north and east.
+pub(crate) type City = (&'static str, &'static str, f64, f64);
+
+pub(crate) const LONDON: City = ("London", "GB", 51.50853, -0.12574);
+pub(crate) const TOKYO: City = ("Tokyo", "JP", 35.6895, 139.69171);
+pub(crate) const SUVA: City = ("Suva", "FJ", -18.14161, 178.44149);
+pub(crate) const APIA: City = ("Apia", "WS", -13.83333, -171.76666);
+
+pub(crate) fn submitted(owner: &str, (city, country, lat, lon): City) -> Submitted {
+    Submitted {
+        challenge: ChallengeId { id: "birthday".to_owned(), rules: Challenge::birthday().digest() },
+        participant: Participant { name: format!("{owner} of {city}"), twitter: Some(format!("@{owner}")) },
+        location: Location {
+            typed: format!("{city}, {country}"),
+            place: Place { city: city.to_owned(), country: country.to_owned(), lat, lon },
+        },
+        images: vec![format!("{owner}/app").parse().unwrap()],
+        answers: BTreeMap::from([("vote".to_owned(), "Rust".to_owned())]),
+        owner: format!("docker.io/{owner}"),
+    }
+}
+
+pub(crate) fn started(attempt: u32) -> Event {
+    let deadline = "2100-01-01T00:00:00Z".parse().unwrap();
+    Event::VerificationStarted(VerificationStarted { attempt, verifier: "v1".to_owned(), deadline })
+}
+
+pub(crate) fn passed(attempt: u32) -> Event {
+    Event::Passed(Passed { attempt })
+}
+
+pub(crate) fn failed(attempt: u32) -> Event {
+    let reason = Reason::new(FailureCode::TimedOut, None, "It did not answer within 2 s.".to_owned());
+    Event::Failed(Failed { attempt, reasons: vec![reason] })
+}
+
+pub(crate) fn interrupted(attempt: u32) -> Event {
+    Event::VerificationInterrupted(VerificationInterrupted {
+        attempt,
+        code: InterruptionCode::NoCapacity,
+        message: "full".to_owned(),
+        fault: Platforms::Platform,
+        retry_at: None,
+    })
+}
+
+pub(crate) fn rejudge() -> Event {
+    Event::RejudgeRequested(RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned() })
+}
+
+/// The messages of a live stream, one by one.
+pub(crate) struct Messages {
+    response: Response,
+    read: String,
+}
+
+/// One message.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Message {
+    pub(crate) name: String,
+    pub(crate) id: Option<u64>,
+    pub(crate) data: Value,
+}
+
+impl Messages {
+    pub(crate) async fn open(world: &World, path: &str, last_event_id: Option<u64>) -> Self {
+        let id = last_event_id.map(|id| id.to_string()).unwrap_or_default();
+        let header = [("last-event-id", id.as_str())];
+        let response = world.get_with(path, if last_event_id.is_some() { &header } else { &[] }).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { response, read: String::new() }
+    }
+
+    /// The next message; `None` at the end of the stream.
+    pub(crate) async fn next(&mut self) -> Option<Message> {
+        tokio::time::timeout(DEADLINE, self.read_one()).await.expect("a message comes in time")
+    }
+
+    /// The next message of this name.
+    pub(crate) async fn next_named(&mut self, name: &str) -> Message {
+        loop {
+            let message = self.next().await.expect("the stream stays open");
+            if message.name == name {
+                return message;
+            }
+        }
+    }
+
+    async fn read_one(&mut self) -> Option<Message> {
+        loop {
+            if let Some((block, rest)) = self.read.split_once("\n\n") {
+                let message = parse(block);
+                self.read = rest.to_owned();
+                if message.is_some() {
+                    return message;
+                }
+                continue;
+            }
+            let chunk = self.response.chunk().await.unwrap()?;
+            self.read.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+}
+
+/// `None` for a comment or a setting.
+fn parse(block: &str) -> Option<Message> {
+    let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+    Some(Message {
+        name: field("event")?.to_owned(),
+        id: field("id").map(|id| id.parse().unwrap()),
+        data: serde_json::from_str(field("data")?).unwrap(),
+    })
+}

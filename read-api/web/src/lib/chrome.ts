@@ -1,0 +1,58 @@
+// What all pages share: the head of the page, and the word that the server is gone.
+import "@fontsource-variable/inter/wght.css";
+import "../style/base.css";
+import { el, svg } from "./dom";
+
+type Page = "map" | "submit" | "status" | "organise";
+
+const PAGES: { page: Page; href: string; label: string }[] = [
+  { page: "map", href: "/", label: "Map" },
+  { page: "submit", href: "/submit", label: "Take part" },
+];
+
+/** The head of a page, with the way to the others. */
+export function header(current: Page): HTMLElement {
+  const links = PAGES.map(({ page, href, label }) =>
+    el("a", { href, "aria-current": page === current && "page" }, label),
+  );
+  return el(
+    "header",
+    { class: "top" },
+    el("a", { class: "brand", href: "/", "aria-label": "Muster: to the map" }, mark(), el("span", {}, "Muster")),
+    el("nav", { "aria-label": "Pages" }, ...links),
+  );
+}
+
+/** The stamp of those who pass. */
+export function mark(): SVGSVGElement {
+  return svg(
+    "svg",
+    { viewBox: "0 0 32 32", class: "mark", "aria-hidden": "true" },
+    svg("circle", { cx: 16, cy: 16, r: 13 }),
+    svg("path", { d: "M10 16.5l4.2 4.2 8-9" }),
+  );
+}
+
+/** A line at the foot of the window that says that the server is gone, while it is. */
+export class Connection {
+  readonly element: HTMLElement;
+  readonly #text = el("span");
+
+  constructor(retry: () => void) {
+    const again = el("button", { type: "button", class: "link", click: retry }, "Try now");
+    this.element = el("div", { class: "connection", role: "status", "aria-live": "polite" });
+    this.#lost = el("p", {}, el("span", { class: "pulse", "aria-hidden": "true" }), this.#text, again);
+  }
+
+  readonly #lost: HTMLElement;
+
+  lost(message: string): void {
+    const text = `${message} What you see is kept, and this page tries again by itself. `;
+    if (this.#text.textContent !== text) this.#text.textContent = text;
+    if (!this.#lost.isConnected) this.element.replaceChildren(this.#lost);
+  }
+
+  back(): void {
+    if (this.#lost.isConnected) this.element.replaceChildren();
+  }
+}

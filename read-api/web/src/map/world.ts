@@ -1,0 +1,116 @@
+// The world under the pins, from Natural Earth: coarse at first, fine when one comes near.
+import { canvas, geoJSON, type GeoJSON, type Map as LeafletMap } from "leaflet";
+import { feature, mesh } from "topojson-client";
+import type { GeometryCollection, GeometryObject, Topology } from "topojson-specification";
+import type { MultiPolygon, Polygon, Position } from "geojson";
+import coarseUrl from "world-atlas/countries-110m.json?url";
+import fineUrl from "world-atlas/countries-50m.json?url";
+import { get } from "../lib/http";
+import { colour, onThemeChange } from "../lib/theme";
+
+type Atlas = Topology<{ countries: GeometryCollection<{ name: string }>; land: GeometryObject }>;
+
+/** From this zoom on the coarse coast looks coarse. */
+const FINE_FROM_ZOOM = 3.6;
+
+interface Country {
+  name: string;
+  box: Box;
+  polygons: Position[][][];
+}
+
+interface Box {
+  west: number;
+  south: number;
+  east: number;
+  north: number;
+}
+
+export class World {
+  #shown: { land: GeoJSON; borders: GeoJSON } | null = null;
+  #countries: Country[] = [];
+  #detail: "none" | "coarse" | "fine" = "none";
+  #loading = false;
+
+  constructor(private readonly map: LeafletMap) {
+    map.createPane("world").classList.add("pane-world");
+    map.on("moveend", () => void this.#loadWanted());
+    onThemeChange(() => this.#paint());
+    void this.#loadWanted();
+  }
+
+  /** The country at a place; `null` at sea. */
+  countryAt(lat: number, lon: number): string | null {
+    const here = this.#countries.find(({ box, polygons }) => {
+      const inBox = lon >= box.west && lon <= box.east && lat >= box.south && lat <= box.north;
+      return inBox && polygons.some((rings) => rings.filter((ring) => surrounds(ring, lon, lat)).length % 2 === 1);
+    });
+    return here?.name ?? null;
+  }
+
+  async #loadWanted(): Promise<void> {
+    const wanted = this.map.getZoom() >= FINE_FROM_ZOOM ? "fine" : "coarse";
+    if (this.#loading || this.#detail === "fine" || this.#detail === wanted) return;
+    this.#loading = true;
+    try {
+      this.#show(await get<Atlas>(wanted === "fine" ? fineUrl : coarseUrl));
+      this.#detail = wanted;
+    } catch {
+      // The pins show without it; the next move tries again.
+    } finally {
+      this.#loading = false;
+    }
+  }
+
+  #show(atlas: Atlas): void {
+    const renderer = canvas({ pane: "world", padding: 0.5 });
+    const options = { interactive: false, renderer, pane: "world" };
+    const land = geoJSON(feature(atlas, atlas.objects.land), { ...options });
+    const borders = geoJSON(mesh(atlas, atlas.objects.countries, (one, other) => one !== other), { ...options });
+    const before = this.#shown;
+    this.#shown = { land: land.addTo(this.map), borders: borders.addTo(this.map) };
+    before?.land.remove();
+    before?.borders.remove();
+    this.#paint();
+    this.#countries = feature(atlas, atlas.objects.countries).features.flatMap(({ properties, geometry }) => {
+      const polygons = polygonsOf(geometry as Polygon | MultiPolygon);
+      return polygons.length === 0 ? [] : [{ name: properties.name, box: boxAround(polygons), polygons }];
+    });
+  }
+
+  #paint(): void {
+    this.#shown?.land.setStyle({
+      fillColor: colour("--land"),
+      fillOpacity: 1,
+      color: colour("--coast"),
+      weight: 0.8,
+    });
+    this.#shown?.borders.setStyle({ color: colour("--border"), weight: 0.8, fill: false });
+  }
+}
+
+function polygonsOf(geometry: Polygon | MultiPolygon): Position[][][] {
+  return geometry.type === "Polygon" ? [geometry.coordinates] : geometry.type === "MultiPolygon" ? geometry.coordinates : [];
+}
+
+function boxAround(polygons: Position[][][]): Box {
+  const box = { west: 180, south: 90, east: -180, north: -90 };
+  for (const [lon = 0, lat = 0] of polygons.flat(2)) {
+    box.west = Math.min(box.west, lon);
+    box.east = Math.max(box.east, lon);
+    box.south = Math.min(box.south, lat);
+    box.north = Math.max(box.north, lat);
+  }
+  return box;
+}
+
+/** Whether a ray from the point crosses the ring an odd number of times. */
+function surrounds(ring: Position[], lon: number, lat: number): boolean {
+  let inside = false;
+  let [lon1 = 0, lat1 = 0] = ring[ring.length - 1] ?? [];
+  for (const [lon2 = 0, lat2 = 0] of ring) {
+    if (lat1 > lat !== lat2 > lat && lon < ((lon2 - lon1) * (lat - lat1)) / (lat2 - lat1) + lon1) inside = !inside;
+    [lon1, lat1] = [lon2, lat2];
+  }
+  return inside;
+}
