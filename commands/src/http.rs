@@ -9,9 +9,10 @@ mod problem;
 mod submissions;
 
 use std::{
+    hash::Hash,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -22,10 +23,6 @@ use axum::{
 };
 use domain::SubmissionId;
 use subtle::ConstantTimeEq;
-use utoipa::openapi::{
-    Components, OpenApi,
-    security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
-};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -43,10 +40,24 @@ pub struct Settings {
     pub key_space: Uuid,
     /// What organisers must send; `None` lets nobody in.
     pub token: Option<String>,
-    /// How often one client address may ask.
-    pub rate_by_address: Rate,
-    /// How often images of one owner may be submitted.
-    pub rate_by_owner: Rate,
+    /// How often one client address may ask; `None` for as often as it likes.
+    pub rate_by_address: Option<Rate>,
+    /// How often images of one owner may be submitted; `None` for as often as anybody likes.
+    pub rate_by_owner: Option<Rate>,
+}
+
+impl Default for Settings {
+    /// Keys are known again for as long as the process lives, nobody is an
+    /// organiser, and the rates leave room for a room full of people behind
+    /// one address.
+    fn default() -> Self {
+        Self {
+            key_space: Uuid::new_v4(),
+            token: None,
+            rate_by_address: Some(Rate::BY_ADDRESS),
+            rate_by_owner: Some(Rate::BY_OWNER),
+        }
+    }
 }
 
 /// What the handlers share.
@@ -59,8 +70,8 @@ struct Api {
 
 /// How often somebody may ask.
 struct Limits {
-    by_address: Limiter<IpAddr>,
-    by_owner: Limiter<String>,
+    by_address: Option<Limiter<IpAddr>>,
+    by_owner: Option<Limiter<String>>,
 }
 
 #[derive(Clone)]
@@ -75,11 +86,11 @@ pub fn router(commands: Commands, gazetteer: &'static Gazetteer, settings: Setti
     let shared = Shared {
         api: Arc::new(Api { commands, gazetteer, key_space: settings.key_space, token: settings.token }),
         limits: Arc::new(Limits {
-            by_address: Limiter::new(settings.rate_by_address),
-            by_owner: Limiter::new(settings.rate_by_owner),
+            by_address: settings.rate_by_address.map(Limiter::new),
+            by_owner: settings.rate_by_owner.map(Limiter::new),
         }),
     };
-    OpenApiRouter::with_openapi(description())
+    OpenApiRouter::new()
         .routes(routes!(submissions::submit))
         .routes(routes!(submissions::rejudge))
         .routes(routes!(original::compete))
@@ -135,20 +146,16 @@ impl FromRef<Shared> for Arc<Limits> {
     }
 }
 
-fn description() -> OpenApi {
-    let token = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-    let mut components = Components::new();
-    components.add_security_scheme("token", token);
-    let mut description = OpenApi::default();
-    description.components = Some(components);
-    description
-}
-
 async fn limit_address(State(limits): State<Arc<Limits>>, request: Request, next: Next) -> Response {
-    match limits.by_address.take(client(&request), Instant::now()) {
+    match take(limits.by_address.as_ref(), || client(&request)) {
         Ok(()) => next.run(request).await,
         Err(wait) => Problem::too_many("from your address", wait).into_response(),
     }
+}
+
+/// Takes one of the tokens of whoever it is, if they are counted.
+fn take<K: Hash + Eq>(limiter: Option<&Limiter<K>>, who: impl FnOnce() -> K) -> Result<(), Duration> {
+    limiter.map_or(Ok(()), |limiter| limiter.take(who(), Instant::now()))
 }
 
 /// Who asks. A proxy on this machine is believed about whom it asks for.

@@ -6,7 +6,7 @@
 mod error;
 mod handler;
 
-pub mod http;
+mod http;
 mod rate;
 
 mod gazetteer;
@@ -14,4 +14,5 @@ mod gazetteer;
 pub use error::CommandError;
 pub use gazetteer::{Gazetteer, MAX_TYPED, Place, PlaceError, Suggestion};
 pub use handler::{Actor, Cause, Commands, Handled};
+pub use http::{Settings, router};
 pub use rate::{Rate, RateError};

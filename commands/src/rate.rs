@@ -44,6 +44,13 @@ struct Generations<K> {
 }
 
 impl Rate {
+    /// What one address may ask unless it is set otherwise: at an event a
+    /// whole room sits behind one.
+    pub const BY_ADDRESS: Self = Self { burst: 200, per_second: 50.0 };
+
+    /// What may be submitted of one owner unless it is set otherwise.
+    pub const BY_OWNER: Self = Self { burst: 20, per_second: 10.0 / 60.0 };
+
     /// `burst` at once, then `per_second`.
     ///
     /// # Errors

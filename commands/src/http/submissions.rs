@@ -1,6 +1,6 @@
 //! Submitting, and asking for another verdict.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use axum::{
     Json,
@@ -21,6 +21,7 @@ use super::{
     body::Fields,
     form,
     problem::{FieldProblem, Problem},
+    take,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
@@ -140,9 +141,7 @@ pub(super) async fn accept(
     key: Option<&str>,
 ) -> Result<Accepted, Problem> {
     let submitted = form::read(fields, api.commands.challenge(), api.gazetteer).map_err(Problem::fields)?;
-    limits
-        .by_owner
-        .take(submitted.owner.clone(), Instant::now())
+    take(limits.by_owner.as_ref(), || submitted.owner.clone())
         .map_err(|wait| Problem::too_many(&format!("for images of {}", submitted.owner), wait))?;
     let id = api.submission_id(&submitted.owner, key);
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };

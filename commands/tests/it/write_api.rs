@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, header};
-use commands::{Actor, Commands};
+use commands::{Actor, Commands, Settings};
 use domain::challenge::{Observation, Saw};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command};
@@ -176,7 +176,7 @@ async fn an_id_cannot_be_guessed_from_a_key_nor_met_from_another_account() {
     assert_ne!(ada, bob);
 
     let (log, _directory) = log();
-    let elsewhere = commands::http::Settings { key_space: uuid::Uuid::from_u128(43), ..settings() };
+    let elsewhere = Settings { key_space: uuid::Uuid::from_u128(43), ..settings() };
     let elsewhere = App::on(Arc::new(log), elsewhere);
     assert_ne!(elsewhere.submit_keyed("1", &entry()).await.id(), ada);
 }
@@ -265,7 +265,7 @@ async fn only_organisers_ask_for_another_verdict() {
 #[tokio::test]
 async fn without_a_token_nobody_is_an_organiser_and_the_answer_says_how_to_set_one() {
     let (log, _directory) = log();
-    let app = App::on(Arc::new(log), commands::http::Settings { token: None, ..settings() });
+    let app = App::on(Arc::new(log), Settings { token: None, ..settings() });
     let mut request = post("/api/v1/submissions/x/rejudge", &json!({"why": "new rules"}));
     request.headers_mut().insert(header::AUTHORIZATION, "Bearer ".parse().unwrap());
     assert!(app.send(request).await.problem(403).detail().contains("MUSTER_TOKEN"));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use commands::http::Settings;
+use commands::Settings;
 use event_store::SqliteStore;
 use futures::stream;
 use serde_json::json;
@@ -46,7 +46,8 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 #[tokio::test]
 async fn three_hundred_requests_at_once_from_one_address_hold_up_nobody_else() {
     let (log, _directory) = log();
-    let app = App::on(Arc::new(log), Settings { rate_by_address: "50/s,200".parse().unwrap(), ..settings() });
+    let app =
+        App::on(Arc::new(log), Settings { rate_by_address: Some("50/s,200".parse().unwrap()), ..settings() });
     // Wrong entries: they count as well.
     let ask = |address: &str| from(address, post("/api/v1/submissions", &json!({})));
     let mut refused = 0;
@@ -65,7 +66,8 @@ async fn three_hundred_requests_at_once_from_one_address_hold_up_nobody_else() {
 #[tokio::test]
 async fn who_asks_is_the_peer_or_whom_a_proxy_of_this_machine_names() {
     let (log, _directory) = log();
-    let app = App::on(Arc::new(log), Settings { rate_by_address: "1/h,1".parse().unwrap(), ..settings() });
+    let app =
+        App::on(Arc::new(log), Settings { rate_by_address: Some("1/h,1".parse().unwrap()), ..settings() });
     let ask = async |peer: &str, forwarded: &str| {
         let request = Request::get("/api/v1/challenge").header("x-forwarded-for", forwarded);
         app.send(from(peer, request.body(Body::empty()).unwrap())).await.status.as_u16()
@@ -86,7 +88,8 @@ async fn who_asks_is_the_peer_or_whom_a_proxy_of_this_machine_names() {
 #[tokio::test]
 async fn one_owner_cannot_flood_the_queue_and_another_is_not_held_up() {
     let (log, _directory) = log();
-    let app = App::on(Arc::new(log), Settings { rate_by_owner: "10/min,3".parse().unwrap(), ..settings() });
+    let app =
+        App::on(Arc::new(log), Settings { rate_by_owner: Some("10/min,3".parse().unwrap()), ..settings() });
     for _ in 0..3 {
         assert_eq!(app.submit(&entry()).await.status, 202);
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use commands::{Actor, Cause, Commands, Gazetteer, Rate, http};
+use commands::{Actor, Cause, Commands, Gazetteer, Settings, router};
 use domain::challenge::Form;
 use domain::submission::{Place, Submitted};
 use domain::{Challenge, Event, SubmissionId};
@@ -39,13 +39,12 @@ pub(crate) fn log() -> (SqliteStore, tempfile::TempDir) {
     (SqliteStore::open(directory.path().join("log.sqlite")).unwrap(), directory)
 }
 
-pub(crate) fn settings() -> http::Settings {
-    let plenty: Rate = "100000/s,100000".parse().unwrap();
-    http::Settings {
+pub(crate) fn settings() -> Settings {
+    Settings {
         key_space: Uuid::from_u128(42),
         token: Some(TOKEN.into()),
-        rate_by_address: plenty,
-        rate_by_owner: plenty,
+        rate_by_address: None,
+        rate_by_owner: None,
     }
 }
 
@@ -95,9 +94,9 @@ pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static st
 }
 
 impl App {
-    pub(crate) fn on(log: Arc<dyn Append>, settings: http::Settings) -> Self {
+    pub(crate) fn on(log: Arc<dyn Append>, settings: Settings) -> Self {
         let commands = Commands::new(Arc::clone(&log), Arc::new(Challenge::birthday()));
-        let (router, _) = http::router(commands, Gazetteer::shipped(), settings).split_for_parts();
+        let (router, _) = router(commands, Gazetteer::shipped(), settings).split_for_parts();
         Self { router, log }
     }
 
