@@ -40,6 +40,10 @@ fn compile(root: &str, kind: &[&str], output: &Path) {
         .args(["-Copt-level=s", "-Clto=fat", "-Ccodegen-units=1"])
         .args(["-Cstrip=symbols", "-o"])
         .arg(output);
+    // Set when the build is configured with a linker of its own, to cross-compile.
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        rustc.arg(format!("-Clinker={linker}"));
+    }
     match rustc.status() {
         Ok(status) if status.success() => {}
         Ok(status) => println!("cargo::error=the relay did not compile: {status}"),
