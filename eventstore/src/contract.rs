@@ -43,6 +43,7 @@ macro_rules! contract {
             an_append_without_expectation_never_conflicts
             an_append_is_all_or_nothing
             an_append_too_large_is_refused_and_writes_nothing
+            data_that_is_not_json_is_refused
             names_of_the_store_itself_are_refused
             of_racing_appends_exactly_one_wins_each_revision
             appending_again_to_no_stream_is_recognised
@@ -229,6 +230,13 @@ pub async fn an_append_too_large_is_refused_and_writes_nothing(store: impl Event
     let fits = large(1000 * 1000);
     append(&store, &stream, Expected::NoStream, [&fits]).await;
     assert_eq!(read(&store, &stream).await[0].data, fits.data);
+}
+
+pub async fn data_that_is_not_json_is_refused(store: impl EventStore) {
+    let stream = Category::new().stream();
+    let refused = store.append(&stream, Expected::Any, vec![event("Ours", "{")]).await;
+    assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
+    assert_eq!(read(&store, &stream).await, []);
 }
 
 pub async fn names_of_the_store_itself_are_refused(store: impl EventStore) {

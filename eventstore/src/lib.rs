@@ -12,10 +12,13 @@
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
+mod esdb;
 mod event;
+pub mod node;
 mod sqlite;
 mod stream;
 
+pub use self::esdb::{ConnectError, EsdbStore};
 pub use error::{AppendError, ReadError};
 pub use event::{Metadata, NewEvent, Recorded};
 pub use sqlite::{OpenError, SqliteStore};

@@ -11,10 +11,17 @@
 mod append;
 mod follow;
 mod open;
+mod pages;
 mod readers;
+mod streams;
+mod write;
 mod writer;
 
 pub use open::OpenError;
+pub(crate) use pages::{Entry, LogPage, PAGE_EVENTS, Span, StreamAnswer};
+pub(crate) use write::{
+    Action, Condition, MAX_APPEND_BYTES, Proposed, Rejected, Write, Written, proposed_by_us,
+};
 
 use std::{
     fmt,
@@ -30,20 +37,20 @@ use tokio::{
     time::timeout,
 };
 
-use self::{append::Write, readers::Readers, writer::Job};
+use self::{pages::failed, readers::Readers, writer::Job};
 use crate::{
     Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
     Recorded, Revision, StreamName, Subscribe, Subscription,
 };
 
-/// How many bytes may wait to be written before appends have to queue.
+/// How many bytes may wait to be written before writes have to wait.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a waiting append costs at least, so that small ones are bounded too.
+/// What a waiting write costs at least, so that small ones are bounded too.
 const JOB_BYTES: usize = 4 * 1024;
 
-/// How long an append may take, the wait for its turn included.
-const APPEND_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a write may take, the wait for its turn included.
+const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The embedded store. Clones share one writer; when the last is dropped the
 /// log is flushed and closed.
@@ -74,7 +81,7 @@ impl SqliteStore {
         let lock = open::lock(path)?;
         let connection = open::writer(path)?;
         let failed = |error| OpenError::Sqlite { path: path.to_owned(), error };
-        let (new_head, head) = watch::channel(readers::head(&connection).map_err(failed)?);
+        let (new_head, head) = watch::channel(pages::head(&connection).map_err(failed)?);
         let (jobs, queue) = mpsc::unbounded_channel();
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
@@ -100,8 +107,9 @@ impl SqliteStore {
         let _ = tokio::task::spawn_blocking(move || shared.finish()).await;
     }
 
-    async fn write(&self, write: Write) -> Result<Appended, AppendError> {
-        let closed = || AppendError::Unavailable("the store is closed".to_owned());
+    /// Writes to one stream. On `Ok` it is durable.
+    pub(crate) async fn write(&self, write: Write) -> Result<Written, Rejected> {
+        let closed = || Rejected::Unavailable("the store is closed".to_owned());
         let size = u32::try_from(write.size().max(JOB_BYTES)).unwrap_or(u32::MAX);
         let answer = async {
             let room = Arc::clone(&self.shared.room).acquire_many_owned(size).await.map_err(|_| closed())?;
@@ -116,13 +124,60 @@ impl SqliteStore {
                 .map_err(|_| closed())?;
             answer.await.map_err(|_| closed())?
         };
-        timeout(APPEND_DEADLINE, answer).await.unwrap_or_else(|_| {
-            Err(AppendError::Unavailable(format!(
-                "no answer from the disk within {} s",
-                APPEND_DEADLINE.as_secs()
-            )))
+        timeout(WRITE_DEADLINE, answer).await.unwrap_or_else(|_| {
+            let seconds = WRITE_DEADLINE.as_secs();
+            Err(Rejected::Unavailable(format!("no answer from the disk within {seconds} s")))
         })
     }
+
+    /// One page of the log, the store's own events included.
+    pub(crate) async fn log_page(
+        &self,
+        span: Span,
+        wants: impl Fn(&str, &str) -> Result<bool, ReadError> + Send + 'static,
+    ) -> Result<LogPage, ReadError> {
+        self.shared.readers.read(move |log| pages::log_page(log, span, wants)).await
+    }
+
+    /// One page of a stream, from `from` (inclusive) on.
+    pub(crate) async fn stream_page(
+        &self,
+        name: StreamName,
+        from: Revision,
+        direction: Direction,
+        max: usize,
+    ) -> Result<StreamAnswer, ReadError> {
+        self.shared.readers.read(move |log| pages::stream_page(log, &name, from, direction, max)).await
+    }
+
+    /// The newest position, now and whenever it changes. Closed with the store.
+    pub(crate) fn watch_head(&self) -> watch::Receiver<Position> {
+        self.shared.head.clone()
+    }
+}
+
+/// One page of the log as the port shows it: without the store's own events.
+async fn port_page(
+    readers: &Arc<Readers>,
+    after: Position,
+    filter: Arc<Filter>,
+    max: usize,
+) -> Result<Page, ReadError> {
+    let span = Span { from: after, direction: Direction::Forwards, consider: PAGE_EVENTS, max };
+    let page = readers
+        .read(move |log| {
+            let head = pages::head(log).map_err(failed)?;
+            if after > head {
+                // Such a reader has seen another log: what this one records
+                // next would be skipped.
+                let why = format!("position {after} is beyond the log's end at {head}");
+                return Err(ReadError::Refused(why));
+            }
+            pages::log_page(log, span, |stream, kind| Ok(filter.passes_ours(stream, kind)))
+        })
+        .await?;
+    let events = page.entries.into_iter().map(|entry| entry.event).collect();
+    Ok(Page { events, next: page.next, end: page.end })
 }
 
 impl Shared {
@@ -161,11 +216,29 @@ impl Read for SqliteStore {
         direction: Direction,
         max: usize,
     ) -> Result<Vec<Recorded>, ReadError> {
-        self.shared.readers.stream(stream.clone(), from, direction, max).await
+        let mut events = Vec::new();
+        let mut from = from;
+        while events.len() < max {
+            let page = match self.stream_page(stream.clone(), from, direction, max - events.len()).await? {
+                StreamAnswer::Page(page) => page,
+                StreamAnswer::NotFound => break,
+                StreamAnswer::Gone => {
+                    return Err(ReadError::Refused(format!("the stream {stream} was deleted for good")));
+                }
+            };
+            events.extend(page.entries.into_iter().map(|entry| entry.event));
+            let Some(last) = events.last().filter(|_| !page.end) else { break };
+            from = match direction {
+                Direction::Forwards => last.revision + 1,
+                Direction::Backwards if last.revision == 0 => break,
+                Direction::Backwards => last.revision - 1,
+            };
+        }
+        Ok(events)
     }
 
     async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
-        self.shared.readers.page(after, Arc::new(filter.clone()), max).await
+        port_page(&self.shared.readers, after, Arc::new(filter.clone()), max).await
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
@@ -181,7 +254,20 @@ impl Append for SqliteStore {
         expected: Expected,
         events: Vec<NewEvent>,
     ) -> Result<Appended, AppendError> {
-        self.write(Write::of_ours(stream.clone(), expected, events)?).await
+        let written = self.write(Write::of_ours(stream.clone(), expected, events)?).await;
+        match written {
+            Ok(Written { revision: Some(revision), position: Some(position) }) => {
+                Ok(Appended { revision, position })
+            }
+            Ok(_) => Err(AppendError::Refused("an append needs at least one event".to_owned())),
+            Err(Rejected::Conflict { actual }) => {
+                Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
+            }
+            Err(Rejected::Gone) => {
+                Err(AppendError::Refused(format!("the stream {stream} was deleted for good")))
+            }
+            Err(Rejected::Unavailable(why)) => Err(AppendError::Unavailable(why)),
+        }
     }
 }
 

@@ -31,6 +31,21 @@ impl StreamName {
         Self(format!("{category}-{id}"))
     }
 
+    /// A name that a store has accepted before, perhaps by other rules.
+    pub(crate) fn recorded(name: String) -> Self {
+        Self(name)
+    }
+
+    /// The stream of this stream's metadata.
+    pub(crate) fn metadata(&self) -> Self {
+        Self(format!("$${}", self.0))
+    }
+
+    /// The stream whose metadata this one is.
+    pub(crate) fn described(&self) -> Option<Self> {
+        self.0.strip_prefix("$$").map(|name| Self(name.to_owned()))
+    }
+
     /// Whether the stream is the store's own.
     pub(crate) fn is_system(&self) -> bool {
         self.0.starts_with('$')
@@ -107,5 +122,10 @@ impl Filter {
     pub fn passes(&self, stream: &str, kind: &str) -> bool {
         (self.kinds.is_empty() || self.kinds.iter().any(|k| k == kind))
             && self.stream_prefix.as_deref().is_none_or(|prefix| stream.starts_with(prefix))
+    }
+
+    /// Whether it passes and is not the store's own.
+    pub(crate) fn passes_ours(&self, stream: &str, kind: &str) -> bool {
+        !stream.starts_with('$') && !kind.starts_with('$') && self.passes(stream, kind)
     }
 }

@@ -1,83 +1,19 @@
-//! One append inside the writer's transaction: is it new, a repeat, or a
+//! One write inside the writer's transaction: is it new, a repetition, or a
 //! conflict? The rules are EventStoreDB's, so that both adapters agree.
+
+use std::cmp::Ordering;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{AppendError, Appended, Expected, NewEvent, Position, Revision, StreamName};
-
-/// The most that one append may carry, in bytes, as in EventStoreDB.
-pub(crate) const MAX_APPEND_BYTES: usize = 1024 * 1024;
-
-/// What an event costs beside its data, so that empty ones count too.
-const EVENT_OVERHEAD_BYTES: usize = 64;
-
-/// Something to be appended to one stream.
-pub(crate) struct Write {
-    pub(crate) stream: StreamName,
-    pub(crate) expected: Expected,
-    pub(crate) events: Vec<Proposed>,
-}
-
-/// An event before it has a place.
-pub(crate) struct Proposed {
-    pub(crate) id: Uuid,
-    pub(crate) kind: String,
-    pub(crate) json: bool,
-    pub(crate) data: Bytes,
-    pub(crate) metadata: Bytes,
-}
-
-impl Write {
-    /// What the port's callers append. Names that begin with `$` belong to
-    /// the store itself.
-    pub(crate) fn of_ours(
-        stream: StreamName,
-        expected: Expected,
-        events: Vec<NewEvent>,
-    ) -> Result<Self, AppendError> {
-        if events.is_empty() {
-            return Err(AppendError::Refused("an append needs at least one event".to_owned()));
-        }
-        if stream.is_system() || events.iter().any(|event| event.kind.starts_with('$')) {
-            return Err(AppendError::Refused("names that begin with $ are the store's own".to_owned()));
-        }
-        let events = events.into_iter().map(Proposed::of_ours).collect::<Result<_, _>>()?;
-        let write = Self { stream, expected, events };
-        if write.size() > MAX_APPEND_BYTES {
-            return Err(AppendError::Refused(format!(
-                "an append of {} bytes is larger than {MAX_APPEND_BYTES}",
-                write.size()
-            )));
-        }
-        Ok(write)
-    }
-
-    /// How many bytes it carries.
-    pub(crate) fn size(&self) -> usize {
-        self.events.iter().map(Proposed::size).sum()
-    }
-}
-
-impl Proposed {
-    fn of_ours(event: NewEvent) -> Result<Self, AppendError> {
-        if event.kind.is_empty() || event.kind.len() > 255 || event.kind.chars().any(char::is_control) {
-            return Err(AppendError::Refused(
-                "an event's type has 1 to 255 bytes and no control characters".to_owned(),
-            ));
-        }
-        let metadata = serde_json::to_vec(&event.metadata)
-            .map_err(|error| AppendError::Refused(format!("the metadata is not JSON: {error}")))?;
-        let NewEvent { id, kind, data, .. } = event;
-        Ok(Self { id, kind, json: true, data, metadata: metadata.into() })
-    }
-
-    fn size(&self) -> usize {
-        EVENT_OVERHEAD_BYTES + self.kind.len() + self.data.len() + self.metadata.len()
-    }
-}
+use super::{
+    streams::{END_OF_TIME, METADATA_KIND, Stream, is_gone},
+    write::{Action, Condition, Proposed, Rejected, Write, Written},
+};
+use crate::{Position, Revision, StreamName};
 
 /// The end of the log, as the transaction sees it.
 pub(super) struct Tail {
@@ -86,8 +22,8 @@ pub(super) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let last = connection
+    pub(super) fn load(log: &Connection) -> rusqlite::Result<Self> {
+        let last = log
             .prepare_cached("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")?
             .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
@@ -98,132 +34,198 @@ impl Tail {
     }
 }
 
-/// Appends, or says why not. An `Err` outside is the database's own and
-/// spoils the whole transaction; one inside concerns this append alone and
+/// Writes, or says why not. An `Err` outside is the database's own and
+/// spoils the whole transaction; one inside concerns this write alone and
 /// leaves no trace.
-pub(super) fn append(
-    connection: &Connection,
+pub(super) fn apply(
+    log: &Connection,
     tail: &mut Tail,
     write: &Write,
-) -> rusqlite::Result<Result<Appended, AppendError>> {
-    let stream = Stream::load(connection, &write.stream)?;
-    match judge(connection, stream.as_ref(), write)? {
-        Judgement::New => insert(connection, tail, stream, write).map(Ok),
-        Judgement::Repeat(appended) => Ok(Ok(appended)),
-        Judgement::Conflict => Ok(Err(AppendError::Conflict {
-            stream: write.stream.clone(),
-            expected: write.expected,
-            actual: stream.and_then(|stream| stream.last_revision),
-        })),
+) -> rusqlite::Result<Result<Written, Rejected>> {
+    if is_gone(log, &write.stream)? {
+        return Ok(Err(Rejected::Gone));
     }
-}
-
-struct Stream {
-    id: i64,
-    last_revision: Option<Revision>,
-}
-
-impl Stream {
-    fn load(connection: &Connection, name: &StreamName) -> rusqlite::Result<Option<Self>> {
-        connection
-            .prepare_cached("SELECT id, last_revision FROM streams WHERE name = ?1")?
-            .query_row([name.as_str()], |row| Ok(Self { id: row.get(0)?, last_revision: row.get(1)? }))
-            .optional()
+    let stream = Stream::load(log, &write.stream)?;
+    match judge(log, stream.as_ref(), write)? {
+        Judgement::New => {}
+        Judgement::Repeated(written) => return Ok(Ok(written)),
+        Judgement::Rejected(why) => return Ok(Err(why)),
     }
-
-    fn create(connection: &Connection, name: &StreamName) -> rusqlite::Result<Self> {
-        let id =
-            connection.prepare_cached("INSERT INTO streams (name) VALUES (?1)")?.insert([name.as_str()])?;
-        Ok(Self { id, last_revision: None })
-    }
+    let written = match &write.action {
+        Action::Append(events) => append(log, tail, &write.stream, events)?,
+        Action::Delete => delete(log, tail, &write.stream)?,
+        Action::Tombstone => {
+            let tombstone = [Proposed::of_the_store("$streamDeleted", Bytes::new())];
+            let stream = Stream::load_or_create(log, &write.stream)?;
+            insert(log, tail, &stream, END_OF_TIME, &tombstone)?
+        }
+    };
+    Ok(Ok(written))
 }
 
 enum Judgement {
     New,
-    Repeat(Appended),
-    Conflict,
+    Repeated(Written),
+    Rejected(Rejected),
 }
 
-fn judge(connection: &Connection, stream: Option<&Stream>, write: &Write) -> rusqlite::Result<Judgement> {
-    // Where the first event would have gone, were the expectation true.
-    let first = match write.expected {
-        Expected::Any => return judge_any(connection, stream, write),
-        Expected::NoStream => 0,
-        Expected::Exact(revision) => revision.saturating_add(1),
+fn judge(log: &Connection, stream: Option<&Stream>, write: &Write) -> rusqlite::Result<Judgement> {
+    let actual = stream.and_then(|stream| stream.last_revision);
+    let conflict = Judgement::Rejected(Rejected::Conflict { actual });
+    let events = match &write.action {
+        Action::Append(events) => &events[..],
+        Action::Delete | Action::Tombstone => &[],
     };
-    let next = stream.and_then(|stream| stream.last_revision).map_or(0, |last| last + 1);
-    match (first.cmp(&next), stream) {
-        (std::cmp::Ordering::Equal, _) => Ok(Judgement::New),
-        (std::cmp::Ordering::Less, Some(stream)) => {
-            let mut last = None;
-            for (revision, event) in (first..).zip(&write.events) {
-                match recorded_at_revision(connection, stream.id, revision)? {
-                    Some((id, position)) if id == event.id => last = Some(Appended { revision, position }),
-                    _ => return Ok(Judgement::Conflict),
-                }
-            }
-            Ok(last.map_or(Judgement::Conflict, Judgement::Repeat))
+    // Where the first event would have gone, were the condition true.
+    let first = match write.condition {
+        Condition::NoStream => 0,
+        Condition::Exact(revision) => revision.saturating_add(1),
+        Condition::Any => return judge_by_ids(log, stream, events, conflict),
+        Condition::StreamExists => {
+            return match stream {
+                Some(stream) if stream.is_deleted() => Ok(Judgement::Rejected(Rejected::Gone)),
+                Some(_) => judge_by_ids(log, stream, events, conflict),
+                None => Ok(conflict),
+            };
         }
-        _ => Ok(Judgement::Conflict),
+    };
+    let next = stream.map_or(0, Stream::next_revision);
+    match (first.cmp(&next), stream) {
+        (Ordering::Equal, _) => Ok(Judgement::New),
+        (Ordering::Less, Some(stream)) => {
+            let mut last = None;
+            for (revision, event) in (first..).zip(events) {
+                last = match recorded_at(log, stream.id, revision)? {
+                    Some((id, position)) if id == event.id => Some((revision, position)),
+                    _ => {
+                        last = None;
+                        break;
+                    }
+                };
+            }
+            // A deleted stream is none, to those who did not write it.
+            let begins_anew = write.condition == Condition::NoStream && stream.is_deleted();
+            Ok(match last {
+                Some(last) => Judgement::repeated(last),
+                None if begins_anew => Judgement::New,
+                None => conflict,
+            })
+        }
+        _ => Ok(conflict),
     }
 }
 
-/// Nothing is expected, so only the ids tell a repeat: it is one when all are
-/// in the stream. Some but not all is neither a repeat nor new.
-fn judge_any(connection: &Connection, stream: Option<&Stream>, write: &Write) -> rusqlite::Result<Judgement> {
+/// No revision is expected, so only the ids tell a repetition: it is one when
+/// all are in the stream. Some but not all is neither a repetition nor new.
+fn judge_by_ids(
+    log: &Connection,
+    stream: Option<&Stream>,
+    events: &[Proposed],
+    conflict: Judgement,
+) -> rusqlite::Result<Judgement> {
     let Some(stream) = stream else { return Ok(Judgement::New) };
     let mut last = None;
-    for event in &write.events {
-        last = match (recorded_with_id(connection, stream.id, event.id)?, last) {
+    for event in events {
+        last = match (recorded_with_id(log, stream.id, event.id)?, last) {
             (Some(found), _) => Some(found),
             (None, None) => return Ok(Judgement::New),
-            (None, Some(_)) => return Ok(Judgement::Conflict),
+            (None, Some(_)) => return Ok(conflict),
         };
     }
-    Ok(last.map_or(Judgement::New, Judgement::Repeat))
+    Ok(last.map_or(Judgement::New, Judgement::repeated))
 }
 
-fn recorded_at_revision(
-    connection: &Connection,
+impl Judgement {
+    fn repeated((revision, position): (Revision, Position)) -> Self {
+        Self::Repeated(Written { revision: Some(revision), position: Some(position) })
+    }
+}
+
+fn recorded_at(
+    log: &Connection,
     stream: i64,
     revision: Revision,
 ) -> rusqlite::Result<Option<(Uuid, Position)>> {
-    connection
-        .prepare_cached("SELECT id, position FROM events WHERE stream = ?1 AND revision = ?2")?
+    log.prepare_cached("SELECT id, position FROM events WHERE stream = ?1 AND revision = ?2")?
         .query_row(params![stream, revision], |row| {
             Ok((Uuid::from_bytes(row.get(0)?), Position(row.get(1)?)))
         })
         .optional()
 }
 
-fn recorded_with_id(connection: &Connection, stream: i64, id: Uuid) -> rusqlite::Result<Option<Appended>> {
-    connection
-        .prepare_cached(
-            "SELECT revision, position FROM events WHERE stream = ?1 AND id = ?2 ORDER BY revision DESC LIMIT 1",
-        )?
-        .query_row(params![stream, id.as_bytes()], |row| {
-            Ok(Appended { revision: row.get(0)?, position: Position(row.get(1)?) })
-        })
-        .optional()
+fn recorded_with_id(
+    log: &Connection,
+    stream: i64,
+    id: Uuid,
+) -> rusqlite::Result<Option<(Revision, Position)>> {
+    log.prepare_cached(
+        "SELECT revision, position FROM events WHERE stream = ?1 AND id = ?2 ORDER BY revision DESC LIMIT 1",
+    )?
+    .query_row(params![stream, id.as_bytes()], |row| Ok((row.get(0)?, Position(row.get(1)?))))
+    .optional()
+}
+
+fn append(
+    log: &Connection,
+    tail: &mut Tail,
+    name: &StreamName,
+    events: &[Proposed],
+) -> rusqlite::Result<Written> {
+    let stream = Stream::load_or_create(log, name)?;
+    if stream.is_deleted() && !events.is_empty() {
+        // Who writes to a deleted stream sees what comes from now on.
+        set_truncate_before(log, tail, name, stream.next_revision())?;
+    }
+    let written = insert(log, tail, &stream, stream.next_revision(), events)?;
+    if let (Some(described), Some(last)) = (name.described(), events.last())
+        && last.kind == METADATA_KIND
+    {
+        Stream::load_or_create(log, &described)?.set_metadata(log, &last.data)?;
+    }
+    Ok(written)
+}
+
+fn delete(log: &Connection, tail: &mut Tail, name: &StreamName) -> rusqlite::Result<Written> {
+    let written = set_truncate_before(log, tail, name, END_OF_TIME)?;
+    let stream = Stream::load_or_create(log, name)?;
+    Ok(Written { revision: stream.last_revision, ..written })
+}
+
+/// Changes `$tb` in a stream's metadata and leaves the rest of it as it is.
+fn set_truncate_before(
+    log: &Connection,
+    tail: &mut Tail,
+    name: &StreamName,
+    revision: Revision,
+) -> rusqlite::Result<Written> {
+    let described = Stream::load_or_create(log, name)?;
+    let stream = Stream::load_or_create(log, &name.metadata())?;
+    let newest: Option<Vec<u8>> = log
+        .prepare_cached("SELECT data FROM events WHERE stream = ?1 AND revision = ?2")?
+        .query_row(params![stream.id, stream.last_revision], |row| row.get(0))
+        .optional()?;
+    let mut metadata: Map<String, Value> =
+        newest.and_then(|newest| serde_json::from_slice(&newest).ok()).unwrap_or_default();
+    metadata.insert("$tb".to_owned(), revision.into());
+    let metadata = Bytes::from(Value::Object(metadata).to_string());
+    described.set_metadata(log, &metadata)?;
+    let event = [Proposed::of_the_store(METADATA_KIND, metadata)];
+    insert(log, tail, &stream, stream.next_revision(), &event)
 }
 
 fn insert(
-    connection: &Connection,
+    log: &Connection,
     tail: &mut Tail,
-    stream: Option<Stream>,
-    write: &Write,
-) -> rusqlite::Result<Appended> {
-    let stream = match stream {
-        Some(stream) => stream,
-        None => Stream::create(connection, &write.stream)?,
-    };
-    let mut statement = connection.prepare_cached(
+    stream: &Stream,
+    first: Revision,
+    events: &[Proposed],
+) -> rusqlite::Result<Written> {
+    let mut written = Written { revision: stream.last_revision, position: None };
+    let mut statement = log.prepare_cached(
         "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
     )?;
-    let first = stream.last_revision.map_or(0, |last| last + 1);
-    let mut appended = Appended { revision: first, position: tail.head };
-    for (revision, event) in (first..).zip(&write.events) {
+    for (revision, event) in (first..).zip(events) {
         tail.head.0 += 1;
         statement.execute(params![
             tail.head.0,
@@ -236,10 +238,18 @@ fn insert(
             &event.metadata[..],
             tail.recorded_at_us,
         ])?;
-        appended = Appended { revision, position: tail.head };
+        written = Written { revision: Some(revision), position: Some(tail.head) };
     }
-    connection
-        .prepare_cached("UPDATE streams SET last_revision = ?2 WHERE id = ?1")?
-        .execute(params![stream.id, appended.revision])?;
-    Ok(appended)
+    if let Some(revision) = written.revision {
+        stream.set_last_revision(log, revision)?;
+    }
+    Ok(written)
+}
+
+impl Proposed {
+    /// What the store itself has to say.
+    fn of_the_store(kind: &str, data: Bytes) -> Self {
+        let json = !data.is_empty();
+        Self { id: Uuid::new_v4(), kind: kind.to_owned(), json, data, metadata: Bytes::new() }
+    }
 }

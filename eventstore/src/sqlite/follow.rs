@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use async_stream::stream;
 use tokio::{sync::watch, time::sleep};
 
-use super::readers::{PAGE_EVENTS, Readers};
+use super::{PAGE_EVENTS, port_page, readers::Readers};
 use crate::{Delivery, Filter, Position, ReadError, Subscription};
 
 /// The pauses after a failed read: the first, and the longest.
@@ -25,7 +25,7 @@ pub(super) fn follow(
         let mut live = false;
         let mut pause = PAUSES[0];
         loop {
-            let page = match readers.page(at, Arc::clone(&filter), PAGE_EVENTS).await {
+            let page = match port_page(&readers, at, Arc::clone(&filter), PAGE_EVENTS).await {
                 Ok(page) => page,
                 Err(ReadError::Unavailable(why)) => {
                     tracing::warn!(why, position = %at, "a subscription cannot read and tries again");

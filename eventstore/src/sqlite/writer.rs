@@ -6,22 +6,25 @@ use std::fs::File;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot, watch};
 
-use super::append::{Tail, Write, append};
-use crate::{AppendError, Appended, Position};
+use super::{
+    append::{Tail, apply},
+    write::{Rejected, Write, Written},
+};
+use crate::Position;
 
-/// The most appends that one transaction takes: a bound on how long the
+/// The most writes that one transaction takes: a bound on how long the
 /// first of them waits for the others.
 const MAX_BATCH: usize = 512;
 
-/// An append on its way to the writer.
+/// A write on its way to the writer.
 pub(super) struct Job {
     pub(super) write: Write,
     pub(super) reply: oneshot::Sender<Answer>,
-    /// The room that the append takes in the queue, given back with the job.
+    /// The room that the write takes in the queue, given back with the job.
     pub(super) room: OwnedSemaphorePermit,
 }
 
-pub(super) type Answer = Result<Appended, AppendError>;
+pub(super) type Answer = Result<Written, Rejected>;
 
 /// Serves jobs until no sender is left, and holds the log's lock as long.
 pub(super) fn run(
@@ -44,8 +47,8 @@ pub(super) fn run(
                 answers
             }
             Err(error) => {
-                tracing::warn!(%error, appends = batch.len(), "the log could not be written");
-                vec![Err(AppendError::Unavailable(explain(&error))); batch.len()]
+                tracing::warn!(%error, writes = batch.len(), "the log could not be written");
+                vec![Err(Rejected::Unavailable(explain(&error))); batch.len()]
             }
         };
         for (Job { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
@@ -67,7 +70,7 @@ fn commit(connection: &mut Connection, batch: &[Job]) -> rusqlite::Result<(Vec<A
     let mut tail = Tail::load(&transaction)?;
     let answers = batch
         .iter()
-        .map(|job| append(&transaction, &mut tail, &job.write))
+        .map(|job| apply(&transaction, &mut tail, &job.write))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok((answers, tail.head))

@@ -1,0 +1,220 @@
+//! The adapter of EventStoreDB, over its official client. That client gives
+//! up in ways that its callers cannot mend, so here is what is done about it:
+//!
+//! - after one failed connect it is dead, and it stays with a node that died:
+//!   [`link`] builds it anew and tries again;
+//! - it panics, and it spins when a subscription ends well: [`contain`];
+//! - it forgets how far a subscription came: [`follow`] resumes by itself;
+//! - it panics over certificates that it does not need, and over TLS
+//!   libraries that were there first: [`connect`].
+
+mod connect;
+mod contain;
+mod convert;
+mod follow;
+mod link;
+#[cfg(test)]
+mod tests;
+
+pub use connect::ConnectError;
+
+use std::{fmt, sync::Arc};
+
+use ::esdb::{
+    AppendToStreamOptions, CurrentRevision, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamPosition,
+};
+use async_trait::async_trait;
+
+use self::{
+    convert::{as_position, event_data, expected_revision, of_ours, recorded},
+    link::{CALL_DEADLINE, Failure, Link},
+};
+use crate::{
+    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
+    Recorded, Revision, StreamName, Subscribe, Subscription, sqlite::proposed_by_us,
+};
+
+/// How many events of the log one page looks at.
+const PAGE_EVENTS: usize = 1000;
+
+/// An EventStoreDB, or what speaks its protocol. Needs a server of version
+/// 23.10 or later, which says when a subscription has caught up.
+#[derive(Clone)]
+pub struct EsdbStore {
+    link: Arc<Link>,
+}
+
+impl EsdbStore {
+    /// Takes the address of a server or a cluster: `esdb://user:password@host:2113,…?tls=true`.
+    /// Does not wait for it to be there.
+    ///
+    /// Call it before anything else in the process uses TLS: the client
+    /// insists on choosing the process's cryptography.
+    ///
+    /// # Errors
+    /// When the address is malformed, when certificates that it needs cannot
+    /// be read, or when another library chose the cryptography already.
+    pub async fn connect(address: &str) -> Result<Self, ConnectError> {
+        let settings = connect::settings(address)?;
+        connect::choose_cryptography(&settings).await?;
+        Ok(Self { link: Arc::new(Link::new(settings)?) })
+    }
+}
+
+impl fmt::Debug for EsdbStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EsdbStore").field("hosts", self.link.hosts()).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Read for EsdbStore {
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: Direction,
+        max: usize,
+    ) -> Result<Vec<Recorded>, ReadError> {
+        let position = if from >= i64::MAX as u64 {
+            match direction {
+                Direction::Forwards => return Ok(Vec::new()),
+                Direction::Backwards => StreamPosition::End,
+            }
+        } else {
+            StreamPosition::Position(from)
+        };
+        if max == 0 {
+            return Ok(Vec::new());
+        }
+        // The direction comes last, because the position sets one too.
+        let options = ReadStreamOptions::default().position(position).max_count(max).deadline(CALL_DEADLINE);
+        let options = match direction {
+            Direction::Forwards => options.forwards(),
+            Direction::Backwards => options.backwards(),
+        };
+        let (name, options) = (stream.as_str(), &options);
+        let read =
+            self.link.call(|client| async move { all(client.read_stream(name, options).await?).await });
+        match read.await {
+            Ok(events) => events.iter().map(recorded).collect(),
+            Err(Failure::Final(::esdb::Error::ResourceNotFound)) => Ok(Vec::new()),
+            Err(Failure::Final(::esdb::Error::ResourceDeleted)) => {
+                Err(ReadError::Refused(format!("the stream {stream} was deleted for good")))
+            }
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
+    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+        // The server begins with the event at the position, which is known.
+        let options = ReadAllOptions::default()
+            .position(as_position(after))
+            .forwards()
+            .max_count(PAGE_EVENTS + 1)
+            .deadline(CALL_DEADLINE);
+        let options = &options;
+        let read = self.link.call(|client| async move { all(client.read_all(options).await?).await });
+        let events = read.await.map_err(ReadError::from)?;
+        if events.is_empty() && after > Position::START {
+            return Err(beyond_the_end(after));
+        }
+        let mut page = Page { events: Vec::new(), next: after, end: events.len() <= PAGE_EVENTS };
+        for event in &events {
+            if page.events.len() == max {
+                page.end = false;
+                break;
+            }
+            let original = event.get_original_event();
+            if Position(original.position.commit) <= after {
+                continue;
+            }
+            page.next = Position(original.position.commit);
+            if of_ours(original, filter) {
+                page.events.push(recorded(event)?);
+            }
+        }
+        Ok(page)
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        let options = ReadAllOptions::default()
+            .position(StreamPosition::End)
+            .backwards()
+            .max_count(1)
+            .deadline(CALL_DEADLINE);
+        let options = &options;
+        let newest = self.link.call(|client| async move { client.read_all(options).await?.next().await });
+        let newest = newest.await.map_err(ReadError::from)?;
+        Ok(newest.map_or(Position::START, |event| Position(event.get_original_event().position.commit)))
+    }
+}
+
+#[async_trait]
+impl Append for EsdbStore {
+    async fn append(
+        &self,
+        stream: &StreamName,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
+        let events =
+            proposed_by_us(stream, events)?.into_iter().map(event_data).collect::<Result<Vec<_>, _>>()?;
+        let options = AppendToStreamOptions::default()
+            .expected_revision(expected_revision(expected))
+            .deadline(CALL_DEADLINE);
+        // Tried again with the same ids, which the server recognises.
+        let (name, options) = (stream.as_str(), &options);
+        let written = self.link.call(|client| {
+            let events = events.clone();
+            async move { client.append_to_stream(name, options, events).await }
+        });
+        match written.await {
+            Ok(written) => Ok(Appended {
+                revision: written.next_expected_version,
+                position: Position(written.position.commit),
+            }),
+            Err(Failure::Final(::esdb::Error::WrongExpectedVersion { current, .. })) => {
+                let actual = match current {
+                    CurrentRevision::Current(revision) => Some(revision),
+                    CurrentRevision::NoStream => None,
+                };
+                Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
+            }
+            Err(Failure::Final(::esdb::Error::ResourceDeleted)) => {
+                Err(AppendError::Refused(format!("the stream {stream} was deleted for good")))
+            }
+            Err(Failure::Final(error)) => Err(AppendError::Refused(error.to_string())),
+            Err(Failure::Unavailable(why)) => Err(AppendError::Unavailable(why)),
+        }
+    }
+}
+
+impl Subscribe for EsdbStore {
+    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+        follow::follow(self.clone(), after, filter)
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Final(error) => Self::Refused(error.to_string()),
+            Failure::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+async fn all(mut answer: ::esdb::ReadStream) -> ::esdb::Result<Vec<ResolvedEvent>> {
+    let mut events = Vec::new();
+    while let Some(event) = answer.next().await? {
+        events.push(event);
+    }
+    Ok(events)
+}
+
+/// Such a reader has seen another log: what this one records next would be
+/// skipped.
+fn beyond_the_end(position: Position) -> ReadError {
+    ReadError::Refused(format!("position {position} is beyond the log's end"))
+}

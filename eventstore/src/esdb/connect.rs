@@ -1,0 +1,116 @@
+//! The client's settings, and what must be right before it starts: where it
+//! would panic, an error says why.
+
+use std::time::Duration;
+
+use ::esdb::{Client, ClientSettings};
+use tokio::{
+    sync::Mutex,
+    time::{sleep, timeout},
+};
+use tokio_rustls::rustls::{
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, pem::PemObject},
+};
+
+/// The client waits this long before its first connect and between others.
+/// By default half a second, and whoever connects waits for it.
+const DISCOVERY_INTERVAL: &str = "discoveryInterval=20";
+
+/// An empty list of certificates. Without TLS none are needed, but the client
+/// reads the system's unless it is named others, and panics if they are bad.
+const NO_CERTIFICATES: &str = "tlsCaFile=/dev/null";
+
+/// Whether the client has chosen this process's cryptography.
+static CHOSEN: Mutex<bool> = Mutex::const_new(false);
+
+/// Why no client can be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not one of an EventStoreDB. It is not shown, for it may
+    /// hold a password.
+    #[error("the event store's address is malformed: {0}")]
+    Address(String),
+    /// Nothing to check the server's certificate against.
+    #[error("{0}; install ca-certificates, or name a file with tlsCaFile=")]
+    Certificates(String),
+    /// The client can only be the first to choose, and was not.
+    #[error(
+        "another library chose this process's TLS cryptography first; connect to EventStoreDB before using it"
+    )]
+    Cryptography,
+    /// The client does not start.
+    #[error("the EventStoreDB client does not start: {0}")]
+    Client(String),
+}
+
+pub(super) fn settings(address: &str) -> Result<ClientSettings, ConnectError> {
+    let asked = parse(address)?;
+    let mut address = address.to_owned();
+    let mut add = |parameter: &str| {
+        address.push(if address.contains('?') { '&' } else { '?' });
+        address.push_str(parameter);
+    };
+    add(DISCOVERY_INTERVAL);
+    match (asked.is_secure_mode_enabled(), asked.tls_ca_file()) {
+        (false, _) => add(NO_CERTIFICATES),
+        (true, Some(file)) => check_file(file)?,
+        (true, None) => check_system()?,
+    }
+    parse(&address)
+}
+
+/// Lets the client choose the process's cryptography, which it does when it
+/// first starts, once, and then never again.
+pub(super) async fn choose_cryptography(settings: &ClientSettings) -> Result<(), ConnectError> {
+    let mut chosen = CHOSEN.lock().await;
+    if *chosen {
+        return Ok(());
+    }
+    if CryptoProvider::get_default().is_some() {
+        return Err(ConnectError::Cryptography);
+    }
+    let _client = Client::new(settings.clone()).map_err(|error| ConnectError::Client(error.to_string()))?;
+    // The client chooses in a task of its own and does not say when.
+    let choice = async {
+        while CryptoProvider::get_default().is_none() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), choice)
+        .await
+        .map_err(|_| ConnectError::Client("it takes longer than 10 s".to_owned()))?;
+    *chosen = true;
+    Ok(())
+}
+
+fn parse(address: &str) -> Result<ClientSettings, ConnectError> {
+    address.parse::<ClientSettings>().map_err(|error| {
+        let why = match error.error() {
+            Some(why) => why.to_string(),
+            None if error.message().contains(address) => "it cannot be read".to_owned(),
+            None => error.message().to_owned(),
+        };
+        ConnectError::Address(why)
+    })
+}
+
+fn check_file(file: &str) -> Result<(), ConnectError> {
+    let certificates = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    match certificates {
+        Ok(certificates) if !certificates.is_empty() => Ok(()),
+        Ok(_) => Err(ConnectError::Certificates(format!("{file} holds no certificate"))),
+        Err(error) => Err(ConnectError::Certificates(format!("{file} cannot be read: {error}"))),
+    }
+}
+
+fn check_system() -> Result<(), ConnectError> {
+    let found = rustls_native_certs::load_native_certs();
+    match found.errors.first() {
+        Some(error) => Err(ConnectError::Certificates(format!("the system's certificates: {error}"))),
+        None if found.certs.is_empty() => {
+            Err(ConnectError::Certificates("the system has no certificates".to_owned()))
+        }
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,196 @@
+//! Batch append: many appends on one call, each answered by its own id.
+//! Appends are written in the order in which they came, several at a time.
+
+use std::collections::HashMap;
+
+use async_stream::stream;
+use futures::{StreamExt, stream::FuturesOrdered};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status, Streaming};
+use uuid::Uuid;
+
+use super::{
+    append::Events,
+    convert,
+    proto::{
+        rpc,
+        shared::{self, AllStreamPosition, StreamIdentifier},
+        streams::{
+            BatchAppendReq, BatchAppendResp,
+            batch_append_req::{Options, options::ExpectedStreamPosition as Asked},
+            batch_append_resp::{
+                ExpectedStreamPosition as Echoed, Result as Outcome, Success,
+                success::{CurrentRevisionOption, PositionOption},
+            },
+        },
+    },
+    status,
+    streams::{Answers, Node},
+};
+use crate::sqlite::{Condition, MAX_APPEND_BYTES, Rejected, Write, Written};
+
+/// The most appends of one call that are being written at a time.
+const MAX_IN_FLIGHT: usize = 64;
+
+/// The most appends of one call that have begun and are not complete.
+const MAX_OPEN: usize = 64;
+
+pub(super) fn append(node: Node, mut requests: Streaming<BatchAppendReq>) -> Answers<BatchAppendResp> {
+    Box::pin(stream! {
+        let mut open: HashMap<Uuid, Open> = HashMap::new();
+        let mut in_flight = FuturesOrdered::new();
+        let mut more = true;
+        while more || !in_flight.is_empty() {
+            let request = tokio::select! {
+                () = node.stopping.cancelled() => {
+                    yield Err(status::shutting_down());
+                    return;
+                }
+                Some(answer) = in_flight.next(), if !in_flight.is_empty() => {
+                    yield Ok(answer);
+                    continue;
+                }
+                request = requests.message(), if more && in_flight.len() < MAX_IN_FLIGHT => request,
+            };
+            let request = match request {
+                Ok(Some(request)) => request,
+                Ok(None) => {
+                    more = false;
+                    continue;
+                }
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            };
+            match take(&mut open, request) {
+                Ok(Some((id, complete))) => in_flight.push_back(write(node.clone(), id, complete)),
+                Ok(None) => {}
+                Err(error) => {
+                    yield Err(error);
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// An append whose events are still coming in. What is wrong with it is said
+/// when it is complete.
+struct Open {
+    options: Options,
+    events: Result<Events, Status>,
+}
+
+/// Adds a part to its append; returns the append when that was the last.
+fn take(open: &mut HashMap<Uuid, Open>, request: BatchAppendReq) -> Result<Option<(Uuid, Open)>, Status> {
+    let id = convert::parse_id(request.correlation_id)?;
+    if let Some(options) = request.options {
+        open.insert(id, Open { options, events: Ok(Events::default()) });
+    }
+    if open.len() > MAX_OPEN {
+        return Err(Status::resource_exhausted(format!("more than {MAX_OPEN} appends are not complete")));
+    }
+    let Some(append) = open.get_mut(&id) else {
+        return Err(Status::invalid_argument("an append begins with its options"));
+    };
+    for message in request.proposed_messages {
+        let added = match &mut append.events {
+            Ok(events) => convert::proposed(message).and_then(|event| events.push(event)),
+            // The rest of a refused append is not kept.
+            Err(_) => break,
+        };
+        if let Err(error) = added {
+            append.events = Err(error);
+        }
+    }
+    Ok(if request.is_final { open.remove_entry(&id) } else { None })
+}
+
+async fn write(node: Node, id: Uuid, Open { options, events }: Open) -> BatchAppendResp {
+    let stream_identifier = options.stream_identifier.clone();
+    let (condition, echoed) = match options.expected_stream_position {
+        Some(Asked::StreamPosition(revision)) => {
+            (Condition::Exact(revision), Echoed::StreamPosition(revision))
+        }
+        Some(Asked::NoStream(())) => (Condition::NoStream, Echoed::NoStream(())),
+        Some(Asked::StreamExists(())) => (Condition::StreamExists, Echoed::StreamExists(())),
+        Some(Asked::Any(())) | None => (Condition::Any, Echoed::Any(())),
+    };
+    let written = match (convert::stream_name(options.stream_identifier), events) {
+        (Ok(stream), Ok(events)) => {
+            let action = events.into_action();
+            let outcome = node.store.write(Write { stream, condition, action }).await;
+            outcome.map_err(|why| refusal(&why, condition, stream_identifier.clone()))
+        }
+        (Err(error), _) | (_, Err(error)) => Err(invalid(&error)),
+    };
+    BatchAppendResp {
+        correlation_id: Some(convert::id(id, false)),
+        result: Some(match written {
+            Ok(written) => Outcome::Success(success(written)),
+            Err(status) => Outcome::Error(status),
+        }),
+        stream_identifier: Some(stream_identifier.unwrap_or_default()),
+        expected_stream_position: Some(echoed),
+    }
+}
+
+fn success(written: Written) -> Success {
+    Success {
+        current_revision_option: Some(match written.revision {
+            Some(revision) => CurrentRevisionOption::CurrentRevision(revision),
+            None => CurrentRevisionOption::NoStream(()),
+        }),
+        position_option: Some(match written.position {
+            Some(at) => {
+                PositionOption::Position(AllStreamPosition { commit_position: at.0, prepare_position: at.0 })
+            }
+            None => PositionOption::NoPosition(()),
+        }),
+    }
+}
+
+fn refusal(why: &Rejected, expected: Condition, stream: Option<StreamIdentifier>) -> rpc::Status {
+    use shared::wrong_expected_version::{
+        CurrentStreamRevisionOption as Current, ExpectedStreamPositionOption as Expected,
+    };
+    match why {
+        Rejected::Conflict { actual } => {
+            let details = shared::WrongExpectedVersion {
+                current_stream_revision_option: Some(match actual {
+                    Some(revision) => Current::CurrentStreamRevision(*revision),
+                    None => Current::CurrentNoStream(()),
+                }),
+                expected_stream_position_option: Some(match expected {
+                    Condition::Exact(revision) => Expected::ExpectedStreamPosition(revision),
+                    Condition::Any => Expected::ExpectedAny(()),
+                    Condition::StreamExists => Expected::ExpectedStreamExists(()),
+                    Condition::NoStream => Expected::ExpectedNoStream(()),
+                }),
+            };
+            error(Code::AlreadyExists, "WrongExpectedVersion", "WrongExpectedVersion", &details)
+        }
+        Rejected::Gone => {
+            let details = shared::StreamDeleted { stream_identifier: stream };
+            error(Code::NotFound, "StreamDeleted", "StreamDeleted", &details)
+        }
+        Rejected::Unavailable(why) => error(Code::DeadlineExceeded, why, "Timeout", &shared::Timeout {}),
+    }
+}
+
+fn invalid(why: &Status) -> rpc::Status {
+    if status::is_append_too_large(why) {
+        let details = shared::MaximumAppendSizeExceeded { max_append_size: MAX_APPEND_BYTES as u32 };
+        return error(Code::InvalidArgument, why.message(), "MaximumAppendSizeExceeded", &details);
+    }
+    let details = shared::BadRequest { message: why.message().to_owned() };
+    error(Code::InvalidArgument, why.message(), "BadRequest", &details)
+}
+
+fn error(code: Code, message: &str, kind: &str, details: &impl Message) -> rpc::Status {
+    let type_url = format!("type.googleapis.com/event_store.client.{kind}");
+    let details = Some(Any { type_url, value: details.encode_to_vec() });
+    rpc::Status { code: code.into(), message: message.to_owned(), details }
+}

@@ -1,0 +1,123 @@
+//! Between the protocol's vocabulary and ours.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tonic::Status;
+use uuid::Uuid;
+
+use super::{
+    proto::{
+        shared::{self, Empty, StreamIdentifier, uuid::Structured, uuid::Value},
+        streams::{
+            ProposedMessage,
+            read_resp::{ReadEvent, read_event::Position as At, read_event::RecordedEvent},
+        },
+    },
+    status,
+};
+use crate::{
+    StreamName,
+    sqlite::{Entry, Proposed},
+};
+
+const JSON: &str = "application/json";
+const OCTETS: &str = "application/octet-stream";
+
+pub(super) fn stream_name(identifier: Option<StreamIdentifier>) -> Result<StreamName, Status> {
+    let invalid = |why: &str| Status::invalid_argument(format!("the stream's name: {why}"));
+    let identifier = identifier.ok_or_else(|| invalid("is missing"))?;
+    let name = std::str::from_utf8(&identifier.stream_name).map_err(|_| invalid("is not UTF-8"))?;
+    // The metadata of a stream may have a longer name than the stream.
+    let described = name.strip_prefix("$$").unwrap_or(name);
+    StreamName::new(described).map_err(|error| invalid(&error.to_string()))?;
+    Ok(StreamName::recorded(name.to_owned()))
+}
+
+pub(super) fn identifier(stream: &StreamName) -> StreamIdentifier {
+    StreamIdentifier { stream_name: stream.as_str().to_owned().into() }
+}
+
+/// An id as text, or as the two halves that older clients know.
+pub(super) fn id(id: Uuid, text: bool) -> shared::Uuid {
+    let value = if text {
+        Value::String(id.to_string())
+    } else {
+        let (most, least) = id.as_u64_pair();
+        Value::Structured(Structured {
+            most_significant_bits: most.cast_signed(),
+            least_significant_bits: least.cast_signed(),
+        })
+    };
+    shared::Uuid { value: Some(value) }
+}
+
+pub(super) fn parse_id(id: Option<shared::Uuid>) -> Result<Uuid, Status> {
+    match id.and_then(|id| id.value) {
+        Some(Value::Structured(Structured { most_significant_bits, least_significant_bits })) => {
+            Ok(Uuid::from_u64_pair(
+                most_significant_bits.cast_unsigned(),
+                least_significant_bits.cast_unsigned(),
+            ))
+        }
+        Some(Value::String(text)) => {
+            text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} is not a UUID")))
+        }
+        None => Err(Status::invalid_argument("a UUID is missing")),
+    }
+}
+
+/// 100 ns since 1970.
+pub(super) fn ticks(at: Timestamp) -> i64 {
+    at.as_microsecond() * 10
+}
+
+pub(super) fn proposed(message: ProposedMessage) -> Result<Proposed, Status> {
+    let id = parse_id(message.id)?;
+    let mut metadata = message.metadata;
+    let (Some(kind), Some(content)) = (metadata.remove("type"), metadata.get("content-type")) else {
+        return Err(status::missing_metadata(id));
+    };
+    if kind.is_empty() {
+        return Err(status::missing_metadata(id));
+    }
+    let json = content == JSON;
+    Ok(Proposed { id, kind, json, data: message.data, metadata: message.custom_metadata })
+}
+
+/// An event as it is.
+pub(super) fn read_event(entry: Entry, text_ids: bool) -> ReadEvent {
+    let position = Some(At::CommitPosition(entry.event.position.0));
+    ReadEvent { event: Some(recorded(entry, text_ids)), link: None, position }
+}
+
+/// A link and what it stands for, unless that is no longer there.
+pub(super) fn resolved_link(link: Entry, target: Option<Entry>, text_ids: bool) -> ReadEvent {
+    let position = Some(At::CommitPosition(link.event.position.0));
+    let event = target.map(|target| recorded(target, text_ids));
+    ReadEvent { event, link: Some(recorded(link, text_ids)), position }
+}
+
+fn recorded(Entry { event, json }: Entry, text_ids: bool) -> RecordedEvent {
+    let content = if json { JSON } else { OCTETS };
+    RecordedEvent {
+        id: Some(id(event.id, text_ids)),
+        stream_identifier: Some(identifier(&event.stream)),
+        stream_revision: event.revision,
+        prepare_position: event.position.0,
+        commit_position: event.position.0,
+        metadata: BTreeMap::from([
+            ("content-type".to_owned(), content.to_owned()),
+            ("created".to_owned(), ticks(event.recorded_at).to_string()),
+            ("type".to_owned(), event.kind),
+        ]),
+        custom_metadata: event.metadata,
+        data: event.data,
+    }
+}
+
+pub(super) fn timestamp(at: Timestamp) -> prost_types::Timestamp {
+    prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
+}
+
+pub(super) const NOTHING: Empty = Empty {};

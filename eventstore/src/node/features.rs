@@ -1,0 +1,65 @@
+//! What the node says about itself: what it can do, and where it is.
+
+use jiff::Timestamp;
+use tonic::{Request, Response, Status, async_trait};
+use uuid::Uuid;
+
+use super::{
+    convert,
+    proto::{
+        gossip::{ClusterInfo, EndPoint, MemberInfo, gossip_server::Gossip, member_info::VNodeState},
+        server_features::{SupportedMethod, SupportedMethods, server_features_server::ServerFeatures},
+        shared::Empty,
+    },
+};
+
+/// The version of the protocol's behaviour that the node follows.
+const VERSION: &str = "24.10.0";
+
+const STREAMS: &str = "event_store.client.streams.streams";
+
+/// What the node can do.
+pub(super) struct About;
+
+#[async_trait]
+impl ServerFeatures for About {
+    async fn get_supported_methods(&self, _: Request<Empty>) -> Result<Response<SupportedMethods>, Status> {
+        let method = |method: &str, features: &[&str]| SupportedMethod {
+            method_name: method.to_owned(),
+            service_name: STREAMS.to_owned(),
+            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+        };
+        Ok(Response::new(SupportedMethods {
+            methods: vec![
+                method("append", &[]),
+                method("batchappend", &["deadline_duration"]),
+                method("delete", &[]),
+                method("read", &["position", "events"]),
+                method("tombstone", &[]),
+            ],
+            event_store_server_version: VERSION.to_owned(),
+        }))
+    }
+}
+
+/// The only member of its cluster, where clients reach it.
+pub(super) struct Member {
+    pub(super) host: String,
+    pub(super) port: u16,
+}
+
+#[async_trait]
+impl Gossip for Member {
+    async fn read(&self, _: Request<Empty>) -> Result<Response<ClusterInfo>, Status> {
+        let here = EndPoint { address: self.host.clone(), port: self.port.into() };
+        Ok(Response::new(ClusterInfo {
+            members: vec![MemberInfo {
+                instance_id: Some(convert::id(Uuid::nil(), false)),
+                time_stamp: convert::ticks(Timestamp::now()),
+                state: VNodeState::Leader.into(),
+                is_alive: true,
+                http_end_point: Some(here),
+            }],
+        }))
+    }
+}
