@@ -1,0 +1,87 @@
+//! The command line: one file for each subcommand.
+
+mod client;
+mod doctor;
+mod progress;
+mod status;
+mod submit;
+mod up;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Runs container challenges: pulls the images that participants submit, runs
+/// them in a sandbox on a Docker Swarm, asks them over HTTP, and shows who
+/// passes on a map.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start everything in this process and stay up until asked to stop
+    Up(up::Up),
+    /// Submit an entry and follow it to its verdict
+    Submit(submit::Submit),
+    /// Say where a submission stands, and why
+    Status(status::Status),
+    /// Say what is missing here, and how to get it
+    Doctor(doctor::Doctor),
+}
+
+/// How a command ends; its number is the process's exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Exit {
+    /// What was asked for was done; a submission passed.
+    Well = 0,
+    /// It failed: the verdict, or the command itself.
+    Failed = 1,
+    /// What was asked for is wrong: an argument, a setting, an entry.
+    Refused = 2,
+    /// Nobody answers, or not in a way that can be understood.
+    Unreachable = 3,
+    /// There is no verdict yet.
+    Undecided = 4,
+}
+
+impl Cli {
+    /// Does what was asked for.
+    pub fn run(self) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            Err(error) => {
+                return complain(format_args!("no threads can be started: {error}"), Exit::Failed).into();
+            }
+        };
+        let exit = runtime.block_on(async {
+            match self.command {
+                Command::Up(up) => up.run().await,
+                Command::Submit(submit) => submit.run().await,
+                Command::Status(status) => status.run().await,
+                Command::Doctor(doctor) => doctor.run().await,
+            }
+        });
+        // What still blocks a thread must not keep the process.
+        runtime.shutdown_background();
+        exit.into()
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Says on one line why a command ends as it does.
+fn complain(why: impl Display, exit: Exit) -> Exit {
+    eprintln!("muster: {why}");
+    exit
+}

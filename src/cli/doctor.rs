@@ -1,0 +1,91 @@
+//! `muster doctor`: what is missing here, and the line that gets it.
+
+mod engine;
+mod place;
+mod registry;
+
+use std::fmt;
+
+use super::{Exit, complain};
+use crate::config::{Options, Settings};
+
+/// Says what is missing here for `muster up`, and how to get it.
+///
+/// Exit codes: 0 nothing is missing, 1 something is, 2 a setting is wrong.
+#[derive(Debug, clap::Args)]
+pub(super) struct Doctor {
+    #[command(flatten)]
+    options: Options,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Finding {
+    state: State,
+    /// What was looked at, and what was seen.
+    what: String,
+    /// What mends it: a command, or a sentence.
+    cure: Option<String>,
+}
+
+/// How a thing is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// It works, but not as well as it could.
+    Warn,
+    /// Without it nothing is verified, or nothing starts.
+    Missing,
+}
+
+impl Doctor {
+    pub(super) async fn run(self) -> Exit {
+        let settings = match Settings::read(self.options) {
+            Ok(settings) => settings,
+            Err(why) => return complain(why, Exit::Refused),
+        };
+        let mut findings = vec![Finding::ok(format!("challenge: {}", settings.challenge.title))];
+        findings.extend(place::examine(&settings));
+        for endpoint in &settings.swarm {
+            findings.extend(engine::examine(endpoint).await);
+        }
+        for registry in &settings.challenge.images.registries {
+            findings.push(registry::examine(registry, &settings.insecure_registries).await);
+        }
+        findings.iter().for_each(|finding| println!("{finding}"));
+        let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
+        match missing {
+            0 => Exit::Well,
+            missing => complain(format_args!("{missing} missing"), Exit::Failed),
+        }
+    }
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>) -> Self {
+        Self { state: State::Ok, what: what.into(), cure: None }
+    }
+
+    fn warn(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Warn, what: what.into(), cure: Some(cure.into()) }
+    }
+
+    fn missing(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Missing, what: what.into(), cure: Some(cure.into()) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match self.state {
+            State::Ok => "ok",
+            State::Warn => "warn",
+            State::Missing => "missing",
+        };
+        write!(f, "{state:<8}{}", self.what)?;
+        match &self.cure {
+            Some(cure) => write!(f, "\n        -> {cure}"),
+            None => Ok(()),
+        }
+    }
+}

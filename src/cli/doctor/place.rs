@@ -1,0 +1,95 @@
+//! This machine: the data directory, its disk, the port.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::path::Path;
+
+use rustix::fs::statvfs;
+
+use super::Finding;
+use crate::config::{EventStore, Settings};
+
+/// With less free space the disk is soon full; with much less it is full.
+const FREE_MIB: [u64; 2] = [1024, 64];
+
+pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
+    let EventStore::Sqlite(log) = &settings.eventstore;
+    let mut findings =
+        vec![directory("data directory", &settings.data), disk(&settings.data), port(settings)];
+    if let Some(parent) = log.parent().filter(|parent| *parent != settings.data) {
+        findings.push(directory("directory of the event log", parent));
+        findings.push(disk(parent));
+    }
+    findings
+}
+
+/// Whether files can be made there, or the directory itself can.
+fn directory(what: &str, path: &Path) -> Finding {
+    let (existing, shown) = (existing(path), path.display());
+    match tempfile::Builder::new().prefix(".muster-doctor-").tempfile_in(existing) {
+        Ok(_) if path.is_dir() => Finding::ok(format!("{what} {shown}: writable")),
+        Ok(_) => Finding::ok(format!("{what} {shown}: will be made")),
+        Err(error) => {
+            let cure = format!("sudo install -d -o \"$(id -un)\" {shown}");
+            Finding::missing(format!("{what} {shown}: {}", error.kind()), cure)
+        }
+    }
+}
+
+fn disk(path: &Path) -> Finding {
+    let shown = path.display();
+    let free = match statvfs(existing(path)) {
+        Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) / (1024 * 1024),
+        Err(error) => {
+            return Finding::warn(format!("disk of {shown}: {error}"), "look whether it is mounted");
+        }
+    };
+    let cure = "make room, or choose another disk with --data";
+    match free {
+        free if free < FREE_MIB[1] => Finding::missing(format!("disk of {shown}: {free} MiB free"), cure),
+        free if free < FREE_MIB[0] => Finding::warn(format!("disk of {shown}: {free} MiB free"), cure),
+        free => Finding::ok(format!("disk of {shown}: {} GiB free", free / 1024)),
+    }
+}
+
+fn port(settings: &Settings) -> Finding {
+    let listen = settings.listen;
+    match TcpListener::bind(listen) {
+        Ok(_) => Finding::ok(format!("port {listen}: free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            let cure = format!(
+                "if that is not Muster itself, choose another port with --listen (ss -ltnp 'sport = :{}' says who it is)",
+                listen.port()
+            );
+            Finding::warn(format!("port {listen}: taken"), cure)
+        }
+        Err(error) => {
+            Finding::missing(format!("port {listen}: {}", error.kind()), "choose another with --listen")
+        }
+    }
+}
+
+/// The nearest directory that is there already.
+fn existing(path: &Path) -> &Path {
+    let there = |path: &&Path| fs::metadata(path).is_ok();
+    path.ancestors().filter(|path| !path.as_os_str().is_empty()).find(there).unwrap_or(Path::new("."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::State;
+    use super::*;
+
+    #[test]
+    fn a_directory_that_can_be_made_is_fine_and_one_in_a_file_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        assert_eq!(directory("data", home.path()).state, State::Ok);
+        assert_eq!(directory("data", &home.path().join("a/b")).state, State::Ok);
+        fs::write(home.path().join("file"), "").unwrap();
+        let finding = directory("data", &home.path().join("file/data"));
+        assert_eq!(finding.state, State::Missing);
+        assert!(finding.to_string().contains("install -d"), "{finding}");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+}

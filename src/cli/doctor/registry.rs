@@ -1,0 +1,59 @@
+//! A registry that the challenge takes images from.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::Finding;
+use super::engine::root;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whether it answers at all; whether it has an image is the participants' matter.
+pub(super) async fn examine(registry: &str, insecure: &[String]) -> Finding {
+    let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
+    let scheme = if insecure.iter().any(|one| one == registry) || is_here(host) { "http" } else { "https" };
+    let mut http = reqwest::Client::builder().timeout(DEADLINE);
+    if is_here(host) {
+        http = http.no_proxy();
+    }
+    let answer = match http.build() {
+        Ok(http) => http.get(format!("{scheme}://{host}/v2/")).send().await,
+        Err(error) => Err(error),
+    };
+    match answer {
+        // Those that want to know who asks are there, too.
+        Ok(answer) if answer.status().is_success() || answer.status() == 401 => {
+            Finding::ok(format!("registry {registry}: answers"))
+        }
+        Ok(answer) => Finding::warn(
+            format!("registry {registry}: answers {}, as no registry does", answer.status()),
+            "look at what listens there; images of it wait until a registry answers",
+        ),
+        Err(error) => Finding::warn(
+            format!("registry {registry}: {}", root(&error)),
+            "images of it wait until it answers; one without TLS is named in --insecure-registries",
+        ),
+    }
+}
+
+fn is_here(host: &str) -> bool {
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let name = name.trim_matches(['[', ']']);
+    name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_is_known_with_and_without_a_port() {
+        assert!(
+            ["localhost", "localhost:5000", "127.0.0.1:5000", "[::1]:5000"].iter().all(|host| is_here(host))
+        );
+        assert!(["docker.io", "localhost.example", "10.0.0.1:5000"].iter().all(|host| !is_here(host)));
+    }
+}

@@ -1,0 +1,202 @@
+//! What happens to a submission, as lines: each event once, as it comes. On a
+//! terminal one more line, the last, says what is going on just now.
+
+mod words;
+
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use domain::SubmissionId;
+use projections::view::Status;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use super::Exit;
+use super::client::{Client, Standing};
+
+pub(super) use words::printable;
+
+/// How long the server holds back an answer while nothing happens. A place in
+/// the queue changes without an event, so it is asked for more often.
+const WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+
+/// How often the last line is written anew.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Shows what happens to a submission until there is a verdict.
+pub(super) async fn follow(client: &Client, id: SubmissionId) -> Exit {
+    let mut screen = Screen::new(io::stdout(), io::stdout().is_terminal());
+    screen.line(&format!("submission {id}, {}", client.page(id)));
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut known = None;
+    loop {
+        let next = client.status_patiently(id, known);
+        tokio::pin!(next);
+        let standing = loop {
+            tokio::select! {
+                answer = &mut next => break answer,
+                _ = ticks.tick() => screen.tick(),
+            }
+        };
+        let standing = match standing {
+            Ok(standing) => standing,
+            Err(error) => {
+                screen.clear();
+                return error.complain();
+            }
+        };
+        screen.show(&standing);
+        let wait = if standing.view.status == Status::Submitted { WAITS[0] } else { WAITS[1] };
+        known = Some((standing.view.revision, wait));
+        match exit(standing.view.status) {
+            Exit::Undecided => {}
+            decided => return decided,
+        }
+    }
+}
+
+/// Says where a submission stands.
+pub(super) fn say(standing: &Standing) -> Exit {
+    let mut screen = Screen::new(io::stdout(), false);
+    screen.show(standing);
+    exit(standing.view.status)
+}
+
+fn exit(status: Status) -> Exit {
+    match status {
+        Status::Passed => Exit::Well,
+        Status::Failed => Exit::Failed,
+        Status::Submitted | Status::Verifying => Exit::Undecided,
+    }
+}
+
+/// What was written, so that nothing is written twice.
+struct Screen<W> {
+    out: W,
+    is_terminal: bool,
+    /// How many entries of the timeline are there.
+    shown: usize,
+    /// What is going on, and since when.
+    now: Option<(String, Instant)>,
+}
+
+impl<W: Write> Screen<W> {
+    fn new(out: W, is_terminal: bool) -> Self {
+        Self { out, is_terminal, shown: 0, now: None }
+    }
+
+    fn show(&mut self, standing: &Standing) {
+        for entry in standing.view.timeline.iter().skip(self.shown) {
+            for line in words::of_event(&entry.event) {
+                self.line(&line);
+            }
+        }
+        self.shown = self.shown.max(standing.view.timeline.len());
+        let now = words::of_now(standing);
+        if self.now.as_ref().map(|(before, _)| before) != now.as_ref() {
+            if let (Some(now), false) = (&now, self.is_terminal) {
+                self.line(now);
+            }
+            self.now = now.map(|now| (now, Instant::now()));
+        }
+        self.tick();
+    }
+
+    /// A line that stays. A reader that went away is no reason to stop waiting
+    /// for the verdict: the exit code says it too.
+    fn line(&mut self, text: &str) {
+        self.clear();
+        let _ = writeln!(self.out, "{text}");
+    }
+
+    /// Writes the last line anew.
+    fn tick(&mut self) {
+        if let (Some((now, since)), true) = (&self.now, self.is_terminal) {
+            let seconds = since.elapsed().as_secs();
+            let _ = write!(self.out, "\r\x1b[K{now} … {seconds} s");
+            let _ = self.out.flush();
+        }
+    }
+
+    /// Takes the last line away.
+    fn clear(&mut self) {
+        if self.is_terminal {
+            let _ = write!(self.out, "\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standing(change: impl FnOnce(&mut serde_json::Value)) -> Standing {
+        let mut json = serde_json::json!({
+            "id": "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11", "status": "submitted", "waiting": null,
+            "name": "Ada Lovelace", "twitter": null,
+            "location": {"typed": "London", "city": "London", "country": "GB", "lat": 51.5, "lon": -0.1},
+            "images": ["docker.io/ada/app:latest"], "answers": {}, "owner": "docker.io/ada",
+            "challenge": "c", "attempts": 0, "reasons": [],
+            "timeline": [],
+            "submitted_at": "2016-03-21T12:00:00Z", "judged_at": null, "revision": 0, "position": 1,
+            "queue": {"position": 3, "of": 7, "expected_wait_s": 12},
+        });
+        change(&mut json);
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn entry(kind: &str, data: serde_json::Value) -> serde_json::Value {
+        serde_json::json!({"at": "2016-03-21T12:00:00Z", "position": 1, "type": kind, "data": data})
+    }
+
+    fn written(is_terminal: bool, standings: &[Standing]) -> String {
+        let mut screen = Screen::new(Vec::new(), is_terminal);
+        standings.iter().for_each(|standing| screen.show(standing));
+        String::from_utf8(screen.out).unwrap()
+    }
+
+    #[test]
+    fn a_pipe_gets_each_change_once_and_nothing_else() {
+        let waits = standing(|_| {});
+        let moved = standing(|json| json["queue"]["position"] = 1.into());
+        let failed = standing(|json| {
+            json["status"] = "failed".into();
+            json["queue"] = serde_json::Value::Null;
+            let reason = serde_json::json!({
+                "code": "image_not_found", "image": "docker.io/ada/app:latest",
+                "message": "docker.io has no \u{1b}[31mada/app", "fault": "participant",
+            });
+            json["timeline"] =
+                serde_json::json!([entry("Failed", serde_json::json!({"attempt": 1, "reasons": [reason]}))]);
+        });
+        let text = written(false, &[waits.clone(), waits, moved, failed.clone(), failed]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "queued at position 3 of 7, about 12 s",
+                "queued at position 1 of 7, about 12 s",
+                "failed",
+                "  ada/app: docker.io has no \\u{1b}[31mada/app (image_not_found)",
+                "    Check the spelling, push the image, and submit again.",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_terminal_shows_what_goes_on_in_a_line_that_goes_away() {
+        let text = written(
+            true,
+            &[
+                standing(|_| {}),
+                standing(|json| {
+                    json["status"] = "passed".into();
+                    json["queue"] = serde_json::Value::Null;
+                    json["timeline"] =
+                        serde_json::json!([entry("Passed", serde_json::json!({"attempt": 1}))]);
+                }),
+            ],
+        );
+        assert_eq!(text, "\r\x1b[Kqueued at position 3 of 7, about 12 s … 0 s\r\x1b[Kpassed\n");
+    }
+}

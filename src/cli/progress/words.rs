@@ -1,0 +1,154 @@
+//! Events and states in words.
+
+use std::time::Duration;
+
+use domain::Event;
+use domain::submission::{ImageProbe, Outcome, Reason};
+use projections::view::{QueuePlace, Status};
+
+use crate::cli::client::Standing;
+
+/// What happened, one line or several.
+pub(super) fn of_event(event: &Event) -> Vec<String> {
+    match event {
+        Event::Submitted(submitted) => {
+            let images: Vec<_> = submitted.images.iter().map(|image| image.familiar()).collect();
+            let place = &submitted.location.place;
+            vec![format!(
+                "submitted {} by {} in {}, {}",
+                images.join(" and "),
+                printable(&submitted.participant.name),
+                place.city,
+                place.country
+            )]
+        }
+        Event::VerificationStarted(started) => {
+            vec![format!("verifying, attempt {} by {}", started.attempt, printable(&started.verifier))]
+        }
+        Event::ImagesPulled(pulled) => pulled
+            .images
+            .iter()
+            .map(|image| {
+                let (name, node) = (image.image.familiar(), printable(&image.node));
+                format!("pulled {name} to {node}: {} in {}", size(image.size_bytes), duration(image.took_ms))
+            })
+            .collect(),
+        Event::ContainersStarted(started) => started
+            .images
+            .iter()
+            .map(|image| {
+                let (name, node) = (image.image.familiar(), printable(&image.node));
+                format!("running {name} on {node} after {}", duration(image.took_ms))
+            })
+            .collect(),
+        Event::Probed(probed) => probed.images.iter().flat_map(of_probe).collect(),
+        Event::Passed(_) => vec!["passed".to_owned()],
+        Event::Failed(failed) => {
+            let reasons = failed.reasons.iter().flat_map(of_reason);
+            std::iter::once("failed".to_owned()).chain(reasons).collect()
+        }
+        Event::VerificationInterrupted(interrupted) => {
+            let again = match interrupted.retry_at {
+                Some(moment) => format!("it is tried again at {moment:.0}"),
+                None => "it is tried again when the platform is well".to_owned(),
+            };
+            vec![format!(
+                "broken off, by no fault of yours: {} ({}) {again}",
+                interrupted.code.explanation(),
+                printable(&interrupted.message)
+            )]
+        }
+        Event::RejudgeRequested(request) => {
+            vec![format!(
+                "another verdict was asked for by {}: {}",
+                printable(&request.by),
+                printable(&request.why)
+            )]
+        }
+    }
+}
+
+/// What is going on; nothing once there is a verdict.
+pub(super) fn of_now(standing: &Standing) -> Option<String> {
+    match standing.view.status {
+        Status::Submitted => Some(of_waiting(standing)),
+        Status::Verifying => Some(of_step(standing).to_owned()),
+        Status::Passed | Status::Failed => None,
+    }
+}
+
+/// Text from elsewhere, with nothing in it that would steer a terminal.
+pub(in crate::cli) fn printable(text: &str) -> String {
+    let steers = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
+fn of_waiting(standing: &Standing) -> String {
+    let why =
+        standing.view.waiting.as_ref().map(|waiting| waiting.message.as_str()).filter(|why| !why.is_empty());
+    match (&standing.queue, why) {
+        (Some(place), Some(why)) => format!("{}: {}", of_place(place), printable(why)),
+        (Some(place), None) => of_place(place),
+        (None, Some(why)) => printable(why),
+        (None, None) => "queued".to_owned(),
+    }
+}
+
+fn of_place(place: &QueuePlace) -> String {
+    let wait = place.expected_wait_s.map(|seconds| format!(", about {seconds} s")).unwrap_or_default();
+    format!("queued at position {} of {}{wait}", place.position, place.of)
+}
+
+fn of_step(standing: &Standing) -> &'static str {
+    match standing.view.timeline.last().map(|entry| &entry.event) {
+        Some(Event::ImagesPulled(_)) => "starting",
+        Some(Event::ContainersStarted(_)) => "asking",
+        _ => "pulling",
+    }
+}
+
+fn of_probe(probe: &ImageProbe) -> Vec<String> {
+    let name = probe.image.familiar();
+    let answer = match (probe.status, probe.latency_ms) {
+        (Some(status), Some(latency_ms)) => format!("{status} in {}, ", duration(latency_ms)),
+        _ => String::new(),
+    };
+    let outcome = match (probe.outcome, &probe.message) {
+        (Outcome::Matched, _) => "as submitted".to_owned(),
+        (Outcome::Failed(_), Some(message)) => printable(message),
+        (Outcome::Failed(code), None) => word(&code),
+    };
+    let differing = probe.differing.iter().map(|field| {
+        let returned = field.returned.as_deref().map_or("nothing".to_owned(), |text| format!("{text:?}"));
+        format!("  {} must be {:?}, but is {}", printable(&field.field), field.expected, printable(&returned))
+    });
+    std::iter::once(format!("asked {name}: {answer}{outcome}")).chain(differing).collect()
+}
+
+fn of_reason(reason: &Reason) -> [String; 2] {
+    let image = reason.image.as_ref().map(|image| format!("{}: ", image.familiar())).unwrap_or_default();
+    [
+        format!("  {image}{} ({})", printable(&reason.message), word(&reason.code)),
+        format!("    {}", reason.code.advice()),
+    ]
+}
+
+/// A code as it is stored.
+fn word(code: &impl serde::Serialize) -> String {
+    serde_json::to_value(code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn duration(ms: u64) -> String {
+    let duration = Duration::from_millis(ms);
+    if ms < 1000 { format!("{ms} ms") } else { format!("{:.1} s", duration.as_secs_f64()) }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes.div_ceil(1000)),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}

@@ -1,0 +1,38 @@
+//! `muster status`: where a submission stands, now or until its verdict.
+
+use domain::SubmissionId;
+
+use super::client::Server;
+use super::{Exit, progress};
+
+/// Says where a submission stands, and why.
+///
+/// Exit codes: 0 passed, 1 failed, 2 there is no such submission, 3 the server
+/// cannot be reached, 4 there is no verdict yet.
+#[derive(Debug, clap::Args)]
+pub(super) struct Status {
+    /// The submission's id, as `muster submit` said it
+    id: SubmissionId,
+
+    /// Stay until there is a verdict
+    #[arg(long)]
+    watch: bool,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Status {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.server.client() {
+            Ok(client) => client,
+            Err(error) => return error.complain(),
+        };
+        // What is not there from the beginning is not waited for.
+        match client.status(self.id, None).await {
+            Ok(_) if self.watch => progress::follow(&client, self.id).await,
+            Ok(standing) => progress::say(&standing),
+            Err(error) => error.complain(),
+        }
+    }
+}

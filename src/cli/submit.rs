@@ -1,0 +1,56 @@
+//! `muster submit`: hands in an entry and follows it to its verdict.
+
+use std::path::PathBuf;
+
+use tokio::io::AsyncReadExt;
+
+use super::client::Server;
+use super::{Exit, complain, progress};
+
+/// No server takes more than this; a larger file is a mistake.
+const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Submits an entry and follows it to its verdict.
+///
+/// Exit codes: 0 passed, 1 failed, 2 the entry was refused, 3 the server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct Submit {
+    /// The entry, a JSON object; - reads standard input
+    file: PathBuf,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Submit {
+    pub(super) async fn run(self) -> Exit {
+        let entry = match self.entry().await {
+            Ok(entry) => entry,
+            Err(error) => {
+                return complain(
+                    format_args!("{} cannot be read: {error}", self.file.display()),
+                    Exit::Refused,
+                );
+            }
+        };
+        let client = match self.server.client() {
+            Ok(client) => client,
+            Err(error) => return error.complain(),
+        };
+        match client.submit(entry).await {
+            Ok(id) => progress::follow(&client, id).await,
+            Err(error) => error.complain(),
+        }
+    }
+
+    async fn entry(&self) -> std::io::Result<Vec<u8>> {
+        let mut entry = Vec::new();
+        if self.file.as_os_str() == "-" {
+            tokio::io::stdin().take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
+        } else {
+            let file = tokio::fs::File::open(&self.file).await?;
+            file.take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
+        }
+        Ok(entry)
+    }
+}

@@ -1,0 +1,389 @@
+//! The settings: flags, then the environment, then `muster.toml`.
+//!
+//! [`Options`] are the settings as they were typed, each of them absent or a
+//! text. [`Settings`] are what they mean, read once at the start; a wrong one
+//! is an error of one line that names it.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::{fs, io};
+
+use commands::Rate;
+use domain::Challenge;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+
+/// Read when no other file is named, if it is there.
+const FILE: &str = "muster.toml";
+
+/// The settings as typed. Each is a flag, a variable and a line of the file.
+#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Options {
+    /// Address and port of the HTTP API [default: 127.0.0.1:8080]
+    #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<Text>,
+
+    /// Directory of the event log and of what else must last [default: ./muster-data]
+    #[arg(long, env = "MUSTER_DATA", value_name = "DIRECTORY")]
+    data: Option<Text>,
+
+    /// The event log: sqlite:PATH [default: events.sqlite in the data directory]
+    #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "WHERE")]
+    eventstore: Option<Text>,
+
+    /// What is read from: memory [default: memory]
+    #[arg(long, env = "MUSTER_VIEWS", value_name = "WHERE")]
+    views: Option<Text>,
+
+    /// Engines of the Swarm, its managers first, with commas: unix:///PATH,
+    /// tcp://HOST:PORT [default: unix:///var/run/docker.sock]
+    #[arg(long, env = "MUSTER_SWARM", value_name = "ENGINES")]
+    swarm: Option<List>,
+
+    /// The challenge's file [default: the birthday challenge]
+    #[arg(long, env = "MUSTER_CHALLENGE", value_name = "FILE")]
+    challenge: Option<Text>,
+
+    /// The organisers' token [default: organisers' calls are refused]
+    #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
+    token: Option<Text>,
+
+    /// Registries spoken to without TLS, with commas [default: those on this machine]
+    #[arg(long, env = "MUSTER_INSECURE_REGISTRIES", value_name = "REGISTRIES", alias = "insecure-registry")]
+    insecure_registries: Option<List>,
+
+    /// How many submissions are verified at once [default: as many as the nodes have room for]
+    #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
+    slots: Option<Text>,
+
+    /// How often one address may ask, as RATE/UNIT,BURST, or off [default: 50/s,200]
+    #[arg(long, env = "MUSTER_RATE_BY_ADDRESS", value_name = "RATE")]
+    rate_by_address: Option<Text>,
+
+    /// How often images of one owner may be submitted, or off [default: 10/min,20]
+    #[arg(long, env = "MUSTER_RATE_BY_OWNER", value_name = "RATE")]
+    rate_by_owner: Option<Text>,
+
+    /// The file with the settings that are not given otherwise [default: muster.toml, if there is one]
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
+    #[serde(skip)]
+    config: Option<Text>,
+}
+
+/// What the settings mean.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the HTTP API listens; port 0 takes any that is free.
+    pub listen: SocketAddr,
+    /// The directory of what must last.
+    pub data: PathBuf,
+    /// Where the event log is.
+    pub eventstore: EventStore,
+    /// Where the views are.
+    pub views: Views,
+    /// Engines of the Swarm, as `unix://…` or `tcp://…`.
+    pub swarm: Vec<String>,
+    /// The rules.
+    pub challenge: Arc<Challenge>,
+    /// What organisers must send.
+    pub token: Option<String>,
+    /// Registries that are spoken to without TLS.
+    pub insecure_registries: Vec<String>,
+    /// How many submissions are verified at once; `None` for as many as fit.
+    pub slots: Option<usize>,
+    /// How often one address may ask; `None` for as often as it likes.
+    pub rate_by_address: Option<Rate>,
+    /// How often images of one owner may be submitted; `None` for no limit.
+    pub rate_by_owner: Option<Rate>,
+}
+
+/// Where the event log is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventStore {
+    /// A file of this process.
+    Sqlite(PathBuf),
+}
+
+/// Where the views are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Views {
+    /// In this process; made anew from the log at each start.
+    Memory,
+}
+
+/// Why a setting cannot be used, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettingError(String);
+
+impl Settings {
+    /// What `typed` means, with the file's settings where it is silent.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or the file or the challenge cannot be read.
+    pub fn read(typed: Options) -> Result<Self, SettingError> {
+        let options = typed.or_those_of_the_file()?;
+        let data = options.data.map_or_else(|| "muster-data".into(), |Text(path)| PathBuf::from(path));
+        let log = EventStore::Sqlite(data.join("events.sqlite"));
+        Ok(Self {
+            listen: setting("listen", options.listen, ([127, 0, 0, 1], 8080).into(), listen)?,
+            eventstore: setting("eventstore", options.eventstore, log, EventStore::read)?,
+            views: setting("views", options.views, Views::Memory, Views::read)?,
+            swarm: options
+                .swarm
+                .map_or_else(|| vec!["unix:///var/run/docker.sock".into()], |List(list)| list),
+            challenge: Arc::new(setting("challenge", options.challenge, Challenge::birthday(), challenge)?),
+            token: options.token.map(|Text(token)| token),
+            insecure_registries: options.insecure_registries.map(|List(list)| list).unwrap_or_default(),
+            slots: setting("slots", options.slots, None, slots)?,
+            rate_by_address: setting(
+                "rate-by-address",
+                options.rate_by_address,
+                Some(Rate::BY_ADDRESS),
+                rate,
+            )?,
+            rate_by_owner: setting("rate-by-owner", options.rate_by_owner, Some(Rate::BY_OWNER), rate)?,
+            data,
+        })
+    }
+}
+
+impl Options {
+    fn or_those_of_the_file(self) -> Result<Self, SettingError> {
+        let typed = self.without_empty_ones();
+        let named = typed.config.as_ref().map(|Text(path)| Path::new(path));
+        let path = named.unwrap_or(Path::new(FILE));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok(typed),
+            Err(error) => return Err(SettingError(format!("{} cannot be read: {error}", path.display()))),
+        };
+        let file: Self = toml::from_str(&text).map_err(|error| {
+            SettingError(format!("{}: {}", path.display(), in_one_line(&error.to_string())))
+        })?;
+        Ok(typed.or(file.without_empty_ones()))
+    }
+
+    fn or(self, other: Self) -> Self {
+        Self {
+            listen: self.listen.or(other.listen),
+            data: self.data.or(other.data),
+            eventstore: self.eventstore.or(other.eventstore),
+            views: self.views.or(other.views),
+            swarm: self.swarm.or(other.swarm),
+            challenge: self.challenge.or(other.challenge),
+            token: self.token.or(other.token),
+            insecure_registries: self.insecure_registries.or(other.insecure_registries),
+            slots: self.slots.or(other.slots),
+            rate_by_address: self.rate_by_address.or(other.rate_by_address),
+            rate_by_owner: self.rate_by_owner.or(other.rate_by_owner),
+            config: self.config.or(other.config),
+        }
+    }
+
+    /// A variable that is set to nothing is not set.
+    fn without_empty_ones(self) -> Self {
+        let text = |text: Option<Text>| text.filter(|Text(text)| !text.is_empty());
+        let list = |list: Option<List>| list.filter(|List(list)| !list.is_empty());
+        Self {
+            listen: text(self.listen),
+            data: text(self.data),
+            eventstore: text(self.eventstore),
+            views: text(self.views),
+            swarm: list(self.swarm),
+            challenge: text(self.challenge),
+            token: text(self.token),
+            insecure_registries: list(self.insecure_registries),
+            slots: text(self.slots),
+            rate_by_address: text(self.rate_by_address),
+            rate_by_owner: text(self.rate_by_owner),
+            config: text(self.config),
+        }
+    }
+}
+
+impl EventStore {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        match text.strip_prefix("sqlite:") {
+            Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
+            _ => Err("sqlite:PATH is expected"),
+        }
+    }
+}
+
+impl Views {
+    fn read(text: &str) -> Result<Self, &'static str> {
+        if text == "memory" { Ok(Self::Memory) } else { Err("memory is expected") }
+    }
+}
+
+impl std::error::Error for SettingError {}
+
+impl std::fmt::Display for SettingError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A setting that is one text; in the file it may be a number too.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Text(String);
+
+/// A setting that is several texts: with commas, or in the file a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct List(Vec<String>);
+
+impl FromStr for Text {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.trim().to_owned()))
+    }
+}
+
+impl FromStr for List {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(Self(text)),
+            toml::Value::Integer(number) => Ok(Self(number.to_string())),
+            _ => Err(D::Error::custom("a text is expected")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for List {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(text.parse().unwrap_or_else(|never: Infallible| match never {})),
+            list => {
+                Ok(Self(Vec::deserialize(list).map_err(|_| D::Error::custom("a list of texts is expected"))?))
+            }
+        }
+    }
+}
+
+fn setting<T, E: Display>(
+    name: &str,
+    typed: Option<Text>,
+    default: T,
+    read: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, SettingError> {
+    let Some(Text(typed)) = typed else { return Ok(default) };
+    read(&typed).map_err(|why| {
+        let variable = name.replace('-', "_").to_uppercase();
+        let why = in_one_line(&why.to_string());
+        SettingError(format!("the setting {name} (--{name}, MUSTER_{variable}) is {typed:?}: {why}"))
+    })
+}
+
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
+    text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
+}
+
+fn challenge(path: &str) -> Result<Challenge, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Challenge::parse(&text).map_err(|error| error.to_string())
+}
+
+fn slots(text: &str) -> Result<Option<usize>, &'static str> {
+    match text.parse() {
+        Ok(slots) if slots > 0 => Ok(Some(slots)),
+        _ => Err("a number above 0 is expected"),
+    }
+}
+
+fn rate(text: &str) -> Result<Option<Rate>, commands::RateError> {
+    if text == "off" { Ok(None) } else { text.parse().map(Some) }
+}
+
+/// An error with a drawing of the place it means, without the drawing.
+fn in_one_line(text: &str) -> String {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back());
+    last.map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn typed(change: impl FnOnce(&mut Options)) -> Result<Settings, String> {
+        let mut options = Options::default();
+        change(&mut options);
+        Settings::read(options).map_err(|error| error.to_string())
+    }
+
+    fn text(text: &str) -> Option<Text> {
+        Some(Text(text.into()))
+    }
+
+    fn file(content: &str) -> (tempfile::NamedTempFile, Option<Text>) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), content).unwrap();
+        let path = text(file.path().to_str().unwrap());
+        (file, path)
+    }
+
+    #[test]
+    fn without_settings_everything_has_its_usual_place() {
+        let settings = typed(|_| {}).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.eventstore, EventStore::Sqlite("muster-data/events.sqlite".into()));
+        assert_eq!(settings.challenge.id, "docker-birthday-3");
+        assert_eq!(settings.rate_by_address, Some(Rate::BY_ADDRESS));
+        assert_eq!((settings.token, settings.slots), (None, None));
+    }
+
+    #[test]
+    fn what_is_typed_goes_before_the_file_and_what_is_empty_is_not_set() {
+        let (_file, config) = file(
+            "listen = \"127.0.0.1:1\"\nslots = 8\nswarm = [\"tcp://a:1\", \"tcp://b:1\"]\n\
+             data = \"/d\"\nrate-by-owner = \"off\"\ninsecure-registries = \"a:1, b:1\"\n",
+        );
+        let settings = typed(|options| {
+            options.config = config;
+            options.listen = text("127.0.0.1:2");
+            options.data = text("");
+        })
+        .unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.slots, Some(8));
+        assert_eq!(settings.swarm, ["tcp://a:1", "tcp://b:1"]);
+        assert_eq!(settings.insecure_registries, ["a:1", "b:1"]);
+        assert_eq!(settings.data, Path::new("/d"));
+        assert_eq!(settings.rate_by_owner, None);
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_in_one_line() {
+        let (_challenge, wrong_challenge) = file("id = 7");
+        let (_file, wrong_file) = file("listen = \"127.0.0.1:1\"\nlisen = 1\n");
+        for (named, error) in [
+            ("--listen, MUSTER_LISTEN", typed(|o| o.listen = text("8080"))),
+            ("--eventstore", typed(|o| o.eventstore = text("postgres://x"))),
+            ("--views", typed(|o| o.views = text("files"))),
+            ("MUSTER_SLOTS", typed(|o| o.slots = text("0"))),
+            ("MUSTER_RATE_BY_OWNER", typed(|o| o.rate_by_owner = text("often"))),
+            ("No such file", typed(|o| o.challenge = text("/nowhere.toml"))),
+            ("line 1", typed(|o| o.challenge = wrong_challenge)),
+            ("unknown field `lisen`", typed(|o| o.config = wrong_file)),
+            ("/nowhere.toml", typed(|o| o.config = text("/nowhere.toml"))),
+        ] {
+            let error = error.unwrap_err();
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+        }
+    }
+}

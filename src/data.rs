@@ -1,0 +1,91 @@
+//! The directory of what must last: the event log, and the secret from which
+//! ids of keyed submissions follow.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use uuid::Uuid;
+
+/// How much of the host's name goes into the verifier's, which is short.
+const HOST_CHARS_MAX: usize = 20;
+
+/// The file of the secret.
+const KEY_SPACE: &str = "key-space";
+
+/// Makes the directory, for nobody else to look into, unless it is there.
+pub(crate) fn ensure_directory(path: &Path) -> anyhow::Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| format!("the data directory {} cannot be made", path.display()))
+}
+
+/// The secret that was drawn when the directory was first used.
+pub(crate) fn key_space(directory: &Path) -> anyhow::Result<Uuid> {
+    let path = directory.join(KEY_SPACE);
+    let read = || std::fs::read_to_string(&path);
+    let text = match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            draw_key_space(directory).and_then(|()| read())
+        }
+        read => read,
+    };
+    let text = text.with_context(|| format!("{} cannot be kept", path.display()))?;
+    match text.trim().parse() {
+        Ok(key_space) => Ok(key_space),
+        Err(_) => bail!("{} is damaged; without it a repeated Idempotency-Key submits again", path.display()),
+    }
+}
+
+/// The verifier's name: that of this machine, and something that only this
+/// directory has. It stays the same over restarts.
+pub(crate) fn verifier_name(key_space: Uuid) -> String {
+    let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+    let parts = host.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
+    let host: String = parts.collect::<Vec<_>>().join("-").chars().take(HOST_CHARS_MAX).collect();
+    let own = Uuid::new_v5(&key_space, b"verifier").simple().to_string();
+    format!("{}-{}", host.trim_matches('-'), &own[..8]).trim_start_matches('-').to_owned()
+}
+
+/// Appears whole or not at all, and only once: whoever is first has drawn it.
+fn draw_key_space(directory: &Path) -> io::Result<()> {
+    let drawn = Uuid::new_v4();
+    let draft = directory.join(format!("{KEY_SPACE}.{}", std::process::id()));
+    let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
+    writeln!(file, "{drawn}")?;
+    file.sync_all()?;
+    let placed = std::fs::hard_link(&draft, directory.join(KEY_SPACE));
+    std::fs::remove_file(&draft)?;
+    match placed {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        _ => File::open(directory)?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_secret_is_drawn_once_and_for_us_alone() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("a/b");
+        ensure_directory(&directory).unwrap();
+        let drawn = key_space(&directory).unwrap();
+        assert_eq!(key_space(&directory).unwrap(), drawn);
+        assert_ne!(key_space(home.path()).unwrap(), drawn);
+        let mode = directory.join(KEY_SPACE).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_secret_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join(KEY_SPACE), "").unwrap();
+        assert!(key_space(directory.path()).unwrap_err().to_string().contains("key-space is damaged"));
+    }
+}
