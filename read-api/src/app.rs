@@ -19,10 +19,11 @@ use utoipa_axum::routes;
 use crate::auth::Token;
 use crate::live::Live;
 use crate::metrics::Metrics;
+use crate::moments::Moments;
 use crate::problem::Problem;
 use crate::sse::{ReaderLimits, Readers};
 use crate::statuses::Statuses;
-use crate::{compat, history, live, map, ops, organiser, pages, status, timeline};
+use crate::{compat, history, live, map, ops, organiser, pages, parameters, status, timeline};
 
 /// How long an ordinary answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -57,6 +58,7 @@ pub(crate) struct App {
     pub(crate) log: Arc<dyn Read>,
     pub(crate) follow: Arc<dyn Subscribe>,
     pub(crate) statuses: Statuses,
+    pub(crate) moments: Moments,
     pub(crate) token: Option<Token>,
     pub(crate) platform: watch::Receiver<Option<String>>,
     pub(crate) metrics: Metrics,
@@ -72,6 +74,7 @@ pub(crate) struct App {
 pub fn router(api: ReadApi) -> OpenApiRouter {
     let app = Arc::new(App {
         statuses: Statuses::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
+        moments: Moments::new(Arc::clone(&api.log)),
         live: Live::start(Arc::clone(&api.queries), api.stopping.clone()),
         readers: Readers::new(api.readers, api.metrics.clone()),
         queries: api.queries,
@@ -106,6 +109,16 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         .routes(routes!(history::history));
     // Nothing here takes a body.
     public.merge(private).with_state(app).layer(DefaultBodyLimit::max(1024)).merge(pages::router().into())
+}
+
+impl App {
+    /// The views now, or at a moment of the past.
+    pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn Queries>, Problem> {
+        match parameters::past(moment)? {
+            None => Ok(Arc::clone(&self.queries)),
+            Some(time) => self.moments.at(time).await,
+        }
+    }
 }
 
 async fn within_deadline(request: Request, next: Next) -> Response {

@@ -13,6 +13,7 @@ mod history;
 mod live;
 mod map;
 mod metrics;
+mod moments;
 mod ops;
 mod organiser;
 mod pages;

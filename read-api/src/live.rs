@@ -63,7 +63,8 @@ struct Frame {
 /// and after each change; `pins` (a GeoJSON `FeatureCollection` of those that
 /// changed; one whose `passes` are 0 is gone); and `reset` when too many
 /// changed to be listed: ask for the map anew. A message's id is a position,
-/// and `Last-Event-ID` continues after it.
+/// and `Last-Event-ID` continues after it. A change may be told twice, and none
+/// is left out.
 #[utoipa::path(
     get,
     path = "/api/v1/live",

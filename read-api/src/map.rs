@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use projections::Queries;
 use projections::view::{Bounds, StatsView};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -40,6 +41,16 @@ pub(crate) struct PinsParameters {
     /// From 0, the world on one tile, to 16. 0 if absent.
     #[param(value_type = Option<u8>)]
     zoom: Option<String>,
+    /// As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent.
+    at: Option<String>,
+}
+
+/// When.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct StatsParameters {
+    /// As they were at this moment: `2026-03-21T12:00:00Z`. Now if absent.
+    at: Option<String>,
 }
 
 /// What to look for.
@@ -67,14 +78,20 @@ pub(crate) struct PlaceParameters {
     get,
     path = "/api/v1/stats",
     tag = "map",
+    params(StatsParameters),
     responses(
         (status = 200, body = StatsView),
         (status = 304, description = "They are as the client has them"),
+        (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn stats(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
-    let stats = app.queries.stats().await?;
+pub(crate) async fn stats(
+    State(app): State<Arc<App>>,
+    Parameters(parameters): Parameters<StatsParameters>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let stats = app.queries_at(parameters.at.as_deref()).await?.stats().await?;
     Ok(conditional::json(&headers, ETag::of_number(stats.position.0), || to_json(&stats)))
 }
 
@@ -101,13 +118,14 @@ pub(crate) async fn pins(
 ) -> Result<Response, Problem> {
     let bounds = parameters::bounds(parameters.bbox.as_deref().unwrap_or("-180,-90,180,90"))?;
     let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
+    let queries = app.queries_at(parameters.at.as_deref()).await?;
     // Read before the pins: they may be newer than their tag says, never older.
-    let etag = ETag::of_number(app.queries.checkpoint().await?.0);
+    let etag = ETag::of_number(queries.checkpoint().await?.0);
     if etag.is_known(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
-    let zoom = affordable(&app, bounds, zoom).await?;
-    let spots = app.queries.pins(bounds, zoom).await?;
+    let zoom = affordable(&*queries, bounds, zoom).await?;
+    let spots = queries.pins(bounds, zoom).await?;
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::of_spots(spots, zoom))))
 }
 
@@ -160,9 +178,9 @@ pub(crate) async fn pins_at(
 
 /// The zoom at which a box is shown: no request costs more than a screen does,
 /// so a larger box is shown in less detail once there are many pins.
-async fn affordable(app: &App, bounds: Bounds, zoom: u8) -> Result<u8, Problem> {
+async fn affordable(queries: &dyn Queries, bounds: Bounds, zoom: u8) -> Result<u8, Problem> {
     let fitting = deepest_fitting(bounds);
-    if zoom <= fitting || app.queries.stats().await?.pins <= FEW {
+    if zoom <= fitting || queries.stats().await?.pins <= FEW {
         return Ok(zoom);
     }
     Ok(fitting)

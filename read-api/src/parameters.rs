@@ -57,6 +57,16 @@ pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
     })
 }
 
+/// A moment of the past that is asked about; `None` for the present.
+pub(crate) fn past(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let time = moment("at", text)?;
+    if time > Timestamp::now() {
+        return Err(Problem::parameter("at", "this moment is yet to come"));
+    }
+    Ok(Some(time))
+}
+
 /// A whole number from 0.
 pub(crate) fn number(name: &str, text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::parameter(name, "this is not a whole number from 0"))

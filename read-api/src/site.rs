@@ -2,8 +2,9 @@
 //! of unknown paths, and the headers that every answer has.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -31,7 +32,7 @@ pub fn site(routes: OpenApiRouter, metrics: &Metrics) -> Router {
     routes
         .merge(docs)
         .fallback(unknown)
-        .method_not_allowed_fallback(not_allowed)
+        .layer(middleware::map_response(explain_not_allowed))
         .layer(middleware::from_fn_with_state(metrics.clone(), metrics::measure))
         .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, LOADS_NOTHING))
         .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
@@ -59,9 +60,19 @@ async fn unknown(uri: Uri) -> Problem {
     Problem::not_found(format!("There is nothing at {}; /docs shows what there is.", uri.path()))
 }
 
-async fn not_allowed(method: Method, uri: Uri) -> Problem {
-    let what = format!("{method} is not possible at {}; /docs shows what is.", uri.path());
-    Problem::new(StatusCode::METHOD_NOT_ALLOWED, what)
+/// The router says which methods are possible, but not in words.
+async fn explain_not_allowed(response: Response) -> Response {
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED
+        || response.headers().contains_key(header::CONTENT_TYPE)
+    {
+        return response;
+    }
+    let what = "This method is not possible here; the header Allow and /docs show what is.";
+    let mut problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, what).into_response();
+    if let Some(possible) = response.headers().get(header::ALLOW) {
+        problem.headers_mut().insert(header::ALLOW, possible.clone());
+    }
+    problem
 }
 
 fn header_unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {

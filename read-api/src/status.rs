@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use event_store::Revision;
 use projections::view::{QueuePlace, Status, StatusView, Waiting};
 use serde::{Deserialize, Serialize};
@@ -48,6 +48,8 @@ pub(crate) struct StatusParameters {
     /// The revision that the client has; else the one in `If-None-Match`, else
     /// the one at the time of the request.
     rev: Option<String>,
+    /// As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent.
+    at: Option<String>,
 }
 
 /// Where a submission stands, and why.
@@ -75,6 +77,10 @@ pub(crate) async fn status(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
+    if let Some(time) = parameters::past(parameters.at.as_deref())? {
+        let view = app.statuses.at(id, time).await?.ok_or_else(nobodys)?;
+        return Ok(axum::Json(StatusAnswer { view, queue: None, platform: None }).into_response());
+    }
     let said = parameters.rev.as_deref().map(|rev| parameters::number("rev", rev)).transpose()?;
     let wait = parameters.wait.as_deref().map(|wait| parameters::span("wait", wait, WAIT_MAX)).transpose()?;
     let view = match wait {

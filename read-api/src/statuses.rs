@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::submission::{CATEGORY, SubmissionId};
-use event_store::{Direction, Position, Read, ReadError, Revision, StreamName};
+use event_store::{Direction, Position, Read, ReadError, Recorded, Revision, StreamName};
+use jiff::Timestamp;
 use projections::view::StatusView;
 use projections::{Envelope, Queries};
 
@@ -47,7 +48,7 @@ impl Statuses {
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
         match self.log.read_stream(&stream, next, Direction::Forwards, 1).await {
             Ok(newer) if newer.is_empty() => Ok(view),
-            Ok(_) => Ok(self.fold(&stream).await?.or(view)),
+            Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
             // A stream that was deleted: there is no such submission any more.
             Err(ReadError::Refused(_)) => Ok(None),
             Err(_) if view.is_some() => Ok(view),
@@ -64,13 +65,26 @@ impl Statuses {
         matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
-    /// `None` when the stream is empty, or too long to be read for one answer.
-    async fn fold(&self, stream: &StreamName) -> Result<Option<StatusView>, Problem> {
+    /// The submission as it was at a moment; `None` when it was not there yet.
+    pub(crate) async fn at(&self, id: SubmissionId, time: Timestamp) -> Result<Option<StatusView>, Problem> {
+        self.fold(&StreamName::of(CATEGORY, id.0), |event| event.recorded_at <= time).await
+    }
+
+    /// What the events of a stream make, up to the first that does not belong.
+    /// `None` when that is nothing, or too much to be read for one answer.
+    async fn fold(
+        &self,
+        stream: &StreamName,
+        belongs: impl Fn(&Recorded) -> bool,
+    ) -> Result<Option<StatusView>, Problem> {
         let mut view = None;
         let mut next: Revision = 0;
         while next < STREAM_MAX {
             let page = self.log.read_stream(stream, next, Direction::Forwards, PAGE).await?;
             for event in &page {
+                if !belongs(event) {
+                    return Ok(view);
+                }
                 StatusView::follow(&mut view, &Envelope::decode(event)?);
                 next = event.revision + 1;
             }

@@ -7,6 +7,7 @@ mod map;
 mod operations;
 mod original;
 mod pages;
+mod past;
 mod status;
 mod timeline;
 mod world;

@@ -32,7 +32,7 @@ async fn it_is_ready_when_the_views_have_seen_the_log_and_not_when_it_stops() {
 async fn it_is_not_ready_without_its_log() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
-    world.store.clone().close().await;
+    world.lose_the_log().await;
     // What only the log knows cannot be answered, and is not denied.
     world.problem(&format!("/api/v1/submissions/{id}"), StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(world.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -72,5 +72,6 @@ async fn what_there_is_not_is_a_problem_too() {
     let world = World::new().await;
     world.problem("/api/v2/stats", StatusCode::NOT_FOUND).await;
     let response = world.client.delete(world.url("/api/v1/stats")).send().await.unwrap();
+    assert!(response.headers()["allow"].to_str().unwrap().contains("GET"));
     problem(response, StatusCode::METHOD_NOT_ALLOWED).await;
 }

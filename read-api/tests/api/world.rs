@@ -35,7 +35,7 @@ pub(crate) struct World {
     address: SocketAddr,
     projecting: CancellationToken,
     server: CancellationToken,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -79,7 +79,7 @@ impl World {
             address,
             projecting: CancellationToken::new(),
             server,
-            _folder: folder,
+            folder,
         }
     }
 
@@ -93,6 +93,12 @@ impl World {
     /// Lets the views stand still from now on.
     pub(crate) fn stop_projecting(&self) {
         self.projecting.cancel();
+    }
+
+    /// Takes the log's file away.
+    pub(crate) async fn lose_the_log(&self) {
+        self.store.clone().close().await;
+        std::fs::remove_file(self.folder.path().join("log.db")).unwrap();
     }
 
     pub(crate) fn address(&self) -> SocketAddr {

@@ -102,6 +102,19 @@ export interface Stats {
   position: number;
 }
 
+/** What organisers see. */
+export interface Overview {
+  /** Why nothing is verified just now. */
+  platform: string | null;
+  waiting: number;
+  verifying: number;
+  unfinished: Submission[];
+  failures: Record<string, number>;
+  interruptions: Record<string, number>;
+  waited_ms_p50: number | null;
+  waited_ms_p95: number | null;
+}
+
 export interface PinProperties {
   owner: string;
   name: string;
@@ -126,10 +139,13 @@ export interface Feature<P> {
   properties: P;
 }
 
-export interface FeatureCollection<P> {
-  features: Feature<P>[];
+export interface FeatureCollection<F> {
+  features: F[];
+  /** The zoom at which it was clustered. */
   zoom?: number;
 }
 
 export type PinFeature = Feature<PinProperties>;
-export type SpotFeature = Feature<PinProperties | ClusterProperties>;
+export type ClusterFeature = Feature<ClusterProperties>;
+/** What the map shows at one spot. */
+export type SpotFeature = PinFeature | ClusterFeature;

@@ -107,10 +107,11 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
     const last = options.length - 1;
+    const chosen = options[active];
     if (event.key === "Escape" && !list.hidden) close();
     else if (event.key === "ArrowDown" && last >= 0) activate(active >= last ? 0 : active + 1);
     else if (event.key === "ArrowUp" && last >= 0) activate(active <= 0 ? last : active - 1);
-    else if (event.key === "Enter" && options[active] !== undefined) take(options[active]);
+    else if (event.key === "Enter" && chosen !== undefined) take(chosen);
     else return;
     event.preventDefault();
     event.stopPropagation();

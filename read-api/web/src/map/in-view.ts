@@ -45,7 +45,7 @@ export class InView {
     const [lon, lat] = spot.geometry.coordinates;
     const open = (): void => this.open(spot);
     if (!isCluster(spot)) {
-      const { name, city } = spot.properties as { name: string; city: string };
+      const { name, city } = spot.properties;
       return el("button", { type: "button", click: open }, foreign(name), el("span", { class: "aside" }, foreign(city)));
     }
     const where = this.countryAt(lat, lon) ?? `${coordinate(lat, "N", "S")} ${coordinate(lon, "E", "W")}`;

@@ -2,7 +2,6 @@
 // for what is known already, and never for two screens at once.
 import type { LatLngBounds } from "leaflet";
 import type { FeatureCollection, SpotFeature } from "../lib/api";
-import type { ClusterProperties, PinProperties } from "../lib/api";
 import { type Failure, get, isAbort } from "../lib/http";
 
 const SETTLE_MS = 90;
@@ -95,7 +94,7 @@ export class PinSource {
     try {
       const { west, south, east, north, zoom } = sheet;
       const path = `/api/v1/pins?bbox=${west},${south},${east},${north}&zoom=${zoom}`;
-      const answer = await get<FeatureCollection<PinProperties | ClusterProperties>>(path, { signal: request.signal });
+      const answer = await get<FeatureCollection<SpotFeature>>(path, { signal: request.signal });
       if (request.signal.aborted) return;
       this.#failures = 0;
       const loaded = { sheet, spots: answer.features, version };

@@ -3,7 +3,7 @@
 import { DomUtil, LatLng, type LatLngBounds, type Map as LeafletMap, type Point, Renderer } from "leaflet";
 import { compact } from "../lib/format";
 import { colour, onThemeChange } from "../lib/theme";
-import type { PinFeature, SpotFeature } from "../lib/api";
+import type { ClusterFeature, PinFeature, SpotFeature } from "../lib/api";
 
 const PIN_RADIUS = 7;
 /** A finger is wider than a pin. */
@@ -127,7 +127,7 @@ export class SpotLayer extends Renderer {
 }
 
 /** Whether several pins are shown as one. */
-export function isCluster(spot: SpotFeature): spot is SpotFeature & { properties: { cluster: true } } {
+export function isCluster(spot: SpotFeature): spot is ClusterFeature {
   return "cluster" in spot.properties;
 }
 

@@ -2,7 +2,7 @@
 import { canvas, geoJSON, type GeoJSON, type Map as LeafletMap } from "leaflet";
 import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, GeometryObject, Topology } from "topojson-specification";
-import type { MultiPolygon, Polygon, Position } from "geojson";
+import type { Feature, FeatureCollection, Polygon, Position } from "geojson";
 import coarseUrl from "world-atlas/countries-110m.json?url";
 import fineUrl from "world-atlas/countries-50m.json?url";
 import { get } from "../lib/http";
@@ -16,7 +16,7 @@ const FINE_FROM_ZOOM = 3.6;
 interface Country {
   name: string;
   box: Box;
-  polygons: Position[][][];
+  polygons: Ring[][];
 }
 
 interface Box {
@@ -65,16 +65,20 @@ export class World {
   #show(atlas: Atlas): void {
     const renderer = canvas({ pane: "world", padding: 0.5 });
     const options = { interactive: false, renderer, pane: "world" };
-    const land = geoJSON(feature(atlas, atlas.objects.land), { ...options });
+    const land = geoJSON(undefined, { ...options });
+    for (const coordinates of polygonsIn(feature(atlas, atlas.objects.land)).flatMap(uncut)) {
+      const polygon: Polygon = { type: "Polygon", coordinates };
+      land.addData(polygon);
+    }
     const borders = geoJSON(mesh(atlas, atlas.objects.countries, (one, other) => one !== other), { ...options });
     const before = this.#shown;
     this.#shown = { land: land.addTo(this.map), borders: borders.addTo(this.map) };
     before?.land.remove();
     before?.borders.remove();
     this.#paint();
-    this.#countries = feature(atlas, atlas.objects.countries).features.flatMap(({ properties, geometry }) => {
-      const polygons = polygonsOf(geometry as Polygon | MultiPolygon);
-      return polygons.length === 0 ? [] : [{ name: properties.name, box: boxAround(polygons), polygons }];
+    this.#countries = feature(atlas, atlas.objects.countries).features.map((country) => {
+      const polygons = polygonsIn(country).flatMap(uncut);
+      return { name: country.properties.name, box: boxAround(polygons), polygons };
     });
   }
 
@@ -89,11 +93,41 @@ export class World {
   }
 }
 
-function polygonsOf(geometry: Polygon | MultiPolygon): Position[][][] {
-  return geometry.type === "Polygon" ? [geometry.coordinates] : geometry.type === "MultiPolygon" ? geometry.coordinates : [];
+type Ring = Position[];
+
+/** The polygons of a feature, or of several. */
+function polygonsIn(shape: Feature | FeatureCollection): Ring[][] {
+  if (shape.type === "FeatureCollection") return shape.features.flatMap(polygonsIn);
+  const { geometry } = shape;
+  if (geometry?.type === "MultiPolygon") return geometry.coordinates;
+  return geometry?.type === "Polygon" ? [geometry.coordinates] : [];
 }
 
-function boxAround(polygons: Position[][][]): Box {
+/**
+ * A polygon over the date line leaps from one edge of the map to the other:
+ * drawn as it is, the leap is a line across the world. Without the leap it
+ * reaches beyond one edge, and so it is given twice, once at each.
+ */
+function uncut(polygon: Ring[]): Ring[][] {
+  const rings = polygon.map(withoutLeaps);
+  const lons = rings.flat().map(([lon = 0]) => lon);
+  const beyond = lons.some((lon) => lon > 180) ? -360 : lons.some((lon) => lon < -180) ? 360 : 0;
+  if (beyond === 0) return [rings];
+  return [rings, rings.map((ring) => ring.map(([lon = 0, lat = 0]) => [lon + beyond, lat]))];
+}
+
+function withoutLeaps(ring: Ring): Ring {
+  let before = ring[0]?.[0] ?? 0;
+  const unrolled = ring.map(([lon = 0, lat = 0]) => {
+    before += ((((lon - before + 180) % 360) + 360) % 360) - 180;
+    return [before, lat];
+  });
+  // Antarctica goes around the pole and must not be unrolled.
+  const closes = Math.abs((unrolled.at(-1)?.[0] ?? 0) - (unrolled[0]?.[0] ?? 0)) < 1;
+  return closes ? unrolled : ring;
+}
+
+function boxAround(polygons: Ring[][]): Box {
   const box = { west: 180, south: 90, east: -180, north: -90 };
   for (const [lon = 0, lat = 0] of polygons.flat(2)) {
     box.west = Math.min(box.west, lon);
@@ -105,7 +139,7 @@ function boxAround(polygons: Position[][][]): Box {
 }
 
 /** Whether a ray from the point crosses the ring an odd number of times. */
-function surrounds(ring: Position[], lon: number, lat: number): boolean {
+function surrounds(ring: Ring, lon: number, lat: number): boolean {
   let inside = false;
   let [lon1 = 0, lat1 = 0] = ring[ring.length - 1] ?? [];
   for (const [lon2 = 0, lat2 = 0] of ring) {

@@ -1,0 +1,70 @@
+//! `?at=`: how things stood at a moment of the past.
+
+use jiff::Timestamp;
+use read_api::ReaderLimits;
+use reqwest::StatusCode;
+use serde_json::json;
+
+use crate::world::{LONDON, TOKYO, World, passed, started};
+
+#[tokio::test]
+async fn the_past_is_folded_from_the_log() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let before = after_now().await;
+    let ada = world.submit("ada", LONDON).await;
+    let submitted = after_now().await;
+    world.record(ada, [started(1), passed(1)]).await;
+    let judged = after_now().await;
+    world.pass("eve", TOKYO).await;
+
+    let status = format!("/api/v1/submissions/{ada}");
+    world.problem(&format!("{status}?at={before}"), StatusCode::NOT_FOUND).await;
+    assert_eq!(world.json(&format!("{status}?at={submitted}")).await["status"], "submitted");
+    assert_eq!(world.json(&format!("{status}?at={judged}")).await["status"], "passed");
+
+    let stats = world.json(&format!("/api/v1/stats?at={submitted}")).await;
+    assert_eq!((&stats["submissions"]["submitted"], &stats["pins"]), (&json!(1), &json!(0)));
+    assert_eq!(world.json(&format!("/api/v1/stats?at={judged}")).await["pins"], 1);
+    let pins = async |at| {
+        let pins = world.json(&format!("/api/v1/pins?zoom=4&at={at}")).await;
+        pins["features"].as_array().unwrap().len()
+    };
+    assert_eq!(pins(before).await, 0);
+    assert_eq!(pins(judged).await, 1);
+    assert_eq!(pins(after_now().await).await, 2);
+}
+
+#[tokio::test]
+async fn a_moment_that_is_none_or_yet_to_come_is_refused() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    for path in ["/api/v1/stats".to_owned(), "/api/v1/pins".to_owned(), format!("/api/v1/submissions/{id}")] {
+        for at in ["noon", "2100-01-01T00:00:00Z", "2026-03-21", ""] {
+            let problem = world.problem(&format!("{path}?at={at}"), StatusCode::BAD_REQUEST).await;
+            assert_eq!(problem["errors"][0]["field"], "at", "{path} {at}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_moments_at_once_are_bounded_and_answered_in_turn() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    world.pass("ada", LONDON).await;
+    let asked = (0..40).map(|n| {
+        let path = world.url(&format!("/api/v1/stats?at=2020-01-01T00:00:{n:02}Z"));
+        world.client.get(path).send()
+    });
+    for response in futures::future::join_all(asked).await {
+        let status = response.unwrap().status();
+        assert!(status == StatusCode::OK || status == StatusCode::SERVICE_UNAVAILABLE, "{status}");
+    }
+    assert_eq!(world.json("/api/v1/stats?at=2020-01-01T00:00:00Z").await["pins"], 0);
+}
+
+/// A moment after all that was recorded so far and before all that follows.
+async fn after_now() -> Timestamp {
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    let now = Timestamp::now();
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    now
+}

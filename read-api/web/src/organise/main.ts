@@ -1,0 +1,187 @@
+// What waits and why, for those who look after it. The token stays in this tab.
+import "../style/organise.css";
+import type { Overview, Submission } from "../lib/api";
+import { Connection, header } from "../lib/chrome";
+import { el, fill, foreign } from "../lib/dom";
+import { Field } from "../lib/field";
+import { moment, momentInFull, number, took } from "../lib/format";
+import { type Failure, get, post } from "../lib/http";
+import { current } from "../status/steps";
+import { meaning, plain } from "../status/words";
+
+const TOKEN = "muster.token";
+const REFRESH_MS = 5000;
+
+const place = el("div", { class: "parts" });
+const connection = new Connection(() => void refresh());
+let token = sessionStorage.getItem(TOKEN);
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+document.body.append(
+  header("organise"),
+  el("main", { class: "sheet wide" }, el("h1", {}, "Organise"), place),
+  connection.element,
+);
+if (token === null) askForToken();
+else void refresh();
+
+function askForToken(refusal?: string): void {
+  clearTimeout(timer);
+  const field = new Field("token", el("input", { id: "token", type: "password", autocomplete: "current-password" }), {
+    label: "Organisers' token",
+    hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",
+  });
+  const form = el("form", { class: "form", novalidate: true }, field.element, el("button", { class: "button primary" }, "Continue"));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (field.value === "") return field.refuse("Type the token.");
+    token = field.value;
+    void refresh();
+  });
+  fill(place, form);
+  if (refusal !== undefined) field.refuse(refusal);
+  field.control.focus();
+}
+
+async function refresh(): Promise<void> {
+  clearTimeout(timer);
+  if (token === null) return;
+  try {
+    const overview = await get<Overview>("/api/v1/organiser", { token });
+    sessionStorage.setItem(TOKEN, token);
+    connection.back();
+    draw(overview);
+  } catch (error) {
+    const failure = error as Failure;
+    if (failure.status === 401 || failure.status === 403) {
+      sessionStorage.removeItem(TOKEN);
+      token = null;
+      return askForToken(failure.message);
+    }
+    connection.lost(failure.message);
+  }
+  timer = setTimeout(() => void refresh(), REFRESH_MS);
+}
+
+const board = {
+  platform: el("p", { role: "status" }),
+  figures: el("dl", { class: "figures" }),
+  unfinished: el("div"),
+  failures: el("div"),
+  interruptions: el("div"),
+  rejudge: rejudge(),
+};
+
+function draw(overview: Overview): void {
+  if (!board.figures.isConnected) {
+    const leave = el("button", { type: "button", class: "link", click: forgetToken }, "Forget the token");
+    fill(
+      place,
+      board.platform,
+      board.figures,
+      section("What waits, and why", board.unfinished),
+      el("div", { class: "pair" }, section("Failures by reason", board.failures), section("Broken off by our fault", board.interruptions)),
+      section("Ask for another verdict", board.rejudge),
+      el("p", {}, leave),
+    );
+  }
+  board.platform.className = overview.platform === null ? "note note-ok" : "note note-wait";
+  board.platform.textContent = overview.platform ?? "All is well: submissions are verified as they come.";
+  fill(
+    board.figures,
+    figure("waiting", number(overview.waiting)),
+    figure("being verified", number(overview.verifying)),
+    figure("half wait no longer than", overview.waited_ms_p50 === null ? "–" : took(overview.waited_ms_p50)),
+    figure("95% no longer than", overview.waited_ms_p95 === null ? "–" : took(overview.waited_ms_p95)),
+  );
+  fill(board.unfinished, unfinished(overview.unfinished, overview.waiting + overview.verifying));
+  fill(board.failures, counts(overview.failures, (code) => meaning(code).title, "No submission has failed."));
+  fill(board.interruptions, counts(overview.interruptions, plain, "Nothing was broken off."));
+}
+
+function unfinished(submissions: Submission[], all: number): HTMLElement {
+  if (submissions.length === 0) return el("p", { class: "aside" }, "Nothing waits.");
+  const head = el("tr", {}, ...["Since", "Who", "Attempts", "Why it is not done"].map((text) => el("th", { scope: "col" }, text)));
+  const rows = submissions.map((one) =>
+    el(
+      "tr",
+      {},
+      el("td", {}, el("time", { datetime: one.submitted_at, title: momentInFull(one.submitted_at) }, moment(one.submitted_at))),
+      el("td", {}, el("a", { href: `/s/${one.id}` }, foreign(one.name)), el("div", { class: "aside" }, foreign(one.owner))),
+      el("td", {}, number(one.attempts)),
+      el("td", {}, why(one)),
+    ),
+  );
+  return el(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": "What waits" },
+    el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)),
+    all > submissions.length && el("p", { class: "aside" }, `The newest ${number(submissions.length)} of ${number(all)}.`),
+  );
+}
+
+function why({ status, waiting, timeline, ...rest }: Submission): string {
+  if (status === "verifying") return `${current({ status, waiting, timeline, ...rest })}, since ${moment(timeline.at(-1)?.at ?? rest.submitted_at)}`;
+  if (waiting === null || waiting.code === null) return waiting?.message || "It waits for its turn.";
+  const again = waiting.retry_at === null ? "when the platform is well" : `at ${moment(waiting.retry_at)}`;
+  return `${waiting.message} Again ${again}.`;
+}
+
+function counts(by: Record<string, number>, name: (code: string) => string, none: string): HTMLElement {
+  const sorted = Object.entries(by).sort(([, one], [, other]) => other - one);
+  if (sorted.length === 0) return el("p", { class: "aside" }, none);
+  return el("dl", { class: "counts" }, ...sorted.map(([code, count]) => el("div", {}, el("dt", { title: code }, name(code)), el("dd", {}, number(count)))));
+}
+
+function rejudge(): HTMLElement {
+  const input = (id: string): HTMLInputElement => el("input", { id, autocomplete: "off", spellcheck: "false" });
+  const id = new Field("id", input("rejudge-id"), { label: "Submission", hint: "Its id, or the address of its page." });
+  const reason = new Field("why", input("rejudge-why"), { label: "Why", hint: "The participant reads this." });
+  const by = new Field("by", input("rejudge-by"), { label: "Who asks", optional: true });
+  const answer = el("p", { role: "status" });
+  const form = el(
+    "form",
+    { class: "form", novalidate: true },
+    id.element,
+    el("div", { class: "pair" }, reason.element, by.element),
+    el("div", { class: "actions" }, el("button", { class: "button" }, "Ask for another verdict")),
+    answer,
+  );
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const fields = [id, reason, by];
+    fields.forEach((field) => field.accept());
+    fill(answer);
+    const missing = [id, reason].filter((field) => field.value === "");
+    missing.forEach((field) => field.refuse("This is required."));
+    if (missing.length > 0) return missing[0]?.control.focus();
+    const which = encodeURIComponent(id.value.split("/").at(-1) ?? "");
+    const body = { why: reason.value, ...(by.value === "" ? {} : { by: by.value }) };
+    post<unknown>(`/api/v1/submissions/${which}/rejudge`, body, token === null ? {} : { token }).then(
+      () => {
+        fill(answer, "It waits to be verified again: ", el("a", { href: `/s/${which}` }, "follow it"), ".");
+        fields.forEach((field) => (field.control.value = ""));
+        void refresh();
+      },
+      (failure: Failure) => {
+        for (const { field, message } of failure.errors) fields.find(({ name }) => name === field)?.refuse(message);
+        if (failure.errors.length === 0) id.refuse(failure.message);
+      },
+    );
+  });
+  return form;
+}
+
+function forgetToken(): void {
+  sessionStorage.removeItem(TOKEN);
+  token = null;
+  askForToken();
+}
+
+function section(title: string, content: HTMLElement): HTMLElement {
+  return el("section", {}, el("h2", {}, title), content);
+}
+
+function figure(label: string, value: string): HTMLElement {
+  return el("div", {}, el("dt", {}, label), el("dd", {}, value));
+}

@@ -1,0 +1,131 @@
+// A submission's history as steps: what happened, and what is still to come.
+import type { Probe, Submission, TimelineEntry } from "../lib/api";
+import { el, foreign } from "../lib/dom";
+import { mebibytes, moment, momentInFull, took } from "../lib/format";
+import { familiar, meaning, plain } from "./words";
+
+interface Step {
+  title: string;
+  state: "done" | "good" | "bad" | "now" | "ahead";
+  at?: string;
+  /** For what is done now: since when. */
+  since?: string;
+  details?: (Node | string)[];
+}
+
+/** What is to come after an event, the first of it now. */
+const AHEAD = ["Pull the images", "Start the containers", "Ask the apps", "Decide"];
+const NOW: Partial<Record<TimelineEntry["type"], { title: string; ahead: number }>> = {
+  Submitted: { title: "Waiting for its turn", ahead: 0 },
+  RejudgeRequested: { title: "Waiting for its turn", ahead: 0 },
+  VerificationInterrupted: { title: "Waiting to be tried again", ahead: 0 },
+  VerificationStarted: { title: "Pulling the images", ahead: 1 },
+  ImagesPulled: { title: "Starting the containers", ahead: 2 },
+  ContainersStarted: { title: "Asking the apps", ahead: 3 },
+  Probed: { title: "Deciding", ahead: 4 },
+};
+
+/** The steps as a list. */
+export function stepList(submission: Submission): HTMLElement {
+  const past = submission.timeline.map(happened);
+  const last = submission.timeline.at(-1);
+  const now = last === undefined ? undefined : NOW[last.type];
+  const ahead: Step[] =
+    now === undefined
+      ? []
+      : [
+          { title: now.title, state: "now", ...(last === undefined ? {} : { since: last.at }) },
+          ...AHEAD.slice(now.ahead).map((title): Step => ({ title, state: "ahead" })),
+        ];
+  return el("ol", { class: "steps" }, ...[...past, ...ahead].map(item));
+}
+
+/** Says how long what is done now has taken so far. */
+export function tick(within: Element): void {
+  for (const element of within.querySelectorAll<HTMLElement>("[data-since]")) {
+    const seconds = Math.floor((Date.now() - Date.parse(element.dataset["since"] ?? "")) / 1000);
+    element.textContent = seconds < 1 ? "" : `${took(seconds * 1000)} so far`;
+  }
+}
+
+/** What is being done just now. */
+export function current(submission: Submission): string {
+  const last = submission.timeline.at(-1);
+  return (last === undefined ? undefined : NOW[last.type]?.title) ?? "";
+}
+
+function happened(entry: TimelineEntry, index: number, all: TimelineEntry[]): Step {
+  const since = all[index - 1]?.at;
+  const spent = since === undefined ? "" : took(Date.parse(entry.at) - Date.parse(since));
+  return { at: entry.at, ...told(entry, spent) };
+}
+
+function told(entry: TimelineEntry, spent: string): Step {
+  switch (entry.type) {
+    case "Submitted":
+      return { title: "Accepted", state: "done" };
+    case "VerificationStarted":
+      return {
+        title: entry.data.attempt === 1 ? "Its turn came" : `Its turn came, attempt ${entry.data.attempt}`,
+        state: "done",
+        details: [el("p", {}, `after ${spent}, with verifier `, foreign(entry.data.verifier))],
+      };
+    case "ImagesPulled":
+      return {
+        title: "Images pulled",
+        state: "done",
+        details: entry.data.images.map(({ image, node, size_bytes, took_ms }) =>
+          el("p", {}, name(image), ` ${mebibytes(size_bytes)} in ${took(took_ms)}, on `, foreign(node)),
+        ),
+      };
+    case "ContainersStarted":
+      return {
+        title: "Containers started",
+        state: "done",
+        details: entry.data.images.map(({ image, node, took_ms }) =>
+          el("p", {}, name(image), ` in ${took(took_ms)}, on `, foreign(node)),
+        ),
+      };
+    case "Probed":
+      return { title: "Asked", state: "done", details: entry.data.images.map(probe) };
+    case "Passed":
+      return { title: "Passed", state: "good" };
+    case "Failed":
+      return { title: "Not passed", state: "bad" };
+    case "VerificationInterrupted":
+      return {
+        title: "Broken off, by no fault of yours",
+        state: "done",
+        details: [el("p", {}, `${entry.data.message} (${plain(entry.data.code)})`)],
+      };
+    case "RejudgeRequested":
+      return {
+        title: "An organiser asks for another verdict",
+        state: "done",
+        details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
+      };
+  }
+}
+
+function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
+  const answered = status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${took(latency_ms)}`}.`;
+  const verdict = outcome === "matched" ? "It answered as submitted." : `${meaning(outcome).title}.`;
+  return el("p", {}, name(image), ` ${verdict}${answered}`);
+}
+
+function name(image: string): HTMLElement {
+  return el("code", {}, familiar(image));
+}
+
+function item({ title, state, at, since, details = [] }: Step): HTMLElement {
+  return el(
+    "li",
+    { class: `step step-${state}`, "aria-current": state === "now" && "step" },
+    el("div", { class: "step-head" }, el("span", { class: "step-title" }, title), at !== undefined && time(at), since !== undefined && el("span", { class: "elapsed", "data-since": since, "aria-hidden": "true" })),
+    ...details,
+  );
+}
+
+function time(at: string): HTMLElement {
+  return el("time", { datetime: at, title: momentInFull(at) }, moment(at));
+}

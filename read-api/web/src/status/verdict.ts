@@ -1,0 +1,123 @@
+// Where a submission stands, on top of its page; and after a failed verdict,
+// every reason: what we asked, what came back, what we expected, what to do.
+import type { Challenge, Probe, Reason, Submission } from "../lib/api";
+import { el } from "../lib/dom";
+import { moment, number, ordinal, roughly } from "../lib/format";
+import { current } from "./steps";
+import { familiar, meaning, whatWeDid } from "./words";
+
+/** The state in a few words, and what it means. */
+export function standing(submission: Submission, challenge: Challenge | null): HTMLElement {
+  switch (submission.status) {
+    case "submitted":
+      return box("wait", "Waiting", waiting(submission));
+    case "verifying":
+      return box("wait", "Being verified", [el("p", {}, `${current(submission)}…`)]);
+    case "passed":
+      return box("ok", "Passed", [
+        el("p", {}, `${submission.name}, ${submission.location.city} is on the map.`),
+        el("p", { class: "actions" }, el("a", { class: "button primary", href: pinAddress(submission) }, "See your pin")),
+      ]);
+    case "failed":
+      return box("bad", "Not yet", [
+        el("p", {}, failedBecause(submission, challenge)),
+        el(
+          "p",
+          { class: "actions" },
+          el("a", { class: "button primary", href: `/submit?again=${submission.id}` }, "Change it and try again"),
+        ),
+      ]);
+  }
+}
+
+/** Every reason of a failed verdict. */
+export function reasons(submission: Submission, challenge: Challenge | null): HTMLElement | null {
+  if (submission.status !== "failed") return null;
+  const probes = submission.timeline.findLast((entry) => entry.type === "Probed")?.data.images ?? [];
+  return el(
+    "section",
+    { "aria-label": "Reasons" },
+    ...submission.reasons.map((one) => reason(one, probes.find(({ image }) => image === one.image), challenge)),
+  );
+}
+
+function waiting({ queue, waiting: why, platform }: Submission): Node[] {
+  const place =
+    queue === null
+      ? "It is in the queue."
+      : queue.position === 1
+        ? "It is next."
+        : `It is ${ordinal(queue.position)} of ${number(queue.of)} in the queue.`;
+  const wait =
+    queue === null || queue.expected_wait_s === null ? "" : ` Expected wait: ${roughly(queue.expected_wait_s)}.`;
+  const lines = [el("p", {}, place + wait)];
+  if (platform !== null) lines.push(el("p", {}, `Nothing is verified just now: ${platform}`));
+  if (why !== null && why.code !== null) {
+    const again = why.retry_at === null ? "It is tried again when we are well." : `It is tried again at ${moment(why.retry_at)}.`;
+    lines.push(el("p", {}, `The last attempt was broken off by no fault of yours. ${why.message} ${again}`));
+  }
+  lines.push(el("p", { class: "aside" }, "You may close this page: its address stays valid, and only you know it."));
+  return lines;
+}
+
+function failedBecause({ reasons: all, images }: Submission, challenge: Challenge | null): string {
+  const one = all.length === 1 && all[0] !== undefined ? `${meaning(all[0].code).title}.` : "Here is what we saw.";
+  const any = challenge?.images.answering === "any" && images.length > 1 ? " One image that answers as asked is enough." : "";
+  return one + any;
+}
+
+function reason({ code, image, message, advice }: Reason, probe: Probe | undefined, challenge: Challenge | null): HTMLElement {
+  const { title, stage, expected } = meaning(code);
+  const differing = probe?.differing ?? [];
+  return el(
+    "article",
+    { class: "reason", "data-code": code },
+    el("h2", {}, title),
+    image !== null && el("p", { class: "reason-image" }, el("code", {}, familiar(image))),
+    el(
+      "dl",
+      {},
+      row("What we did", whatWeDid(stage, challenge)),
+      row("What came back", message),
+      differing.length === 0 ? row("What we expected", expected) : row("What we expected", table(differing)),
+      row("What to do now", advice),
+    ),
+  );
+}
+
+function table(differing: Probe["differing"]): HTMLElement {
+  return el(
+    "table",
+    {},
+    el("thead", {}, el("tr", {}, ...["Field", "You submitted", "It answered"].map((text) => el("th", { scope: "col" }, text)))),
+    el(
+      "tbody",
+      {},
+      ...differing.map(({ field, expected, returned }) =>
+        el(
+          "tr",
+          {},
+          el("th", { scope: "row" }, el("code", {}, field)),
+          el("td", { "data-label": "You submitted" }, value(expected)),
+          el("td", { class: "differs", "data-label": "It answered" }, returned === null ? "nothing: the field is missing" : value(returned)),
+        ),
+      ),
+    ),
+  );
+}
+
+function value(text: string): HTMLElement {
+  return text === "" ? el("span", { class: "aside" }, "empty") : el("bdi", {}, text);
+}
+
+function row(term: string, description: Node | string): HTMLElement {
+  return el("div", {}, el("dt", {}, term), el("dd", {}, description));
+}
+
+function box(kind: "ok" | "bad" | "wait", title: string, content: Node[]): HTMLElement {
+  return el("section", { class: `standing standing-${kind}` }, el("h2", {}, title), ...content);
+}
+
+function pinAddress({ location, owner }: Submission): string {
+  return `/#10/${location.lat}/${location.lon}/${encodeURIComponent(owner)}`;
+}

@@ -1,0 +1,224 @@
+// The form: its fields, and from them the entry that is sent.
+import type { Challenge, Entry, FieldProblem } from "../lib/api";
+import { combobox } from "../lib/combobox";
+import { el, fill } from "../lib/dom";
+import { Field } from "../lib/field";
+import { count } from "../lib/format";
+import { get } from "../lib/http";
+import { check, expectedAnswer } from "./rules";
+
+export class Form {
+  readonly element: HTMLFormElement;
+  readonly #name = new Field("name", text("name", { autocomplete: "name", maxlength: 60 }), {
+    label: "Your name",
+    hint: "As it will stand on the map.",
+  });
+  readonly #twitter = new Field("twitter", text("twitter", { placeholder: "@username", maxlength: 60 }), {
+    label: "Handle",
+    hint: "On Twitter, as @username.",
+    optional: true,
+  });
+  readonly #location: Field;
+  readonly #images: Field[] = [];
+  readonly #imageRows = el("div", { class: "image-rows" });
+  readonly #addImage = el("button", { type: "button", class: "link" }, "Add another image");
+  readonly #answers: Field[];
+  readonly #summary = el("div", { class: "summary", role: "alert", tabindex: -1 });
+  readonly #send = el("button", { type: "submit", class: "button primary" }, "Submit");
+  readonly #expected = el("pre", { tabindex: 0, "aria-label": "The answer that is expected" });
+
+  constructor(
+    private readonly challenge: Challenge,
+    private readonly on: { change(entry: Entry): void; submit(entry: Entry): void },
+  ) {
+    this.#location = location();
+    this.#answers = challenge.answers.map(answer);
+    this.#addImage.addEventListener("click", () => {
+      this.#addRow("").control.focus();
+      this.#changed();
+    });
+    const { images, probe } = challenge;
+    const which = images.answering === "all" ? "Each of them" : images.max === 1 ? "It" : "One of them";
+    this.element = el(
+      "form",
+      { novalidate: true, class: "form" },
+      this.#summary,
+      el("div", { class: "pair" }, this.#name.element, this.#twitter.element),
+      this.#location.element,
+      ...this.#answers.map((field) => field.element),
+      el(
+        "fieldset",
+        { class: "images" },
+        el("legend", {}, images.max === 1 ? "Your image" : "Your images"),
+        el(
+          "p",
+          { class: "hint" },
+          `${imageCount(images)}, pushed to ${images.registries.join(" or ")} under one account. `,
+          `${which} must answer GET ${probe.path} on port ${probe.port} as shown below.`,
+        ),
+        this.#imageRows,
+        this.#addImage,
+      ),
+      el(
+        "details",
+        { class: "expected", open: true },
+        el("summary", {}, "What your app must answer"),
+        el("p", { class: "hint" }, `GET ${probe.path} on port ${probe.port}, status 200, and this JSON:`),
+        this.#expected,
+      ),
+      el("div", { class: "actions" }, this.#send),
+    );
+    this.element.addEventListener("input", () => this.#changed());
+    this.element.addEventListener("focusout", (event) => this.#left(event));
+    this.element.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#submit();
+    });
+    this.fillIn({ name: "", location: "", images: [] });
+  }
+
+  /** The entry as it is typed now. */
+  get entry(): Entry {
+    const entry: Entry = {
+      name: this.#name.value,
+      location: this.#location.value,
+      images: this.#images.map((field) => field.value).filter((image) => image !== ""),
+    };
+    if (this.#twitter.value !== "") entry.twitter = this.#twitter.value;
+    for (const field of this.#answers) if (field.value !== "") entry[field.name] = field.value;
+    return entry;
+  }
+
+  /** Puts an entry into the fields. */
+  fillIn(entry: Entry): void {
+    this.#name.control.value = entry.name;
+    this.#twitter.control.value = entry.twitter ?? "";
+    this.#location.control.value = entry.location;
+    for (const field of this.#answers) field.control.value = String(entry[field.name] ?? "");
+    this.#images.length = 0;
+    fill(this.#imageRows);
+    const rows = Math.max(entry.images.length, this.challenge.images.min);
+    for (let at = 0; at < rows; at += 1) this.#addRow(entry.images[at] ?? "");
+    this.#changed();
+  }
+
+  /** It is being sent, or no longer. */
+  set busy(busy: boolean) {
+    this.#send.disabled = busy;
+    this.#send.textContent = busy ? "Sending…" : "Submit";
+  }
+
+  /** Says what is wrong, beside the fields and above them, and leads to the first. */
+  refuse(errors: FieldProblem[]): void {
+    const fields = this.#fields();
+    fields.forEach((field) => field.accept());
+    const strangers: string[] = [];
+    const wrong: Field[] = [];
+    for (const { field: name, message, suggestions } of errors) {
+      // What is said of all images stands at the first.
+      const field = fields.find((one) => one.name === name) ?? (name === "images" ? this.#images[0] : undefined);
+      if (field === undefined) strangers.push(`${name}: ${message}`);
+      else {
+        field.refuse(message, suggestions);
+        wrong.push(field);
+      }
+    }
+    const many = wrong.length === 1 ? "One field needs another look." : `${wrong.length} fields need another look.`;
+    this.say([...(wrong.length > 0 ? [many] : []), ...strangers]);
+    const [first] = fields.filter((field) => wrong.includes(field));
+    (first?.control ?? this.#summary).focus();
+  }
+
+  /** Says something above the fields. */
+  say(lines: string[]): void {
+    fill(this.#summary, ...lines.map((line) => el("p", {}, line)));
+  }
+
+  #submit(): void {
+    const entry = this.entry;
+    const wrong = check(entry, this.challenge);
+    if (wrong.size > 0) return this.refuse([...wrong].map(([field, message]) => ({ field, message })));
+    this.#fields().forEach((field) => field.accept());
+    this.say([]);
+    this.on.submit(entry);
+  }
+
+  /** A field that was left says what is wrong with it, if something was typed. */
+  #left(event: FocusEvent): void {
+    const field = this.#fields().find((one) => one.control === event.target);
+    if (field === undefined || field.value === "") return;
+    const why = check(this.entry, this.challenge).get(field.name);
+    if (why !== undefined) field.refuse(why);
+  }
+
+  #changed(): void {
+    const wrong = check(this.entry, this.challenge);
+    for (const field of this.#fields()) {
+      const mended = field.control.getAttribute("aria-invalid") === "true" && !wrong.has(field.name);
+      if (mended && document.activeElement === field.control) field.accept();
+    }
+    this.#addImage.hidden = this.#images.length >= this.challenge.images.max;
+    this.#expected.textContent = JSON.stringify(expectedAnswer(this.entry, this.challenge), null, 2);
+    this.on.change(this.entry);
+  }
+
+  #addRow(value: string): Field {
+    const at = this.#images.length;
+    const { min } = this.challenge.images;
+    const input = text(`images[${at}]`, { placeholder: at === 0 ? "ada/voting-app" : "ada/result-app", maxlength: 400 });
+    input.value = value;
+    const remove = el("button", { type: "button", class: "link remove", "aria-label": `Remove image ${at + 1}` }, "Remove");
+    const field = new Field(`images[${at}]`, input, { label: `Image ${at + 1}`, optional: at >= min }, [
+      at >= min ? remove : null,
+    ]);
+    remove.addEventListener("click", () => {
+      const left = this.entry.images.filter((image) => image !== field.value);
+      this.fillIn({ ...this.entry, images: left });
+      this.#addImage.focus();
+    });
+    this.#images.push(field);
+    this.#imageRows.append(field.element);
+    return field;
+  }
+
+  #fields(): Field[] {
+    return [this.#name, this.#twitter, this.#location, ...this.#answers, ...this.#images];
+  }
+}
+
+function location(): Field {
+  const input = text("location", { maxlength: 120, placeholder: "City, Country" });
+  const list = combobox(input, {
+    async complete(typed, signal) {
+      const { places } = await get<{ places: string[] }>(`/api/v1/places?q=${encodeURIComponent(typed)}`, { signal });
+      return places.map((label) => ({ label }));
+    },
+    choose({ label }) {
+      input.value = label;
+      input.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+  });
+  return new Field("location", input, { label: "Where you are", hint: "Your city puts you on the map." }, [list]);
+}
+
+function answer(question: Challenge["answers"][number]): Field {
+  const { field, label, required, choices } = question;
+  const control =
+    choices.length === 0
+      ? text(field, { maxlength: 60 })
+      : el(
+          "select",
+          { id: field, name: field },
+          el("option", { value: "" }, "Choose…"),
+          ...choices.map((choice) => el("option", { value: choice }, choice)),
+        );
+  return new Field(field, control, { label, optional: !required });
+}
+
+function text(name: string, attributes: Record<string, string | number>): HTMLInputElement {
+  return el("input", { id: name, name, type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...attributes });
+}
+
+function imageCount({ min, max }: Challenge["images"]): string {
+  return min === max ? count(max, "image") : `${min} to ${count(max, "image")}`;
+}
