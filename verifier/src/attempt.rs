@@ -1,0 +1,257 @@
+//! One attempt at one submission: claimed, run, told, and cleaned up after.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use commands::{Actor, Cause, CommandError, Commands};
+use domain::challenge::{Observation, Saw};
+use domain::submission::{Case, FailureCode, InterruptionCode, PlatformFault};
+use domain::{Command, Event, ImageRef, Submission};
+use event_store::{Direction, Read, ReadError, StreamName};
+use futures::FutureExt;
+use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::journal::{Journal, Lost};
+use crate::queue::Ticket;
+use crate::registry::{Found, LookupError, Registry};
+use crate::slots::Lease;
+use crate::swarm::{Labels, label};
+use crate::trial::{Context, Finding, Trial, service_name};
+
+/// A verifier reports this long before its claim is over, so as not to be overtaken.
+const REPORT: Duration = Duration::from_secs(5);
+
+/// How long another slot is waited for when one has failed.
+const ANOTHER_SLOT: Duration = Duration::from_secs(15);
+
+/// More events than a submission has in a lifetime of attempts.
+const EVENTS_MAX: usize = 4096;
+
+/// What every attempt needs.
+pub(crate) struct Attempts {
+    pub(crate) verifier: String,
+    pub(crate) store: Arc<dyn Read>,
+    pub(crate) commands: Commands,
+    pub(crate) registry: Registry,
+    pub(crate) context: Context,
+}
+
+/// Why there is no verdict.
+enum Stop {
+    /// By a fault of ours: the submission is tried again.
+    Interrupted(PlatformFault),
+    /// It is no longer ours to say.
+    Lost(Lost),
+}
+
+impl From<Lost> for Stop {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl Attempts {
+    /// Claims the submission and brings it to a verdict, or back to the queue.
+    /// False when it could not be claimed.
+    pub(crate) async fn make(&self, ticket: Ticket, lease: Lease, stop: &CancellationToken) -> bool {
+        let id = ticket.id;
+        let (case, mut journal) = match self.claim(ticket).await {
+            Ok(claimed) => claimed,
+            Err(why) => {
+                tracing::debug!(submission = %id, %why, "not claimed");
+                return false;
+            }
+        };
+        let attempt = journal.claim.attempt;
+        tracing::info!(submission = %id, attempt, slot = lease.name(), "an attempt begins");
+        let time = journal.claim.deadline.duration_since(Timestamp::now());
+        let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
+        let work = AssertUnwindSafe(self.verify(&case, &mut journal, lease)).catch_unwind();
+        let outcome = tokio::select! {
+            outcome = timeout(time, work) => match outcome {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(_panic)) => Err(lease_expired("the verifier has a bug; its log says which")),
+                Err(_) => Err(lease_expired("the attempt took longer than it may")),
+            },
+            () = stop.cancelled() => Err(lease_expired("the verifier was stopped")),
+        };
+        let report = match outcome {
+            Ok(observations) => Command::Conclude { attempt, observations },
+            Err(Stop::Interrupted(fault)) => {
+                tracing::warn!(submission = %id, attempt, code = ?fault.code, why = fault.message, "interrupted");
+                Command::Interrupt { attempt, fault, at: Timestamp::now() }
+            }
+            Err(Stop::Lost(lost)) => {
+                tracing::warn!(submission = %id, attempt, %lost, "dropped");
+                return true;
+            }
+        };
+        match journal.record(report).await {
+            Ok(()) => tracing::info!(submission = %id, attempt, "an attempt ends"),
+            Err(lost) => tracing::warn!(submission = %id, attempt, %lost, "a report was dropped"),
+        }
+        true
+    }
+
+    /// Claims by appending; whoever comes second is refused.
+    async fn claim(&self, ticket: Ticket) -> Result<(Case, Journal), String> {
+        let now = Timestamp::now();
+        let time =
+            SignedDuration::try_from(self.context.challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
+        let deadline = now.saturating_add(time).map_err(|error| error.to_string())?;
+        let claim = Command::Claim { verifier: self.verifier.clone(), at: now, deadline };
+        let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: ticket.cause };
+        let handled = self.commands.handle(ticket.id, claim, cause).await;
+        handled.map_err(|error: CommandError| error.to_string())?;
+        let stream = StreamName::of(domain::submission::CATEGORY, ticket.id.0);
+        let history = self.store.read_stream(&stream, 0, Direction::Forwards, EVENTS_MAX).await;
+        let history = history.map_err(|error| error.to_string())?;
+        let last = history.last().ok_or("its stream is empty")?;
+        let (revision, cause) = (last.revision, last.id);
+        let events: Result<Vec<Event>, ReadError> =
+            history.iter().map(|recorded| recorded.decode(Event::from_stored)).collect();
+        match events.map_err(|error| error.to_string())?.iter().collect() {
+            Submission::Verifying { case, claim, .. }
+                if claim.verifier == self.verifier && claim.deadline == deadline =>
+            {
+                let commands = self.commands.clone();
+                Ok((case, Journal { commands, id: ticket.id, claim, revision, cause }))
+            }
+            _ => Err("somebody else was faster".to_owned()),
+        }
+    }
+
+    /// Runs the images and says what each did.
+    async fn verify(
+        &self,
+        case: &Case,
+        journal: &mut Journal,
+        lease: Lease,
+    ) -> Result<Vec<Observation>, Stop> {
+        let (mut findings, runnable) = self.look_up(case).await;
+        if !runnable.is_empty() && !self.is_decided(case, &findings) {
+            let found: BTreeMap<ImageRef, Found> = runnable.iter().cloned().collect();
+            let node = lease.node().id.clone();
+            let first = self.try_in(lease, 1, case, journal, runnable, &findings).await?;
+            // No connection is no proof: the network between two nodes fails too.
+            let again = first.iter().filter(|(_, finding)| matches!(finding, Finding::NoWay(_)));
+            let again: Vec<(ImageRef, Found)> =
+                again.map(|(image, _)| (image.clone(), found[image].clone())).collect();
+            findings.extend(first);
+            if !again.is_empty() && !self.is_decided(case, &findings) {
+                findings.retain(|(_, finding)| !matches!(finding, Finding::NoWay(_)));
+                let deadline = Instant::now() + ANOTHER_SLOT;
+                let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
+                    return Err(interrupted(
+                        InterruptionCode::SlotFailed,
+                        "no connection, and no other slot is free",
+                    ));
+                };
+                let second = self.try_in(lease, 2, case, journal, again, &findings).await?;
+                findings.extend(second.into_iter().map(|(image, finding)| (image, self.final_word(finding))));
+            }
+        }
+        let observations = seen(&findings);
+        if self.context.challenge.judge(&case.submitted, &observations).verdict.is_some() {
+            return Ok(observations);
+        }
+        let ours = findings.into_iter().find_map(|(_, finding)| match finding {
+            Finding::Ours(fault) => Some(fault),
+            Finding::Saw(_) | Finding::NoWay(_) => None,
+        });
+        Err(ours.map_or_else(
+            || interrupted(InterruptionCode::SlotFailed, "not every image could be asked"),
+            Stop::Interrupted,
+        ))
+    }
+
+    /// What the registries say of each image: those that can be run, and what
+    /// was found out about the others.
+    async fn look_up(&self, case: &Case) -> (Vec<(ImageRef, Finding)>, Vec<(ImageRef, Found)>) {
+        let limits = &self.context.challenge.limits;
+        let lookups = case.submitted.images.iter().map(|image| async move {
+            (image.clone(), self.registry.look_up(image, case.digests.get(image), limits).await)
+        });
+        let (mut findings, mut runnable) = (Vec::new(), Vec::new());
+        for (image, looked_up) in join_all(lookups).await {
+            match looked_up {
+                Ok(found) => runnable.push((image, found)),
+                Err(LookupError::Participant(code, message)) => {
+                    findings.push((image, Finding::Saw(Saw::Fault { code, message })));
+                }
+                Err(LookupError::Platform(fault)) => findings.push((image, Finding::Ours(fault))),
+            }
+        }
+        (findings, runnable)
+    }
+
+    /// Runs some images in one slot. Only the first run of an attempt is told
+    /// step by step.
+    async fn try_in(
+        &self,
+        mut lease: Lease,
+        number: u32,
+        case: &Case,
+        journal: &mut Journal,
+        images: Vec<(ImageRef, Found)>,
+        findings: &[(ImageRef, Finding)],
+    ) -> Result<Vec<(ImageRef, Finding)>, Lost> {
+        let claim = &journal.claim;
+        let attempt = claim.attempt;
+        let labels = Labels::from([
+            (label::VERIFIER.to_owned(), claim.verifier.clone()),
+            (label::SUBMISSION.to_owned(), journal.id.to_string()),
+            (label::ATTEMPT.to_owned(), attempt.to_string()),
+            (label::DEADLINE.to_owned(), claim.deadline.as_second().to_string()),
+        ]);
+        let name = service_name(journal.id, attempt, number);
+        let mut trial = Trial::begin(&self.context, &mut lease, &name, &labels, images).await;
+        let images = trial.pulled().await;
+        if number == 1 && !images.is_empty() {
+            journal.record(Command::RecordPulled { attempt, images }).await?;
+        }
+        let images = trial.started().await;
+        if number == 1 && !images.is_empty() {
+            journal.record(Command::RecordStarted { attempt, images }).await?;
+        }
+        Ok(trial.asked(case, &seen(findings)).await)
+    }
+
+    fn is_decided(&self, case: &Case, findings: &[(ImageRef, Finding)]) -> bool {
+        self.context.challenge.judge(&case.submitted, &seen(findings)).verdict.is_some()
+    }
+
+    /// What it means that there was no connection from two slots.
+    fn final_word(&self, finding: Finding) -> Finding {
+        match finding {
+            Finding::NoWay(why) => {
+                let port = self.context.challenge.probe.port;
+                let message =
+                    format!("The container runs, but port {port} was not reached from two networks: {why}.");
+                Finding::Saw(Saw::Fault { code: FailureCode::NothingOnPort, message })
+            }
+            known => known,
+        }
+    }
+}
+
+fn seen(findings: &[(ImageRef, Finding)]) -> Vec<Observation> {
+    let seen = findings.iter().filter_map(|(image, finding)| match finding {
+        Finding::Saw(saw) => Some(Observation { image: image.clone(), saw: saw.clone() }),
+        Finding::NoWay(_) | Finding::Ours(_) => None,
+    });
+    seen.collect()
+}
+
+fn interrupted(code: InterruptionCode, message: &str) -> Stop {
+    Stop::Interrupted(PlatformFault { code, message: message.to_owned() })
+}
+
+fn lease_expired(message: &str) -> Stop {
+    interrupted(InterruptionCode::LeaseExpired, message)
+}

@@ -1,0 +1,264 @@
+//! Given what the log says, when somebody asks, then this one is next.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::submission::{
+    ChallengeId, Failed, InterruptionCode, Location, Participant, Passed, Place, Platforms, RejudgeRequested,
+    Submitted, VerificationInterrupted, VerificationStarted,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+struct Log {
+    queue: Queue,
+    position: u64,
+}
+
+fn log() -> Log {
+    Log { queue: Queue::default(), position: 0 }
+}
+
+impl Log {
+    fn says(&mut self, id: u128, event: Event) -> &mut Self {
+        self.position += 1;
+        let noted = Noted {
+            event: Uuid::from_u128(self.position.into()),
+            position: Position(self.position),
+            at: second(self.position.try_into().unwrap()),
+        };
+        self.queue.apply(submission(id), noted, &event);
+        self
+    }
+
+    fn submitted(&mut self, id: u128, owner: &str) -> &mut Self {
+        self.says(id, Event::Submitted(entry(owner)))
+    }
+
+    fn claimed(&mut self, id: u128, deadline: i64) -> &mut Self {
+        let deadline = second(deadline);
+        let started = VerificationStarted { attempt: 1, verifier: "v1".into(), deadline };
+        self.says(id, Event::VerificationStarted(started))
+    }
+
+    fn passed(&mut self, id: u128) -> &mut Self {
+        self.says(id, Event::Passed(Passed { attempt: 1 }))
+    }
+
+    fn interrupted(&mut self, id: u128, retry_at: Option<i64>) -> &mut Self {
+        let interrupted = VerificationInterrupted {
+            attempt: 1,
+            code: InterruptionCode::NoCapacity,
+            message: "full".into(),
+            fault: Platforms::Platform,
+            retry_at: retry_at.map(second),
+        };
+        self.says(id, Event::VerificationInterrupted(interrupted))
+    }
+
+    #[track_caller]
+    fn next(&mut self, now: i64, expected: impl IntoIterator<Item = u128>) -> &mut Self {
+        let taken: Vec<SubmissionId> =
+            std::iter::from_fn(|| self.queue.take(second(now))).map(|ticket| ticket.id).collect();
+        assert_eq!(taken, expected.into_iter().map(submission).collect::<Vec<_>>());
+        self
+    }
+}
+
+fn submission(id: u128) -> SubmissionId {
+    SubmissionId(Uuid::from_u128(id))
+}
+
+fn second(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn entry(owner: &str) -> Submitted {
+    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
+    Submitted {
+        challenge: ChallengeId { id: "c".into(), rules: "r".into() },
+        participant: Participant { name: "Ada".into(), twitter: None },
+        location: Location { typed: "London".into(), place },
+        images: vec!["ada/app".parse().unwrap()],
+        answers: BTreeMap::new(),
+        owner: owner.into(),
+    }
+}
+
+#[test]
+fn owners_take_turns_and_each_has_one_under_way() {
+    log()
+        .submitted(1, "ada")
+        .submitted(2, "ada")
+        .submitted(3, "ada")
+        .submitted(4, "bob")
+        .next(0, [1, 4])
+        .claimed(1, 100)
+        .next(1, [])
+        .passed(1)
+        .next(2, [2]);
+}
+
+#[test]
+fn a_submission_of_somebody_new_does_not_wait_for_a_long_line() {
+    let mut log = log();
+    for id in 1..=50 {
+        log.submitted(id, "ada");
+    }
+    log.next(0, [1]).submitted(100, "bob").claimed(1, 100).passed(1).next(0, [100, 2]);
+}
+
+#[test]
+fn what_another_verifier_claimed_is_left_alone_until_it_gives_up() {
+    log().submitted(1, "ada").claimed(1, 100).next(1, []).interrupted(1, Some(10)).next(9, []).next(10, [1]);
+}
+
+#[test]
+fn a_claim_is_void_after_its_deadline() {
+    let mut log = log();
+    log.submitted(1, "ada").claimed(1, 100);
+    let expired = |log: &Log, now| log.queue.claims(|held| held.deadline <= second(now)).len();
+    assert_eq!(expired(&log, 99), 0);
+    assert_eq!(expired(&log, 100), 1);
+    log.interrupted(1, Some(100));
+    assert_eq!(expired(&log, 101), 0);
+}
+
+#[test]
+fn what_could_not_be_claimed_waits_a_moment_for_the_log() {
+    let mut log = log();
+    log.submitted(1, "ada").next(0, [1]);
+    log.queue.put_back(submission(1), second(5));
+    log.next(4, []).next(5, [1]).claimed(1, 100);
+    log.queue.put_back(submission(1), second(5));
+    log.next(6, []);
+}
+
+#[test]
+fn a_verdict_says_that_the_platform_is_well() {
+    let mut log = log();
+    log.queue.probed_at = Some(second(100));
+    log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).next(100, [2]).claimed(2, 200).passed(2);
+    log.next(20, []).next(100, [1]);
+}
+
+#[test]
+fn without_a_verdict_one_is_tried_now_and_then() {
+    let mut log = log();
+    log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).interrupted(2, None);
+    log.next(10, []).next(40, [1]).next(99, []).next(100, [2]);
+}
+
+#[test]
+fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
+    let again = Event::RejudgeRequested(RejudgeRequested { by: "o".into(), why: "w".into() });
+    let mut log = log();
+    log.submitted(1, "ada").passed(1);
+    assert!(!log.queue.knows(submission(1)));
+    log.submitted(1, "ada").submitted(2, "ada").says(1, again).next(0, [2]);
+    log.claimed(2, 9).says(2, Event::Failed(Failed { attempt: 1, reasons: vec![] })).next(0, [1]);
+}
+
+#[test]
+fn nothing_is_kept_of_what_has_its_verdict() {
+    let mut log = log();
+    log.submitted(1, "ada").submitted(2, "ada").next(0, [1]).passed(1).next(0, [2]).passed(2).next(0, []);
+    assert!(log.queue.entries.is_empty() && log.queue.lines.is_empty() && log.queue.turns.is_empty());
+}
+
+/// What may happen to one of few submissions of few owners.
+#[derive(Debug, Clone)]
+enum Step {
+    Submit(u8),
+    Take,
+    PutBack(u8),
+    Claim(u8),
+    Interrupt(u8, bool),
+    Judge(u8),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let id = 0..12_u8;
+    let step = prop_oneof![
+        3 => id.clone().prop_map(Step::Submit),
+        4 => Just(Step::Take),
+        1 => id.clone().prop_map(Step::PutBack),
+        2 => id.clone().prop_map(Step::Claim),
+        1 => (id.clone(), any::<bool>()).prop_map(|(id, later)| Step::Interrupt(id, later)),
+        1 => id.prop_map(Step::Judge),
+    ];
+    proptest::collection::vec(step, 0..200)
+}
+
+/// Submissions 0 to 11 belong to owners 0 to 3.
+fn owner(id: u8) -> String {
+    format!("owner{}", id % 4)
+}
+
+proptest! {
+    #[test]
+    fn nobody_starves_and_nothing_is_lost(steps in steps()) {
+        let mut log = log();
+        let mut live = BTreeSet::new();
+        let mut busy = BTreeSet::new();
+        for step in steps {
+            match step {
+                Step::Submit(id) if !live.contains(&id) => {
+                    log.submitted(id.into(), &owner(id));
+                    live.insert(id);
+                }
+                Step::Take => {
+                    if let Some(ticket) = log.queue.take(second(1_000_000)) {
+                        let id = u8::try_from(ticket.id.0.as_u128()).unwrap();
+                        prop_assert!(live.contains(&id));
+                        prop_assert!(!busy.iter().any(|other| owner(*other) == owner(id)), "one per owner");
+                        busy.insert(id);
+                    }
+                }
+                Step::PutBack(id) if busy.contains(&id) => {
+                    let claimed = !log.queue.claims(|held| held.id == submission(id.into())).is_empty();
+                    log.queue.put_back(submission(id.into()), second(0));
+                    if !claimed {
+                        busy.remove(&id);
+                    }
+                }
+                Step::Claim(id) if live.contains(&id) => {
+                    log.claimed(id.into(), 5);
+                    busy.insert(id);
+                }
+                Step::Interrupt(id, later) if busy.contains(&id) => {
+                    log.interrupted(id.into(), later.then_some(7));
+                    busy.remove(&id);
+                }
+                Step::Judge(id) if busy.contains(&id) => {
+                    log.passed(id.into());
+                    busy.remove(&id);
+                    live.remove(&id);
+                }
+                _ => {}
+            }
+        }
+        // Whatever happened: if all goes well from now on, each gets its verdict.
+        for id in std::mem::take(&mut busy) {
+            log.passed(id.into());
+            live.remove(&id);
+        }
+        let mut now = 2_000_000;
+        let mut rounds = 0;
+        while !live.is_empty() {
+            now += 1000;
+            rounds += 1;
+            prop_assert!(rounds <= 12, "{:?} wait for ever", live);
+            let waiting: BTreeSet<String> = live.iter().map(|id| owner(*id)).collect();
+            let tickets: Vec<Ticket> = std::iter::from_fn(|| log.queue.take(second(now))).collect();
+            let probing = log.queue.probed_at == Some(second(now));
+            prop_assert!(tickets.len() == waiting.len() || probing || rounds == 1, "each owner has a turn");
+            for ticket in tickets {
+                let id = u8::try_from(ticket.id.0.as_u128()).unwrap();
+                log.passed(id.into());
+                prop_assert!(live.remove(&id));
+            }
+        }
+        prop_assert!(log.queue.entries.is_empty());
+    }
+}

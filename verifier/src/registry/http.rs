@@ -1,0 +1,343 @@
+//! GET requests to one registry: bounded, with an anonymous token where one is
+//! asked for, and to no host but the registry's own and those that it is known
+//! to use. What a registry says of itself (redirects, token servers) is not
+//! trusted any further.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use domain::ImageRef;
+use domain::submission::{FailureCode, InterruptionCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{LookupError, Result, platform, unavailable};
+
+/// One request, from the connection to the end of the body.
+const REQUEST: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+
+const TOKEN_MAX: usize = 64 << 10;
+const ERROR_MAX: usize = 16 << 10;
+const REDIRECTS_MAX: usize = 3;
+/// What is quoted of a registry's own words, in characters.
+const QUOTED_MAX: usize = 200;
+
+/// Every form of a manifest that is understood.
+const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
+
+/// Where registries answer that do not under their own name.
+const API_HOSTS: [(&str, &str); 1] = [("docker.io", "registry-1.docker.io")];
+
+/// The domains that registries send their clients to, for tokens and content.
+const RELATED: [(&str, &[&str]); 3] = [
+    ("docker.io", &["docker.io", "docker.com", "r2.cloudflarestorage.com"]),
+    ("ghcr.io", &["ghcr.io", "githubusercontent.com"]),
+    ("quay.io", &["quay.io"]),
+];
+
+pub(super) struct Http {
+    insecure: HashSet<String>,
+    /// For the world, by the system's proxy if it has one.
+    tls: Client,
+    /// For registries that speak plain HTTP, which are near.
+    plain: Client,
+}
+
+/// Requests about one image; they share a token.
+pub(super) struct Session<'a> {
+    http: &'a Http,
+    image: &'a ImageRef,
+    token: Option<String>,
+}
+
+pub(super) struct Reply {
+    pub(super) body: Vec<u8>,
+}
+
+/// Some servers say it under one name, some under the other, some under both.
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<OneError>,
+}
+
+#[derive(Deserialize)]
+struct OneError {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Http {
+    pub(super) fn new(insecure: HashSet<String>) -> Self {
+        let builder = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .connect_timeout(CONNECT)
+                .timeout(REQUEST)
+                .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = "a client without certificates of its own is always built";
+        Self {
+            insecure,
+            tls: builder().https_only(true).build().expect(built),
+            plain: builder().no_proxy().build().expect(built),
+        }
+    }
+
+    pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> Session<'a> {
+        Session { http: self, image, token: None }
+    }
+
+    fn is_plain(&self, registry: &str) -> bool {
+        let host = registry.split(':').next().unwrap_or_default();
+        let is_loopback = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        is_loopback || self.insecure.contains(registry) || self.insecure.contains(host)
+    }
+
+    /// The base of a registry's addresses.
+    fn base(&self, registry: &str) -> Result<Url> {
+        let host = API_HOSTS.iter().find(|(name, _)| *name == registry).map_or(registry, |(_, host)| host);
+        let scheme = if self.is_plain(registry) { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{host}")).map_err(|error| unavailable(&error.to_string()))
+    }
+
+    fn client(&self, url: &Url) -> &Client {
+        if url.scheme() == "http" { &self.plain } else { &self.tls }
+    }
+
+    /// Whether a registry may send its clients to this address.
+    fn may_lead_to(&self, registry: &str, base: &Url, to: &Url) -> bool {
+        if to.origin() == base.origin() {
+            return true;
+        }
+        let related = RELATED.iter().find(|(name, _)| *name == registry).map_or(&[][..], |(_, hosts)| hosts);
+        let host = to.host_str().unwrap_or_default();
+        to.scheme() == "https"
+            && to.port().is_none()
+            && related.iter().any(|domain| {
+                host == *domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+            })
+    }
+}
+
+impl Session<'_> {
+    /// GETs `v2/<repository>/<path>`; at most `max` bytes.
+    pub(super) async fn get(&mut self, path: &str, max: usize) -> Result<Reply> {
+        let patience = REQUEST * 3;
+        timeout(patience, self.get_now(path, max)).await.unwrap_or_else(|_| {
+            Err(unavailable(&format!("{} took more than {patience:?}", self.image.registry())))
+        })
+    }
+
+    async fn get_now(&mut self, path: &str, max: usize) -> Result<Reply> {
+        let base = self.http.base(self.image.registry())?;
+        let url = joined(&base, &format!("/v2/{}/{path}", self.image.repository()))?;
+        let mut response = self.send(url.clone()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED
+            && self.token.is_none()
+            && let Some(challenge) = response.headers().get(WWW_AUTHENTICATE)
+        {
+            let challenge = challenge.to_str().unwrap_or_default().to_owned();
+            self.token = Some(self.fetch_token(&base, &challenge).await?);
+            response = self.send(url).await?;
+        }
+        for _ in 0..REDIRECTS_MAX {
+            if !response.status().is_redirection() {
+                break;
+            }
+            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = joined(response.url(), to.unwrap_or_default())?;
+            if !self.http.may_lead_to(self.image.registry(), &base, &to) {
+                let host = to.host_str().unwrap_or("nowhere");
+                return Err(unavailable(&format!(
+                    "{} leads to {host}, which is not its own",
+                    self.image.registry()
+                )));
+            }
+            // The token is the registry's alone.
+            response = if to.origin() == base.origin() {
+                self.send(to).await?
+            } else {
+                self.http.client(&to).get(to).send().await.map_err(|error| self.unreachable(&error))?
+            };
+        }
+        if response.status().is_success() {
+            return Ok(Reply { body: self.body(response, max).await? });
+        }
+        Err(self.refusal(response).await)
+    }
+
+    async fn send(&self, url: Url) -> Result<Response> {
+        let mut request = self.http.client(&url).get(url).header(ACCEPT, MANIFESTS);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        request.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// An anonymous token, from the server that the registry names.
+    async fn fetch_token(&self, base: &Url, challenge: &str) -> Result<String> {
+        let registry = self.image.registry();
+        let Some((realm, service)) = bearer(challenge) else {
+            return Err(forbidden(&format!("{registry} asks for a password")));
+        };
+        let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
+        if !self.http.may_lead_to(registry, base, &url) {
+            let host = url.host_str().unwrap_or("nowhere");
+            return Err(unavailable(&format!("{registry} has its tokens at {host}, which is not its own")));
+        }
+        let scope = format!("repository:{}:pull", self.image.repository());
+        url.query_pairs_mut().append_pair("service", service).append_pair("scope", &scope);
+        let response =
+            self.http.client(&url).get(url).send().await.map_err(|error| self.unreachable(&error))?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let body = self.body(response, TOKEN_MAX).await?;
+        let token =
+            serde_json::from_slice::<Token>(&body).ok().and_then(|said| said.token.or(said.access_token));
+        token
+            .filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
+            .ok_or_else(|| unavailable(&format!("{registry} gave a token that is none")))
+    }
+
+    async fn body(&self, mut response: Response, max: usize) -> Result<Vec<u8>> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
+            if body.len() + chunk.len() > max {
+                return Err(super::refused(&format!("its description is larger than {max} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    /// What a status other than success means, with the registry's own words.
+    async fn refusal(&self, response: Response) -> LookupError {
+        let status = response.status();
+        let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
+        let after = after.and_then(|after| after.parse::<u64>().ok());
+        let words = quoted(&self.body(response, ERROR_MAX).await.unwrap_or_default());
+        let name = self.image.familiar();
+        let registry = self.image.registry();
+        match status {
+            StatusCode::NOT_FOUND => LookupError::Participant(
+                FailureCode::ImageNotFound,
+                format!("{registry} has no image {name}{words}."),
+            ),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => forbidden(&format!(
+                "{registry} does not give {name} to everybody, or does not have it{words}"
+            )),
+            StatusCode::TOO_MANY_REQUESTS => {
+                let after =
+                    after.map_or_else(String::new, |s| format!("; it wants to be asked again in {s} s"));
+                platform(InterruptionCode::RateLimited, format!("{registry} limits requests{words}{after}"))
+            }
+            status => unavailable(&format!("{registry} answers with {status}{words}")),
+        }
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> LookupError {
+        use std::error::Error as _;
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(inner) = cause {
+            text = format!("{text}: {inner}");
+            cause = inner.source();
+        }
+        unavailable(&format!("{} does not answer: {text}", self.image.registry()))
+    }
+}
+
+fn forbidden(why: &str) -> LookupError {
+    LookupError::Participant(FailureCode::ImageForbidden, format!("{why}."))
+}
+
+fn joined(base: &Url, to: &str) -> Result<Url> {
+    base.join(to).map_err(|error| unavailable(&format!("{base} leads nowhere: {error}")))
+}
+
+/// The realm and the service of a `Bearer` challenge.
+fn bearer(challenge: &str) -> Option<(&str, &str)> {
+    let (scheme, parameters) = challenge.split_once(' ')?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return None;
+    }
+    let value = |name: &str| {
+        let (_, rest) = parameters.split_once(&format!("{name}=\""))?;
+        rest.split_once('"').map(|(value, _)| value)
+    };
+    Some((value("realm")?, value("service").unwrap_or_default()))
+}
+
+/// A registry's own words, to go behind ours: `` or ` (CODE: message)`.
+fn quoted(body: &[u8]) -> String {
+    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+        return String::new();
+    };
+    let Some(OneError { code, message }) = errors.first() else {
+        return String::new();
+    };
+    let text: String = format!("{code}: {message}").chars().filter(|c| !c.is_control()).collect();
+    format!(" ({})", text.chars().take(QUOTED_MAX).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_leads_only_to_its_own() {
+        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned()]));
+        let may = |registry: &str, to: &str| {
+            http.may_lead_to(registry, &http.base(registry).unwrap(), &Url::parse(to).unwrap())
+        };
+        assert!(may("docker.io", "https://auth.docker.io/token"));
+        assert!(may("docker.io", "https://production.cloudflare.docker.com/blob"));
+        assert!(may("registry.lan:5000", "http://registry.lan:5000/token"));
+        for to in [
+            "http://auth.docker.io/token",
+            "https://evildocker.io/",
+            "https://docker.io.evil.example/",
+            "https://auth.docker.io:2375/",
+            "http://169.254.169.254/",
+            "https://127.0.0.1/",
+        ] {
+            assert!(!may("docker.io", to), "{to}");
+        }
+        assert!(!may("registry.lan:5000", "http://registry.lan:2375/"));
+        assert!(!may("registry.lan:5000", "https://10.0.0.1/"));
+    }
+
+    #[test]
+    fn only_the_loopback_and_what_is_listed_go_without_tls() {
+        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
+        for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
+            assert_eq!(http.base(plain).unwrap().scheme(), "http", "{plain}");
+        }
+        for tls in ["docker.io", "registry.lan:5001", "127.0.0.1.nip.io", "10.0.0.1:5000"] {
+            assert_eq!(http.base(tls).unwrap().scheme(), "https", "{tls}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_is_read() {
+        let challenge =
+            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="x""#;
+        assert_eq!(bearer(challenge), Some(("https://auth.docker.io/token", "registry.docker.io")));
+        assert_eq!(bearer(r#"Basic realm="x""#), None);
+    }
+}

@@ -1,0 +1,334 @@
+//! What an image says of itself, and whether that is run here. Plain functions
+//! of bytes that strangers wrote.
+
+use std::collections::BTreeMap;
+
+use domain::Digest;
+use domain::challenge::Limits;
+use domain::submission::FailureCode;
+use serde::Deserialize;
+
+use super::{LookupError, Result, refused};
+
+/// Engines stop at 128, and slow down before.
+const LAYERS_MAX: usize = 60;
+const VOLUMES_MAX: usize = 8;
+const PATH_MAX: usize = 200;
+const ENV_MAX: usize = 64 << 10;
+
+/// The platform that all nodes have.
+const OS: &str = "linux";
+const ARCHITECTURE: &str = "amd64";
+
+/// What a name leads to.
+#[derive(Debug)]
+pub(super) enum Manifest {
+    /// An image.
+    Image(ImageManifest),
+    /// One image for each of several platforms.
+    Index(Index),
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ImageManifest {
+    pub(super) config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Index {
+    manifests: Vec<Descriptor>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    #[serde(default)]
+    media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
+    #[serde(default)]
+    urls: Vec<String>,
+    #[serde(default)]
+    platform: Option<Platform>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Platform {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Config {
+    #[serde(flatten)]
+    platform: Platform,
+    #[serde(default)]
+    config: Option<Settings>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Settings {
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    env: Option<Vec<String>>,
+    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    working_dir: Option<String>,
+}
+
+/// Reads a manifest of either kind.
+pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Head {
+        schema_version: u32,
+        #[serde(default)]
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    let not_one = |error: serde_json::Error| refused(&format!("its manifest cannot be read ({error})"));
+    let head: Head = serde_json::from_slice(body).map_err(not_one)?;
+    match head {
+        Head { schema_version: 2, manifests: Some(_) } => {
+            serde_json::from_slice(body).map(Manifest::Index).map_err(not_one)
+        }
+        Head { schema_version: 2, manifests: None } => {
+            serde_json::from_slice(body).map(Manifest::Image).map_err(not_one)
+        }
+        Head { schema_version, .. } => Err(refused(&format!(
+            "its manifest has schema {schema_version}, which is long outdated; build it with a current Docker"
+        ))),
+    }
+}
+
+impl Index {
+    /// The image for our nodes.
+    pub(super) fn for_our_platform(&self) -> Result<&Descriptor> {
+        let platforms = self.manifests.iter().filter_map(|part| Some((part, part.platform.as_ref()?)));
+        match platforms.clone().find(|(_, platform)| platform.is_ours()) {
+            Some((part, _)) => Ok(part),
+            None => {
+                let built = platforms.filter(|(_, platform)| platform.os != "unknown");
+                let built: Vec<String> = built.map(|(_, platform)| platform.named()).take(8).collect();
+                Err(wrong_platform(&built.join(", ")))
+            }
+        }
+    }
+}
+
+impl ImageManifest {
+    /// Whether it is an image that may be pulled; its compressed size in bytes.
+    pub(super) fn check(&self, limits: &Limits) -> Result<u64> {
+        if !matches!(
+            self.config.media_type.as_str(),
+            "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
+        ) {
+            return Err(refused("it is not a container image but something else that registries keep"));
+        }
+        if self.layers.len() > LAYERS_MAX {
+            return Err(refused(&format!(
+                "it has {} layers, more than {LAYERS_MAX}; join some RUN and COPY lines",
+                self.layers.len()
+            )));
+        }
+        let is_foreign = |layer: &Descriptor| !layer.urls.is_empty() || layer.media_type.contains("foreign");
+        if self.layers.iter().any(is_foreign) {
+            return Err(refused("it has layers that lie outside of its registry"));
+        }
+        let size = self.layers.iter().fold(self.config.size, |size, layer| size.saturating_add(layer.size));
+        let max = limits.image_mib << 20;
+        if size > max {
+            let mib = size.div_ceil(1 << 20);
+            let message =
+                format!("The image has {mib} MiB compressed; {} MiB are allowed.", limits.image_mib);
+            return Err(LookupError::Participant(FailureCode::ImageTooLarge, message));
+        }
+        Ok(size)
+    }
+}
+
+/// Whether an image's configuration can be run; the volumes that it declares.
+pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
+    let config: Config = serde_json::from_slice(body)
+        .map_err(|error| refused(&format!("its configuration cannot be read ({error})")))?;
+    if !config.platform.is_ours() {
+        return Err(wrong_platform(&config.platform.named()));
+    }
+    let settings = config.config.unwrap_or_default();
+    let is_none = |words: &Option<Vec<String>>| words.as_ref().is_none_or(Vec::is_empty);
+    if is_none(&settings.entrypoint) && is_none(&settings.cmd) {
+        return Err(refused("it has neither ENTRYPOINT nor CMD, so nothing can be started"));
+    }
+    if settings.env.iter().flatten().map(String::len).sum::<usize>() > ENV_MAX {
+        return Err(refused(&format!("its ENV has more than {ENV_MAX} bytes")));
+    }
+    let directory = settings.working_dir.unwrap_or_default();
+    if is_of_the_kernel(&directory) {
+        return Err(refused("its WORKDIR is in /proc, /sys or /dev"));
+    }
+    let volumes: Vec<String> = settings.volumes.unwrap_or_default().into_keys().collect();
+    if volumes.len() > VOLUMES_MAX {
+        return Err(refused(&format!("it declares more than {VOLUMES_MAX} volumes")));
+    }
+    match volumes.iter().find(|path| !is_plain(path) || is_of_the_kernel(path)) {
+        None => Ok(volumes),
+        Some(path) => {
+            let path: String = path.chars().filter(|c| !c.is_control()).take(PATH_MAX).collect();
+            Err(refused(&format!("VOLUME {path} is not a plain path to a directory of its own")))
+        }
+    }
+}
+
+impl Platform {
+    fn is_ours(&self) -> bool {
+        self.os == OS && self.architecture == ARCHITECTURE
+    }
+
+    fn named(&self) -> String {
+        let named = format!("{}/{}", self.os, self.architecture);
+        named.chars().filter(|c| !c.is_control()).take(40).collect()
+    }
+}
+
+fn wrong_platform(built: &str) -> LookupError {
+    let built = if built.is_empty() { "no platform that is named" } else { built };
+    let message = format!("The image is built for {built}; {OS}/{ARCHITECTURE} is run here.");
+    LookupError::Participant(FailureCode::WrongPlatform, message)
+}
+
+/// An absolute path below the root, without turns, and without what the Swarm
+/// would expand.
+fn is_plain(path: &str) -> bool {
+    path.len() <= PATH_MAX
+        && path.strip_prefix('/').is_some_and(|path| {
+            path.split('/').all(|part| {
+                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+@".contains(&b);
+                !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
+            })
+        })
+}
+
+fn is_of_the_kernel(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
+    // A path with turns may lead anywhere.
+    matches!(parts.next(), Some("proc" | "sys" | "dev" | "..")) || parts.any(|part| part == "..")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn digest() -> String {
+        format!("sha256:{}", "a1".repeat(32))
+    }
+
+    fn config(extra: serde_json::Value) -> Result<Vec<String>> {
+        let mut settings = json!({ "Entrypoint": ["/app"] });
+        for (name, value) in extra.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        let config = json!({ "os": "linux", "architecture": "amd64", "config": settings });
+        check_config(config.to_string().as_bytes())
+    }
+
+    fn code<T: std::fmt::Debug>(result: Result<T>) -> FailureCode {
+        match result.unwrap_err() {
+            LookupError::Participant(code, _) => code,
+            LookupError::Platform(fault) => panic!("{fault:?}"),
+        }
+    }
+
+    fn image(layers: usize, size: u64) -> Result<u64> {
+        let layer = json!({ "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(), "size": size });
+        let manifest = json!({
+            "schemaVersion": 2,
+            "config": { "mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(), "size": 10 },
+            "layers": vec![layer; layers],
+        });
+        match parse(manifest.to_string().as_bytes())? {
+            Manifest::Image(manifest) => manifest.check(&domain::Challenge::birthday().limits),
+            Manifest::Index(_) => panic!("it is an image"),
+        }
+    }
+
+    #[test]
+    fn an_image_is_bounded_in_size_and_layers() {
+        assert_eq!(image(2, 1000), Ok(2010));
+        assert_eq!(code(image(61, 1)), FailureCode::ImageRefused);
+        assert_eq!(code(image(2, 1 << 30)), FailureCode::ImageTooLarge);
+        assert_eq!(code(image(2, u64::MAX)), FailureCode::ImageTooLarge);
+    }
+
+    #[test]
+    fn the_part_for_our_platform_is_taken() {
+        let index = |platforms: &[(&str, &str)]| {
+            let manifests: Vec<_> = platforms
+                .iter()
+                .map(|(os, architecture)| {
+                    let platform = json!({ "os": os, "architecture": architecture });
+                    json!({ "mediaType": "m", "digest": digest(), "size": 1, "platform": platform })
+                })
+                .collect();
+            let index = json!({ "schemaVersion": 2, "manifests": manifests });
+            match parse(index.to_string().as_bytes()).unwrap() {
+                Manifest::Index(index) => index.for_our_platform().map(|part| part.size),
+                Manifest::Image(_) => panic!("it is an index"),
+            }
+        };
+        assert_eq!(index(&[("linux", "arm64"), ("linux", "amd64")]), Ok(1));
+        let error = index(&[("linux", "arm64"), ("unknown", "unknown")]);
+        let LookupError::Participant(FailureCode::WrongPlatform, message) = error.unwrap_err() else {
+            panic!("another failure")
+        };
+        assert!(message.contains("linux/arm64;"), "{message}");
+    }
+
+    #[test]
+    fn what_is_no_image_is_refused() {
+        for body in [
+            "",
+            "[]",
+            r#"{"schemaVersion":1,"fsLayers":[]}"#,
+            r#"{"schemaVersion":2}"#,
+            r#"{"schemaVersion":2,"config":{"digest":"sha256:../../x","size":1},"layers":[]}"#,
+            r#"{"schemaVersion":2,"config":{"digest":"x","size":-1},"layers":[]}"#,
+        ] {
+            assert_eq!(code(parse(body.as_bytes())), FailureCode::ImageRefused, "{body}");
+        }
+        assert_eq!(
+            code(check_config(br#"{"os":"linux","architecture":"arm64"}"#)),
+            FailureCode::WrongPlatform
+        );
+        assert_eq!(code(check_config(b"{}")), FailureCode::WrongPlatform);
+        assert_eq!(
+            code(check_config(br#"{"os":"linux","architecture":"amd64"}"#)),
+            FailureCode::ImageRefused
+        );
+    }
+
+    #[test]
+    fn a_configuration_that_reaches_out_of_its_sandbox_is_refused() {
+        assert_eq!(config(json!({})), Ok(vec![]));
+        assert_eq!(
+            config(json!({ "Volumes": { "/data": {} }, "WorkingDir": "/app" })),
+            Ok(vec!["/data".into()])
+        );
+        for directory in ["/proc/self/fd/7", "//proc", "/./sys/x", "/dev", "/app/../proc", "../proc"] {
+            assert_eq!(
+                code(config(json!({ "WorkingDir": directory }))),
+                FailureCode::ImageRefused,
+                "{directory}"
+            );
+        }
+        for volume in ["/", "data", "/proc", "/dev/shm", "/a/../b", "/{{.Node.ID}}", "/a b", "/a//b", "/a\n"]
+        {
+            let volumes = json!({ "Volumes": { volume: {} } });
+            assert_eq!(code(config(volumes)), FailureCode::ImageRefused, "{volume}");
+        }
+        assert_eq!(code(config(json!({ "Env": ["X=".repeat(40_000)] }))), FailureCode::ImageRefused);
+    }
+}

@@ -1,0 +1,155 @@
+//! A registry that misbehaves, on the loopback: what a real one does not do on demand.
+
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex};
+
+use domain::Challenge;
+
+use super::*;
+
+/// Answers each request by the path's table; records what was asked.
+struct Scripted {
+    address: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+fn scripted(replies: impl Fn(&str, &str) -> String + Send + 'static) -> Scripted {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (heard, own) = (Arc::clone(&asked), address.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = Vec::new();
+            let mut chunk = [0; 2048];
+            while !request.windows(4).any(|end| end == b"\r\n\r\n") {
+                let read = stream.read(&mut chunk).unwrap();
+                request.extend_from_slice(&chunk[..read]);
+            }
+            let request = String::from_utf8(request).unwrap();
+            heard.lock().unwrap().push(request.lines().next().unwrap().to_owned());
+            // A client that has read enough hangs up.
+            let _ = stream.write_all(replies(&request, &own).as_bytes());
+        }
+    });
+    Scripted { address, asked }
+}
+
+fn reply(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+}
+
+async fn look_up(registry: &Scripted) -> Result<Found> {
+    let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
+    Registry::new([]).look_up(&image, None, &Challenge::birthday().limits).await
+}
+
+async fn told(status: &'static str, headers: &'static str, body: &'static str) -> LookupError {
+    look_up(&scripted(move |_, _| reply(status, headers, body))).await.unwrap_err()
+}
+
+fn fault(error: LookupError) -> InterruptionCode {
+    match error {
+        LookupError::Platform(fault) => fault.code,
+        LookupError::Participant(code, message) => panic!("{code:?}: {message}"),
+    }
+}
+
+fn failure(error: LookupError) -> (FailureCode, String) {
+    match error {
+        LookupError::Participant(code, message) => (code, message),
+        LookupError::Platform(fault) => panic!("{fault:?}"),
+    }
+}
+
+#[tokio::test]
+async fn each_refusal_of_a_registry_has_its_own_name() {
+    let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
+    let (code, message) = failure(told("404 Not Found", "", unknown).await);
+    assert_eq!(code, FailureCode::ImageNotFound);
+    assert!(message.contains("ada/app:v1 (MANIFEST_UNKNOWN: manifest unknown)"), "{message}");
+
+    assert_eq!(failure(told("403 Forbidden", "", "").await).0, FailureCode::ImageForbidden);
+    assert_eq!(failure(told("401 Unauthorized", "", "").await).0, FailureCode::ImageForbidden);
+    assert_eq!(fault(told("429 Too Many Requests", "", "").await), InterruptionCode::RateLimited);
+    assert_eq!(fault(told("503 Service Unavailable", "", "").await), InterruptionCode::RegistryUnavailable);
+    assert_eq!(fault(told("418 I'm a teapot", "", "").await), InterruptionCode::RegistryUnavailable);
+    assert_eq!(failure(told("200 OK", "", "<html>").await).0, FailureCode::ImageRefused);
+}
+
+#[tokio::test]
+async fn a_registry_that_is_gone_is_nobodys_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let gone = Scripted { address, asked: Arc::default() };
+    assert_eq!(fault(look_up(&gone).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
+}
+
+#[tokio::test]
+async fn no_redirect_and_no_token_server_leads_elsewhere() {
+    let victim = scripted(|_, _| reply("200 OK", "", "{}"));
+    let to = victim.address.clone();
+    let redirecting = scripted(move |_, _| reply("307 Moved", &format!("Location: http://{to}/x\r\n"), ""));
+    assert_eq!(fault(look_up(&redirecting).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
+
+    let to = victim.address.clone();
+    let realm = format!("WWW-Authenticate: Bearer realm=\"http://{to}/token\",service=\"s\"\r\n");
+    let asking = scripted(move |_, _| reply("401 Unauthorized", &realm, ""));
+    assert_eq!(fault(look_up(&asking).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
+
+    assert_eq!(*victim.asked.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_image_is_looked_up_with_an_anonymous_token() {
+    let config = r#"{"os":"linux","architecture":"amd64","config":{"Cmd":["/app"],"Volumes":{"/data":{}}}}"#;
+    let sha = |text: &str| -> String {
+        let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("sha256:{hex}")
+    };
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},
+        "layers":[{{"mediaType":"l","digest":"{}","size":5000}}]}}"#,
+        sha(config),
+        config.len(),
+        sha("layer"),
+    );
+    let content = HashMap::from([
+        ("/v2/ada/app/manifests/v1".to_owned(), manifest.clone()),
+        (format!("/v2/ada/app/blobs/{}", sha(config)), config.to_owned()),
+    ]);
+    let registry = scripted(move |request, own| {
+        let path = request.split(' ').nth(1).unwrap();
+        if path.starts_with("/token") {
+            assert!(path.contains("scope=repository%3Aada%2Fapp%3Apull"), "{path}");
+            return reply("200 OK", "", r#"{"token":"t0ken"}"#);
+        }
+        if !request.to_lowercase().contains("authorization: bearer t0ken") {
+            let realm = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"s\"\r\n");
+            return reply("401 Unauthorized", &realm, "");
+        }
+        content.get(path).map_or_else(|| reply("404 Not Found", "", ""), |body| reply("200 OK", "", body))
+    });
+    let found = look_up(&registry).await.unwrap();
+    assert_eq!(found.digest.to_string(), sha(&manifest));
+    assert_eq!(found.volumes, ["/data"]);
+    assert_eq!(found.size_bytes, 5000 + config.len() as u64);
+
+    // The same name, but the registry now says something else under the digest that is known.
+    let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
+    let known = sha("what it was").parse().unwrap();
+    let looked_up = Registry::new([]).look_up(&image, Some(&known), &Challenge::birthday().limits).await;
+    assert_eq!(failure(looked_up.unwrap_err()).0, FailureCode::ImageNotFound);
+}
+
+#[tokio::test]
+async fn an_endless_answer_is_cut_off() {
+    let body = "x".repeat(MANIFEST_MAX + 1);
+    let registry = scripted(move |_, _| reply("200 OK", "", &body));
+    assert_eq!(failure(look_up(&registry).await.unwrap_err()).0, FailureCode::ImageRefused);
+}

@@ -1,0 +1,554 @@
+//! The slots: each a network of its own on one node, with a relay in it, that
+//! holds one submission at a time. A slot goes round:
+//!
+//! ```text
+//!   preparing ──> ready ──> busy ──> cooling ──┐
+//!                   ^                          ├──> retiring: ill, worn, or its node went away
+//!                   └──────────────────────────┘
+//! ```
+//!
+//! A container outlives its service for some seconds, so a slot cools down until
+//! no task of it is left, while others are used. That makes a few more slots than
+//! submissions under way. How many may be under way follows the nodes.
+
+mod plan;
+mod sweep;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::task::TaskTracker;
+
+use crate::Health;
+use crate::swarm::{Deployment, Labels, Node, Prober, Swarm, SwarmError, label};
+use crate::tasks::{Tasks, Watch};
+
+pub(crate) use plan::Capacity;
+use plan::{Census, Stage};
+
+/// How often the nodes are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// How often what others left behind is looked for.
+const SWEEP: Duration = Duration::from_secs(30);
+/// An engine attaches few containers to networks at a time.
+const PREPARED_AT_ONCE: usize = 3;
+/// The pause after a slot could not be prepared.
+const PAUSE: Duration = Duration::from_secs(3);
+/// How long a container may outlive its service before its slot is set aside.
+const COOLING: Duration = Duration::from_secs(60);
+/// How long a network may be in use after all left it.
+const RETIRING: Duration = Duration::from_secs(60);
+/// How long the managers may be away before a removal is left to the sweep.
+const REMOVAL: Duration = Duration::from_secs(120);
+/// New networks forget what went wrong in old ones.
+const USES_MAX: u32 = 200;
+/// How long a stop waits for slots to cool.
+const STOP: Duration = Duration::from_secs(20);
+
+/// All slots of this verifier. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Slots {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    swarm: Arc<dyn Swarm>,
+    watch: Watch,
+    verifier: String,
+    pool: Mutex<Pool>,
+    preparing: Semaphore,
+    /// Told whenever a slot may have become ready, or be missing.
+    changed: watch::Sender<()>,
+    back: mpsc::UnboundedSender<Returned>,
+    work: TaskTracker,
+    health: watch::Sender<Health>,
+}
+
+/// The slots, by what they are doing.
+struct Pool {
+    capacity: Capacity,
+    /// Nodes to run on; none while no manager answers.
+    nodes: Vec<Node>,
+    census: Census,
+    ready: Vec<Slot>,
+    /// The number of the next slot; `None` until what a dead predecessor left
+    /// was swept away.
+    next: Option<u64>,
+    /// Why the last slot could not be prepared.
+    trouble: Option<String>,
+    closed: bool,
+}
+
+struct Slot {
+    name: String,
+    node: Node,
+    network: String,
+    relay: Box<dyn Prober>,
+    uses: u32,
+}
+
+/// A slot in use. However its holder ends, the slot comes back and is cleaned.
+pub(crate) struct Lease {
+    slot: Option<Slot>,
+    swarm: Arc<dyn Swarm>,
+    tasks: Tasks,
+    services: Vec<String>,
+    creating: TaskTracker,
+    ill: Option<String>,
+    back: mpsc::UnboundedSender<Returned>,
+}
+
+struct Returned {
+    slot: Slot,
+    tasks: Tasks,
+    services: Vec<String>,
+    creating: TaskTracker,
+    ill: Option<String>,
+}
+
+impl Slots {
+    /// Starts to keep slots, until [`Slots::close`].
+    pub(crate) fn start(
+        swarm: Arc<dyn Swarm>,
+        verifier: &str,
+        capacity: Capacity,
+        health: watch::Sender<Health>,
+    ) -> Self {
+        let (back, returned) = mpsc::unbounded_channel();
+        let inner = Arc::new(Inner {
+            watch: Watch::start(Arc::clone(&swarm)),
+            swarm,
+            verifier: verifier.to_owned(),
+            pool: Mutex::new(Pool {
+                capacity,
+                nodes: Vec::new(),
+                census: Census::default(),
+                ready: Vec::new(),
+                next: None,
+                trouble: None,
+                closed: false,
+            }),
+            preparing: Semaphore::new(PREPARED_AT_ONCE),
+            changed: watch::Sender::new(()),
+            back,
+            work: TaskTracker::new(),
+            health,
+        });
+        inner.work.spawn(Arc::clone(&inner).keep(returned));
+        Self { inner }
+    }
+
+    /// Whether [`Slots::take`] would give one.
+    pub(crate) fn has_free(&self) -> bool {
+        self.inner.pool().pick(None).is_some()
+    }
+
+    /// A slot that is ready, if there is one and one more submission may be
+    /// under way; on another node than `avoid` if possible.
+    pub(crate) fn take(&self, avoid: Option<&str>) -> Option<Lease> {
+        let slot = {
+            let mut pool = self.inner.pool();
+            let index = pool.pick(avoid)?;
+            let slot = pool.ready.swap_remove(index);
+            pool.census.set(&slot.name, &slot.node.id, Stage::Busy);
+            slot
+        };
+        self.inner.changed.send_replace(());
+        Some(Lease {
+            slot: Some(slot),
+            swarm: Arc::clone(&self.inner.swarm),
+            tasks: self.inner.watch.watcher(),
+            services: Vec::new(),
+            creating: TaskTracker::new(),
+            ill: None,
+            back: self.inner.back.clone(),
+        })
+    }
+
+    /// Waits for a slot until the deadline.
+    pub(crate) async fn wait(&self, avoid: Option<&str>, deadline: Instant) -> Option<Lease> {
+        let mut changes = self.changes();
+        loop {
+            if let Some(lease) = self.take(avoid) {
+                return Some(lease);
+            }
+            tokio::time::timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+        }
+    }
+
+    /// Changes whenever a slot may have become ready.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.inner.changed.subscribe()
+    }
+
+    /// Whether the node may still be relied on.
+    pub(crate) fn is_well(&self, node: &str) -> bool {
+        self.inner.pool().nodes.iter().any(|known| known.id == node)
+    }
+
+    /// Removes all slots that are not in use and waits for those that cool.
+    pub(crate) async fn close(&self) {
+        let ready = {
+            let mut pool = self.inner.pool();
+            pool.closed = true;
+            std::mem::take(&mut pool.ready)
+        };
+        for slot in ready {
+            self.inner.retire(slot, "the verifier stops");
+        }
+        self.inner.changed.send_replace(());
+        self.inner.work.close();
+        if tokio::time::timeout(STOP, self.inner.work.wait()).await.is_err() {
+            tracing::warn!("the next start of {} sweeps what is left of its slots", self.inner.verifier);
+        }
+    }
+}
+
+impl Lease {
+    /// The slot's node.
+    pub(crate) fn node(&self) -> &Node {
+        &self.slot().node
+    }
+
+    /// The slot's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.slot().name
+    }
+
+    /// The id of the slot's network.
+    pub(crate) fn network(&self) -> &str {
+        &self.slot().network
+    }
+
+    /// The tasks, to wait for this slot's.
+    pub(crate) fn tasks(&self) -> Tasks {
+        self.tasks.clone()
+    }
+
+    /// The slot's relay.
+    pub(crate) fn relay(&mut self) -> &mut dyn Prober {
+        self.slot.as_mut().expect("a lease has its slot until it is dropped").relay.as_mut()
+    }
+
+    /// Says that the slot's network or relay is not to be used again.
+    pub(crate) fn set_aside(&mut self, why: impl Into<String>) {
+        self.ill.get_or_insert(why.into());
+    }
+
+    /// Begins to make a service in the slot. It goes on if nobody waits for it
+    /// any more, so that what is made is known when it is to be removed.
+    pub(crate) fn deploy(
+        &mut self,
+        deployment: Deployment,
+    ) -> impl Future<Output = Result<String, SwarmError>> + use<> {
+        self.services.push(deployment.name.clone());
+        let swarm = Arc::clone(&self.swarm);
+        let name = deployment.name.clone();
+        let created = self.creating.spawn(async move { persist(&*swarm, &deployment).await });
+        async move {
+            created.await.unwrap_or_else(|_| Err(SwarmError::Unavailable(format!("{name} was not made"))))
+        }
+    }
+
+    fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("a lease has its slot until it is dropped")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let Some(slot) = self.slot.take() else { return };
+        let returned = Returned {
+            slot,
+            tasks: self.tasks.clone(),
+            services: std::mem::take(&mut self.services),
+            creating: self.creating.clone(),
+            ill: self.ill.take(),
+        };
+        // Nobody takes it back when the whole verifier is dropped; then the
+        // next one's sweep finds it.
+        let _ = self.back.send(returned);
+    }
+}
+
+impl Inner {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn keep(self: Arc<Self>, mut returned: mpsc::UnboundedReceiver<Returned>) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut changes = self.changed.subscribe();
+        let mut swept: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                back = returned.recv() => {
+                    if let Some(back) = back {
+                        self.pool().census.set(&back.slot.name, &back.slot.node.id, Stage::Cooling);
+                        self.work.spawn(Arc::clone(&self).cool(back));
+                    }
+                }
+                _ = look.tick() => {
+                    if swept.is_none_or(|last| last.elapsed() >= SWEEP) && sweep::sweep(&self).await {
+                        swept = Some(Instant::now());
+                    }
+                    self.look_at_nodes().await;
+                }
+                _ = changes.changed() => {}
+            }
+            let done = {
+                let pool = self.pool();
+                pool.closed && pool.census.in_use() == 0 && returned.is_empty()
+            };
+            if done {
+                return;
+            }
+            self.prepare_missing();
+            self.tell_health();
+        }
+    }
+
+    async fn look_at_nodes(self: &Arc<Self>) {
+        let nodes = self.swarm.nodes().await;
+        let mut pool = self.pool();
+        match nodes {
+            Ok(nodes) => {
+                pool.trouble = pool.trouble.take().filter(|_| !nodes.is_empty());
+                if pool.nodes != nodes {
+                    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+                    tracing::info!(nodes = names.join(", "), "participants' containers run on");
+                }
+                pool.nodes = nodes;
+                let useless = pool.take_useless();
+                drop(pool);
+                for (slot, why) in useless {
+                    self.retire(slot, why);
+                }
+            }
+            Err(error) => {
+                if !pool.nodes.is_empty() {
+                    tracing::warn!(%error, "no submission is taken until a manager answers");
+                }
+                pool.nodes.clear();
+                pool.trouble = Some(error.to_string());
+            }
+        }
+        self.changed.send_replace(());
+    }
+
+    /// Begins to prepare the slots that the nodes have room for.
+    fn prepare_missing(self: &Arc<Self>) {
+        let mut pool = self.pool();
+        let Some(mut next) = pool.next else { return };
+        if pool.closed {
+            return;
+        }
+        let missing = pool.capacity.missing(&pool.nodes, &pool.census);
+        for node in missing {
+            let name = format!("muster-{}-{next}", self.verifier);
+            next += 1;
+            pool.census.set(&name, &node.id, Stage::Preparing);
+            self.work.spawn(Arc::clone(self).prepare(name, node));
+        }
+        pool.next = Some(next);
+    }
+
+    async fn prepare(self: Arc<Self>, name: String, node: Node) {
+        let Ok(_turn) = self.preparing.acquire().await else { return };
+        let labels = Labels::from([
+            (label::VERIFIER.to_owned(), self.verifier.clone()),
+            (label::SLOT.to_owned(), name.clone()),
+        ]);
+        let prepared = async {
+            let network = self.swarm.ensure_network(&name, &labels).await?;
+            match self.swarm.open_relay(&network, &labels).await {
+                Ok(relay) => Ok(Slot { name: name.clone(), node: node.clone(), network, relay, uses: 0 }),
+                Err(error) => {
+                    if let Err(error) = self.swarm.remove_network(&network).await {
+                        tracing::debug!(slot = name, %error, "its network is left to the sweep");
+                    }
+                    Err(error)
+                }
+            }
+        };
+        match prepared.await {
+            Ok(slot) => self.put_ready(slot),
+            Err(error) => {
+                tracing::warn!(slot = name, node = node.name, %error, "a slot could not be prepared");
+                self.pool().trouble = Some(error.to_string());
+                sleep(PAUSE).await;
+                self.pool().census.remove(&name);
+                self.changed.send_replace(());
+            }
+        }
+    }
+
+    fn put_ready(self: &Arc<Self>, slot: Slot) {
+        {
+            let mut pool = self.pool();
+            pool.trouble = None;
+            if !pool.closed {
+                pool.census.set(&slot.name, &slot.node.id, Stage::Ready);
+                pool.ready.push(slot);
+                drop(pool);
+                self.changed.send_replace(());
+                return;
+            }
+        }
+        self.retire(slot, "the verifier stops");
+    }
+
+    /// Removes what a submission left in its slot, and waits until it is gone.
+    async fn cool(self: Arc<Self>, back: Returned) {
+        let Returned { mut slot, mut tasks, services, creating, ill } = back;
+        self.changed.send_replace(());
+        creating.close();
+        creating.wait().await;
+        let mut removed = true;
+        for service in &services {
+            removed &= within(REMOVAL, || self.swarm.remove_service(service)).await;
+        }
+        let since = Instant::now();
+        let gone = tasks
+            .until(since + COOLING, |seen| {
+                (seen.at >= since && seen.tasks.iter().all(|task| task.slot != slot.name)).then_some(())
+            })
+            .await;
+        slot.uses += 1;
+        let why = if gone.is_none() || !removed {
+            Some("a task of it stays".to_owned())
+        } else if let Some(why) = ill {
+            Some(why)
+        } else if !slot.relay.is_alive() {
+            Some("its relay is gone".to_owned())
+        } else {
+            (slot.uses >= USES_MAX).then(|| "it was used often enough".to_owned())
+        };
+        match why {
+            None => self.put_ready(slot),
+            Some(why) => self.retire(slot, &why),
+        }
+    }
+
+    /// Removes a slot in the background.
+    fn retire(self: &Arc<Self>, slot: Slot, why: &str) {
+        tracing::info!(slot = slot.name, node = slot.node.name, why, "a slot is set aside");
+        self.pool().census.set(&slot.name, &slot.node.id, Stage::Retiring);
+        let inner = Arc::clone(self);
+        self.work.spawn(async move {
+            let Slot { name, network, relay, .. } = slot;
+            if let Err(error) = relay.close().await {
+                tracing::debug!(slot = name, %error, "its relay is left to end by itself");
+            }
+            if !within(RETIRING, || inner.swarm.remove_network(&network)).await {
+                tracing::warn!(slot = name, "its network is left to the sweep");
+            }
+            inner.pool().census.remove(&name);
+            inner.changed.send_replace(());
+        });
+        self.changed.send_replace(());
+    }
+
+    fn tell_health(&self) {
+        let pool = self.pool();
+        let (nodes, slots) = (pool.nodes.len(), pool.capacity.of(&pool.nodes));
+        let health = match &pool.trouble {
+            Some(why) if nodes == 0 || pool.census.usable() == 0 => Health::Waiting { why: why.clone() },
+            _ if nodes == 0 => {
+                Health::Waiting { why: "the Swarm has no node that is ready and active".into() }
+            }
+            _ if pool.next.is_none() => Health::Waiting { why: "the Swarm is being tidied".into() },
+            _ => Health::Well { nodes, slots },
+        };
+        drop(pool);
+        self.health.send_if_modified(|known| {
+            let changed = *known != health;
+            *known = health;
+            changed
+        });
+    }
+}
+
+impl Pool {
+    /// A ready slot on the node with the most room.
+    fn pick(&self, avoid: Option<&str>) -> Option<usize> {
+        let room = |slot: &Slot| {
+            if !slot.relay.is_alive() {
+                return None;
+            }
+            let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
+            let busy = self.census.count(&node.id, Stage::Busy);
+            self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
+        };
+        let candidates =
+            self.ready.iter().enumerate().filter_map(|(index, slot)| Some((index, slot, room(slot)?)));
+        candidates
+            .max_by_key(|(_, slot, room)| (avoid != Some(slot.node.id.as_str()), *room))
+            .map(|(index, ..)| index)
+    }
+
+    /// Takes out the ready slots that can be used no more, with the reason.
+    fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
+        let nodes = &self.nodes;
+        let why = |slot: &Slot| {
+            if !slot.relay.is_alive() {
+                Some("its relay is gone")
+            } else if nodes.iter().all(|node| node.id != slot.node.id) {
+                Some("its node went away")
+            } else {
+                None
+            }
+        };
+        let (useless, useful) =
+            std::mem::take(&mut self.ready).into_iter().partition(|slot| why(slot).is_some());
+        self.ready = useful;
+        let useless: Vec<Slot> = useless;
+        useless
+            .into_iter()
+            .map(|slot| (why(&slot), slot))
+            .filter_map(|(why, slot)| Some((slot, why?)))
+            .collect()
+    }
+}
+
+/// Asks until it is done, or `patience` is over.
+async fn within<F>(patience: Duration, ask: impl Fn() -> F) -> bool
+where
+    F: Future<Output = Result<(), SwarmError>>,
+{
+    let deadline = Instant::now() + patience;
+    let mut pause = Duration::from_millis(100);
+    loop {
+        match ask().await {
+            Ok(()) => return true,
+            Err(SwarmError::Unavailable(_) | SwarmError::InUse(_)) if Instant::now() < deadline => {}
+            Err(error) => {
+                tracing::warn!(%error, "something could not be removed");
+                return false;
+            }
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// How long the managers may be away while a service is to be made: they take
+/// ten to twenty seconds to find a new leader.
+const ELECTION: Duration = Duration::from_secs(45);
+
+/// Makes a service, and asks again as long as no manager answers.
+async fn persist(swarm: &dyn Swarm, deployment: &Deployment) -> Result<String, SwarmError> {
+    let deadline = Instant::now() + ELECTION;
+    loop {
+        match swarm.ensure_service(deployment).await {
+            Err(SwarmError::Unavailable(why)) if Instant::now() < deadline => {
+                tracing::debug!(service = deployment.name, why, "the service is made again");
+                sleep(Duration::from_millis(500)).await;
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! How many slots there are to be, and on which nodes: arithmetic, apart from
+//! the Swarm.
+
+use std::collections::HashMap;
+
+use crate::swarm::Node;
+
+/// For each submission under way there are at most so many slots, most of which cool.
+const SPARE: usize = 4;
+/// Containers of one node that are under way at a time, per processor.
+const PER_CPU: u64 = 2;
+const PER_NODE_MAX: usize = 16;
+
+/// How many submissions may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Capacity {
+    /// On each node; `None` follows its processors and its memory.
+    pub(crate) per_node: Option<usize>,
+    /// What one submission may use at most, MiB.
+    pub(crate) memory_mib: u64,
+}
+
+/// What a slot is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    Preparing,
+    Ready,
+    Busy,
+    Cooling,
+    Retiring,
+}
+
+/// Every slot there is: its node, and what it is doing.
+#[derive(Debug, Default)]
+pub(super) struct Census {
+    slots: HashMap<String, (String, Stage)>,
+}
+
+impl Capacity {
+    /// On all nodes together.
+    pub(super) fn of(&self, nodes: &[Node]) -> usize {
+        nodes.iter().map(|node| self.of_node(node)).sum()
+    }
+
+    /// On one node: at least one.
+    pub(super) fn of_node(&self, node: &Node) -> usize {
+        self.per_node.unwrap_or_else(|| {
+            let by_cpus = node.milli_cpus * PER_CPU / 1000;
+            let by_memory = node.memory_mib / self.memory_mib.max(1);
+            usize::try_from(by_cpus.min(by_memory)).unwrap_or(PER_NODE_MAX).clamp(1, PER_NODE_MAX)
+        })
+    }
+
+    /// A node for each slot that is missing. Slots that cool come back, so a few
+    /// are made beside them, but not for ever.
+    pub(super) fn missing(&self, nodes: &[Node], census: &Census) -> Vec<Node> {
+        let missing_on = |node: &Node| {
+            let of = |stage| census.count(&node.id, stage);
+            let wanted = self.of_node(node);
+            let usable = of(Stage::Busy) + of(Stage::Ready) + of(Stage::Preparing);
+            let all = usable + of(Stage::Cooling) + of(Stage::Retiring);
+            wanted.saturating_sub(usable).min((wanted * SPARE).saturating_sub(all))
+        };
+        nodes.iter().flat_map(|node| std::iter::repeat_n(node.clone(), missing_on(node))).collect()
+    }
+}
+
+impl Census {
+    pub(super) fn set(&mut self, slot: &str, node: &str, stage: Stage) {
+        self.slots.insert(slot.to_owned(), (node.to_owned(), stage));
+    }
+
+    pub(super) fn remove(&mut self, slot: &str) {
+        self.slots.remove(slot);
+    }
+
+    pub(super) fn has(&self, slot: &str) -> bool {
+        self.slots.contains_key(slot)
+    }
+
+    pub(super) fn count(&self, node: &str, stage: Stage) -> usize {
+        self.slots.values().filter(|(at, doing)| at == node && *doing == stage).count()
+    }
+
+    /// Slots that submissions are in, were in, or can be given.
+    pub(super) fn usable(&self) -> usize {
+        self.slots
+            .values()
+            .filter(|(_, doing)| matches!(doing, Stage::Ready | Stage::Busy | Stage::Cooling))
+            .count()
+    }
+
+    /// Slots that somebody holds.
+    pub(super) fn in_use(&self) -> usize {
+        self.slots.values().filter(|(_, doing)| *doing == Stage::Busy).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(id: &str, cpus: u64, memory_mib: u64) -> Node {
+        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib }
+    }
+
+    const CAPACITY: Capacity = Capacity { per_node: None, memory_mib: 768 };
+
+    #[test]
+    fn capacity_follows_processors_and_memory() {
+        assert_eq!(CAPACITY.of_node(&node("a", 2, 16_000)), 4);
+        assert_eq!(CAPACITY.of_node(&node("a", 8, 2_000)), 2);
+        assert_eq!(CAPACITY.of_node(&node("a", 1, 100)), 1);
+        assert_eq!(CAPACITY.of_node(&node("a", 64, 256_000)), PER_NODE_MAX);
+        assert_eq!(CAPACITY.of(&[node("a", 2, 16_000), node("b", 1, 16_000)]), 6);
+        assert_eq!(Capacity { per_node: Some(3), ..CAPACITY }.of_node(&node("a", 1, 100)), 3);
+    }
+
+    #[test]
+    fn slots_are_made_until_there_are_enough() {
+        let nodes = [node("a", 1, 16_000), node("b", 1, 16_000)];
+        let mut census = Census::default();
+        let missing = |census: &Census| -> Vec<String> {
+            CAPACITY.missing(&nodes, census).into_iter().map(|node| node.id).collect()
+        };
+        assert_eq!(missing(&census), ["a", "a", "b", "b"]);
+        census.set("1", "a", Stage::Busy);
+        census.set("2", "a", Stage::Preparing);
+        assert_eq!(missing(&census), ["b", "b"]);
+        // What cools is no use to anybody yet, but comes back.
+        census.set("1", "a", Stage::Cooling);
+        assert_eq!(missing(&census), ["a", "b", "b"]);
+        for number in 3..9 {
+            census.set(&number.to_string(), "a", Stage::Cooling);
+        }
+        assert_eq!(missing(&census), ["b", "b"]);
+    }
+}

@@ -1,0 +1,342 @@
+//! The Swarm behind Docker's API.
+//!
+//! Names and labels are our own, and ids are the engine's: nothing that a
+//! participant wrote becomes a part of a path.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::models::{Ipam, NetworkCreateRequest, NodeSpecAvailabilityEnum, NodeState};
+use bollard::query_parameters::{
+    ListContainersOptions, ListNetworksOptions, ListServicesOptions, LogsOptions, RemoveContainerOptions,
+};
+use futures::StreamExt;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::api::{ApiError, Managers};
+use super::engine::{Endpoint, Engine};
+use super::spec::{dropped, service_spec};
+use super::task::Row;
+use super::{Belonging, Belongings, Deployment, Labels, Node, Prober, Swarm, SwarmError, Task, label};
+use crate::relay::{Relay, Spec};
+
+/// Something is read. Managers answer in milliseconds, or not at all.
+const READ: Duration = Duration::from_secs(5);
+
+/// Something is changed. Managers themselves give up after 20 s.
+const WRITE: Duration = Duration::from_secs(22);
+
+/// A node tells the last lines of a log.
+const LOG: Duration = Duration::from_secs(4);
+const LOG_LINES: &str = "12";
+const LOG_BYTES: usize = 8 * 1024;
+
+/// The first engine that keeps processes, capabilities and open files in bounds.
+const ENGINE_MIN: (u32, u32) = (20, 10);
+
+/// The Swarm of some managers.
+pub(crate) struct DockerSwarm {
+    verifier: String,
+    managers: Managers,
+}
+
+/// A service as the API shows it; the client's own type loses some of it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Stored {
+    #[serde(rename = "ID")]
+    id: String,
+    spec: Value,
+}
+
+impl DockerSwarm {
+    /// The Swarm that these managers lead, for the verifier of this name.
+    pub(crate) fn new(endpoints: &[Endpoint], verifier: &str) -> Self {
+        let engines = endpoints.iter().map(|endpoint| Arc::new(Engine::new(endpoint.clone())));
+        Self { verifier: verifier.to_owned(), managers: Managers::new(engines.collect()) }
+    }
+
+    async fn create_network(&self, name: &str, labels: &Labels) -> Result<String, ApiError> {
+        let request = NetworkCreateRequest {
+            name: name.to_owned(),
+            driver: Some("overlay".to_owned()),
+            // No way out, and the relay may come in.
+            internal: Some(true),
+            attachable: Some(true),
+            ipam: Some(Ipam::default()),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        let create = |engine: Arc<Engine>| {
+            let request = request.clone();
+            async move { Ok(engine.docker()?.create_network(request).await?.id) }
+        };
+        self.managers.ask(WRITE, create).await
+    }
+
+    async fn network(&self, name: &str) -> Result<(String, Labels), ApiError> {
+        let found = self
+            .managers
+            .ask(READ, |engine| async move { Ok(engine.docker()?.inspect_network(name, None).await?) })
+            .await?;
+        let id = found.id.ok_or_else(|| ApiError::Refused(format!("network {name} has no id")))?;
+        Ok((id, found.labels.unwrap_or_default()))
+    }
+
+    async fn stored(&self, service: &str) -> Result<Stored, ApiError> {
+        let path = format!("/services/{service}");
+        let path = &path;
+        self.managers.ask(READ, |engine| async move { engine.get(path, &[]).await }).await
+    }
+
+    /// Services or networks, this verifier's or all verifiers'.
+    fn made_by_verifiers() -> HashMap<String, Vec<String>> {
+        HashMap::from([("label".to_owned(), vec![label::VERIFIER.to_owned()])])
+    }
+}
+
+#[async_trait]
+impl Swarm for DockerSwarm {
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+        let listed = self
+            .managers
+            .ask(READ, |engine| async move { Ok(engine.docker()?.list_nodes(None).await?) })
+            .await?;
+        let is_sandbox = |node: &bollard::models::Node| {
+            let labels = node.spec.as_ref().and_then(|spec| spec.labels.as_ref());
+            labels.and_then(|labels| labels.get(label::SANDBOX)).is_some_and(|value| value == "true")
+        };
+        let only_sandboxes = listed.iter().any(is_sandbox);
+        let usable = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
+        Ok(usable.filter_map(usable_node).collect())
+    }
+
+    async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<String, SwarmError> {
+        match self.create_network(name, labels).await {
+            Ok(id) => Ok(id),
+            Err(ApiError::Conflict(_)) => {
+                let (id, found) = self.network(name).await?;
+                if includes(&found, labels) {
+                    Ok(id)
+                } else {
+                    Err(SwarmError::Refused(format!("somebody else has a network {name}")))
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
+        let spec = service_spec(deployment);
+        let create = |engine: Arc<Engine>| {
+            let spec = spec.clone();
+            async move { Ok(engine.docker()?.create_service(spec, None).await?.id) }
+        };
+        let name = &deployment.name;
+        let created = match self.managers.ask(WRITE, create).await {
+            Ok(id) => id,
+            // Made by a call whose answer was lost.
+            Err(ApiError::Conflict(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let Stored { id, spec: stored } = self.stored(created.as_deref().unwrap_or(name)).await?;
+        let has = |(name, value): (&String, &String)| stored["Labels"][name] == *value;
+        if !deployment.labels.iter().all(has) {
+            return Err(SwarmError::Refused(format!("somebody else has a service {name}")));
+        }
+        let dropped = dropped(&spec, &stored);
+        if !dropped.is_empty() {
+            self.remove_service(&id).await?;
+            return Err(SwarmError::Unprotected(dropped));
+        }
+        Ok(id)
+    }
+
+    async fn tasks(&self) -> Result<Vec<Task>, SwarmError> {
+        // By the label, for a removed service is not found by its id.
+        let filters = json!({ "label": [format!("{}={}", label::VERIFIER, self.verifier)] }).to_string();
+        let query = &[("filters", filters.as_str())];
+        let rows = self
+            .managers
+            .ask(READ, |engine| async move { engine.get::<Vec<Row>>("/tasks", query).await })
+            .await?;
+        Ok(rows.into_iter().map(Task::from).collect())
+    }
+
+    async fn last_lines(&self, task: &str) -> Result<Vec<u8>, SwarmError> {
+        let read = |engine: Arc<Engine>| async move {
+            let options =
+                LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_owned(), ..Default::default() };
+            let docker = engine.docker()?;
+            let mut lines = docker.task_logs(task, Some(options));
+            let mut said = Vec::new();
+            // A node that is slow to tell has told enough.
+            let deadline = Instant::now() + LOG;
+            while let Ok(Some(line)) = timeout_at(deadline, lines.next()).await {
+                let line = line?.into_bytes();
+                said.extend_from_slice(&line[..line.len().min(LOG_BYTES - said.len())]);
+                if said.len() == LOG_BYTES {
+                    break;
+                }
+            }
+            Ok(said)
+        };
+        Ok(self.managers.ask(LOG + READ, read).await?)
+    }
+
+    async fn open_relay(&self, network: &str, labels: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+        let spec = Spec { network: network.to_owned(), labels: labels.clone() };
+        let mut failed = None;
+        for engine in self.managers.engines() {
+            // The engine itself has answered the managers' way a moment ago, or
+            // says so at once; only then is the next one tried.
+            match engine.docker() {
+                Ok(docker) => match Relay::open(&docker, &spec).await {
+                    Ok(relay) => return Ok(Box::new(relay)),
+                    Err(error) => {
+                        tracing::debug!(engine = %engine.endpoint(), %error, "no relay here");
+                        failed = Some(SwarmError::Relay(error));
+                    }
+                },
+                Err(error) => failed = failed.or(Some(error.into())),
+            }
+        }
+        Err(failed.unwrap_or_else(|| SwarmError::Unavailable("no engine is named".to_owned())))
+    }
+
+    async fn remove_service(&self, service: &str) -> Result<(), SwarmError> {
+        let remove = |engine: Arc<Engine>| async move { Ok(engine.docker()?.delete_service(service).await?) };
+        Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
+    }
+
+    async fn remove_network(&self, network: &str) -> Result<(), SwarmError> {
+        let remove = |engine: Arc<Engine>| async move { Ok(engine.docker()?.remove_network(network).await?) };
+        Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
+    }
+
+    async fn remove_relays(&self) -> Result<(), SwarmError> {
+        let ours = format!("{}={}", label::VERIFIER, self.verifier);
+        for engine in self.managers.engines() {
+            let Ok(docker) = engine.docker() else { continue };
+            let options = ListContainersOptions {
+                all: true,
+                filters: Some(HashMap::from([("label".to_owned(), vec![ours.clone()])])),
+                ..Default::default()
+            };
+            let sweep = async {
+                for container in docker.list_containers(Some(options)).await? {
+                    // What the Swarm runs goes with its service.
+                    let is_task = container
+                        .labels
+                        .is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id"));
+                    if let (Some(id), false) = (container.id, is_task) {
+                        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+                        let removed = docker.remove_container(&id, Some(options)).await;
+                        // It may be going by itself.
+                        ApiError::unless_gone(removed.map_err(ApiError::from))?;
+                    }
+                }
+                Ok::<(), ApiError>(())
+            };
+            if let Ok(Err(error)) = tokio::time::timeout(WRITE, sweep).await {
+                tracing::debug!(engine = %engine.endpoint(), ?error, "relays may be left here");
+            }
+        }
+        Ok(())
+    }
+
+    async fn belongings(&self) -> Result<Belongings, SwarmError> {
+        let filters = Some(Self::made_by_verifiers());
+        let filters = &filters;
+        let services = self
+            .managers
+            .ask(READ, |engine| async move {
+                let options = ListServicesOptions { filters: filters.clone(), ..Default::default() };
+                Ok(engine.docker()?.list_services(Some(options)).await?)
+            })
+            .await?;
+        let networks = self
+            .managers
+            .ask(READ, |engine| async move {
+                let options = ListNetworksOptions { filters: filters.clone(), ..Default::default() };
+                Ok(engine.docker()?.list_networks(Some(options)).await?)
+            })
+            .await?;
+        let services = services.into_iter().filter_map(|service| {
+            let spec = service.spec?;
+            Some(Belonging {
+                id: service.id?,
+                name: spec.name?,
+                labels: spec.labels?,
+                created: service.created_at.and_then(|at| at.parse().ok()),
+            })
+        });
+        let networks = networks.into_iter().filter_map(|network| {
+            Some(Belonging {
+                id: network.id?,
+                name: network.name?,
+                labels: network.labels?,
+                created: network.created.and_then(|at| at.parse().ok()),
+            })
+        });
+        Ok(Belongings { services: services.collect(), networks: networks.collect() })
+    }
+}
+
+/// The node, if participants' containers may run there now.
+fn usable_node(node: &bollard::models::Node) -> Option<Node> {
+    let spec = node.spec.as_ref()?;
+    let description = node.description.as_ref()?;
+    let platform = description.platform.as_ref()?;
+    let ready = node.status.as_ref()?.state == Some(NodeState::READY)
+        && spec.availability == Some(NodeSpecAvailabilityEnum::ACTIVE)
+        && platform.os.as_deref() == Some("linux")
+        && matches!(platform.architecture.as_deref(), Some("x86_64" | "amd64"));
+    let name = description.hostname.clone()?;
+    let version = description.engine.as_ref()?.engine_version.as_deref()?;
+    if !ready {
+        return None;
+    }
+    if !is_new_enough(version) {
+        tracing::warn!(node = name, version, "the node's engine is too old to keep an app in bounds");
+        return None;
+    }
+    let resources = description.resources.as_ref()?;
+    let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
+    Some(Node {
+        id: node.id.clone()?,
+        name,
+        milli_cpus: positive(resources.nano_cpus)? / 1_000_000,
+        memory_mib: positive(resources.memory_bytes)? >> 20,
+    })
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split('.').map(|part| part.parse::<u32>().ok());
+    match (numbers.next().flatten(), numbers.next().flatten()) {
+        (Some(major), Some(minor)) => (major, minor) >= ENGINE_MIN,
+        _ => false,
+    }
+}
+
+fn includes(found: &Labels, wanted: &Labels) -> bool {
+    wanted.iter().all(|(name, value)| found.get(name) == Some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_that_cannot_protect_is_too_old() {
+        for (version, fine) in
+            [("20.10.24+dfsg1", true), ("29.0.1", true), ("19.03.15", false), ("dev", false)]
+        {
+            assert_eq!(is_new_enough(version), fine, "{version}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One Docker engine, by its address.
+
+use std::str::FromStr;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use bollard::{API_DEFAULT_VERSION, Docker};
+use serde::de::DeserializeOwned;
+
+use super::api::ApiError;
+
+/// The client's own limit, which holds only until the headers arrive. Every
+/// call is under a limit of its caller's besides.
+const CLIENT_LIMIT_S: u64 = 60;
+
+/// More than all rows of a verifier with hundreds of slots.
+const BODY_MAX: usize = 16 << 20;
+
+/// Where an engine answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// `unix:///PATH`.
+    Unix(String),
+    /// `tcp://HOST:PORT`.
+    Tcp(String),
+}
+
+/// Why a text is not the address of an engine.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the address of a Docker engine: unix:///PATH or tcp://HOST:PORT")]
+pub struct EndpointError(String);
+
+/// An engine, whether it answers or not.
+pub(super) struct Engine {
+    endpoint: Endpoint,
+    docker: OnceLock<Docker>,
+    plain: reqwest::Client,
+}
+
+impl FromStr for Endpoint {
+    type Err = EndpointError;
+
+    fn from_str(text: &str) -> Result<Self, EndpointError> {
+        let wrong = || EndpointError(text.to_owned());
+        let (scheme, place) = text.split_once("://").ok_or_else(wrong)?;
+        match scheme {
+            "unix" if place.starts_with('/') => Ok(Self::Unix(place.to_owned())),
+            "tcp" | "http" => {
+                let place = place.trim_end_matches('/');
+                let (host, port) = place.rsplit_once(':').ok_or_else(wrong)?;
+                let is_host = |b: u8| b.is_ascii_alphanumeric() || b".-[]:".contains(&b);
+                if host.is_empty() || !host.bytes().all(is_host) || port.parse::<u16>().is_err() {
+                    return Err(wrong());
+                }
+                Ok(Self::Tcp(place.to_owned()))
+            }
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix://{path}"),
+            Self::Tcp(place) => write!(f, "tcp://{place}"),
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let builder = match &endpoint {
+            Endpoint::Unix(path) => builder.unix_socket(path.as_str()),
+            Endpoint::Tcp(_) => builder.connect_timeout(Duration::from_secs(3)),
+        };
+        let plain = builder.build().expect("a client without certificates of its own is always built");
+        Self { endpoint, docker: OnceLock::new(), plain }
+    }
+
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The client; it exists once the engine has made its socket.
+    pub(super) fn docker(&self) -> Result<Docker, ApiError> {
+        if let Some(docker) = self.docker.get() {
+            return Ok(docker.clone());
+        }
+        let connected = match &self.endpoint {
+            Endpoint::Unix(path) => Docker::connect_with_unix(path, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
+            Endpoint::Tcp(place) => Docker::connect_with_http(place, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
+        };
+        let docker = connected.map_err(ApiError::from)?;
+        Ok(self.docker.get_or_init(|| docker).clone())
+    }
+
+    /// A GET whose answer the client has no words for; at most [`BODY_MAX`].
+    /// The path and the query are ours alone.
+    pub(super) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ApiError> {
+        let host = match &self.endpoint {
+            Endpoint::Unix(_) => "engine",
+            Endpoint::Tcp(place) => place,
+        };
+        let unavailable = |error: reqwest::Error| ApiError::Unavailable(causes(&error));
+        let url = reqwest::Url::parse_with_params(&format!("http://{host}{path}"), query);
+        let url = url.map_err(|error| ApiError::Refused(error.to_string()))?;
+        let mut response = self.plain.get(url).send().await.map_err(unavailable)?;
+        let status = response.status();
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unavailable)? {
+            if body.len() + chunk.len() > BODY_MAX {
+                return Err(ApiError::Refused(format!("{path} answers with more than {BODY_MAX} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        if !status.is_success() {
+            return Err(ApiError::of_status(status.as_u16(), String::from_utf8_lossy(&body).into_owned()));
+        }
+        serde_json::from_slice(&body).map_err(|error| ApiError::Refused(format!("{path}: {error}")))
+    }
+}
+
+/// An error with what caused it, on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_socket_or_a_host_with_a_port() {
+        for text in ["unix:///var/run/docker.sock", "tcp://10.0.0.1:2375", "tcp://node-1.lan:2375"] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "/var/run/docker.sock", "unix://docker.sock", "tcp://host", "ssh://host:22", "tcp://a b:1"]
+        {
+            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains("unix:///PATH"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! A task: one container that the Swarm is to run once, how far it came, and
+//! what its end means.
+
+use std::net::IpAddr;
+
+use domain::submission::InterruptionCode;
+use serde::Deserialize;
+
+use super::{Labels, label};
+
+/// One task, as a manager sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Task {
+    /// Its id.
+    pub(crate) id: String,
+    /// The id of its service.
+    pub(crate) service: String,
+    /// The name of the slot that it runs in.
+    pub(crate) slot: String,
+    /// How far it came.
+    pub(crate) phase: Phase,
+    /// Its addresses, by the id of the network.
+    pub(crate) addresses: Vec<(String, IpAddr)>,
+}
+
+/// How far a task came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// It has no node yet, with the reason if the managers say one.
+    Placing(Option<String>),
+    /// The node fetches the image.
+    Pulling,
+    /// The image is there.
+    Starting,
+    /// The container runs.
+    Running,
+    /// It will run no more, and no container is left of it.
+    Ended(Ending),
+}
+
+/// Why a task ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// Its program ended, with this code.
+    Exited(i64),
+    /// Its program could not be started, by its own fault.
+    NotStarted(String),
+    /// Built for another platform, the node says.
+    WrongPlatform(String),
+    /// We or the node failed it.
+    Ours(InterruptionCode, String),
+}
+
+/// A task as the engine's API has it. The client's own type lacks the addresses.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Row {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "ServiceID", default)]
+    service_id: String,
+    #[serde(default)]
+    spec: RowSpec,
+    status: RowStatus,
+    #[serde(default)]
+    networks_attachments: Option<Vec<RowAttachment>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowSpec {
+    #[serde(default)]
+    container_spec: RowContainerSpec,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowContainerSpec {
+    #[serde(default)]
+    labels: Option<Labels>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowStatus {
+    state: String,
+    #[serde(default)]
+    err: String,
+    #[serde(default)]
+    container_status: Option<RowContainerStatus>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowContainerStatus {
+    #[serde(default)]
+    exit_code: i64,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct RowAttachment {
+    network: RowNetwork,
+    #[serde(default)]
+    addresses: Option<Vec<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct RowNetwork {
+    #[serde(rename = "ID")]
+    id: String,
+}
+
+impl From<Row> for Task {
+    fn from(row: Row) -> Self {
+        let exit_code = row.status.container_status.map_or(0, |status| status.exit_code);
+        let attachments = row.networks_attachments.unwrap_or_default();
+        let addresses = attachments.into_iter().filter_map(|attachment| {
+            let address = attachment.addresses?.into_iter().next()?;
+            let (address, _) = address.split_once('/')?;
+            Some((attachment.network.id, address.parse().ok()?))
+        });
+        let mut labels = row.spec.container_spec.labels.unwrap_or_default();
+        Self {
+            id: row.id,
+            service: row.service_id,
+            slot: labels.remove(label::SLOT).unwrap_or_default(),
+            phase: phase(&row.status.state, &row.status.err, exit_code),
+            addresses: addresses.collect(),
+        }
+    }
+}
+
+fn phase(state: &str, err: &str, exit_code: i64) -> Phase {
+    let said = (!err.is_empty()).then(|| err.to_owned());
+    match state {
+        "new" | "allocated" | "pending" => Phase::Placing(said),
+        "assigned" | "accepted" | "preparing" => Phase::Pulling,
+        "ready" | "starting" => Phase::Starting,
+        "running" => Phase::Running,
+        "complete" => Phase::Ended(Ending::Exited(exit_code)),
+        "failed" | "rejected" => Phase::Ended(ending(err, exit_code)),
+        // Nobody but the Swarm itself stops a task whose service is there.
+        _ => Phase::Ended(Ending::Ours(
+            InterruptionCode::NodeLost,
+            said.unwrap_or_else(|| format!("the Swarm stopped the task ({state})")),
+        )),
+    }
+}
+
+/// What a failure means, by the engine's words. Words that are not known are
+/// never held against the participant.
+fn ending(err: &str, exit_code: i64) -> Ending {
+    use InterruptionCode as Code;
+    let says = |words: &[&str]| words.iter().any(|word| err.contains(word));
+    let ours = |code| Ending::Ours(code, err.to_owned());
+    if says(&["non-zero exit"]) {
+        return Ending::Exited(exit_code);
+    }
+    // Its own words come before the others, for they quote what it is called.
+    let own = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
+    if says(&["starting container failed", "No command specified"]) && says(&own) {
+        return Ending::NotStarted(err.to_owned());
+    }
+    if says(&["no space left on device", "failed to register layer"]) {
+        return ours(Code::NodeIll);
+    }
+    if says(&["toomanyrequests"]) {
+        return ours(Code::RateLimited);
+    }
+    if says(&["no matching manifest"]) {
+        return Ending::WrongPlatform(err.to_owned());
+    }
+    // The registry has it, or we would not have come so far.
+    if says(&[
+        "No such image",
+        "manifest unknown",
+        "pull access denied",
+        "error pulling image",
+        "manifest for",
+    ]) {
+        return ours(Code::PullFailed);
+    }
+    if says(&["network", "sandbox join", "vxlan", "endpoint", "address already in use"]) {
+        return ours(Code::SlotFailed);
+    }
+    ours(Code::NodeIll)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(state: &str, err: &str, code: i64) -> Ending {
+        match phase(state, err, code) {
+            Phase::Ended(ending) => ending,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn fault(err: &str) -> InterruptionCode {
+        match ended("rejected", err, 0) {
+            Ending::Ours(code, _) => code,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_words() {
+        assert_eq!(ended("complete", "", 0), Ending::Exited(0));
+        assert_eq!(ended("failed", "task: non-zero exit (3)", 3), Ending::Exited(3));
+        let start = "starting container failed: failed to create shim task: OCI runtime create failed: runc create \
+                     failed: unable to start container process: ";
+        for own in [
+            "exec: \"/nope\": stat /nope: no such file or directory: unknown",
+            "exec /app: exec format error",
+        ] {
+            assert!(matches!(ended("failed", &format!("{start}{own}"), 0), Ending::NotStarted(_)), "{own}");
+        }
+        assert!(matches!(
+            ended("rejected", "no matching manifest for linux/amd64 in the manifest list entries", 0),
+            Ending::WrongPlatform(_)
+        ));
+    }
+
+    #[test]
+    fn what_is_not_certainly_the_participants_fault_is_ours() {
+        assert_eq!(fault("No such image: docker.io/a/b@sha256:00"), InterruptionCode::PullFailed);
+        assert_eq!(
+            fault("toomanyrequests: You have reached your pull rate limit"),
+            InterruptionCode::RateLimited
+        );
+        assert_eq!(fault("write /x: no space left on device"), InterruptionCode::NodeIll);
+        for network in [
+            "network sandbox join failed: subnet sandbox join failed: error creating vxlan interface: file exists",
+            "starting container failed: network muster-v-1 not found",
+            "node is missing network attachments, ip addresses may be exhausted",
+        ] {
+            assert_eq!(fault(network), InterruptionCode::SlotFailed, "{network}");
+        }
+        assert_eq!(fault("something nobody has seen before"), InterruptionCode::NodeIll);
+        assert!(matches!(ended("shutdown", "", 137), Ending::Ours(InterruptionCode::NodeLost, _)));
+        assert!(matches!(ended("orphaned", "", 0), Ending::Ours(InterruptionCode::NodeLost, _)));
+    }
+
+    #[test]
+    fn a_row_of_the_api_is_read() {
+        let row = r#"{"ID":"t1","Version":{"Index":9},"Spec":{"ContainerSpec":{"Labels":{"muster.slot":"s1"}}},
+            "ServiceID":"x1","Slot":1,"Status":{"State":"running","Message":"started","ContainerStatus":{"ExitCode":0}},
+            "DesiredState":"running","NetworksAttachments":[{"Network":{"ID":"n1"},"Addresses":["10.0.1.3/24"]}]}"#;
+        let task: Task = serde_json::from_str::<Row>(row).unwrap().into();
+        assert_eq!((task.slot.as_str(), &task.phase), ("s1", &Phase::Running));
+        assert_eq!(task.addresses, [("n1".to_owned(), IpAddr::from([10, 0, 1, 3]))]);
+    }
+}

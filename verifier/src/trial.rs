@@ -1,0 +1,406 @@
+//! One run of some images in one slot: deployed, pulled, started, asked.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::challenge::{Observation, Saw};
+use domain::submission::{Case, FailureCode, InterruptionCode, PlatformFault, PulledImage, StartedImage};
+use domain::{Challenge, ImageRef, SubmissionId};
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use crate::probe::{Patience, Question, Told};
+use crate::registry::Found;
+use crate::slots::{Lease, Slots};
+use crate::swarm::{Deployment, Ending, Labels, Phase, Swarm, label};
+use crate::tasks::{Seen, Tasks};
+
+/// How long the Swarm may take to give a task its node and its address.
+const PLACING: Duration = Duration::from_secs(20);
+/// How long a node may take to start a container whose image it has.
+const STARTING: Duration = Duration::from_secs(30);
+/// An agent tells within this that a container ended.
+const AFTERMATH: Duration = Duration::from_millis(800);
+/// A look at the tasks that is older shows nothing.
+const BLIND: Duration = Duration::from_secs(5);
+
+/// The code of a process that the kernel killed, as it does for want of memory.
+const KILLED: i64 = 137;
+
+/// How much of an app's last words is told.
+const LINES_MAX: usize = 8;
+const LINE_CHARS_MAX: usize = 160;
+const WORDS_CHARS_MAX: usize = 300;
+
+/// What a trial needs beside its slot.
+pub(crate) struct Context {
+    pub(crate) challenge: Arc<Challenge>,
+    pub(crate) swarm: Arc<dyn Swarm>,
+    pub(crate) slots: Slots,
+}
+
+/// What was found out about one image.
+#[derive(Debug)]
+pub(crate) enum Finding {
+    /// What it did.
+    Saw(Saw),
+    /// No connection to it came about; from another slot, one might.
+    NoWay(String),
+    /// A fault of ours.
+    Ours(PlatformFault),
+}
+
+/// A run of some images in one slot.
+pub(crate) struct Trial<'a> {
+    context: &'a Context,
+    lease: &'a mut Lease,
+    tasks: Tasks,
+    apps: Vec<App>,
+}
+
+/// One of the images.
+struct App {
+    image: ImageRef,
+    found: Found,
+    /// The id of its service.
+    service: String,
+    began: Instant,
+    phase: Option<Phase>,
+    task: String,
+    pulled: Option<Duration>,
+    running: Option<Running>,
+    finding: Option<Finding>,
+}
+
+struct Running {
+    since: Instant,
+    address: Option<IpAddr>,
+}
+
+impl<'a> Trial<'a> {
+    /// Begins to run `images` in the slot; `name` is the services' common name.
+    pub(crate) async fn begin(
+        context: &'a Context,
+        lease: &'a mut Lease,
+        name: &str,
+        labels: &Labels,
+        images: Vec<(ImageRef, Found)>,
+    ) -> Self {
+        let began = Instant::now();
+        let mut labels = labels.clone();
+        labels.insert(label::SLOT.to_owned(), lease.name().to_owned());
+        let deployed: Vec<_> = images
+            .into_iter()
+            .enumerate()
+            .map(|(index, (image, found))| {
+                let service = lease.deploy(Deployment {
+                    name: format!("{name}-{index}"),
+                    image: image.pinned(found.digest.clone()).to_string(),
+                    labels: labels.clone(),
+                    node: lease.node().id.clone(),
+                    network: lease.network().to_owned(),
+                    volumes: found.volumes.clone(),
+                    limits: context.challenge.limits.clone(),
+                });
+                async move { (image, found, service.await) }
+            })
+            .collect();
+        let apps = join_all(deployed).await.into_iter().map(|(image, found, service)| {
+            let (service, finding) = match service {
+                Ok(service) => (service, None),
+                Err(error) => (String::new(), Some(Finding::Ours(error.into()))),
+            };
+            let task = String::new();
+            App { image, found, service, began, phase: None, task, pulled: None, running: None, finding }
+        });
+        let apps = apps.collect();
+        Self { context, tasks: lease.tasks(), lease, apps }
+    }
+
+    /// Waits until the images are on the node, and says which.
+    pub(crate) async fn pulled(&mut self) -> Vec<PulledImage> {
+        let limit = Duration::from_secs(self.context.challenge.limits.pull_s);
+        let began = Instant::now();
+        let is_placed = |app: &App| !matches!(app.phase, None | Some(Phase::Placing(_)));
+        self.wait(began + PLACING.min(limit), is_placed).await;
+        self.give_up(is_placed, |app| match &app.phase {
+            Some(Phase::Placing(Some(why))) => fault(InterruptionCode::NoCapacity, why),
+            Some(_) => fault(InterruptionCode::SlotFailed, "the task was given neither node nor address"),
+            None => fault(InterruptionCode::SwarmUnavailable, "the service was given no task"),
+        });
+        let is_pulled = |app: &App| app.pulled.is_some();
+        self.wait(began + limit, is_pulled).await;
+        let late = format!("it did not arrive on the node within {} s", limit.as_secs());
+        self.give_up(is_pulled, |_| fault(InterruptionCode::PullFailed, &late));
+        let node = &self.lease.node().name;
+        let pulled = self.apps.iter().filter_map(|app| {
+            Some(PulledImage {
+                image: app.image.clone(),
+                digest: app.found.digest.clone(),
+                size_bytes: app.found.size_bytes,
+                node: node.clone(),
+                took_ms: millis(app.pulled?),
+            })
+        });
+        pulled.collect()
+    }
+
+    /// Waits until the containers run, and says which.
+    pub(crate) async fn started(&mut self) -> Vec<StartedImage> {
+        let is_running = |app: &App| app.running.is_some();
+        self.wait(Instant::now() + STARTING, is_running).await;
+        let late = format!("the node did not start it within {} s", STARTING.as_secs());
+        self.give_up(is_running, |_| fault(InterruptionCode::NodeIll, &late));
+        let node = &self.lease.node().name;
+        let started = self.apps.iter().filter_map(|app| {
+            let took = app.running.as_ref()?.since.duration_since(app.began);
+            Some(StartedImage { image: app.image.clone(), node: node.clone(), took_ms: millis(took) })
+        });
+        started.collect()
+    }
+
+    /// Asks the apps until each has answered or had its time, or until those
+    /// that have decide, together with what was `seen` of others; what was found.
+    pub(crate) async fn asked(mut self, case: &Case, seen: &[Observation]) -> Vec<(ImageRef, Finding)> {
+        let question = Question::new(&self.context.challenge.probe, &self.context.challenge.limits);
+        let mut patience = Patience::new();
+        loop {
+            for index in 0..self.apps.len() {
+                if self.apps[index].finding.is_none() {
+                    self.ask(index, &question).await;
+                }
+                if self.is_decided(case, seen) {
+                    return self.findings();
+                }
+            }
+            if self.apps.iter().all(|app| app.finding.is_some()) {
+                return self.findings();
+            }
+            patience.pause().await;
+        }
+    }
+
+    /// Asks one app once.
+    async fn ask(&mut self, index: usize, question: &Question) {
+        self.take_note();
+        let start = Duration::from_secs(self.context.challenge.limits.start_s);
+        let app = &self.apps[index];
+        if matches!(app.phase, Some(Phase::Ended(_))) {
+            self.apps[index].finding = Some(self.ending(index).await);
+            return;
+        }
+        let Some(Running { since, address: Some(address) }) = app.running else {
+            let fault = fault(InterruptionCode::SlotFailed, "the task has no address in its slot");
+            self.lease.set_aside(fault.message.clone());
+            self.apps[index].finding = Some(Finding::Ours(fault));
+            return;
+        };
+        let told = match question.to(address) {
+            Ok(request) => question.told(self.lease.relay().probe(request).await),
+            Err(error) => Told::Relay(error.to_string()),
+        };
+        let had_its_time = since.elapsed() >= start;
+        let finding = match told {
+            Told::Refused | Told::NoWay(_) if !had_its_time => return,
+            Told::Saw(saw @ Saw::Answer { .. }) => Finding::Saw(saw),
+            // An app that ended a moment ago cannot be told from one that hangs
+            // up or never listened, until the node says so.
+            Told::Saw(saw) => self.unless_ended(index, Finding::Saw(saw)).await,
+            Told::Refused => {
+                let saw = question.nothing_on_port(start);
+                self.unless_ended(index, Finding::Saw(saw)).await
+            }
+            Told::NoWay(why) => {
+                self.lease.set_aside(format!("no connection to {address}: {why}"));
+                self.unless_ended(index, Finding::NoWay(why)).await
+            }
+            Told::Relay(why) => {
+                self.lease.set_aside(why.clone());
+                Finding::NoWay(why)
+            }
+        };
+        self.apps[index].finding = Some(finding);
+    }
+
+    /// What was found, unless the container turns out to have ended.
+    async fn unless_ended(&mut self, index: usize, finding: Finding) -> Finding {
+        let service = self.apps[index].service.clone();
+        let ended = |seen: &Seen| {
+            let task = seen.tasks.iter().find(|task| task.service == service)?;
+            matches!(task.phase, Phase::Ended(_)).then_some(())
+        };
+        if self.tasks.until(Instant::now() + AFTERMATH, ended).await.is_none() {
+            return finding;
+        }
+        self.take_note();
+        self.ending(index).await
+    }
+
+    /// What it means that a container ended.
+    async fn ending(&self, index: usize) -> Finding {
+        let App { phase, task, .. } = &self.apps[index];
+        let Some(Phase::Ended(ending)) = phase else {
+            return Finding::Ours(fault(InterruptionCode::NodeLost, "the task is gone"));
+        };
+        if !self.context.slots.is_well(&self.lease.node().id) {
+            let why = format!("{} went away", self.lease.node().name);
+            return Finding::Ours(fault(InterruptionCode::NodeLost, &why));
+        }
+        let (code, message) = match ending {
+            Ending::Ours(code, why) => return Finding::Ours(fault(*code, why)),
+            Ending::WrongPlatform(why) => {
+                (FailureCode::WrongPlatform, format!("The node cannot run the image: {}", quoted(why)))
+            }
+            Ending::NotStarted(why) => {
+                (FailureCode::DidNotStart, format!("The container did not start: {}", quoted(why)))
+            }
+            Ending::Exited(KILLED) => {
+                let limit = self.context.challenge.limits.memory_mib;
+                let words = self.last_words(task).await;
+                let message = format!(
+                    "The app was killed (exit code 137), as happens beyond {limit} MiB of memory.{words}"
+                );
+                (FailureCode::OutOfMemory, message)
+            }
+            Ending::Exited(code) => {
+                let words = self.last_words(task).await;
+                (FailureCode::ExitedEarly, format!("The app ended by itself with exit code {code}.{words}"))
+            }
+        };
+        Finding::Saw(Saw::Fault { code, message })
+    }
+
+    async fn last_words(&self, task: &str) -> String {
+        match self.context.swarm.last_lines(task).await {
+            Ok(said) => last_lines(&said),
+            Err(error) => {
+                tracing::debug!(task, %error, "the last lines of an app are not known");
+                String::new()
+            }
+        }
+    }
+
+    /// Waits until each app has reached it, or never will.
+    async fn wait(&mut self, deadline: Instant, reached: impl Fn(&App) -> bool) {
+        let (apps, network) = (&mut self.apps, self.lease.network());
+        let all = self.tasks.until(deadline, |seen| {
+            for app in apps.iter_mut() {
+                app.take_note(seen, network);
+            }
+            apps.iter().all(|app| app.is_over() || reached(app)).then_some(())
+        });
+        // At the deadline, each is asked how far it came.
+        let _ = all.await;
+    }
+
+    fn take_note(&mut self) {
+        let seen = self.tasks.now();
+        for app in &mut self.apps {
+            app.take_note(&seen, self.lease.network());
+        }
+    }
+
+    /// Gives up on the apps that have not `reached` it and still might.
+    fn give_up(&mut self, reached: impl Fn(&App) -> bool, why: impl Fn(&App) -> PlatformFault) {
+        let seen = self.tasks.now();
+        for app in &mut self.apps {
+            if app.is_over() || reached(app) {
+                continue;
+            }
+            app.finding = Some(Finding::Ours(match &seen.blind {
+                Some(blind) if seen.at.elapsed() > BLIND => fault(InterruptionCode::SwarmUnavailable, blind),
+                _ => why(app),
+            }));
+        }
+    }
+
+    fn is_decided(&self, case: &Case, seen: &[Observation]) -> bool {
+        let mut observations = seen.to_vec();
+        for app in &self.apps {
+            if let Some(Finding::Saw(saw)) = &app.finding {
+                observations.push(Observation { image: app.image.clone(), saw: saw.clone() });
+            }
+        }
+        self.context.challenge.judge(&case.submitted, &observations).verdict.is_some()
+    }
+
+    fn findings(self) -> Vec<(ImageRef, Finding)> {
+        self.apps.into_iter().filter_map(|app| Some((app.image, app.finding?))).collect()
+    }
+}
+
+impl App {
+    /// Whether nothing more can come of it.
+    fn is_over(&self) -> bool {
+        self.finding.is_some() || matches!(self.phase, Some(Phase::Ended(_)))
+    }
+
+    fn take_note(&mut self, seen: &Seen, network: &str) {
+        let Some(task) = seen.tasks.iter().find(|task| task.service == self.service) else { return };
+        self.phase = Some(task.phase.clone());
+        self.task.clone_from(&task.id);
+        // What ended by itself was there and was begun.
+        let by_itself = matches!(task.phase, Phase::Ended(Ending::Exited(_) | Ending::NotStarted(_)));
+        if by_itself || matches!(task.phase, Phase::Starting | Phase::Running) {
+            self.pulled.get_or_insert_with(|| self.began.elapsed());
+        }
+        if task.phase == Phase::Running {
+            let address = task.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address);
+            self.running.get_or_insert_with(|| Running { since: Instant::now(), address });
+        }
+    }
+}
+
+/// The common name of the services of one trial: short enough for a host name.
+pub(crate) fn service_name(id: SubmissionId, attempt: u32, trial: u32) -> String {
+    format!("muster-{}-{attempt}-{trial}", id.0.simple())
+}
+
+fn fault(code: InterruptionCode, message: &str) -> PlatformFault {
+    PlatformFault { code, message: message.to_owned() }
+}
+
+fn millis(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
+}
+
+/// An engine's words about an image, on one line.
+fn quoted(words: &str) -> String {
+    words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
+}
+
+/// What an app wrote last, fit to be recorded; nothing if it wrote nothing.
+fn last_lines(said: &[u8]) -> String {
+    let said = String::from_utf8_lossy(said);
+    let lines: Vec<String> = said
+        .lines()
+        .map(|line| line.chars().filter(|c| !c.is_control()).take(LINE_CHARS_MAX).collect::<String>())
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    match &lines[lines.len().saturating_sub(LINES_MAX)..] {
+        [] => " It wrote nothing.".to_owned(),
+        last => format!(" It wrote last:\n{}", last.join("\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn last_lines_are_few_short_and_without_control_characters() {
+        assert_eq!(last_lines(b""), " It wrote nothing.");
+        assert_eq!(last_lines(b"one\r\n\x1b[31mtwo\n\n"), " It wrote last:\none\n[31mtwo");
+        let flood = "x".repeat(1000) + "\n";
+        let told = last_lines(flood.repeat(100).as_bytes());
+        assert!(told.len() < (LINES_MAX + 1) * (LINE_CHARS_MAX + 1) + 20, "{}", told.len());
+        assert!(last_lines(&[0xff, 0xfe]).contains('\u{fffd}'));
+    }
+
+    #[test]
+    fn a_services_name_is_short_enough_for_a_host() {
+        let name = service_name(SubmissionId(uuid::Uuid::max()), u32::MAX, 2);
+        assert!(format!("{name}-9").len() <= 63, "{name}");
+    }
+}

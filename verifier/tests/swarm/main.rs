@@ -1,0 +1,5 @@
+//! The verifier against the real parts: engines in Swarm mode, a registry, and
+//! images that behave in every way.
+
+mod kinds;
+mod stage;

@@ -1,0 +1,202 @@
+//! A verifier on a testbed, with a log of its own: hand in, wait for the
+//! verdict, look for what was left behind.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
+use commands::{Actor, Cause, Commands};
+use domain::submission::{ChallengeId, Location, Participant, Place, Reason, Submitted};
+use domain::{Challenge, Command, Event, SubmissionId};
+use event_store::{Direction, EventStore, Read, SqliteStore, StreamName};
+use serde_json::{Value, json};
+use testbed::{Testbed, until};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+use verifier::{Health, Settings, Verifier};
+
+/// Longer than any verdict here takes.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+pub(crate) struct Stage {
+    pub(crate) store: SqliteStore,
+    pub(crate) commands: Commands,
+    settings: Settings,
+    running: Option<Running>,
+    _directory: tempfile::TempDir,
+}
+
+struct Running {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), event_store::ReadError>>,
+    health: tokio::sync::watch::Receiver<Health>,
+}
+
+/// How a submission ended.
+pub(crate) struct Outcome {
+    pub(crate) events: Vec<Event>,
+    pub(crate) reasons: Vec<Reason>,
+}
+
+impl Stage {
+    /// A verifier of this name on the testbed's Swarm.
+    pub(crate) async fn start(bed: &Testbed, name: &str, slots: Option<usize>) -> Result<Self> {
+        let mut stage = Self::prepared(bed, name, slots)?;
+        stage.run()?;
+        Ok(stage)
+    }
+
+    /// The same, but the verifier does not run yet.
+    pub(crate) fn prepared(bed: &Testbed, name: &str, slots: Option<usize>) -> Result<Self> {
+        if std::env::var_os("VERIFIER_LOG").is_some() {
+            let _ = tracing_subscriber::fmt().with_env_filter("verifier=debug").with_test_writer().try_init();
+        }
+        let directory = tempfile::tempdir()?;
+        let store = SqliteStore::open(directory.path().join("log.db"))?;
+        let mut challenge = Challenge::birthday();
+        challenge.images.registries = vec![bed.registry.address().to_owned()];
+        challenge.limits.start_s = 4;
+        challenge.limits.answer_s = 3;
+        challenge.limits.memory_mib = 64;
+        let commands = Commands::new(Arc::new(store.clone()), Arc::new(challenge));
+        let settings = Settings {
+            name: name.to_owned(),
+            swarm: bed.swarm.endpoints(),
+            insecure_registries: vec![bed.registry.address().to_owned()],
+            slots_per_node: slots,
+            grace: Duration::from_secs(30),
+        };
+        Ok(Self { store, commands, settings, running: None, _directory: directory })
+    }
+
+    pub(crate) fn run(&mut self) -> Result<()> {
+        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
+        let verifier = Verifier::new(store, self.commands.clone(), self.settings.clone())?;
+        let shutdown = CancellationToken::new();
+        let health = verifier.health();
+        let task = tokio::spawn(verifier.run(shutdown.clone()));
+        self.running = Some(Running { shutdown, task, health });
+        Ok(())
+    }
+
+    /// Ends the verifier in good order.
+    pub(crate) async fn stop(mut self) -> Result<()> {
+        let running = self.running.take().context("it runs")?;
+        running.shutdown.cancel();
+        tokio::time::timeout(LIMIT, running.task).await???;
+        Ok(())
+    }
+
+    /// Ends the verifier as SIGKILL would, as far as the Swarm can tell.
+    pub(crate) async fn kill(&mut self) -> Result<()> {
+        let running = self.running.take().context("it runs")?;
+        running.task.abort();
+        let _ = running.task.await;
+        Ok(())
+    }
+
+    pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Result<Health> {
+        let mut health = self.running.as_ref().context("it runs")?.health.clone();
+        let health = tokio::time::timeout(LIMIT, health.wait_for(wanted)).await??;
+        Ok(health.clone())
+    }
+
+    pub(crate) async fn submit(&self, name: &str, images: &[&str]) -> Result<SubmissionId> {
+        let id = SubmissionId(Uuid::now_v7());
+        let submitted = submitted(name, images)?;
+        let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+        self.commands.handle(id, Command::Submit(Box::new(submitted)), cause).await?;
+        Ok(id)
+    }
+
+    pub(crate) async fn events(&self, id: SubmissionId) -> Result<Vec<Event>> {
+        let stream = StreamName::of("submission", id.0);
+        let recorded = self.store.read_stream(&stream, 0, Direction::Forwards, 1000).await?;
+        recorded.iter().map(|one| Ok(one.decode(Event::from_stored)?)).collect()
+    }
+
+    /// Waits until an event shows what is waited for.
+    pub(crate) async fn event(
+        &self,
+        id: SubmissionId,
+        wanted: impl Fn(&Event) -> bool,
+    ) -> Result<Vec<Event>> {
+        let what = format!("an event of {id}");
+        let found = until(&what, LIMIT, async || match self.events(id).await {
+            Ok(events) if events.iter().any(&wanted) => Some(Ok(events)),
+            Ok(_) => None,
+            Err(error) => Some(Err(error)),
+        });
+        match found.await {
+            Ok(found) => found,
+            Err(error) => bail!("{error:#}; the events are {:#?}", self.events(id).await?),
+        }
+    }
+
+    pub(crate) async fn verdict(&self, id: SubmissionId) -> Result<Outcome> {
+        let events = self.event(id, |event| matches!(event, Event::Passed(_) | Event::Failed(_))).await?;
+        let verdicts = events.iter().filter(|event| matches!(event, Event::Passed(_) | Event::Failed(_)));
+        ensure!(verdicts.count() == 1, "one verdict: {events:#?}");
+        let reasons = events.iter().find_map(|event| match event {
+            Event::Failed(failed) => Some(failed.reasons.clone()),
+            _ => None,
+        });
+        Ok(Outcome { reasons: reasons.unwrap_or_default(), events })
+    }
+}
+
+/// What an app answers for a participant.
+pub(crate) fn answer(name: &str, images: &[&str]) -> Value {
+    json!({ "name": name, "twitter": null, "location": "London, UK", "repo": images, "vote": "Python" })
+}
+
+fn submitted(name: &str, images: &[&str]) -> Result<Submitted> {
+    let images = images.iter().map(|image| Ok(image.parse()?)).collect::<Result<Vec<domain::ImageRef>>>()?;
+    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
+    Ok(Submitted {
+        challenge: ChallengeId { id: "docker-birthday-3".into(), rules: "sha256:r".into() },
+        participant: Participant { name: name.into(), twitter: None },
+        location: Location { typed: "London, UK".into(), place },
+        owner: images[0].owner().context("an owner")?,
+        images,
+        answers: BTreeMap::from([("vote".into(), "Python".into())]),
+    })
+}
+
+/// That no node has a service, container, slot's network or volume of ours.
+pub(crate) async fn assert_nothing_left(bed: &Testbed) -> Result<()> {
+    for node in bed.swarm.nodes() {
+        let left = until("every trace to go", Duration::from_secs(40), async || {
+            left_on(node).await.map(|left| left.is_empty().then_some(())).transpose()
+        });
+        match left.await {
+            Ok(found) => found?,
+            Err(error) => bail!("{error:#}: {:?}", left_on(node).await?),
+        }
+    }
+    Ok(())
+}
+
+async fn left_on(node: &testbed::Node) -> Result<Vec<String>> {
+    let docker = node.docker();
+    let mut left = Vec::new();
+    for service in docker.list_services(None).await? {
+        left.push(format!("service {:?}", service.spec.and_then(|spec| spec.name)));
+    }
+    let all = ListContainersOptions { all: true, ..Default::default() };
+    for container in docker.list_containers(Some(all)).await? {
+        left.push(format!("container {:?} {:?}", container.names, container.state));
+    }
+    let ours = HashMap::from([("label".to_owned(), vec!["muster.verifier".to_owned()])]);
+    let options = ListNetworksOptions { filters: Some(ours), ..Default::default() };
+    for network in docker.list_networks(Some(options)).await? {
+        left.push(format!("network {:?}", network.name));
+    }
+    for volume in docker.list_volumes(None::<ListVolumesOptions>).await?.volumes.unwrap_or_default() {
+        left.push(format!("volume {}", volume.name));
+    }
+    Ok(left)
+}
