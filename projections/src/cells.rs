@@ -69,11 +69,6 @@ impl Point {
     pub(crate) fn cell(self, zoom: u8) -> CellId {
         CellId { zoom, y: self.y >> shift(zoom), x: self.x >> shift(zoom) }
     }
-
-    /// The point as one number.
-    pub(crate) fn key(self) -> u64 {
-        u64::from(self.y) << 32 | u64::from(self.x)
-    }
 }
 
 impl CellId {
@@ -191,12 +186,12 @@ impl Area {
             return vec![];
         }
         let y = span(down(north), down(south));
-        let columns = match (across(west), across(east)) {
-            _ if east - west >= 360.0 => vec![0..WORLD],
-            (west, east) if west > east => vec![span(west, 1.0), span(0.0, east)],
-            (west, east) => vec![span(west, east)],
-        };
-        columns.into_iter().map(|x| Self { x, y: y.clone() }).collect()
+        let area = |x| Self { x, y: y.clone() };
+        match (across(west), across(east)) {
+            _ if east - west >= 360.0 => vec![area(0..WORLD)],
+            (west, east) if west > east => vec![area(span(west, 1.0)), area(span(0.0, east))],
+            (west, east) => vec![area(span(west, east))],
+        }
     }
 
     pub(crate) fn contains(&self, point: Point) -> bool {

@@ -4,7 +4,9 @@
 //! an event means is said once, in [`project`], whoever stores it.
 
 mod cells;
+mod fold;
 mod memory;
+mod mongo;
 mod owner;
 pub mod project;
 mod queue;
@@ -18,6 +20,7 @@ pub mod view;
 pub mod contract;
 
 pub use memory::{MemoryViews, Moment};
+pub use mongo::{MongoViews, OpenError, RebuildError};
 pub use run::{ProjectionError, run};
 pub use store::{ApplyError, Envelope, Queries, QueryError, Views};
 

@@ -1,6 +1,6 @@
 //! The views in memory: read under a shared lock, written a few events at a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
@@ -9,12 +9,12 @@ use event_store::{Filter, Position, Read};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::cells::{CellId, Cells, Point, ZOOM_MAX};
-use crate::owner::{Moved, Owner};
-use crate::project::Effects;
+use crate::cells::{CellId, Point, ZOOM_MAX};
+use crate::fold::Fold;
+use crate::owner::Moved;
 use crate::queue::Queue;
 use crate::spots::{Frame, Group, expansion, nearest};
-use crate::totals::{self, Counter, Counters, Recent};
+use crate::totals;
 use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, Status, StatusView};
 use crate::{ApplyError, Envelope, ProjectionError, Queries, QueryError, Views};
 
@@ -35,14 +35,11 @@ pub struct MemoryViews {
 
 #[derive(Debug, Default)]
 struct State {
-    statuses: HashMap<SubmissionId, StatusView>,
+    fold: Fold,
     /// Those that wait or are verified, by the position of their first event.
     unfinished: BTreeMap<Position, SubmissionId>,
     queue: Queue,
-    owners: HashMap<String, Owner>,
     pins: Pins,
-    counters: Counters,
-    recent: Recent,
     checkpoint: Position,
 }
 
@@ -51,10 +48,7 @@ struct State {
 struct Pins {
     /// Every pin that is or was on the map.
     by_position: BTreeMap<Position, Pin>,
-    cells: Cells,
     by_cell: BTreeSet<(CellId, Position)>,
-    /// How many pins a place has.
-    places: HashMap<Point, u64>,
     names: BTreeSet<(String, Position)>,
     cities: BTreeSet<(String, Position)>,
 }
@@ -151,30 +145,30 @@ impl Queries for MemoryViews {
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
-        Ok(self.read().statuses.get(&id).cloned())
+        Ok(self.read().fold.statuses.get(&id).cloned())
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
         let state = self.read();
-        let place = state.statuses.get(&id).filter(|view| view.status == Status::Submitted);
+        let place = state.fold.statuses.get(&id).filter(|view| view.status == Status::Submitted);
         let ahead = place.and_then(|view| state.queue.ahead(&view.owner, view.queued().position));
-        Ok(ahead.map(|ahead| state.recent.queue_place(ahead, &state.queue)))
+        Ok(ahead.map(|ahead| state.fold.recent.queue_place(ahead, &state.queue)))
     }
 
     async fn stats(&self) -> Result<StatsView, QueryError> {
         let state = self.read();
-        Ok(totals::stats(&state.counters, &state.recent, state.checkpoint))
+        Ok(totals::stats(&state.fold.counters, &state.fold.recent, state.checkpoint))
     }
 
     async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
         let state = self.read();
-        let groups = Frame::of(bounds, zoom).groups(&state.pins.cells);
-        Ok(groups.iter().map(|group| state.pins.spot(group)).collect())
+        let groups = Frame::of(bounds, zoom).groups(&state.fold.cells);
+        Ok(groups.iter().map(|group| state.spot(group)).collect())
     }
 
     async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
         let state = self.read();
-        let group = nearest(&state.pins.cells, Point::at(lat, lon));
+        let group = nearest(&state.fold.cells, Point::at(lat, lon));
         let cells = group.into_iter().flat_map(|group| group.cells);
         let mut positions: Vec<Position> = cells.flat_map(|cell| state.pins.in_cell(cell)).collect();
         positions.sort_unstable();
@@ -201,7 +195,7 @@ impl Queries for MemoryViews {
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let state = self.read();
         let newest = state.unfinished.values().rev().take(max);
-        let mut views: Vec<_> = newest.filter_map(|id| state.statuses.get(id).cloned()).collect();
+        let mut views: Vec<_> = newest.filter_map(|id| state.fold.statuses.get(id).cloned()).collect();
         views.reverse();
         Ok(views)
     }
@@ -209,10 +203,10 @@ impl Queries for MemoryViews {
 
 impl State {
     fn follow(&mut self, envelope: &Envelope) {
-        let mut view = self.statuses.remove(&envelope.id);
-        let effects = StatusView::follow(&mut view, envelope);
-        let Some(view) = view else { return };
-        let accepted = view.timeline.first().map_or(envelope.position, |entry| entry.position);
+        let (effects, moved) = self.fold.follow(envelope);
+        self.checkpoint = self.checkpoint.max(envelope.position);
+        let Some(view) = self.fold.statuses.get(&envelope.id) else { return };
+        let accepted = view.accepted();
         match view.status {
             Status::Submitted | Status::Verifying => self.unfinished.insert(accepted, view.id),
             Status::Passed | Status::Failed => self.unfinished.remove(&accepted),
@@ -223,72 +217,37 @@ impl State {
         if let Some(place) = effects.enters {
             self.queue.enter(&view.owner, place);
         }
-        let moved = self.follow_pass(&view.owner, &effects, envelope.position);
-        totals::count(&mut self.counters, &effects, moved.as_ref());
-        self.recent.follow(envelope, &effects);
-        self.checkpoint = envelope.position;
-        self.statuses.insert(view.id, view);
-    }
-
-    fn follow_pass(&mut self, owner: &str, effects: &Effects, at: Position) -> Option<Moved> {
-        let pass = effects.pass.as_ref()?;
-        let owner = self.owners.entry(owner.to_owned()).or_default();
-        if let Some(before) = &owner.pin {
-            self.pins.forget(before, &mut self.counters);
-        }
-        let moved = owner.follow(pass, at);
-        if let Some(after) = &owner.pin {
-            self.pins.keep(after, &mut self.counters);
-        }
-        Some(moved)
-    }
-}
-
-impl Pins {
-    fn keep(&mut self, pin: &Pin, counters: &mut Counters) {
-        self.by_position.insert(pin.position, pin.clone());
-        if pin.passes == 0 {
-            return;
-        }
-        let point = Point::of(pin);
-        self.cells.add(pin);
-        self.by_cell.insert((point.cell(ZOOM_MAX), pin.position));
-        self.names.insert((pin.name.to_lowercase(), pin.position));
-        self.cities.insert((pin.city.to_lowercase(), pin.position));
-        let here = self.places.entry(point).or_default();
-        *here += 1;
-        if *here == 1 {
-            self.cells.count_place(point, 1);
-            totals::add(counters, Counter::Places, 1);
-        }
-    }
-
-    fn forget(&mut self, pin: &Pin, counters: &mut Counters) {
-        self.by_position.remove(&pin.position);
-        if pin.passes == 0 {
-            return;
-        }
-        let point = Point::of(pin);
-        self.cells.remove(pin);
-        self.by_cell.remove(&(point.cell(ZOOM_MAX), pin.position));
-        self.names.remove(&(pin.name.to_lowercase(), pin.position));
-        self.cities.remove(&(pin.city.to_lowercase(), pin.position));
-        let here = self.places.entry(point).or_default();
-        *here = here.saturating_sub(1);
-        if *here == 0 {
-            self.places.remove(&point);
-            self.cells.count_place(point, -1);
-            totals::add(counters, Counter::Places, -1);
+        if let Some(Moved { before, after }) = moved {
+            before.iter().for_each(|pin| self.pins.forget(pin));
+            after.into_iter().for_each(|pin| self.pins.keep(pin));
         }
     }
 
     fn spot(&self, group: &Group) -> Spot {
-        let alone = self.by_position.get(&Position(group.total.pin)).filter(|_| group.total.count == 1);
-        match alone {
+        let alone = self.pins.by_position.get(&Position(group.total.pin));
+        match alone.filter(|_| group.total.count == 1) {
             Some(pin) => Spot::Pin(pin.clone()),
             None if group.total.places == 1 => group.cluster(None),
-            None => group.cluster(expansion(&self.cells, &group.cells, ZOOM_MAX).ok()),
+            None => group.cluster(expansion(&self.fold.cells, &group.cells, ZOOM_MAX).ok()),
         }
+    }
+}
+
+impl Pins {
+    fn keep(&mut self, pin: Pin) {
+        if pin.passes > 0 {
+            self.by_cell.insert((Point::of(&pin).cell(ZOOM_MAX), pin.position));
+            self.names.insert((pin.name.to_lowercase(), pin.position));
+            self.cities.insert((pin.city.to_lowercase(), pin.position));
+        }
+        self.by_position.insert(pin.position, pin);
+    }
+
+    fn forget(&mut self, pin: &Pin) {
+        self.by_position.remove(&pin.position);
+        self.by_cell.remove(&(Point::of(pin).cell(ZOOM_MAX), pin.position));
+        self.names.remove(&(pin.name.to_lowercase(), pin.position));
+        self.cities.remove(&(pin.city.to_lowercase(), pin.position));
     }
 
     fn in_cell(&self, cell: CellId) -> impl Iterator<Item = Position> {

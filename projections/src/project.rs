@@ -106,6 +106,11 @@ impl StatusView {
         view
     }
 
+    /// The position of its first event.
+    pub fn accepted(&self) -> Position {
+        self.timeline.first().map_or(self.position, |entry| entry.position)
+    }
+
     /// What put it into the queue last: the event of its place there.
     /// Being interrupted by a fault of ours does not cost the place.
     pub fn queued(&self) -> &Entry {

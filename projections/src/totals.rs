@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Envelope;
-use crate::owner::Moved;
 use crate::project::{Effects, Pass};
 use crate::queue::Queue;
 use crate::view::{Pin, QueuePlace, StatsView, Status};
@@ -48,8 +47,8 @@ pub(crate) fn count_pin(counters: &mut Counters, pin: &Pin, by: i64) {
     }
 }
 
-/// Adds what an event does to the counters.
-pub(crate) fn count(counters: &mut Counters, effects: &Effects, moved: Option<&Moved>) {
+/// Adds what an event does to the counters, but for pins.
+pub(crate) fn count(counters: &mut Counters, effects: &Effects) {
     if let Some((before, after)) = effects.status {
         add(counters, Counter::Status(after), 1);
         if let Some(before) = before {
@@ -61,10 +60,6 @@ pub(crate) fn count(counters: &mut Counters, effects: &Effects, moved: Option<&M
     }
     if let Some(code) = effects.interruption {
         add(counters, Counter::Interruption(code), 1);
-    }
-    if let Some(moved) = moved {
-        moved.after.iter().for_each(|pin| count_pin(counters, pin, 1));
-        moved.before.iter().for_each(|pin| count_pin(counters, pin, -1));
     }
 }
 

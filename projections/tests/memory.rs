@@ -1,14 +1,16 @@
 //! The views in memory, held to the contract, and following a real log.
 
+mod support;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::submission::{CATEGORY, SCHEMA};
-use event_store::{Append, Expected, Metadata, NewEvent, Position, SqliteStore, StreamName};
+use domain::submission::CATEGORY;
+use event_store::{Append, Expected, Position, StreamName};
 use projections::contract::{Bench, Story, assert_same, in_memory};
-use projections::{Envelope, MemoryViews, Moment, Queries, Views, run};
-use tempfile::TempDir;
+use projections::{MemoryViews, Moment, Queries, Views, run};
+use support::{log, stored, write};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -103,38 +105,4 @@ async fn a_seed_always_tells_the_same_story() {
         in_memory(&Story::random(3, 100)).await.checkpoint().await.unwrap(),
         Story::random(3, 100).head()
     );
-}
-
-fn log() -> (SqliteStore, TempDir) {
-    let folder = TempDir::new().unwrap();
-    (SqliteStore::open(folder.path().join("log.db")).unwrap(), folder)
-}
-
-/// Appends a story's events; answers them as the log has them.
-async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelope> {
-    let mut written = vec![];
-    for envelope in events {
-        let stream = StreamName::of(CATEGORY, envelope.id.0);
-        let new = stored(envelope.event.kind(), &envelope.event.to_stored());
-        log.append(&stream, Expected::Any, vec![new]).await.unwrap();
-        let read = event_store::Read::read_stream(
-            log,
-            &stream,
-            envelope.revision,
-            event_store::Direction::Forwards,
-            1,
-        );
-        written.push(Envelope::decode(&read.await.unwrap()[0]).unwrap());
-    }
-    written
-}
-
-fn stored(kind: &str, data: &[u8]) -> NewEvent {
-    let metadata = Metadata {
-        schema: SCHEMA,
-        correlation_id: Uuid::new_v4(),
-        causation_id: Uuid::new_v4(),
-        actor: "test".to_owned(),
-    };
-    NewEvent { id: Uuid::new_v4(), kind: kind.to_owned(), data: data.to_vec().into(), metadata }
 }

@@ -1,0 +1,74 @@
+//! What all stores of views have in common: the state that events fold into.
+//!
+//! The memory views keep all of it. A store elsewhere fills in what a batch
+//! will touch ([`Fold::default`] for what was never seen), folds the batch, and
+//! writes back what changed; `cells` and `counters` are sums, so for them it
+//! needs to read nothing and writes the differences.
+
+use std::collections::HashMap;
+
+use domain::submission::SubmissionId;
+
+use crate::Envelope;
+use crate::cells::{Cells, Point};
+use crate::owner::{Moved, Owner};
+use crate::project::Effects;
+use crate::totals::{self, Counter, Counters, Recent};
+use crate::view::{Pin, StatusView};
+
+/// The state of the views, or the part of it that a batch touches.
+#[derive(Debug, Default)]
+pub(crate) struct Fold {
+    pub(crate) statuses: HashMap<SubmissionId, StatusView>,
+    pub(crate) owners: HashMap<String, Owner>,
+    /// How many pins a place has.
+    pub(crate) places: HashMap<Point, u64>,
+    pub(crate) cells: Cells,
+    pub(crate) counters: Counters,
+    pub(crate) recent: Recent,
+}
+
+impl Fold {
+    /// Follows one event.
+    pub(crate) fn follow(&mut self, envelope: &Envelope) -> (Effects, Option<Moved>) {
+        let mut view = self.statuses.remove(&envelope.id);
+        let effects = StatusView::follow(&mut view, envelope);
+        let Some(view) = view else { return (effects, None) };
+        let moved = effects.pass.as_ref().map(|pass| {
+            let owner = self.owners.entry(view.owner.clone()).or_default();
+            owner.follow(pass, envelope.position)
+        });
+        totals::count(&mut self.counters, &effects);
+        if let Some(moved) = &moved {
+            moved.before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.take_away(pin));
+            moved.after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.put_down(pin));
+        }
+        self.recent.follow(envelope, &effects);
+        self.statuses.insert(view.id, view);
+        (effects, moved)
+    }
+
+    fn put_down(&mut self, pin: &Pin) {
+        let point = Point::of(pin);
+        self.cells.add(pin);
+        totals::count_pin(&mut self.counters, pin, 1);
+        let here = self.places.entry(point).or_default();
+        *here += 1;
+        if *here == 1 {
+            self.cells.count_place(point, 1);
+            totals::add(&mut self.counters, Counter::Places, 1);
+        }
+    }
+
+    fn take_away(&mut self, pin: &Pin) {
+        let point = Point::of(pin);
+        self.cells.remove(pin);
+        totals::count_pin(&mut self.counters, pin, -1);
+        let here = self.places.entry(point).or_default();
+        *here = here.saturating_sub(1);
+        if *here == 0 {
+            self.cells.count_place(point, -1);
+            totals::add(&mut self.counters, Counter::Places, -1);
+        }
+    }
+}

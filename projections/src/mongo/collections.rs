@@ -1,0 +1,253 @@
+//! What is stored: the documents, the collections, and their indexes. Every
+//! query of ours is one of `_id`, or one that an index here is for.
+
+use event_store::Position;
+use mongodb::bson::{Bson, Document, doc};
+use mongodb::options::IndexOptions;
+use mongodb::{Collection, Database, IndexModel};
+use serde::{Deserialize, Serialize};
+
+use super::blocks::Block;
+use crate::cells::{CellId, Point, ZOOM_MAX};
+use crate::totals::{Counter, Recent};
+use crate::view::{Pin, Status, StatusView};
+
+/// Which of several builds of the views.
+pub(super) type Generation = u32;
+
+/// The views of one generation.
+#[derive(Clone)]
+pub(super) struct Collections {
+    database: Database,
+    pub(super) generation: Generation,
+}
+
+/// The name of the one document that says which generation is read.
+const CURRENT: &str = "current";
+
+/// Which generation is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Current {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    pub(super) generation: Generation,
+}
+
+/// How far a generation is, and what its totals remember. Whoever writes to a
+/// generation writes this too, and so meets whoever else does.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Head {
+    #[serde(rename = "_id")]
+    pub(super) id: Generation,
+    pub(super) checkpoint: Position,
+    /// It is not read any longer, and must not be written to.
+    pub(super) retired: bool,
+    pub(super) recent: Recent,
+}
+
+/// A submission.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StatusDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    /// While it waits or is verified: the position of its first event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unfinished: Option<Position>,
+    /// While it waits: its place in the queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queued: Option<Position>,
+    pub(super) view: StatusView,
+}
+
+/// What the queue must know of a submission.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Queued {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    pub(super) queued: Option<Position>,
+    pub(super) view: QueuedView,
+}
+
+/// See [`Queued`].
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct QueuedView {
+    pub(super) owner: String,
+}
+
+/// An owner's pin. What finds it is there while it is on the map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PinDocument {
+    #[serde(rename = "_id")]
+    pub(super) owner: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cell: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) city: Option<String>,
+    pub(super) pin: Pin,
+}
+
+/// A pass that counts, by its position: the pin that it would be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PassDocument {
+    #[serde(rename = "_id")]
+    pub(super) position: Position,
+    pub(super) pin: Pin,
+}
+
+/// A number under a key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Count<K> {
+    #[serde(rename = "_id")]
+    pub(super) key: K,
+    pub(super) n: i64,
+}
+
+impl Collections {
+    pub(super) fn new(database: Database, generation: Generation) -> Self {
+        Self { database, generation }
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The pointer and the heads.
+    pub(super) fn current(database: &Database) -> Collection<Current> {
+        database.collection("views")
+    }
+
+    pub(super) fn heads(database: &Database) -> Collection<Head> {
+        database.collection("heads")
+    }
+
+    pub(super) fn statuses(&self) -> Collection<StatusDocument> {
+        self.collection("statuses")
+    }
+
+    pub(super) fn pins(&self) -> Collection<PinDocument> {
+        self.collection("pins")
+    }
+
+    pub(super) fn passes(&self) -> Collection<PassDocument> {
+        self.collection("passes")
+    }
+
+    /// How many pins a place has.
+    pub(super) fn places(&self) -> Collection<Count<i64>> {
+        self.collection("places")
+    }
+
+    pub(super) fn counters(&self) -> Collection<Count<Counter>> {
+        self.collection("counters")
+    }
+
+    pub(super) fn blocks(&self) -> Collection<Block> {
+        self.collection("blocks")
+    }
+
+    /// Makes the generation's collections and indexes, where they are missing.
+    pub(super) async fn create(&self) -> mongodb::error::Result<()> {
+        let index = |keys: Document| IndexModel::builder().keys(keys).build();
+        // Only what has the field is in the index.
+        let sparse = |keys: Document| {
+            IndexModel::builder().keys(keys).options(IndexOptions::builder().sparse(true).build()).build()
+        };
+        self.statuses()
+            .create_indexes([
+                index(doc! { "view.position": 1 }),
+                sparse(doc! { "unfinished": 1 }),
+                sparse(doc! { "queued": 1 }),
+            ])
+            .await?;
+        self.pins()
+            .create_indexes([
+                index(doc! { "pin.position": 1 }),
+                index(doc! { "cell": 1, "pin.position": -1 }),
+                index(doc! { "name": 1, "pin.position": 1 }),
+                index(doc! { "city": 1, "pin.position": 1 }),
+            ])
+            .await?;
+        self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
+        for made in [self.places().name(), self.counters().name(), self.blocks().name()] {
+            // A collection that is there already is as good.
+            let _ = self.database.create_collection(made).await;
+        }
+        Ok(())
+    }
+
+    /// Removes the generation.
+    pub(super) async fn drop(&self) -> mongodb::error::Result<()> {
+        self.statuses().drop().await?;
+        self.pins().drop().await?;
+        self.passes().drop().await?;
+        self.places().drop().await?;
+        self.counters().drop().await?;
+        self.blocks().drop().await?;
+        Self::heads(&self.database).delete_one(doc! { "_id": self.generation }).await?;
+        Ok(())
+    }
+
+    fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
+        self.database.collection(&format!("{name}_{}", self.generation))
+    }
+}
+
+impl Current {
+    pub(super) fn filter() -> Document {
+        doc! { "_id": CURRENT }
+    }
+}
+
+impl Head {
+    pub(super) fn empty(id: Generation) -> Self {
+        Self { id, checkpoint: Position::START, retired: false, recent: Recent::default() }
+    }
+}
+
+impl StatusDocument {
+    pub(super) fn new(view: StatusView) -> Self {
+        let unfinished = matches!(view.status, Status::Submitted | Status::Verifying);
+        Self {
+            id: view.id.to_string(),
+            unfinished: unfinished.then(|| view.accepted()),
+            queued: (view.status == Status::Submitted).then(|| view.queued().position),
+            view,
+        }
+    }
+}
+
+impl PinDocument {
+    pub(super) fn new(pin: Pin) -> Self {
+        let shown = pin.passes > 0;
+        Self {
+            owner: pin.owner.clone(),
+            cell: shown.then(|| cell_key(Point::of(&pin).cell(ZOOM_MAX))),
+            name: shown.then(|| pin.name.to_lowercase()),
+            city: shown.then(|| pin.city.to_lowercase()),
+            pin,
+        }
+    }
+}
+
+/// A cell of the deepest zoom as a number.
+pub(super) fn cell_key(id: CellId) -> i64 {
+    i64::from(id.y) << 32 | i64::from(id.x)
+}
+
+/// A place as a number.
+pub(super) fn place_key(point: Point) -> i64 {
+    (u64::from(point.y) << 32 | u64::from(point.x)).cast_signed()
+}
+
+/// The place that a number means.
+pub(super) fn place_of(key: i64) -> Point {
+    let key = key.cast_unsigned();
+    Point { x: (key & u64::from(u32::MAX)) as u32, y: (key >> 32) as u32 }
+}
+
+/// A position as MongoDB counts.
+pub(super) fn number(position: Position) -> Bson {
+    Bson::Int64(i64::try_from(position.0).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,305 @@
+//! The views in MongoDB, a real replica set of three: held to the contract,
+//! and to what happens when parts of it go away.
+
+mod support;
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use event_store::Position;
+use futures::TryStreamExt;
+use mongodb::bson::{Document, doc};
+use projections::contract::{Bench, Story, WORLD, assert_same, in_memory, tell};
+use projections::{MemoryViews, MongoViews, Queries, QueryError, Views, run};
+use support::{log, write};
+use testbed::Mongo;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+projections::contract!(open);
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+struct InMongo {
+    address: String,
+    views: Arc<MongoViews>,
+}
+
+#[async_trait]
+impl Bench for InMongo {
+    fn views(&self) -> Arc<dyn Views> {
+        Arc::clone(&self.views) as _
+    }
+
+    async fn reopened(&self) -> Arc<dyn Views> {
+        connected(&self.address).await
+    }
+}
+
+/// Empty views in a database of their own.
+async fn open() -> InMongo {
+    open_in(Mongo::shared().await.unwrap()).await
+}
+
+async fn open_in(mongo: &Mongo) -> InMongo {
+    let address = address(mongo);
+    InMongo { views: connected(&address).await, address }
+}
+
+fn address(mongo: &Mongo) -> String {
+    mongo.uri().replace("/?", &format!("/views-{}?", Uuid::new_v4()))
+}
+
+async fn connected(address: &str) -> Arc<MongoViews> {
+    let views = Arc::new(MongoViews::open(address).await.unwrap());
+    reachable(&*views).await;
+    views
+}
+
+async fn reachable(views: &dyn Queries) {
+    let answers = async {
+        while views.stats().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, answers).await.expect("MongoDB answers");
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_refused_at_once() {
+    let error = MongoViews::open("mongodb:/nowhere").await.unwrap_err();
+    assert!(error.to_string().starts_with("not the address of a MongoDB"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_query_and_every_write_uses_an_index() {
+    let bench = open().await;
+    let story = Story::random(31, 300);
+    let (first, rest) = story.events.split_at(200);
+    bench.views.apply(Position::START, first, first[199].position).await.unwrap();
+    // The queue is read whole once, and afterwards what changed.
+    let id = story.submissions().next().unwrap();
+    bench.views.queue_place(id).await.unwrap();
+
+    let client = mongodb::Client::with_uri_str(&bench.address).await.unwrap();
+    let database = client.default_database().unwrap();
+    database.run_command(doc! { "profile": 2 }).await.unwrap();
+    bench.views.apply(first[199].position, rest, story.head()).await.unwrap();
+    assert_same(&*bench.views, &in_memory(&story).await, story.submissions()).await;
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+
+    let profile = database.collection::<Document>("system.profile");
+    let plans: Vec<Document> =
+        profile.find(doc! { "planSummary": { "$exists": true } }).await.unwrap().try_collect().await.unwrap();
+    assert!(plans.len() > 100, "only {} operations were seen", plans.len());
+    for plan in plans {
+        let of = plan.get_str("ns").unwrap();
+        let summary = plan.get_str("planSummary").unwrap();
+        // The totals are all of their collection.
+        assert!(!summary.contains("COLLSCAN") || of.contains(".counters_"), "{plan}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_projector_that_is_killed_between_any_two_steps_loses_nothing_and_counts_nothing_twice() {
+    let bench = open().await;
+    let story = Story::random(32, 300);
+    let mut killed = 0;
+    let mut rest = &story.events[..];
+    while !rest.is_empty() {
+        let batch = &rest[..rest.len().min(75)];
+        let upto = batch.last().unwrap().position;
+        // Killed after its first step, after its second, and so on.
+        for steps in 1.. {
+            let from = bench.views.checkpoint().await.unwrap();
+            if from == upto {
+                break;
+            }
+            match up_to(steps, bench.views.apply(from, batch, upto)).await {
+                Some(applied) => applied.unwrap(),
+                None => killed += 1,
+            }
+        }
+        rest = &rest[batch.len()..];
+    }
+    assert!(killed > 40, "killed {killed} times");
+    assert_same(&*bench.views, &in_memory(&story).await, story.submissions()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written() {
+    let bench = open().await;
+    let (log, _folder) = log();
+    let story = Story::random(33, 1200);
+    let (before, meanwhile) = story.events.split_at(800);
+    let mut written = write(&log, before).await;
+    bench.views.apply(Position::START, &written, written.last().unwrap().position).await.unwrap();
+    // Something spoiled them.
+    let client = mongodb::Client::with_uri_str(&bench.address).await.unwrap();
+    let spoiled = client.default_database().unwrap().collection::<Document>("counters_1");
+    spoiled.update_many(doc! {}, doc! { "$inc": { "n": 1000 } }).await.unwrap();
+
+    let shutdown = CancellationToken::new();
+    let projecting = tokio::spawn(run(Arc::new(log.clone()), bench.views(), shutdown.clone()));
+    let other = bench.reopened().await;
+    let done = Arc::new(AtomicBool::new(false));
+    let reading = tokio::spawn({
+        let (other, done) = (Arc::clone(&other), Arc::clone(&done));
+        let id = written[0].id;
+        async move {
+            let mut seen = Position::START;
+            while !done.load(Ordering::Relaxed) {
+                assert!(other.status(id).await.unwrap().is_some(), "it is there all the time");
+                let position = other.stats().await.unwrap().position;
+                assert!(position >= seen, "{position} after {seen}");
+                seen = position;
+            }
+        }
+    });
+    let (rebuilt, more) = tokio::join!(bench.views.rebuild(&log), write(&log, meanwhile));
+    rebuilt.unwrap();
+    written.extend(more);
+    let head = written.last().unwrap().position;
+    for views in [bench.views(), Arc::clone(&other)] {
+        timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    reading.await.unwrap();
+    shutdown.cancel();
+    projecting.await.unwrap().unwrap();
+
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*bench.views, &folded, story.submissions()).await;
+    assert_same(&*other, &folded, story.submissions()).await;
+    // And again: what the first rebuild left is no hindrance.
+    bench.views.rebuild(&log).await.unwrap();
+    assert_same(&*bench.views, &folded, story.submissions()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
+    let mongo = Mongo::replica_set().await.unwrap();
+    let bench = open_in(&mongo).await;
+    let (log, _folder) = log();
+    let shutdown = CancellationToken::new();
+    let projectors = [bench.views(), bench.reopened().await]
+        .map(|views| tokio::spawn(run(Arc::new(log.clone()), views, shutdown.clone())));
+    let story = Story::random(34, 4000);
+    let storm = write(&log, &story.events);
+    let killing = async {
+        let mut watch = bench.views.watch();
+        timeout(DEADLINE, watch.wait_for(|at| at.0 > 500)).await.unwrap().unwrap();
+        let primary = mongo.primary().await.unwrap();
+        primary.kill().await.unwrap();
+        primary
+    };
+    let (written, killed) = tokio::join!(storm, killing);
+    let head = written.last().unwrap().position;
+    timeout(DEADLINE, bench.views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    killed.restart().await.unwrap();
+    shutdown.cancel();
+    for projector in projectors {
+        projector.await.unwrap().unwrap();
+    }
+
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*bench.views, &folded, story.submissions()).await;
+    mongo.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there() {
+    let mongo = Mongo::replica_set().await.unwrap();
+    for member in mongo.members() {
+        member.kill().await.unwrap();
+    }
+    let views = Arc::new(MongoViews::open(&address(&mongo)).await.unwrap());
+    let (log, _folder) = log();
+    let shutdown = CancellationToken::new();
+    let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone()));
+    let story = Story::random(35, 200);
+    let (first, rest) = story.events.split_at(100);
+    let mut written = write(&log, first).await;
+    refused(&*views).await;
+
+    for member in mongo.members() {
+        member.restart().await.unwrap();
+    }
+    let head = written.last().unwrap().position;
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+
+    // The majority goes away in the middle, and comes back.
+    let members = mongo.members();
+    for member in &members[..2] {
+        member.kill().await.unwrap();
+    }
+    written.extend(write(&log, rest).await);
+    refused(&*views).await;
+    for member in &members[..2] {
+        member.restart().await.unwrap();
+    }
+    let head = written.last().unwrap().position;
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    shutdown.cancel();
+    projecting.await.unwrap().unwrap();
+    reachable(&*views).await;
+
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*views, &folded, story.submissions()).await;
+    mongo.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_saw_a_checkpoint_sees_what_led_to_it() {
+    let bench = open().await;
+    let reader = bench.reopened().await;
+    let mut story = Story::new();
+    for number in 0..50 {
+        let id = story.submit_and_pass(&format!("owner{number}"), number % 9);
+        tell(&*bench.views, &story).await;
+        let mut watch = reader.watch();
+        timeout(DEADLINE, watch.wait_for(|at| *at >= story.head())).await.unwrap().unwrap();
+        let view = reader.status(id).await.unwrap().expect("it was applied");
+        assert_eq!(view.position, story.head());
+        assert!(reader.stats().await.unwrap().position >= story.head());
+    }
+}
+
+/// Waits until reads are refused, each within a few seconds.
+async fn refused(views: &dyn Queries) {
+    let refused = async {
+        loop {
+            let asked = Instant::now();
+            let answer = views.pins(WORLD, 3).await;
+            assert!(asked.elapsed() < Duration::from_secs(6), "an answer after {:?}", asked.elapsed());
+            if let Err(QueryError::Unavailable(why)) = answer {
+                assert!(why.starts_with("MongoDB"), "{why}");
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, refused).await.expect("reads are refused");
+}
+
+/// Runs a future until it has waited so many times, and drops it then.
+async fn up_to<T>(steps: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut polled = 0;
+    poll_fn(|context| {
+        if polled == steps {
+            return Poll::Ready(None);
+        }
+        polled += 1;
+        future.as_mut().poll(context).map(Some)
+    })
+    .await
+}

@@ -1,0 +1,37 @@
+//! A real log, and a story in it.
+
+use domain::submission::{CATEGORY, SCHEMA};
+use event_store::{Append, Direction, Expected, Metadata, NewEvent, Read, SqliteStore, StreamName};
+use projections::Envelope;
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// An empty log, and the folder to keep.
+pub(crate) fn log() -> (SqliteStore, TempDir) {
+    let folder = TempDir::new().unwrap();
+    (SqliteStore::open(folder.path().join("log.db")).unwrap(), folder)
+}
+
+/// Appends a story's events; answers them as the log has them.
+pub(crate) async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelope> {
+    let mut written = vec![];
+    for envelope in events {
+        let stream = StreamName::of(CATEGORY, envelope.id.0);
+        let new = stored(envelope.event.kind(), &envelope.event.to_stored());
+        log.append(&stream, Expected::Any, vec![new]).await.unwrap();
+        let read = log.read_stream(&stream, envelope.revision, Direction::Forwards, 1);
+        written.push(Envelope::decode(&read.await.unwrap()[0]).unwrap());
+    }
+    written
+}
+
+/// An event as it is appended.
+pub(crate) fn stored(kind: &str, data: &[u8]) -> NewEvent {
+    let metadata = Metadata {
+        schema: SCHEMA,
+        correlation_id: Uuid::new_v4(),
+        causation_id: Uuid::new_v4(),
+        actor: "test".to_owned(),
+    };
+    NewEvent { id: Uuid::new_v4(), kind: kind.to_owned(), data: data.to_vec().into(), metadata }
+}
