@@ -2,6 +2,8 @@
 //! protocol, so that several processes, and any client in any language, can
 //! use it. What it leaves out answers UNIMPLEMENTED.
 
+#![expect(clippy::result_large_err, reason = "it is the size of tonic's own error")]
+
 mod append;
 mod auth;
 mod batch;
@@ -9,7 +11,7 @@ mod convert;
 mod features;
 mod filter;
 mod listener;
-mod proto;
+pub(crate) mod proto;
 mod read;
 mod status;
 mod streams;

@@ -1,5 +1,7 @@
 //! Events and streams for tests that do not care which.
 
+#![allow(dead_code, clippy::allow_attributes, reason = "no test needs all of it")]
+
 use event_store::{Metadata, NewEvent, StreamName};
 use uuid::Uuid;
 

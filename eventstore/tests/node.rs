@@ -1,0 +1,468 @@
+//! The wire node, as the official client sees it: what streams do that our
+//! port does not speak of, who may use it, and that a client which misbehaves
+//! harms itself alone.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
+
+use std::{fs, future::pending, time::Duration};
+
+use bytes::Bytes;
+use esdb::{
+    AppendToStreamOptions, Client, ClientSettings, CurrentRevision, DeleteStreamOptions, Error, EventData,
+    ExpectedRevision, ReadAllOptions, ReadStreamOptions, StreamMetadataBuilder, StreamPosition,
+    SubscribeToAllOptions, SubscribeToStreamOptions, SubscriptionEvent, SubscriptionFilter,
+    TombstoneStreamOptions,
+};
+use event_store::{
+    Append, AppendError, Delivery, Direction, Expected, Filter, Position, Read, ReadError, SqliteStore,
+    StreamName, Subscribe,
+    node::{self, Config, Credentials, ServeError, Tls},
+};
+use futures::{StreamExt, future::join_all};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+mod support;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A node, its log, and the official client of it.
+struct Node {
+    client: Client,
+    log: SqliteStore,
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    served: JoinHandle<Result<(), ServeError>>,
+    _folder: TempDir,
+}
+
+impl Node {
+    async fn start() -> Self {
+        Self::with(Config::default(), "tls=false", "").await
+    }
+
+    async fn with(config: Config, parameters: &str, user: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(node::serve(listener, log.clone(), config, stop.clone().cancelled_owned()));
+        let client = client(&format!("esdb://{user}localhost:{}?{parameters}", address.port()));
+        Self { client, log, address, stop, served, _folder: folder }
+    }
+
+    async fn append(&self, stream: &str, events: Vec<EventData>) -> u64 {
+        let options = AppendToStreamOptions::default();
+        self.client.append_to_stream(stream, &options, events).await.unwrap().next_expected_version
+    }
+
+    /// The revisions that a reader of the stream sees.
+    async fn revisions(&self, stream: &str) -> Result<Vec<u64>, Error> {
+        let mut read = self.client.read_stream(stream, &ReadStreamOptions::default()).await?;
+        let mut revisions = Vec::new();
+        while let Some(event) = read.next().await? {
+            revisions.push(event.get_original_event().revision);
+        }
+        Ok(revisions)
+    }
+}
+
+fn client(address: &str) -> Client {
+    Client::new(format!("{address}&discoveryInterval=20").parse::<ClientSettings>().unwrap()).unwrap()
+}
+
+fn event(kind: &str) -> EventData {
+    EventData::json(kind, &serde_json::json!({"n": 1})).unwrap().id(Uuid::new_v4())
+}
+
+fn events(count: usize) -> Vec<EventData> {
+    (0..count).map(|_| event("Tested")).collect()
+}
+
+fn name() -> String {
+    format!("test-{}", Uuid::new_v4())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_stream_is_not_found_and_goes_on_with_its_numbers() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(3)).await;
+    let deleted = node.client.delete_stream(name.as_str(), &DeleteStreamOptions::default()).await.unwrap();
+    assert!(deleted.is_some(), "a position");
+    assert!(matches!(node.revisions(&name).await, Err(Error::ResourceNotFound)));
+    let anew = AppendToStreamOptions::default().expected_revision(ExpectedRevision::NoStream);
+    node.client.append_to_stream(name.as_str(), &anew, events(2)).await.unwrap();
+    assert_eq!(node.revisions(&name).await.unwrap(), [3, 4]);
+    node.client.delete_stream(name.as_str(), &DeleteStreamOptions::default()).await.unwrap();
+    let wrong = DeleteStreamOptions::default().expected_revision(ExpectedRevision::Exact(7));
+    let refused = node.client.delete_stream(name.as_str(), &wrong).await;
+    assert!(matches!(refused, Err(Error::Grpc { .. })), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tombstone_is_for_good() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    node.client.tombstone_stream(name.as_str(), &TombstoneStreamOptions::default()).await.unwrap();
+    assert!(matches!(node.revisions(&name).await, Err(Error::ResourceDeleted)));
+    let append = node.client.append_to_stream(name.as_str(), &Default::default(), events(1)).await;
+    assert!(matches!(append, Err(Error::ResourceDeleted)), "{append:?}");
+    let again = node.client.tombstone_stream(name.as_str(), &TombstoneStreamOptions::default()).await;
+    assert!(matches!(again, Err(Error::ResourceDeleted)), "{again:?}");
+    let metadata = node.client.get_stream_metadata(name.as_str(), &Default::default()).await;
+    assert!(!matches!(metadata, Ok(result) if result.is_success()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_do_not_surprise_readers_of_the_port() {
+    let node = Node::start().await;
+    let (deleted, gone, kept) = (name(), name(), name());
+    for name in [&deleted, &gone, &kept] {
+        node.append(name, events(1)).await;
+    }
+    node.client.delete_stream(deleted.as_str(), &DeleteStreamOptions::default()).await.unwrap();
+    node.client.tombstone_stream(gone.as_str(), &TombstoneStreamOptions::default()).await.unwrap();
+    node.append(&kept, events(1)).await;
+
+    let stream = |name: &str| StreamName::new(name).unwrap();
+    let read = async |name: &str| node.log.read_stream(&stream(name), 0, Direction::Forwards, 10).await;
+    assert_eq!(read(&deleted).await, Ok(vec![]));
+    assert!(matches!(read(&gone).await, Err(ReadError::Refused(_))));
+    let append = node.log.append(&stream(&gone), Expected::NoStream, vec![support::event()]).await;
+    assert!(matches!(append, Err(AppendError::Refused(_))), "{append:?}");
+    let mut deliveries = node.log.subscribe(Position::START, Filter::default());
+    let mut kinds = Vec::new();
+    while let Delivery::Event(event) = deliveries.next().await.unwrap().unwrap() {
+        kinds.push(event.kind);
+    }
+    assert_eq!(kinds, ["Tested"; 4], "what happened stays in the log, without the store's own events");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_hides_a_streams_older_events() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(5)).await;
+    let set = async |metadata: StreamMetadataBuilder| {
+        let metadata = metadata.build();
+        node.client.set_stream_metadata(name.as_str(), &Default::default(), &metadata).await.unwrap();
+        node.revisions(&name).await.unwrap()
+    };
+    assert_eq!(set(StreamMetadataBuilder::new().max_count(2)).await, [3, 4]);
+    assert_eq!(set(StreamMetadataBuilder::new().truncate_before(1)).await, [1, 2, 3, 4]);
+    // The client writes milliseconds where servers read seconds.
+    let max_age_s = |seconds| StreamMetadataBuilder::new().max_age(Duration::from_millis(seconds));
+    assert_eq!(set(max_age_s(3600)).await, [0, 1, 2, 3, 4]);
+    assert_eq!(set(StreamMetadataBuilder::new()).await, [0, 1, 2, 3, 4]);
+    node.append(&name, events(1)).await;
+    assert_eq!(set(StreamMetadataBuilder::new().max_count(1)).await, [5]);
+    let aged = set(max_age_s(1)).await;
+    timeout(DEADLINE, async {
+        let mut visible = aged;
+        while !visible.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            visible = node.revisions(&name).await.unwrap();
+        }
+    })
+    .await
+    .expect("they are hidden once they are older than a second");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_says_what_it_found_instead() {
+    let node = Node::start().await;
+    let name = name();
+    let expecting = |revision| AppendToStreamOptions::default().expected_revision(revision);
+    let append = async |revision| {
+        node.client.append_to_stream(name.as_str(), &expecting(revision), events(1)).await.map(|_| ())
+    };
+    let conflict = append(ExpectedRevision::StreamExists).await;
+    assert!(matches!(conflict, Err(Error::WrongExpectedVersion { current: CurrentRevision::NoStream, .. })));
+    append(ExpectedRevision::NoStream).await.unwrap();
+    append(ExpectedRevision::StreamExists).await.unwrap();
+    let conflict = append(ExpectedRevision::Exact(5)).await;
+    assert!(matches!(
+        conflict,
+        Err(Error::WrongExpectedVersion { current: CurrentRevision::Current(1), .. })
+    ));
+    let conflict = append(ExpectedRevision::Exact(u64::MAX)).await;
+    assert!(matches!(conflict, Err(Error::WrongExpectedVersion { .. })), "{conflict:?}");
+    let nothing = node.client.append_to_stream(name.as_str(), &Default::default(), vec![]).await.unwrap();
+    assert_eq!(nothing.next_expected_version, 1, "an empty append is none");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_id_may_be_recorded_again_where_the_revision_says_so() {
+    let node = Node::start().await;
+    let name = name();
+    let same = event("Same");
+    for (expected, revision) in [
+        (ExpectedRevision::NoStream, 0),
+        (ExpectedRevision::Exact(0), 1),
+        (ExpectedRevision::NoStream, 0),
+        (ExpectedRevision::Any, 1),
+    ] {
+        let options = AppendToStreamOptions::default().expected_revision(expected);
+        let written = node.client.append_to_stream(name.as_str(), &options, same.clone()).await.unwrap();
+        assert_eq!(written.next_expected_version, revision, "{expected:?}");
+    }
+    assert_eq!(node.revisions(&name).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn batches_are_appended_and_a_conflict_is_its_own() {
+    let node = Node::start().await;
+    let name = name();
+    let batch = node.client.batch_append(&Default::default()).await.unwrap();
+    for n in 0..3 {
+        let written = batch.append_to_stream(name.as_str(), ExpectedRevision::Any, events(2)).await.unwrap();
+        assert_eq!(written.current_revision(), Some(2 * n + 1));
+    }
+    let conflict = batch.append_to_stream(name.as_str(), ExpectedRevision::NoStream, events(1)).await;
+    assert!(
+        matches!(&conflict, Err(Error::Grpc { message, .. }) if message == "WrongExpectedVersion"),
+        "{conflict:?}"
+    );
+    assert_eq!(node.revisions(&name).await.unwrap().len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_is_read_backwards_from_its_end() {
+    let node = Node::start().await;
+    node.append(&name(), events(5)).await;
+    let read = async |options: ReadAllOptions| {
+        let mut read = node.client.read_all(&options).await.unwrap();
+        let mut positions = Vec::new();
+        while let Some(event) = read.next().await.unwrap() {
+            positions.push(event.get_original_event().position.commit);
+        }
+        positions
+    };
+    let at = |at| StreamPosition::Position(esdb::Position { commit: at, prepare: at });
+    let all = ReadAllOptions::default();
+    assert_eq!(read(all.clone().position(StreamPosition::End).backwards().max_count(2)).await, [5, 4]);
+    assert_eq!(read(all.clone().position(at(3)).backwards()).await, [2, 1]);
+    assert_eq!(read(all.clone().position(at(3)).forwards()).await, [3, 4, 5]);
+    assert!(read(all.position(at(9)).forwards()).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_are_followed() {
+    let node = Node::start().await;
+    let (name, links) = (name(), name());
+    node.append(&name, events(2)).await;
+    let link = |target: String| EventData::binary("$>", Bytes::from(target));
+    node.append(&links, vec![link(format!("1@{name}")), link(format!("7@{name}"))]).await;
+    let options = ReadStreamOptions::default().resolve_link_tos();
+    let mut read = node.client.read_stream(links.as_str(), &options).await.unwrap();
+    let followed = read.next().await.unwrap().unwrap();
+    assert_eq!(followed.event.as_ref().unwrap().revision, 1);
+    assert_eq!(followed.link.as_ref().unwrap().stream_id, links);
+    let broken = read.next().await.unwrap().unwrap();
+    assert!(broken.event.is_none() && broken.link.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscriptions_are_filtered_by_expressions() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, vec![event("Apple"), event("$banana"), event("Cherry")]).await;
+    let kinds = async |filter: SubscriptionFilter| {
+        let options = SubscribeToAllOptions::default().position(StreamPosition::Start).filter(filter);
+        let mut subscription = node.client.subscribe_to_all(&options).await;
+        let mut kinds = Vec::new();
+        loop {
+            match subscription.next_subscription_event().await? {
+                SubscriptionEvent::EventAppeared(event) => {
+                    kinds.push(event.get_original_event().event_type.clone());
+                }
+                SubscriptionEvent::CaughtUp => return Ok::<_, Error>(kinds),
+                _ => {}
+            }
+        }
+    };
+    let on_type = SubscriptionFilter::on_event_type;
+    assert_eq!(kinds(on_type().regex("^.{6}$")).await.unwrap(), ["Cherry"]);
+    assert_eq!(kinds(on_type().regex(r"^(?!(\$|Ch))")).await.unwrap(), ["Apple"], "with look-ahead");
+    assert_eq!(kinds(on_type().add_prefix("App").add_prefix("$b")).await.unwrap(), ["Apple", "$banana"]);
+    assert_eq!(kinds(SubscriptionFilter::on_stream_name().add_prefix(&name)).await.unwrap().len(), 3);
+
+    let error = kinds(on_type().regex("(")).await.unwrap_err();
+    assert!(matches!(error, Error::Grpc { .. }), "{error}");
+    node.append(&name, vec![event(&format!("{}dc", "ab".repeat(28)))]).await;
+    let error = kinds(on_type().regex("^(a|b|ab)*(?>c)$")).await.unwrap_err();
+    assert!(error.to_string().contains("cannot be used"), "{error}");
+    assert_eq!(kinds(on_type().add_prefix("C")).await.unwrap(), ["Cherry"], "others go on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_is_too_large_is_refused_and_others_go_on() {
+    let node = Node::start().await;
+    let name = name();
+    let large = EventData::binary("Large", Bytes::from(vec![0; 2 * 1024 * 1024]));
+    let refused = node.client.append_to_stream(name.as_str(), &Default::default(), large).await;
+    assert!(
+        matches!(&refused, Err(Error::Grpc { message, .. }) if message.contains("Maximum Append Size")),
+        "{refused:?}"
+    );
+    let many = (0..3000).map(|_| EventData::binary("Many", Bytes::from(vec![0; 1000]))).collect::<Vec<_>>();
+    let refused = node.client.append_to_stream(name.as_str(), &Default::default(), many).await;
+    assert!(refused.is_err());
+    assert!(matches!(node.revisions(&name).await, Err(Error::ResourceNotFound)), "nothing was written");
+    assert_eq!(node.append(&name, events(1)).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nonsense_on_a_connection_ends_it_and_no_other() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    // Settings, then a frame that says it has 16 kB and ends after four bytes.
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let truncated = [0, 0x40, 0, 1, 4, 0, 0, 0, 1, b'x', b'x', b'x', b'x'];
+    for nonsense in
+        [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xff; 4096], &[&preface[..], &settings, &truncated].concat()]
+    {
+        let mut connection = TcpStream::connect(node.address).await.unwrap();
+        connection.write_all(nonsense).await.unwrap();
+        connection.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        // Either way it is over, and in time.
+        let _ = timeout(DEADLINE, connection.read_to_end(&mut answer)).await.expect("the node hangs up");
+    }
+    assert_eq!(node.append(&name, events(1)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_idle_subscribers_all_hear_the_news() {
+    let node = Node::start().await;
+    let name = name();
+    let options = SubscribeToAllOptions::default()
+        .position(StreamPosition::Start)
+        .filter(SubscriptionFilter::on_stream_name().add_prefix(&name));
+    let subscribed = (0..500).map(async |_| {
+        let mut subscription = node.client.subscribe_to_all(&options).await;
+        while !matches!(subscription.next_subscription_event().await.unwrap(), SubscriptionEvent::CaughtUp) {}
+        subscription
+    });
+    let subscriptions = timeout(DEADLINE, join_all(subscribed)).await.expect("all are caught up in time");
+    node.append(&name, events(1)).await;
+    let heard = subscriptions.into_iter().map(async |mut subscription| subscription.next().await.unwrap());
+    let heard = timeout(DEADLINE, join_all(heard)).await.expect("all hear of it in time");
+    assert_eq!(heard.len(), 500);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_asked_for_and_a_wrong_one_refused() {
+    let credentials = Some(Credentials { user: "admin".to_owned(), password: "right".to_owned() });
+    let config = Config { credentials, ..Config::default() };
+    let node = Node::with(config, "tls=false", "admin:right@").await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    for user in ["", "admin:wrong@", "root:right@"] {
+        let stranger = client(&format!("esdb://{user}localhost:{}?tls=false", node.address.port()));
+        let refused = stranger.append_to_stream(name.as_str(), &Default::default(), events(1)).await;
+        assert!(matches!(refused, Err(Error::AccessDenied)), "{user}: {refused:?}");
+        let mut subscription =
+            stranger.subscribe_to_stream(name.as_str(), &SubscribeToStreamOptions::default()).await;
+        assert!(matches!(subscription.next().await, Err(Error::AccessDenied)));
+    }
+    assert_eq!(node.append(&name, events(1)).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
+    let folder = TempDir::new().unwrap();
+    let tls = Tls { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&tls.certificate, made.cert.pem()).unwrap();
+    fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+    let parameters = format!("tls=true&tlsCaFile={}", tls.certificate.display());
+    let node = Node::with(Config { tls: Some(tls.clone()), ..Config::default() }, &parameters, "").await;
+    assert_eq!(node.append(&name(), events(1)).await, 0);
+
+    fs::write(&tls.key, "no key").unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = Config { tls: Some(tls.clone()), ..Config::default() };
+    let error = node::serve(listener, node.log.clone(), config, pending()).await.unwrap_err();
+    assert!(error.to_string().starts_with(&tls.key.display().to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_others_reach_needs_a_password_and_tls() {
+    let node = Node::start().await;
+    let credentials = Some(Credentials { user: "admin".to_owned(), password: "right".to_owned() });
+    for config in [Config::default(), Config { credentials, ..Config::default() }] {
+        let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
+        let error = node::serve(listener, node.log.clone(), config, pending()).await.unwrap_err();
+        assert!(error.to_string().ends_with("that needs a password and TLS"), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_it_stops_subscriptions_end_with_an_error() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+    let mut subscription = node.client.subscribe_to_stream(name.as_str(), &options).await;
+    subscription.next().await.unwrap();
+    node.stop.cancel();
+    let end = timeout(DEADLINE, subscription.next()).await.expect("in time");
+    assert!(matches!(end, Err(Error::ServerError(_))), "{end:?}");
+    timeout(DEADLINE, node.served).await.expect("in time").unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_it_leaves_out_is_said_to_be_unsupported() {
+    let node = Node::start().await;
+    let options = esdb::PersistentSubscriptionOptions::default();
+    let created = node.client.create_persistent_subscription(name(), "group", &options).await;
+    assert!(matches!(created, Err(Error::UnsupportedFeature)), "{created:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn subscribers_that_stop_reading_cost_no_memory() {
+    let node = Node::start().await;
+    let name = name();
+    let block = || EventData::binary("Block", Bytes::from(vec![7; 10_000]));
+    let stalled = join_all((0..20).map(async |_| {
+        let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+        let stranger = client(&format!("esdb://localhost:{}?tls=false", node.address.port()));
+        let mut subscription = stranger.subscribe_to_stream(name.as_str(), &options).await;
+        while !matches!(subscription.next_subscription_event().await.unwrap(), SubscriptionEvent::CaughtUp) {}
+        (stranger, subscription)
+    }))
+    .await;
+    let before = resident_mb();
+    // 100 MB for each of twenty, were they kept for them.
+    for _ in 0..100 {
+        node.append(&name, (0..100).map(|_| block()).collect()).await;
+    }
+    let after = resident_mb();
+    assert!(after < before + 300, "{before} MB before, {after} MB after");
+    for (_stranger, mut subscription) in stalled.into_iter().take(2) {
+        for revision in 0..10_000 {
+            let event = timeout(DEADLINE, subscription.next()).await.expect("in time").unwrap();
+            assert_eq!(event.get_original_event().revision, revision);
+        }
+    }
+}
+
+/// This process's memory: the node's, the log's, and the clients' buffers.
+fn resident_mb() -> usize {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();
+    pages * 4096 / 1_000_000
+}
