@@ -31,7 +31,7 @@ use crate::problem::Problem;
 use crate::sse::{Peer, Place};
 
 /// How many events are read at once.
-const PAGE_EVENTS: usize = 256;
+const PAGE_EVENTS: usize = 128;
 
 /// How many owners of streams are remembered while looking for one.
 const OWNERS_KEPT: usize = 10_000;
@@ -215,7 +215,9 @@ fn lines(
         let _place = place;
         let mut page = first;
         loop {
-            match text(&*app.log, &mut wanted, &page.events).await {
+            // Only the text is kept while it goes out.
+            let events = std::mem::take(&mut page.events);
+            match text(&*app.log, &mut wanted, events).await {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
@@ -242,7 +244,7 @@ fn lines(
         let stopping = app.stopping.clone();
         while let Some(next) = stopping.run_until_cancelled(next_event(&mut coming)).await.flatten() {
             let text = match next {
-                Ok(Some(event)) => text(&*app.log, &mut wanted, &[event]).await,
+                Ok(Some(event)) => text(&*app.log, &mut wanted, vec![event]).await,
                 Ok(None) => Ok(Bytes::from_static(b"\n")),
                 Err(error) => Err(error),
             };
@@ -273,11 +275,11 @@ async fn next_event(coming: &mut Subscription) -> Option<Result<Option<Recorded>
     tokio::time::timeout(HEARTBEAT, next).await.unwrap_or(Some(Ok(None)))
 }
 
-async fn text(log: &dyn Read, wanted: &mut Wanted, events: &[Recorded]) -> Result<Bytes, ReadError> {
+async fn text(log: &dyn Read, wanted: &mut Wanted, events: Vec<Recorded>) -> Result<Bytes, ReadError> {
     let mut text = Vec::new();
     for event in events {
-        if wanted.wants(log, event).await? {
-            text.extend(to_json(&Line::from(event)));
+        if wanted.wants(log, &event).await? {
+            text.extend(to_json(&Line::from(&event)));
             text.push(b'\n');
         }
     }

@@ -24,7 +24,7 @@ use crate::problem::Problem;
 use crate::sse::{self, Peer};
 
 /// Frames that a listener may be behind before it skips some.
-const FRAMES_KEPT: usize = 64;
+const FRAMES_KEPT: usize = 16;
 
 /// A frame names at most so many pins; if more changed, it says to ask anew.
 const FRAME_PINS: usize = 500;

@@ -62,7 +62,8 @@ async fn who_missed_too_much_or_comes_from_another_log_is_told_to_ask_anew() {
     world.settle().await;
     let mut stranger = Messages::open(&world, "/api/v1/live", Some(1_000_000)).await;
     assert_eq!(stranger.next().await.unwrap().name, "reset");
-    for n in 0..600 {
+    // More than one frame may name.
+    for n in 0..510 {
         let id = domain::SubmissionId(uuid::Uuid::new_v4());
         let submitted = crate::world::submitted(&format!("owner{n}"), LONDON);
         world.record(id, [domain::Event::Submitted(submitted), started(1), crate::world::passed(1)]).await;
@@ -72,7 +73,7 @@ async fn who_missed_too_much_or_comes_from_another_log_is_told_to_ask_anew() {
     let mut late = Messages::open(&world, "/api/v1/live", Some(3)).await;
     let reset = late.next().await.unwrap();
     assert_eq!((reset.name.as_str(), reset.id > Some(3)), ("reset", true));
-    assert_eq!(late.next().await.unwrap().data["pins"], 601);
+    assert_eq!(late.next().await.unwrap().data["pins"], 511);
 }
 
 #[tokio::test]
@@ -107,7 +108,7 @@ async fn listeners_are_bounded() {
 /// again it is brought up to date without being told all that was in between.
 #[tokio::test]
 async fn a_slow_listener_skips_and_catches_up() {
-    const CHANGES: u64 = 120;
+    const CHANGES: u64 = 80;
     let world = World::new().await;
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(2048).unwrap();
@@ -117,7 +118,6 @@ async fn a_slow_listener_skips_and_catches_up() {
     fast.next_named("stats").await;
 
     // One owner again and again, with a name that fills the socket's buffers.
-    let mut frames = 0;
     for n in 0..CHANGES {
         let id = domain::SubmissionId(uuid::Uuid::new_v4());
         let mut submitted = crate::world::submitted("ada", LONDON);
@@ -127,9 +127,7 @@ async fn a_slow_listener_skips_and_catches_up() {
         assert!(
             pins.data["features"][0]["properties"]["name"].as_str().unwrap().starts_with(&format!("{n}:"))
         );
-        frames += 1;
     }
-    assert_eq!(frames, CHANGES);
 
     // Now it reads again: the newest arrives, and most of the rest never does.
     let last = format!("\"passes\":{CHANGES},");

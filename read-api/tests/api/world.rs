@@ -282,9 +282,9 @@ impl Messages {
 
     async fn read_one(&mut self) -> Option<Message> {
         loop {
-            if let Some((block, rest)) = self.read.split_once("\n\n") {
-                let message = parse(block);
-                self.read = rest.to_owned();
+            if let Some(end) = self.read.find("\n\n") {
+                let message = parse(&self.read[..end]);
+                self.read.drain(..end + 2);
                 if message.is_some() {
                     return message;
                 }
