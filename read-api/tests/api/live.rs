@@ -145,6 +145,52 @@ async fn a_slow_listener_skips_and_catches_up() {
     assert!(told < CHANGES * 3 / 4, "{told} of {CHANGES} frames were kept for a listener that did not read");
 }
 
+/// However many listen, the views are asked once for each frame; and half of
+/// them may stop reading without the others' noticing.
+#[tokio::test]
+async fn many_listeners_cost_no_more_than_one() {
+    const LISTENERS: usize = 400;
+    const PASSES: usize = 20;
+    let world = World::new().await;
+    let mut stalled = Vec::new();
+    let mut reading = tokio::task::JoinSet::new();
+    for n in 0..LISTENERS {
+        let mut socket = tokio::net::TcpStream::connect(world.address()).await.unwrap();
+        socket.write_all(b"GET /api/v1/live HTTP/1.1\r\nHost: muster\r\n\r\n").await.unwrap();
+        if n % 2 == 0 {
+            stalled.push(socket);
+        } else {
+            reading.spawn(read_until(socket, format!("owner{}\"", PASSES - 1)));
+        }
+    }
+    let listening = async {
+        while !world.get("/metrics").await.text().await.unwrap().contains(&format!("readers {LISTENERS}\n")) {
+        }
+    };
+    tokio::time::timeout(DEADLINE, listening).await.expect("all are let in");
+
+    let before = world.queries.asked();
+    for n in 0..PASSES {
+        world.pass(&format!("owner{n}"), LONDON).await;
+    }
+    let all = async {
+        while let Some(read) = reading.join_next().await {
+            read.unwrap()
+        }
+    };
+    tokio::time::timeout(DEADLINE, all).await.expect("whoever reads is told");
+    // Two for each frame, and a frame for each event at the very most.
+    let asked = world.queries.asked() - before;
+    assert!(asked <= 2 * 3 * PASSES as u64, "{asked} questions for {LISTENERS} listeners");
+}
+
+async fn read_until(mut socket: tokio::net::TcpStream, text: String) {
+    let mut read = Vec::new();
+    while !String::from_utf8_lossy(&read).contains(&text) {
+        assert_ne!(socket.read_buf(&mut read).await.unwrap(), 0, "the stream stays open");
+    }
+}
+
 /// The first totals from `message` on that count so many pins: the first
 /// frame may be older than the views.
 async fn stats_of_pins(messages: &mut Messages, mut message: Message, pins: u64) -> Message {

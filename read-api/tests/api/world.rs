@@ -21,6 +21,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::counting::Counting;
+
 /// How long a test waits for what must come.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -29,6 +31,8 @@ pub(crate) const TOKEN: &str = "correct horse battery staple";
 pub(crate) struct World {
     pub(crate) store: SqliteStore,
     pub(crate) views: Arc<MemoryViews>,
+    /// What the server asks.
+    pub(crate) queries: Arc<Counting>,
     pub(crate) platform: watch::Sender<Option<String>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) client: Client,
@@ -51,11 +55,12 @@ impl World {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
         let views = Arc::new(MemoryViews::new());
+        let queries = Arc::new(Counting::new(views.clone()));
         let (platform, notice) = watch::channel(None);
         let stopping = CancellationToken::new();
         let metrics = Metrics::new();
         let routes = read_api::router(ReadApi {
-            queries: views.clone(),
+            queries: queries.clone(),
             log: Arc::new(store.clone()),
             follow: Arc::new(store.clone()),
             token: Token::new(TOKEN),
@@ -73,6 +78,7 @@ impl World {
         Self {
             store,
             views,
+            queries,
             platform,
             stopping,
             client: Client::new(),

@@ -1,0 +1,74 @@
+//! Views that count how often they are asked.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use domain::SubmissionId;
+use event_store::Position;
+use projections::view::{Bounds, Pin, QueuePlace, Spot, StatsView, StatusView};
+use projections::{MemoryViews, Queries, QueryError};
+use tokio::sync::watch;
+
+pub(crate) struct Counting {
+    views: Arc<MemoryViews>,
+    asked: AtomicU64,
+}
+
+impl Counting {
+    pub(crate) fn new(views: Arc<MemoryViews>) -> Self {
+        Self { views, asked: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    fn ask(&self) -> &MemoryViews {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        &self.views
+    }
+}
+
+#[async_trait]
+impl Queries for Counting {
+    async fn checkpoint(&self) -> Result<Position, QueryError> {
+        self.ask().checkpoint().await
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.views.watch()
+    }
+
+    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
+        self.ask().status(id).await
+    }
+
+    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
+        self.ask().queue_place(id).await
+    }
+
+    async fn stats(&self) -> Result<StatsView, QueryError> {
+        self.ask().stats().await
+    }
+
+    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+        self.ask().pins(bounds, zoom).await
+    }
+
+    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.ask().pins_at(lat, lon, max).await
+    }
+
+    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.ask().pins_changed(after, max).await
+    }
+
+    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.ask().find_pins(text, max).await
+    }
+
+    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.ask().unfinished(max).await
+    }
+}
