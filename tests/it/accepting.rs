@@ -73,7 +73,7 @@ async fn each_wrong_field_has_its_own_entry() {
         let problem: Value = answer.json().await.unwrap();
         assert_eq!(problem["errors"][0]["field"], named, "{problem:#}");
     }
-    assert_eq!(system.get("/api/v1/stats").await["submissions"], json!({}));
+    assert_eq!(system.get("/api/v1/stats").await["submissions"]["submitted"], 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,11 +42,12 @@ async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict()
     let mut system = System::start(&bed).await;
 
     let ids = submit_all(&system, &entries).await;
-    for kill in 0..20u64 {
+    for kill in 0..20 {
+        // One kill in four hits the start, the others what is being verified.
+        let under_way = if kill % 4 == 0 { 0 } else { verifying_or_done(&system).await };
         // Chance only has to differ from kill to kill and from run to run.
-        let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 2500;
-        let judged = system.get("/api/v1/stats").await["submissions"].to_string();
-        println!("kill {kill} after {chance} ms: {judged}");
+        let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1500;
+        println!("kill {kill}: {under_way} under way, {chance} ms later");
         tokio::time::sleep(Duration::from_millis(chance)).await;
         system.kill();
         system.restart().await;
@@ -55,8 +56,21 @@ async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict()
     for (entry, id) in entries.iter().zip(&ids) {
         entry.assert_deserved(&system.verdict(id, ALL_JUDGED).await);
     }
+    let interrupted = &system.get("/api/v1/stats").await["interruptions"];
+    assert!(interrupted["lease_expired"].as_u64() > Some(0), "no kill hit a verification: {interrupted}");
     nothing_is_left(&bed).await;
     bed.stop().await.unwrap();
+}
+
+/// Waits until something is being verified or nothing is left to verify; how
+/// many are under way.
+async fn verifying_or_done(system: &System) -> u64 {
+    let under_way = until("something to be verified", Duration::from_secs(90), async || {
+        let submissions = &system.get("/api/v1/stats").await["submissions"];
+        let count = |status: &str| submissions[status].as_u64().unwrap_or(0);
+        (count("verifying") > 0 || count("submitted") == 0).then(|| count("verifying"))
+    });
+    under_way.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()))
 }
 
 async fn submit_all(system: &System, entries: &[Entry]) -> Vec<String> {
@@ -98,9 +112,15 @@ async fn leftovers(bed: &Testbed) -> Value {
         };
         let services = docker(&["service", "ls", "--quiet"]).await;
         let volumes = docker(&["volume", "ls", "--quiet"]).await;
-        let containers =
-            docker(&["ps", "--all", "--filter", "label=com.docker.swarm.service.name", "--format", "{{.Names}}"])
-                .await;
+        let containers = docker(&[
+            "ps",
+            "--all",
+            "--filter",
+            "label=com.docker.swarm.service.name",
+            "--format",
+            "{{.Names}}",
+        ])
+        .await;
         for (what, found) in [("services", services), ("volumes", volumes), ("containers", containers)] {
             if !found.is_empty() {
                 left.insert(format!("{what} on {}", node.name()), found.into());
