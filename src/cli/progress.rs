@@ -109,11 +109,12 @@ impl<W: Write> Screen<W> {
         let _ = writeln!(self.out, "{text}");
     }
 
-    /// Writes the last line anew.
+    /// Writes the last line anew; the terminal cuts it at its edge, for what
+    /// runs over could not be taken away.
     fn tick(&mut self) {
         if let (Some((now, since)), true) = (&self.now, self.is_terminal) {
             let seconds = since.elapsed().as_secs();
-            let _ = write!(self.out, "\r\x1b[K{now} … {seconds} s");
+            let _ = write!(self.out, "\r\x1b[K\x1b[?7l{seconds} s … {now}\x1b[?7h");
             let _ = self.out.flush();
         }
     }
@@ -197,6 +198,9 @@ mod tests {
                 }),
             ],
         );
-        assert_eq!(text, "\r\x1b[Kqueued at position 3 of 7, about 12 s … 0 s\r\x1b[Kpassed\n");
+        assert_eq!(
+            text,
+            "\r\x1b[K\x1b[?7l0 s … queued at position 3 of 7, about 12 s\x1b[?7h\r\x1b[Kpassed\n"
+        );
     }
 }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::statvfs;
 
@@ -13,10 +14,12 @@ use crate::config::{EventStore, Settings};
 /// With less free space the disk is soon full; with much less it is full.
 const FREE_MIB: [u64; 2] = [1024, 64];
 
+/// How long Muster may take to say that it is there.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
+
 pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
     let EventStore::Sqlite(log) = &settings.eventstore;
-    let mut findings =
-        vec![directory("data directory", &settings.data), disk(&settings.data), port(settings)];
+    let mut findings = vec![directory("data directory", &settings.data), disk(&settings.data)];
     if let Some(parent) = log.parent().filter(|parent| *parent != settings.data) {
         findings.push(directory("directory of the event log", parent));
         findings.push(disk(parent));
@@ -53,21 +56,30 @@ fn disk(path: &Path) -> Finding {
     }
 }
 
-fn port(settings: &Settings) -> Finding {
-    let listen = settings.listen;
+/// Whether the port is free, or Muster's already.
+pub(super) async fn port(listen: SocketAddr) -> Finding {
     match TcpListener::bind(listen) {
         Ok(_) => Finding::ok(format!("port {listen}: free")),
+        Err(error) if error.kind() == ErrorKind::AddrInUse && is_muster(listen).await => {
+            Finding::ok(format!("port {listen}: Muster answers there"))
+        }
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let cure = format!(
-                "if that is not Muster itself, choose another port with --listen (ss -ltnp 'sport = :{}' says who it is)",
-                listen.port()
-            );
-            Finding::warn(format!("port {listen}: taken"), cure)
+            let who = format!("ss -ltnp 'sport = :{}'", listen.port());
+            let cure = format!("choose another with --listen, or end what has it: {who}");
+            Finding::missing(format!("port {listen}: taken"), cure)
         }
         Err(error) => {
             Finding::missing(format!("port {listen}: {}", error.kind()), "choose another with --listen")
         }
     }
+}
+
+async fn is_muster(listen: SocketAddr) -> bool {
+    let ask = async {
+        let http = reqwest::Client::builder().no_proxy().timeout(ANSWER_DEADLINE).build()?;
+        http.get(format!("http://{listen}/healthz")).send().await?.text().await
+    };
+    ask.await.is_ok_and(|answer| answer == "alive\n")
 }
 
 /// The nearest directory that is there already.

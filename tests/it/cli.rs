@@ -1,0 +1,195 @@
+//! The command line, as its users meet it: what it says, and its exit codes.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::Testbed;
+
+use crate::support::{Entry, Kind, System};
+
+const NOBODY: &str = "http://127.0.0.1:9";
+
+struct Said {
+    code: i32,
+    out: String,
+    errors: String,
+}
+
+/// Runs the program to its end, with `input` as its standard input.
+fn muster<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &str) -> Said {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_muster"));
+    for setting in std::env::vars_os().map(|(name, _)| name) {
+        if setting.to_string_lossy().starts_with("MUSTER_") {
+            command.env_remove(setting);
+        }
+    }
+    let mut child = command
+        .args(arguments)
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It may end without having read all.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Said { code: status.code().unwrap(), out: text(stdout), errors: text(stderr) }
+}
+
+async fn without_a_swarm() -> System {
+    System::start_with("unix:///nonexistent/engine.sock".into(), "registry.test:5000".into()).await
+}
+
+fn ada(changes: Value) -> Value {
+    let mut entry = json!({
+        "name": "Ada Lovelace",
+        "location": "London, UK",
+        "images": ["registry.test:5000/ada/app"],
+        "vote": "Rust",
+    });
+    for (field, value) in changes.as_object().unwrap() {
+        entry[field] = value.clone();
+    }
+    entry
+}
+
+#[test]
+fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    for (flag, value, code) in [
+        ("--listen", "here", 2),
+        ("--eventstore", "papyrus://", 2),
+        ("--views", "papyrus://", 2),
+        ("--challenge", "/nowhere/challenge.toml", 2),
+        ("--slots", "none", 2),
+        ("--rate-by-owner", "seldom", 2),
+        ("--config", "/nowhere/muster.toml", 2),
+        ("--swarm", "whales", 1),
+    ] {
+        let mut arguments = vec!["up", "--data", data, flag, value];
+        if flag != "--listen" {
+            arguments.extend(["--listen", "127.0.0.1:0"]);
+        }
+        let said = muster(arguments, "");
+        assert_eq!(said.code, code, "{flag}: {}", said.errors);
+        let lines: Vec<_> = said.errors.lines().filter(|line| line.starts_with("muster: ")).collect();
+        assert_eq!((lines.len(), said.out.as_str()), (1, ""), "{flag}: {}", said.errors);
+        assert!(lines[0].contains(value), "{flag}: {}", lines[0]);
+    }
+}
+
+#[test]
+fn who_cannot_be_reached_is_named() {
+    for (arguments, input) in [
+        (vec!["submit", "-", "--server", NOBODY], "{}"),
+        (vec!["status", "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11", "--server", NOBODY], ""),
+    ] {
+        let said = muster(arguments, input);
+        assert_eq!(said.code, 3, "{}", said.errors);
+        assert!(said.errors.contains("nobody answers at http://127.0.0.1:9"), "{}", said.errors);
+    }
+    assert_eq!(muster(["submit", "/nowhere/entry.json"], "").code, 2);
+    assert_eq!(muster(["submit", "-", "--server", "ftp://x"], "{}").code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_entry_is_explained_field_by_field() {
+    let system = without_a_swarm().await;
+    let server = system.url("");
+    let entry = ada(json!({"name": "Al", "location": "Lodnon, UK"})).to_string();
+    let said = muster(["submit", "-", "--server", &server], &entry);
+    assert_eq!(said.code, 2);
+    for line in
+        ["muster: 2 fields are wrong.", "  name: A name has 3 to 50", "  location: ", "London, England, GB"]
+    {
+        assert!(said.errors.contains(line), "{}", said.errors);
+    }
+    assert!(muster(["submit", "-", "--server", &server], "{").errors.contains("line 1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_that_waits_says_for_what_and_is_undecided() {
+    let system = without_a_swarm().await;
+    let server = system.url("/");
+    let id = system.submit("one", &ada(json!({}))).await;
+    let said = muster(["status", &id, "--server", &server], "");
+    assert_eq!(said.code, 4, "{}", said.errors);
+    assert!(
+        said.out.starts_with("submitted registry.test:5000/ada/app by Ada Lovelace in London, GB\n"),
+        "{}",
+        said.out
+    );
+    assert!(said.out.contains("queued at position 1 of 1: ") && said.out.contains("Swarm"), "{}", said.out);
+
+    let nobodys = uuid::Uuid::new_v4().to_string();
+    assert_eq!(muster(["status", &nobodys, "--server", &server], "").code, 2);
+    assert_eq!(muster(["status", "seven", "--server", &server], "").code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_names_what_is_missing_and_the_line_that_gets_it() {
+    let system = without_a_swarm().await;
+    let address = system.url("").replace("http://", "");
+    let data = system.files().join("data").display().to_string();
+    let engine = "unix:///nonexistent/engine.sock";
+    let said = muster(["doctor", "--listen", &address, "--data", &data, "--swarm", engine], "");
+    assert_eq!(said.code, 1, "{}", said.out);
+    let lines: Vec<_> = said.out.lines().collect();
+    let cure =
+        lines.iter().position(|line| line.starts_with("missing ") && line.contains(engine)).unwrap() + 1;
+    assert!(lines[cure].trim_start().starts_with("-> sudo "), "{}", said.out);
+    let answers = format!("ok      port {address}: Muster answers there");
+    assert!(lines.contains(&answers.as_str()), "{}", said.out);
+    assert!(lines.contains(&format!("ok      data directory {data}: writable").as_str()), "{}", said.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_leaves_when_asked_and_a_second_one_cannot_take_its_log() {
+    let mut system = without_a_swarm().await;
+    let data = system.files().join("data").display().to_string();
+    let said = muster(["up", "--listen", "127.0.0.1:0", "--data", &data], "");
+    assert_eq!(said.code, 1);
+    assert!(said.errors.contains("in use by another process"), "{}", said.errors);
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_is_the_verdict() {
+    let bed = Testbed::single().await.unwrap();
+    let system = System::start(&bed).await;
+    let server = system.url("");
+    for (owner, kind, code) in [("good", Kind::Good, 0), ("wrong", Kind::WrongInOneField, 1)] {
+        let entry = Entry::prepare(&bed.registry, owner, kind).await;
+        let file = system.files().join(format!("{owner}.json"));
+        std::fs::write(&file, entry.body.to_string()).unwrap();
+        let arguments = ["submit".into(), file.into_os_string(), "--server".into(), server.clone().into()];
+        let submitting = tokio::task::spawn_blocking(move || muster(arguments, ""));
+        let said = tokio::time::timeout(Duration::from_secs(120), submitting).await.unwrap().unwrap();
+        assert_eq!(said.code, code, "{}{}\n{}", said.out, said.errors, system.log_tail());
+        let image = format!("{}/{owner}/app", bed.registry.address());
+        for step in ["submission ", "submitted ", "verifying, attempt 1 by ", "pulled ", "running ", "asked "]
+        {
+            let steps = said.out.lines().filter(|line| line.starts_with(step)).count();
+            assert_eq!(steps, 1, "{step}: {}", said.out);
+        }
+        if code == 0 {
+            assert!(said.out.ends_with("as submitted\npassed\n"), "{}", said.out);
+        } else {
+            assert!(said.out.contains("\nfailed\n"), "{}", said.out);
+            assert!(
+                said.out.contains(&format!("\n  {image}: ")) && said.out.contains("(mismatch)\n    "),
+                "{}",
+                said.out
+            );
+            assert!(said.out.contains("  vote must be \"Rust\", but is "), "{}", said.out);
+        }
+    }
+    drop(system);
+    bed.stop().await.unwrap();
+}
