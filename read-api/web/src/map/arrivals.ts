@@ -4,12 +4,13 @@ import { divIcon, type Map as LeafletMap, marker } from "leaflet";
 import type { PinFeature } from "../lib/api";
 import { el, fill, foreign } from "../lib/dom";
 import { count, country, moment, momentInFull } from "../lib/format";
+import { paced } from "../lib/pace";
 import { motion } from "../lib/theme";
 import { placeOf } from "./spots";
 
 const LISTED = 6;
 /** More at once would only flicker. */
-const RIPPLES = 24;
+const RIPPLES = 10;
 /** A listener is told at most this often. */
 const WORD_MS = 6000;
 
@@ -20,7 +21,7 @@ export class Arrivals {
   #newest: PinFeature[] = [];
   #untold: PinFeature[] = [];
   #ripples = 0;
-  #frame = 0;
+  readonly #drawSoon = paced(250, () => this.#draw());
   #telling: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -45,11 +46,10 @@ export class Arrivals {
     this.#untold.push(...pins);
     this.#telling ??= setTimeout(() => this.#tell(), 500);
     pins.forEach((pin) => this.#ripple(pin));
-    this.#frame ||= requestAnimationFrame(() => this.#draw());
+    this.#drawSoon();
   }
 
   #draw(): void {
-    this.#frame = 0;
     fill(
       this.#list,
       ...this.#newest.map((pin) => {

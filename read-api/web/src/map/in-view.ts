@@ -3,6 +3,7 @@
 import type { SpotFeature } from "../lib/api";
 import { el, fill, foreign } from "../lib/dom";
 import { count, number } from "../lib/format";
+import { paced } from "../lib/pace";
 import { isCluster, pinsOf } from "./spots";
 
 const LISTED = 10;
@@ -11,9 +12,13 @@ export class InView {
   readonly element: HTMLElement;
   readonly #summary = el("p", { class: "aside", role: "status" });
   readonly #list = el("ol", { class: "in-view-list" });
+  /** To be called when what is on the screen may have changed. */
+  readonly changed = paced(200, () => this.#draw(this.spots()));
   #keys = "";
 
+  /** `spots` gives what is on the screen, those of most pins first. */
   constructor(
+    private readonly spots: () => SpotFeature[],
     private readonly countryAt: (lat: number, lon: number) => string | null,
     private readonly open: (spot: SpotFeature) => void,
   ) {
@@ -26,8 +31,7 @@ export class InView {
     );
   }
 
-  /** These are on the screen, those of most pins first. */
-  show(spots: SpotFeature[]): void {
+  #draw(spots: SpotFeature[]): void {
     const listed = spots.slice(0, LISTED);
     const keys = JSON.stringify(listed.map((spot) => [spot.id, spot.geometry.coordinates, pinsOf(spot)]));
     if (keys === this.#keys) return;

@@ -66,7 +66,11 @@ map.attributionControl.setPrefix('<a href="https://leafletjs.com">Leaflet</a>').
 const spots = new SpotLayer();
 const world = new World(map);
 const arrivals = new Arrivals(map, showPin);
-const inView = new InView((lat, lon) => world.countryAt(lat, lon), (spot) => void open(spot, true));
+const inView = new InView(
+  () => spots.within(map.getBounds()),
+  (lat, lon) => world.countryAt(lat, lon),
+  (spot) => void open(spot, true),
+);
 aside.append(arrivals.element, inView.element);
 
 let labels = new Map<string, string>();
@@ -83,7 +87,7 @@ const source = new PinSource(
     for (const [owner, { at }] of fresh) if (at < askedAt) fresh.delete(owner);
     spots.show(found);
     spots.showFresh([...fresh.values()].map(({ pin }) => pin));
-    listView();
+    inView.changed();
     findSought(found);
   },
   (failure) => connection.lost(failure.message),
@@ -149,16 +153,12 @@ function go(hash: string): void {
 function moved(): void {
   source.look({ bounds: map.getBounds(), zoom: map.getZoom() });
   history.replaceState(null, "", address());
-  listView();
+  inView.changed();
 }
 
 function address(): string {
   const { lat, lng } = map.getCenter();
   return writeView({ zoom: map.getZoom(), lat, lon: lng, owner: sought ?? opened });
-}
-
-function listView(): void {
-  inView.show(spots.within(map.getBounds()));
 }
 
 /** Pins that passed just now, or are gone. */
@@ -167,6 +167,7 @@ function arrived(pins: PinFeature[]): void {
   for (const pin of there) fresh.set(pin.properties.owner, { pin, at: performance.now() });
   for (const pin of pins) if (pin.properties.passes === 0) fresh.delete(pin.properties.owner);
   spots.showFresh([...fresh.values()].map(({ pin }) => pin));
+  inView.changed();
   arrivals.add(there);
   source.changed();
 }

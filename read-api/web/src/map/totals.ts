@@ -2,6 +2,7 @@
 import type { Stats, Status } from "../lib/api";
 import { el, fill, foreign, say, svg } from "../lib/dom";
 import { compact, count, number, percent, took } from "../lib/format";
+import { paced } from "../lib/pace";
 
 /** So many answers are shown before one asks for all. */
 const FIRST = 7;
@@ -24,7 +25,9 @@ export class Totals {
   readonly #open = new Set<string>();
   #labels = new Map<string, string>();
   #stats: Stats | null = null;
-  #frame = 0;
+  readonly #drawSoon = paced(250, () => {
+    if (this.#stats !== null) this.#draw(this.#stats);
+  });
 
   constructor() {
     this.element = el(
@@ -47,14 +50,6 @@ export class Totals {
   show(stats: Stats): void {
     this.#stats = stats;
     this.#drawSoon();
-  }
-
-  #drawSoon(): void {
-    if (this.#frame !== 0) return;
-    this.#frame = requestAnimationFrame(() => {
-      this.#frame = 0;
-      if (this.#stats !== null) this.#draw(this.#stats);
-    });
   }
 
   #draw(stats: Stats): void {
@@ -126,8 +121,8 @@ export class Totals {
     const rest = sorted.length - FIRST;
     const toggle = (): void => {
       if (!this.#open.delete(field)) this.#open.add(field);
-      this.#drawSoon();
-      requestAnimationFrame(() => document.getElementById(`more-${field}`)?.focus());
+      if (this.#stats !== null) this.#draw(this.#stats);
+      document.getElementById(`more-${field}`)?.focus();
     };
     return el(
       "section",
