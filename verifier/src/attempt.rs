@@ -9,7 +9,7 @@ use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Observation, Saw};
 use domain::submission::{Case, FailureCode, InterruptionCode, PlatformFault};
 use domain::{Command, Event, ImageRef, Submission};
-use event_store::{Direction, Read, ReadError, StreamName};
+use event_store::{Direction, Read, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -29,8 +29,8 @@ const REPORT: Duration = Duration::from_secs(5);
 /// How long another slot is waited for when one has failed.
 const ANOTHER_SLOT: Duration = Duration::from_secs(15);
 
-/// More events than a submission has in a lifetime of attempts.
-const EVENTS_MAX: usize = 4096;
+/// How many events are read at a time.
+const PAGE: usize = 256;
 
 /// What every attempt needs.
 pub(crate) struct Attempts {
@@ -99,30 +99,36 @@ impl Attempts {
     }
 
     /// Claims by appending; whoever comes second is refused.
-    async fn claim(&self, ticket: Ticket) -> Result<(Case, Journal), String> {
+    async fn claim(&self, ticket: Ticket) -> Result<(Case, Journal), CommandError> {
         let now = Timestamp::now();
         let time =
             SignedDuration::try_from(self.context.challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
-        let deadline = now.saturating_add(time).map_err(|error| error.to_string())?;
+        let deadline = now.saturating_add(time).unwrap_or(Timestamp::MAX);
         let claim = Command::Claim { verifier: self.verifier.clone(), at: now, deadline };
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: ticket.cause };
-        let handled = self.commands.handle(ticket.id, claim, cause).await;
-        handled.map_err(|error: CommandError| error.to_string())?;
+        self.commands.handle(ticket.id, claim, cause).await?;
         let stream = StreamName::of(domain::submission::CATEGORY, ticket.id.0);
-        let history = self.store.read_stream(&stream, 0, Direction::Forwards, EVENTS_MAX).await;
-        let history = history.map_err(|error| error.to_string())?;
-        let last = history.last().ok_or("its stream is empty")?;
-        let (revision, cause) = (last.revision, last.id);
-        let events: Result<Vec<Event>, ReadError> =
-            history.iter().map(|recorded| recorded.decode(Event::from_stored)).collect();
-        match events.map_err(|error| error.to_string())?.iter().collect() {
-            Submission::Verifying { case, claim, .. }
+        let mut state = Submission::default();
+        let mut last = None;
+        loop {
+            let from = last.map_or(0, |(revision, _)| revision + 1);
+            let page = self.store.read_stream(&stream, from, Direction::Forwards, PAGE).await?;
+            for recorded in &page {
+                state = state.evolve(&recorded.decode(Event::from_stored)?);
+                last = Some((recorded.revision, recorded.id));
+            }
+            if page.len() < PAGE {
+                break;
+            }
+        }
+        match (state, last) {
+            (Submission::Verifying { case, claim, .. }, Some((revision, cause)))
                 if claim.verifier == self.verifier && claim.deadline == deadline =>
             {
                 let commands = self.commands.clone();
                 Ok((case, Journal { commands, id: ticket.id, claim, revision, cause }))
             }
-            _ => Err("somebody else was faster".to_owned()),
+            _ => Err(CommandError::Contended(1)),
         }
     }
 
@@ -139,12 +145,12 @@ impl Attempts {
             let node = lease.node().id.clone();
             let first = self.try_in(lease, 1, case, journal, runnable, &findings).await?;
             // No connection is no proof: the network between two nodes fails too.
-            let again = first.iter().filter(|(_, finding)| matches!(finding, Finding::NoWay(_)));
+            let again = first.iter().filter(|(_, finding)| finding.is_of_the_slot().is_some());
             let again: Vec<(ImageRef, Found)> =
                 again.map(|(image, _)| (image.clone(), found[image].clone())).collect();
             findings.extend(first);
             if !again.is_empty() && !self.is_decided(case, &findings) {
-                findings.retain(|(_, finding)| !matches!(finding, Finding::NoWay(_)));
+                findings.retain(|(_, finding)| finding.is_of_the_slot().is_none());
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
                     return Err(interrupted(
@@ -219,7 +225,11 @@ impl Attempts {
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordStarted { attempt, images }).await?;
         }
-        Ok(trial.asked(case, &seen(findings)).await)
+        let findings = trial.asked(case, &seen(findings)).await;
+        if let Some(why) = findings.iter().find_map(|(_, finding)| finding.is_of_the_slot()) {
+            lease.set_aside(why);
+        }
+        Ok(findings)
     }
 
     fn is_decided(&self, case: &Case, findings: &[(ImageRef, Finding)]) -> bool {
@@ -255,3 +265,6 @@ fn interrupted(code: InterruptionCode, message: &str) -> Stop {
 fn lease_expired(message: &str) -> Stop {
     interrupted(InterruptionCode::LeaseExpired, message)
 }
+
+#[cfg(test)]
+mod tests;

@@ -173,7 +173,7 @@ impl Queue {
             if !line.busy.is_empty() {
                 continue;
             }
-            for (_, id) in &line.waiting {
+            for id in line.waiting.values() {
                 let Some(Stage::Waiting(ready)) = self.entries.get(id).map(|entry| &entry.stage) else {
                     continue;
                 };

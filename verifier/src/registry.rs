@@ -126,4 +126,4 @@ fn platform(code: InterruptionCode, message: String) -> LookupError {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

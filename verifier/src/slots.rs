@@ -17,7 +17,8 @@ mod sweep;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 
@@ -61,7 +62,6 @@ struct Inner {
     preparing: Semaphore,
     /// Told whenever a slot may have become ready, or be missing.
     changed: watch::Sender<()>,
-    back: mpsc::UnboundedSender<Returned>,
     work: TaskTracker,
     health: watch::Sender<Health>,
 }
@@ -89,22 +89,22 @@ struct Slot {
     uses: u32,
 }
 
-/// A slot in use. However its holder ends, the slot comes back and is cleaned.
+/// A slot in use. However its holder ends, the slot is cleaned after it.
 pub(crate) struct Lease {
     slot: Option<Slot>,
-    swarm: Arc<dyn Swarm>,
+    inner: Arc<Inner>,
     tasks: Tasks,
-    services: Vec<String>,
-    creating: TaskTracker,
-    ill: Option<String>,
-    back: mpsc::UnboundedSender<Returned>,
+    left: Left,
 }
 
-struct Returned {
-    slot: Slot,
-    tasks: Tasks,
+/// What a submission leaves in its slot.
+#[derive(Default)]
+struct Left {
+    /// The names of its services.
     services: Vec<String>,
+    /// Those that are still being made.
     creating: TaskTracker,
+    /// Why the slot is not to be used again.
     ill: Option<String>,
 }
 
@@ -116,7 +116,6 @@ impl Slots {
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {
-        let (back, returned) = mpsc::unbounded_channel();
         let inner = Arc::new(Inner {
             watch: Watch::start(Arc::clone(&swarm)),
             swarm,
@@ -132,11 +131,10 @@ impl Slots {
             }),
             preparing: Semaphore::new(PREPARED_AT_ONCE),
             changed: watch::Sender::new(()),
-            back,
             work: TaskTracker::new(),
             health,
         });
-        inner.work.spawn(Arc::clone(&inner).keep(returned));
+        inner.work.spawn(Arc::clone(&inner).keep());
         Self { inner }
     }
 
@@ -158,12 +156,9 @@ impl Slots {
         self.inner.changed.send_replace(());
         Some(Lease {
             slot: Some(slot),
-            swarm: Arc::clone(&self.inner.swarm),
+            inner: Arc::clone(&self.inner),
             tasks: self.inner.watch.watcher(),
-            services: Vec::new(),
-            creating: TaskTracker::new(),
-            ill: None,
-            back: self.inner.back.clone(),
+            left: Left::default(),
         })
     }
 
@@ -234,7 +229,7 @@ impl Lease {
 
     /// Says that the slot's network or relay is not to be used again.
     pub(crate) fn set_aside(&mut self, why: impl Into<String>) {
-        self.ill.get_or_insert(why.into());
+        self.left.ill.get_or_insert(why.into());
     }
 
     /// Begins to make a service in the slot. It goes on if nobody waits for it
@@ -243,10 +238,10 @@ impl Lease {
         &mut self,
         deployment: Deployment,
     ) -> impl Future<Output = Result<String, SwarmError>> + use<> {
-        self.services.push(deployment.name.clone());
-        let swarm = Arc::clone(&self.swarm);
+        self.left.services.push(deployment.name.clone());
+        let swarm = Arc::clone(&self.inner.swarm);
         let name = deployment.name.clone();
-        let created = self.creating.spawn(async move { persist(&*swarm, &deployment).await });
+        let created = self.left.creating.spawn(async move { persist(&*swarm, &deployment).await });
         async move {
             created.await.unwrap_or_else(|_| Err(SwarmError::Unavailable(format!("{name} was not made"))))
         }
@@ -259,17 +254,14 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(slot) = self.slot.take() else { return };
-        let returned = Returned {
-            slot,
-            tasks: self.tasks.clone(),
-            services: std::mem::take(&mut self.services),
-            creating: self.creating.clone(),
-            ill: self.ill.take(),
-        };
-        // Nobody takes it back when the whole verifier is dropped; then the
-        // next one's sweep finds it.
-        let _ = self.back.send(returned);
+        // Without a runtime everything ends; the next start sweeps.
+        if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
+            self.inner.pool().census.set(&slot.name, &slot.node.id, Stage::Cooling);
+            self.inner.changed.send_replace(());
+            let cooling =
+                Arc::clone(&self.inner).cool(slot, self.tasks.clone(), std::mem::take(&mut self.left));
+            self.inner.work.spawn_on(cooling, &runtime);
+        }
     }
 }
 
@@ -278,19 +270,13 @@ impl Inner {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self: Arc<Self>, mut returned: mpsc::UnboundedReceiver<Returned>) {
+    async fn keep(self: Arc<Self>) {
         let mut look = interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.changed.subscribe();
         let mut swept: Option<Instant> = None;
         loop {
             tokio::select! {
-                back = returned.recv() => {
-                    if let Some(back) = back {
-                        self.pool().census.set(&back.slot.name, &back.slot.node.id, Stage::Cooling);
-                        self.work.spawn(Arc::clone(&self).cool(back));
-                    }
-                }
                 _ = look.tick() => {
                     if swept.is_none_or(|last| last.elapsed() >= SWEEP) && sweep::sweep(&self).await {
                         swept = Some(Instant::now());
@@ -301,7 +287,7 @@ impl Inner {
             }
             let done = {
                 let pool = self.pool();
-                pool.closed && pool.census.in_use() == 0 && returned.is_empty()
+                pool.closed && pool.census.in_use() == 0
             };
             if done {
                 return;
@@ -402,9 +388,8 @@ impl Inner {
     }
 
     /// Removes what a submission left in its slot, and waits until it is gone.
-    async fn cool(self: Arc<Self>, back: Returned) {
-        let Returned { mut slot, mut tasks, services, creating, ill } = back;
-        self.changed.send_replace(());
+    async fn cool(self: Arc<Self>, mut slot: Slot, mut tasks: Tasks, left: Left) {
+        let Left { services, creating, ill } = left;
         creating.close();
         creating.wait().await;
         let mut removed = true;

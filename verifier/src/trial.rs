@@ -51,6 +51,17 @@ pub(crate) enum Finding {
     Ours(PlatformFault),
 }
 
+impl Finding {
+    /// What may be the slot's fault, so that another is tried.
+    pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
+        match self {
+            Self::NoWay(why) => Some(why),
+            Self::Ours(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
+            Self::Saw(_) | Self::Ours(_) => None,
+        }
+    }
+}
+
 /// A run of some images in one slot.
 pub(crate) struct Trial<'a> {
     context: &'a Context,
@@ -192,7 +203,6 @@ impl<'a> Trial<'a> {
         }
         let Some(Running { since, address: Some(address) }) = app.running else {
             let fault = fault(InterruptionCode::SlotFailed, "the task has no address in its slot");
-            self.lease.set_aside(fault.message.clone());
             self.apps[index].finding = Some(Finding::Ours(fault));
             return;
         };
@@ -211,14 +221,8 @@ impl<'a> Trial<'a> {
                 let saw = question.nothing_on_port(start);
                 self.unless_ended(index, Finding::Saw(saw)).await
             }
-            Told::NoWay(why) => {
-                self.lease.set_aside(format!("no connection to {address}: {why}"));
-                self.unless_ended(index, Finding::NoWay(why)).await
-            }
-            Told::Relay(why) => {
-                self.lease.set_aside(why.clone());
-                Finding::NoWay(why)
-            }
+            Told::NoWay(why) => self.unless_ended(index, Finding::NoWay(why)).await,
+            Told::Relay(why) => Finding::Ours(fault(InterruptionCode::SlotFailed, &why)),
         };
         self.apps[index].finding = Some(finding);
     }

@@ -9,9 +9,9 @@ use domain::Challenge;
 
 use super::*;
 
-/// Answers each request by the path's table; records what was asked.
-struct Scripted {
-    address: String,
+/// Answers each request as it is told to; records what was asked.
+pub(crate) struct Scripted {
+    pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
@@ -105,13 +105,9 @@ async fn no_redirect_and_no_token_server_leads_elsewhere() {
     assert_eq!(*victim.asked.lock().unwrap(), Vec::<String>::new());
 }
 
-#[tokio::test]
-async fn an_image_is_looked_up_with_an_anonymous_token() {
+/// The manifest and the configuration of an image that can be run.
+fn image() -> (String, String) {
     let config = r#"{"os":"linux","architecture":"amd64","config":{"Cmd":["/app"],"Volumes":{"/data":{}}}}"#;
-    let sha = |text: &str| -> String {
-        let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
-    };
     let manifest = format!(
         r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},
         "layers":[{{"mediaType":"l","digest":"{}","size":5000}}]}}"#,
@@ -119,9 +115,29 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
         config.len(),
         sha("layer"),
     );
+    (manifest, config.to_owned())
+}
+
+fn sha(text: &str) -> String {
+    let hex: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}
+
+/// A registry that has every image, and they are all the same.
+pub(crate) fn generous() -> Scripted {
+    let (manifest, config) = image();
+    scripted(move |request, _| {
+        let body = if request.contains("/manifests/") { &manifest } else { &config };
+        reply("200 OK", "", body)
+    })
+}
+
+#[tokio::test]
+async fn an_image_is_looked_up_with_an_anonymous_token() {
+    let (manifest, config) = image();
     let content = HashMap::from([
         ("/v2/ada/app/manifests/v1".to_owned(), manifest.clone()),
-        (format!("/v2/ada/app/blobs/{}", sha(config)), config.to_owned()),
+        (format!("/v2/ada/app/blobs/{}", sha(&config)), config.clone()),
     ]);
     let registry = scripted(move |request, own| {
         let path = request.split(' ').nth(1).unwrap();

@@ -262,7 +262,7 @@ impl Swarm for DockerSwarm {
         let networks = self
             .managers
             .ask(READ, |engine| async move {
-                let options = ListNetworksOptions { filters: filters.clone(), ..Default::default() };
+                let options = ListNetworksOptions { filters: filters.clone() };
                 Ok(engine.docker()?.list_networks(Some(options)).await?)
             })
             .await?;

@@ -29,6 +29,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
         ("capability", Some((FailureCode::ExitedEarly, "CAP_SYS_CHROOT"))),
         ("arm", Some((FailureCode::WrongPlatform, "arm64"))),
         ("no-program", Some((FailureCode::DidNotStart, "/nope"))),
+        ("volume", None),
         ("workdir", Some((FailureCode::ImageRefused, "WORKDIR"))),
     ];
     let mut submitted = Vec::new();
@@ -51,6 +52,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             "capability" => Some(App::playing(&["needs-capability"], &answer)),
             "arm" => Some(App { architecture: "arm64".into(), ..App::good(&answer) }),
             "no-program" => Some(with(App::good(&answer), "Entrypoint", serde_json::json!(["/nope"]))),
+            "volume" => Some(with(App::good(&answer), "Volumes", serde_json::json!({ "/data": {} }))),
             "workdir" => Some(with(App::good(&answer), "WorkingDir", serde_json::json!("/proc/self/fd/7"))),
             other => panic!("{other}"),
         };
@@ -71,6 +73,13 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             (expected, found) => panic!("{owner}: {expected:?}, but {found:?}"),
         }
     }
+    // Of two images one is missing, and the other is right: that is enough.
+    let two = [format!("{address}/pair/app:latest"), format!("{address}/pair/gone:latest")];
+    let two = [two[0].as_str(), two[1].as_str()];
+    bed.registry.push("pair/app", &App::good(&answer("pair", &two))).await?;
+    let pair = stage.submit("pair", &two).await?;
+    assert!(stage.verdict(pair).await?.reasons.is_empty());
+
     stage.stop().await?;
     assert_nothing_left(&bed).await?;
     bed.stop().await

@@ -2,6 +2,7 @@
 //! verdict, look for what was left behind.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,11 +23,18 @@ use verifier::{Health, Settings, Verifier};
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) struct Stage {
-    pub(crate) store: SqliteStore,
-    pub(crate) commands: Commands,
+    log: Option<Log>,
+    challenge: Arc<Challenge>,
     settings: Settings,
     running: Option<Running>,
-    _directory: tempfile::TempDir,
+    place: PathBuf,
+    /// Goes with the stage, unless the place is somebody else's.
+    _directory: Option<tempfile::TempDir>,
+}
+
+struct Log {
+    store: SqliteStore,
+    commands: Commands,
 }
 
 struct Running {
@@ -51,30 +59,72 @@ impl Stage {
 
     /// The same, but the verifier does not run yet.
     pub(crate) fn prepared(bed: &Testbed, name: &str, slots: Option<usize>) -> Result<Self> {
+        Self::apart(name, bed.swarm.endpoints(), bed.registry.address().to_owned(), slots)
+    }
+
+    /// A stage that need not have a testbed.
+    pub(crate) fn apart(
+        name: &str,
+        swarm: Vec<String>,
+        registry: String,
+        slots: Option<usize>,
+    ) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let mut stage = Self::at(directory.path().to_owned(), name, swarm, registry, slots)?;
+        stage._directory = Some(directory);
+        Ok(stage)
+    }
+
+    /// A stage whose log is at a place that is there already.
+    pub(crate) fn at(
+        place: PathBuf,
+        name: &str,
+        swarm: Vec<String>,
+        registry: String,
+        slots: Option<usize>,
+    ) -> Result<Self> {
         if std::env::var_os("VERIFIER_LOG").is_some() {
+            // Every test of the binary asks for it; the first is heard.
             let _ = tracing_subscriber::fmt().with_env_filter("verifier=debug").with_test_writer().try_init();
         }
-        let directory = tempfile::tempdir()?;
-        let store = SqliteStore::open(directory.path().join("log.db"))?;
         let mut challenge = Challenge::birthday();
-        challenge.images.registries = vec![bed.registry.address().to_owned()];
+        challenge.images.registries = vec![registry.clone()];
         challenge.limits.start_s = 4;
         challenge.limits.answer_s = 3;
         challenge.limits.memory_mib = 64;
-        let commands = Commands::new(Arc::new(store.clone()), Arc::new(challenge));
         let settings = Settings {
             name: name.to_owned(),
-            swarm: bed.swarm.endpoints(),
-            insecure_registries: vec![bed.registry.address().to_owned()],
+            swarm,
+            insecure_registries: vec![registry],
             slots_per_node: slots,
             grace: Duration::from_secs(30),
         };
-        Ok(Self { store, commands, settings, running: None, _directory: directory })
+        let challenge = Arc::new(challenge);
+        let mut stage = Self { log: None, challenge, settings, running: None, place, _directory: None };
+        stage.take_back()?;
+        Ok(stage)
+    }
+
+    /// Opens the log.
+    pub(crate) fn take_back(&mut self) -> Result<()> {
+        let store = SqliteStore::open(self.place.join("log.db"))?;
+        let commands = Commands::new(Arc::new(store.clone()), Arc::clone(&self.challenge));
+        self.log = Some(Log { store, commands });
+        Ok(())
+    }
+
+    /// Closes the log, for another process to open; where it is.
+    pub(crate) async fn lend(&mut self) -> Result<String> {
+        let Log { store, commands } = self.log.take().context("it has the log")?;
+        drop(commands);
+        store.close().await;
+        Ok(self.place.display().to_string())
     }
 
     pub(crate) fn run(&mut self) -> Result<()> {
-        let store: Arc<dyn EventStore> = Arc::new(self.store.clone());
-        let verifier = Verifier::new(store, self.commands.clone(), self.settings.clone())?;
+        let Log { store, commands } = self.log.as_ref().context("it has the log")?;
+        let store: Arc<dyn EventStore> = Arc::new(store.clone());
+        let verifier = Verifier::new(store, commands.clone(), self.settings.clone())?;
         let shutdown = CancellationToken::new();
         let health = verifier.health();
         let task = tokio::spawn(verifier.run(shutdown.clone()));
@@ -90,14 +140,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends the verifier as SIGKILL would, as far as the Swarm can tell.
-    pub(crate) async fn kill(&mut self) -> Result<()> {
-        let running = self.running.take().context("it runs")?;
-        running.task.abort();
-        let _ = running.task.await;
-        Ok(())
-    }
-
     pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Result<Health> {
         let mut health = self.running.as_ref().context("it runs")?.health.clone();
         let health = tokio::time::timeout(LIMIT, health.wait_for(wanted)).await??;
@@ -108,13 +150,15 @@ impl Stage {
         let id = SubmissionId(Uuid::now_v7());
         let submitted = submitted(name, images)?;
         let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
-        self.commands.handle(id, Command::Submit(Box::new(submitted)), cause).await?;
+        let Log { commands, .. } = self.log.as_ref().context("it has the log")?;
+        commands.handle(id, Command::Submit(Box::new(submitted)), cause).await?;
         Ok(id)
     }
 
     pub(crate) async fn events(&self, id: SubmissionId) -> Result<Vec<Event>> {
         let stream = StreamName::of("submission", id.0);
-        let recorded = self.store.read_stream(&stream, 0, Direction::Forwards, 1000).await?;
+        let Log { store, .. } = self.log.as_ref().context("it has the log")?;
+        let recorded = store.read_stream(&stream, 0, Direction::Forwards, 1000).await?;
         recorded.iter().map(|one| Ok(one.decode(Event::from_stored)?)).collect()
     }
 
@@ -191,7 +235,7 @@ async fn left_on(node: &testbed::Node) -> Result<Vec<String>> {
         left.push(format!("container {:?} {:?}", container.names, container.state));
     }
     let ours = HashMap::from([("label".to_owned(), vec!["muster.verifier".to_owned()])]);
-    let options = ListNetworksOptions { filters: Some(ours), ..Default::default() };
+    let options = ListNetworksOptions { filters: Some(ours) };
     for network in docker.list_networks(Some(options)).await? {
         left.push(format!("network {:?}", network.name));
     }

@@ -1,0 +1,357 @@
+//! Attempts on a scripted Swarm: what a real one does not do on demand. The
+//! log, the commands and the HTTP client of the registry are real.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use domain::Challenge;
+use domain::submission::{ChallengeId, Location, Participant, Place, Submitted};
+use event_store::SqliteStore;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::*;
+use crate::Health;
+use crate::registry::tests::{Scripted, generous};
+use crate::relay::{Answer, Failure, RelayError, Request, Response};
+use crate::slots::{Capacity, Slots};
+use crate::swarm::{Belongings, Deployment, Ending, Node, Phase, Prober, Swarm, SwarmError, Task};
+
+/// A Swarm of two nodes that does what it is told.
+#[derive(Default)]
+struct Fake {
+    /// What happens to each service's task, in the order of deployment; those
+    /// without a line run.
+    phases: Mutex<VecDeque<Result<Phase, SwarmError>>>,
+    /// What the relays see, in the order of asking; then all is well.
+    responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
+    body: Vec<u8>,
+    tasks: Mutex<HashMap<String, Task>>,
+    /// On which node each service was, in the order of deployment.
+    deployed: Mutex<Vec<String>>,
+    removed: Mutex<Vec<String>>,
+}
+
+struct FakeRelay {
+    responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
+    body: Vec<u8>,
+}
+
+#[async_trait]
+impl Swarm for Fake {
+    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+        let node = |id: &str| Node { id: id.into(), name: id.into(), milli_cpus: 1000, memory_mib: 4096 };
+        Ok(vec![node("n1"), node("n2")])
+    }
+
+    async fn ensure_network(&self, name: &str, _: &Labels) -> Result<String, SwarmError> {
+        Ok(format!("id-of-{name}"))
+    }
+
+    async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
+        self.deployed.lock().unwrap().push(deployment.node.clone());
+        let phase = self.phases.lock().unwrap().pop_front().unwrap_or(Ok(Phase::Running))?;
+        let task = Task {
+            id: format!("task-of-{}", deployment.name),
+            service: deployment.name.clone(),
+            slot: deployment.labels[label::SLOT].clone(),
+            phase,
+            addresses: vec![(deployment.network.clone(), IpAddr::from([10, 0, 0, 2]))],
+        };
+        self.tasks.lock().unwrap().insert(deployment.name.clone(), task);
+        Ok(deployment.name.clone())
+    }
+
+    async fn tasks(&self) -> Result<Vec<Task>, SwarmError> {
+        Ok(self.tasks.lock().unwrap().values().cloned().collect())
+    }
+
+    async fn last_lines(&self, _: &str) -> Result<Vec<u8>, SwarmError> {
+        Ok(b"no database".to_vec())
+    }
+
+    async fn open_relay(&self, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+        Ok(Box::new(FakeRelay { responses: Arc::clone(&self.responses), body: self.body.clone() }))
+    }
+
+    async fn remove_service(&self, service: &str) -> Result<(), SwarmError> {
+        self.removed.lock().unwrap().push(service.to_owned());
+        self.tasks.lock().unwrap().remove(service);
+        Ok(())
+    }
+
+    async fn remove_network(&self, _: &str) -> Result<(), SwarmError> {
+        Ok(())
+    }
+
+    async fn remove_relays(&self) -> Result<(), SwarmError> {
+        Ok(())
+    }
+
+    async fn belongings(&self) -> Result<Belongings, SwarmError> {
+        Ok(Belongings::default())
+    }
+}
+
+#[async_trait]
+impl Prober for FakeRelay {
+    async fn probe(&mut self, _: Request) -> Result<Response, RelayError> {
+        let scripted = self.responses.lock().unwrap().pop_front();
+        scripted.unwrap_or_else(|| {
+            Ok(Ok(Answer {
+                status: 200,
+                content_type: None,
+                location: None,
+                latency: Duration::from_millis(1),
+                body: self.body.clone(),
+            }))
+        })
+    }
+
+    fn is_alive(&self) -> bool {
+        true
+    }
+
+    async fn close(self: Box<Self>) -> Result<(), RelayError> {
+        Ok(())
+    }
+}
+
+struct Stage {
+    fake: Arc<Fake>,
+    attempts: Attempts,
+    store: SqliteStore,
+    id: domain::SubmissionId,
+    _registry: Scripted,
+    _directory: tempfile::TempDir,
+}
+
+/// One submission of one image that has `start_s` of 1 s, on the Swarm that does this.
+async fn given(
+    phases: impl IntoIterator<Item = Result<Phase, SwarmError>>,
+    responses: impl IntoIterator<Item = Result<Response, RelayError>>,
+) -> Stage {
+    let registry = generous();
+    let image: ImageRef = format!("{}/ada/app", registry.address).parse().unwrap();
+    let body = serde_json::json!({
+        "name": "Ada", "location": "London", "repo": [image.to_string()], "vote": "Python",
+    });
+    let fake = Arc::new(Fake {
+        phases: Mutex::new(phases.into_iter().collect()),
+        responses: Arc::new(Mutex::new(responses.into_iter().collect())),
+        body: body.to_string().into_bytes(),
+        ..Fake::default()
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(directory.path().join("log.db")).unwrap();
+    let mut challenge = Challenge::birthday();
+    challenge.limits.start_s = 1;
+    let challenge = Arc::new(challenge);
+    let commands = Commands::new(Arc::new(store.clone()), Arc::clone(&challenge));
+    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    let (health, _) = watch::channel(Health::Waiting { why: String::new() });
+    let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(&fake);
+    let slots = Slots::start(Arc::clone(&swarm), "v1", capacity, health);
+    let id = domain::SubmissionId(Uuid::now_v7());
+    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
+    let submitted = Submitted {
+        challenge: ChallengeId { id: "c".into(), rules: "r".into() },
+        participant: Participant { name: "Ada".into(), twitter: None },
+        location: Location { typed: "London".into(), place },
+        images: vec![image.clone()],
+        answers: BTreeMap::from([("vote".into(), "Python".into())]),
+        owner: image.owner().unwrap(),
+    };
+    let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+    commands.handle(id, Command::Submit(Box::new(submitted)), cause).await.unwrap();
+    let attempts = Attempts {
+        verifier: "v1".into(),
+        store: Arc::new(store.clone()),
+        commands,
+        registry: Registry::new([]),
+        context: Context { challenge, swarm, slots },
+    };
+    Stage { fake, attempts, store, id, _registry: registry, _directory: directory }
+}
+
+impl Stage {
+    async fn lease(&self) -> Lease {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        self.attempts.context.slots.wait(None, deadline).await.unwrap()
+    }
+
+    /// The events after one attempt.
+    async fn attempted(&self) -> Vec<Event> {
+        let ticket = Ticket { id: self.id, cause: Uuid::now_v7() };
+        assert!(self.attempts.make(ticket, self.lease().await, &CancellationToken::new()).await);
+        self.attempts.context.slots.close().await;
+        let deployed = self.fake.deployed.lock().unwrap().len();
+        assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "all that was made is removed");
+        self.events().await
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        let stream = StreamName::of("submission", self.id.0);
+        let recorded = self.store.read_stream(&stream, 0, Direction::Forwards, 100).await.unwrap();
+        recorded.iter().map(|one| one.decode(Event::from_stored).unwrap()).collect()
+    }
+}
+
+fn interruption(events: &[Event]) -> InterruptionCode {
+    match events.last() {
+        Some(Event::VerificationInterrupted(interrupted)) => interrupted.code,
+        _ => panic!("{events:#?}"),
+    }
+}
+
+fn failure(events: &[Event]) -> FailureCode {
+    match events.last() {
+        Some(Event::Failed(failed)) => failed.reasons[0].code,
+        _ => panic!("{events:#?}"),
+    }
+}
+
+fn no_way() -> Vec<Result<Response, RelayError>> {
+    // More than are asked for in the second that an app has.
+    (0..200).map(|_| Ok(Err(Failure::ConnectTimedOut))).collect()
+}
+
+#[tokio::test]
+async fn each_step_is_recorded() {
+    let events = given([], []).await.attempted().await;
+    let kinds: Vec<&str> = events.iter().map(Event::kind).collect();
+    assert_eq!(
+        kinds,
+        ["Submitted", "VerificationStarted", "ImagesPulled", "ContainersStarted", "Probed", "Passed"]
+    );
+}
+
+#[tokio::test]
+async fn an_app_that_was_not_reached_is_tried_on_another_node() {
+    let stage = given([], no_way()).await;
+    let responses = Arc::clone(&stage.fake.responses);
+    let relenting = tokio::spawn(async move {
+        // The network of the first slot fails for all of the app's second.
+        tokio::time::sleep(Duration::from_millis(1300)).await;
+        responses.lock().unwrap().clear();
+    });
+    let events = stage.attempted().await;
+    relenting.await.unwrap();
+    assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+    let deployed = stage.fake.deployed.lock().unwrap().clone();
+    assert_eq!(deployed.len(), 2);
+    assert_ne!(deployed[0], deployed[1], "another node");
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_reached_from_two_networks_has_nothing_on_its_port() {
+    let events = given([], no_way()).await.attempted().await;
+    assert_eq!(failure(&events), FailureCode::NothingOnPort);
+}
+
+#[tokio::test]
+async fn a_relay_that_fails_is_never_held_against_the_app() {
+    let failing = (0..2).map(|_| Ok(Err(Failure::Local(24))));
+    let stage = given([], failing).await;
+    assert_eq!(interruption(&stage.attempted().await), InterruptionCode::SlotFailed);
+    let once = given([], [Err(RelayError::Gone)]).await;
+    assert!(matches!(once.attempted().await.last(), Some(Event::Passed(_))));
+}
+
+#[tokio::test]
+async fn an_app_that_ends_while_it_is_asked_ended_early() {
+    let stage = given([Ok(Phase::Ended(Ending::Exited(3)))], []).await;
+    let events = stage.attempted().await;
+    assert_eq!(failure(&events), FailureCode::ExitedEarly);
+    let Some(Event::Failed(failed)) = events.last() else { panic!("{events:#?}") };
+    assert!(failed.reasons[0].message.contains("exit code 3"), "{:?}", failed.reasons);
+    assert!(failed.reasons[0].message.contains("no database"), "{:?}", failed.reasons);
+}
+
+#[tokio::test]
+async fn memory_and_a_bad_program_have_their_own_words() {
+    let killed = given([Ok(Phase::Ended(Ending::Exited(137)))], []).await;
+    assert_eq!(failure(&killed.attempted().await), FailureCode::OutOfMemory);
+    let not_started = Ending::NotStarted("exec: \"/nope\": no such file or directory".into());
+    let stage = given([Ok(Phase::Ended(not_started))], []).await;
+    assert_eq!(failure(&stage.attempted().await), FailureCode::DidNotStart);
+}
+
+#[tokio::test]
+async fn what_the_platform_does_wrong_interrupts() {
+    let lost = Ending::Ours(InterruptionCode::NodeLost, "orphaned".into());
+    let unprotected = || Err(SwarmError::Unprotected(vec!["CapabilityDrop".into()]));
+    for (phase, code) in [
+        (Ok(Phase::Ended(lost)), InterruptionCode::NodeLost),
+        (unprotected(), InterruptionCode::NodeIll),
+        (Err(SwarmError::Refused("no".into())), InterruptionCode::SwarmUnavailable),
+    ] {
+        let stage = given([phase], []).await;
+        assert_eq!(interruption(&stage.attempted().await), code);
+    }
+}
+
+#[tokio::test]
+async fn a_verifier_that_was_overtaken_drops_its_verdict() {
+    let stage = given([], (0..20).map(|_| Ok(Err(Failure::Refused)))).await;
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let lease = stage.lease().await;
+    let never = CancellationToken::new();
+    let overtaking = async {
+        let started =
+            async || stage.events().await.iter().any(|event| matches!(event, Event::ContainersStarted(_)));
+        while !started().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message: "late".into() };
+        let command = Command::Interrupt { attempt: 1, fault, at: Timestamp::now() };
+        let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
+        stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
+    };
+    let (made, ()) = tokio::join!(stage.attempts.make(ticket, lease, &never), overtaking);
+    assert!(made);
+    assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
+}
+
+#[tokio::test]
+async fn a_stop_puts_the_submission_back() {
+    let stage = given([], (0..200).map(|_| Ok(Err(Failure::Refused)))).await;
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let lease = stage.lease().await;
+    let stop = CancellationToken::new();
+    let stopping = async {
+        while stage.fake.deployed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        stop.cancel();
+    };
+    tokio::join!(stage.attempts.make(ticket, lease, &stop), stopping);
+    assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
+    stage.attempts.context.slots.close().await;
+    assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn only_one_of_two_verifiers_claims() {
+    let stage = given([], []).await;
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let (one, other) = (stage.lease().await, stage.lease().await);
+    let rival = Attempts {
+        verifier: "v2".into(),
+        store: Arc::clone(&stage.attempts.store),
+        commands: stage.attempts.commands.clone(),
+        registry: Registry::new([]),
+        context: Context {
+            challenge: Arc::clone(&stage.attempts.context.challenge),
+            swarm: Arc::clone(&stage.attempts.context.swarm),
+            slots: stage.attempts.context.slots.clone(),
+        },
+    };
+    let never = CancellationToken::new();
+    let (a, b) = tokio::join!(stage.attempts.make(ticket, one, &never), rival.make(ticket, other, &never));
+    assert!(a != b, "one of them");
+    let verdicts = stage.events().await.iter().filter(|event| matches!(event, Event::Passed(_))).count();
+    assert_eq!(verdicts, 1);
+}

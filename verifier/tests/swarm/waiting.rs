@@ -1,0 +1,70 @@
+//! When the platform is not well, submissions wait, it is said why, and they
+//! are verified when it is well again.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use domain::Event;
+use domain::submission::InterruptionCode;
+use testbed::{App, Testbed};
+use verifier::Health;
+
+use crate::stage::{Stage, answer, assert_nothing_left};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_swarm_nothing_is_claimed_and_it_is_said_why() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let socket = directory.path().join("docker.sock");
+    let endpoint = format!("unix://{}", socket.display());
+    let mut stage = Stage::apart("nowhere", vec![endpoint.clone()], "registry.invalid".into(), None)?;
+    stage.run()?;
+    let id = stage.submit("ada", &["registry.invalid/ada/app:latest"]).await?;
+
+    let health = stage.health(|health| matches!(health, Health::Waiting { why } if why.contains(&endpoint)));
+    assert!(matches!(health.await?, Health::Waiting { why } if why.contains("no Swarm manager answers")));
+    // Much longer than a claim takes.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stage.events(id).await?.len(), 1);
+    stage.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_is_waited_for() -> Result<()> {
+    let bed = Testbed::single().await?;
+    let stage = Stage::start(&bed, "patient", Some(2)).await?;
+    let image = bed.registry.push("ada/app", &App::good(&answer("ada", &[&image_of(&bed, "ada")]))).await?;
+    stage.health(|health| matches!(health, Health::Well { .. })).await?;
+    bed.registry.stop().await?;
+    let id = stage.submit("ada", &[&image]).await?;
+    let unavailable = |event: &Event| {
+        matches!(event, Event::VerificationInterrupted(interrupted)
+            if interrupted.code == InterruptionCode::RegistryUnavailable)
+    };
+    stage.event(id, unavailable).await?;
+    bed.registry.restart().await?;
+    assert!(stage.verdict(id).await?.reasons.is_empty());
+    stage.stop().await?;
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_comes_back_is_used_again() -> Result<()> {
+    let bed = Testbed::single().await?;
+    let stage = Stage::start(&bed, "steady", Some(2)).await?;
+    let image = bed.registry.push("ada/app", &App::good(&answer("ada", &[&image_of(&bed, "ada")]))).await?;
+    stage.health(|health| matches!(health, Health::Well { .. })).await?;
+    let node = &bed.swarm.nodes()[0];
+    node.kill().await?;
+    stage.health(|health| matches!(health, Health::Waiting { .. })).await?;
+    let id = stage.submit("ada", &[&image]).await?;
+    node.restart().await?;
+    assert!(stage.verdict(id).await?.reasons.is_empty());
+    stage.stop().await?;
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
+
+fn image_of(bed: &Testbed, owner: &str) -> String {
+    format!("{}/{owner}/app:latest", bed.registry.address())
+}
