@@ -61,6 +61,28 @@ impl EsdbStore {
     }
 }
 
+impl EsdbStore {
+    /// Whether the log reaches as far as a reader has come. It does not when
+    /// the server was set up anew, or restored from an old copy: what it
+    /// records next would be skipped.
+    async fn check_reaches(&self, position: Position) -> Result<(), ReadError> {
+        if position == Position::START {
+            return Ok(());
+        }
+        let options = ReadAllOptions::default()
+            .position(as_position(position))
+            .forwards()
+            .max_count(1)
+            .deadline(CALL_DEADLINE);
+        let options = &options;
+        let found = self.link.call(|client| async move { client.read_all(options).await?.next().await });
+        if found.await.map_err(ReadError::from)?.is_none() {
+            return Err(beyond_the_end(position));
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Debug for EsdbStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EsdbStore").field("hosts", self.link.hosts()).finish_non_exhaustive()
@@ -213,8 +235,6 @@ async fn all(mut answer: ::esdb::ReadStream) -> ::esdb::Result<Vec<ResolvedEvent
     Ok(events)
 }
 
-/// Such a reader has seen another log: what this one records next would be
-/// skipped.
 fn beyond_the_end(position: Position) -> ReadError {
     ReadError::Refused(format!("position {position} is beyond the log's end"))
 }

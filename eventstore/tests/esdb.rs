@@ -15,8 +15,8 @@ use std::{
 };
 
 use event_store::{
-    Append, ConnectError, Delivery, EsdbStore, Expected, Filter, Position, SqliteStore, Subscribe,
-    Subscription, node,
+    Append, ConnectError, Delivery, EsdbStore, Expected, Filter, Position, Read, ReadError, SqliteStore,
+    Subscribe, Subscription, node,
 };
 use futures::StreamExt;
 use support::{event, stream};
@@ -170,6 +170,17 @@ async fn before_another_tls_library() {
     let again = EsdbStore::connect(&address).await.unwrap();
     store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
     again.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_of_another_log_is_refused() {
+    let (address, _node) = serve().await;
+    let store = EsdbStore::connect(&address).await.unwrap();
+    let appended = store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    let beyond = Position(appended.position.0 + 1);
+    assert!(matches!(store.read_all(beyond, &Filter::default(), 10).await, Err(ReadError::Refused(_))));
+    let mut follower = store.subscribe(beyond, Filter::default());
+    assert!(matches!(follower.next().await, Some(Err(ReadError::Refused(_)))));
 }
 
 fn this_test(name: &str) -> Command {

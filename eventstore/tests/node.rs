@@ -14,8 +14,8 @@ use esdb::{
     TombstoneStreamOptions,
 };
 use event_store::{
-    Append, AppendError, Delivery, Direction, Expected, Filter, Position, Read, ReadError, SqliteStore,
-    StreamName, Subscribe,
+    Append, AppendError, Delivery, Direction, EsdbStore, Expected, Filter, Position, Read, ReadError,
+    SqliteStore, StreamName, Subscribe,
     node::{self, Config, Credentials, ServeError, Tls},
 };
 use futures::{StreamExt, future::join_all};
@@ -397,6 +397,32 @@ async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
     let config = Config { tls: Some(tls.clone()), ..Config::default() };
     let error = node::serve(listener, node.log.clone(), config, pending()).await.unwrap_err();
     assert!(error.to_string().starts_with(&tls.key.display().to_string()), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_discovered_behind_tls_and_a_password() {
+    let folder = TempDir::new().unwrap();
+    let tls = Tls { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(&tls.certificate, made.cert.pem()).unwrap();
+    fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
+    let credentials = Some(Credentials { user: "admin".to_owned(), password: "p:ss".to_owned() });
+    let ca = tls.certificate.display().to_string();
+    let config = Config { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
+    let node = Node::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
+    let port = node.address.port();
+    for address in [
+        format!("esdb://admin:p:ss@localhost:{port}?tlsCaFile={ca}"),
+        format!("esdb+discover://admin:p:ss@localhost:{port}?tlsCaFile={ca}"),
+        format!("esdb://admin:p:ss@localhost:{port},localhost:{port}?tlsCaFile={ca}"),
+    ] {
+        let store = EsdbStore::connect(&address).await.unwrap();
+        store.append(&support::stream(), Expected::NoStream, vec![support::event()]).await.unwrap();
+    }
+    let stranger =
+        EsdbStore::connect(&format!("esdb://admin:no@localhost:{port}?tlsCaFile={ca}")).await.unwrap();
+    let refused = stranger.append(&support::stream(), Expected::NoStream, vec![support::event()]).await;
+    assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

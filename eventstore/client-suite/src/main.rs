@@ -17,11 +17,12 @@ use tokio::net::TcpListener;
 // The tests know the client by its own name.
 extern crate esdb as eventstore;
 
+#[expect(clippy::all, reason = "the code is not ours")]
 mod common {
     include!(concat!(env!("CLIENT_TESTS"), "/common.rs"));
 }
 
-#[expect(dead_code, reason = "the tests are run one by one, not by their own list")]
+#[expect(clippy::all, dead_code, reason = "the code is not ours, and run test by test")]
 mod streams {
     include!(concat!(env!("CLIENT_TESTS"), "/api/streams.rs"));
 

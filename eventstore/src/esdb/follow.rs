@@ -11,7 +11,7 @@ use super::{
     convert::{as_position, of_ours, recorded},
     link::{Pause, is_final},
 };
-use crate::{Delivery, Filter, Position, Read, ReadError, Subscription};
+use crate::{Delivery, Filter, Position, ReadError, Subscription};
 
 /// A checkpoint is due after so many events that did not pass the filter.
 const CHECKPOINT_EVENTS: u32 = 1000;
@@ -23,7 +23,7 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subsc
         let mut silent = 0;
         let mut pause = Pause::default();
         loop {
-            match check(&store, at).await {
+            match store.check_reaches(at).await {
                 Ok(()) => {}
                 Err(ReadError::Unavailable(_)) => continue,
                 Err(error) => {
@@ -80,15 +80,6 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subsc
             pause.wait().await;
         }
     })
-}
-
-/// Whether the log reaches as far as the reader has come. It does not when
-/// the server was set up anew, or restored from an old copy.
-async fn check(store: &EsdbStore, at: Position) -> Result<(), ReadError> {
-    if at == Position::START {
-        return Ok(());
-    }
-    store.read_all(at, &Filter::default(), 0).await.map(|_| ())
 }
 
 /// What the server can sort out. It filters by one thing only, and types by

@@ -1,6 +1,13 @@
 //! The protocol's messages and services, generated from `proto/`.
 
-#![expect(clippy::allow_attributes, clippy::doc_markdown, unreachable_pub, reason = "the code is generated")]
+#![expect(
+    clippy::allow_attributes,
+    clippy::doc_markdown,
+    clippy::enum_variant_names,
+    clippy::large_enum_variant,
+    unreachable_pub,
+    reason = "the code is generated"
+)]
 
 pub(crate) use event_store::client as shared;
 pub(crate) use event_store::client::{gossip, server_features, streams};

@@ -93,19 +93,9 @@ fn judge(log: &Connection, stream: Option<&Stream>, write: &Write) -> rusqlite::
     match (first.cmp(&next), stream) {
         (Ordering::Equal, _) => Ok(Judgement::New),
         (Ordering::Less, Some(stream)) => {
-            let mut last = None;
-            for (revision, event) in (first..).zip(events) {
-                last = match recorded_at(log, stream.id, revision)? {
-                    Some((id, position)) if id == event.id => Some((revision, position)),
-                    _ => {
-                        last = None;
-                        break;
-                    }
-                };
-            }
             // A deleted stream is none, to those who did not write it.
             let begins_anew = write.condition == Condition::NoStream && stream.is_deleted();
-            Ok(match last {
+            Ok(match recorded_from(log, stream.id, first, events)? {
                 Some(last) => Judgement::repeated(last),
                 None if begins_anew => Judgement::New,
                 None => conflict,
@@ -113,6 +103,23 @@ fn judge(log: &Connection, stream: Option<&Stream>, write: &Write) -> rusqlite::
         }
         _ => Ok(conflict),
     }
+}
+
+/// The last of `events`, when the stream has all of them from `first` on.
+fn recorded_from(
+    log: &Connection,
+    stream: i64,
+    first: Revision,
+    events: &[Proposed],
+) -> rusqlite::Result<Option<(Revision, Position)>> {
+    let mut last = None;
+    for (revision, event) in (first..).zip(events) {
+        match recorded_at(log, stream, revision)? {
+            Some((id, position)) if id == event.id => last = Some((revision, position)),
+            _ => return Ok(None),
+        }
+    }
+    Ok(last)
 }
 
 /// No revision is expected, so only the ids tell a repetition: it is one when

@@ -1,0 +1,191 @@
+//! The embedded log beside what it stands on, and the wire node beside the
+//! embedded log: durable appends, catching up, and how soon events are heard of.
+//!
+//! `cargo bench -p event-store --bench log [-- EVENTS]`, where EVENTS is the
+//! length of the log that is caught up with (a million unless said).
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use event_store::{
+    Append, Delivery, EsdbStore, EventStore, Expected, Filter, Metadata, NewEvent, Position, Read,
+    SqliteStore, StreamName, Subscribe, node,
+};
+use futures::{StreamExt, future::join_all};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use uuid::Uuid;
+
+/// How long each figure is measured.
+const SPAN: Duration = Duration::from_secs(3);
+
+/// How many events an append carries where the log is filled.
+const FILL: usize = 1000;
+
+#[tokio::main]
+async fn main() {
+    // Cargo passes a flag of its own.
+    let events = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    let folder = TempDir::new().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("esdb://{}?tls=false", listener.local_addr().unwrap());
+    tokio::spawn(node::serve(listener, log.clone(), node::Config::default(), std::future::pending()));
+    let wire = Arc::new(EsdbStore::connect(&address).await.unwrap());
+    let embedded = Arc::new(log);
+
+    println!("durable appends of one event, a second (median of their times)");
+    println!("  bare SQLite, one transaction each   {}", bare(&folder.path().join("bare.db")));
+    for writers in [1, 8, 64] {
+        println!("  embedded, {writers:2} writers                {}", appends(&embedded, writers).await);
+        println!("  over the wire, {writers:2} writers           {}", appends(&wire, writers).await);
+    }
+
+    println!("from an append's return to its delivery (median, 99th percentile)");
+    println!("  embedded                            {}", deliveries(&embedded).await);
+    println!("  over the wire                       {}", deliveries(&wire).await);
+
+    fill(&*embedded, events).await;
+    println!("catching up with {events} events, events a second");
+    println!("  reading the rows and no more        {}", rows(&folder.path().join("log.db")));
+    println!("  embedded                            {}", catch_up(&*embedded).await);
+    println!("  over the wire                       {}", catch_up(&*wire).await);
+}
+
+/// One writer's transactions with the log's settings and nothing around them.
+fn bare(path: &Path) -> String {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
+    connection.pragma_update(None, "synchronous", "full").unwrap();
+    connection.execute_batch("CREATE TABLE events (position INTEGER PRIMARY KEY, data BLOB)").unwrap();
+    let mut insert = connection.prepare("INSERT INTO events (data) VALUES (?1)").unwrap();
+    let data = event().data;
+    let mut times = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < SPAN {
+        let before = Instant::now();
+        insert.execute([&data[..]]).unwrap();
+        times.push(before.elapsed());
+    }
+    rate(times, started)
+}
+
+async fn appends<S: EventStore + 'static>(store: &Arc<S>, writers: usize) -> String {
+    // The first call may have to connect.
+    store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    let started = Instant::now();
+    let writers = (0..writers).map(|_| {
+        let store = Arc::clone(store);
+        tokio::spawn(async move {
+            let stream = stream();
+            let mut expected = Expected::NoStream;
+            let mut times = Vec::new();
+            while started.elapsed() < SPAN {
+                let before = Instant::now();
+                let appended = store.append(&stream, expected, vec![event()]).await.unwrap();
+                times.push(before.elapsed());
+                expected = Expected::Exact(appended.revision);
+            }
+            times
+        })
+    });
+    let times = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
+    rate(times, started)
+}
+
+async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
+    let stream = stream();
+    let head = store.head().await.unwrap();
+    let mut follower = store.subscribe(head, Filter::stream_prefix(stream.as_str()));
+    while !matches!(follower.next().await.unwrap().unwrap(), Delivery::CaughtUp(_)) {}
+    let (heard, mut heard_at) = tokio::sync::mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(Ok(delivery)) = follower.next().await {
+            if matches!(delivery, Delivery::Event(_)) && heard.send(Instant::now()).is_err() {
+                return;
+            }
+        }
+    });
+    let mut times = Vec::new();
+    let started = Instant::now();
+    while started.elapsed() < SPAN {
+        store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+        let returned = Instant::now();
+        // It may be heard of before the append returns.
+        times.push(heard_at.recv().await.unwrap().saturating_duration_since(returned));
+    }
+    format!("{:>10.2?} {:>10.2?}", percentile(&mut times, 50), percentile(&mut times, 99))
+}
+
+async fn fill(store: &impl Append, events: usize) {
+    for _ in 0..events.div_ceil(FILL) {
+        let some = (0..FILL).map(|_| event()).collect();
+        store.append(&stream(), Expected::NoStream, some).await.unwrap();
+    }
+}
+
+fn rows(path: &Path) -> String {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    let mut select = connection
+        .prepare("SELECT position, stream, revision, id, kind, data, metadata, recorded_at FROM events")
+        .unwrap();
+    let started = Instant::now();
+    let mut rows = select.query([]).unwrap();
+    let mut read: usize = 0;
+    while let Some(row) = rows.next().unwrap() {
+        std::hint::black_box(row.get_ref(5).unwrap());
+        read += 1;
+    }
+    format!("{:>10.0}", read as f64 / started.elapsed().as_secs_f64())
+}
+
+async fn catch_up(store: &impl Subscribe) -> String {
+    let started = Instant::now();
+    let mut follower = store.subscribe(Position::START, Filter::default());
+    let mut read: usize = 0;
+    loop {
+        match follower.next().await.unwrap().unwrap() {
+            Delivery::Event(event) => {
+                std::hint::black_box(event);
+                read += 1;
+            }
+            Delivery::Checkpoint(_) => {}
+            Delivery::CaughtUp(_) => break,
+        }
+    }
+    format!("{:>10.0}", read as f64 / started.elapsed().as_secs_f64())
+}
+
+fn rate(mut times: Vec<Duration>, started: Instant) -> String {
+    let rate = times.len() as f64 / started.elapsed().as_secs_f64();
+    format!("{rate:>10.0} ({:.2?})", percentile(&mut times, 50))
+}
+
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
+    times.sort_unstable();
+    times.get(times.len() * percent / 100).copied().unwrap_or_default()
+}
+
+fn stream() -> StreamName {
+    StreamName::of("bench", Uuid::new_v4())
+}
+
+/// As large as one of a submission.
+fn event() -> NewEvent {
+    NewEvent {
+        id: Uuid::new_v4(),
+        kind: "Measured".to_owned(),
+        data: format!(r#"{{"text":"{}"}}"#, "x".repeat(300)).into(),
+        metadata: Metadata {
+            schema: 1,
+            correlation_id: Uuid::new_v4(),
+            causation_id: Uuid::new_v4(),
+            actor: "bench".to_owned(),
+        },
+    }
+}
