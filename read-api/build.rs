@@ -8,7 +8,10 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let built = package.join("web/dist");
-    println!("cargo::rerun-if-changed={}", built.display());
+    // A path that is not there counts as changed each time, so the nearest that
+    // is there is watched.
+    let watched = built.ancestors().find(|folder| folder.is_dir()).unwrap_or(&package);
+    println!("cargo::rerun-if-changed={}", watched.display());
     println!("cargo::rerun-if-changed={}", package.join("fallback").display());
     let root = if built.join("index.html").is_file() { built } else { package.join("fallback") };
 
