@@ -105,3 +105,71 @@ fn answer(
     request.extensions_mut().insert(ConnectInfo(peer));
     app.oneshot(request)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::Notify;
+    use tokio::task::JoinHandle;
+
+    use super::*;
+
+    async fn serving(app: Router) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, stopping) = (listener.local_addr().unwrap(), CancellationToken::new());
+        (address, stopping.clone(), tokio::spawn(serve(listener, app, stopping)))
+    }
+
+    async fn sent(address: SocketAddr, text: &str) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        stream
+    }
+
+    async fn answer(mut stream: TcpStream) -> String {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn what_is_in_hand_is_finished_and_nobody_else_is_let_in() {
+        let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (inside, until) = (Arc::clone(&entered), Arc::clone(&leave));
+        let slow = get(async move || {
+            inside.notify_one();
+            until.notified().await;
+            "done"
+        });
+        let (address, stopping, server) = serving(Router::new().route("/", slow)).await;
+        let idle = sent(address, "").await;
+        let busy = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\n\r\n").await;
+        entered.notified().await;
+
+        stopping.cancel();
+        assert_eq!(answer(idle).await, "");
+        let closed = async { while TcpStream::connect(address).await.is_ok() {} };
+        timeout(DRAIN_DEADLINE, closed).await.expect("somebody was let in");
+        leave.notify_one();
+        assert!(answer(busy).await.ends_with("done"));
+        server.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_never_ends_is_not_waited_for() {
+        let (address, _stopping, _server) = serving(Router::new()).await;
+        let stream = sent(address, "GET / HTTP/1.1\r\nHost: mus").await;
+        let answer = timeout(2 * HEAD_DEADLINE, answer(stream)).await.expect("it is waited for");
+        assert!(!answer.contains("200"));
+    }
+
+    #[tokio::test]
+    async fn handlers_know_who_asks() {
+        let who = get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string());
+        let (address, _stopping, _server) = serving(Router::new().route("/", who)).await;
+        let stream = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n\r\n").await;
+        let peer = stream.local_addr().unwrap().to_string();
+        assert!(answer(stream).await.ends_with(&peer));
+    }
+}
