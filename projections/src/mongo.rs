@@ -5,6 +5,9 @@
 //! checkpoint is compared before it is set. What an event means is [`Fold`]'s
 //! business: a batch loads what it will touch, folds, and writes back.
 //!
+//! Reads go to the primary, of which a client knows one, and see what a majority
+//! has: so whoever saw a checkpoint sees what led to it.
+//!
 //! The views of a generation are collections of their own, so that a new one
 //! can be built beside the old one and swapped in. While MongoDB is away every
 //! answer is `Unavailable`, soon; nothing here needs a restart afterwards.
@@ -70,6 +73,8 @@ struct Shared {
     generation: watch::Sender<Option<Generation>>,
     checkpoint: watch::Sender<Position>,
     places: Mutex<Places>,
+    /// Held by the one who brings them up to date.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 impl MongoViews {
@@ -93,6 +98,7 @@ impl MongoViews {
             generation: watch::Sender::new(None),
             checkpoint: watch::Sender::new(Position::START),
             places: Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
         });
         let following = tokio::spawn(follow::follow(Arc::downgrade(&shared)));
         Ok(Self { shared, _following: AbortOnDropHandle::new(following) })

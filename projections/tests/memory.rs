@@ -1,5 +1,7 @@
 //! The views in memory, held to the contract, and following a real log.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
+
 mod support;
 
 use std::sync::Arc;

@@ -88,13 +88,16 @@ impl Collections {
     async fn follow(&self, session: &mut ClientSession, head: Head, events: &[Envelope]) -> Result<()> {
         let mut fold = self.load(session, head, events).await?;
         let places = fold.places.clone();
-        let seen: HashMap<SubmissionId, Position> =
-            fold.statuses.values().map(|view| (view.id, view.position)).collect();
-
+        let entries: HashMap<SubmissionId, usize> =
+            fold.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
+        let mut moves: HashMap<SubmissionId, Position> = HashMap::new();
         let mut passes: BTreeMap<Position, Option<Pin>> = BTreeMap::new();
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
         for envelope in events {
             let (effects, moved) = fold.follow(envelope);
+            if effects.enters.is_some() || effects.leaves.is_some() {
+                moves.insert(envelope.id, envelope.position);
+            }
             match effects.pass {
                 Some(Pass::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
                 Some(Pass::Revoked(since)) => passes.insert(since, None),
@@ -103,9 +106,17 @@ impl Collections {
             pins.extend(moved.and_then(|moved| moved.after).map(|pin| (pin.owner.clone(), pin)));
         }
 
-        fold.statuses.retain(|id, view| seen.get(id) != Some(&view.position));
-        let statuses = fold.statuses.into_values().map(StatusDocument::new);
-        let statuses = statuses.map(|document| replace(document.id.as_str(), &document));
+        let statuses = std::mem::take(&mut fold.statuses).into_values().filter_map(|view| {
+            let (before, moved) = (entries.get(&view.id).copied(), moves.get(&view.id).copied());
+            let unchanged = before == Some(view.timeline.len());
+            let document = (!unchanged).then(|| StatusDocument::new(view, moved.unwrap_or_default()))?;
+            Some(match before {
+                None => replace(document.id.as_str(), &document),
+                Some(entries) => {
+                    document.update(entries, moved.is_some()).and_then(|by| update(document.id.as_str(), &by))
+                }
+            })
+        });
         self.write(session, &self.statuses(), statuses).await?;
 
         let pins = pins.into_values().map(PinDocument::new);

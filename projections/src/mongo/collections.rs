@@ -1,8 +1,9 @@
 //! What is stored: the documents, the collections, and their indexes. Every
 //! query of ours is one of `_id`, or one that an index here is for.
 
-use event_store::Position;
-use mongodb::bson::{Bson, Document, doc};
+use event_store::{Position, Revision};
+use jiff::Timestamp;
+use mongodb::bson::{Bson, Document, doc, to_bson, to_document};
 use mongodb::options::IndexOptions;
 use mongodb::{Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::blocks::Block;
 use crate::cells::{CellId, Point, ZOOM_MAX};
 use crate::totals::{Counter, Recent};
-use crate::view::{Pin, Status, StatusView};
+use crate::view::{Pin, ReasonView, Status, StatusView, Waiting};
 
 /// Which of several builds of the views.
 pub(super) type Generation = u32;
@@ -56,7 +57,28 @@ pub(super) struct StatusDocument {
     /// While it waits: its place in the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queued: Option<Position>,
+    /// The event that last gave it a place in the queue, or took it away.
+    pub(super) moved: Position,
     pub(super) view: StatusView,
+}
+
+/// What further events can change of a submission, but for its timeline.
+#[derive(Debug, Serialize)]
+struct Progress<'a> {
+    #[serde(rename = "view.status")]
+    status: Status,
+    #[serde(rename = "view.waiting")]
+    waiting: &'a Option<Waiting>,
+    #[serde(rename = "view.attempts")]
+    attempts: u32,
+    #[serde(rename = "view.reasons")]
+    reasons: &'a [ReasonView],
+    #[serde(rename = "view.judged_at")]
+    judged_at: Option<Timestamp>,
+    #[serde(rename = "view.revision")]
+    revision: Revision,
+    #[serde(rename = "view.position")]
+    position: Position,
 }
 
 /// What the queue must know of a submission.
@@ -156,7 +178,7 @@ impl Collections {
         };
         self.statuses()
             .create_indexes([
-                index(doc! { "view.position": 1 }),
+                index(doc! { "moved": 1 }),
                 sparse(doc! { "unfinished": 1 }),
                 sparse(doc! { "queued": 1 }),
             ])
@@ -207,14 +229,45 @@ impl Head {
 }
 
 impl StatusDocument {
-    pub(super) fn new(view: StatusView) -> Self {
-        let unfinished = matches!(view.status, Status::Submitted | Status::Verifying);
+    pub(super) fn new(view: StatusView, moved: Position) -> Self {
         Self {
             id: view.id.to_string(),
-            unfinished: unfinished.then(|| view.accepted()),
+            unfinished: is_unfinished(&view).then(|| view.accepted()),
             queued: (view.status == Status::Submitted).then(|| view.queued().position),
+            moved,
             view,
         }
+    }
+
+    /// The update that brings a document with so many entries in its timeline
+    /// here. Most of a submission never changes, and is not written again.
+    pub(super) fn update(&self, entries: usize, moved: bool) -> mongodb::error::Result<Document> {
+        let view = &self.view;
+        let mut set = to_document(&Progress {
+            status: view.status,
+            waiting: &view.waiting,
+            attempts: view.attempts,
+            reasons: &view.reasons,
+            judged_at: view.judged_at,
+            revision: view.revision,
+            position: view.position,
+        })?;
+        let mut unset = Document::new();
+        for (field, position) in [("unfinished", self.unfinished), ("queued", self.queued)] {
+            match position {
+                Some(position) => set.insert(field, number(position)),
+                None => unset.insert(field, ""),
+            };
+        }
+        if moved {
+            set.insert("moved", number(self.moved));
+        }
+        let further = to_bson(view.timeline.get(entries..).unwrap_or_default())?;
+        let mut update = doc! { "$set": set, "$push": { "view.timeline": { "$each": further } } };
+        if !unset.is_empty() {
+            update.insert("$unset", unset);
+        }
+        Ok(update)
     }
 }
 
@@ -229,6 +282,10 @@ impl PinDocument {
             pin,
         }
     }
+}
+
+fn is_unfinished(view: &StatusView) -> bool {
+    matches!(view.status, Status::Submitted | Status::Verifying)
 }
 
 /// A cell of the deepest zoom as a number.

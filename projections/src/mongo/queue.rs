@@ -29,19 +29,28 @@ pub(super) struct Places {
 impl Shared {
     pub(super) async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>> {
         let collections = self.collections()?;
-        let (generation, upto) = {
-            let places = self.places();
-            (places.generation, places.upto)
-        };
-        let known = generation == collections.generation;
-        // The very first time nothing may have been applied yet, and nobody waits.
-        if !known || upto < *self.checkpoint.borrow() {
-            self.refresh(&collections, if known { upto } else { Position::START }).await?;
+        if self.stale(&collections).is_some() {
+            let _alone = self.refreshing.lock().await;
+            // Somebody else may have done it while this one waited.
+            if let Some(since) = self.stale(&collections) {
+                self.refresh(&collections, since).await?;
+            }
         }
         let places = self.places();
         let place = places.waiting.get(&id.to_string());
         let ahead = place.and_then(|(owner, place)| places.queue.ahead(owner, *place));
         Ok(ahead.map(|ahead| places.recent.queue_place(ahead, &places.queue)))
+    }
+
+    /// Since when the queue is not known, if it is not.
+    fn stale(&self, collections: &Collections) -> Option<Position> {
+        let places = self.places();
+        let known = places.generation == collections.generation;
+        (!known || places.upto < *self.checkpoint.borrow()).then_some(if known {
+            places.upto
+        } else {
+            Position::START
+        })
     }
 
     /// Reads what changed since, or everybody who waits.
@@ -54,7 +63,7 @@ impl Shared {
         let Some(head) = head else { return Ok(()) };
         let changed = match since {
             Position::START => doc! { "queued": { "$gte": 0 } },
-            since => doc! { "view.position": { "$gt": number(since) } },
+            since => doc! { "moved": { "$gt": number(since) } },
         };
         let fields = doc! { "queued": 1, "view.owner": 1 };
         let options = FindOptions::builder().projection(fields).build();
@@ -64,10 +73,6 @@ impl Shared {
         let mut places = self.places();
         if since == Position::START {
             *places = Places { generation: collections.generation, ..Places::default() };
-        }
-        if places.generation != collections.generation || places.upto > head.checkpoint {
-            // Somebody else was here meanwhile and knows more.
-            return Ok(());
         }
         for queued in changed {
             places.put(queued);
