@@ -1,5 +1,9 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check build bench soak doctor clean
+.PHONY: help run test check web build bench doctor clean
+
+# What `read-api` carries in the program.
+pages := read-api/web/dist/index.html
+pages_from := $(shell find read-api/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -10,21 +14,25 @@ run: ## start everything here, pass the sample app through it, stay up until Ctr
 test: ## run every check and every test, real parts included
 	@scripts/setup test
 	@scripts/fetch-mongod
-	@$(MAKE) --no-print-directory check
+	@scripts/fetch-python
+	@$(MAKE) --no-print-directory web check
 	cargo test
 
 check: ## formatting and lints
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
 
-build: ## the program, optimised: target/release/muster
+web: $(pages) ## the pages, from read-api/web to where the program takes them
+
+$(pages): $(pages_from)
+	cd read-api/web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+	@touch $@
+
+build: web ## the program, optimised: target/release/muster
 	cargo build --release --bin muster
 
 bench: ## measure Muster beside what it is compared with
 	cargo bench
-
-soak: ## let it run for long, with failures
-	scripts/soak
 
 doctor: ## say what is missing here, and how to get it
 	cargo run --quiet --bin muster -- doctor
