@@ -27,7 +27,7 @@ use async_trait::async_trait;
 
 use self::{
     convert::{as_position, event_data, expected_revision, of_ours, recorded},
-    link::{CALL_DEADLINE, Failure, Link},
+    link::{CALL_DEADLINE, Failure, Link, authenticated},
 };
 use crate::{
     Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
@@ -56,8 +56,8 @@ impl EsdbStore {
     /// be read, or when another library chose the cryptography already.
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
         let settings = connect::settings(address)?;
-        connect::choose_cryptography(&settings).await?;
-        Ok(Self { link: Arc::new(Link::new(settings)?) })
+        connect::choose_cryptography().await?;
+        Ok(Self { link: Arc::new(Link::new(settings, connect::credentials(address))?) })
     }
 }
 
@@ -74,7 +74,7 @@ impl EsdbStore {
             .forwards()
             .max_count(1)
             .deadline(CALL_DEADLINE);
-        let options = &options;
+        let options = &authenticated!(self.link, options);
         let found = self.link.call(|client| async move { client.read_all(options).await?.next().await });
         if found.await.map_err(ReadError::from)?.is_none() {
             return Err(beyond_the_end(position));
@@ -115,7 +115,7 @@ impl Read for EsdbStore {
             Direction::Forwards => options.forwards(),
             Direction::Backwards => options.backwards(),
         };
-        let (name, options) = (stream.as_str(), &options);
+        let (name, options) = (stream.as_str(), &authenticated!(self.link, options));
         let read =
             self.link.call(|client| async move { all(client.read_stream(name, options).await?).await });
         match read.await {
@@ -135,7 +135,7 @@ impl Read for EsdbStore {
             .forwards()
             .max_count(PAGE_EVENTS + 1)
             .deadline(CALL_DEADLINE);
-        let options = &options;
+        let options = &authenticated!(self.link, options);
         let read = self.link.call(|client| async move { all(client.read_all(options).await?).await });
         let events = read.await.map_err(ReadError::from)?;
         if events.is_empty() && after > Position::START {
@@ -165,7 +165,7 @@ impl Read for EsdbStore {
             .backwards()
             .max_count(1)
             .deadline(CALL_DEADLINE);
-        let options = &options;
+        let options = &authenticated!(self.link, options);
         let newest = self.link.call(|client| async move { client.read_all(options).await?.next().await });
         let newest = newest.await.map_err(ReadError::from)?;
         Ok(newest.map_or(Position::START, |event| Position(event.get_original_event().position.commit)))
@@ -186,7 +186,7 @@ impl Append for EsdbStore {
             .expected_revision(expected_revision(expected))
             .deadline(CALL_DEADLINE);
         // Tried again with the same ids, which the server recognises.
-        let (name, options) = (stream.as_str(), &options);
+        let (name, options) = (stream.as_str(), &authenticated!(self.link, options));
         let written = self.link.call(|client| {
             let events = events.clone();
             async move { client.append_to_stream(name, options, events).await }

@@ -406,15 +406,15 @@ async fn it_is_discovered_behind_tls_and_a_password() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&tls.certificate, made.cert.pem()).unwrap();
     fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
-    let credentials = Some(Credentials { user: "admin".to_owned(), password: "p:ss".to_owned() });
+    let credentials = Some(Credentials { user: "admin".to_owned(), password: "p:s@".to_owned() });
     let ca = tls.certificate.display().to_string();
     let config = Config { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
     let node = Node::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
     let port = node.address.port();
     for address in [
-        format!("esdb://admin:p:ss@localhost:{port}?tlsCaFile={ca}"),
-        format!("esdb+discover://admin:p:ss@localhost:{port}?tlsCaFile={ca}"),
-        format!("esdb://admin:p:ss@localhost:{port},localhost:{port}?tlsCaFile={ca}"),
+        format!("esdb://admin:p:s%40@localhost:{port}?tlsCaFile={ca}"),
+        format!("esdb+discover://admin:p:s%40@localhost:{port}?tlsCaFile={ca}"),
+        format!("esdb://admin:p:s%40@localhost:{port},localhost:{port}?tlsCaFile={ca}"),
     ] {
         let store = EsdbStore::connect(&address).await.unwrap();
         store.append(&support::stream(), Expected::NoStream, vec![support::event()]).await.unwrap();

@@ -3,15 +3,10 @@
 
 use std::time::Duration;
 
-use ::esdb::{Client, ClientSettings};
-use tokio::{
-    sync::Mutex,
-    time::{sleep, timeout},
-};
-use tokio_rustls::rustls::{
-    crypto::CryptoProvider,
-    pki_types::{CertificateDer, pem::PemObject},
-};
+use ::esdb::{Client, ClientSettings, Credentials, Error};
+use percent_encoding::percent_decode_str;
+use tokio::{sync::Mutex, time::timeout};
+use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
 /// The client waits this long before its first connect and between others.
 /// By default half a second, and whoever connects waits for it.
@@ -20,6 +15,13 @@ const DISCOVERY_INTERVAL: &str = "discoveryInterval=20";
 /// An empty list of certificates. Without TLS none are needed, but the client
 /// reads the system's unless it is named others, and panics if they are bad.
 const NO_CERTIFICATES: &str = "tlsCaFile=/dev/null";
+
+/// Where a client starts and gives up before it has called anybody.
+const NOWHERE: &str =
+    "esdb://localhost:1?tls=false&maxDiscoverAttempts=1&discoveryInterval=0&tlsCaFile=/dev/null";
+
+/// How long the client may take to start.
+const START_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Whether the client has chosen this process's cryptography.
 static CHOSEN: Mutex<bool> = Mutex::const_new(false);
@@ -60,28 +62,33 @@ pub(super) fn settings(address: &str) -> Result<ClientSettings, ConnectError> {
     parse(&address)
 }
 
+/// The user and the password in the address, decoded. The client would send
+/// them as they are written there.
+pub(super) fn credentials(address: &str) -> Option<Credentials> {
+    let (_, hosts) = address.split_once("://")?;
+    let (user, _) = hosts.split(['/', '?']).next()?.rsplit_once('@')?;
+    let (user, password) = user.split_once(':').unwrap_or((user, ""));
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(Credentials::new(decoded(user), decoded(password)))
+}
+
 /// Lets the client choose the process's cryptography, which it does when it
-/// first starts, once, and then never again.
-pub(super) async fn choose_cryptography(settings: &ClientSettings) -> Result<(), ConnectError> {
+/// first starts, once, and panics if another library was faster.
+pub(super) async fn choose_cryptography() -> Result<(), ConnectError> {
     let mut chosen = CHOSEN.lock().await;
     if *chosen {
         return Ok(());
     }
-    if CryptoProvider::get_default().is_some() {
-        return Err(ConnectError::Cryptography);
-    }
-    let _client = Client::new(settings.clone()).map_err(|error| ConnectError::Client(error.to_string()))?;
-    // The client chooses in a task of its own and does not say when.
-    let choice = async {
-        while CryptoProvider::get_default().is_none() {
-            sleep(Duration::from_millis(1)).await;
+    let client = Client::new(parse(NOWHERE)?).map_err(|error| ConnectError::Client(error.to_string()))?;
+    match timeout(START_DEADLINE, client.server_info()).await {
+        // The client's answer when it panicked.
+        Ok(Err(Error::ConnectionClosed)) => Err(ConnectError::Cryptography),
+        Ok(_) => {
+            *chosen = true;
+            Ok(())
         }
-    };
-    timeout(Duration::from_secs(10), choice)
-        .await
-        .map_err(|_| ConnectError::Client("it takes longer than 10 s".to_owned()))?;
-    *chosen = true;
-    Ok(())
+        Err(_) => Err(ConnectError::Client(format!("it takes longer than {} s", START_DEADLINE.as_secs()))),
+    }
 }
 
 fn parse(address: &str) -> Result<ClientSettings, ConnectError> {

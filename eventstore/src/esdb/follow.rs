@@ -9,7 +9,7 @@ use super::{
     EsdbStore,
     contain::{Accident, contained},
     convert::{as_position, of_ours, recorded},
-    link::{Pause, is_final},
+    link::{Pause, authenticated, is_final},
 };
 use crate::{Delivery, Filter, Position, ReadError, Subscription};
 
@@ -34,6 +34,7 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subsc
             let (client, generation) = store.link.client();
             let options =
                 SubscribeToAllOptions::default().position(as_position(at)).filter(on_the_server(&filter));
+            let options = authenticated!(store.link, options);
             let mut subscription = client.subscribe_to_all(&options).await;
             let end = loop {
                 let event = match contained(subscription.next_subscription_event()).await {

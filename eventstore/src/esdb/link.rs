@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use ::esdb::{Client, ClientSettings, Error};
+use ::esdb::{Client, ClientSettings, Credentials, Error};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::Code;
 
@@ -17,6 +17,18 @@ pub(super) const CALL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// After so many errors of the server in a row another may be tried.
 const PATIENCE: u32 = 2;
+
+/// Options of a call, with who calls.
+macro_rules! authenticated {
+    ($link:expr, $options:expr) => {
+        match &$link.credentials {
+            Some(credentials) => $options.authenticated(credentials.clone()),
+            None => $options,
+        }
+    };
+}
+
+pub(super) use authenticated;
 
 /// Why a call has no answer.
 #[derive(Debug)]
@@ -30,6 +42,8 @@ pub(super) enum Failure {
 /// The connection to a server or a cluster.
 pub(super) struct Link {
     settings: ClientSettings,
+    /// Who calls, if anybody in particular.
+    pub(super) credentials: Option<Credentials>,
     current: Mutex<Current>,
 }
 
@@ -42,10 +56,13 @@ struct Current {
 }
 
 impl Link {
-    pub(super) fn new(settings: ClientSettings) -> Result<Self, ConnectError> {
+    pub(super) fn new(
+        settings: ClientSettings,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, ConnectError> {
         let client =
             Client::new(settings.clone()).map_err(|error| ConnectError::Client(error.to_string()))?;
-        Ok(Self { settings, current: Mutex::new(Current { client, generation: 0, errors: 0 }) })
+        Ok(Self { settings, credentials, current: Mutex::new(Current { client, generation: 0, errors: 0 }) })
     }
 
     pub(super) fn hosts(&self) -> &Vec<::esdb::Endpoint> {
