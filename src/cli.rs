@@ -2,7 +2,12 @@
 
 mod client;
 mod doctor;
+mod eventstore;
 mod progress;
+mod rejudge;
+mod replay;
+mod serve;
+mod stats;
 mod status;
 mod submit;
 mod up;
@@ -26,10 +31,20 @@ pub struct Cli {
 enum Command {
     /// Start everything in this process and stay up until asked to stop
     Up(up::Up),
+    /// Do one role of the whole in a process of its own
+    Serve(serve::Serve),
+    /// Serve the embedded log in EventStoreDB's protocol
+    Eventstore(eventstore::Eventstore),
     /// Submit an entry and follow it to its verdict
     Submit(submit::Submit),
     /// Say where a submission stands, and why
     Status(status::Status),
+    /// Say the totals over all submissions, now or at a moment
+    Stats(stats::Stats),
+    /// Write out what happened, for analysts
+    Replay(replay::Replay),
+    /// Have submissions verified again, or say what would come of it
+    Rejudge(rejudge::Rejudge),
     /// Say what is missing here, and how to get it
     Doctor(doctor::Doctor),
 }
@@ -63,8 +78,13 @@ impl Cli {
         let exit = runtime.block_on(async {
             match self.command {
                 Command::Up(up) => up.run().await,
+                Command::Serve(serve) => serve.run().await,
+                Command::Eventstore(eventstore) => eventstore.run().await,
                 Command::Submit(submit) => submit.run().await,
                 Command::Status(status) => status.run().await,
+                Command::Stats(stats) => stats.run().await,
+                Command::Replay(replay) => replay.run().await,
+                Command::Rejudge(rejudge) => rejudge.run().await,
                 Command::Doctor(doctor) => doctor.run().await,
             }
         });

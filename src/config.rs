@@ -4,6 +4,12 @@
 //! text. [`Settings`] are what they mean, read once at the start; a wrong one
 //! is an error of one line that names it.
 
+mod node;
+mod part;
+
+pub use node::Node;
+pub use part::{LogOptions, NodeOptions};
+
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -32,11 +38,11 @@ pub struct Options {
     #[arg(long, env = "MUSTER_DATA", value_name = "DIRECTORY")]
     data: Option<Text>,
 
-    /// The event log: sqlite:PATH [default: events.sqlite in the data directory]
+    /// The event log: sqlite:PATH, or esdb://HOST:PORT [default: events.sqlite in the data directory]
     #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "WHERE")]
     eventstore: Option<Text>,
 
-    /// What is read from: memory [default: memory]
+    /// What is read from: memory, or mongodb://HOSTS/DATABASE?replicaSet=NAME [default: memory]
     #[arg(long, env = "MUSTER_VIEWS", value_name = "WHERE")]
     views: Option<Text>,
 
@@ -69,6 +75,22 @@ pub struct Options {
     #[arg(long, env = "MUSTER_RATE_BY_OWNER", value_name = "RATE")]
     rate_by_owner: Option<Text>,
 
+    /// Address and port where the log is served in EventStoreDB's protocol [default: nowhere]
+    #[arg(long, env = "MUSTER_EVENTSTORE_LISTEN", value_name = "ADDRESS:PORT")]
+    eventstore_listen: Option<Text>,
+
+    /// What its clients must know, as USER:PASSWORD [default: whoever is on this machine may]
+    #[arg(long, env = "MUSTER_EVENTSTORE_LOGIN", value_name = "LOGIN", hide_env_values = true)]
+    eventstore_login: Option<Text>,
+
+    /// What it proves its name with, as CERTIFICATE,KEY: two files [default: it speaks in the clear]
+    #[arg(long, env = "MUSTER_EVENTSTORE_TLS", value_name = "FILES")]
+    eventstore_tls: Option<List>,
+
+    /// The name by which its clients are told to reach it [default: the address listened on]
+    #[arg(long, env = "MUSTER_EVENTSTORE_ADVERTISE", value_name = "HOST")]
+    eventstore_advertise: Option<Text>,
+
     /// The file with the settings that are not given otherwise [default: muster.toml, if there is one]
     #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
     #[serde(skip)]
@@ -100,6 +122,8 @@ pub struct Settings {
     pub rate_by_address: Option<Rate>,
     /// How often images of one owner may be submitted; `None` for no limit.
     pub rate_by_owner: Option<Rate>,
+    /// How the embedded log is served to others; `None` for not at all.
+    pub node: Option<Node>,
 }
 
 /// Where the event log is.
@@ -107,13 +131,17 @@ pub struct Settings {
 pub enum EventStore {
     /// A file of this process.
     Sqlite(PathBuf),
+    /// The address of an EventStoreDB, or of what speaks its protocol.
+    Esdb(String),
 }
 
 /// Where the views are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Views {
     /// In this process; made anew from the log at each start.
     Memory,
+    /// The address of a MongoDB replica set.
+    Mongo(String),
 }
 
 /// Why a setting cannot be used, in one line.
@@ -126,7 +154,10 @@ impl Settings {
     /// # Errors
     /// When a setting is wrong, or the file or the challenge cannot be read.
     pub fn read(typed: Options) -> Result<Self, SettingError> {
-        let options = typed.or_those_of_the_file()?;
+        Self::of(typed.or_those_of_the_file()?)
+    }
+
+    fn of(options: Options) -> Result<Self, SettingError> {
         let data = options.data.map_or_else(|| "muster-data".into(), |Text(path)| PathBuf::from(path));
         let log = EventStore::Sqlite(data.join("events.sqlite"));
         Ok(Self {
@@ -147,6 +178,12 @@ impl Settings {
                 rate,
             )?,
             rate_by_owner: setting("rate-by-owner", options.rate_by_owner, Some(Rate::BY_OWNER), rate)?,
+            node: Node::read(
+                options.eventstore_listen,
+                options.eventstore_login,
+                options.eventstore_tls,
+                options.eventstore_advertise,
+            )?,
             data,
         })
     }
@@ -181,6 +218,10 @@ impl Options {
             slots: self.slots.or(other.slots),
             rate_by_address: self.rate_by_address.or(other.rate_by_address),
             rate_by_owner: self.rate_by_owner.or(other.rate_by_owner),
+            eventstore_listen: self.eventstore_listen.or(other.eventstore_listen),
+            eventstore_login: self.eventstore_login.or(other.eventstore_login),
+            eventstore_tls: self.eventstore_tls.or(other.eventstore_tls),
+            eventstore_advertise: self.eventstore_advertise.or(other.eventstore_advertise),
             config: self.config.or(other.config),
         }
     }
@@ -201,6 +242,10 @@ impl Options {
             slots: text(self.slots),
             rate_by_address: text(self.rate_by_address),
             rate_by_owner: text(self.rate_by_owner),
+            eventstore_listen: text(self.eventstore_listen),
+            eventstore_login: text(self.eventstore_login),
+            eventstore_tls: list(self.eventstore_tls),
+            eventstore_advertise: text(self.eventstore_advertise),
             config: text(self.config),
         }
     }
@@ -210,14 +255,23 @@ impl EventStore {
     fn read(text: &str) -> Result<Self, &'static str> {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ => Err("sqlite:PATH is expected"),
+            _ if text.starts_with("esdb://") || text.starts_with("esdb+discover://") => {
+                Ok(Self::Esdb(text.to_owned()))
+            }
+            _ => Err("sqlite:PATH or esdb://HOST:PORT is expected"),
         }
     }
 }
 
 impl Views {
     fn read(text: &str) -> Result<Self, &'static str> {
-        if text == "memory" { Ok(Self::Memory) } else { Err("memory is expected") }
+        match text {
+            "memory" => Ok(Self::Memory),
+            _ if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") => {
+                Ok(Self::Mongo(text.to_owned()))
+            }
+            _ => Err("memory or mongodb://HOSTS/DATABASE is expected"),
+        }
     }
 }
 
@@ -374,6 +428,7 @@ mod tests {
         for (named, error) in [
             ("--listen, MUSTER_LISTEN", typed(|o| o.listen = text("8080"))),
             ("--eventstore", typed(|o| o.eventstore = text("postgres://x"))),
+            ("needs --eventstore-login", typed(|o| o.eventstore_listen = text("0.0.0.0:2113"))),
             ("--views", typed(|o| o.views = text("files"))),
             ("MUSTER_SLOTS", typed(|o| o.slots = text("0"))),
             ("MUSTER_RATE_BY_OWNER", typed(|o| o.rate_by_owner = text("often"))),

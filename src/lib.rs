@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod config;
 mod data;
+mod log;
 pub mod server;
 pub mod system;
 mod telemetry;

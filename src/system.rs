@@ -1,25 +1,28 @@
-//! All parts in one process: the log, the views that follow it, the verifier
-//! that works it off, and the HTTP server in front. One part that ends by
-//! itself ends them all, visibly.
+//! The parts of one process: the log, the views that follow it, the verifier
+//! that works it off, and the HTTP server in front; all of them, or those of
+//! some roles. One part that ends by itself ends them all, visibly.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use axum::routing::get;
 use commands::{Commands, Gazetteer};
-use event_store::SqliteStore;
-use projections::MemoryViews;
+use event_store::node;
+use projections::{MemoryViews, MongoViews};
 use read_api::{Metrics, ReadApi, ReaderLimits, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 use verifier::{Health, Verifier};
 
-use crate::config::{EventStore, Settings, Views};
+use crate::config::{Settings, Views};
+use crate::log::Log;
 use crate::{data, server};
 
 /// How long a verification under way may go on after we are asked to stop.
@@ -34,50 +37,129 @@ const LEAVE_DEADLINE: Duration = Duration::from_secs(40);
 const PAUSED: &str = "Our Swarm cannot run your images just now, by no fault of yours. \
     Your submission keeps its place in the queue.";
 
-/// Runs everything until it is asked to stop.
+/// What a process does for the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Role {
+    /// Takes submissions and organisers' orders over HTTP
+    Commands,
+    /// Runs images on the Swarm and asks them
+    Verifier,
+    /// Keeps the views in MongoDB up to date
+    Projections,
+    /// Answers all that is read over HTTP
+    ReadApi,
+}
+
+/// Where a process listens.
+#[derive(Debug)]
+pub struct Doors {
+    /// For HTTP, if a role is reached that way.
+    pub http: Option<TcpListener>,
+    /// For clients of the log, and on what terms.
+    pub node: Option<(TcpListener, node::Config)>,
+}
+
+impl Role {
+    /// Every role; what one process does when it does everything.
+    pub const ALL: [Self; 4] = [Self::Commands, Self::Verifier, Self::Projections, Self::ReadApi];
+
+    /// Whether it is reached over HTTP.
+    pub fn is_served(self) -> bool {
+        matches!(self, Self::Commands | Self::ReadApi)
+    }
+}
+
+/// Runs the parts of these roles until it is asked to stop.
 ///
 /// # Errors
 /// When a part cannot start, or ends by itself.
 pub async fn run(
     settings: Settings,
-    listener: TcpListener,
+    roles: &[Role],
+    doors: Doors,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     data::ensure_directory(&settings.data)?;
-    let key_space = data::key_space(&settings.data)?;
-    let EventStore::Sqlite(path) = &settings.eventstore;
-    let log = SqliteStore::open(path).context("the event log")?;
-    let Views::Memory = settings.views;
-    let views = Arc::new(MemoryViews::new());
-    let commands = Commands::new(Arc::new(log.clone()), Arc::clone(&settings.challenge));
-    let verifier = Verifier::new(Arc::new(log.clone()), commands.clone(), verifier(&settings, key_space))
-        .context("the settings swarm and slots (--swarm, MUSTER_SWARM, --slots, MUSTER_SLOTS)")?;
-
-    let mut parts = Parts::new(stopping.clone());
-    let metrics = Metrics::new();
-    let read_api = ReadApi {
-        queries: views.clone(),
-        log: Arc::new(log.clone()),
-        follow: Arc::new(log.clone()),
-        token: settings.token.as_deref().and_then(Token::new),
-        platform: parts.platform(verifier.health()),
-        metrics: metrics.clone(),
-        readers: ReaderLimits::default(),
-        stopping: stopping.clone(),
-    };
-    let write_api = commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space));
-    let site = read_api::site(write_api.merge(read_api::router(read_api)), &metrics);
-
-    tracing::info!("up at http://{}", listener.local_addr()?);
-    parts.start("projection", projections::run(Arc::new(log.clone()), views, stopping.clone()));
-    parts.start("verifier", verifier.run(stopping.clone()));
-    parts.start("server", async {
-        server::serve(listener, site, stopping).await;
-        anyhow::Ok(())
-    });
-    let ended = parts.until_all_left().await;
+    let log = Log::open(&settings.eventstore).await?;
+    let ended = run_over(&log, settings, roles, doors, stopping).await;
     log.close().await;
     ended
+}
+
+async fn run_over(
+    log: &Log,
+    settings: Settings,
+    roles: &[Role],
+    doors: Doors,
+    stopping: CancellationToken,
+) -> anyhow::Result<()> {
+    let has = |role| roles.contains(&role);
+    let key_space = data::key_space(&settings.data)?;
+    let store = log.store();
+    let commands = Commands::new(log.store(), Arc::clone(&settings.challenge));
+    let mut parts = Parts::new(stopping.clone());
+    let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
+
+    if let Some((listener, config)) = doors.node {
+        tracing::info!("the log is served at esdb://{}", listener.local_addr()?);
+        parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
+    }
+    let mut platform = watch::channel(None).1;
+    if has(Role::Verifier) {
+        let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
+            .context("the settings swarm and slots (--swarm, MUSTER_SWARM, --slots, MUSTER_SLOTS)")?;
+        platform = parts.platform(verifier.health());
+        parts.start("verifier", verifier.run(stopping.clone()));
+    }
+    if has(Role::Projections) || has(Role::ReadApi) {
+        let views = open(&settings.views).await?;
+        // Views in memory are of no use to other processes: whoever reads them keeps them.
+        match (&settings.views, has(Role::ReadApi)) {
+            (Views::Memory, false) => bail!(
+                "the views are in memory, where no other process can read them; \
+                 give mongodb://… with --views or MUSTER_VIEWS"
+            ),
+            (Views::Mongo(_), true) if !has(Role::Projections) => {}
+            _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
+        }
+        if has(Role::ReadApi) {
+            routes = routes.merge(read_api::router(ReadApi {
+                queries: views,
+                log: store.clone(),
+                follow: store,
+                token: settings.token.as_deref().and_then(Token::new),
+                platform,
+                metrics: metrics.clone(),
+                readers: ReaderLimits::default(),
+                stopping: stopping.clone(),
+            }));
+        }
+    }
+    if has(Role::Commands) {
+        routes =
+            routes.merge(commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space)));
+        if !has(Role::ReadApi) {
+            routes = routes.route("/healthz", get(async || "alive\n"));
+        }
+    }
+    if let Some(listener) = doors.http {
+        tracing::info!("up at http://{}", listener.local_addr()?);
+        let site = read_api::site(routes, &metrics);
+        parts.start("server", async {
+            server::serve(listener, site, stopping).await;
+            anyhow::Ok(())
+        });
+    }
+    parts.until_all_left().await
+}
+
+async fn open(views: &Views) -> anyhow::Result<Arc<dyn projections::Views>> {
+    Ok(match views {
+        Views::Memory => Arc::new(MemoryViews::new()),
+        Views::Mongo(address) => {
+            Arc::new(MongoViews::open(address).await.context("the setting views (--views, MUSTER_VIEWS)")?)
+        }
+    })
 }
 
 fn verifier(settings: &Settings, key_space: Uuid) -> verifier::Settings {

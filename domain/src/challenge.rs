@@ -7,9 +7,11 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+mod again;
 mod form;
 mod judge;
 
+pub use again::Retrial;
 pub use form::{Entry, FieldError, Form};
 pub use judge::{Judgement, Observation, Saw, Verdict};
 

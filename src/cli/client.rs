@@ -1,6 +1,12 @@
 //! A client of a running Muster.
 
+mod organiser;
+
+pub(super) use organiser::{Rules, Token};
+
+use std::convert::Infallible;
 use std::net::IpAddr;
+use std::str::FromStr;
 use std::time::Duration;
 
 use domain::SubmissionId;
@@ -24,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which server to talk to.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(super) struct Server {
     /// Where Muster is
     #[arg(long, env = "MUSTER_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080")]
@@ -73,6 +79,14 @@ struct FieldProblem {
 #[derive(Debug, Deserialize)]
 struct Accepted {
     id: SubmissionId,
+}
+
+impl FromStr for Server {
+    type Err = Infallible;
+
+    fn from_str(server: &str) -> Result<Self, Infallible> {
+        Ok(Self { server: server.to_owned() })
+    }
 }
 
 impl Server {
@@ -150,42 +164,70 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
-        let unavailable = |error: reqwest::Error| {
-            let why = format!("{} does not answer: {}", self.server, in_full(&error.without_url()));
-            ClientError::Unavailable { why, pause: PAUSE }
-        };
+        let response = self.open(request).await?;
+        let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
+        serde_json::from_slice(&body).map_err(|_| self.strange(StatusCode::OK))
+    }
+
+    /// An answer that is not a problem, up to where its body begins.
+    async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
                 let why = format!("nobody answers at {}; is it up? (muster up)", self.server);
                 return Err(ClientError::Unavailable { why, pause: Duration::ZERO });
             }
-            Err(error) => return Err(unavailable(error)),
+            Err(error) => return Err(self.unavailable(error)),
         };
         let status = response.status();
-        let pause = retry_after(&response);
-        let body = response.bytes().await.map_err(unavailable)?;
-        let strange =
-            || ClientError::Strange(format!("{} answers {status}, but not as Muster does", self.server));
         if status.is_success() {
-            return serde_json::from_slice(&body).map_err(|_| strange());
+            return Ok(response);
         }
-        let problem: Problem = serde_json::from_slice(&body).map_err(|_| strange())?;
+        let pause = retry_after(&response);
+        let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
+        let problem: Problem = serde_json::from_slice(&body).map_err(|_| self.strange(status))?;
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ClientError::Unavailable { why: problem.in_words(), pause: pause.unwrap_or(PAUSE) });
         }
         Err(ClientError::Refused(problem.in_words()))
+    }
+
+    fn unavailable(&self, error: reqwest::Error) -> ClientError {
+        let why = format!("{} does not answer: {}", self.server, in_full(&error.without_url()));
+        ClientError::Unavailable { why, pause: PAUSE }
+    }
+
+    fn strange(&self, status: StatusCode) -> ClientError {
+        ClientError::Strange(format!("{} answers {status}, but not as Muster does", self.server))
     }
 }
 
 impl ClientError {
     /// Says why, and how the command ends.
     pub(super) fn complain(self) -> Exit {
-        let (why, exit) = match self {
-            Self::Refused(why) => (why, Exit::Refused),
-            Self::Unavailable { why, .. } | Self::Strange(why) => (why, Exit::Unreachable),
-        };
-        super::complain(why, exit)
+        let exit = self.exit();
+        super::complain(self, exit)
+    }
+
+    /// Whether it may be otherwise in a while.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    /// How the command ends.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Refused(_) => Exit::Refused,
+            Self::Unavailable { .. } | Self::Strange(_) => Exit::Unreachable,
+        }
+    }
+}
+
+impl std::fmt::Display for ClientError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(why) | Self::Unavailable { why, .. } | Self::Strange(why) => f.write_str(why),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `muster status`: where a submission stands, now or until its verdict.
 
 use domain::SubmissionId;
+use jiff::Timestamp;
 
 use super::client::Server;
 use super::{Exit, progress};
@@ -18,6 +19,10 @@ pub(super) struct Status {
     #[arg(long)]
     watch: bool,
 
+    /// As it was at this moment: 2026-03-21T12:00:00Z
+    #[arg(long, value_name = "MOMENT", conflicts_with = "watch")]
+    at: Option<Timestamp>,
+
     #[command(flatten)]
     server: Server,
 }
@@ -29,7 +34,11 @@ impl Status {
             Err(error) => return error.complain(),
         };
         // What is not there from the beginning is not waited for.
-        match client.status(self.id, None).await {
+        let standing = match self.at {
+            Some(at) => client.status_at(self.id, at).await,
+            None => client.status(self.id, None).await,
+        };
+        match standing {
             Ok(_) if self.watch => progress::follow(&client, self.id).await,
             Ok(standing) => progress::say(&standing),
             Err(error) => error.complain(),

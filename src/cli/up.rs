@@ -1,14 +1,17 @@
-//! `muster up`: everything in one process, until it is asked to stop.
+//! `muster up`: everything in one process. And what all processes have in
+//! common that stay up until they are asked to stop.
 
 use std::io;
+use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, complain};
-use crate::config::{Options, Settings};
-use crate::{system, telemetry};
+use crate::config::{Options, SettingError, Settings};
+use crate::system::{self, Doors, Role};
+use crate::telemetry;
 
 /// Starts everything in this process and stays up until SIGTERM or Ctrl-C.
 ///
@@ -21,30 +24,48 @@ pub(super) struct Up {
 
 impl Up {
     pub(super) async fn run(self) -> Exit {
-        if let Err(why) = telemetry::start() {
-            return complain(why, Exit::Refused);
-        }
-        let settings = match Settings::read(self.options) {
-            Ok(settings) => settings,
-            Err(why) => return complain(why, Exit::Refused),
-        };
-        let listener = match TcpListener::bind(settings.listen).await {
-            Ok(listener) => listener,
-            Err(error) => {
-                let why =
-                    format!("{} cannot be listened on: {error}; --listen chooses another", settings.listen);
-                return complain(why, Exit::Failed);
-            }
-        };
-        let stopping = CancellationToken::new();
-        if let Err(error) = heed_signals(stopping.clone()) {
-            return complain(format_args!("signals cannot be heard: {error}"), Exit::Failed);
-        }
-        match system::run(settings, listener, stopping).await {
-            Ok(()) => Exit::Well,
-            Err(error) => complain(format_args!("{error:#}"), Exit::Failed),
-        }
+        stay_up(Settings::read(self.options), &Role::ALL).await
     }
+}
+
+/// Does what the roles are for until SIGTERM or Ctrl-C.
+pub(super) async fn stay_up(settings: Result<Settings, SettingError>, roles: &[Role]) -> Exit {
+    if let Err(why) = telemetry::start() {
+        return complain(why, Exit::Refused);
+    }
+    let settings = match settings {
+        Ok(settings) => settings,
+        Err(why) => return complain(why, Exit::Refused),
+    };
+    let doors = match doors(&settings, roles).await {
+        Ok(doors) => doors,
+        Err(why) => return complain(why, Exit::Failed),
+    };
+    let stopping = CancellationToken::new();
+    if let Err(error) = heed_signals(stopping.clone()) {
+        return complain(format_args!("signals cannot be heard: {error}"), Exit::Failed);
+    }
+    match system::run(settings, roles, doors, stopping).await {
+        Ok(()) => Exit::Well,
+        Err(error) => complain(format_args!("{error:#}"), Exit::Failed),
+    }
+}
+
+async fn doors(settings: &Settings, roles: &[Role]) -> Result<Doors, String> {
+    let mut doors = Doors { http: None, node: None };
+    if roles.iter().any(|role| role.is_served()) {
+        doors.http = Some(listener(settings.listen).await?);
+    }
+    if let Some(node) = &settings.node {
+        doors.node = Some((listener(node.listen).await?, node.config.clone()));
+    }
+    Ok(doors)
+}
+
+async fn listener(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address)
+        .await
+        .map_err(|error| format!("{address} cannot be listened on: {error}; --listen chooses another"))
 }
 
 /// The first signal asks to stop. The second does not ask.

@@ -20,6 +20,8 @@ const COMPLETIONS_MAX: usize = 8;
 pub(super) struct ChallengeGuide {
     id: String,
     title: String,
+    /// The digest of the rules; that of a submission is the one it was accepted under.
+    rules: String,
     images: ImagesGuide,
     /// What a submission says beside name, twitter, location and images.
     answers: Vec<AnswerGuide>,
@@ -94,6 +96,7 @@ pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuid
     Json(ChallengeGuide {
         id: challenge.id.clone(),
         title: challenge.title.clone(),
+        rules: challenge.digest(),
         images: ImagesGuide {
             min: challenge.images.min,
             max: challenge.images.max,

@@ -18,9 +18,10 @@ const FREE_MIB: [u64; 2] = [1024, 64];
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
-    let EventStore::Sqlite(log) = &settings.eventstore;
     let mut findings = vec![directory("data directory", &settings.data), disk(&settings.data)];
-    if let Some(parent) = log.parent().filter(|parent| *parent != settings.data) {
+    if let EventStore::Sqlite(log) = &settings.eventstore
+        && let Some(parent) = log.parent().filter(|parent| *parent != settings.data)
+    {
         findings.push(directory("directory of the event log", parent));
         findings.push(disk(parent));
     }

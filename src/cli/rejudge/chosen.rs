@@ -1,0 +1,149 @@
+//! Which submissions a filter means: those whose newest verdict meets all of
+//! its conditions. Read from history, so that none is overlooked.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use domain::submission::FailureCode;
+use domain::{Event, SubmissionId};
+use futures::StreamExt;
+use jiff::Timestamp;
+
+use crate::cli::replay::{Failure, Item, Source, Wanted};
+
+/// What a submission with a verdict must meet.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Condition {
+    /// Whether it passed.
+    Verdict(bool),
+    /// A reason of its failure.
+    Code(FailureCode),
+    /// Its registry namespace.
+    Owner(String),
+    /// It was accepted under other rules than those now in force.
+    OtherRules,
+    /// Judged at this moment or later.
+    Since(Timestamp),
+    /// Judged before this moment.
+    Until(Timestamp),
+}
+
+/// What is known of a submission.
+struct Known {
+    owner: String,
+    rules: String,
+    verdict: Option<Verdict>,
+}
+
+struct Verdict {
+    at: Timestamp,
+    passed: bool,
+    codes: Vec<FailureCode>,
+}
+
+/// The submissions that meet all conditions, the first submitted first.
+pub(super) async fn chosen(
+    source: &Source,
+    conditions: &[Condition],
+    rules: &str,
+) -> Result<Vec<SubmissionId>, Failure> {
+    let kinds = ["Submitted", "Passed", "Failed", "RejudgeRequested"].map(str::to_owned).to_vec();
+    let owner = conditions.iter().find_map(|condition| match condition {
+        Condition::Owner(owner) => Some(owner.clone()),
+        _ => None,
+    });
+    let mut lines = source.lines(Wanted { kinds, owner, ..Wanted::default() });
+    let mut known: BTreeMap<SubmissionId, (u64, Known)> = BTreeMap::new();
+    while let Some(item) = lines.next().await {
+        let Item::Line(line) = item? else { continue };
+        let (Some(id), Some(event)) = (line.submission(), line.event()?) else { continue };
+        let judged = |passed, codes| Some(Verdict { at: line.recorded_at, passed, codes });
+        let verdict = match event {
+            Event::Submitted(submitted) => {
+                let (owner, rules) = (submitted.owner, submitted.challenge.rules);
+                known.entry(id).or_insert((line.position, Known { owner, rules, verdict: None }));
+                continue;
+            }
+            Event::Passed(_) => judged(true, vec![]),
+            Event::Failed(failed) => judged(false, failed.reasons.iter().map(|reason| reason.code).collect()),
+            // It is under way already.
+            _ => None,
+        };
+        if let Some((_, known)) = known.get_mut(&id) {
+            known.verdict = verdict;
+        }
+    }
+    let mut chosen: Vec<_> = known
+        .into_iter()
+        .filter(|(_, (_, known))| conditions.iter().all(|condition| condition.is_met(known, rules)))
+        .map(|(id, (position, _))| (position, id))
+        .collect();
+    chosen.sort_unstable_by_key(|(position, _)| *position);
+    Ok(chosen.into_iter().map(|(_, id)| id).collect())
+}
+
+impl Condition {
+    fn is_met(&self, known: &Known, rules: &str) -> bool {
+        let Some(verdict) = &known.verdict else { return false };
+        match self {
+            Self::Verdict(passed) => verdict.passed == *passed,
+            Self::Code(code) => verdict.codes.contains(code),
+            Self::Owner(owner) => known.owner == *owner,
+            Self::OtherRules => known.rules != rules,
+            Self::Since(since) => verdict.at >= *since,
+            Self::Until(until) => verdict.at < *until,
+        }
+    }
+}
+
+impl FromStr for Condition {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (key, value) = text.split_once('=').ok_or("KEY=VALUE is expected")?;
+        let moment = || value.parse().map_err(|error| format!("{value:?} is not a moment: {error}"));
+        match (key, value) {
+            ("verdict", "passed") => Ok(Self::Verdict(true)),
+            ("verdict", "failed") => Ok(Self::Verdict(false)),
+            ("verdict", _) => Err("verdict is passed or failed".to_owned()),
+            ("code", code) => serde_json::from_value(code.into())
+                .map(Self::Code)
+                .map_err(|_| format!("{code:?} is not the code of a failure, such as timed_out")),
+            ("owner", owner) if !owner.is_empty() => Ok(Self::Owner(owner.to_owned())),
+            ("rules", "other") => Ok(Self::OtherRules),
+            ("rules", _) => Err("rules=other is expected".to_owned()),
+            ("since", _) => moment().map(Self::Since),
+            ("until", _) => moment().map(Self::Until),
+            _ => Err("the keys are verdict, code, owner, rules, since and until".to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_meets_a_condition_or_not() {
+        let at: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
+        let verdict = Verdict { at, passed: false, codes: vec![FailureCode::TimedOut] };
+        let known = Known { owner: "docker.io/ada".into(), rules: "r".into(), verdict: Some(verdict) };
+        for (condition, met) in [
+            ("verdict=failed", true),
+            ("verdict=passed", false),
+            ("code=timed_out", true),
+            ("code=mismatch", false),
+            ("owner=docker.io/ada", true),
+            ("owner=docker.io/ad", false),
+            ("rules=other", true),
+            ("since=2016-03-21T12:00:00Z", true),
+            ("until=2016-03-21T12:00:00Z", false),
+        ] {
+            let parsed: Condition = condition.parse().unwrap();
+            assert_eq!(parsed.is_met(&known, "s"), met, "{condition}");
+        }
+        for wrong in ["", "failed", "verdict=", "code=x", "owner=", "rules=same", "since=noon", "a=b"] {
+            assert!(wrong.parse::<Condition>().is_err(), "{wrong}");
+        }
+    }
+}

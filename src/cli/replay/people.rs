@@ -1,0 +1,82 @@
+//! Whose an event is. Only a submission's first event says so, so that is
+//! looked up, and remembered for a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use domain::{Event, SubmissionId};
+use projections::view::StatusView;
+
+use super::Failure;
+use super::line::Line;
+use super::source::Source;
+
+/// How many submissions are remembered.
+const KEPT: usize = 10_000;
+
+/// Who submitted, and where they are.
+#[derive(Debug, PartialEq)]
+pub(in crate::cli) struct Who {
+    /// The registry namespace.
+    pub(super) owner: String,
+    pub(super) name: String,
+    /// ISO 3166 code of two letters.
+    pub(super) country: String,
+    /// Degrees north.
+    pub(super) lat: f64,
+    /// Degrees east.
+    pub(super) lon: f64,
+}
+
+/// Those that are remembered.
+#[derive(Debug, Default)]
+pub(super) struct People {
+    known: HashMap<SubmissionId, Option<Arc<Who>>>,
+}
+
+impl People {
+    /// Whose an event is; `None` when it is no submission's.
+    pub(super) async fn of(
+        &mut self,
+        source: &Source,
+        line: &Line,
+        event: Option<&Event>,
+    ) -> Result<Option<Arc<Who>>, Failure> {
+        let Some(id) = line.submission() else { return Ok(None) };
+        if let Some(known) = self.known.get(&id) {
+            return Ok(known.clone());
+        }
+        let who = match event.and_then(Who::of) {
+            Some(who) => Some(who),
+            None => source.who(id).await?,
+        };
+        if self.known.len() >= KEPT {
+            self.known.clear();
+        }
+        let who = who.map(Arc::new);
+        self.known.insert(id, who.clone());
+        Ok(who)
+    }
+}
+
+impl Who {
+    /// What a submission's first event says.
+    pub(super) fn of(event: &Event) -> Option<Self> {
+        let Event::Submitted(submitted) = event else { return None };
+        let place = &submitted.location.place;
+        Some(Self {
+            owner: submitted.owner.clone(),
+            name: submitted.participant.name.clone(),
+            country: place.country.clone(),
+            lat: place.lat,
+            lon: place.lon,
+        })
+    }
+}
+
+impl From<StatusView> for Who {
+    fn from(view: StatusView) -> Self {
+        let (owner, name, place) = (view.owner, view.name, view.location);
+        Self { owner, name, country: place.country, lat: place.lat, lon: place.lon }
+    }
+}

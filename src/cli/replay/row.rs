@@ -1,0 +1,103 @@
+//! An event in flat columns, for tables.
+
+use domain::Event;
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::line::Line;
+use super::people::Who;
+
+/// One row. What an event does not say is empty.
+#[derive(Debug, Serialize)]
+pub(super) struct Row<'a> {
+    /// Its place in the log.
+    pub(super) position: u64,
+    /// When it was recorded.
+    pub(super) at: Timestamp,
+    pub(super) stream: &'a str,
+    /// The submission's id.
+    pub(super) submission: Option<String>,
+    /// Its number in the stream.
+    pub(super) revision: u64,
+    /// The event's type.
+    pub(super) r#type: &'a str,
+    /// The registry namespace.
+    pub(super) owner: Option<&'a str>,
+    /// The participant's name.
+    pub(super) name: Option<&'a str>,
+    /// ISO 3166 code of two letters.
+    pub(super) country: Option<&'a str>,
+    /// Degrees north.
+    pub(super) lat: Option<f64>,
+    /// Degrees east.
+    pub(super) lon: Option<f64>,
+    /// The attempt that it belongs to, from 1.
+    pub(super) attempt: Option<u32>,
+    /// How an attempt ended: `passed`, `failed` or `interrupted`.
+    pub(super) outcome: Option<&'static str>,
+    /// Why it did not pass: codes, with commas.
+    pub(super) reasons: Option<String>,
+    /// What the event says, as JSON.
+    pub(super) data: Option<&'a str>,
+}
+
+impl<'a> Row<'a> {
+    pub(super) fn new(line: &'a Line, event: Option<&Event>, who: Option<&'a Who>) -> Self {
+        let (outcome, reasons) = event.map_or((None, None), ending);
+        Self {
+            position: line.position,
+            at: line.recorded_at,
+            stream: &line.stream,
+            submission: line.submission().map(|id| id.to_string()),
+            revision: line.revision,
+            r#type: &line.kind,
+            owner: who.map(|who| who.owner.as_str()),
+            name: who.map(|who| who.name.as_str()),
+            country: who.map(|who| who.country.as_str()),
+            lat: who.map(|who| who.lat),
+            lon: who.map(|who| who.lon),
+            attempt: event.and_then(attempt),
+            outcome,
+            reasons,
+            data: line.data.as_deref().map(|data| data.get()),
+        }
+    }
+}
+
+fn attempt(event: &Event) -> Option<u32> {
+    match event {
+        Event::Submitted(_) | Event::RejudgeRequested(_) => None,
+        Event::VerificationStarted(started) => Some(started.attempt),
+        Event::ImagesPulled(pulled) => Some(pulled.attempt),
+        Event::ContainersStarted(started) => Some(started.attempt),
+        Event::Probed(probed) => Some(probed.attempt),
+        Event::Passed(passed) => Some(passed.attempt),
+        Event::Failed(failed) => Some(failed.attempt),
+        Event::VerificationInterrupted(interrupted) => Some(interrupted.attempt),
+    }
+}
+
+fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
+    match event {
+        Event::Passed(_) => (Some("passed"), None),
+        Event::Failed(failed) => {
+            let codes: Vec<String> = failed.reasons.iter().map(|reason| code(&reason.code)).collect();
+            (Some("failed"), Some(codes.join(",")))
+        }
+        Event::VerificationInterrupted(interrupted) => (Some("interrupted"), Some(code(&interrupted.code))),
+        Event::Submitted(_)
+        | Event::VerificationStarted(_)
+        | Event::ImagesPulled(_)
+        | Event::ContainersStarted(_)
+        | Event::Probed(_)
+        | Event::RejudgeRequested(_) => (None, None),
+    }
+}
+
+/// A code as it is stored.
+fn code(code: &impl Serialize) -> String {
+    match serde_json::to_value(code) {
+        Ok(serde_json::Value::String(code)) => code,
+        other => unreachable!("codes are stored as texts, not as {other:?}"),
+    }
+}

@@ -1,0 +1,109 @@
+//! `muster stats`: the totals over all submissions, now or at a moment.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use jiff::Timestamp;
+use projections::view::StatsView;
+use serde::Serialize;
+
+use super::client::Server;
+use super::{Exit, progress};
+
+/// Says the totals over all submissions, one figure a line.
+///
+/// Exit codes: 0 done, 2 what was asked for is wrong, 3 the server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stats {
+    /// As they were at this moment: 2026-03-21T12:00:00Z
+    #[arg(long, value_name = "MOMENT")]
+    at: Option<Timestamp>,
+
+    #[command(flatten)]
+    server: Server,
+}
+
+impl Stats {
+    pub(super) async fn run(self) -> Exit {
+        let client = match self.server.client() {
+            Ok(client) => client,
+            Err(error) => return error.complain(),
+        };
+        match client.stats(self.at).await {
+            Ok(stats) => {
+                // A reader that went away has seen enough.
+                let _ = io::stdout().write_all(lines(&stats).as_bytes());
+                Exit::Well
+            }
+            Err(error) => error.complain(),
+        }
+    }
+}
+
+fn lines(stats: &StatsView) -> String {
+    let mut lines = String::new();
+    let mut line = |what: &str, figure: &dyn Display| lines.push_str(&format!("{what}: {figure}\n"));
+    for (status, count) in &stats.submissions {
+        line(&text(status), count);
+    }
+    line("pins", &stats.pins);
+    line("places", &stats.places);
+    line("countries", &largest_first(&stats.countries));
+    for (field, choices) in &stats.answers {
+        line(&progress::printable(field), &largest_first(choices));
+    }
+    let failures: BTreeMap<String, u64> = stats.failures.iter().map(|(code, n)| (text(code), *n)).collect();
+    line("failed for", &largest_first(&failures));
+    let faults: BTreeMap<String, u64> =
+        stats.interruptions.iter().map(|(code, n)| (text(code), *n)).collect();
+    line("interrupted for", &largest_first(&faults));
+    for (part, waited) in [("half", stats.waited_ms_p50), ("95 in 100", stats.waited_ms_p95)] {
+        if let Some(ms) = waited {
+            line(
+                &format!("seconds to a verdict, {part} at most"),
+                &format_args!("{:.1}", ms as f64 / 1000.0),
+            );
+        }
+    }
+    line("position", &stats.position);
+    lines
+}
+
+fn largest_first(counts: &BTreeMap<String, u64>) -> String {
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+    let texts = counts.iter().map(|(what, count)| format!("{} {count}", progress::printable(what)));
+    match texts.collect::<Vec<_>>().join(", ") {
+        none if none.is_empty() => "none".to_owned(),
+        some => some,
+    }
+}
+
+/// A status or a code as it is spelled everywhere.
+fn text(value: &impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(text)) => text,
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_figure_has_its_line() {
+        let stats: StatsView = serde_json::from_value(serde_json::json!({
+            "submissions": {"passed": 3, "failed": 1}, "pins": 2, "places": 1,
+            "countries": {"CH": 1, "GB": 2}, "answers": {"vote": {"Rust": 2}},
+            "failures": {"mismatch": 1}, "interruptions": {}, "passes_per_minute": [],
+            "waited_ms_p50": 1500, "waited_ms_p95": null, "position": 9,
+        }))
+        .unwrap();
+        let lines = lines(&stats);
+        for line in ["passed: 3", "countries: GB 2, CH 1", "failed for: mismatch 1", "position: 9"] {
+            assert!(lines.lines().any(|found| found == line), "{line} is not in\n{lines}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! History for analysts: what `docs/analysts.md` shows is run here as it
+//! stands there, against a system on which things happened.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::Testbed;
+
+use crate::support::entry::{Entry, Kind};
+use crate::support::system::TOKEN;
+use crate::support::{Shape, System};
+
+const GUIDE: &str = include_str!("../../docs/analysts.md");
+
+const JUDGED: Duration = Duration::from_secs(120);
+
+/// Where `scripts/fetch-python` puts a Python that has what the guide uses.
+const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/python/bin");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_example_of_the_guide_does_what_it_says() {
+    assert!(
+        Path::new(PYTHON).join("../packages").exists(),
+        "Python's packages are missing: scripts/fetch-python"
+    );
+    let bed = Testbed::single().await.unwrap();
+    let good = Entry::prepare(&bed.registry, "ada", Kind::Good).await;
+    let wrong = Entry::prepare(&bed.registry, "bob", Kind::WrongInOneField).await;
+    let mut system = System::start(&bed).await;
+    let ids = [system.submit("good", &good.body).await, system.submit("wrong", &wrong.body).await];
+    for id in &ids {
+        system.verdict(id, JUDGED).await;
+    }
+
+    let desk = Desk::new(&system);
+    let said: Vec<String> = examples().iter().map(|example| desk.run(example)).collect();
+    let said = said.join("\n");
+    for expected in [
+        "How many events of each type?",
+        "│ Failed                  │      1 │",
+        "│ CH      │ Rust    │           2 │",
+        "│     2 │",
+        "│ mismatch │     1 │",
+        "Submitted from: {'Zürich': 2}",
+        "0 Submitted",
+        "1 VerificationStarted",
+        "stays failed",
+        "0 would change, 1 would stay, 0 are open; nothing was changed",
+        "position: 0",
+    ] {
+        assert!(said.contains(expected), "{expected:?} is not in what was said:\n{said}");
+    }
+    let lines = |file: &str| std::fs::read_to_string(desk.path(file)).unwrap().lines().count();
+    assert_eq!((lines("verdicts.csv"), lines("submitted.ndjson")), (3, 2));
+    let csv = std::fs::read_to_string(desk.path("verdicts.csv")).unwrap();
+    assert!(csv.contains("mismatch") && csv.contains("Participant bob"), "{csv}");
+
+    // Another verdict is a new one; the moment before it can still be seen.
+    let before = jiff::Timestamp::now().to_string();
+    let asked = desk.muster(&["rejudge", &ids[1], "--server", &system.url("")]);
+    assert!(asked.status.success(), "{asked:?}");
+    let at = desk.muster(&["status", &ids[1], "--at", &before, "--server", &system.url("")]);
+    let said = String::from_utf8_lossy(&at.stdout).into_owned();
+    assert!(said.contains("failed") && !said.contains("again"), "{at:?}");
+
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    bed.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended() {
+    let mut system = System::without_a_swarm(Shape::OneProcess).await;
+    for name in ["ada", "bob", "eve"] {
+        system.submit(name, &entry(name)).await;
+    }
+    let desk = Desk::new(&system);
+    let server = ["--server", &system.url("")];
+    let wire = ["--eventstore", &format!("esdb://{}?tls=false", system.node())];
+
+    let all = desk.replay(&server);
+    assert_eq!(all.lines().count(), 3);
+    assert_eq!(desk.replay(&wire), all, "over the wire");
+    let of_bob = desk.replay(&[&server[..], &["--owner", "registry.test:5000/bob"]].concat());
+    assert_eq!(of_bob, format!("{}\n", all.lines().nth(1).unwrap()));
+    assert_eq!(desk.replay(&[&wire[..], &["--owner", "registry.test:5000/bob"]].concat()), of_bob);
+    assert_eq!(
+        desk.replay(&[&server[..], &["--after", "1", "--until", "2016-01-01T00:00:00Z"]].concat()),
+        ""
+    );
+    let table = desk.replay(&[&wire[..], &["--format", "csv"]].concat());
+    assert_eq!(desk.replay(&[&server[..], &["--format", "csv"]].concat()), table);
+    assert!(table.starts_with("position,at,stream,submission,revision,type,owner,name,country,lat,lon,"));
+
+    // A run that was killed as it wrote.
+    let file = desk.path("events.ndjson");
+    let first = all.lines().next().unwrap();
+    std::fs::write(&file, format!("{first}\n{}", &first[..30])).unwrap();
+    desk.replay(&[&server[..], &["--output", file.to_str().unwrap()]].concat());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), all);
+
+    // The log is in use, and says how else it can be read; then it is not.
+    let data = ["--data", system.files().join("data").to_str().unwrap()].map(str::to_owned);
+    let data = [data[0].as_str(), &data[1]];
+    let in_use = desk.muster(&[&["replay"][..], &data].concat());
+    assert_eq!(in_use.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&in_use.stderr).contains("--server"), "{in_use:?}");
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    assert_eq!(desk.replay(&data), all, "from the file");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_wrongly_is_refused_by_name() {
+    let system = System::without_a_swarm(Shape::OneProcess).await;
+    let desk = Desk::new(&system);
+    let server = ["--server", &system.url("")];
+    std::fs::write(desk.path("diary"), "dear diary\n").unwrap();
+    for (arguments, named) in [
+        (vec!["replay", "--type", "Exploded"], "Exploded"),
+        (vec!["replay", "--since", "noon"], "noon"),
+        (vec!["replay", "--token", "guessed"], "token"),
+        (vec!["replay", "--output", "diary"], "diary"),
+        (vec!["replay", "--format", "parquet", "--follow"], "--follow"),
+        (vec!["replay", "--after", "1000000"], "after"),
+        (vec!["rejudge", "--filter", "verdict=maybe"], "passed or failed"),
+        (vec!["rejudge"], "--filter"),
+        (vec!["stats", "--at", "2100-01-01T00:00:00Z"], "yet to come"),
+    ] {
+        let output = desk.muster(&[&arguments[..], &server].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(named), "{arguments:?}: {said}");
+    }
+    assert_eq!(std::fs::read_to_string(desk.path("diary")).unwrap(), "dear diary\n");
+}
+
+/// An analyst's desk: a directory, the program, a system to ask.
+struct Desk {
+    directory: tempfile::TempDir,
+    server: String,
+    node: String,
+}
+
+impl Desk {
+    fn new(system: &System) -> Self {
+        let server = system.url("").trim_start_matches("http://").to_owned();
+        Self { directory: tempfile::tempdir().unwrap(), server, node: system.node().to_owned() }
+    }
+
+    fn path(&self, file: &str) -> PathBuf {
+        self.directory.path().join(file)
+    }
+
+    /// Runs an example, against this system instead of the usual addresses.
+    fn run(&self, (language, text): &(String, String)) -> String {
+        let text = text.replace("127.0.0.1:8080", &self.server).replace("127.0.0.1:2113", &self.node);
+        let output = match language.as_str() {
+            "sh" => self.command("sh").args(["-euc", &text]).output(),
+            "python" => self.command(&format!("{PYTHON}/python")).args(["-c", &text]).output(),
+            other => panic!("the guide has an example in {other}, which nobody runs"),
+        };
+        succeeded(text.as_str(), output.unwrap())
+    }
+
+    fn replay(&self, arguments: &[&str]) -> String {
+        succeeded("replay", self.muster(&[&["replay"], arguments].concat()))
+    }
+
+    fn muster(&self, arguments: &[&str]) -> Output {
+        self.command("muster").args(arguments).output().unwrap()
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let ours = Path::new(env!("CARGO_BIN_EXE_muster")).parent().unwrap().to_owned();
+        let path = std::env::var_os("PATH").unwrap();
+        let path = std::env::join_paths(std::iter::once(ours.clone()).chain(std::env::split_paths(&path)));
+        let program = if program == "muster" { ours.join(program) } else { program.into() };
+        let mut command = Command::new(program);
+        command.current_dir(&self.directory).env("PATH", path.unwrap()).env("MUSTER_TOKEN", TOKEN);
+        command.env("PYTHONIOENCODING", "utf-8");
+        command
+    }
+}
+
+#[track_caller]
+fn succeeded(what: &str, output: Output) -> String {
+    assert!(output.status.success(), "{what}\n{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The examples of the guide: language and text.
+fn examples() -> Vec<(String, String)> {
+    let mut blocks = GUIDE.split("```");
+    let mut examples = Vec::new();
+    while let (Some(_), Some(block)) = (blocks.next(), blocks.next()) {
+        let (language, text) = block.split_once('\n').unwrap();
+        examples.push((language.to_owned(), text.to_owned()));
+    }
+    assert!(examples.len() >= 7, "the guide has examples");
+    examples
+}
+
+fn entry(name: &str) -> Value {
+    json!({
+        "name": format!("Participant {name}"),
+        "twitter": format!("@{name}"),
+        "location": "London, UK",
+        "images": [format!("registry.test:5000/{name}/app")],
+        "vote": "Rust",
+    })
+}

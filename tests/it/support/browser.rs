@@ -1,0 +1,235 @@
+//! A real Chromium with a profile of its own, driven over WebDriver.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use base64::prelude::{BASE64_STANDARD, Engine};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use testbed::until;
+
+/// How long a page may take to become what is expected of it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// As WebDriver writes keys that have no character.
+pub(crate) const ENTER: &str = "\u{e007}";
+pub(crate) const ARROW_DOWN: &str = "\u{e015}";
+
+/// What stands for an element in WebDriver's JSON.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// One window. It ends with this value, and with the test if that is killed.
+pub(crate) struct Browser {
+    driver: Child,
+    session: String,
+    http: reqwest::Client,
+    _profile: TempDir,
+}
+
+/// How a window looks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Width and height, CSS pixels.
+    pub(crate) size: (u32, u32),
+    pub(crate) dark: bool,
+}
+
+impl Look {
+    pub(crate) const DESK: Self = Self { size: (1280, 800), dark: false };
+}
+
+impl Browser {
+    /// Opens an empty window.
+    pub(crate) async fn open(look: Look) -> Self {
+        let profile = tempfile::tempdir().unwrap();
+        let (driver, address) = start_driver();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        let (width, height) = look.size;
+        let capabilities = json!({ "capabilities": { "alwaysMatch": {
+            "goog:loggingPrefs": { "browser": "ALL" },
+            "goog:chromeOptions": { "args": [
+                "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+                "--disable-background-networking", "--hide-scrollbars", "--lang=en-GB",
+                // So that the browser ends when its driver does.
+                "--remote-debugging-pipe",
+                format!("--window-size={width},{height}"),
+                format!("--user-data-dir={}", profile.path().display()),
+            ] },
+        } } });
+        let mut browser = Self { driver, session: format!("{address}/session"), http, _profile: profile };
+        let session = browser.ask(Method::POST, "", capabilities).await.expect("chromium starts");
+        browser.session = format!("{}/{}", browser.session, session["sessionId"].as_str().unwrap());
+        browser.wear(look).await;
+        browser
+    }
+
+    /// Takes another size or another theme.
+    pub(crate) async fn wear(&self, Look { size: (width, height), dark }: Look) {
+        let theme = if dark { "dark" } else { "light" };
+        let metrics =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Goes to an address.
+    pub(crate) async fn go(&self, url: &str) {
+        self.ask(Method::POST, "/url", json!({ "url": url }))
+            .await
+            .unwrap_or_else(|why| panic!("{url}: {why}"));
+    }
+
+    /// The address of the page.
+    pub(crate) async fn address(&self) -> String {
+        self.script("return location.href").await.as_str().unwrap().to_owned()
+    }
+
+    /// What a script in the page returns.
+    pub(crate) async fn script(&self, script: &str) -> Value {
+        let body = json!({ "script": script, "args": [] });
+        self.ask(Method::POST, "/execute/sync", body).await.unwrap_or_else(|why| panic!("{script}: {why}"))
+    }
+
+    /// Clicks on an element once it is there.
+    pub(crate) async fn click(&self, css: &str) {
+        self.on(css, "click", json!({})).await;
+    }
+
+    /// Types into an element once it is there.
+    pub(crate) async fn write(&self, css: &str, text: &str) {
+        self.on(css, "value", json!({ "text": text })).await;
+    }
+
+    /// Empties a field and types into it.
+    pub(crate) async fn rewrite(&self, css: &str, text: &str) {
+        self.on(css, "clear", json!({})).await;
+        self.write(css, text).await;
+    }
+
+    /// Waits until the element's text holds `part`; all of its text.
+    pub(crate) async fn reads(&self, css: &str, part: &str) -> String {
+        let mut last = None;
+        let read = until("the page", PATIENCE, async || {
+            last = self.text(css).await;
+            last.clone().filter(|text| text.contains(part))
+        });
+        match read.await {
+            Ok(text) => text,
+            Err(_) => panic!("{css} should say {part:?}, and says {last:?}; the page: {}", self.page().await),
+        }
+    }
+
+    /// Waits until a script in the page returns true.
+    pub(crate) async fn holds(&self, what: &str, script: &str) {
+        let held = until(what, PATIENCE, async || (self.script(script).await == true).then_some(()));
+        if let Err(error) = held.await {
+            panic!("{error}; the page: {}", self.page().await);
+        }
+    }
+
+    /// The element's text, if it is there.
+    pub(crate) async fn text(&self, css: &str) -> Option<String> {
+        let script = format!("return document.querySelector({})?.textContent ?? null", json!(css));
+        self.script(&script).await.as_str().map(str::to_owned)
+    }
+
+    /// What the browser itself complained of since the last time, but for requests that failed.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
+        let log = self.ask(Method::POST, "/se/log", json!({ "type": "browser" })).await.unwrap();
+        let lines = log.as_array().unwrap().iter();
+        lines
+            .filter(|line| line["level"] == "SEVERE" && line["source"] != "network")
+            .map(|line| line["message"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    /// Keeps a picture of what is seen, under `docs/images/`, when
+    /// `MUSTER_SCREENSHOTS` asks for it.
+    pub(crate) async fn picture(&self, name: &str) {
+        if std::env::var_os("MUSTER_SCREENSHOTS").is_none() {
+            return;
+        }
+        let picture = self.ask(Method::GET, "/screenshot", Value::Null).await.unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
+        std::fs::create_dir_all(&folder).unwrap();
+        let bytes = BASE64_STANDARD.decode(picture.as_str().unwrap()).unwrap();
+        std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
+    }
+
+    async fn on(&self, css: &str, action: &str, body: Value) {
+        let mut last = String::new();
+        // What is still covered or just being replaced is there a moment later.
+        let done = until("an element", PATIENCE, async || {
+            let attempt = async {
+                let found = json!({ "using": "css selector", "value": css });
+                let element = self.ask(Method::POST, "/element", found).await?;
+                let id = element[ELEMENT].as_str().ok_or("no element")?;
+                self.ask(Method::POST, &format!("/element/{id}/{action}"), body.clone()).await
+            };
+            attempt.await.map_err(|why| last = why).ok()
+        });
+        if done.await.is_err() {
+            panic!("{action} on {css}: {last}; the page: {}", self.page().await);
+        }
+    }
+
+    async fn page(&self) -> String {
+        let text = self.script("return `${location.href}\\n${document.body.innerText}`").await;
+        text.as_str().unwrap_or_default().to_owned()
+    }
+
+    async fn devtools(&self, command: &str, parameters: Value) {
+        let body = json!({ "cmd": command, "params": parameters });
+        self.ask(Method::POST, "/goog/cdp/execute", body).await.unwrap();
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: Value) -> Result<Value, String> {
+        let mut request = self.http.request(method, format!("{}{path}", self.session));
+        if !body.is_null() {
+            request = request.json(&body);
+        }
+        let answer = request.send().await.map_err(|error| format!("the driver does not answer: {error}"))?;
+        let succeeded = answer.status().is_success();
+        let mut answer: Value = answer.json().await.map_err(|error| error.to_string())?;
+        let value = answer["value"].take();
+        if succeeded { Ok(value) } else { Err(value["message"].as_str().unwrap_or("no reason").to_owned()) }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // The browser notices, and ends too.
+        let _ = self.driver.kill();
+        let _ = self.driver.wait();
+    }
+}
+
+/// Starts a driver at a free port; it ends when this process does.
+fn start_driver() -> (Child, String) {
+    for program in ["chromedriver", "chromium"] {
+        let found = std::env::var_os("PATH")
+            .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
+        assert!(found, "{program} is missing: apt-get install -y chromium chromium-driver");
+    }
+    let mut driver = Command::new("setpriv")
+        .args(["--pdeathsig", "KILL", "chromedriver", "--port=0"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("setpriv is part of util-linux");
+    // Not taken: a driver whose output is closed ends.
+    let said = BufReader::new(driver.stdout.as_mut().expect("it is piped"));
+    let port = said
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| {
+            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+        })
+        .expect("chromedriver says its port");
+    (driver, format!("http://127.0.0.1:{port}"))
+}
