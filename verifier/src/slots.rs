@@ -45,8 +45,8 @@ const RETIRING: Duration = Duration::from_secs(60);
 const REMOVAL: Duration = Duration::from_secs(120);
 /// New networks forget what went wrong in old ones.
 const USES_MAX: u32 = 200;
-/// How long a stop waits for slots to cool.
-const STOP: Duration = Duration::from_secs(20);
+/// How long a stop waits for slots to cool and to be removed.
+const STOP: Duration = Duration::from_secs(30);
 
 /// All slots of this verifier. Clones share them.
 #[derive(Clone)]
@@ -69,8 +69,10 @@ struct Inner {
 /// The slots, by what they are doing.
 struct Pool {
     capacity: Capacity,
-    /// Nodes to run on; none while no manager answers.
+    /// The nodes, as a manager showed them last.
     nodes: Vec<Node>,
+    /// Whether a manager answered when they were last asked for.
+    reachable: bool,
     census: Census,
     ready: Vec<Slot>,
     /// The number of the next slot; `None` until what a dead predecessor left
@@ -123,6 +125,7 @@ impl Slots {
             pool: Mutex::new(Pool {
                 capacity,
                 nodes: Vec::new(),
+                reachable: false,
                 census: Census::default(),
                 ready: Vec::new(),
                 next: None,
@@ -178,7 +181,7 @@ impl Slots {
         self.inner.changed.subscribe()
     }
 
-    /// Whether the node may still be relied on.
+    /// Whether the node is there, as far as anybody knows.
     pub(crate) fn is_well(&self, node: &str) -> bool {
         self.inner.pool().nodes.iter().any(|known| known.id == node)
     }
@@ -195,7 +198,11 @@ impl Slots {
         }
         self.inner.changed.send_replace(());
         self.inner.work.close();
-        if tokio::time::timeout(STOP, self.inner.work.wait()).await.is_err() {
+        let clear = async {
+            self.inner.work.wait().await;
+            sweep::clear(&self.inner).await;
+        };
+        if tokio::time::timeout(STOP, clear).await.is_err() {
             tracing::warn!("the next start of {} sweeps what is left of its slots", self.inner.verifier);
         }
     }
@@ -302,9 +309,12 @@ impl Inner {
         let mut pool = self.pool();
         match nodes {
             Ok(nodes) => {
-                pool.trouble = pool.trouble.take().filter(|_| !nodes.is_empty());
+                if !std::mem::replace(&mut pool.reachable, true) {
+                    pool.trouble = None;
+                }
                 if pool.nodes != nodes {
-                    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+                    let ready = nodes.iter().filter(|node| node.ready);
+                    let names: Vec<&str> = ready.map(|node| node.name.as_str()).collect();
                     tracing::info!(nodes = names.join(", "), "participants' containers run on");
                 }
                 pool.nodes = nodes;
@@ -315,10 +325,9 @@ impl Inner {
                 }
             }
             Err(error) => {
-                if !pool.nodes.is_empty() {
+                if std::mem::replace(&mut pool.reachable, false) {
                     tracing::warn!(%error, "no submission is taken until a manager answers");
                 }
-                pool.nodes.clear();
                 pool.trouble = Some(error.to_string());
             }
         }
@@ -329,7 +338,7 @@ impl Inner {
     fn prepare_missing(self: &Arc<Self>) {
         let mut pool = self.pool();
         let Some(mut next) = pool.next else { return };
-        if pool.closed {
+        if pool.closed || !pool.reachable {
             return;
         }
         let missing = pool.capacity.missing(&pool.nodes, &pool.census);
@@ -439,9 +448,10 @@ impl Inner {
 
     fn tell_health(&self) {
         let pool = self.pool();
-        let (nodes, slots) = (pool.nodes.len(), pool.capacity.of(&pool.nodes));
+        let nodes = pool.nodes.iter().filter(|node| node.ready).count();
+        let slots = pool.capacity.of(&pool.nodes);
         let health = match &pool.trouble {
-            Some(why) if nodes == 0 || pool.census.usable() == 0 => Health::Waiting { why: why.clone() },
+            Some(why) if !pool.reachable || pool.census.usable() == 0 => Health::Waiting { why: why.clone() },
             _ if nodes == 0 => {
                 Health::Waiting { why: "the Swarm has no node that is ready and active".into() }
             }
@@ -460,6 +470,9 @@ impl Inner {
 impl Pool {
     /// A ready slot on the node with the most room.
     fn pick(&self, avoid: Option<&str>) -> Option<usize> {
+        if !self.reachable {
+            return None;
+        }
         let room = |slot: &Slot| {
             if !slot.relay.is_alive() {
                 return None;

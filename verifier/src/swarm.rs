@@ -44,7 +44,8 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A Docker Swarm. Every call ends by itself, within half a minute at most.
 #[async_trait]
 pub(crate) trait Swarm: Send + Sync {
-    /// The nodes that may run participants' containers now.
+    /// The nodes that may run participants' containers, but for those that are
+    /// down, drained or paused.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
     /// Makes a slot's network, or finds the one of this name and these labels;
@@ -106,7 +107,7 @@ impl Prober for Relay {
     }
 }
 
-/// A node that is ready, active, and for participants.
+/// A node for participants' containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Node {
     /// As the Swarm knows it.
@@ -117,6 +118,8 @@ pub(crate) struct Node {
     pub(crate) milli_cpus: u64,
     /// Its memory, MiB.
     pub(crate) memory_mib: u64,
+    /// Whether it was heard of lately; after an election, each is heard of anew.
+    pub(crate) ready: bool,
 }
 
 /// One image that is to be run once, in one slot.

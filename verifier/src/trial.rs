@@ -287,10 +287,16 @@ impl<'a> Trial<'a> {
 
     /// Waits until each app has reached it, or never will.
     async fn wait(&mut self, deadline: Instant, reached: impl Fn(&App) -> bool) {
-        let (apps, network) = (&mut self.apps, self.lease.network());
+        let (apps, slots) = (&mut self.apps, &self.context.slots);
+        let (node, network) = (self.lease.node(), self.lease.network());
         let all = self.tasks.until(deadline, |seen| {
+            let is_well = slots.is_well(&node.id);
             for app in apps.iter_mut() {
                 app.take_note(seen, network);
+                if !is_well && !app.is_over() {
+                    let why = format!("{} went away", node.name);
+                    app.finding = Some(Finding::Ours(fault(InterruptionCode::NodeLost, &why)));
+                }
             }
             apps.iter().all(|app| app.is_over() || reached(app)).then_some(())
         });

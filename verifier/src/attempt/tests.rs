@@ -42,7 +42,13 @@ struct FakeRelay {
 #[async_trait]
 impl Swarm for Fake {
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
-        let node = |id: &str| Node { id: id.into(), name: id.into(), milli_cpus: 1000, memory_mib: 4096 };
+        let node = |id: &str| Node {
+            id: id.into(),
+            name: id.into(),
+            milli_cpus: 1000,
+            memory_mib: 4096,
+            ready: true,
+        };
         Ok(vec![node("n1"), node("n2")])
     }
 

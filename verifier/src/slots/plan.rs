@@ -42,8 +42,11 @@ impl Capacity {
         nodes.iter().map(|node| self.of_node(node)).sum()
     }
 
-    /// On one node: at least one.
+    /// On one node: at least one, once it is ready.
     pub(super) fn of_node(&self, node: &Node) -> usize {
+        if !node.ready {
+            return 0;
+        }
         self.per_node.unwrap_or_else(|| {
             let by_cpus = node.milli_cpus * PER_CPU / 1000;
             let by_memory = node.memory_mib / self.memory_mib.max(1);
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     fn node(id: &str, cpus: u64, memory_mib: u64) -> Node {
-        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib }
+        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib, ready: true }
     }
 
     const CAPACITY: Capacity = Capacity { per_node: None, memory_mib: 768 };
@@ -113,6 +116,7 @@ mod tests {
         assert_eq!(CAPACITY.of_node(&node("a", 1, 100)), 1);
         assert_eq!(CAPACITY.of_node(&node("a", 64, 256_000)), PER_NODE_MAX);
         assert_eq!(CAPACITY.of(&[node("a", 2, 16_000), node("b", 1, 16_000)]), 6);
+        assert_eq!(CAPACITY.of_node(&Node { ready: false, ..node("a", 2, 16_000) }), 0);
         assert_eq!(Capacity { per_node: Some(3), ..CAPACITY }.of_node(&node("a", 1, 100)), 3);
     }
 

@@ -2,8 +2,10 @@
 //! left, and what other verifiers left whose claims are long over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::sleep;
 
 use super::Inner;
 use crate::swarm::{Belonging, Belongings, SwarmError, label};
@@ -14,11 +16,14 @@ const GRACE: SignedDuration = SignedDuration::from_secs(120);
 /// in use, if only by a relay, cannot be removed.
 const NETWORK_AGE: SignedDuration = SignedDuration::from_secs(3600);
 
+/// The pause before what was in use is tried again.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// Sweeps once; whether it could.
 pub(super) async fn sweep(inner: &Arc<Inner>) -> bool {
     let first = inner.pool().next.is_none();
     match sweep_now(inner, first).await {
-        Ok(()) => true,
+        Ok(_) => true,
         Err(error) => {
             tracing::debug!(%error, "nothing was swept");
             inner.pool().trouble.get_or_insert(error.to_string());
@@ -27,7 +32,15 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> bool {
     }
 }
 
-async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<(), SwarmError> {
+/// Sweeps until nothing of ours is left, or no manager answers.
+pub(super) async fn clear(inner: &Arc<Inner>) {
+    while let Ok(false) = sweep_now(inner, false).await {
+        sleep(AGAIN).await;
+    }
+}
+
+/// Whether nothing of ours is left that nobody holds.
+async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<bool, SwarmError> {
     if first {
         inner.swarm.remove_relays().await?;
     }
@@ -43,15 +56,16 @@ async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<(), SwarmError> {
     if first {
         inner.pool().next = Some(after_all);
     }
+    let mut clean = true;
     for network in networks.iter().filter(|network| is_garbage(inner, network, now)) {
         match inner.swarm.remove_network(&network.id).await {
             Ok(()) => tracing::info!(network = network.name, "a network that nobody holds is removed"),
             // Its last tasks are about to end, or its owner lives: later, then.
-            Err(SwarmError::InUse(_)) => {}
+            Err(SwarmError::InUse(_)) => clean &= !is_ours(inner, network),
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(clean)
 }
 
 fn is_ours(inner: &Inner, belonging: &Belonging) -> bool {

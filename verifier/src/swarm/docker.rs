@@ -287,18 +287,19 @@ impl Swarm for DockerSwarm {
     }
 }
 
-/// The node, if participants' containers may run there now.
+/// The node, if it is one that participants' containers may run on.
 fn usable_node(node: &bollard::models::Node) -> Option<Node> {
     let spec = node.spec.as_ref()?;
     let description = node.description.as_ref()?;
     let platform = description.platform.as_ref()?;
-    let ready = node.status.as_ref()?.state == Some(NodeState::READY)
+    let state = node.status.as_ref()?.state;
+    let usable = matches!(state, Some(NodeState::READY | NodeState::UNKNOWN))
         && spec.availability == Some(NodeSpecAvailabilityEnum::ACTIVE)
         && platform.os.as_deref() == Some("linux")
         && matches!(platform.architecture.as_deref(), Some("x86_64" | "amd64"));
     let name = description.hostname.clone()?;
     let version = description.engine.as_ref()?.engine_version.as_deref()?;
-    if !ready {
+    if !usable {
         return None;
     }
     if !is_new_enough(version) {
@@ -312,6 +313,7 @@ fn usable_node(node: &bollard::models::Node) -> Option<Node> {
         name,
         milli_cpus: positive(resources.nano_cpus)? / 1_000_000,
         memory_mib: positive(resources.memory_bytes)? >> 20,
+        ready: state == Some(NodeState::READY),
     })
 }
 

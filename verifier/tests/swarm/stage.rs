@@ -20,7 +20,7 @@ use uuid::Uuid;
 use verifier::{Health, Settings, Verifier};
 
 /// Longer than any verdict here takes.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     log: Option<Log>,
