@@ -5,8 +5,11 @@ use std::collections::HashMap;
 
 use crate::swarm::Node;
 
-/// For each submission under way there are at most so many slots, most of which cool.
-const SPARE: usize = 4;
+/// For each submission that may be under way so many slots are kept ready: what
+/// takes a second in a slot leaves it to cool for three.
+const READY: usize = 2;
+/// And so many are made at most, most of which cool.
+const ALL: usize = 6;
 /// Containers of one node that are under way at a time, per processor.
 const PER_CPU: u64 = 2;
 const PER_NODE_MAX: usize = 16;
@@ -62,7 +65,7 @@ impl Capacity {
             let wanted = self.of_node(node);
             let usable = of(Stage::Busy) + of(Stage::Ready) + of(Stage::Preparing);
             let all = usable + of(Stage::Cooling) + of(Stage::Retiring);
-            wanted.saturating_sub(usable).min((wanted * SPARE).saturating_sub(all))
+            (wanted * READY).saturating_sub(usable).min((wanted * ALL).saturating_sub(all))
         };
         nodes.iter().flat_map(|node| std::iter::repeat_n(node.clone(), missing_on(node))).collect()
     }
@@ -123,9 +126,10 @@ mod tests {
     #[test]
     fn slots_are_made_until_there_are_enough() {
         let nodes = [node("a", 1, 16_000), node("b", 1, 16_000)];
+        let capacity = Capacity { per_node: Some(1), ..CAPACITY };
         let mut census = Census::default();
         let missing = |census: &Census| -> Vec<String> {
-            CAPACITY.missing(&nodes, census).into_iter().map(|node| node.id).collect()
+            capacity.missing(&nodes, census).into_iter().map(|node| node.id).collect()
         };
         assert_eq!(missing(&census), ["a", "a", "b", "b"]);
         census.set("1", "a", Stage::Busy);
@@ -134,7 +138,7 @@ mod tests {
         // What cools is no use to anybody yet, but comes back.
         census.set("1", "a", Stage::Cooling);
         assert_eq!(missing(&census), ["a", "b", "b"]);
-        for number in 3..9 {
+        for number in 3..7 {
             census.set(&number.to_string(), "a", Stage::Cooling);
         }
         assert_eq!(missing(&census), ["b", "b"]);

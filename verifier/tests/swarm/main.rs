@@ -3,6 +3,7 @@
 
 mod killed;
 mod kinds;
+mod sandbox;
 mod stage;
 mod three;
 mod waiting;
