@@ -18,6 +18,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const ARROW_DOWN: &str = "\u{e015}";
 
+/// Whether nothing on the page moves but what never ends.
+const STILL: &str = "return document.getAnimations().every(moves => \
+    moves.playState !== 'running' || moves.effect.getTiming().iterations === Infinity)";
+
 /// What stands for an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
@@ -153,6 +157,7 @@ impl Browser {
         if std::env::var_os("MUSTER_SCREENSHOTS").is_none() {
             return;
         }
+        self.holds("an end of all movement", STILL).await;
         let picture = self.ask(Method::GET, "/screenshot", Value::Null).await.unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/images");
         std::fs::create_dir_all(&folder).unwrap();

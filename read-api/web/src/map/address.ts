@@ -1,33 +1,52 @@
-// The view in the address: `#zoom/lat/lon`, and the owner of the pin whose card
-// is open. Whoever opens the link sees the same.
+// The view in the address: `#zoom/lat/lon`, and if a pin's card is open its
+// place and owner. Whoever opens the link sees the same.
 
 export interface View {
   zoom: number;
   lat: number;
   lon: number;
-  owner: string | null;
+  pin: NamedPin | null;
+}
+
+/** A pin, and where to look for it. */
+export interface NamedPin {
+  lat: number;
+  lon: number;
+  owner: string;
 }
 
 /** The view that an address names; `null` when it names none. */
 export function readView(hash: string): View | null {
-  const [zoom, lat, lon, owner] = hash.replace(/^#/, "").split("/");
-  const view = { zoom: Number(zoom), lat: Number(lat), lon: Number(lon) };
-  if (!zoom || !lat || !lon || Object.values(view).some((part) => !Number.isFinite(part))) return null;
-  if (Math.abs(view.lat) > 90 || Math.abs(view.lon) > 180) return null;
-  return { ...view, owner: owner ? decode(owner) : null };
+  const [zoom, lat, lon, place, owner] = hash.replace(/^#/, "").split("/");
+  const here = numbers([zoom, lat, lon]);
+  if (here === null || !onEarth(here[1], here[2])) return null;
+  const there = numbers(place?.split(",") ?? []);
+  const name = decoded(owner ?? "");
+  const pin = there !== null && onEarth(there[0], there[1]) && name !== "" ? { lat: there[0], lon: there[1], owner: name } : null;
+  return { zoom: here[0], lat: here[1], lon: here[2], pin };
 }
 
 /** The address of a view. */
-export function writeView({ zoom, lat, lon, owner }: View): string {
+export function writeView({ zoom, lat, lon, pin }: View): string {
   const digits = Math.max(2, Math.ceil(zoom / 3));
-  const place = `#${Number(zoom.toFixed(2))}/${lat.toFixed(digits)}/${lon.toFixed(digits)}`;
-  return owner === null ? place : `${place}/${encodeURIComponent(owner)}`;
+  const view = `#${Number(zoom.toFixed(2))}/${lat.toFixed(digits)}/${lon.toFixed(digits)}`;
+  if (pin === null) return view;
+  return `${view}/${pin.lat.toFixed(5)},${pin.lon.toFixed(5)}/${encodeURIComponent(pin.owner)}`;
 }
 
-function decode(text: string): string | null {
+function numbers(texts: (string | undefined)[]): [number, number, number] | null {
+  const all = texts.map((text) => (text === undefined || text === "" ? NaN : Number(text)));
+  return all.length > 1 && all.every(Number.isFinite) ? [all[0] ?? 0, all[1] ?? 0, all[2] ?? 0] : null;
+}
+
+function onEarth(lat: number, lon: number): boolean {
+  return Math.abs(lat) <= 90 && Math.abs(lon) <= 180;
+}
+
+function decoded(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return null;
+    return "";
   }
 }

@@ -8,7 +8,7 @@ import { el } from "../lib/dom";
 import { get } from "../lib/http";
 import { LiveStream } from "../lib/live";
 import { motion } from "../lib/theme";
-import { readView, writeView } from "./address";
+import { type NamedPin, readView, writeView } from "./address";
 import { Arrivals } from "./arrivals";
 import { pinCard, pinList } from "./card";
 import { InView } from "./in-view";
@@ -77,10 +77,10 @@ let labels = new Map<string, string>();
 /** Pins newer than what the server has shown, and when they came. */
 const fresh = new Map<string, { pin: PinFeature; at: number }>();
 let card: Popup | null = null;
-/** The owner of the pin whose card is open. */
-let opened: string | null = null;
+/** The pin whose card is open. */
+let opened: NamedPin | null = null;
 /** The pin that the address names, until it is found. */
-let sought: string | null = null;
+let sought: NamedPin | null = null;
 
 const source = new PinSource(
   (found, askedAt) => {
@@ -111,11 +111,13 @@ start();
 function start(): void {
   const fit = (): void => {
     map.invalidateSize({ pan: false });
-    map.setMinZoom(map.getBoundsZoom(WORLD, true));
+    const least = map.getBoundsZoom(WORLD, true);
+    // At once: while one zoom is animated, Leaflet takes no other.
+    if (map.getZoom() < least) map.setView(map.getCenter(), least, { animate: false });
+    map.setMinZoom(least);
   };
   map.setView([40, 8], 0, { animate: false });
   fit();
-  map.setView([40, 8], map.getMinZoom(), { animate: false });
   map.on("resize", fit);
   go(location.hash);
   spots.addTo(map);
@@ -146,7 +148,7 @@ function go(hash: string): void {
   if (hash === address()) return;
   const view = readView(hash);
   if (view === null) return;
-  sought = view.owner;
+  sought = view.pin;
   map.setView([view.lat, view.lon], view.zoom, { animate: false });
 }
 
@@ -158,7 +160,7 @@ function moved(): void {
 
 function address(): string {
   const { lat, lng } = map.getCenter();
-  return writeView({ zoom: map.getZoom(), lat, lon: lng, owner: sought ?? opened });
+  return writeView({ zoom: map.getZoom(), lat, lon: lng, pin: sought ?? opened });
 }
 
 /** Pins that passed just now, or are gone. */
@@ -196,10 +198,11 @@ function showPin(pin: PinFeature): void {
 }
 
 function openCard(pin: PinFeature, focus: boolean): void {
-  showCard(pin, pinCard(pin.properties, labels), pin.properties.owner, focus);
+  const [lon, lat] = pin.geometry.coordinates;
+  showCard(pin, pinCard(pin.properties, labels), { lat, lon, owner: pin.properties.owner }, focus);
 }
 
-function showCard(spot: SpotFeature, content: HTMLElement, owner: string | null, focus: boolean): void {
+function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | null, focus: boolean): void {
   const before = document.activeElement;
   card?.remove();
   const shown = popup({ minWidth: 240, maxWidth: 300, maxHeight: 340, autoPanPadding: [24, 24], offset: [0, -4] })
@@ -215,31 +218,30 @@ function showCard(spot: SpotFeature, content: HTMLElement, owner: string | null,
     });
   card = shown;
   shown.openOn(map);
-  remember(owner);
+  remember(named);
   if (focus) content.focus({ preventScroll: true });
 }
 
-function remember(owner: string | null): void {
-  opened = owner;
-  spots.select(owner);
+function remember(pin: NamedPin | null): void {
+  opened = pin;
+  spots.select(pin?.owner ?? null);
   history.replaceState(null, "", address());
 }
 
-/** Opens the pin that the address names, once the map knows where it is. */
+/** Opens the pin that the address names, once the map knows what is there. */
 function findSought(found: SpotFeature[]): void {
   if (sought === null) return;
-  const owner = sought;
+  const named = sought;
   sought = null;
-  const pin = found.find((spot): spot is PinFeature => spot.id === owner);
-  if (pin === undefined) void soughtHere(owner);
+  const pin = found.find((spot): spot is PinFeature => spot.id === named.owner);
+  if (pin === undefined) void lookFor(named);
   else openCard(pin, false);
 }
 
-/** It may stand where many do. */
-async function soughtHere(owner: string): Promise<void> {
-  const { lat, lng } = map.getCenter();
+/** Opens a pin that stands where many do. */
+async function lookFor({ lat, lon, owner }: NamedPin): Promise<void> {
   try {
-    const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lng}`);
+    const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
     const pin = features.find(({ id }) => id === owner);
     if (pin !== undefined) openCard(pin, false);
   } catch {

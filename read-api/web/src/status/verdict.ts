@@ -3,6 +3,7 @@
 import type { Challenge, Probe, Reason, Submission } from "../lib/api";
 import { el } from "../lib/dom";
 import { moment, number, ordinal, roughly } from "../lib/format";
+import { writeView } from "../map/address";
 import { current } from "./steps";
 import { familiar, meaning, whatWeDid } from "./words";
 
@@ -51,7 +52,7 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
   const wait =
     queue === null || queue.expected_wait_s === null ? "" : ` Expected wait: ${roughly(queue.expected_wait_s)}.`;
   const lines = [el("p", {}, place + wait)];
-  if (platform !== null) lines.push(el("p", {}, `Nothing is verified just now: ${platform}`));
+  if (platform !== null) lines.push(el("p", {}, platform));
   if (why !== null && why.code !== null) {
     const again = why.retry_at === null ? "It is tried again when we are well." : `It is tried again at ${moment(why.retry_at)}.`;
     lines.push(el("p", {}, `The last attempt was broken off by no fault of yours. ${why.message} ${again}`));
@@ -119,5 +120,5 @@ function box(kind: "ok" | "bad" | "wait", title: string, content: Node[]): HTMLE
 }
 
 function pinAddress({ location, owner }: Submission): string {
-  return `/#10/${location.lat}/${location.lon}/${encodeURIComponent(owner)}`;
+  return `/${writeView({ zoom: 10, ...location, pin: { ...location, owner } })}`;
 }

@@ -1,0 +1,295 @@
+//! The pages in a real Chromium, on the real system: somebody submits and
+//! follows it to the verdict, others see the pin appear; a cluster splits;
+//! names are text whatever they contain; a dead server is said, and comes back.
+
+use futures::future::join_all;
+use serde_json::{Value, json};
+use std::time::Duration;
+use testbed::{App, Registry, Testbed};
+
+use crate::support::browser::{ARROW_DOWN, Browser, ENTER, Look};
+use crate::support::{Entry, Kind, System};
+
+const JUDGED: Duration = Duration::from_secs(120);
+
+/// The names of everything that the map lists.
+const LISTED: &str = "[...document.querySelectorAll('.in-view-list button')]";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submitted_in_one_window_and_seen_in_another() {
+    let bed = Testbed::shared().await.unwrap();
+    let system = System::start(bed).await;
+    let image =
+        prepared(&bed.registry, "ada", "Ada Lovelace", "Zürich, Zurich, CH").await["images"][0].take();
+    let (participant, visitor) = tokio::join!(Browser::open(Look::DESK), Browser::open(Look::DESK));
+
+    visitor.go(&system.url("/")).await;
+    visitor.reads(".headline", "0").await;
+    visitor.picture("map-empty").await;
+    visitor.script("window.neverReloaded = true").await;
+
+    participant.go(&system.url("/submit")).await;
+    participant.write("#name", "Al").await;
+    participant.write("#twitter", "ada").await;
+    // Left for the next field, each says at once what is wrong with it.
+    participant.click("#location").await;
+    participant.reads("#name-error", "3 to 50 characters").await;
+    participant.reads("#twitter-error", "@username").await;
+    participant.write("#location", "Springfield").await;
+    participant.write("[id='images[0]']", "quay.io/ada/app").await;
+    participant.rewrite("#name", "Ada Lovelace").await;
+    participant.rewrite("#twitter", "@ada").await;
+    participant.click("#vote option[value=Rust]").await;
+    participant.click("button[type=submit]").await;
+    // What only the server knows, it says beside the same fields.
+    participant.reads("#location-error", "Several places").await;
+    participant.reads("[id='images[0]-error']", "quay.io").await;
+    participant.picture("submit-errors").await;
+
+    participant.rewrite("#location", "Zür").await;
+    participant.reads("#location-options", "Zürich").await;
+    participant.write("#location", &format!("{ARROW_DOWN}{ENTER}")).await;
+    participant
+        .holds("the place", "return document.querySelector('#location').value === 'Zürich, Zurich, CH'")
+        .await;
+    participant.rewrite("[id='images[0]']", image.as_str().unwrap()).await;
+    participant.click("button[type=submit]").await;
+    participant.reads(".steps", "Accepted").await;
+    participant.picture("status-running").await;
+    assert!(participant.address().await.contains("/s/"), "{}", participant.address().await);
+    participant.reads(".standing", "Passed").await;
+    participant.picture("status-passed").await;
+
+    visitor.reads(".arrivals-list", "Ada Lovelace").await;
+    visitor.reads(".headline", "1").await;
+    visitor.reads(".charts", "Rust").await;
+    visitor.holds("the same page", "return window.neverReloaded === true").await;
+
+    participant.click(".standing a").await;
+    let card = participant.reads(".pin-card", "Ada Lovelace").await;
+    for part in ["@ada", "Zürich, Switzerland", "Rust", "1 pass"] {
+        assert!(card.contains(part), "{card} lacks {part}");
+    }
+    participant.picture("map-pin").await;
+    for browser in [&participant, &visitor] {
+        assert_eq!(browser.complaints().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_verdict_says_what_to_do_and_the_form_is_filled_in_again() {
+    let bed = Testbed::shared().await.unwrap();
+    let system = System::start(bed).await;
+    let entry = Entry::prepare(&bed.registry, "wrong", Kind::WrongInOneField).await;
+    let id = system.submit("wrong", &entry.body).await;
+    let browser = Browser::open(Look::DESK).await;
+
+    browser.go(&system.url(&format!("/s/{id}"))).await;
+    browser.reads(".standing", "Not yet").await;
+    let reason = browser.reads(".reason[data-code=mismatch]", "What to do now").await;
+    for part in ["GET /getconfig", "vote", "Rust", "build, push, and submit again"] {
+        assert!(reason.contains(part), "{reason} lacks {part}");
+    }
+    browser.picture("status-failed").await;
+    browser.wear(Look { size: (390, 844), dark: true }).await;
+    browser.picture("status-failed-phone-dark").await;
+
+    browser.click(".standing a").await;
+    browser.reads(".expected pre", "Participant wrong").await;
+    let filled = browser
+        .script("return [...document.querySelectorAll('.form input, .form select')].map(f => f.value)");
+    let body = &entry.body;
+    let typed = json!([
+        body["name"],
+        body["twitter"],
+        body["location"],
+        body["vote"],
+        registry_name(&body["images"][0])
+    ]);
+    assert_eq!(filled.await, typed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_each_other() {
+    let bed = Testbed::shared().await.unwrap();
+    let system = System::start(bed).await;
+    let places = ["Zürich, CH", "Zürich, CH", "Winterthur, CH", "Tokyo, JP"];
+    passed(&system, &bed.registry, &places.map(|place| ("Split", place))).await;
+    let browser = Browser::open(Look::DESK).await;
+
+    browser.go(&system.url("/")).await;
+    browser.click(".in-view summary").await;
+    browser.holds("a cluster and a pin", &format!("return {LISTED}.map(b => b.textContent).join('|').startsWith('3 pins') && {LISTED}.length === 2")).await;
+    browser.picture("map-clusters").await;
+    browser.click(".in-view-list button[data-cluster]").await;
+    browser.holds("two in Zürich, one in Winterthur", &format!("return {LISTED}.length === 2 && {LISTED}[0].textContent.startsWith('2 pins') && {LISTED}[1].textContent.includes('Winterthur')")).await;
+    // Two of one place never split: they are listed.
+    for _ in 0..3 {
+        browser.click(".in-view-list button[data-cluster]").await;
+    }
+    browser
+        .holds("both in a list", "return document.querySelectorAll('.pin-list button').length === 2")
+        .await;
+    let shared = browser.address().await;
+    browser.click(".pin-list button").await;
+    browser.reads(".pin-card", "Zürich, Switzerland").await;
+
+    // The address opens the same view elsewhere, with the card of its pin.
+    let link = browser.address().await;
+    assert_ne!(link, shared);
+    let other = Browser::open(Look { size: (1280, 800), dark: true }).await;
+    other.go(&link).await;
+    other.reads(".pin-card", "Zürich, Switzerland").await;
+    other.picture("map-dark").await;
+
+    // And a search finds what is far away.
+    other.write("#search", "tok").await;
+    other.reads("#search-options", "Tokyo, Japan").await;
+    other.write("#search", &format!("{ARROW_DOWN}{ENTER}")).await;
+    other.reads(".pin-card", "Tokyo, Japan").await;
+    assert_eq!(other.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_text_whatever_they_contain() {
+    let bed = Testbed::shared().await.unwrap();
+    let system = System::start(bed).await;
+    let zalgo: String =
+        "Zalgo".chars().flat_map(|letter| [letter].into_iter().chain(['\u{0355}'; 9])).collect::<String>();
+    let zalgo: String = zalgo.chars().take(50).collect();
+    let names = [
+        "<img src=x onerror=document.title='owned'>",
+        "</script><script>document.title='owned'",
+        "{{constructor.constructor('1')()}} ${1}",
+        "علي بن محمد العربي",
+        zalgo.as_str(),
+        "👩‍👩‍👧‍👦 🏳️‍🌈 👍🏿",
+    ];
+    let browser = Browser::open(Look::DESK).await;
+    browser.go(&system.url("/")).await;
+    browser.reads(".headline", "0").await;
+    let ids = passed(&system, &bed.registry, &names.map(|name| (name, "Lagos, NG"))).await;
+
+    for name in names {
+        browser.reads(".arrivals-list", name).await;
+    }
+    let tall = "return [...document.querySelectorAll('.arrivals-list li')].every(row => row.getBoundingClientRect().height < 90)";
+    browser.holds("rows of an ordinary height", tall).await;
+    browser.click(".in-view summary").await;
+    browser.click(".in-view-list button[data-cluster]").await;
+    for name in names {
+        browser.reads(".pin-list", name).await;
+    }
+    browser.picture("map-names").await;
+    for (id, name) in ids.iter().zip(names) {
+        browser.go(&system.url(&format!("/s/{id}"))).await;
+        browser.reads(".lead", name).await;
+        assert_eq!(browser.script("return document.images.length").await, 0);
+        assert_eq!(browser.script("return document.title").await, "Passed · Muster");
+    }
+    assert_eq!(browser.complaints().await, Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_server_is_said_and_the_pages_come_back_by_themselves() {
+    let mut system =
+        System::start_with("unix:///nonexistent/engine.sock".into(), "registry.test:5000".into()).await;
+    let body = json!({
+        "name": "Ada Lovelace", "location": "London, UK", "images": ["registry.test:5000/ada/app"], "vote": "Rust",
+    });
+    let id = system.submit("one", &body).await;
+    let (map, status, form) = tokio::join!(
+        Browser::open(Look::DESK),
+        Browser::open(Look::DESK),
+        Browser::open(Look { size: (390, 844), dark: false })
+    );
+    map.go(&system.url("/")).await;
+    map.reads(".states", "1").await;
+    status.go(&system.url(&format!("/s/{id}"))).await;
+    status.reads(".standing", "It is next").await;
+    form.go(&system.url("/submit")).await;
+    fill_in(&form, "Grace Hopper", "registry.test:5000/grace/app").await;
+
+    system.kill();
+    form.click("button[type=submit]").await;
+    for browser in [&map, &status, &form] {
+        browser.reads(".connection", "does not answer").await;
+    }
+    map.picture("map-server-gone").await;
+    system.restart().await;
+
+    for browser in [&map, &status] {
+        browser
+            .holds(
+                "the word to be taken back",
+                "return document.querySelector('.connection').childElementCount === 0",
+            )
+            .await;
+    }
+    // What was sent to the dead server was kept, sent again, and taken once.
+    form.reads(".standing", "2nd of 2").await;
+    map.reads(".state-submitted", "2").await;
+    form.picture("status-waiting-phone").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn organisers_see_what_waits_and_ask_for_another_verdict() {
+    let bed = Testbed::shared().await.unwrap();
+    let system = System::start(bed).await;
+    let entry = Entry::prepare(&bed.registry, "again", Kind::ServerError).await;
+    let id = system.submit("again", &entry.body).await;
+    system.verdict(&id, JUDGED).await;
+    let browser = Browser::open(Look::DESK).await;
+
+    browser.go(&system.url("/organise")).await;
+    browser.write("#token", &format!("guessed{ENTER}")).await;
+    browser.reads("#token-error", "token").await;
+    browser.rewrite("#token", &format!("{}{ENTER}", crate::support::system::TOKEN)).await;
+    browser.reads(".counts", "The app answered with an error").await;
+    browser.picture("organise").await;
+    browser.write("#rejudge-id", &id).await;
+    browser.write("#rejudge-why", "the registry was ill").await;
+    browser.click(".actions .button").await;
+    browser.click("p[role=status] a").await;
+    browser.reads(".steps", "the registry was ill").await;
+    browser.reads(".steps", "attempt 2").await;
+    browser.reads(".standing", "Not yet").await;
+}
+
+/// Pushes an app that answers as it should; what its participant submits.
+async fn prepared(registry: &Registry, owner: &str, name: &str, location: &str) -> Value {
+    let image = format!("{}/{owner}/app:latest", registry.address());
+    let body = json!({
+        "name": name, "twitter": format!("@{owner}"), "location": location, "images": [image], "vote": "Rust",
+    });
+    let mut answer = body.clone();
+    answer["repo"] = answer["images"].take();
+    registry.push(&format!("{owner}/app:latest"), &App::good(&answer)).await.unwrap();
+    body
+}
+
+/// Submits for participants with these names at these places and waits until
+/// all have passed; their ids.
+async fn passed(system: &System, registry: &Registry, participants: &[(&str, &str)]) -> Vec<String> {
+    let mut ids = Vec::new();
+    for (n, (name, place)) in participants.iter().enumerate() {
+        let body = prepared(registry, &format!("owner{n}"), name, place).await;
+        ids.push(system.submit(&format!("key-{n}"), &body).await);
+    }
+    for status in join_all(ids.iter().map(|id| system.verdict(id, JUDGED))).await {
+        assert_eq!(status["status"], "passed", "{status:#}");
+    }
+    ids
+}
+
+async fn fill_in(form: &Browser, name: &str, image: &str) {
+    form.write("#name", name).await;
+    form.write("#location", "Vienna, AT").await;
+    form.click("#vote option[value=Go]").await;
+    form.write("[id='images[0]']", image).await;
+}
+
+/// The name as people type it.
+fn registry_name(image: &Value) -> &str {
+    image.as_str().unwrap().trim_end_matches(":latest")
+}
