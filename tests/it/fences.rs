@@ -55,7 +55,10 @@ fn our_crates_depend_on_each_other_only_along_the_arrows() {
     assert_eq!(ours.keys().map(String::as_str).collect::<BTreeSet<_>>(), arrows.keys().copied().collect());
     for (name, dependencies) in &ours {
         for dependency in dependencies.normal.iter().filter(|dependency| ours.contains_key(*dependency)) {
-            assert!(arrows[name.as_str()].contains(&dependency.as_str()), "{name} may not depend on {dependency}");
+            assert!(
+                arrows[name.as_str()].contains(&dependency.as_str()),
+                "{name} may not depend on {dependency}"
+            );
         }
     }
 }
@@ -64,7 +67,8 @@ fn our_crates_depend_on_each_other_only_along_the_arrows() {
 fn what_is_fenced_is_named_only_by_those_who_may() {
     for (name, dependencies) in our_crates() {
         for (foreign, may) in FENCES {
-            let names_it = dependencies.normal.contains(*foreign) || dependencies.development.contains(*foreign);
+            let names_it =
+                dependencies.normal.contains(*foreign) || dependencies.development.contains(*foreign);
             assert!(!names_it || may.contains(&name.as_str()), "{name} may not depend on {foreign}");
         }
     }
