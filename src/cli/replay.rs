@@ -172,10 +172,10 @@ async fn write_out(
             if owner.as_ref().is_some_and(|owner| who.as_ref().is_none_or(|who| who.owner != *owner)) {
                 continue;
             }
-            sink.write(match format.is_flat() {
-                true => Entry::Row(Row::new(&line, event.as_ref(), who.as_deref())),
-                false => Entry::Line(&line),
-            })?;
+            match format.is_flat() {
+                true => sink.write(Entry::Row(&Row::new(&line, event.as_ref(), who.as_deref())))?,
+                false => sink.write(Entry::Line(&line))?,
+            }
         }
         if follow {
             sink.flush()?;

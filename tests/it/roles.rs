@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use reqwest::StatusCode;
-use serde_json::json;
+use serde_json::{Value, json};
 use testbed::{Mongo, Testbed, until};
 
 use crate::support::entry::{Entry, Kind};
@@ -50,11 +50,13 @@ async fn five_processes_and_a_replica_set_verify_what_is_submitted() {
     let ids = [system.submit("good", &good.body).await, system.submit("wrong", &wrong.body).await];
     good.assert_deserved(&system.verdict(&ids[0], JUDGED).await);
     wrong.assert_deserved(&system.verdict(&ids[1], JUDGED).await);
+    let mut stats = Value::Null;
     let counted = until("the views to see both verdicts", Duration::from_secs(20), async || {
-        let stats = system.get("/api/v1/stats").await;
-        (stats["submissions"] == json!({ "passed": 1, "failed": 1 }) && stats["pins"] == 1).then_some(())
+        stats = system.get("/api/v1/stats").await;
+        let judged = &stats["submissions"];
+        (judged["passed"] == 1 && judged["failed"] == 1 && stats["pins"] == 1).then_some(())
     });
-    counted.await.unwrap();
+    counted.await.unwrap_or_else(|error| panic!("{error}: {stats:#}\n{}", system.log_tail()));
 
     let rejudge = system.writes_url(&format!("/api/v1/submissions/{}/rejudge", ids[1]));
     let asked = system.http().post(rejudge).bearer_auth(TOKEN).json(&json!({ "why": "once more" }));

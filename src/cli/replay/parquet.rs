@@ -18,7 +18,7 @@ use super::row::Row;
 /// The columns, in the order in which [`Group::take`] fills them.
 const SCHEMA: &str = "message events {
     required int64 position;
-    required int64 at (TIMESTAMP(MICROS, true));
+    required int64 recorded_at (TIMESTAMP(MICROS, true));
     required binary stream (STRING);
     optional binary submission (STRING);
     required int64 revision;
@@ -52,7 +52,7 @@ impl<W: Write + Send> ParquetFile<W> {
         Ok(Self { file, group: Group::default() })
     }
 
-    pub(super) fn write(&mut self, row: Row<'_>) -> Result<()> {
+    pub(super) fn write(&mut self, row: &Row<'_>) -> Result<()> {
         self.group.take(row);
         if self.group.rows >= GROUP_ROWS || self.group.bytes >= GROUP_BYTES {
             self.write_group()?;
@@ -130,11 +130,11 @@ enum Cell<'a> {
 }
 
 impl Group {
-    fn take(&mut self, row: Row<'_>) {
+    fn take(&mut self, row: &Row<'_>) {
         let number = |number: u64| Cell::Number(Some(i64::try_from(number).unwrap_or(i64::MAX)));
         let cells = [
             number(row.position),
-            Cell::Number(Some(row.at.as_microsecond())),
+            Cell::Number(Some(row.recorded_at.as_microsecond())),
             Cell::Text(Some(row.stream)),
             Cell::Text(row.submission.as_deref()),
             number(row.revision),

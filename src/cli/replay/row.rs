@@ -13,7 +13,7 @@ pub(super) struct Row<'a> {
     /// Its place in the log.
     pub(super) position: u64,
     /// When it was recorded.
-    pub(super) at: Timestamp,
+    pub(super) recorded_at: Timestamp,
     pub(super) stream: &'a str,
     /// The submission's id.
     pub(super) submission: Option<String>,
@@ -46,7 +46,7 @@ impl<'a> Row<'a> {
         let (outcome, reasons) = event.map_or((None, None), ending);
         Self {
             position: line.position,
-            at: line.recorded_at,
+            recorded_at: line.recorded_at,
             stream: &line.stream,
             submission: line.submission().map(|id| id.to_string()),
             revision: line.revision,

@@ -37,14 +37,14 @@ type Out = BufWriter<Box<dyn Write + Send>>;
 
 enum Form {
     Ndjson(Out),
-    Csv(csv::Writer<Out>),
+    Csv(Box<csv::Writer<Out>>),
     Parquet(Box<ParquetFile<Out>>),
 }
 
 /// What is written of an event.
 pub(super) enum Entry<'a> {
     Line(&'a Line),
-    Row(Row<'a>),
+    Row(&'a Row<'a>),
 }
 
 impl Format {
@@ -98,7 +98,9 @@ impl Sink {
         let out = BufWriter::new(out);
         let form = match format {
             Format::Ndjson => Form::Ndjson(out),
-            Format::Csv => Form::Csv(csv::WriterBuilder::new().has_headers(!continued).from_writer(out)),
+            Format::Csv => {
+                Form::Csv(Box::new(csv::WriterBuilder::new().has_headers(!continued).from_writer(out)))
+            }
             Format::Parquet => Form::Parquet(Box::new(ParquetFile::new(out).map_err(of_parquet)?)),
         };
         Ok(Self { form, rename: None })
@@ -163,7 +165,7 @@ fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
 fn position(format: Format, line: &str) -> Option<Option<u64>> {
     match format {
         Format::Ndjson => serde_json::from_str::<Line>(line).ok().map(|line| Some(line.position)),
-        _ if line.starts_with("position,at,") => Some(None),
+        _ if line.starts_with("position,recorded_at,") => Some(None),
         _ => line.split_once(',')?.0.parse().ok().map(Some),
     }
 }
@@ -213,9 +215,9 @@ mod tests {
         assert_eq!(reopened(Format::Ndjson, &cut), (Ok(Some(7)), whole));
         assert_eq!(reopened(Format::Ndjson, ""), (Ok(None), String::new()));
 
-        let csv = "position,at,stream\n5,\"x, y\",s\n";
+        let csv = "position,recorded_at,stream\n5,\"x, y\",s\n";
         assert_eq!(reopened(Format::Csv, &format!("{csv}6,2016")), (Ok(Some(5)), csv.to_owned()));
-        let names = "position,at,stream\n";
+        let names = "position,recorded_at,stream\n";
         assert_eq!(reopened(Format::Csv, names), (Ok(None), names.to_owned()));
     }
 
