@@ -13,8 +13,8 @@ use std::{
 };
 
 use event_store::{
-    Append, Delivery, EsdbStore, EventStore, Expected, Filter, Metadata, NewEvent, Position, Read,
-    SqliteStore, StreamName, Subscribe, node,
+    Append, Delivery, EsdbStore, EventStore, Expected, Filter, Metadata, NewEvent, Position, SqliteStore,
+    StreamName, Subscribe, node,
 };
 use futures::{StreamExt, future::join_all};
 use tempfile::TempDir;

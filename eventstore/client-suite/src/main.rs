@@ -17,7 +17,6 @@ use tokio::net::TcpListener;
 // The tests know the client by its own name.
 extern crate esdb as eventstore;
 
-#[expect(clippy::all, reason = "the code is not ours")]
 mod common {
     include!(concat!(env!("CLIENT_TESTS"), "/common.rs"));
 }

@@ -1,5 +1,8 @@
 //! Calls that write to one stream: append, delete, tombstone.
 
+use std::time::Duration;
+
+use tokio::time::timeout;
 use tonic::{Status, Streaming};
 
 use super::{
@@ -30,10 +33,27 @@ use crate::{
     sqlite::{Action, Condition, MAX_APPEND_BYTES, Proposed, Rejected, Write, Written},
 };
 
+/// How long a client may take to send an append.
+const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
+
 pub(super) async fn append(
     store: &SqliteStore,
     mut messages: Streaming<AppendReq>,
 ) -> Result<AppendResp, Status> {
+    let received = timeout(RECEIVE_DEADLINE, receive(&mut messages)).await;
+    let (stream, condition, events) =
+        received.map_err(|_| Status::deadline_exceeded("the append did not come to its end"))??;
+    let write = Write { stream: stream.clone(), condition, action: events.into_action() };
+    let outcome = match store.write(write).await {
+        Ok(written) => Outcome::Success(success(written)),
+        Err(Rejected::Conflict { actual }) => Outcome::WrongExpectedVersion(wrong_version(condition, actual)),
+        Err(why) => return Err(status::rejected(&stream, condition, &why)),
+    };
+    Ok(AppendResp { result: Some(outcome) })
+}
+
+/// Takes in a whole append.
+async fn receive(messages: &mut Streaming<AppendReq>) -> Result<(StreamName, Condition, Events), Status> {
     let first = messages.message().await?.and_then(|message| message.content);
     let Some(Content::Options(options)) = first else {
         return Err(Status::invalid_argument("an append begins with its options"));
@@ -53,13 +73,7 @@ pub(super) async fn append(
         };
         events.push(convert::proposed(message)?)?;
     }
-    let write = Write { stream: stream.clone(), condition, action: events.into_action() };
-    let outcome = match store.write(write).await {
-        Ok(written) => Outcome::Success(success(written)),
-        Err(Rejected::Conflict { actual }) => Outcome::WrongExpectedVersion(wrong_version(condition, actual)),
-        Err(why) => return Err(status::rejected(&stream, condition, &why)),
-    };
-    Ok(AppendResp { result: Some(outcome) })
+    Ok((stream, condition, events))
 }
 
 pub(super) async fn delete(store: &SqliteStore, request: DeleteReq) -> Result<DeleteResp, Status> {

@@ -13,7 +13,7 @@ use crate::{Direction, Position, ReadError, Recorded, Revision, StreamName};
 pub(crate) const PAGE_EVENTS: usize = 1000;
 
 /// How many bytes of events a page may hold; its last event may exceed it.
-const PAGE_BYTES: usize = 4 * 1024 * 1024;
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// In the order in which [`entry`] reads them.
 const COLUMNS: &str =
