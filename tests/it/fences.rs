@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("verifier", &["commands", "domain", "event-store", "relay"]),
     ("projections", &["domain", "event-store"]),
     ("read-api", &["domain", "event-store", "projections"]),
+    ("client-suite", &["event-store"]),
     ("participant", &[]),
     ("testbed", &[]),
     ("muster", &["commands", "domain", "event-store", "projections", "read-api", "verifier"]),
@@ -24,7 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const FENCES: &[(&str, &[&str])] = &[
     ("bollard", &["verifier", "testbed"]),
     ("mongodb", &["projections", "testbed"]),
-    ("eventstore", &["event-store"]),
+    ("eventstore", &["client-suite", "event-store"]),
     ("rusqlite", &["event-store"]),
 ];
 
