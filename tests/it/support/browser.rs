@@ -119,7 +119,9 @@ impl Browser {
         let mut last = None;
         let read = until("the page", PATIENCE, async || {
             last = self.text(css).await;
-            last.clone().filter(|text| text.contains(part))
+            let read = last.clone().filter(|text| text.contains(part));
+            self.reload_if_cut_off(read.is_none()).await;
+            read
         });
         match read.await {
             Ok(text) => text,
@@ -129,7 +131,11 @@ impl Browser {
 
     /// Waits until a script in the page returns true.
     pub(crate) async fn holds(&self, what: &str, script: &str) {
-        let held = until(what, PATIENCE, async || (self.script(script).await == true).then_some(()));
+        let held = until(what, PATIENCE, async || {
+            let holds = self.script(script).await == true;
+            self.reload_if_cut_off(!holds).await;
+            holds.then_some(())
+        });
         if let Err(error) = held.await {
             panic!("{error}; the page: {}", self.page().await);
         }
@@ -175,10 +181,20 @@ impl Browser {
                 let id = element[ELEMENT].as_str().ok_or("no element")?;
                 self.ask(Method::POST, &format!("/element/{id}/{action}"), body.clone()).await
             };
-            attempt.await.map_err(|why| last = why).ok()
+            let done = attempt.await.map_err(|why| last = why).ok();
+            self.reload_if_cut_off(done.is_none()).await;
+            done
         });
         if done.await.is_err() {
             panic!("{action} on {css}: {last}; the page: {}", self.page().await);
+        }
+    }
+
+    /// While the Swarm's networks come and go beneath it, a browser breaks off
+    /// the page that it is loading. Then, as anybody would: once more.
+    async fn reload_if_cut_off(&self, in_doubt: bool) {
+        if in_doubt && self.script("return location.protocol").await == "chrome-error:" {
+            self.ask(Method::POST, "/refresh", json!({})).await.ok();
         }
     }
 

@@ -21,7 +21,7 @@ import { World } from "./world";
 /** Where places are: there is none in the Antarctic. */
 const WORLD = latLngBounds([-66, -180], [84.5, 180]);
 /** A pin that somebody looked for is shown from about this near. */
-const NEAR_ZOOM = 8;
+const NEAR_ZOOM = 6;
 const CREDITS =
   'Map: <a href="https://www.naturalearthdata.com">Natural Earth</a> · ' +
   'Places: <a href="https://www.geonames.org">GeoNames</a>, <a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>';
@@ -84,6 +84,8 @@ let sought: NamedPin | null = null;
 
 const source = new PinSource(
   (found, askedAt) => {
+    // An answer that was not kept from before: the server is there.
+    if (askedAt > 0) connection.back();
     for (const [owner, { at }] of fresh) if (at < askedAt) fresh.delete(owner);
     spots.show(found);
     spots.showFresh([...fresh.values()].map(({ pin }) => pin));
@@ -188,6 +190,7 @@ async function open(spot: SpotFeature, byKeyboard: boolean): Promise<void> {
     showCard(spot, pinList(features, Math.max(pinsOf(spot), features.length), (pin) => openCard(pin, byKeyboard)), null, byKeyboard);
   } catch (error) {
     connection.lost((error as Error).message);
+    source.changed(true);
   }
 }
 

@@ -68,7 +68,7 @@ function told(entry: TimelineEntry, spent: string): Step {
       return {
         title: entry.data.attempt === 1 ? "Its turn came" : `Its turn came, attempt ${entry.data.attempt}`,
         state: "done",
-        details: [el("p", {}, `after ${spent}, with verifier `, foreign(entry.data.verifier))],
+        details: [el("p", {}, `after ${spent}`)],
       };
     case "ImagesPulled":
       return {

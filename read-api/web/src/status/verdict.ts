@@ -120,5 +120,5 @@ function box(kind: "ok" | "bad" | "wait", title: string, content: Node[]): HTMLE
 }
 
 function pinAddress({ location, owner }: Submission): string {
-  return `/${writeView({ zoom: 10, ...location, pin: { ...location, owner } })}`;
+  return `/${writeView({ zoom: 5, ...location, pin: { ...location, owner } })}`;
 }
