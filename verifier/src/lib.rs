@@ -17,6 +17,7 @@ mod slots;
 mod swarm;
 mod tasks;
 mod trial;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

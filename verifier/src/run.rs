@@ -24,6 +24,9 @@ const TICK: Duration = Duration::from_millis(250);
 /// How long what could not be claimed is left alone: the log says why before.
 const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(1);
 
+/// How long a stop waits for what is put back to be reported.
+const REPORT: Duration = Duration::from_secs(10);
+
 /// The pause before the log is followed anew after it could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -63,9 +66,13 @@ impl Run {
         let finish = async { while state.under_way.join_next().await.is_some() {} };
         if timeout(self.grace, finish).await.is_err() {
             stop.cancel();
-            while state.under_way.join_next().await.is_some() {}
+            let report = async { while state.under_way.join_next().await.is_some() {} };
+            if timeout(REPORT, report).await.is_err() {
+                tracing::warn!("the log takes no reports; what is under way is left to its deadline");
+                state.under_way.shutdown().await;
+            }
         }
-        while state.interrupting.join_next().await.is_some() {}
+        state.interrupting.shutdown().await;
         self.slots.close().await;
         ended
     }

@@ -11,23 +11,27 @@
 //! no task of it is left, while others are used. That makes a few more slots than
 //! submissions under way. How many may be under way follows the nodes.
 
+mod lease;
 mod plan;
+mod pool;
 mod sweep;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::task::TaskTracker;
 
 use crate::Health;
-use crate::swarm::{Deployment, Labels, Node, Prober, Swarm, SwarmError, label};
+use crate::swarm::{Labels, Node, Swarm, SwarmError, label};
 use crate::tasks::{Tasks, Watch};
 
+pub(crate) use lease::Lease;
+use lease::Left;
 pub(crate) use plan::Capacity;
 use plan::{Census, Stage};
+use pool::{Pool, Slot};
 
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -64,50 +68,6 @@ struct Inner {
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
-}
-
-/// The slots, by what they are doing.
-struct Pool {
-    capacity: Capacity,
-    /// The nodes, as a manager showed them last.
-    nodes: Vec<Node>,
-    /// Whether a manager answered when they were last asked for.
-    reachable: bool,
-    census: Census,
-    ready: Vec<Slot>,
-    /// The number of the next slot; `None` until what a dead predecessor left
-    /// was swept away.
-    next: Option<u64>,
-    /// Why the last slot could not be prepared.
-    trouble: Option<String>,
-    closed: bool,
-}
-
-struct Slot {
-    name: String,
-    node: Node,
-    network: String,
-    relay: Box<dyn Prober>,
-    uses: u32,
-}
-
-/// A slot in use. However its holder ends, the slot is cleaned after it.
-pub(crate) struct Lease {
-    slot: Option<Slot>,
-    inner: Arc<Inner>,
-    tasks: Tasks,
-    left: Left,
-}
-
-/// What a submission leaves in its slot.
-#[derive(Default)]
-struct Left {
-    /// The names of its services.
-    services: Vec<String>,
-    /// Those that are still being made.
-    creating: TaskTracker,
-    /// Why the slot is not to be used again.
-    ill: Option<String>,
 }
 
 impl Slots {
@@ -157,12 +117,7 @@ impl Slots {
             slot
         };
         self.inner.changed.send_replace(());
-        Some(Lease {
-            slot: Some(slot),
-            inner: Arc::clone(&self.inner),
-            tasks: self.inner.watch.watcher(),
-            left: Left::default(),
-        })
+        Some(Lease::new(slot, self))
     }
 
     /// Waits for a slot until the deadline.
@@ -204,70 +159,6 @@ impl Slots {
         };
         if tokio::time::timeout(STOP, clear).await.is_err() {
             tracing::warn!("the next start of {} sweeps what is left of its slots", self.inner.verifier);
-        }
-    }
-}
-
-impl Lease {
-    /// The slot's node.
-    pub(crate) fn node(&self) -> &Node {
-        &self.slot().node
-    }
-
-    /// The slot's name.
-    pub(crate) fn name(&self) -> &str {
-        &self.slot().name
-    }
-
-    /// The id of the slot's network.
-    pub(crate) fn network(&self) -> &str {
-        &self.slot().network
-    }
-
-    /// The tasks, to wait for this slot's.
-    pub(crate) fn tasks(&self) -> Tasks {
-        self.tasks.clone()
-    }
-
-    /// The slot's relay.
-    pub(crate) fn relay(&mut self) -> &mut dyn Prober {
-        self.slot.as_mut().expect("a lease has its slot until it is dropped").relay.as_mut()
-    }
-
-    /// Says that the slot's network or relay is not to be used again.
-    pub(crate) fn set_aside(&mut self, why: impl Into<String>) {
-        self.left.ill.get_or_insert(why.into());
-    }
-
-    /// Begins to make a service in the slot. It goes on if nobody waits for it
-    /// any more, so that what is made is known when it is to be removed.
-    pub(crate) fn deploy(
-        &mut self,
-        deployment: Deployment,
-    ) -> impl Future<Output = Result<String, SwarmError>> + use<> {
-        self.left.services.push(deployment.name.clone());
-        let swarm = Arc::clone(&self.inner.swarm);
-        let name = deployment.name.clone();
-        let created = self.left.creating.spawn(async move { persist(&*swarm, &deployment).await });
-        async move {
-            created.await.unwrap_or_else(|_| Err(SwarmError::Unavailable(format!("{name} was not made"))))
-        }
-    }
-
-    fn slot(&self) -> &Slot {
-        self.slot.as_ref().expect("a lease has its slot until it is dropped")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        // Without a runtime everything ends; the next start sweeps.
-        if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
-            self.inner.pool().census.set(&slot.name, &slot.node.id, Stage::Cooling);
-            self.inner.changed.send_replace(());
-            let cooling =
-                Arc::clone(&self.inner).cool(slot, self.tasks.clone(), std::mem::take(&mut self.left));
-            self.inner.work.spawn_on(cooling, &runtime);
         }
     }
 }
@@ -467,51 +358,6 @@ impl Inner {
     }
 }
 
-impl Pool {
-    /// A ready slot on the node with the most room.
-    fn pick(&self, avoid: Option<&str>) -> Option<usize> {
-        if !self.reachable {
-            return None;
-        }
-        let room = |slot: &Slot| {
-            if !slot.relay.is_alive() {
-                return None;
-            }
-            let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
-            let busy = self.census.count(&node.id, Stage::Busy);
-            self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
-        };
-        let candidates =
-            self.ready.iter().enumerate().filter_map(|(index, slot)| Some((index, slot, room(slot)?)));
-        candidates
-            .max_by_key(|(_, slot, room)| (avoid != Some(slot.node.id.as_str()), *room))
-            .map(|(index, ..)| index)
-    }
-
-    /// Takes out the ready slots that can be used no more, with the reason.
-    fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
-        let nodes = &self.nodes;
-        let why = |slot: &Slot| {
-            if !slot.relay.is_alive() {
-                Some("its relay is gone")
-            } else if nodes.iter().all(|node| node.id != slot.node.id) {
-                Some("its node went away")
-            } else {
-                None
-            }
-        };
-        let (useless, useful) =
-            std::mem::take(&mut self.ready).into_iter().partition(|slot| why(slot).is_some());
-        self.ready = useful;
-        let useless: Vec<Slot> = useless;
-        useless
-            .into_iter()
-            .map(|slot| (why(&slot), slot))
-            .filter_map(|(why, slot)| Some((slot, why?)))
-            .collect()
-    }
-}
-
 /// Asks until it is done, or `patience` is over.
 async fn within<F>(patience: Duration, ask: impl Fn() -> F) -> bool
 where
@@ -530,23 +376,5 @@ where
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
-    }
-}
-
-/// How long the managers may be away while a service is to be made: they take
-/// ten to twenty seconds to find a new leader.
-const ELECTION: Duration = Duration::from_secs(45);
-
-/// Makes a service, and asks again as long as no manager answers.
-async fn persist(swarm: &dyn Swarm, deployment: &Deployment) -> Result<String, SwarmError> {
-    let deadline = Instant::now() + ELECTION;
-    loop {
-        match swarm.ensure_service(deployment).await {
-            Err(SwarmError::Unavailable(why)) if Instant::now() < deadline => {
-                tracing::debug!(service = deployment.name, why, "the service is made again");
-                sleep(Duration::from_millis(500)).await;
-            }
-            done => return done,
-        }
     }
 }

@@ -15,6 +15,7 @@ use crate::registry::Found;
 use crate::slots::{Lease, Slots};
 use crate::swarm::{Deployment, Ending, Labels, Phase, Swarm, label};
 use crate::tasks::{Seen, Tasks};
+use crate::words::{last_lines, quoted};
 
 /// How long the Swarm may take to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
@@ -27,11 +28,6 @@ const BLIND: Duration = Duration::from_secs(5);
 
 /// The code of a process that the kernel killed, as it does for want of memory.
 const KILLED: i64 = 137;
-
-/// How much of an app's last words is told.
-const LINES_MAX: usize = 8;
-const LINE_CHARS_MAX: usize = 160;
-const WORDS_CHARS_MAX: usize = 300;
 
 /// What a trial needs beside its slot.
 pub(crate) struct Context {
@@ -375,38 +371,9 @@ fn millis(duration: Duration) -> u64 {
     duration.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
-/// An engine's words about an image, on one line.
-fn quoted(words: &str) -> String {
-    words.chars().map(|c| if c.is_control() { ' ' } else { c }).take(WORDS_CHARS_MAX).collect()
-}
-
-/// What an app wrote last, fit to be recorded; nothing if it wrote nothing.
-fn last_lines(said: &[u8]) -> String {
-    let said = String::from_utf8_lossy(said);
-    let lines: Vec<String> = said
-        .lines()
-        .map(|line| line.chars().filter(|c| !c.is_control()).take(LINE_CHARS_MAX).collect::<String>())
-        .filter(|line| !line.trim().is_empty())
-        .collect();
-    match &lines[lines.len().saturating_sub(LINES_MAX)..] {
-        [] => " It wrote nothing.".to_owned(),
-        last => format!(" It wrote last:\n{}", last.join("\n")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn last_lines_are_few_short_and_without_control_characters() {
-        assert_eq!(last_lines(b""), " It wrote nothing.");
-        assert_eq!(last_lines(b"one\r\n\x1b[31mtwo\n\n"), " It wrote last:\none\n[31mtwo");
-        let flood = "x".repeat(1000) + "\n";
-        let told = last_lines(flood.repeat(100).as_bytes());
-        assert!(told.len() < (LINES_MAX + 1) * (LINE_CHARS_MAX + 1) + 20, "{}", told.len());
-        assert!(last_lines(&[0xff, 0xfe]).contains('\u{fffd}'));
-    }
 
     #[test]
     fn a_services_name_is_short_enough_for_a_host() {

@@ -24,7 +24,7 @@ async fn nodes_come_and_go_and_every_submission_gets_its_verdict() -> Result<()>
     stage.health(|health| *health == Health::Well { nodes: 2, slots: 4 }).await?;
     let (second, used) = verified(&bed, &stage, 10..16).await?;
     assert_eq!(second, 6);
-    assert!(!used.contains(&third.name().to_owned()), "{used:?}");
+    assert!(!used.contains(third.name()), "{used:?}");
 
     // The leader dies while submissions are under way.
     bed.swarm.set_availability(third, Availability::ACTIVE).await?;

@@ -1,0 +1,121 @@
+//! A slot in use: lent to one submission, and cleaned after it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
+
+use super::plan::Stage;
+use super::pool::Slot;
+use super::{Inner, Slots};
+use crate::swarm::{Deployment, Node, Prober, Swarm, SwarmError};
+use crate::tasks::Tasks;
+
+/// How long the managers may be away while a service is to be made: they take
+/// ten to twenty seconds to find a new leader.
+const ELECTION: Duration = Duration::from_secs(45);
+
+/// A slot in use. However its holder ends, the slot is cleaned after it.
+pub(crate) struct Lease {
+    slot: Option<Slot>,
+    inner: Arc<Inner>,
+    tasks: Tasks,
+    left: Left,
+}
+
+/// What a submission leaves in its slot.
+#[derive(Default)]
+pub(super) struct Left {
+    /// The names of its services.
+    pub(super) services: Vec<String>,
+    /// Those that are still being made.
+    pub(super) creating: TaskTracker,
+    /// Why the slot is not to be used again.
+    pub(super) ill: Option<String>,
+}
+
+impl Lease {
+    pub(super) fn new(slot: Slot, slots: &Slots) -> Self {
+        let inner = Arc::clone(&slots.inner);
+        let tasks = inner.watch.watcher();
+        Self { slot: Some(slot), inner, tasks, left: Left::default() }
+    }
+
+    /// The slot's node.
+    pub(crate) fn node(&self) -> &Node {
+        &self.slot().node
+    }
+
+    /// The slot's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.slot().name
+    }
+
+    /// The id of the slot's network.
+    pub(crate) fn network(&self) -> &str {
+        &self.slot().network
+    }
+
+    /// The tasks, to wait for this slot's.
+    pub(crate) fn tasks(&self) -> Tasks {
+        self.tasks.clone()
+    }
+
+    /// The slot's relay.
+    pub(crate) fn relay(&mut self) -> &mut dyn Prober {
+        self.slot.as_mut().expect("a lease has its slot until it is dropped").relay.as_mut()
+    }
+
+    /// Says that the slot's network or relay is not to be used again.
+    pub(crate) fn set_aside(&mut self, why: impl Into<String>) {
+        self.left.ill.get_or_insert(why.into());
+    }
+
+    /// Begins to make a service in the slot. It goes on if nobody waits for it
+    /// any more, so that what is made is known when it is to be removed.
+    pub(crate) fn deploy(
+        &mut self,
+        deployment: Deployment,
+    ) -> impl Future<Output = Result<String, SwarmError>> + use<> {
+        self.left.services.push(deployment.name.clone());
+        let swarm = Arc::clone(&self.inner.swarm);
+        let name = deployment.name.clone();
+        let created = self.left.creating.spawn(async move { persist(&*swarm, &deployment).await });
+        async move {
+            created.await.unwrap_or_else(|_| Err(SwarmError::Unavailable(format!("{name} was not made"))))
+        }
+    }
+
+    fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("a lease has its slot until it is dropped")
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // Without a runtime everything ends; the next start sweeps.
+        if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
+            self.inner.pool().census.set(&slot.name, &slot.node.id, Stage::Cooling);
+            self.inner.changed.send_replace(());
+            let cooling =
+                Arc::clone(&self.inner).cool(slot, self.tasks.clone(), std::mem::take(&mut self.left));
+            self.inner.work.spawn_on(cooling, &runtime);
+        }
+    }
+}
+
+/// Makes a service, and asks again as long as no manager answers.
+async fn persist(swarm: &dyn Swarm, deployment: &Deployment) -> Result<String, SwarmError> {
+    let deadline = Instant::now() + ELECTION;
+    loop {
+        match swarm.ensure_service(deployment).await {
+            Err(SwarmError::Unavailable(why)) if Instant::now() < deadline => {
+                tracing::debug!(service = deployment.name, why, "the service is made again");
+                sleep(Duration::from_millis(500)).await;
+            }
+            done => return done,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The slots by what they are doing, and which of them is given out next.
+
+use super::plan::{Capacity, Census, Stage};
+use crate::swarm::{Node, Prober};
+
+/// The slots, by what they are doing.
+pub(super) struct Pool {
+    pub(super) capacity: Capacity,
+    /// The nodes, as a manager showed them last.
+    pub(super) nodes: Vec<Node>,
+    /// Whether a manager answered when they were last asked for.
+    pub(super) reachable: bool,
+    pub(super) census: Census,
+    pub(super) ready: Vec<Slot>,
+    /// The number of the next slot; `None` until what a dead predecessor left
+    /// was swept away.
+    pub(super) next: Option<u64>,
+    /// Why the last slot could not be prepared.
+    pub(super) trouble: Option<String>,
+    pub(super) closed: bool,
+}
+
+/// A slot that is there.
+pub(super) struct Slot {
+    pub(super) name: String,
+    pub(super) node: Node,
+    pub(super) network: String,
+    pub(super) relay: Box<dyn Prober>,
+    pub(super) uses: u32,
+}
+
+impl Pool {
+    /// A ready slot on the node with the most room.
+    pub(super) fn pick(&self, avoid: Option<&str>) -> Option<usize> {
+        if !self.reachable {
+            return None;
+        }
+        let room = |slot: &Slot| {
+            if !slot.relay.is_alive() {
+                return None;
+            }
+            let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
+            let busy = self.census.count(&node.id, Stage::Busy);
+            self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
+        };
+        let candidates =
+            self.ready.iter().enumerate().filter_map(|(index, slot)| Some((index, slot, room(slot)?)));
+        candidates
+            .max_by_key(|(_, slot, room)| (avoid != Some(slot.node.id.as_str()), *room))
+            .map(|(index, ..)| index)
+    }
+
+    /// Takes out the ready slots that can be used no more, with the reason.
+    pub(super) fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
+        let nodes = &self.nodes;
+        let why = |slot: &Slot| {
+            if !slot.relay.is_alive() {
+                Some("its relay is gone")
+            } else if nodes.iter().all(|node| node.id != slot.node.id) {
+                Some("its node went away")
+            } else {
+                None
+            }
+        };
+        let (useless, useful) =
+            std::mem::take(&mut self.ready).into_iter().partition(|slot| why(slot).is_some());
+        self.ready = useful;
+        let useless: Vec<Slot> = useless;
+        useless
+            .into_iter()
+            .map(|slot| (why(&slot), slot))
+            .filter_map(|(why, slot)| Some((slot, why?)))
+            .collect()
+    }
+}
