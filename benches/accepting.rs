@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::routing::post;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use commands::{Commands, Gazetteer};
 use domain::Challenge;
@@ -42,8 +43,9 @@ async fn main() -> anyhow::Result<()> {
 async fn serve(router: Router) -> std::io::Result<SocketAddr> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).tcp_nodelay(true).await });
+    tokio::spawn(async move { axum::serve(listener, service).await });
     Ok(address)
 }
 
