@@ -57,9 +57,12 @@ export class World {
       this.#detail = wanted;
     } catch {
       // The pins show without it; the next move tries again.
+      return;
     } finally {
       this.#loading = false;
     }
+    // The map may have moved meanwhile.
+    void this.#loadWanted();
   }
 
   #show(atlas: Atlas): void {
