@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
 use crate::Health;
@@ -51,6 +51,8 @@ const REMOVAL: Duration = Duration::from_secs(120);
 const USES_MAX: u32 = 200;
 /// How long a stop waits for slots to cool and to be removed.
 const STOP: Duration = Duration::from_secs(30);
+/// And for what is left then to be swept away.
+const CLEAR: Duration = Duration::from_secs(10);
 
 /// All slots of this verifier. Clones share them.
 #[derive(Clone)]
@@ -127,7 +129,7 @@ impl Slots {
             if let Some(lease) = self.take(avoid) {
                 return Some(lease);
             }
-            tokio::time::timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
+            timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
         }
     }
 
@@ -153,11 +155,9 @@ impl Slots {
         }
         self.inner.changed.send_replace(());
         self.inner.work.close();
-        let clear = async {
-            self.inner.work.wait().await;
-            sweep::clear(&self.inner).await;
-        };
-        if tokio::time::timeout(STOP, clear).await.is_err() {
+        let cooled = timeout(STOP, self.inner.work.wait()).await;
+        let cleared = timeout(CLEAR, sweep::clear(&self.inner)).await;
+        if cooled.is_err() || cleared.is_err() {
             tracing::warn!("the next start of {} sweeps what is left of its slots", self.inner.verifier);
         }
     }

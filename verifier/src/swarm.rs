@@ -38,6 +38,9 @@ pub(crate) mod label {
     pub(crate) const SANDBOX: &str = "muster.sandbox";
 }
 
+/// Whether a slot of this name is in use.
+pub(crate) type IsLive<'a> = &'a (dyn for<'name> Fn(&'name str) -> bool + Send + Sync);
+
 /// Labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
 
@@ -72,8 +75,10 @@ pub(crate) trait Swarm: Send + Sync {
     /// Removes a network, by its id. One that is gone is no error.
     async fn remove_network(&self, network: &str) -> Result<(), SwarmError>;
 
-    /// Removes this verifier's relays from all engines that answer.
-    async fn remove_relays(&self) -> Result<(), SwarmError>;
+    /// Removes this verifier's containers, of slots that are not live, from all
+    /// engines that answer: a dead predecessor's relays, and what an engine
+    /// that was away forgot to remove.
+    async fn remove_strays(&self, is_live: IsLive<'_>) -> Result<(), SwarmError>;
 
     /// The services and networks that verifiers made, this one and others.
     async fn belongings(&self) -> Result<Belongings, SwarmError>;

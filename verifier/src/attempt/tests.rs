@@ -17,7 +17,7 @@ use crate::Health;
 use crate::registry::tests::{Scripted, generous};
 use crate::relay::{Answer, Failure, RelayError, Request, Response};
 use crate::slots::{Capacity, Slots};
-use crate::swarm::{Belongings, Deployment, Ending, Node, Phase, Prober, Swarm, SwarmError, Task};
+use crate::swarm::{Belongings, Deployment, Ending, IsLive, Node, Phase, Prober, Swarm, SwarmError, Task};
 
 /// A Swarm of two nodes that does what it is told.
 #[derive(Default)]
@@ -92,7 +92,7 @@ impl Swarm for Fake {
         Ok(())
     }
 
-    async fn remove_relays(&self) -> Result<(), SwarmError> {
+    async fn remove_strays(&self, _: IsLive<'_>) -> Result<(), SwarmError> {
         Ok(())
     }
 

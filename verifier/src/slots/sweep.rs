@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
 use super::Inner;
+use super::plan::Census;
 use crate::swarm::{Belonging, Belongings, SwarmError, label};
 
 /// How long after its claim's end another verifier's service is left to it.
@@ -32,8 +33,10 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> bool {
     }
 }
 
-/// Sweeps until nothing of ours is left, or no manager answers.
+/// Sweeps until nothing of ours is left, or no manager answers: nothing is in
+/// use any more.
 pub(super) async fn clear(inner: &Arc<Inner>) {
+    inner.pool().census = Census::default();
     while let Ok(false) = sweep_now(inner, false).await {
         sleep(AGAIN).await;
     }
@@ -41,9 +44,7 @@ pub(super) async fn clear(inner: &Arc<Inner>) {
 
 /// Whether nothing of ours is left that nobody holds.
 async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<bool, SwarmError> {
-    if first {
-        inner.swarm.remove_relays().await?;
-    }
+    inner.swarm.remove_strays(&|slot| inner.pool().census.has(slot)).await?;
     let Belongings { services, networks } = inner.swarm.belongings().await?;
     let now = Timestamp::now();
     for service in services.iter().filter(|service| is_garbage(inner, service, now)) {

@@ -15,13 +15,15 @@ use bollard::query_parameters::{
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::{ApiError, Managers};
 use super::engine::{Endpoint, Engine};
 use super::spec::{dropped, service_spec};
 use super::task::Row;
-use super::{Belonging, Belongings, Deployment, Labels, Node, Prober, Swarm, SwarmError, Task, label};
+use super::{
+    Belonging, Belongings, Deployment, IsLive, Labels, Node, Prober, Swarm, SwarmError, Task, label,
+};
 use crate::relay::{Relay, Spec};
 
 /// Something is read. Managers answer in milliseconds, or not at all.
@@ -218,7 +220,7 @@ impl Swarm for DockerSwarm {
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
 
-    async fn remove_relays(&self) -> Result<(), SwarmError> {
+    async fn remove_strays(&self, is_live: IsLive<'_>) -> Result<(), SwarmError> {
         let ours = format!("{}={}", label::VERIFIER, self.verifier);
         for engine in self.managers.engines() {
             let Ok(docker) = engine.docker() else { continue };
@@ -229,21 +231,24 @@ impl Swarm for DockerSwarm {
             };
             let sweep = async {
                 for container in docker.list_containers(Some(options)).await? {
-                    // What the Swarm runs goes with its service.
-                    let is_task = container
-                        .labels
-                        .is_some_and(|labels| labels.contains_key("com.docker.swarm.task.id"));
-                    if let (Some(id), false) = (container.id, is_task) {
-                        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-                        let removed = docker.remove_container(&id, Some(options)).await;
+                    let labels = container.labels.unwrap_or_default();
+                    let slot = labels.get(label::SLOT).map_or("", String::as_str);
+                    let Some(id) = container.id.filter(|_| !is_live(slot)) else { continue };
+                    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+                    match docker.remove_container(&id, Some(options)).await.map_err(ApiError::from) {
                         // It may be going by itself.
-                        ApiError::unless_gone(removed.map_err(ApiError::from))?;
+                        Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
+                        Err(error) => return Err(error),
                     }
                 }
                 Ok::<(), ApiError>(())
             };
-            if let Ok(Err(error)) = tokio::time::timeout(WRITE, sweep).await {
-                tracing::debug!(engine = %engine.endpoint(), ?error, "relays may be left here");
+            match timeout(WRITE, sweep).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(engine = %engine.endpoint(), ?error, "containers may be left");
+                }
+                Err(_) => tracing::debug!(engine = %engine.endpoint(), "containers may be left"),
             }
         }
         Ok(())
