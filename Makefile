@@ -1,6 +1,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check web build bench doctor clean
 
+# Tests of the whole system that would take each other's processors.
+alone := browser:: verifying::
+
 # What `read-api` carries in the program.
 pages := read-api/web/dist/index.html
 pages_from := $(shell find read-api/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
@@ -16,7 +19,8 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@$(MAKE) --no-print-directory web check
-	cargo test
+	cargo test -- $(alone:%=--skip %)
+	cargo test --test it -- --test-threads=1 $(alone)
 
 check: ## formatting and lints
 	cargo fmt --all --check

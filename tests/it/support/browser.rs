@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use testbed::until;
 
 /// How long a page may take to become what is expected of it.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(45);
 
 /// As WebDriver writes keys that have no character.
 pub(crate) const ENTER: &str = "\u{e007}";
