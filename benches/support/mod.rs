@@ -9,15 +9,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// What a load saw.
-pub struct Report {
+pub(crate) struct Report {
     /// Answers a second, all connections together.
-    pub per_second: f64,
+    pub(crate) per_second: f64,
     /// Half of the answers took no longer.
-    pub p50: Duration,
+    pub(crate) p50: Duration,
     /// 99 in a hundred took no longer.
-    pub p99: Duration,
+    pub(crate) p99: Duration,
     /// Answers whose status was not the wanted one.
-    pub unwanted: u64,
+    pub(crate) unwanted: u64,
 }
 
 impl std::fmt::Display for Report {
@@ -37,7 +37,7 @@ impl std::fmt::Display for Report {
 }
 
 /// Sends what `request` writes for each number, for `lasting`, over `connections`.
-pub async fn load(
+pub(crate) async fn load(
     to: SocketAddr,
     connections: usize,
     lasting: Duration,
