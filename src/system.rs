@@ -210,11 +210,14 @@ impl Parts {
         tokio::spawn(stopping.run_until_cancelled_owned(async move {
             loop {
                 let now = health.borrow_and_update().clone();
-                match &now {
-                    Health::Well { nodes, slots } => tracing::info!(nodes, slots, "submissions are verified"),
-                    Health::Waiting { why } => tracing::warn!(why, "submissions wait"),
+                match &now.waiting {
+                    None => {
+                        let (nodes, slots) = (now.ready().count(), now.slots());
+                        tracing::info!(nodes, slots, "submissions are verified");
+                    }
+                    Some(why) => tracing::warn!(why, "submissions wait"),
                 }
-                told.send_replace(matches!(now, Health::Waiting { .. }).then(|| PAUSED.to_owned()));
+                told.send_replace(now.waiting.is_some().then(|| PAUSED.to_owned()));
                 if health.changed().await.is_err() {
                     return;
                 }

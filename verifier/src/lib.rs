@@ -7,6 +7,7 @@
 //! or at once when a verifier of the same name starts again.
 
 mod attempt;
+mod health;
 mod journal;
 mod probe;
 mod queue;
@@ -28,6 +29,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempts;
+pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::registry::Registry;
 use crate::run::Run;
 use crate::slots::{Capacity, Slots};
@@ -74,23 +76,6 @@ pub enum SettingsError {
     NoSlots,
 }
 
-/// Whether submissions are being verified.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Health {
-    /// They are, as far as there are any.
-    Well {
-        /// On so many nodes.
-        nodes: usize,
-        /// So many at a time.
-        slots: usize,
-    },
-    /// They wait.
-    Waiting {
-        /// What for, in a sentence for the operator.
-        why: String,
-    },
-}
-
 /// A verifier, ready to run.
 pub struct Verifier {
     store: Arc<dyn EventStore>,
@@ -124,7 +109,7 @@ impl Verifier {
             return Err(SettingsError::NoSwarm);
         }
         let swarm = Arc::new(DockerSwarm::new(&endpoints, &settings.name));
-        let starting = Health::Waiting { why: "the verifier is starting".to_owned() };
+        let starting = Health::waiting("the verifier is starting");
         Ok(Self { store, commands, settings, swarm, health: watch::Sender::new(starting) })
     }
 

@@ -23,7 +23,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::Health;
+use crate::health::{Health, NodeHealth, NodeState};
 use crate::swarm::{Labels, Node, Swarm, SwarmError, label};
 use crate::tasks::{Tasks, Watch};
 
@@ -138,9 +138,9 @@ impl Slots {
         self.inner.changed.subscribe()
     }
 
-    /// Whether the node is there, as far as anybody knows.
+    /// Whether what runs on the node goes on, as far as anybody knows.
     pub(crate) fn is_well(&self, node: &str) -> bool {
-        self.inner.pool().nodes.iter().any(|known| known.id == node)
+        self.inner.pool().keeps_running(node)
     }
 
     /// Removes all slots that are not in use and waits for those that cool.
@@ -203,10 +203,8 @@ impl Inner {
                 if !std::mem::replace(&mut pool.reachable, true) {
                     pool.trouble = None;
                 }
-                if pool.nodes != nodes {
-                    let ready = nodes.iter().filter(|node| node.ready);
-                    let names: Vec<&str> = ready.map(|node| node.name.as_str()).collect();
-                    tracing::info!(nodes = names.join(", "), "participants' containers run on");
+                for node in nodes.iter().filter(|node| !pool.nodes.contains(node)) {
+                    tracing::info!(node = node.name, state = ?node.state, "a node for participants' containers");
                 }
                 pool.nodes = nodes;
                 let useless = pool.take_useless();
@@ -339,16 +337,25 @@ impl Inner {
 
     fn tell_health(&self) {
         let pool = self.pool();
-        let nodes = pool.nodes.iter().filter(|node| node.ready).count();
-        let slots = pool.capacity.of(&pool.nodes);
-        let health = match &pool.trouble {
-            Some(why) if !pool.reachable || pool.census.usable() == 0 => Health::Waiting { why: why.clone() },
-            _ if nodes == 0 => {
-                Health::Waiting { why: "the Swarm has no node that is ready and active".into() }
+        let waiting = match &pool.trouble {
+            Some(why) if !pool.reachable || pool.census.usable() == 0 => Some(why.as_str()),
+            _ if pool.nodes.iter().all(|node| node.state != NodeState::Ready) => {
+                Some("the Swarm has no node that is ready and active")
             }
-            _ if pool.next.is_none() => Health::Waiting { why: "the Swarm is being tidied".into() },
-            _ => Health::Well { nodes, slots },
+            _ if pool.next.is_none() => Some("the Swarm is being tidied"),
+            _ => None,
         };
+        let mut nodes: Vec<NodeHealth> = pool
+            .nodes
+            .iter()
+            .map(|node| NodeHealth {
+                name: node.name.clone(),
+                state: node.state.clone(),
+                slots: pool.capacity.of_node(node),
+            })
+            .collect();
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        let health = Health { waiting: waiting.map(str::to_owned), nodes };
         drop(pool);
         self.health.send_if_modified(|known| {
             let changed = *known != health;

@@ -15,6 +15,7 @@ use domain::challenge::Limits;
 use domain::submission::{InterruptionCode, PlatformFault};
 use jiff::Timestamp;
 
+use crate::health::NodeState;
 use crate::relay::{Relay, RelayError, Request, Response};
 
 pub(crate) use docker::DockerSwarm;
@@ -47,8 +48,7 @@ pub(crate) type Labels = HashMap<String, String>;
 /// A Docker Swarm. Every call ends by itself, within half a minute at most.
 #[async_trait]
 pub(crate) trait Swarm: Send + Sync {
-    /// The nodes that may run participants' containers, but for those that are
-    /// down, drained or paused.
+    /// The nodes for participants' containers, whatever state they are in.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
 
     /// Makes a slot's network, or finds the one of this name and these labels;
@@ -123,8 +123,8 @@ pub(crate) struct Node {
     pub(crate) milli_cpus: u64,
     /// Its memory, MiB.
     pub(crate) memory_mib: u64,
-    /// Whether it was heard of lately; after an election, each is heard of anew.
-    pub(crate) ready: bool,
+    /// Whether it can be used.
+    pub(crate) state: NodeState,
 }
 
 /// One image that is to be run once, in one slot.

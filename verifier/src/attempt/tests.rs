@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
-use crate::Health;
+use crate::health::{Health, NodeState};
 use crate::registry::tests::{Scripted, generous};
 use crate::relay::{Answer, Failure, RelayError, Request, Response};
 use crate::slots::{Capacity, Slots};
@@ -47,7 +47,7 @@ impl Swarm for Fake {
             name: id.into(),
             milli_cpus: 1000,
             memory_mib: 4096,
-            ready: true,
+            state: NodeState::Ready,
         };
         Ok(vec![node("n1"), node("n2")])
     }
@@ -157,7 +157,7 @@ async fn given(
     let challenge = Arc::new(challenge);
     let commands = Commands::new(Arc::new(store.clone()), Arc::clone(&challenge));
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
-    let (health, _) = watch::channel(Health::Waiting { why: String::new() });
+    let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(&fake);
     let slots = Slots::start(Arc::clone(&swarm), "v1", capacity, health);
     let id = domain::SubmissionId(Uuid::now_v7());

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use crate::health::NodeState;
 use crate::swarm::Node;
 
 /// For each submission that may be under way so many slots are kept ready: what
@@ -40,14 +41,9 @@ pub(super) struct Census {
 }
 
 impl Capacity {
-    /// On all nodes together.
-    pub(super) fn of(&self, nodes: &[Node]) -> usize {
-        nodes.iter().map(|node| self.of_node(node)).sum()
-    }
-
     /// On one node: at least one, once it is ready.
     pub(super) fn of_node(&self, node: &Node) -> usize {
-        if !node.ready {
+        if node.state != NodeState::Ready {
             return 0;
         }
         self.per_node.unwrap_or_else(|| {
@@ -107,7 +103,7 @@ mod tests {
     use super::*;
 
     fn node(id: &str, cpus: u64, memory_mib: u64) -> Node {
-        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib, ready: true }
+        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib, state: NodeState::Ready }
     }
 
     const CAPACITY: Capacity = Capacity { per_node: None, memory_mib: 768 };
@@ -118,8 +114,8 @@ mod tests {
         assert_eq!(CAPACITY.of_node(&node("a", 8, 2_000)), 2);
         assert_eq!(CAPACITY.of_node(&node("a", 1, 100)), 1);
         assert_eq!(CAPACITY.of_node(&node("a", 64, 256_000)), PER_NODE_MAX);
-        assert_eq!(CAPACITY.of(&[node("a", 2, 16_000), node("b", 1, 16_000)]), 6);
-        assert_eq!(CAPACITY.of_node(&Node { ready: false, ..node("a", 2, 16_000) }), 0);
+        let drained = Node { state: NodeState::Drained, ..node("a", 2, 16_000) };
+        assert_eq!(CAPACITY.of_node(&drained), 0);
         assert_eq!(Capacity { per_node: Some(3), ..CAPACITY }.of_node(&node("a", 1, 100)), 3);
     }
 

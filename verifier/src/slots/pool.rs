@@ -50,13 +50,18 @@ impl Pool {
             .map(|(index, ..)| index)
     }
 
+    /// Whether what runs on the node goes on.
+    pub(super) fn keeps_running(&self, node: &str) -> bool {
+        self.nodes.iter().any(|known| known.id == node && known.state.keeps_running())
+    }
+
     /// Takes out the ready slots that can be used no more, with the reason.
     pub(super) fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
         let nodes = &self.nodes;
         let why = |slot: &Slot| {
             if !slot.relay.is_alive() {
                 Some("its relay is gone")
-            } else if nodes.iter().all(|node| node.id != slot.node.id) {
+            } else if !nodes.iter().any(|node| node.id == slot.node.id && node.state.keeps_running()) {
                 Some("its node went away")
             } else {
                 None

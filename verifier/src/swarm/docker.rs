@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bollard::models::{Ipam, NetworkCreateRequest, NodeSpecAvailabilityEnum, NodeState};
+use bollard::models::{Ipam, NetworkCreateRequest, NodeSpecAvailabilityEnum, NodeState as StatusState};
 use bollard::query_parameters::{
     ListContainersOptions, ListNetworksOptions, ListServicesOptions, LogsOptions, RemoveContainerOptions,
 };
@@ -24,6 +24,7 @@ use super::task::Row;
 use super::{
     Belonging, Belongings, Deployment, IsLive, Labels, Node, Prober, Swarm, SwarmError, Task, label,
 };
+use crate::health::NodeState;
 use crate::relay::{Relay, Spec};
 
 /// Something is read. Managers answer in milliseconds, or not at all.
@@ -113,8 +114,8 @@ impl Swarm for DockerSwarm {
             labels.and_then(|labels| labels.get(label::SANDBOX)).is_some_and(|value| value == "true")
         };
         let only_sandboxes = listed.iter().any(is_sandbox);
-        let usable = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
-        Ok(usable.filter_map(usable_node).collect())
+        let meant = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
+        Ok(meant.filter_map(sandbox_node).collect())
     }
 
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<String, SwarmError> {
@@ -292,34 +293,43 @@ impl Swarm for DockerSwarm {
     }
 }
 
-/// The node, if it is one that participants' containers may run on.
-fn usable_node(node: &bollard::models::Node) -> Option<Node> {
-    let spec = node.spec.as_ref()?;
+/// The node, once the managers know what it is.
+fn sandbox_node(node: &bollard::models::Node) -> Option<Node> {
     let description = node.description.as_ref()?;
-    let platform = description.platform.as_ref()?;
-    let state = node.status.as_ref()?.state;
-    let usable = matches!(state, Some(NodeState::READY | NodeState::UNKNOWN))
-        && spec.availability == Some(NodeSpecAvailabilityEnum::ACTIVE)
-        && platform.os.as_deref() == Some("linux")
-        && matches!(platform.architecture.as_deref(), Some("x86_64" | "amd64"));
-    let name = description.hostname.clone()?;
-    let version = description.engine.as_ref()?.engine_version.as_deref()?;
-    if !usable {
-        return None;
-    }
-    if !is_new_enough(version) {
-        tracing::warn!(node = name, version, "the node's engine is too old to keep an app in bounds");
-        return None;
-    }
     let resources = description.resources.as_ref()?;
     let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     Some(Node {
         id: node.id.clone()?,
-        name,
+        name: description.hostname.clone()?,
         milli_cpus: positive(resources.nano_cpus)? / 1_000_000,
         memory_mib: positive(resources.memory_bytes)? >> 20,
-        ready: state == Some(NodeState::READY),
+        state: node_state(node),
     })
+}
+
+fn node_state(node: &bollard::models::Node) -> NodeState {
+    let description = node.description.as_ref();
+    let platform = description.and_then(|description| description.platform.as_ref());
+    let platform = platform.map(|platform| (platform.os.as_deref(), platform.architecture.as_deref()));
+    if !matches!(platform, Some((Some("linux"), Some("x86_64" | "amd64")))) {
+        return NodeState::Refused { why: "it does not run images for linux/amd64".to_owned() };
+    }
+    let engine = description.and_then(|description| description.engine.as_ref());
+    let version = engine.and_then(|engine| engine.engine_version.as_deref()).unwrap_or_default();
+    if !is_new_enough(version) {
+        let why = format!("its engine, {version:?}, is too old to keep an app in bounds");
+        return NodeState::Refused { why };
+    }
+    match node.spec.as_ref().and_then(|spec| spec.availability) {
+        Some(NodeSpecAvailabilityEnum::ACTIVE) => {}
+        Some(NodeSpecAvailabilityEnum::PAUSE) => return NodeState::Paused,
+        _ => return NodeState::Drained,
+    }
+    match node.status.as_ref().and_then(|status| status.state) {
+        Some(StatusState::READY) => NodeState::Ready,
+        Some(StatusState::UNKNOWN) => NodeState::Unheard,
+        _ => NodeState::Down,
+    }
 }
 
 fn is_new_enough(version: &str) -> bool {

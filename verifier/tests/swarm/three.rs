@@ -5,7 +5,7 @@ use anyhow::Result;
 use domain::submission::FailureCode;
 use domain::{Event, SubmissionId};
 use testbed::{App, Availability, Testbed};
-use verifier::Health;
+use verifier::{NodeHealth, NodeState};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
@@ -14,14 +14,16 @@ async fn nodes_come_and_go_and_every_submission_gets_its_verdict() -> Result<()>
     let bed = Testbed::three().await?;
     let stage = Stage::start(&bed, "three", Some(2)).await?;
     let [_, _, third] = bed.swarm.nodes() else { panic!("three nodes") };
-    stage.health(|health| *health == Health::Well { nodes: 3, slots: 6 }).await?;
+    stage.health(|health| health.waiting.is_none() && health.slots() == 6).await?;
 
     let (first, used) = verified(&bed, &stage, 0..9).await?;
     assert!(used.len() > 1, "more than one node is used: {used:?}");
     assert_eq!(first, 9);
 
     bed.swarm.set_availability(third, Availability::DRAIN).await?;
-    stage.health(|health| *health == Health::Well { nodes: 2, slots: 4 }).await?;
+    let health = stage.health(|health| health.slots() == 4).await?;
+    let drained = NodeHealth { name: third.name().to_owned(), state: NodeState::Drained, slots: 0 };
+    assert!(health.nodes.contains(&drained), "{health:?}");
     let (second, used) = verified(&bed, &stage, 10..16).await?;
     assert_eq!(second, 6);
     assert!(!used.contains(third.name()), "{used:?}");
