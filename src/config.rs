@@ -30,7 +30,8 @@ const FILE: &str = "muster.toml";
 #[derive(Debug, Clone, Default, clap::Args, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Options {
-    /// Address and port of the HTTP API [default: 127.0.0.1:8080]
+    /// Address and port of the HTTP API [default: 127.0.0.1:8080; a role without
+    /// one answers /healthz, /readyz and /metrics there, by default nowhere]
     #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<Text>,
 
@@ -100,8 +101,8 @@ pub struct Options {
 /// What the settings mean.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where the HTTP API listens; port 0 takes any that is free.
-    pub listen: SocketAddr,
+    /// Where HTTP is listened to, if that was said; port 0 takes any that is free.
+    pub listen: Option<SocketAddr>,
     /// The directory of what must last.
     pub data: PathBuf,
     /// Where the event log is.
@@ -149,6 +150,11 @@ pub enum Views {
 pub struct SettingError(String);
 
 impl Settings {
+    /// Where the HTTP API listens.
+    pub fn api(&self) -> SocketAddr {
+        self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)))
+    }
+
     /// What `typed` means, with the file's settings where it is silent.
     ///
     /// # Errors
@@ -161,7 +167,7 @@ impl Settings {
         let data = options.data.map_or_else(|| "muster-data".into(), |Text(path)| PathBuf::from(path));
         let log = EventStore::Sqlite(data.join("events.sqlite"));
         Ok(Self {
-            listen: setting("listen", options.listen, ([127, 0, 0, 1], 8080).into(), listen)?,
+            listen: setting("listen", options.listen, None, |text| listen(text).map(Some))?,
             eventstore: setting("eventstore", options.eventstore, log, EventStore::read)?,
             views: setting("views", options.views, Views::Memory, Views::read)?,
             swarm: options
@@ -394,7 +400,7 @@ mod tests {
     #[test]
     fn without_settings_everything_has_its_usual_place() {
         let settings = typed(|_| {}).unwrap();
-        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.api().to_string(), "127.0.0.1:8080");
         assert_eq!(settings.eventstore, EventStore::Sqlite("muster-data/events.sqlite".into()));
         assert_eq!(settings.challenge.id, "docker-birthday-3");
         assert_eq!(settings.rate_by_address, Some(Rate::BY_ADDRESS));
@@ -413,7 +419,7 @@ mod tests {
             options.data = text("");
         })
         .unwrap();
-        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.api().port(), 2);
         assert_eq!(settings.slots, Some(8));
         assert_eq!(settings.swarm, ["tcp://a:1", "tcp://b:1"]);
         assert_eq!(settings.insecure_registries, ["a:1", "b:1"]);

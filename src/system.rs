@@ -7,11 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use axum::routing::get;
 use commands::{Commands, Gazetteer};
 use event_store::node;
 use projections::{MemoryViews, MongoViews};
-use read_api::{Metrics, ReadApi, ReaderLimits, Token};
+use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -53,7 +52,7 @@ pub enum Role {
 /// Where a process listens.
 #[derive(Debug)]
 pub struct Doors {
-    /// For HTTP, if a role is reached that way.
+    /// For HTTP: what its roles serve, and what operators ask of every process.
     pub http: Option<TcpListener>,
     /// For clients of the log, and on what terms.
     pub node: Option<(TcpListener, node::Config)>,
@@ -105,10 +104,20 @@ async fn run_over(
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
     let mut platform = watch::channel(None).1;
+    let mut operations = Operations {
+        log: store.clone(),
+        views: None,
+        hindrance: None,
+        metrics: metrics.clone(),
+        stopping: stopping.clone(),
+    };
     if has(Role::Verifier) {
         let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
             .context("the settings swarm and slots (--swarm, MUSTER_SWARM, --slots, MUSTER_SLOTS)")?;
-        platform = parts.platform(verifier.health());
+        let hindrance;
+        (platform, hindrance) = parts.heed(verifier.health(), metrics.clone());
+        // Who only verifies is of no use while it cannot; others are.
+        operations.hindrance = (roles == [Role::Verifier]).then_some(hindrance);
         parts.start("verifier", verifier.run(stopping.clone()));
     }
     if has(Role::Projections) || has(Role::ReadApi) {
@@ -122,6 +131,7 @@ async fn run_over(
             (Views::Mongo(_), true) if !has(Role::Projections) => {}
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
         }
+        operations.views = Some(views.clone());
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
                 queries: views,
@@ -138,13 +148,10 @@ async fn run_over(
     if has(Role::Commands) {
         routes =
             routes.merge(commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space)));
-        if !has(Role::ReadApi) {
-            routes = routes.route("/healthz", get(async || "alive\n"));
-        }
     }
     if let Some(listener) = doors.http {
         tracing::info!("up at http://{}", listener.local_addr()?);
-        let site = read_api::site(routes, &metrics);
+        let site = read_api::site(routes.merge(read_api::operations(operations)), &metrics);
         parts.start("server", async {
             server::serve(listener, site, stopping).await;
             anyhow::Ok(())
@@ -181,6 +188,9 @@ fn write_api(settings: &Settings, key_space: Uuid) -> commands::Settings {
     }
 }
 
+/// A sentence, or nothing to be said.
+type Told = watch::Receiver<Option<String>>;
+
 /// The parts that run side by side.
 struct Parts {
     stopping: CancellationToken,
@@ -203,27 +213,29 @@ impl Parts {
         });
     }
 
-    /// What participants are told of the verifier's health.
-    fn platform(&mut self, mut health: watch::Receiver<Health>) -> watch::Receiver<Option<String>> {
-        let (told, platform) = watch::channel(Some(PAUSED.to_owned()));
+    /// What participants and the operator are told of the verifier's health
+    /// when it is not well.
+    fn heed(&mut self, mut health: watch::Receiver<Health>, metrics: Metrics) -> (Told, Told) {
+        let (participants, platform) = watch::channel(Some(PAUSED.to_owned()));
+        let (operator, hindrance) = watch::channel(None);
         let stopping = self.stopping.clone();
         tokio::spawn(stopping.run_until_cancelled_owned(async move {
             loop {
                 let now = health.borrow_and_update().clone();
+                let (nodes, slots) = (now.ready().count(), now.slots());
+                metrics.set_capacity(nodes, slots);
                 match &now.waiting {
-                    None => {
-                        let (nodes, slots) = (now.ready().count(), now.slots());
-                        tracing::info!(nodes, slots, "submissions are verified");
-                    }
+                    None => tracing::info!(nodes, slots, "submissions are verified"),
                     Some(why) => tracing::warn!(why, "submissions wait"),
                 }
-                told.send_replace(now.waiting.is_some().then(|| PAUSED.to_owned()));
+                participants.send_replace(now.waiting.is_some().then(|| PAUSED.to_owned()));
+                operator.send_replace(now.waiting.map(|why| format!("submissions wait: {why}")));
                 if health.changed().await.is_err() {
                     return;
                 }
             }
         }));
-        platform
+        (platform, hindrance)
     }
 
     /// Waits until the parts are asked to stop and have. If one ends without

@@ -23,7 +23,7 @@ use crate::moments::Moments;
 use crate::problem::Problem;
 use crate::sse::{ReaderLimits, Readers};
 use crate::statuses::Statuses;
-use crate::{compat, history, live, map, ops, organiser, pages, parameters, status, timeline};
+use crate::{compat, history, live, map, organiser, pages, parameters, status, timeline};
 
 /// How long an ordinary answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -37,18 +37,17 @@ pub struct ReadApi {
     pub log: Arc<dyn Read>,
     /// The same log, to be followed.
     pub follow: Arc<dyn Subscribe>,
-    /// The for those who want to take part.
     /// The organisers' token; without one nothing of theirs is served.
     pub token: Option<Token>,
     /// Why nothing is verified just now, in a sentence for participants;
     /// `None` while all is well.
     pub platform: watch::Receiver<Option<String>>,
-    /// Where requests and readers are counted; [`crate::site`] takes the same.
+    /// Where readers are counted; [`crate::site`] takes the same.
     pub metrics: Metrics,
     /// How many may listen to live streams.
     pub readers: ReaderLimits,
-    /// Cancelled when the process is asked to stop: it is no longer ready, and
-    /// live streams end so that connections can.
+    /// Cancelled when the process is asked to stop: live streams end so that
+    /// connections can.
     pub stopping: CancellationToken,
 }
 
@@ -61,7 +60,6 @@ pub(crate) struct App {
     pub(crate) moments: Moments,
     pub(crate) token: Option<Token>,
     pub(crate) platform: watch::Receiver<Option<String>>,
-    pub(crate) metrics: Metrics,
     pub(crate) readers: Arc<Readers>,
     pub(crate) live: Live,
     pub(crate) stopping: CancellationToken,
@@ -76,13 +74,12 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         statuses: Statuses::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
         moments: Moments::new(Arc::clone(&api.log)),
         live: Live::start(Arc::clone(&api.queries), api.stopping.clone()),
-        readers: Readers::new(api.readers, api.metrics.clone()),
+        readers: Readers::new(api.readers, api.metrics),
         queries: api.queries,
         log: api.log,
         follow: api.follow,
         token: api.token,
         platform: api.platform,
-        metrics: api.metrics,
         stopping: api.stopping,
     });
 
@@ -102,9 +99,6 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         .layer(readable_from_any_page());
     let private = OpenApiRouter::new()
         .routes(routes!(organiser::organiser))
-        .routes(routes!(ops::healthz))
-        .routes(routes!(ops::readyz))
-        .routes(routes!(ops::metrics))
         .layer(middleware::from_fn(within_deadline))
         .routes(routes!(history::history));
     // Nothing here takes a body.
@@ -121,7 +115,7 @@ impl App {
     }
 }
 
-async fn within_deadline(request: Request, next: Next) -> Response {
+pub(crate) async fn within_deadline(request: Request, next: Next) -> Response {
     match tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await {
         Ok(response) => response,
         Err(_) => {

@@ -1,8 +1,9 @@
 //! Everything that is read over HTTP: status, stats, pins, live, history, the
 //! web pages, and what operators watch.
 //!
-//! [`router`] gives the routes and their description; [`site`] makes one
-//! server of them and of what others serve.
+//! [`router`] gives the routes and their description, [`operations`] those that
+//! any of our processes has for its operator; [`site`] makes one server of them
+//! and of what others serve.
 
 mod app;
 mod auth;
@@ -28,6 +29,7 @@ mod timeline;
 pub use app::{ReadApi, router};
 pub use auth::Token;
 pub use metrics::Metrics;
+pub use ops::{Operations, operations};
 pub use problem::Problem;
 pub use site::site;
 pub use sse::ReaderLimits;

@@ -1,7 +1,8 @@
 //! What is counted, in the text format of Prometheus.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -9,7 +10,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use event_store::Position;
 use projections::view::StatsView;
-use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -29,13 +31,35 @@ struct Inner {
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     readers: Gauge,
     submissions: Family<StatusLabels, Number>,
-    pins: Number,
-    head: Number,
-    checkpoint: Number,
-    lag: Number,
+    pins: Known,
+    head: Known,
+    checkpoint: Known,
+    lag: Known,
+    nodes: Known,
+    slots: Known,
 }
 
 type Number = Gauge<u64, AtomicU64>;
+
+/// A number that only appears once it is known: no process knows them all.
+#[derive(Debug, Clone, Default)]
+struct Known(Arc<OnceLock<Number>>);
+
+impl Known {
+    fn set(&self, number: u64) {
+        self.0.get_or_init(Number::default).set(number);
+    }
+}
+
+impl EncodeMetric for Known {
+    fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
+        self.0.get().map_or(Ok(()), |number| number.encode(encoder))
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -80,7 +104,7 @@ impl Metrics {
             submissions.clone(),
         );
         let mut number = |name, help| {
-            let number = Number::default();
+            let number = Known::default();
             registry.register(name, help, number.clone());
             number
         };
@@ -88,6 +112,8 @@ impl Metrics {
         let head = number("log_position", "The newest event's position");
         let checkpoint = number("views_position", "The position that the views have seen");
         let lag = number("views_lag", "How many positions the views are behind the log");
+        let nodes = number("verifier_nodes", "Nodes that images are verified on");
+        let slots = number("verifier_slots", "Submissions that can be verified at a time");
         Self(Arc::new(Inner {
             requests,
             seconds,
@@ -97,6 +123,8 @@ impl Metrics {
             head,
             checkpoint,
             lag,
+            nodes,
+            slots,
             registry,
         }))
     }
@@ -113,10 +141,19 @@ impl Metrics {
         self.0.pins.set(stats.pins);
     }
 
-    pub(crate) fn set_positions(&self, head: Position, checkpoint: Position) {
+    pub(crate) fn set_head(&self, head: Position) {
         self.0.head.set(head.0);
+    }
+
+    pub(crate) fn set_checkpoint(&self, head: Position, checkpoint: Position) {
         self.0.checkpoint.set(checkpoint.0);
         self.0.lag.set(head.0.saturating_sub(checkpoint.0));
+    }
+
+    /// On so many nodes images are verified now, and so many submissions at a time.
+    pub fn set_capacity(&self, nodes: usize, slots: usize) {
+        self.0.nodes.set(nodes as u64);
+        self.0.slots.set(slots as u64);
     }
 
     pub(crate) fn to_text(&self) -> String {

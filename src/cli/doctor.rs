@@ -46,7 +46,7 @@ impl Doctor {
         };
         let mut findings = vec![Finding::ok(format!("challenge: {}", settings.challenge.title))];
         findings.extend(place::examine(&settings));
-        findings.push(place::port(settings.listen).await);
+        findings.push(place::port(settings.api()).await);
         for endpoint in &settings.swarm {
             findings.extend(engine::examine(endpoint).await);
         }

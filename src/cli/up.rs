@@ -53,8 +53,9 @@ pub(super) async fn stay_up(settings: Result<Settings, SettingError>, roles: &[R
 
 async fn doors(settings: &Settings, roles: &[Role]) -> Result<Doors, String> {
     let mut doors = Doors { http: None, node: None };
-    if roles.iter().any(|role| role.is_served()) {
-        doors.http = Some(listener(settings.listen).await?);
+    let served = roles.iter().any(|role| role.is_served());
+    if let Some(address) = served.then(|| settings.api()).or(settings.listen) {
+        doors.http = Some(listener(address).await?);
     }
     if let Some(node) = &settings.node {
         doors.node = Some((listener(node.listen).await?, node.config.clone()));

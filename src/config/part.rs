@@ -37,6 +37,10 @@ pub struct NodeOptions {
     #[arg(long, env = "MUSTER_EVENTSTORE_ADVERTISE", value_name = "HOST")]
     advertise: Option<Text>,
 
+    /// Address and port where HTTP asks for /healthz, /readyz and /metrics [default: nowhere]
+    #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
+    operator_listen: Option<Text>,
+
     #[command(flatten)]
     log: LogOptions,
 }
@@ -67,6 +71,7 @@ impl NodeOptions {
             eventstore_login: self.login,
             eventstore_tls: self.tls,
             eventstore_advertise: self.advertise,
+            listen: self.operator_listen,
             ..self.log.options()
         };
         let usual =

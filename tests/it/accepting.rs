@@ -7,7 +7,15 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testbed::until;
 
-use crate::support::System;
+use crate::support::{Part, Shape, System, in_both_shapes};
+
+in_both_shapes! {
+    without_a_swarm_submissions_are_accepted_and_say_why_they_wait
+    what_was_accepted_is_there_after_a_kill
+    each_wrong_field_has_its_own_entry
+    what_cannot_be_read_is_refused_by_name
+    who_asks_too_often_is_told_when_to_come_back
+}
 
 fn ada() -> Value {
     json!({
@@ -19,26 +27,29 @@ fn ada() -> Value {
     })
 }
 
-async fn without_a_swarm() -> System {
-    System::start_with("unix:///nonexistent/engine.sock".into(), "registry.test:5000".into()).await
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_a_swarm_submissions_are_accepted_and_say_why_they_wait() {
-    let system = without_a_swarm().await;
+async fn without_a_swarm_submissions_are_accepted_and_say_why_they_wait(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
+    // Where the verifier is a process of its own, only its operator is told why.
+    let (url, word) = match shape {
+        Shape::OneProcess => (system.url(&format!("/api/v1/submissions/{id}")), "Our Swarm"),
+        _ => (system.part_url(Part::Verifier, "/readyz"), "/nonexistent/engine.sock"),
+    };
     let said = until("the reason", Duration::from_secs(20), async || {
-        let status = system.status(&id).await?;
-        assert_eq!(status["status"], "submitted", "{status:#}");
-        status.to_string().contains("Swarm").then_some(status)
+        let said = system.http().get(&url).send().await.ok()?.text().await.ok()?;
+        said.contains(word).then_some(())
     });
-    let status = said.await.unwrap();
-    assert_eq!(status["queue"]["position"], 1, "{status:#}");
+    said.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
+    let status = system.status(&id).await.unwrap();
+    assert_eq!(status["status"], "submitted", "{status:#}");
+    let placed = until("its place in the queue", Duration::from_secs(20), async || {
+        (system.status(&id).await?["queue"]["position"] == 1).then_some(())
+    });
+    placed.await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_is_there_after_a_kill() {
-    let mut system = without_a_swarm().await;
+async fn what_was_accepted_is_there_after_a_kill(shape: Shape) {
+    let mut system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
     system.kill();
     system.restart().await;
@@ -47,9 +58,8 @@ async fn what_was_accepted_is_there_after_a_kill() {
     assert_eq!(system.get("/api/v1/stats").await["submissions"]["submitted"], 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn each_wrong_field_has_its_own_entry() {
-    let system = without_a_swarm().await;
+async fn each_wrong_field_has_its_own_entry(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let image = |name: &str| json!([name]);
     for (field, wrong, named) in [
         ("name", json!("Al"), "name"),
@@ -76,9 +86,8 @@ async fn each_wrong_field_has_its_own_entry() {
     assert_eq!(system.get("/api/v1/stats").await["submissions"]["submitted"], 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_is_refused_by_name() {
-    let system = without_a_swarm().await;
+async fn what_cannot_be_read_is_refused_by_name(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     assert_eq!(post(&system, "{\"name\":".into()).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(post(&system, "x".repeat(10 << 20)).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
     let unknown = format!("/api/v1/submissions/{}", uuid::Uuid::new_v4());
@@ -89,9 +98,8 @@ async fn what_cannot_be_read_is_refused_by_name() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn who_asks_too_often_is_told_when_to_come_back() {
-    let system = without_a_swarm().await;
+async fn who_asks_too_often_is_told_when_to_come_back(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let mut refused = 0;
     for _ in 0..600 {
         let answer = post(&system, "{}".into()).await;

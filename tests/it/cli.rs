@@ -8,7 +8,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::Testbed;
 
-use crate::support::{Entry, Kind, System};
+use crate::support::{Entry, Kind, Shape, System, in_both_shapes};
+
+in_both_shapes! {
+    a_refused_entry_is_explained_field_by_field
+    a_submission_that_waits_says_for_what_and_is_undecided
+    the_exit_code_is_the_verdict
+}
 
 const NOBODY: &str = "http://127.0.0.1:9";
 
@@ -39,10 +45,6 @@ fn muster<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &str) 
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     Said { code: status.code().unwrap(), out: text(stdout), errors: text(stderr) }
-}
-
-async fn without_a_swarm() -> System {
-    System::start_with("unix:///nonexistent/engine.sock".into(), "registry.test:5000".into()).await
 }
 
 fn ada(changes: Value) -> Value {
@@ -98,9 +100,8 @@ fn who_cannot_be_reached_is_named() {
     assert_eq!(muster(["submit", "-", "--server", "ftp://x"], "{}").code, 2);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_refused_entry_is_explained_field_by_field() {
-    let system = without_a_swarm().await;
+async fn a_refused_entry_is_explained_field_by_field(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let server = system.url("");
     let entry = ada(json!({"name": "Al", "location": "Lodnon, UK"})).to_string();
     let said = muster(["submit", "-", "--server", &server], &entry);
@@ -113,11 +114,11 @@ async fn a_refused_entry_is_explained_field_by_field() {
     assert!(muster(["submit", "-", "--server", &server], "{").errors.contains("line 1"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_submission_that_waits_says_for_what_and_is_undecided() {
-    let system = without_a_swarm().await;
+async fn a_submission_that_waits_says_for_what_and_is_undecided(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let server = system.url("/");
     let id = system.submit("one", &ada(json!({}))).await;
+    system.stats(|stats| stats["submissions"]["submitted"] == 1).await;
     let said = muster(["status", &id, "--server", &server], "");
     assert_eq!(said.code, 4, "{}", said.errors);
     assert!(
@@ -125,7 +126,10 @@ async fn a_submission_that_waits_says_for_what_and_is_undecided() {
         "{}",
         said.out
     );
-    assert!(said.out.contains("queued at position 1 of 1: ") && said.out.contains("Swarm"), "{}", said.out);
+    assert!(said.out.contains("queued at position 1 of 1"), "{}", said.out);
+    if shape == Shape::OneProcess {
+        assert!(said.out.contains("queued at position 1 of 1: Our Swarm"), "{}", said.out);
+    }
 
     let nobodys = uuid::Uuid::new_v4().to_string();
     assert_eq!(muster(["status", &nobodys, "--server", &server], "").code, 2);
@@ -134,7 +138,7 @@ async fn a_submission_that_waits_says_for_what_and_is_undecided() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_doctor_names_what_is_missing_and_the_line_that_gets_it() {
-    let system = without_a_swarm().await;
+    let system = System::without_a_swarm(Shape::OneProcess).await;
     let address = system.url("").replace("http://", "");
     let data = system.files().join("data").display().to_string();
     let engine = "unix:///nonexistent/engine.sock";
@@ -151,7 +155,7 @@ async fn the_doctor_names_what_is_missing_and_the_line_that_gets_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_leaves_when_asked_and_a_second_one_cannot_take_its_log() {
-    let mut system = without_a_swarm().await;
+    let mut system = System::without_a_swarm(Shape::OneProcess).await;
     let data = system.files().join("data").display().to_string();
     let said = muster(["up", "--listen", "127.0.0.1:0", "--data", &data], "");
     assert_eq!(said.code, 1);
@@ -159,10 +163,9 @@ async fn it_leaves_when_asked_and_a_second_one_cannot_take_its_log() {
     assert!(system.terminate().await.success(), "{}", system.log_tail());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_exit_code_is_the_verdict() {
+async fn the_exit_code_is_the_verdict(shape: Shape) {
     let bed = Testbed::single().await.unwrap();
-    let system = System::start(&bed).await;
+    let system = System::start_as(shape, &bed).await;
     let server = system.url("");
     for (owner, kind, code) in [("good", Kind::Good, 0), ("wrong", Kind::WrongInOneField, 1)] {
         let entry = Entry::prepare(&bed.registry, owner, kind).await;

@@ -10,7 +10,13 @@ use testbed::Testbed;
 
 use crate::support::entry::{Entry, Kind};
 use crate::support::system::TOKEN;
-use crate::support::{Shape, System};
+use crate::support::{Shape, System, in_both_shapes};
+
+in_both_shapes! {
+    every_example_of_the_guide_does_what_it_says
+    history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended
+    what_is_asked_for_wrongly_is_refused_by_name
+}
 
 const GUIDE: &str = include_str!("../../docs/analysts.md");
 
@@ -19,8 +25,7 @@ const JUDGED: Duration = Duration::from_secs(120);
 /// Where `scripts/fetch-python` puts a Python that has what the guide uses.
 const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/python/bin");
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_example_of_the_guide_does_what_it_says() {
+async fn every_example_of_the_guide_does_what_it_says(shape: Shape) {
     assert!(
         Path::new(PYTHON).join("../packages").exists(),
         "Python's packages are missing: scripts/fetch-python"
@@ -28,7 +33,7 @@ async fn every_example_of_the_guide_does_what_it_says() {
     let bed = Testbed::single().await.unwrap();
     let good = Entry::prepare(&bed.registry, "ada", Kind::Good).await;
     let wrong = Entry::prepare(&bed.registry, "bob", Kind::WrongInOneField).await;
-    let mut system = System::start(&bed).await;
+    let mut system = System::start_as(shape, &bed).await;
     let ids = [system.submit("good", &good.body).await, system.submit("wrong", &wrong.body).await];
     for id in &ids {
         system.verdict(id, JUDGED).await;
@@ -72,9 +77,8 @@ async fn every_example_of_the_guide_does_what_it_says() {
     bed.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended() {
-    let mut system = System::without_a_swarm(Shape::OneProcess).await;
+async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended(shape: Shape) {
+    let mut system = System::without_a_swarm(shape).await;
     for name in ["ada", "bob", "eve"] {
         system.submit(name, &entry(name)).await;
     }
@@ -115,9 +119,8 @@ async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended() {
     assert_eq!(desk.replay(&data), all, "from the file");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_asked_for_wrongly_is_refused_by_name() {
-    let system = System::without_a_swarm(Shape::OneProcess).await;
+async fn what_is_asked_for_wrongly_is_refused_by_name(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
     let desk = Desk::new(&system);
     let server = ["--server", &system.url("")];
     std::fs::write(desk.path("diary"), "dear diary\n").unwrap();

@@ -6,70 +6,105 @@ use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testbed::{Mongo, Testbed, until};
+use testbed::{Testbed, until};
 
 use crate::support::entry::{Entry, Kind};
 use crate::support::system::TOKEN;
-use crate::support::{Shape, System};
+use crate::support::{Part, Shape, System};
 
 const JUDGED: Duration = Duration::from_secs(120);
 
-fn in_memory() -> Shape {
-    Shape::Roles { views: "memory".into() }
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn what_processes_accepted_is_there_after_all_of_them_were_killed() {
-    let ada = json!({
-        "name": "Ada Lovelace",
-        "twitter": "@ada",
-        "location": "London, UK",
-        "images": ["registry.test:5000/ada/app"],
-        "vote": "Rust",
-    });
-    let mut system = System::without_a_swarm(in_memory()).await;
-    let id = system.submit("one", &ada).await;
-    system.kill();
+async fn without_a_mongodb_views_are_kept_where_they_are_read() {
+    let mut system = System::without_a_swarm(Shape::FourProcesses).await;
+    let id = system.submit("one", &ada()).await;
+    system.stats(|stats| stats["submissions"]["submitted"] == 1).await;
+    system.kill_part(Part::ReadApi);
     system.restart().await;
-    assert_eq!(system.submit("one", &ada).await, id);
-    let status = system.status(&id).await.unwrap();
-    assert_eq!((&status["name"], &status["status"]), (&json!("Ada Lovelace"), &json!("submitted")));
-    assert_eq!(status["queue"]["position"], 1, "{status:#}");
-    assert_eq!(system.get("/api/v1/stats").await["submissions"]["submitted"], 1);
+    assert_eq!(system.status(&id).await.unwrap()["queue"]["position"], 1);
     assert!(system.terminate().await.success(), "{}", system.log_tail());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_processes_and_a_replica_set_verify_what_is_submitted() {
-    let (bed, mongo) = tokio::try_join!(Testbed::single(), Mongo::replica_set()).unwrap();
-    let views = mongo.uri().replace("/?", "/roles?");
-    let good = Entry::prepare(&bed.registry, "ada", Kind::Good).await;
+async fn five_processes_verify_what_is_submitted_and_what_is_asked_for_again() {
+    let bed = Testbed::single().await.unwrap();
     let wrong = Entry::prepare(&bed.registry, "bob", Kind::WrongInOneField).await;
-    let mut system = System::start_as(Shape::Roles { views }, &bed).await;
+    let mut system = System::start_as(Shape::FiveProcesses, &bed).await;
+    let id = system.submit("wrong", &wrong.body).await;
+    wrong.assert_deserved(&system.verdict(&id, JUDGED).await);
 
-    let ids = [system.submit("good", &good.body).await, system.submit("wrong", &wrong.body).await];
-    good.assert_deserved(&system.verdict(&ids[0], JUDGED).await);
-    wrong.assert_deserved(&system.verdict(&ids[1], JUDGED).await);
-    let mut stats = Value::Null;
-    let counted = until("the views to see both verdicts", Duration::from_secs(20), async || {
-        stats = system.get("/api/v1/stats").await;
-        let judged = &stats["submissions"];
-        (judged["passed"] == 1 && judged["failed"] == 1 && stats["pins"] == 1).then_some(())
-    });
-    counted.await.unwrap_or_else(|error| panic!("{error}: {stats:#}\n{}", system.log_tail()));
-
-    let rejudge = system.writes_url(&format!("/api/v1/submissions/{}/rejudge", ids[1]));
+    let rejudge = system.url(&format!("/api/v1/submissions/{id}/rejudge"));
     let asked = system.http().post(rejudge).bearer_auth(TOKEN).json(&json!({ "why": "once more" }));
     assert_eq!(asked.send().await.unwrap().status(), StatusCode::ACCEPTED);
     let verdicts = until("the second verdict", JUDGED, async || {
-        let status = system.status(&ids[1]).await?;
+        let status = system.status(&id).await?;
         let timeline = status["timeline"].as_array()?;
         (timeline.iter().filter(|entry| entry["type"] == "Failed").count() == 2).then_some(())
     });
     verdicts.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
 
+    // With a Swarm every process can do its part, and counts what it does.
+    for (part, counted) in [
+        (Part::Log, "muster_log_position "),
+        (
+            Part::Commands,
+            "muster_http_requests_total{method=\"POST\",route=\"/api/v1/submissions\",status=\"202\"} 1",
+        ),
+        (Part::Verifier, "muster_verifier_nodes 1"),
+        (Part::ReadApi, "muster_submissions{status=\"failed\"} 1"),
+        (Part::Projections, "muster_views_lag 0"),
+    ] {
+        let ready = until("it to be ready", Duration::from_secs(20), async || {
+            let (status, said) = ask(&system, part, "/readyz").await?;
+            (status == StatusCode::OK).then_some(said)
+        });
+        assert_eq!(ready.await.unwrap(), r#"{"ready":true,"reasons":[]}"#);
+        let (_, metrics) = ask(&system, part, "/metrics").await.unwrap();
+        assert!(metrics.contains(counted), "{part:?} lacks {counted}:\n{metrics}");
+        let of_views = matches!(part, Part::ReadApi | Part::Projections);
+        assert_eq!(metrics.contains("\nmuster_pins "), of_views, "{part:?}: {metrics}");
+    }
     assert!(system.terminate().await.success(), "{}", system.log_tail());
-    tokio::try_join!(bed.stop(), mongo.stop()).unwrap();
+    bed.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_do_its_part_lives_and_says_why() {
+    let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
+    says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
+    system.kill_part(Part::Log);
+    for part in [Part::Commands, Part::Verifier, Part::ReadApi, Part::Projections] {
+        says_why(&system, part, "the log").await;
+        assert_eq!(ask(&system, part, "/healthz").await.unwrap(), (StatusCode::OK, "alive\n".to_owned()));
+    }
+    system.restart().await;
+    assert_eq!(ask(&system, Part::Projections, "/readyz").await.unwrap().0, StatusCode::OK);
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+}
+
+async fn says_why(system: &System, part: Part, why: &str) {
+    let mut said = None;
+    let unready = until("it to say why it is not ready", Duration::from_secs(20), async || {
+        said = ask(system, part, "/readyz").await;
+        let (status, reasons) = said.as_ref()?;
+        (*status == StatusCode::SERVICE_UNAVAILABLE && reasons.contains(why)).then_some(())
+    });
+    unready.await.unwrap_or_else(|error| panic!("{part:?}: {error}: {said:?}\n{}", system.log_tail()));
+}
+
+async fn ask(system: &System, part: Part, path: &str) -> Option<(StatusCode, String)> {
+    let answer = system.http().get(system.part_url(part, path)).send().await.ok()?;
+    Some((answer.status(), answer.text().await.ok()?))
+}
+
+fn ada() -> Value {
+    json!({
+        "name": "Ada Lovelace",
+        "twitter": "@ada",
+        "location": "London, UK",
+        "images": ["registry.test:5000/ada/app"],
+        "vote": "Rust",
+    })
 }
 
 #[test]

@@ -8,38 +8,43 @@ use futures::future::join_all;
 use serde_json::Value;
 use testbed::{Testbed, until};
 
-use crate::support::{Entry, System};
+use crate::support::{Entry, Part, Shape, System, in_both_shapes};
+
+in_both_shapes! {
+    twenty_of_every_kind_get_the_verdict_they_deserve
+    killed_at_twenty_moments_every_submission_still_ends_with_one_verdict
+}
 
 const ALL_JUDGED: Duration = Duration::from_secs(240);
 const CLEARED_AWAY: Duration = Duration::from_secs(60);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn twenty_of_every_kind_get_the_verdict_they_deserve() {
+async fn twenty_of_every_kind_get_the_verdict_they_deserve(shape: Shape) {
     let bed = Testbed::three().await.unwrap();
     let entries = Entry::twenty(&bed.registry).await;
-    let mut system = System::start(&bed).await;
+    let mut system = System::start_as(shape, &bed).await;
 
     let ids = submit_all(&system, &entries).await;
     for (entry, id) in entries.iter().zip(&ids) {
         entry.assert_deserved(&system.verdict(id, ALL_JUDGED).await);
     }
 
-    let stats = system.get("/api/v1/stats").await;
     let passed = entries.iter().filter(|entry| entry.kind.deserves().0 == "passed").count();
-    assert_eq!(stats["submissions"]["passed"], passed);
-    assert_eq!(stats["submissions"]["failed"], entries.len() - passed);
-    assert_eq!(stats["pins"], passed);
+    let failed = entries.len() - passed;
+    let counted = |stats: &Value| {
+        let judged = &stats["submissions"];
+        judged["passed"] == passed && judged["failed"] == failed && stats["pins"] == passed
+    };
+    system.stats(counted).await;
 
     nothing_is_left(&bed).await;
     assert!(system.terminate().await.success(), "{}", system.log_tail());
     bed.stop().await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict() {
+async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict(shape: Shape) {
     let bed = Testbed::three().await.unwrap();
     let entries = Entry::twenty(&bed.registry).await;
-    let mut system = System::start(&bed).await;
+    let mut system = System::start_as(shape, &bed).await;
 
     let ids = submit_all(&system, &entries).await;
     for kill in 0..20 {
@@ -47,17 +52,20 @@ async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict()
         let under_way = if kill % 4 == 0 { 0 } else { verifying_or_done(&system).await };
         // Chance only has to differ from kill to kill and from run to run.
         let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1500;
-        println!("kill {kill}: {under_way} under way, {chance} ms later");
+        // Of several processes the verifier every other time, the others in turn.
+        let others = [Part::Log, Part::Commands, Part::ReadApi, Part::Projections];
+        let part = if kill % 2 == 0 { Part::Verifier } else { others[kill / 2 % 4] };
+        println!("kill {kill}: {under_way} under way, {part:?} {chance} ms later");
         tokio::time::sleep(Duration::from_millis(chance)).await;
-        system.kill();
+        system.kill_part(part);
         system.restart().await;
     }
 
     for (entry, id) in entries.iter().zip(&ids) {
         entry.assert_deserved(&system.verdict(id, ALL_JUDGED).await);
     }
-    let interrupted = &system.get("/api/v1/stats").await["interruptions"];
-    assert!(interrupted["lease_expired"].as_u64() > Some(0), "no kill hit a verification: {interrupted}");
+    // At least one kill hit a verification.
+    system.stats(|stats| stats["interruptions"]["lease_expired"].as_u64() > Some(0)).await;
     nothing_is_left(&bed).await;
     bed.stop().await.unwrap();
 }

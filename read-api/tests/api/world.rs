@@ -14,7 +14,7 @@ use domain::submission::{
 };
 use event_store::{Append, Expected, Metadata, NewEvent, Position, Read, SqliteStore, StreamName};
 use projections::{MemoryViews, Queries};
-use read_api::{Metrics, ReadApi, ReaderLimits, Token};
+use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -69,6 +69,13 @@ impl World {
             readers,
             stopping: stopping.clone(),
         });
+        let routes = routes.merge(read_api::operations(Operations {
+            log: Arc::new(store.clone()),
+            views: Some(queries.clone()),
+            hindrance: None,
+            metrics: metrics.clone(),
+            stopping: stopping.clone(),
+        }));
         let site = read_api::site(routes, &metrics);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

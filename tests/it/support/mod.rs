@@ -1,9 +1,31 @@
 //! The system under test: the real program as a process of its own, on a real
 //! Swarm, spoken to over HTTP only.
 
+/// Makes a test in each shape of each function of a [`Shape`] that is named.
+macro_rules! in_both_shapes {
+    ($($test:ident)*) => {$(
+        mod $test {
+            use $crate::support::Shape;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_one_process() {
+                super::$test(Shape::OneProcess).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn in_five_processes() {
+                super::$test(Shape::FiveProcesses).await;
+            }
+        }
+    )*};
+}
+
+pub(crate) use in_both_shapes;
+
 pub(crate) mod browser;
 pub(crate) mod entry;
+pub(crate) mod front;
 pub(crate) mod system;
 
 pub(crate) use entry::{Entry, Kind};
-pub(crate) use system::{Shape, System};
+pub(crate) use system::{Part, Shape, System};

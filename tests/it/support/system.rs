@@ -9,39 +9,53 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Testbed, until};
+use testbed::{Mongo, Testbed, until};
+
+use super::front::Front;
 
 /// The rules that the tests run under: the birthday challenge, with less time.
 const CHALLENGE: &str = include_str!("challenge.toml");
 
 /// Which processes there are.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// One that does everything.
+    /// One that does everything, with the log and the views in it.
     OneProcess,
-    /// One for the log, and one for each role, over the wire.
-    Roles {
-        /// Where the views are: `memory`, or the address of a MongoDB.
-        views: String,
-    },
+    /// One for the log and one for each role, over the wire and a MongoDB.
+    FiveProcesses,
+    /// As before, without a MongoDB: the views are kept where they are read.
+    FourProcesses,
+}
+
+/// What a process of several does. The log comes first, so that it ends last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Log,
+    Commands,
+    Verifier,
+    ReadApi,
+    Projections,
 }
 
 /// The processes, their addresses and their files.
 pub(crate) struct System {
     shape: Shape,
-    processes: Vec<Child>,
+    processes: Vec<(Option<Part>, Child)>,
     files: TempDir,
-    /// Where submissions are taken, where all else is read, where the log is served.
-    writes: String,
-    reads: String,
+    /// Where each part is asked over HTTP; when all are one, where the first is.
+    parts: [String; 5],
+    /// What makes several one site.
+    front: Option<Front>,
+    /// Where the log is served.
     node: String,
+    views: String,
     engines: String,
     registry: String,
     http: reqwest::Client,
 }
 
 impl System {
-    /// Starts the program and waits until it is ready.
+    /// Starts the program in one process and waits until it is ready.
     pub(crate) async fn start(bed: &Testbed) -> Self {
         Self::start_as(Shape::OneProcess, bed).await
     }
@@ -67,13 +81,27 @@ impl System {
         let files = tempfile::tempdir().unwrap();
         std::fs::write(files.path().join("challenge.toml"), CHALLENGE.replace("REGISTRY", &registry))
             .unwrap();
+        let views = match shape {
+            Shape::OneProcess | Shape::FourProcesses => "memory".to_owned(),
+            Shape::FiveProcesses => {
+                let database = format!("/it-{}?", uuid::Uuid::new_v4().simple());
+                Mongo::shared().await.unwrap().uri().replace("/?", &database)
+            }
+        };
         // Held until all are chosen, for they must differ.
-        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [writes, reads, node] = free.map(|listener| listener.local_addr().unwrap().to_string());
-        let reads = if shape == Shape::OneProcess { writes.clone() } else { reads };
+        let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+        let [node, parts @ ..] = free.map(|listener| listener.local_addr().unwrap().to_string());
+        let front = match shape {
+            Shape::OneProcess => None,
+            Shape::FourProcesses | Shape::FiveProcesses => {
+                let behind = [Part::Commands, Part::ReadApi].map(|part| parts[part as usize].clone());
+                let [commands, read_api] = behind;
+                Some(Front::of(commands, read_api).await)
+            }
+        };
         let http = reqwest::Client::builder().timeout(Duration::from_secs(70)).build().unwrap();
         let processes = Vec::new();
-        let mut system = Self { shape, processes, files, writes, reads, node, engines, registry, http };
+        let mut system = Self { shape, processes, files, parts, front, node, views, engines, registry, http };
         system.restart().await;
         system
     }
@@ -84,57 +112,79 @@ impl System {
         self.ready().await;
     }
 
-    /// Starts the program and waits for nothing.
+    /// Starts what is not running and waits for nothing.
     pub(crate) fn launch(&mut self) {
-        let data = self.files.path().join("data");
-        let data = data.to_str().unwrap();
-        let wire = format!("esdb://{}?tls=false", self.node);
-        let challenge = self.files.path().join("challenge.toml");
-        let everything = [
-            ["--swarm", &self.engines],
-            ["--insecure-registries", &self.registry],
-            ["--token", TOKEN],
-            ["--data", data],
-            ["--challenge", challenge.to_str().unwrap()],
-        ]
-        .concat();
-        let processes: Vec<Vec<&str>> = match &self.shape {
-            Shape::OneProcess => {
-                let up = ["up", "--listen", &self.writes, "--eventstore-listen", &self.node];
-                vec![[&up, &everything[..]].concat()]
+        let parts: &[Option<Part>] = match self.shape {
+            Shape::OneProcess => &[None],
+            Shape::FourProcesses => {
+                &[Some(Part::Log), Some(Part::Commands), Some(Part::Verifier), Some(Part::ReadApi)]
             }
-            Shape::Roles { views } => {
-                let shared = [&everything[..], &["--eventstore", &wire, "--views", views]].concat();
-                let serve = |role: &[&'static str]| [&["serve"], role, &shared[..]].concat();
-                let mut processes = vec![
-                    vec!["eventstore", "--listen", &self.node, "--data", data],
-                    [&serve(&["commands"])[..], &["--listen", &self.writes]].concat(),
-                    serve(&["verifier"]),
-                    [&serve(&["read-api"])[..], &["--listen", &self.reads]].concat(),
-                ];
-                if views != "memory" {
-                    processes.push(serve(&["projections"]));
-                }
-                processes
-            }
+            Shape::FiveProcesses => &[
+                Some(Part::Log),
+                Some(Part::Commands),
+                Some(Part::Verifier),
+                Some(Part::ReadApi),
+                Some(Part::Projections),
+            ],
         };
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let start = |arguments: &Vec<&str>| {
-            Command::new(env!("CARGO_BIN_EXE_muster"))
-                .args(arguments)
+        for part in parts {
+            if self.processes.iter().any(|(running, _)| running == part) {
+                continue;
+            }
+            let process = Command::new(env!("CARGO_BIN_EXE_muster"))
+                .args(self.arguments(*part))
                 .env("MUSTER_LOG", "info")
                 .stdin(Stdio::null())
                 .stdout(log.try_clone().unwrap())
                 .stderr(log.try_clone().unwrap())
                 .spawn()
-                .unwrap()
-        };
-        self.processes = processes.iter().map(start).collect();
+                .unwrap();
+            self.processes.push((*part, process));
+        }
     }
 
-    /// Waits until it says that it is ready.
+    /// What the process of a part is started with, or the one of all parts.
+    fn arguments(&self, part: Option<Part>) -> Vec<String> {
+        let data = self.files.path().join("data").display().to_string();
+        let challenge = self.files.path().join("challenge.toml").display().to_string();
+        let wire = format!("esdb://{}?tls=false", self.node);
+        let everything = [
+            ["--swarm", &self.engines],
+            ["--insecure-registries", &self.registry],
+            ["--token", TOKEN],
+            ["--data", &data],
+            ["--challenge", &challenge],
+        ];
+        let everything = everything.as_flattened();
+        let part_of = |role, part| {
+            let listen = &self.parts[part as usize];
+            let served = ["--eventstore", &wire, "--views", &self.views, "--listen", listen];
+            [&["serve", role], everything, &served].concat()
+        };
+        let arguments = match part {
+            None => {
+                let up = ["up", "--listen", &self.parts[0], "--eventstore-listen", &self.node];
+                [&up, everything].concat()
+            }
+            Some(Part::Log) => {
+                let operator = &self.parts[Part::Log as usize];
+                vec!["eventstore", "--listen", &self.node, "--data", &data, "--operator-listen", operator]
+            }
+            Some(Part::Commands) => part_of("commands", Part::Commands),
+            Some(Part::Verifier) => part_of("verifier", Part::Verifier),
+            Some(Part::ReadApi) => part_of("read-api", Part::ReadApi),
+            Some(Part::Projections) => part_of("projections", Part::Projections),
+        };
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Waits until it says that it is ready. Without a Swarm a verifier never is.
     pub(crate) async fn ready(&mut self) {
-        let asked = [self.url("/readyz"), self.writes_url("/healthz")];
+        let asked = match self.shape {
+            Shape::OneProcess => vec![self.url("/readyz")],
+            _ => [Part::Commands, Part::ReadApi].map(|part| self.part_url(part, "/readyz")).to_vec(),
+        };
         let ready = until("muster to be ready", Duration::from_secs(30), async || {
             for url in &asked {
                 let answer = self.http.get(url).send().await.ok()?;
@@ -148,9 +198,21 @@ impl System {
         }
     }
 
+    /// SIGKILL of one of several processes, or of the one that does everything.
+    pub(crate) fn kill_part(&mut self, part: Part) {
+        self.processes.retain_mut(|(running, process)| {
+            let is_meant = running.is_none_or(|running| running == part);
+            if is_meant {
+                process.kill().unwrap();
+                process.wait().unwrap();
+            }
+            !is_meant
+        });
+    }
+
     /// SIGKILL: no good-bye.
     pub(crate) fn kill(&mut self) {
-        for mut process in self.processes.drain(..) {
+        for (_, mut process) in self.processes.drain(..) {
             process.kill().unwrap();
             process.wait().unwrap();
         }
@@ -160,7 +222,8 @@ impl System {
     /// the ends: the first that was not a success, if any was not.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let mut status = ExitStatus::default();
-        while let Some(mut process) = self.processes.pop() {
+        self.processes.sort_by_key(|(part, _)| *part != Some(Part::Log));
+        while let Some((_, mut process)) = self.processes.pop() {
             let pid = process.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
             let ended = until("muster to end", Duration::from_secs(60), async || process.try_wait().unwrap())
@@ -171,14 +234,15 @@ impl System {
         status
     }
 
-    /// Where a path is read.
+    /// Where a path is asked for.
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.reads)
+        let site = self.front.as_ref().map_or(self.parts[0].as_str(), Front::address);
+        format!("http://{site}{path}")
     }
 
-    /// Where something is asked for that changes something.
-    pub(crate) fn writes_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.writes)
+    /// Where one of several processes is asked, past what stands in front of them.
+    pub(crate) fn part_url(&self, part: Part, path: &str) -> String {
+        format!("http://{}{path}", self.parts[part as usize])
     }
 
     /// Address and port of the log in EventStoreDB's protocol.
@@ -197,7 +261,7 @@ impl System {
     /// Submits, and keeps trying with the same key while nobody answers.
     pub(crate) async fn submit(&self, key: &str, body: &Value) -> String {
         let accepted = until("a submission to be accepted", Duration::from_secs(60), async || {
-            let post = self.http.post(self.writes_url("/api/v1/submissions")).header("Idempotency-Key", key);
+            let post = self.http.post(self.url("/api/v1/submissions")).header("Idempotency-Key", key);
             let answer = post.json(body).send().await.ok()?;
             let status = answer.status();
             let answer: Value = answer.json().await.ok()?;
@@ -227,6 +291,17 @@ impl System {
     /// One public document.
     pub(crate) async fn get(&self, path: &str) -> Value {
         self.http.get(self.url(path)).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+    }
+
+    /// Waits until the totals are as they should be: views may be a little
+    /// behind what their readers know.
+    pub(crate) async fn stats(&self, are_right: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let right = until("the totals to be right", Duration::from_secs(20), async || {
+            last = self.get("/api/v1/stats").await;
+            are_right(&last).then(|| last.clone())
+        });
+        right.await.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.log_tail()))
     }
 
     pub(crate) fn log_tail(&self) -> String {

@@ -1,0 +1,72 @@
+//! What an operator puts in front of several processes, so that they are one
+//! site: submissions and the rules go to one of them, all else to the other.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::task::AbortHandle;
+
+/// A proxy, for as long as it is kept.
+pub(crate) struct Front {
+    address: String,
+    serving: AbortHandle,
+}
+
+struct Behind {
+    commands: String,
+    read_api: String,
+    http: reqwest::Client,
+}
+
+impl Front {
+    pub(crate) async fn of(commands: String, read_api: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let behind = Arc::new(Behind { commands, read_api, http: http.build().unwrap() });
+        let site = Router::new().fallback(forward).with_state(behind);
+        let serving = tokio::spawn(async { axum::serve(listener, site).await.unwrap() }).abort_handle();
+        Self { address, serving }
+    }
+
+    /// Address and port.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn forward(State(behind): State<Arc<Behind>>, request: Request) -> Response {
+    let (asked, body) = request.into_parts();
+    let to = match (&asked.method, asked.uri.path()) {
+        (&Method::POST, _) | (_, "/api/v1/challenge" | "/api/v1/places") => &behind.commands,
+        _ => &behind.read_api,
+    };
+    let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
+    let request = behind.http.request(asked.method, format!("http://{to}{}", asked.uri));
+    match request.headers(end_to_end(asked.headers)).body(body).send().await {
+        Ok(answer) => {
+            let (status, headers) = (answer.status(), end_to_end(answer.headers().clone()));
+            (status, headers, Body::from_stream(answer.bytes_stream())).into_response()
+        }
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
+
+/// Without what concerns one connection alone.
+fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
+    for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
+        headers.remove(name);
+    }
+    headers
+}
