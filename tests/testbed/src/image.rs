@@ -1,19 +1,21 @@
-//! Participants' images, built in memory: one static program, one small file.
+//! Participants' images, built in memory: one static program, one small file,
+//! and whatever else a test wants in them.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::registry::digest;
+use crate::layer::Layer;
 
 /// The program of `participant/`, linked statically.
 const PROGRAM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/participant"));
 
 /// The layer that all images share.
-pub(crate) static PROGRAM_LAYER: LazyLock<Vec<u8>> =
-    LazyLock::new(|| layer(&[("participant", 0o755, PROGRAM)]).expect("a write to memory does not fail"));
+pub(crate) static PROGRAM_LAYER: LazyLock<Layer> = LazyLock::new(|| {
+    Layer::files(&[("participant", 0o755, PROGRAM)]).expect("a write to memory does not fail")
+});
 
 /// What a participant's image does when it runs.
 #[derive(Clone, Debug)]
@@ -26,7 +28,9 @@ pub struct App {
     pub architecture: String,
     /// Fields of the image's own configuration, as `{"User": "1000"}`; they
     /// win over ours.
-    pub extra: serde_json::Map<String, Value>,
+    pub extra: Map<String, Value>,
+    /// Layers on top of those with the program and the answer.
+    pub layers: Vec<Layer>,
 }
 
 impl App {
@@ -63,25 +67,44 @@ impl App {
             mode: mode.iter().map(|&part| part.to_owned()).collect(),
             answer: answer.clone(),
             architecture: "amd64".to_owned(),
-            extra: serde_json::Map::new(),
+            extra: Map::new(),
+            layers: Vec::new(),
         }
     }
 
-    pub(crate) fn files_layer(&self) -> Result<Vec<u8>> {
+    /// With a field of the image's own configuration.
+    pub fn with(mut self, field: &str, value: Value) -> Self {
+        self.extra.insert(field.to_owned(), value);
+        self
+    }
+
+    /// With layers on top.
+    pub fn with_layers(mut self, layers: impl IntoIterator<Item = Layer>) -> Self {
+        self.layers.extend(layers);
+        self
+    }
+
+    /// With the participant's program a second time, as `path`, with another mode.
+    pub fn with_program(self, path: &str, mode: u32) -> Result<Self> {
+        Ok(self.with_layers([Layer::files(&[(path, mode, PROGRAM)])?]))
+    }
+
+    /// Every layer, the lowest first.
+    pub(crate) fn all_layers(&self) -> Result<Vec<Layer>> {
         let answer = serde_json::to_vec_pretty(&self.answer)?;
-        layer(&[("config.json", 0o644, &answer)])
+        let own = [PROGRAM_LAYER.clone(), Layer::files(&[("config.json", 0o644, &answer)])?];
+        Ok(own.into_iter().chain(self.layers.iter().cloned()).collect())
     }
 
     /// The image's configuration, for layers in this order.
-    pub(crate) fn config(&self, layers: &[&[u8]]) -> Value {
+    pub(crate) fn config(&self, layers: &[Layer]) -> Value {
         let mut entrypoint = vec!["/participant".to_owned()];
         entrypoint.extend(self.mode.iter().cloned());
         let mut config = json!({ "Entrypoint": entrypoint });
         for (field, value) in &self.extra {
             config[field] = value.clone();
         }
-        // A layer that is not compressed has one digest for both its forms.
-        let digests: Vec<String> = layers.iter().map(|layer| digest(layer)).collect();
+        let digests: Vec<&str> = layers.iter().map(|layer| layer.content.as_str()).collect();
         json!({
             "architecture": self.architecture,
             "os": "linux",
@@ -89,16 +112,4 @@ impl App {
             "rootfs": { "type": "layers", "diff_ids": digests },
         })
     }
-}
-
-/// A tar archive of files: path, mode, bytes. The same files give the same bytes.
-fn layer(files: &[(&str, u32, &[u8])]) -> Result<Vec<u8>> {
-    let mut archive = tar::Builder::new(Vec::new());
-    for (path, mode, bytes) in files {
-        let mut header = tar::Header::new_gnu();
-        header.set_mode(*mode);
-        header.set_size(bytes.len() as u64);
-        archive.append_data(&mut header, path, *bytes)?;
-    }
-    Ok(archive.into_inner()?)
 }

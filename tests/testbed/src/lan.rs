@@ -4,14 +4,22 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::host::Host;
 use crate::run::run;
 use crate::wait::until;
 
+/// The number of this machine.
+pub(crate) const US: u8 = 1;
+/// The number of the host that plays the world.
+pub(crate) const WORLD: u8 = 3;
+
 /// The kernel removes a dead host's cable within a second.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// What a host asks for names: the world.
+const RESOLVER: &str = "nameserver 203.0.113.53\n";
 
 /// A bridge in a host of its own, so that this machine has no firewall rule and
 /// no bridge of ours, only one cable to it.
@@ -21,7 +29,7 @@ pub(crate) struct Lan {
 }
 
 impl Lan {
-    /// Starts the network 10.213.`id`.0/24; this machine is its host 1.
+    /// Starts the network 10.213.`id`.0/24; this machine is its host [`US`].
     pub(crate) async fn start(id: u8, under: &Path) -> Result<Self> {
         let hub = Host::start("hub", under).await?;
         hub.run(&["ip", "link", "add", "br0", "type", "bridge"]).await?;
@@ -29,7 +37,7 @@ impl Lan {
         let lan = Self { id, hub };
         let cable = format!("mtb{id}");
         let hub_pid = lan.hub.pid()?.to_string();
-        let address = format!("{}/24", lan.address(1));
+        let address = format!("{}/24", lan.address(US));
         run("ip", ["link", "add", &cable, "type", "veth", "peer", "name", "uplink", "netns", &hub_pid])
             .await?;
         run("ip", ["address", "add", &address, "dev", &cable]).await?;
@@ -53,7 +61,13 @@ impl Lan {
         format!("{}/24", self.address(0))
     }
 
-    /// Joins a host, under its number. Nobody here has a way out.
+    /// Whether this machine's kernel speaks IPv6.
+    pub(crate) fn has_v6(&self) -> bool {
+        Path::new("/proc/net/if_inet6").exists()
+    }
+
+    /// Joins a host, under its number. Nobody here has a way out: all that is
+    /// not for the testbed goes to the host that plays the world.
     pub(crate) async fn join(&self, host: &Host, number: u8) -> Result<()> {
         let inside = format!("--net=/proc/{}/ns/net", host.pid()?);
         let hub = self.hub.pid()?.to_string();
@@ -74,6 +88,22 @@ impl Lan {
         self.plug(&cable).await?;
         host.run(&["ip", "address", "add", &address, "dev", "eth0"]).await?;
         host.run(&["ip", "link", "set", "eth0", "up"]).await?;
+        let v6 = |number: u8| format!("fd00:213:{}::{number}", self.id);
+        if self.has_v6() {
+            let address = format!("{}/64", v6(number));
+            host.run(&["ip", "address", "add", &address, "dev", "eth0", "nodad"]).await?;
+        }
+        if number == WORLD {
+            return Ok(());
+        }
+        host.run(&["ip", "route", "add", "default", "via", &self.address(WORLD).to_string()]).await?;
+        if self.has_v6() {
+            host.run(&["ip", "route", "add", "default", "via", &v6(WORLD)]).await?;
+        }
+        let resolver = host.directory().join("resolv.conf");
+        std::fs::write(&resolver, RESOLVER)?;
+        let resolver = resolver.to_str().context("the path is plain")?;
+        host.run(&["mount", "--bind", resolver, "/etc/resolv.conf"]).await?;
         Ok(())
     }
 

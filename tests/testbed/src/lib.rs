@@ -1,8 +1,8 @@
 //! Starts the real parts that the tests need, and leaves nothing behind.
 //!
-//! A [`Testbed`] is a Docker Swarm of one or of three hosts and a registry,
-//! joined by a network that this machine alone reaches. It takes root, and
-//! starts in about two seconds. However its test ends, also by SIGKILL, all
+//! A [`Testbed`] is a Docker Swarm of one or of three hosts, a registry, and a
+//! host that plays the world outside, joined by a network that this machine alone
+//! reaches and that nothing leaves. It takes root, and starts in about two seconds. However its test ends, also by SIGKILL, all
 //! of it ends with it.
 //!
 //! ```no_run
@@ -21,25 +21,33 @@
 pub mod bare;
 
 mod claim;
+mod guest;
 mod host;
 mod image;
 mod lan;
+mod layer;
 mod mongo;
 mod registry;
+mod rogue;
 mod run;
 mod swarm;
 mod wait;
+mod world;
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use tokio::sync::OnceCell;
 
+pub use guest::Guest;
 pub use image::App;
+pub use layer::Layer;
 pub use mongo::{Member, Mongo};
 pub use registry::Registry;
+pub use rogue::{Misdeed, Rogue};
 pub use swarm::{Availability, Node, Swarm};
 pub use wait::until;
+pub use world::{Arrival, World};
 
 use claim::Claim;
 use lan::Lan;
@@ -53,12 +61,14 @@ const PARTS: &[(&str, &str)] = &[
     ("nsenter", "util-linux"),
 ];
 
-/// A Swarm and a registry on a network of their own.
+/// A Swarm, a registry and the world, on a network of their own.
 pub struct Testbed {
     /// The Swarm.
     pub swarm: Swarm,
     /// The registry, which every node may pull from.
     pub registry: Registry,
+    /// The world outside: where all arrives that leaves a host.
+    pub world: World,
     lan: Arc<Lan>,
     claim: Claim,
 }
@@ -81,6 +91,16 @@ impl Testbed {
         SHARED.get_or_try_init(Self::single).await
     }
 
+    /// Starts a host for processes of the test's own.
+    pub async fn guest(&self) -> Result<Guest> {
+        Guest::start(&self.lan, &self.claim.directory()).await
+    }
+
+    /// Starts a registry that does not behave, in front of the one that does.
+    pub async fn rogue(&self) -> Result<Rogue> {
+        Rogue::start(self.lan.address(lan::US), &self.registry).await
+    }
+
     /// Ends everything at once, and waits until nothing of it is left. It is
     /// the same when a testbed is dropped, but for the waiting.
     ///
@@ -88,7 +108,7 @@ impl Testbed {
     ///
     /// When something stays behind.
     pub async fn stop(self) -> Result<()> {
-        drop((self.swarm, self.registry, self.lan));
+        drop((self.swarm, self.registry, self.world, self.lan));
         self.claim.release().await
     }
 
@@ -97,8 +117,11 @@ impl Testbed {
         let claim = Claim::take().await?;
         let under = claim.directory();
         let lan = Arc::new(Lan::start(claim.id(), &under).await?);
-        let (swarm, registry) =
-            tokio::try_join!(Swarm::start(&lan, &under, size), Registry::start(&lan, &under),)?;
-        Ok(Self { swarm, registry, lan, claim })
+        let (swarm, registry, world) = tokio::try_join!(
+            Swarm::start(&lan, &under, size),
+            Registry::start(&lan, &under),
+            World::start(&lan, &under),
+        )?;
+        Ok(Self { swarm, registry, world, lan, claim })
     }
 }

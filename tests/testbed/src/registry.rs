@@ -4,18 +4,20 @@
 //! a layer that is there already is only named, so twenty owners' images cost
 //! little more than one.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use reqwest::{Client, StatusCode, Url, header};
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::host::{Host, Process};
 use crate::image::{App, PROGRAM_LAYER};
 use crate::lan::Lan;
+use crate::layer::Layer;
 use crate::wait::until;
 
 /// The registry starts in well under a second.
@@ -70,20 +72,24 @@ impl Registry {
     /// Pushes an image as `NAMESPACE/NAME:TAG`; the full reference to it.
     pub async fn push(&self, name: &str, app: &App) -> Result<String> {
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
-        self.shared.get_or_try_init(|| self.blob(SHARED, &PROGRAM_LAYER)).await?;
-        let files = app.files_layer()?;
-        let config = serde_json::to_vec(&app.config(&[&PROGRAM_LAYER, &files]))?;
+        self.shared.get_or_try_init(|| self.blob(SHARED, &PROGRAM_LAYER.blob)).await?;
+        let layers = app.all_layers()?;
+        let config = serde_json::to_vec(&app.config(&layers))?;
         let manifest = json!({
             "schemaVersion": 2,
             "mediaType": MANIFEST,
-            "config": descriptor("application/vnd.oci.image.config.v1+json", &config),
-            "layers": [
-                descriptor("application/vnd.oci.image.layer.v1.tar", &PROGRAM_LAYER),
-                descriptor("application/vnd.oci.image.layer.v1.tar", &files),
-            ],
+            "config": {
+                "mediaType": "application/vnd.oci.image.config.v1+json",
+                "digest": digest(&config),
+                "size": config.len(),
+            },
+            "layers": layers.iter().map(Layer::descriptor).collect::<Vec<_>>(),
         });
-        for blob in [&*PROGRAM_LAYER, &files, &config] {
-            self.blob(repository, blob).await?;
+        let mut sent = HashSet::new();
+        for blob in layers.iter().map(|layer| &*layer.blob).chain([&*config]) {
+            if sent.insert(digest(blob)) {
+                self.blob(repository, blob).await?;
+            }
         }
         let reply = self
             .client
@@ -155,10 +161,6 @@ impl Registry {
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let sum = Sha256::digest(bytes);
     sum.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
-}
-
-fn descriptor(media_type: &str, bytes: &[u8]) -> Value {
-    json!({ "mediaType": media_type, "digest": digest(bytes), "size": bytes.len() })
 }
 
 async fn expect(reply: reqwest::Response, status: StatusCode, what: &str) -> Result<()> {

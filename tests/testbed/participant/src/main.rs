@@ -3,11 +3,27 @@
 //! The first argument names the mode, the others are the mode's own. A new
 //! character is one line in [`MODES`] and one function. Only the standard
 //! library is used, so that the program links statically and stays small.
+//!
+//! Those that attack are bounded in count, bytes and seconds, so that they end
+//! by themselves even where nothing holds them. One that comes further than a
+//! sandbox lets it ends with [`ESCAPED`] and says how far it came.
+
+mod bodies;
+mod bombs;
+mod escapes;
+mod http;
+mod reach;
+mod serve;
 
 use std::io::{self, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
-use std::{env, fs, process, thread};
+use std::{env, process, thread};
+
+use serve::{answer, answer_config, serve};
+
+/// How a mode ends that got through a wall.
+const ESCAPED: i32 = 99;
 
 /// A mode takes the arguments after its name and never comes back.
 type Mode = fn(&[String]) -> !;
@@ -25,6 +41,26 @@ const MODES: &[(&str, Mode)] = &[
     ("redirect LOCATION", redirect),
     ("needs-capability", needs_capability),
     ("fetch HOST", fetch),
+    ("right-once", http::right_once),
+    ("http CHARACTER", http::answers),
+    ("json CHARACTER", bodies::answers),
+    ("file PATH HEADER", http::file),
+    ("fork-bomb", bombs::forks),
+    ("idle SECONDS", bombs::idle),
+    ("memory-bomb", bombs::memory),
+    ("fill MIB DIRECTORY...", bombs::fill),
+    ("many-files DIRECTORY", bombs::many_files),
+    ("page-cache FILE", bombs::page_cache),
+    ("log-flood", bombs::logs),
+    ("cpu-burn", bombs::processors),
+    ("write-anywhere", escapes::write_anywhere),
+    ("rights", escapes::rights),
+    ("setuid PROGRAM", escapes::setuid),
+    ("whoami", escapes::whoami),
+    ("busybox-tricks", escapes::busybox_tricks),
+    ("reach PROTOCOL/ADDRESS:PORT...", reach::targets),
+    ("reach-neighbours", reach::neighbours),
+    ("flood-caller", reach::flood_caller),
 ];
 
 fn main() {
@@ -128,54 +164,6 @@ fn fetch(arguments: &[String]) -> ! {
     process::exit(0)
 }
 
-/// Accepts for ever; hands each connection and the head of its request to
-/// `handle`, in a thread of its own.
-fn serve(port: u16, handle: impl Fn(TcpStream, &str) -> io::Result<()> + Clone + Send + 'static) -> ! {
-    let listener = TcpListener::bind(("0.0.0.0", port))
-        .unwrap_or_else(|error| fail(&format!("cannot listen on port {port}: {error}")));
-    println!("listening on port {port}");
-    loop {
-        if let Ok((mut stream, _)) = listener.accept() {
-            let handle = handle.clone();
-            thread::spawn(move || {
-                let head = read_head(&mut stream)?;
-                handle(stream, &head)
-            });
-        }
-    }
-}
-
-/// The well-behaved answer: the configuration, or 404 for any other path.
-fn answer_config(stream: TcpStream, head: &str) -> io::Result<()> {
-    if head.starts_with("GET /getconfig ") {
-        let config = fs::read("/config.json")?;
-        answer(stream, "200 OK", "Content-Type: application/json", &config)
-    } else {
-        answer(stream, "404 Not Found", "Content-Type: text/plain", b"no\n")
-    }
-}
-
-/// Reads up to the empty line that ends a request's head, 8 KiB at most.
-fn read_head(stream: &mut TcpStream) -> io::Result<String> {
-    let mut head = Vec::new();
-    let mut chunk = [0; 1024];
-    while head.len() < 8192 && !head.windows(4).any(|end| end == b"\r\n\r\n") {
-        match stream.read(&mut chunk)? {
-            0 => break,
-            read => head.extend_from_slice(&chunk[..read]),
-        }
-    }
-    Ok(String::from_utf8_lossy(&head).into_owned())
-}
-
-fn answer(mut stream: TcpStream, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
-    let length = body.len();
-    let head =
-        format!("HTTP/1.1 {status}\r\n{header}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    stream.write_all(head.as_bytes())?;
-    stream.write_all(body)
-}
-
 fn text(arguments: &[String], at: usize) -> &str {
     match arguments.get(at) {
         Some(text) => text,
@@ -186,6 +174,12 @@ fn text(arguments: &[String], at: usize) -> &str {
 fn number(arguments: &[String], at: usize) -> u16 {
     let text = text(arguments, at);
     text.parse().unwrap_or_else(|error| fail(&format!("{text:?} is no number: {error}")))
+}
+
+/// Got through a wall.
+fn escaped(how: &str) -> ! {
+    eprintln!("escaped: {how}");
+    process::exit(ESCAPED)
 }
 
 fn fail(why: &str) -> ! {

@@ -1,0 +1,147 @@
+//! What would use the machine up: processes, memory, disk, logs, processors.
+
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::serve::{answer_config, serve};
+use crate::{escaped, fail, number, text};
+
+const MIB: usize = 1 << 20;
+
+/// More than any sandbox gives: who comes so far has escaped.
+const PROCESSES: usize = 300;
+const MEMORY_MIB: usize = 512;
+const FILES: usize = 400_000;
+const LOG_MIB: usize = 64;
+
+/// How long the tireless ones go on.
+const TIRELESS: Duration = Duration::from_secs(20);
+
+/// Starts processes as long as it can, and then goes on trying.
+pub(crate) fn forks(_: &[String]) -> ! {
+    let began = Instant::now();
+    let mut children = Vec::new();
+    while began.elapsed() < TIRELESS {
+        let idle = Command::new("/participant").args(["idle", "20"]).stdout(Stdio::null()).spawn();
+        match idle {
+            Ok(child) => children.push(child),
+            Err(_) => thread::sleep(Duration::from_millis(5)),
+        }
+        if children.len() >= PROCESSES {
+            escaped(&format!("{PROCESSES} processes"));
+        }
+    }
+    park()
+}
+
+/// Does nothing, for so long.
+pub(crate) fn idle(arguments: &[String]) -> ! {
+    thread::sleep(Duration::from_secs(number(arguments, 0).into()));
+    std::process::exit(0)
+}
+
+/// Takes memory and writes to all of it.
+pub(crate) fn memory(_: &[String]) -> ! {
+    let mut held = Vec::new();
+    for _ in 0..MEMORY_MIB {
+        held.push(black_box(vec![1u8; MIB]));
+    }
+    escaped(&format!("{} MiB of memory", held.len()))
+}
+
+/// Writes to each directory until it is full, which it is to be before so many MiB.
+pub(crate) fn fill(arguments: &[String]) -> ! {
+    let most = usize::from(number(arguments, 0));
+    let block = vec![0x5a; MIB];
+    for directory in arguments.get(1..).unwrap_or_default() {
+        let path = Path::new(directory).join("bomb");
+        let mut file = File::create(&path).unwrap_or_else(|error| fail(&format!("{directory}: {error}")));
+        let mut written = 0;
+        let why = loop {
+            if written > most {
+                escaped(&format!("{written} MiB in {directory}"));
+            }
+            match file.write_all(&block) {
+                Ok(()) => written += 1,
+                Err(error) => break error,
+            }
+        };
+        println!("{directory} is full after {written} MiB: {why}");
+    }
+    serve(80, answer_config)
+}
+
+/// Makes empty files, each of which costs the kernel memory.
+pub(crate) fn many_files(arguments: &[String]) -> ! {
+    let directory = text(arguments, 0);
+    for number in 0..FILES {
+        if let Err(error) = File::create(format!("{directory}/{number}")) {
+            println!("{directory} takes {number} files: {error}");
+            serve(80, answer_config)
+        }
+    }
+    escaped(&format!("{FILES} files in {directory}"))
+}
+
+/// Reads a large file again and again, so that the kernel keeps it at hand.
+pub(crate) fn page_cache(arguments: &[String]) -> ! {
+    let mut block = vec![0; MIB];
+    for _ in 0..3 {
+        let file = File::open(text(arguments, 0));
+        let mut file = file.unwrap_or_else(|error| fail(&format!("{}: {error}", text(arguments, 0))));
+        while file.read(&mut block).is_ok_and(|read| read > 0) {}
+    }
+    serve(80, answer_config)
+}
+
+/// Answers well, and writes to its log meanwhile as fast as it can.
+pub(crate) fn logs(_: &[String]) -> ! {
+    thread::spawn(|| {
+        let began = Instant::now();
+        let line = [vec![b'y'; 1023], b"\n".to_vec()].concat();
+        for _ in 0..LOG_MIB * 1024 {
+            if began.elapsed() > TIRELESS || std::io::stdout().write_all(&line).is_err() {
+                break;
+            }
+        }
+    });
+    serve(80, answer_config)
+}
+
+/// Keeps as many processors busy as it can, and looks at how much it got.
+pub(crate) fn processors(_: &[String]) -> ! {
+    const MEASURED: Duration = Duration::from_secs(2);
+    static DONE: AtomicBool = AtomicBool::new(false);
+    for _ in 0..8 {
+        thread::spawn(|| while !DONE.load(Ordering::Relaxed) {});
+    }
+    thread::sleep(MEASURED);
+    // Hundredths of a second, as the kernel has them for people.
+    let used = Duration::from_millis(processor_ticks() * 10);
+    if used > MEASURED / 2 {
+        escaped(&format!("{used:?} of processors in {MEASURED:?}"));
+    }
+    thread::sleep(TIRELESS);
+    DONE.store(true, Ordering::Relaxed);
+    park()
+}
+
+/// Of this process, in user and kernel together.
+fn processor_ticks() -> u64 {
+    let said = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is the name, in brackets; user and system are 14 and 15.
+    let fields = said.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+fn park() -> ! {
+    loop {
+        thread::park();
+    }
+}

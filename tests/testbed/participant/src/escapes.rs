@@ -1,0 +1,136 @@
+//! Attempts to do what a sandbox forbids, on the machine itself.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::process::{self, Command};
+use std::{env, str};
+
+use crate::serve::{answer_config, serve};
+use crate::{escaped, fail, text};
+
+/// Places that are not a participant's to write to.
+const PLACES: [&str; 14] = [
+    "/config.json",
+    "/participant",
+    "/bomb",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/etc/resolv.conf",
+    "/etc/bomb",
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sysrq-trigger",
+    "/proc/1/mem",
+    "/sys/fs/cgroup/cgroup.procs",
+    "/sys/kernel/uevent_helper",
+    "/var/bomb",
+    "/lib/bomb",
+];
+
+/// What a container may know of where it runs.
+const VARIABLES: [&str; 4] = ["PATH", "HOSTNAME", "HOME", "TERM"];
+
+/// What only a process with rights can do, each with BusyBox's name for it.
+const TRICKS: &[&str] = &[
+    "arping -c 1 -w 1 -I eth0 10.0.0.1",
+    "ping -c 1 -W 1 198.51.100.1",
+    "ip link set eth0 promisc on",
+    "ip link set eth0 address 02:42:0a:00:00:63",
+    "ip address add 10.0.0.99/8 dev eth0",
+    "ip route add default dev eth0",
+    "ip neigh add 10.0.0.98 lladdr 02:42:0a:00:00:62 dev eth0",
+    "ip link add spare type dummy",
+    "mount -t tmpfs bomb /tmp",
+    "mount -t proc proc /run",
+    "mount -o remount,rw /",
+    "umount /run",
+    "unshare -r true",
+    "unshare -n true",
+    "chroot / /busybox true",
+    "mknod /tmp/disk b 8 0",
+    "chown 1 /tmp",
+    "hostname mallory",
+    "date -s 2000-01-01",
+    "nice -n -20 /busybox true",
+    "renice -n -20 -p 1",
+    "sysctl -w kernel.panic=1",
+    "swapoff -a",
+    "reboot -f",
+    "dmesg",
+];
+
+/// Writes where it may not.
+pub(crate) fn write_anywhere(_: &[String]) -> ! {
+    for place in PLACES {
+        let opened = OpenOptions::new().append(true).create(true).open(place);
+        if opened.is_ok_and(|mut file| file.write_all(b"\n").is_ok()) {
+            escaped(&format!("it wrote to {place}"));
+        }
+    }
+    serve(80, answer_config)
+}
+
+/// Looks at what it has: rights, devices, secrets, variables.
+pub(crate) fn rights(_: &[String]) -> ! {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_else(|error| fail(&error.to_string()));
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_default().trim().to_owned()
+    };
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        if field(set).bytes().any(|digit| digit != b'0') {
+            escaped(&format!("{set} is {}", field(set)));
+        }
+    }
+    for (name, wanted) in [("NoNewPrivs", "1"), ("Seccomp", "2")] {
+        if field(name) != wanted {
+            escaped(&format!("{name} is {}", field(name)));
+        }
+    }
+    for path in ["/run/secrets", "/var/run/docker.sock", "/dev/sda", "/dev/vda", "/dev/mem", "/dev/kmsg"] {
+        if fs::metadata(path).is_ok() {
+            escaped(&format!("there is {path}"));
+        }
+    }
+    if let Some((name, value)) = env::vars().find(|(name, _)| !VARIABLES.contains(&name.as_str())) {
+        escaped(&format!("it is told {name}={value}"));
+    }
+    serve(80, answer_config)
+}
+
+/// Runs a program that belongs to root and has the bit that would make it root.
+pub(crate) fn setuid(arguments: &[String]) -> ! {
+    let program = text(arguments, 0);
+    let ran = Command::new(program).arg("whoami").output();
+    let ran = ran.unwrap_or_else(|error| fail(&format!("{program}: {error}")));
+    let said = String::from_utf8_lossy(&ran.stdout);
+    if said.trim() == "0" || said.trim().is_empty() {
+        escaped(&format!("it became user {:?}", said.trim()));
+    }
+    serve(80, answer_config)
+}
+
+/// Prints the number of the user that it acts as.
+pub(crate) fn whoami(_: &[String]) -> ! {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
+    println!("{}", users.split_whitespace().nth(1).unwrap_or_default());
+    process::exit(0)
+}
+
+/// Tries what takes rights, raw sockets among it.
+pub(crate) fn busybox_tricks(_: &[String]) -> ! {
+    for trick in TRICKS {
+        let ran = Command::new("/busybox").args(trick.split(' ')).output();
+        let ran = ran.unwrap_or_else(|error| fail(&format!("/busybox: {error}")));
+        let said = [ran.stdout, ran.stderr].concat();
+        let said = str::from_utf8(&said).unwrap_or_default().trim();
+        if said.contains("applet not found") {
+            fail(&format!("this BusyBox has no such trick: {trick}"));
+        }
+        if ran.status.success() {
+            escaped(&format!("{trick}: {said}"));
+        }
+        println!("{trick}: {said}");
+    }
+    serve(80, answer_config)
+}

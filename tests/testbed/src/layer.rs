@@ -1,0 +1,95 @@
+//! The layers of an image: archives of files, compressed or not.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use serde_json::{Value, json};
+
+use crate::registry::digest;
+
+/// One layer, as a registry keeps it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    pub(crate) blob: Arc<[u8]>,
+    /// The digest of what it is when it is not compressed.
+    pub(crate) content: String,
+    media_type: &'static str,
+    /// The size that the manifest says.
+    size: u64,
+}
+
+impl Layer {
+    /// Files: path, mode, bytes. The same files give the same layer.
+    pub fn files(files: &[(&str, u32, &[u8])]) -> Result<Self> {
+        Ok(Self::plain(archive(files)?))
+    }
+
+    /// A file of so many zeros, compressed about a thousandfold.
+    pub fn zeros(path: &str, mib: usize) -> Result<Self> {
+        let archive = archive(&[(path, 0o644, &vec![0; mib << 20])])?;
+        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+        Ok(Self { content: digest(&archive), media_type, ..Self::plain(compressed(&archive)?) })
+    }
+
+    /// A small file that is so large when somebody decompresses it.
+    pub fn gzip_bomb(path: &str, mib: usize) -> Result<Self> {
+        Self::files(&[(path, 0o644, &compressed(&vec![0; mib << 20])?)])
+    }
+
+    /// One that cannot be unpacked, because it is no archive.
+    pub fn broken() -> Self {
+        Self::plain(b"no archive ".repeat(100))
+    }
+
+    /// BusyBox, as `/busybox`: its applets open sockets that plain Rust cannot.
+    ///
+    /// # Errors
+    /// When it is not installed, or not linked statically.
+    pub fn busybox() -> Result<Self> {
+        let missing = "busybox is missing: apt-get install -y busybox-static";
+        let program = ["/usr/bin/busybox", "/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok());
+        let program = program.context(missing)?;
+        let loader = b"/lib64/ld-linux";
+        anyhow::ensure!(!program.windows(loader.len()).any(|bytes| bytes == loader), missing);
+        Self::files(&[("busybox", 0o755, &program)])
+    }
+
+    /// The manifest says another size of it than is true.
+    pub fn said_to_have(self, size: u64) -> Self {
+        Self { size, ..self }
+    }
+
+    pub(crate) fn descriptor(&self) -> Value {
+        json!({ "mediaType": self.media_type, "digest": digest(&self.blob), "size": self.size })
+    }
+
+    /// One that is not compressed, and so has one digest for both its forms.
+    fn plain(archive: Vec<u8>) -> Self {
+        Self {
+            content: digest(&archive),
+            size: archive.len() as u64,
+            blob: archive.into(),
+            media_type: "application/vnd.oci.image.layer.v1.tar",
+        }
+    }
+}
+
+fn compressed(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+    gzip.write_all(bytes)?;
+    Ok(gzip.finish()?)
+}
+
+fn archive(files: &[(&str, u32, &[u8])]) -> Result<Vec<u8>> {
+    let mut archive = tar::Builder::new(Vec::new());
+    for (path, mode, bytes) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(*mode);
+        header.set_size(bytes.len() as u64);
+        archive.append_data(&mut header, path, *bytes)?;
+    }
+    Ok(archive.into_inner()?)
+}

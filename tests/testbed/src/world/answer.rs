@@ -1,0 +1,93 @@
+//! How the world answers: every connection with a few bytes of HTTP, every
+//! question for a name with an address of its own.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use socket2::SockRef;
+
+use super::packet::PATIENCE;
+
+/// Where everything is led that arrives.
+pub(super) const PORT: u16 = 9;
+
+/// What every name means.
+const MEANING: [u8; 4] = [198, 51, 100, 53];
+const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nthe world\n";
+/// How long a caller may take to say something.
+const GREETING: Duration = Duration::from_millis(200);
+
+/// Sockets that take what is led to [`PORT`].
+pub(super) fn sockets() -> Result<(TcpListener, UdpSocket)> {
+    let streams = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+    // For a listener, this is how long it waits for the next caller.
+    SockRef::from(&streams).set_read_timeout(Some(PATIENCE))?;
+    let datagrams = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
+    datagrams.set_read_timeout(Some(PATIENCE))?;
+    Ok((streams, datagrams))
+}
+
+/// Answers connections until it is stopped.
+pub(super) fn streams(listener: &TcpListener, stopped: &AtomicBool) {
+    while !stopped.load(Ordering::Relaxed) {
+        if let Ok((stream, _)) = listener.accept() {
+            // Who hangs up has been counted all the same.
+            let _ = greet(stream);
+        }
+    }
+}
+
+/// Answers questions for names until it is stopped.
+pub(super) fn datagrams(socket: &UdpSocket, stopped: &AtomicBool) {
+    let mut datagram = [0; 2048];
+    while !stopped.load(Ordering::Relaxed) {
+        if let Ok((size, from)) = socket.recv_from(&mut datagram)
+            && let Some(answer) = datagram.get(..size).and_then(answer)
+        {
+            let _ = socket.send_to(&answer, from);
+        }
+    }
+}
+
+/// The name that a DNS message asks for, and where the question ends.
+pub(super) fn question(message: &[u8]) -> Option<(String, usize)> {
+    if message.get(2)? & 0x80 != 0 || message.get(4..6)? != [0, 1] {
+        return None;
+    }
+    let mut labels = Vec::new();
+    let mut at = 12;
+    loop {
+        let size = usize::from(*message.get(at)?);
+        at += 1;
+        if size == 0 {
+            let name = labels.join(".");
+            return message.get(at..at + 4).map(|_| (name, at + 4));
+        }
+        let label = message.get(at..at + size).filter(|_| size < 64)?;
+        labels.push(label.escape_ascii().to_string());
+        at += size;
+    }
+}
+
+fn greet(mut stream: TcpStream) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(GREETING))?;
+    stream.set_write_timeout(Some(GREETING))?;
+    // Some speak first, some wait to be spoken to.
+    let _ = stream.read(&mut [0; 1024]);
+    stream.write_all(PAGE)
+}
+
+fn answer(asked: &[u8]) -> Option<Vec<u8>> {
+    let (_, end) = question(asked)?;
+    let mut answer = asked.get(..2)?.to_vec();
+    // A response; one question, one answer.
+    answer.extend([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
+    answer.extend(asked.get(12..end)?);
+    // The name of byte 12, of type A, that lasts no second, of four bytes.
+    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
+    answer.extend(MEANING);
+    Some(answer)
+}
