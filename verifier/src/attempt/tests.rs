@@ -267,6 +267,18 @@ async fn a_relay_that_fails_is_never_held_against_the_app() {
 }
 
 #[tokio::test]
+async fn an_app_that_is_right_only_once_fails() {
+    let stage = given([], []).await;
+    let answer = |body: Vec<u8>| {
+        let latency = Duration::from_millis(1);
+        Ok(Ok(Answer { status: 200, content_type: None, location: None, latency, body }))
+    };
+    let right_once = [answer(stage.fake.body.clone()), answer(b"{}".to_vec())];
+    stage.fake.responses.lock().unwrap().extend(right_once);
+    assert_eq!(failure(&stage.attempted().await), FailureCode::Mismatch);
+}
+
+#[tokio::test]
 async fn an_app_that_ends_while_it_is_asked_ended_early() {
     let stage = given([Ok(Phase::Ended(Ending::Exited(3)))], []).await;
     let events = stage.attempted().await;
