@@ -79,13 +79,13 @@ pub enum PlaceError {
     #[error("a place has at most {MAX_TYPED} characters: name the city and its country")]
     TooLong,
     /// No place with 5,000 people or more is called so; these come nearest, the nearest first. There may be none.
-    #[error("no such place is known{}", offer("; did you mean", .nearest, "? Otherwise name the next larger town and its country"))]
+    #[error("no such place is known: look at its spelling, or name the next larger town and its country")]
     Unknown {
         /// What may have been meant.
         nearest: Vec<Suggestion>,
     },
     /// Several places are called so and none stands out.
-    #[error("several places are called so: add the region or the country{}", offer(", as in", .candidates, ""))]
+    #[error("several places are called so: add the region or the country")]
     Ambiguous {
         /// The largest of them, the largest first.
         candidates: Vec<Suggestion>,
@@ -225,13 +225,4 @@ fn suggestions(found: &[Candidate]) -> Vec<Suggestion> {
 fn highest_population(row: &str) -> u32 {
     let [population]: [&str; 1] = columns(first_column(row).1);
     population.parse().unwrap_or(0)
-}
-
-/// Suggestions within a sentence; nothing where there are none.
-fn offer(before: &str, offered: &[Suggestion], after: &str) -> String {
-    let Some((last, others)) = offered.split_last() else {
-        return String::new();
-    };
-    let others: String = others.iter().map(|one| format!("\"{one}\" or ")).collect();
-    format!("{before} {others}\"{last}\"{after}")
 }

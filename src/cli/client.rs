@@ -74,6 +74,9 @@ struct Problem {
 struct FieldProblem {
     field: String,
     message: String,
+    /// What may have been meant.
+    #[serde(default)]
+    suggestions: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -233,7 +236,11 @@ impl std::fmt::Display for ClientError {
 
 impl Problem {
     fn in_words(&self) -> String {
-        let errors = self.errors.iter().map(|error| format!("\n  {}: {}", error.field, error.message));
+        let errors = self.errors.iter().map(|error| {
+            let meant =
+                error.suggestions.iter().map(|one| format!("\n    perhaps: {one}")).collect::<String>();
+            format!("\n  {}: {}{meant}", error.field, error.message)
+        });
         super::progress::printable(&self.detail)
             + &errors.map(|line| printable_lines(&line)).collect::<String>()
     }

@@ -18,6 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A problem document, `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SubmissionProblem)]
 pub(super) struct Problem {
     /// Always `about:blank`: the status says of what kind the problem is.
     #[serde(rename = "type")]
@@ -37,6 +38,7 @@ pub(super) struct Problem {
 
 /// What is wrong with one field.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = SubmissionFieldProblem)]
 pub(super) struct FieldProblem {
     /// `name`, `images[1]`, `vote`, …
     pub(super) field: String,

@@ -11,6 +11,7 @@ use axum::{
 use domain::{Command, SubmissionId};
 use event_store::Position;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -140,7 +141,11 @@ pub(super) async fn accept(
     fields: Fields,
     key: Option<&str>,
 ) -> Result<Accepted, Problem> {
-    let submitted = form::read(fields, api.commands.challenge(), api.gazetteer).map_err(Problem::fields)?;
+    let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
+    // A place that nobody knows is compared with every name that there is:
+    // others' requests do not wait for that.
+    let read = spawn_blocking(move || form::read(fields, &challenge, gazetteer));
+    let submitted = read.await.expect("reading a form does not panic").map_err(Problem::fields)?;
     take(limits.by_owner.as_ref(), || submitted.owner.clone())
         .map_err(|wait| Problem::too_many(&format!("for images of {}", submitted.owner), wait))?;
     let id = api.submission_id(&submitted.owner, key);
