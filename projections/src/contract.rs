@@ -11,6 +11,7 @@
 
 mod pins;
 mod queue;
+mod sandboxes;
 mod status;
 pub mod story;
 mod writing;
@@ -24,6 +25,7 @@ use event_store::Position;
 
 pub use pins::*;
 pub use queue::*;
+pub use sandboxes::*;
 pub use status::*;
 pub use story::Story;
 pub use writing::*;
@@ -41,6 +43,8 @@ macro_rules! contract {
             who_waits_is_told_for_what
             an_unknown_submission_has_no_status
             what_is_unfinished_is_listed_oldest_first
+            what_is_being_verified_is_listed_oldest_first
+            the_newest_report_on_each_sandbox_is_kept
             the_queue_is_fair
             an_interruption_keeps_the_place_in_the_queue_and_a_rejudge_does_not
             the_expected_wait_is_the_pace_of_the_last_verdicts
@@ -122,6 +126,8 @@ pub async fn assert_same(
     assert_eq!(changed.expect("readable"), other.expect("readable"));
     let (waiting, other) = (views.unfinished(1 << 20).await, others.unfinished(1 << 20).await);
     assert_eq!(waiting.expect("readable"), other.expect("readable"));
+    let (verifying, other) = (views.verifying(1 << 20).await, others.verifying(1 << 20).await);
+    assert_eq!(verifying.expect("readable"), other.expect("readable"));
     for text in ["", "owner1", "LON", "san", "z"] {
         let (found, other) = (views.find_pins(text, 50).await, others.find_pins(text, 50).await);
         assert_eq!(found.expect("readable"), other.expect("readable"), "{text}");

@@ -15,7 +15,7 @@ use crate::owner::Moved;
 use crate::queue::Queue;
 use crate::spots::{Frame, Group, expansion, nearest};
 use crate::totals;
-use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, Status, StatusView};
+use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, Status, StatusView};
 use crate::{ApplyError, Envelope, ProjectionError, Queries, QueryError, Views};
 
 /// So many events are applied before readers get their turn.
@@ -40,6 +40,7 @@ struct State {
     unfinished: BTreeMap<Position, SubmissionId>,
     queue: Queue,
     pins: Pins,
+    sandboxes: BTreeMap<String, SandboxView>,
     checkpoint: Position,
 }
 
@@ -132,6 +133,15 @@ impl Views for MemoryViews {
         self.fold(events, upto);
         Ok(())
     }
+
+    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let kept = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
+        if sandbox.position > kept.position {
+            kept.clone_from(sandbox);
+        }
+        Ok(())
+    }
 }
 
 #[async_trait]
@@ -198,6 +208,19 @@ impl Queries for MemoryViews {
         let mut views: Vec<_> = newest.filter_map(|id| state.fold.statuses.get(id).cloned()).collect();
         views.reverse();
         Ok(views)
+    }
+
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let state = self.read();
+        let newest = state.unfinished.values().rev().filter_map(|id| state.fold.statuses.get(id));
+        let verifying = newest.filter(|view| view.status == Status::Verifying).take(max);
+        let mut views: Vec<_> = verifying.cloned().collect();
+        views.reverse();
+        Ok(views)
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
+        Ok(self.read().sandboxes.values().cloned().collect())
     }
 }
 

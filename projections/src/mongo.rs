@@ -21,6 +21,7 @@ mod follow;
 mod queries;
 mod queue;
 mod rebuild;
+mod sandboxes;
 mod transaction;
 
 use std::fmt;
@@ -39,7 +40,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::collections::{Collections, Generation};
 use self::queue::Places;
 pub use self::rebuild::RebuildError;
-use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, StatusView};
+use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
 use crate::{ApplyError, Envelope, Queries, QueryError, Views};
 
 /// The database, when the address names none.
@@ -143,6 +144,12 @@ impl Views for MongoViews {
             .await
             .unwrap_or_else(|_| Err(ApplyError::Unavailable(late(APPLY))))
     }
+
+    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+        answer(self.shared.keep(sandbox))
+            .await
+            .map_err(|QueryError::Unavailable(why)| ApplyError::Unavailable(why))
+    }
 }
 
 #[async_trait]
@@ -185,6 +192,14 @@ impl Queries for MongoViews {
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         answer(self.shared.unfinished(max)).await
+    }
+
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        answer(self.shared.verifying(max)).await
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
+        answer(self.shared.sandboxes()).await
     }
 }
 

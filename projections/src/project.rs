@@ -4,12 +4,13 @@
 //! [`Effects`]: what that changes in the views that many submissions share.
 //! Nothing is looked up: the view before and the event say all.
 
+use domain::sandbox::SandboxReported;
 use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
 use event_store::{Position, ReadError, Recorded};
 use jiff::Timestamp;
 
 use crate::Envelope;
-use crate::view::{Entry, LocationView, Pin, ReasonView, Status, StatusView, Waiting};
+use crate::view::{Entry, LocationView, Pin, ReasonView, SandboxView, Status, StatusView, Waiting};
 
 /// What an event changes beside its submission's own view.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -65,6 +66,22 @@ impl Envelope {
             recorded_at: recorded.recorded_at,
             event,
         })
+    }
+}
+
+impl SandboxView {
+    /// Reads a report on a sandbox; `None` when the event is about something else.
+    ///
+    /// # Errors
+    /// When it is one but cannot be understood; the error names the event.
+    pub fn decode(recorded: &Recorded) -> Result<Option<Self>, ReadError> {
+        let Some(verifier) = SandboxReported::verifier(recorded.stream.as_str()) else { return Ok(None) };
+        Ok(Some(Self {
+            verifier: verifier.to_owned(),
+            position: recorded.position,
+            since: recorded.recorded_at,
+            sandbox: recorded.decode(SandboxReported::from_stored)?,
+        }))
     }
 }
 

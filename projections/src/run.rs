@@ -1,14 +1,16 @@
 //! The projection itself: follows the log and keeps the views up to date,
 //! whatever goes away in between.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{Delivery, Filter, Position, ReadError, Subscribe, Subscription};
+use event_store::{Delivery, Filter, Position, ReadError, Recorded, Subscribe, Subscription};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::view::SandboxView;
 use crate::{ApplyError, Envelope, QueryError, Views};
 
 /// Streams of submissions begin with this.
@@ -83,7 +85,8 @@ async fn follow(
         Err(QueryError::Unavailable(why)) => return Interruption::Unavailable(why),
     };
     let (ahead, mut read) = mpsc::channel(BATCH);
-    let deliveries = subscribe.subscribe(at, Filter::stream_prefix(STREAM_PREFIX));
+    // All of the log, so that the checkpoint keeps up with its end.
+    let deliveries = subscribe.subscribe(at, Filter::default());
     let reading = CancellationToken::new();
     let _ends_with_us = reading.clone().drop_guard();
     tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, ahead)));
@@ -98,14 +101,27 @@ async fn follow(
         }
         let mut end = batch.is_empty().then(|| Interruption::Unavailable("the log ended".to_owned()));
         let (mut events, mut upto) = (Vec::with_capacity(batch.len()), at);
+        let mut sandboxes = BTreeMap::new();
         for seen in batch.drain(..) {
             match seen {
                 Ok(Seen::Event(envelope)) => {
                     upto = envelope.position;
                     events.push(*envelope);
                 }
+                Ok(Seen::Sandbox(sandbox)) => {
+                    upto = sandbox.position;
+                    sandboxes.insert(sandbox.verifier.clone(), *sandbox);
+                }
                 Ok(Seen::Nothing(position)) => upto = upto.max(position),
                 Err(error) => end = Some(error.into()),
+            }
+        }
+        // Before the checkpoint moves past them.
+        for sandbox in sandboxes.values() {
+            match views.keep(sandbox).await {
+                Ok(()) => {}
+                Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
+                Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
             }
         }
         if upto > at {
@@ -124,17 +140,27 @@ async fn follow(
 /// What the log delivered.
 enum Seen {
     Event(Box<Envelope>),
+    Sandbox(Box<SandboxView>),
     /// Nothing for us up to here.
     Nothing(Position),
+}
+
+impl Seen {
+    fn of(recorded: &Recorded) -> Result<Self, ReadError> {
+        if recorded.stream.as_str().starts_with(STREAM_PREFIX) {
+            return Envelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
+        }
+        let sandbox = SandboxView::decode(recorded)?;
+        // Others may keep what is theirs in the same log.
+        Ok(sandbox.map_or(Self::Nothing(recorded.position), |sandbox| Self::Sandbox(Box::new(sandbox))))
+    }
 }
 
 /// Reads and decodes while the events before are being applied. An error is the last item.
 async fn read_ahead(mut deliveries: Subscription, ahead: mpsc::Sender<Result<Seen, ReadError>>) {
     while let Some(delivery) = deliveries.next().await {
         let seen = match delivery {
-            Ok(Delivery::Event(recorded)) => {
-                Envelope::decode(&recorded).map(|envelope| Seen::Event(Box::new(envelope)))
-            }
+            Ok(Delivery::Event(recorded)) => Seen::of(&recorded),
             Ok(Delivery::Checkpoint(position) | Delivery::CaughtUp(position)) => Ok(Seen::Nothing(position)),
             Err(error) => Err(error),
         };

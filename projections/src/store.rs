@@ -7,7 +7,7 @@ use event_store::{Position, Revision};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::view::{Bounds, Pin, QueuePlace, Spot, StatsView, StatusView};
+use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
 
 /// An event of a submission, as a projection sees it.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,10 @@ pub trait Views: Queries {
     /// to `upto`, provided that it still is `from`: of two projectors at the
     /// same batch one gets [`ApplyError::Overtaken`] and nothing counts twice.
     async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError>;
+
+    /// Keeps a report on a sandbox, unless there is one of that verifier at the
+    /// same position or a later one: it needs no checkpoint.
+    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError>;
 }
 
 /// The reading half.
@@ -68,6 +72,12 @@ pub trait Queries: Send + Sync {
 
     /// The newest submissions that wait or are being verified, oldest first; for the organiser.
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+
+    /// The submissions that are being verified, the newest `max`, oldest first; for the organiser.
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+
+    /// The newest report on each verifier's sandbox, by the verifier's name; for the organiser.
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError>;
 }
 
 /// Why a batch was not applied.

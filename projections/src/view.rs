@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use domain::ImageRef;
+use domain::sandbox::SandboxReported;
 use domain::submission::{Event, FailureCode, InterruptionCode, SubmissionId};
 use event_store::{Position, Revision};
 use jiff::Timestamp;
@@ -228,6 +229,19 @@ pub enum Spot {
         /// to each other at any zoom.
         expansion_zoom: Option<u8>,
     },
+}
+
+/// A verifier's sandbox, as it was reported last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxView {
+    /// The verifier's name.
+    pub verifier: String,
+    /// The report's place in the log.
+    pub position: Position,
+    /// Since when it is so.
+    pub since: Timestamp,
+    /// The report.
+    pub sandbox: SandboxReported,
 }
 
 /// A part of the world: degrees. `west` may be greater than `east`: then it

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::sandbox::SandboxReported;
 use domain::submission::CATEGORY;
 use event_store::{Append, Expected, Position, StreamName};
 use projections::contract::{Bench, Story, assert_same, in_memory};
@@ -81,6 +82,35 @@ async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
     assert!(error.contains("Exploded") && error.contains(stream.as_str()), "{error}");
     assert_eq!(views.checkpoint().await.unwrap(), before.last().unwrap().position);
     assert_eq!(views.stats().await.unwrap().pins, 1);
+}
+
+#[tokio::test]
+async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
+    let (log, _folder) = log();
+    let mut story = Story::new();
+    story.submit_and_pass("ada", 0);
+    write(&log, &story.events).await;
+    let append = async |stream: &str, kind: &str, data: &[u8]| {
+        let stream = StreamName::new(stream).unwrap();
+        log.append(&stream, Expected::Any, vec![stored(kind, data)]).await.unwrap().position
+    };
+    append("sandbox-v1", SandboxReported::KIND, br#"{"trouble":"none yet","nodes":[]}"#).await;
+    let newest = append("sandbox-v1", SandboxReported::KIND, br#"{"trouble":null,"nodes":[]}"#).await;
+    let end = append("orders-1", "Ordered", b"{}").await;
+
+    let views = Arc::new(MemoryViews::new());
+    let running = tokio::spawn(run(Arc::new(log.clone()), views.clone(), CancellationToken::new()));
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= end)).await.unwrap().unwrap();
+    let kept = views.sandboxes().await.unwrap();
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let v1 = &kept[0];
+    assert_eq!((v1.verifier.as_str(), v1.position, &v1.sandbox.trouble), ("v1", newest, &None));
+
+    // One that cannot be understood is never skipped.
+    append("sandbox-v1", "SandboxPainted", b"{}").await;
+    let error = timeout(DEADLINE, running).await.unwrap().unwrap().unwrap_err().to_string();
+    assert!(error.contains("SandboxPainted") && error.contains("sandbox-v1"), "{error}");
+    assert_eq!(views.checkpoint().await.unwrap(), end);
 }
 
 #[tokio::test]

@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
-use domain::Event;
 use futures::StreamExt;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
@@ -43,7 +42,7 @@ const LONG: Duration = Duration::from_secs(1);
 pub(super) struct Replay {
     /// Only events of this type; several with commas, or given again
     #[arg(long, value_name = "TYPE", value_delimiter = ',',
-        value_parser = PossibleValuesParser::new(Event::KINDS), hide_possible_values = true)]
+        value_parser = PossibleValuesParser::new(domain::kinds()), hide_possible_values = true)]
     r#type: Vec<String>,
 
     /// Only streams that begin so: submission-ID

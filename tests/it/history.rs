@@ -171,8 +171,9 @@ impl Desk {
         succeeded(text.as_str(), output.unwrap())
     }
 
+    /// What happened to submissions: the sandbox is reported on at moments of its own.
     fn replay(&self, arguments: &[&str]) -> String {
-        succeeded("replay", self.muster(&[&["replay"], arguments].concat()))
+        succeeded("replay", self.muster(&[&["replay", "--stream", "submission-"], arguments].concat()))
     }
 
     fn muster(&self, arguments: &[&str]) -> Output {

@@ -13,6 +13,7 @@ mod probe;
 mod queue;
 mod registry;
 pub mod relay;
+mod report;
 mod run;
 mod slots;
 mod swarm;
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::Attempts;
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::registry::Registry;
+use crate::report::Reports;
 use crate::run::Run;
 use crate::slots::{Capacity, Slots};
 use crate::swarm::{DockerSwarm, Endpoint, Swarm};
@@ -128,7 +130,9 @@ impl Verifier {
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
+        let told = health.subscribe();
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, capacity, health);
+        let mut reports = Reports::new(Arc::clone(&store), &settings.name);
         let attempts = Attempts {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
@@ -144,7 +148,12 @@ impl Verifier {
             slots,
             grace: settings.grace,
         };
-        run.until(shutdown).await
+        let ended = tokio::select! {
+            ended = run.until(shutdown) => ended,
+            never = reports.follow(told) => match never {},
+        };
+        reports.say_goodbye().await;
+        ended
     }
 }
 

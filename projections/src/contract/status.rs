@@ -94,6 +94,21 @@ pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn Bench) {
     assert_eq!(listed(2).await, ids[1..], "the newest two");
 }
 
+pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn Bench) {
+    let views = bench.views();
+    let mut story = Story::new();
+    let ids = ["a", "b", "c", "d", "e"].map(|owner| story.submit(owner, 1));
+    ids[..4].iter().for_each(|id| story.start(*id));
+    story.pass(ids[0]);
+    story.interrupt(ids[1], InterruptionCode::NoCapacity, true);
+    tell(&*views, &story).await;
+    let listed = async |max| -> Vec<SubmissionId> {
+        views.verifying(max).await.expect("readable").into_iter().map(|view| view.id).collect()
+    };
+    assert_eq!(listed(10).await, ids[2..4]);
+    assert_eq!(listed(1).await, ids[3..4], "the newest");
+}
+
 async fn status(views: &dyn Views, id: SubmissionId) -> StatusView {
     views.status(id).await.expect("readable").expect("there is one")
 }

@@ -70,7 +70,7 @@ impl Shared {
 }
 
 /// That a document is there already is fine.
-fn unless_there(inserted: Result<()>) -> Result<()> {
+pub(super) fn unless_there(inserted: Result<()>) -> Result<()> {
     const DUPLICATE_KEY: i32 = 11000;
     inserted.or_else(|error| match *error.kind {
         ErrorKind::Write(WriteFailure::WriteError(ref write)) if write.code == DUPLICATE_KEY => Ok(()),

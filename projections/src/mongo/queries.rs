@@ -30,8 +30,18 @@ impl Shared {
     }
 
     pub(super) async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>> {
+        self.newest(unfinished(), max).await
+    }
+
+    pub(super) async fn verifying(&self, max: usize) -> Result<Vec<StatusView>> {
+        let mut verifying = unfinished();
+        verifying.insert("queued", doc! { "$exists": false });
+        self.newest(verifying, max).await
+    }
+
+    async fn newest(&self, which: Document, max: usize) -> Result<Vec<StatusView>> {
         let newest = self.collections()?.statuses();
-        let newest = newest.find(unfinished()).sort(doc! { "unfinished": -1 }).limit(limit(max)).await?;
+        let newest = newest.find(which).sort(doc! { "unfinished": -1 }).limit(limit(max)).await?;
         let mut views: Vec<StatusView> = newest.map_ok(|document| document.view).try_collect().await?;
         views.truncate(max);
         views.reverse();

@@ -1,0 +1,38 @@
+//! What is known of the verifiers' sandboxes.
+
+use domain::sandbox::{Node, NodeState, SandboxReported};
+use event_store::Position;
+use jiff::Timestamp;
+
+use super::Bench;
+use crate::view::SandboxView;
+
+pub async fn the_newest_report_on_each_sandbox_is_kept(bench: &dyn Bench) {
+    let views = bench.views();
+    assert_eq!(views.sandboxes().await.expect("readable"), []);
+    let (first, second, other) = (report("v1", 3, 1), report("v1", 9, 2), report("a-second", 5, 4));
+    for sandbox in [&first, &second, &other, &first, &second] {
+        views.keep(sandbox).await.expect("kept");
+    }
+    for views in [views, bench.reopened().await] {
+        assert_eq!(views.sandboxes().await.expect("readable"), [other.clone(), second.clone()]);
+    }
+}
+
+fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
+    let node = |name: &str, state| Node { name: name.to_owned(), state };
+    SandboxView {
+        verifier: verifier.to_owned(),
+        position: Position(position),
+        since: Timestamp::UNIX_EPOCH,
+        sandbox: SandboxReported {
+            trouble: (slots == 1).then(|| "no manager answers".to_owned()),
+            nodes: vec![
+                node("n1", NodeState::Ready { slots }),
+                node("n2", NodeState::Drained),
+                node("n3", NodeState::Down),
+                node("n4", NodeState::Refused { reason: "its engine is too old".to_owned() }),
+            ],
+        },
+    }
+}

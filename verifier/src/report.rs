@@ -1,0 +1,117 @@
+//! Records how the sandbox is, whenever that changes, for those who look after
+//! it: the newest report of each verifier is all that they read.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::sandbox::{self, SCHEMA, SandboxReported};
+use event_store::{Direction, EventStore, Expected, Metadata, NewEvent, ReadError, Revision, StreamName};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use uuid::Uuid;
+
+use crate::health::{Health, NodeHealth, NodeState};
+
+/// The least time between two reports, so that a node that flaps does not fill the log.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The pause after the log could not be reached.
+const AWAY: Duration = Duration::from_secs(2);
+
+/// How long the log may take to hear that a verifier stopped.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// The reports of one verifier.
+pub(crate) struct Reports {
+    store: Arc<dyn EventStore>,
+    verifier: String,
+    stream: StreamName,
+    /// What was recorded last; `None` until that is known.
+    told: Option<SandboxReported>,
+}
+
+impl Reports {
+    /// Those of the verifier of this name.
+    pub(crate) fn new(store: Arc<dyn EventStore>, verifier: &str) -> Self {
+        let stream = StreamName::new(SandboxReported::stream(verifier));
+        let stream = stream.expect("a verifier's name is short, and letters, digits and hyphens");
+        Self { store, verifier: verifier.to_owned(), stream, told: None }
+    }
+
+    /// Records each change, until it is dropped.
+    pub(crate) async fn follow(&mut self, mut health: watch::Receiver<Health>) -> Infallible {
+        loop {
+            let now = reported(&health.borrow_and_update());
+            if let Err(error) = self.tell(now).await {
+                tracing::warn!(%error, "how the sandbox is could not be recorded yet");
+                sleep(AWAY).await;
+                health.mark_changed();
+            }
+            sleep(PAUSE).await;
+            if health.changed().await.is_err() {
+                return pending().await;
+            }
+        }
+    }
+
+    /// Records that the verifier stopped, if the log takes it in time.
+    pub(crate) async fn say_goodbye(&mut self) {
+        let stopped = SandboxReported { trouble: Some("the verifier was stopped".to_owned()), nodes: vec![] };
+        if !matches!(timeout(GOODBYE, self.tell(stopped)).await, Ok(Ok(()))) {
+            tracing::warn!("that the verifier stopped could not be recorded");
+        }
+    }
+
+    async fn tell(&mut self, now: SandboxReported) -> Result<(), String> {
+        if self.told.is_none() {
+            self.told = self.newest().await.map_err(|error| error.to_string())?;
+        }
+        if self.told.as_ref() == Some(&now) {
+            return Ok(());
+        }
+        let id = Uuid::now_v7();
+        let event = NewEvent {
+            id,
+            kind: SandboxReported::KIND.to_owned(),
+            data: now.to_stored().into(),
+            metadata: Metadata {
+                schema: SCHEMA,
+                correlation_id: id,
+                causation_id: id,
+                actor: format!("verifier:{}", self.verifier),
+            },
+        };
+        // Nobody else writes here; and should it have been recorded after all,
+        // then once more does no harm.
+        self.store
+            .append(&self.stream, Expected::Any, vec![event])
+            .await
+            .map_err(|error| error.to_string())?;
+        self.told = Some(now);
+        Ok(())
+    }
+
+    /// What was recorded before this start.
+    async fn newest(&self) -> Result<Option<SandboxReported>, ReadError> {
+        let newest = self.store.read_stream(&self.stream, Revision::MAX, Direction::Backwards, 1).await?;
+        newest.first().map(|recorded| recorded.decode(SandboxReported::from_stored)).transpose()
+    }
+}
+
+fn reported(health: &Health) -> SandboxReported {
+    let node = |node: &NodeHealth| {
+        let state = match &node.state {
+            NodeState::Ready => {
+                sandbox::NodeState::Ready { slots: u32::try_from(node.slots).unwrap_or(u32::MAX) }
+            }
+            NodeState::Paused => sandbox::NodeState::Paused,
+            NodeState::Drained => sandbox::NodeState::Drained,
+            NodeState::Unheard | NodeState::Down => sandbox::NodeState::Down,
+            NodeState::Refused { why } => sandbox::NodeState::Refused { reason: why.clone() },
+        };
+        sandbox::Node { name: node.name.clone(), state }
+    };
+    SandboxReported { trouble: health.waiting.clone(), nodes: health.nodes.iter().map(node).collect() }
+}
