@@ -20,6 +20,7 @@ use std::{fs, io};
 
 use commands::Rate;
 use domain::Challenge;
+use read_api::Tiles;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
@@ -59,6 +60,14 @@ pub struct Options {
     /// The organisers' token [default: organisers' calls are refused]
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
     token: Option<Text>,
+
+    /// Tiles for the map, as https://HOST/{z}/{x}/{y}.png [default: the world that the page brings along]
+    #[arg(long, env = "MUSTER_TILES", value_name = "ADDRESS")]
+    tiles: Option<Text>,
+
+    /// Who made the tiles, for the corner of the map
+    #[arg(long, env = "MUSTER_TILES_ATTRIBUTION", value_name = "WHO")]
+    tiles_attribution: Option<Text>,
 
     /// Registries spoken to without TLS, with commas [default: those on this machine]
     #[arg(long, env = "MUSTER_INSECURE_REGISTRIES", value_name = "REGISTRIES", alias = "insecure-registry")]
@@ -115,6 +124,8 @@ pub struct Settings {
     pub challenge: Arc<Challenge>,
     /// What organisers must send.
     pub token: Option<String>,
+    /// Where the map's tiles come from; `None` for the world that the page brings along.
+    pub tiles: Option<Tiles>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
     /// How many submissions are verified at once; `None` for as many as fit.
@@ -175,6 +186,7 @@ impl Settings {
                 .map_or_else(|| vec!["unix:///var/run/docker.sock".into()], |List(list)| list),
             challenge: Arc::new(setting("challenge", options.challenge, Challenge::birthday(), challenge)?),
             token: options.token.map(|Text(token)| token),
+            tiles: tiles(options.tiles, options.tiles_attribution)?,
             insecure_registries: options.insecure_registries.map(|List(list)| list).unwrap_or_default(),
             slots: setting("slots", options.slots, None, slots)?,
             rate_by_address: setting(
@@ -220,6 +232,8 @@ impl Options {
             swarm: self.swarm.or(other.swarm),
             challenge: self.challenge.or(other.challenge),
             token: self.token.or(other.token),
+            tiles: self.tiles.or(other.tiles),
+            tiles_attribution: self.tiles_attribution.or(other.tiles_attribution),
             insecure_registries: self.insecure_registries.or(other.insecure_registries),
             slots: self.slots.or(other.slots),
             rate_by_address: self.rate_by_address.or(other.rate_by_address),
@@ -244,6 +258,8 @@ impl Options {
             swarm: list(self.swarm),
             challenge: text(self.challenge),
             token: text(self.token),
+            tiles: text(self.tiles),
+            tiles_attribution: text(self.tiles_attribution),
             insecure_registries: list(self.insecure_registries),
             slots: text(self.slots),
             rate_by_address: text(self.rate_by_address),
@@ -358,6 +374,23 @@ fn challenge(path: &str) -> Result<Challenge, String> {
     Challenge::parse(&text).map_err(|error| error.to_string())
 }
 
+fn tiles(url: Option<Text>, attribution: Option<Text>) -> Result<Option<Tiles>, SettingError> {
+    let Some(url) = url else {
+        return match attribution {
+            Some(_) => {
+                Err(SettingError("the setting tiles-attribution needs --tiles, or MUSTER_TILES".to_owned()))
+            }
+            None => Ok(None),
+        };
+    };
+    let by = attribution.map(|Text(by)| by).unwrap_or_default();
+    if by.is_empty() {
+        let needs = "the setting tiles needs --tiles-attribution, or MUSTER_TILES_ATTRIBUTION: who made them";
+        return Err(SettingError(needs.to_owned()));
+    }
+    setting("tiles", Some(url), None, |url| Tiles::new(url, &by).map(Some))
+}
+
 fn slots(text: &str) -> Result<Option<usize>, &'static str> {
     match text.parse() {
         Ok(slots) if slots > 0 => Ok(Some(slots)),
@@ -438,6 +471,15 @@ mod tests {
             ("--views", typed(|o| o.views = text("files"))),
             ("MUSTER_SLOTS", typed(|o| o.slots = text("0"))),
             ("MUSTER_RATE_BY_OWNER", typed(|o| o.rate_by_owner = text("often"))),
+            (
+                "--tiles, MUSTER_TILES",
+                typed(|o| {
+                    o.tiles = text("https://{s}.example.org/{z}/{x}/{y}.png");
+                    o.tiles_attribution = text("© somebody");
+                }),
+            ),
+            ("who made them", typed(|o| o.tiles = text("https://example.org/{z}/{x}/{y}.png"))),
+            ("needs --tiles", typed(|o| o.tiles_attribution = text("© somebody"))),
             ("No such file", typed(|o| o.challenge = text("/nowhere.toml"))),
             ("line 1", typed(|o| o.challenge = wrong_challenge)),
             ("unknown field `lisen`", typed(|o| o.config = wrong_file)),

@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 mod data;
 mod log;
+mod platform;
 pub mod server;
 pub mod system;
 mod telemetry;

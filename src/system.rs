@@ -22,7 +22,7 @@ use verifier::{Health, Verifier};
 
 use crate::config::{Settings, Views};
 use crate::log::Log;
-use crate::{data, server};
+use crate::{data, platform, server};
 
 /// How long a verification under way may go on after we are asked to stop.
 const VERIFIER_GRACE: Duration = Duration::from_secs(5);
@@ -30,11 +30,6 @@ const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 /// How long all parts may take to leave; what is left then is cut off, which
 /// loses nothing but time.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(40);
-
-/// What participants are told while nothing can be verified. Why exactly is
-/// for the operator, in the log.
-const PAUSED: &str = "Our Swarm cannot run your images just now, by no fault of yours. \
-    Your submission keeps its place in the queue.";
 
 /// What a process does for the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -103,7 +98,6 @@ async fn run_over(
         tracing::info!("the log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
-    let mut platform = watch::channel(None).1;
     let mut operations = Operations {
         log: store.clone(),
         views: None,
@@ -114,8 +108,7 @@ async fn run_over(
     if has(Role::Verifier) {
         let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
             .context("the settings swarm and slots (--swarm, MUSTER_SWARM, --slots, MUSTER_SLOTS)")?;
-        let hindrance;
-        (platform, hindrance) = parts.heed(verifier.health(), metrics.clone());
+        let hindrance = parts.heed(verifier.health(), metrics.clone());
         // Who only verifies is of no use while it cannot; others are.
         operations.hindrance = (roles == [Role::Verifier]).then_some(hindrance);
         parts.start("verifier", verifier.run(stopping.clone()));
@@ -134,11 +127,12 @@ async fn run_over(
         operations.views = Some(views.clone());
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
+                platform: platform::follow(views.clone(), stopping.clone()),
                 queries: views,
                 log: store.clone(),
                 follow: store,
                 token: settings.token.as_deref().and_then(Token::new),
-                platform,
+                tiles: settings.tiles.clone(),
                 metrics: metrics.clone(),
                 readers: ReaderLimits::default(),
                 stopping: stopping.clone(),
@@ -188,9 +182,6 @@ fn write_api(settings: &Settings, key_space: Uuid) -> commands::Settings {
     }
 }
 
-/// A sentence, or nothing to be said.
-type Told = watch::Receiver<Option<String>>;
-
 /// The parts that run side by side.
 struct Parts {
     stopping: CancellationToken,
@@ -213,10 +204,8 @@ impl Parts {
         });
     }
 
-    /// What participants and the operator are told of the verifier's health
-    /// when it is not well.
-    fn heed(&mut self, mut health: watch::Receiver<Health>, metrics: Metrics) -> (Told, Told) {
-        let (participants, platform) = watch::channel(Some(PAUSED.to_owned()));
+    /// What the operator is told of the verifier's health when it is not well.
+    fn heed(&self, mut health: watch::Receiver<Health>, metrics: Metrics) -> watch::Receiver<Option<String>> {
         let (operator, hindrance) = watch::channel(None);
         let stopping = self.stopping.clone();
         tokio::spawn(stopping.run_until_cancelled_owned(async move {
@@ -228,14 +217,13 @@ impl Parts {
                     None => tracing::info!(nodes, slots, "submissions are verified"),
                     Some(why) => tracing::warn!(why, "submissions wait"),
                 }
-                participants.send_replace(now.waiting.is_some().then(|| PAUSED.to_owned()));
                 operator.send_replace(now.waiting.map(|why| format!("submissions wait: {why}")));
                 if health.changed().await.is_err() {
                     return;
                 }
             }
         }));
-        (platform, hindrance)
+        hindrance
     }
 
     /// Waits until the parts are asked to stop and have. If one ends without

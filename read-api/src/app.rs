@@ -23,7 +23,8 @@ use crate::moments::Moments;
 use crate::problem::Problem;
 use crate::sse::{ReaderLimits, Readers};
 use crate::statuses::Statuses;
-use crate::{compat, history, live, map, organiser, pages, parameters, status, timeline};
+use crate::tiles::Tiles;
+use crate::{compat, history, live, map, organiser, pages, parameters, sandbox, status, timeline};
 
 /// How long an ordinary answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -44,6 +45,8 @@ pub struct ReadApi {
     pub platform: watch::Receiver<Option<String>>,
     /// Where readers are counted; [`crate::site`] takes the same.
     pub metrics: Metrics,
+    /// Where the map's tiles come from; `None` for the map that the page brings along.
+    pub tiles: Option<Tiles>,
     /// How many may listen to live streams.
     pub readers: ReaderLimits,
     /// Cancelled when the process is asked to stop: live streams end so that
@@ -62,6 +65,7 @@ pub(crate) struct App {
     pub(crate) platform: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) live: Live,
+    pub(crate) tiles: Option<Tiles>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -70,6 +74,7 @@ pub(crate) struct App {
 /// client's address as `ConnectInfo`; without one nobody's readers are bounded
 /// but everybody's together.
 pub fn router(api: ReadApi) -> OpenApiRouter {
+    let pages = pages::router(api.tiles.as_ref());
     let app = Arc::new(App {
         statuses: Statuses::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
         moments: Moments::new(Arc::clone(&api.log)),
@@ -80,6 +85,7 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         follow: api.follow,
         token: api.token,
         platform: api.platform,
+        tiles: api.tiles,
         stopping: api.stopping,
     });
 
@@ -88,6 +94,7 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         .routes(routes!(map::find_pins))
         .routes(routes!(map::pins_at))
         .routes(routes!(map::stats))
+        .routes(routes!(map::style))
         .routes(routes!(compat::stats))
         .layer(CompressionLayer::new())
         .routes(routes!(compat::competition))
@@ -99,10 +106,11 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
         .layer(readable_from_any_page());
     let private = OpenApiRouter::new()
         .routes(routes!(organiser::organiser))
+        .routes(routes!(sandbox::sandbox))
         .layer(middleware::from_fn(within_deadline))
         .routes(routes!(history::history));
     // Nothing here takes a body.
-    public.merge(private).with_state(app).layer(DefaultBodyLimit::max(1024)).merge(pages::router().into())
+    public.merge(private).with_state(app).layer(DefaultBodyLimit::max(1024)).merge(pages.into())
 }
 
 impl App {

@@ -128,9 +128,9 @@ impl HistoryParameters {
     fn parse(self) -> Result<(Wanted, Position, bool), Problem> {
         let kinds = self.r#type.as_deref().unwrap_or_default().split(',').map(str::trim);
         let kinds: Vec<String> = kinds.filter(|kind| !kind.is_empty()).map(str::to_owned).collect();
-        if let Some(unknown) = kinds.iter().find(|kind| !Event::KINDS.contains(&kind.as_str())) {
-            let message =
-                format!("{unknown:?} is not a type of events; the types are {}", Event::KINDS.join(", "));
+        if let Some(unknown) = kinds.iter().find(|kind| domain::kinds().all(|known| known != *kind)) {
+            let known: Vec<&str> = domain::kinds().collect();
+            let message = format!("{unknown:?} is not a type of events; the types are {}", known.join(", "));
             return Err(Problem::parameter("type", message));
         }
         let moment =

@@ -20,10 +20,12 @@ mod organiser;
 mod pages;
 mod parameters;
 mod problem;
+mod sandbox;
 mod site;
 mod sse;
 mod status;
 mod statuses;
+mod tiles;
 mod timeline;
 
 pub use app::{ReadApi, router};
@@ -33,3 +35,4 @@ pub use ops::{Operations, operations};
 pub use problem::Problem;
 pub use site::site;
 pub use sse::ReaderLimits;
+pub use tiles::{Tiles, TilesError};

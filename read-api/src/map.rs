@@ -7,14 +7,15 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use projections::Queries;
 use projections::view::{Bounds, StatsView};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::conditional::{self, ETag, to_json};
 use crate::geojson::FeatureCollection;
 use crate::parameters::{self, Parameters};
 use crate::problem::Problem;
+use crate::tiles::Tiles;
 
 /// How many pins a search finds at most.
 const FOUND_MAX: usize = 20;
@@ -71,6 +72,19 @@ pub(crate) struct PlaceParameters {
     /// Degrees east.
     #[param(value_type = f64, required = true)]
     lon: Option<String>,
+}
+
+/// What the map looks like here.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Style {
+    /// Where tiles come from; `null` when the page draws the world that it brings along.
+    tiles: Option<Tiles>,
+}
+
+/// What the map looks like on this server.
+#[utoipa::path(get, path = "/api/v1/map", tag = "map", responses((status = 200, body = Style)))]
+pub(crate) async fn style(State(app): State<Arc<App>>) -> axum::Json<Style> {
+    axum::Json(Style { tiles: app.tiles.clone() })
 }
 
 /// The totals over all submissions.

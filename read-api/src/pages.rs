@@ -7,6 +7,7 @@ use axum::routing::{MethodRouter, get};
 use tower_http::compression::CompressionLayer;
 
 use crate::conditional::ETag;
+use crate::tiles::Tiles;
 
 /// One file of the pages.
 struct File {
@@ -30,23 +31,22 @@ const PAGES: [(&str, &str); 4] = [
     ("/organise", "/organise.html"),
 ];
 
-/// Only what we serve ourselves, and nothing in line.
-const LOADS_OWN: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; \
-                         form-action 'self'; frame-ancestors 'none'";
+/// The page that shows tiles, if there are any.
+const MAP: &str = "/index.html";
 
 /// Files whose names change with their content.
 const IMMUTABLE: &str = "/assets/";
 
 /// The pages and what they load.
-pub(crate) fn router() -> Router {
+pub(crate) fn router(tiles: Option<&Tiles>) -> Router {
     let mut router = Router::new();
     for (route, path) in PAGES {
-        let file = find(path).or_else(|| find("/index.html"));
-        router =
-            router.route(route, serve(file.expect("the build script sees to it that there is a first page")));
+        let file = find(path).or_else(|| find(MAP));
+        let file = file.expect("the build script sees to it that there is a first page");
+        router = router.route(route, serve(file, tiles.filter(|_| path == MAP)));
     }
     for file in FILES.iter().filter(|file| !file.path.ends_with(".html")) {
-        router = router.route(file.path, serve(file));
+        router = router.route(file.path, serve(file, None));
     }
     router.layer(CompressionLayer::new())
 }
@@ -55,15 +55,26 @@ fn find(path: &str) -> Option<&'static File> {
     FILES.iter().find(|file| file.path == path)
 }
 
-fn serve(file: &'static File) -> MethodRouter {
+/// Only what we serve ourselves, and nothing in line; and tiles from where they come.
+fn policy(tiles: Option<&Tiles>) -> HeaderValue {
+    let tiles = tiles.map(|tiles| format!(" {}", tiles.origin())).unwrap_or_default();
+    let policy = format!(
+        "default-src 'self'; img-src 'self' data:{tiles}; object-src 'none'; base-uri 'none'; \
+         form-action 'self'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).expect("an origin is letters, digits and a little punctuation")
+}
+
+fn serve(file: &'static File, tiles: Option<&Tiles>) -> MethodRouter {
     let etag = ETag::of_content(file.content);
+    let policy = policy(tiles);
     let cache =
         if file.path.starts_with(IMMUTABLE) { "public, max-age=31536000, immutable" } else { "no-cache" };
     get(move |request: HeaderMap| async move {
         let headers = [
             (header::ETAG, etag.header()),
             (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
-            (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(LOADS_OWN)),
+            (header::CONTENT_SECURITY_POLICY, policy),
         ];
         if etag.is_known(&request) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use domain::SubmissionId;
 use event_store::Position;
-use projections::view::{Bounds, Pin, QueuePlace, Spot, StatsView, StatusView};
+use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
 use projections::{MemoryViews, Queries, QueryError};
 use tokio::sync::watch;
 
@@ -70,5 +70,13 @@ impl Queries for Counting {
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.ask().unfinished(max).await
+    }
+
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.ask().verifying(max).await
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
+        self.ask().sandboxes().await
     }
 }

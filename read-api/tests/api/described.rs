@@ -16,10 +16,12 @@ async fn every_route_is_described() {
     let expected = [
         "/api/v1/history",
         "/api/v1/live",
+        "/api/v1/map",
         "/api/v1/organiser",
         "/api/v1/pins",
         "/api/v1/pins/at",
         "/api/v1/pins/search",
+        "/api/v1/sandbox",
         "/api/v1/stats",
         "/api/v1/submissions/{id}",
         "/api/v1/submissions/{id}/events",

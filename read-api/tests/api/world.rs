@@ -65,6 +65,7 @@ impl World {
             follow: Arc::new(store.clone()),
             token: Token::new(TOKEN),
             platform: notice,
+            tiles: None,
             metrics: metrics.clone(),
             readers,
             stopping: stopping.clone(),

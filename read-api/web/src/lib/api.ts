@@ -115,6 +115,35 @@ export interface Overview {
   waited_ms_p95: number | null;
 }
 
+/** Where submissions are verified. */
+export interface Sandboxes {
+  verifiers: Sandbox[];
+}
+
+export interface Sandbox {
+  verifier: string;
+  since: string;
+  /** Why nothing is verified there just now. */
+  trouble: string | null;
+  slots: number;
+  under_way: number;
+  nodes: SandboxNode[];
+}
+
+export interface SandboxNode {
+  name: string;
+  state: "ready" | "paused" | "drained" | "down" | "refused";
+  /** Why it is refused. */
+  reason: string | null;
+  slots: number;
+  under_way: number;
+}
+
+/** What the map looks like on this server. */
+export interface MapStyle {
+  tiles: { url: string; attribution: string } | null;
+}
+
 export interface PinProperties {
   owner: string;
   name: string;

@@ -15,6 +15,7 @@ import { InView } from "./in-view";
 import { search } from "./search";
 import { PinSource, serverZoom } from "./source";
 import { isCluster, pinsOf, placeOf, SpotLayer } from "./spots";
+import { showTiles } from "./tiles";
 import { Totals } from "./totals";
 import { World } from "./world";
 
@@ -133,6 +134,8 @@ function start(): void {
   });
   window.addEventListener("hashchange", () => go(location.hash));
   moved();
+  // Without an answer the world that we draw will do.
+  showTiles(map).catch(() => undefined);
   void get<Challenge>("/api/v1/challenge").then(
     (challenge) => {
       title.textContent = challenge.title;

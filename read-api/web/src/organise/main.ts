@@ -1,6 +1,6 @@
 // What waits and why, for those who look after it. The token stays in this tab.
 import "../style/organise.css";
-import type { Overview, Submission } from "../lib/api";
+import type { Overview, Sandboxes, Submission } from "../lib/api";
 import { Connection, header } from "../lib/chrome";
 import { el, fill, foreign } from "../lib/dom";
 import { Field } from "../lib/field";
@@ -8,6 +8,7 @@ import { moment, momentInFull, number, took } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
 import { current } from "../status/steps";
 import { meaning, plain } from "../status/words";
+import { sandboxes } from "./sandbox";
 
 const TOKEN = "muster.token";
 const REFRESH_MS = 5000;
@@ -47,10 +48,14 @@ async function refresh(): Promise<void> {
   clearTimeout(timer);
   if (token === null) return;
   try {
-    const overview = await get<Overview>("/api/v1/organiser", { token });
+    const [overview, { verifiers }] = await Promise.all([
+      get<Overview>("/api/v1/organiser", { token }),
+      get<Sandboxes>("/api/v1/sandbox", { token }),
+    ]);
     sessionStorage.setItem(TOKEN, token);
     connection.back();
     draw(overview);
+    fill(board.sandboxes, sandboxes(verifiers));
   } catch (error) {
     const failure = error as Failure;
     if (failure.status === 401 || failure.status === 403) {
@@ -67,6 +72,7 @@ const board = {
   platform: el("p", { role: "status" }),
   figures: el("dl", { class: "figures" }),
   unfinished: el("div"),
+  sandboxes: el("div"),
   failures: el("div"),
   interruptions: el("div"),
   rejudge: rejudge(),
@@ -80,6 +86,7 @@ function draw(overview: Overview): void {
       board.platform,
       board.figures,
       section("What waits, and why", board.unfinished),
+      section("Slots and nodes", board.sandboxes),
       el("div", { class: "pair" }, section("Failures by reason", board.failures), section("Broken off by our fault", board.interruptions)),
       section("Ask for another verdict", board.rejudge),
       el("p", {}, leave),

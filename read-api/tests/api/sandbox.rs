@@ -1,0 +1,98 @@
+//! `GET /api/v1/sandbox`: where submissions are verified.
+
+use domain::sandbox::{Node, NodeState, SCHEMA, SandboxReported};
+use domain::submission::{ContainersStarted, Event, StartedImage};
+use event_store::{Append, Expected, Metadata, NewEvent, StreamName};
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::world::{LONDON, TOKEN, World, passed, started};
+
+#[tokio::test]
+async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
+    let world = World::new().await;
+    assert_eq!(seen(&world).await, json!({ "verifiers": [] }));
+    let node = |name: &str, state| Node { name: name.to_owned(), state };
+    let nodes = vec![
+        node("n1", NodeState::Ready { slots: 4 }),
+        node("n2", NodeState::Drained),
+        node("n3", NodeState::Refused { reason: "it has no seccomp".to_owned() }),
+    ];
+    report(
+        &world,
+        "v1",
+        SandboxReported { trouble: Some("the Swarm is being tidied".to_owned()), nodes: vec![] },
+    )
+    .await;
+    report(&world, "v1", SandboxReported { trouble: None, nodes }).await;
+    let gone = SandboxReported { trouble: Some("no manager answers".to_owned()), nodes: vec![] };
+    report(&world, "v0", gone).await;
+
+    // One is on a node, one is not yet, one is done, one waits.
+    for (owner, steps) in [
+        ("ada", vec![started(1), running("n1")]),
+        ("bob", vec![started(1)]),
+        ("cy", vec![started(1), running("n1"), passed(1)]),
+        ("di", vec![]),
+    ] {
+        let id = world.submit(owner, LONDON).await;
+        if !steps.is_empty() {
+            world.record(id, steps).await;
+        }
+    }
+    world.settle().await;
+    let seen = seen(&world).await;
+    let (v0, v1) = (&seen["verifiers"][0], &seen["verifiers"][1]);
+    assert_eq!((&v0["verifier"], &v0["trouble"]), (&json!("v0"), &json!("no manager answers")));
+    assert_eq!((&v1["trouble"], &v1["slots"], &v1["under_way"]), (&Value::Null, &json!(4), &json!(2)));
+    assert!(v1["since"].as_str().unwrap().ends_with('Z'), "{v1}");
+    let expected = json!([
+        { "name": "n1", "state": "ready", "reason": null, "slots": 4, "under_way": 1 },
+        { "name": "n2", "state": "drained", "reason": null, "slots": 0, "under_way": 0 },
+        { "name": "n3", "state": "refused", "reason": "it has no seccomp", "slots": 0, "under_way": 0 },
+    ]);
+    assert_eq!(v1["nodes"], expected);
+}
+
+#[tokio::test]
+async fn nobody_else_sees_it() {
+    let world = World::new().await;
+    world.problem("/api/v1/sandbox", StatusCode::UNAUTHORIZED).await;
+}
+
+/// A sandbox's report is not a submission's event: whoever reads a status does
+/// not wait for the views to see it.
+#[tokio::test]
+async fn the_views_keep_up_with_reports() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    report(&world, "v1", SandboxReported { trouble: None, nodes: vec![] }).await;
+    world.settle().await;
+    assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
+}
+
+async fn seen(world: &World) -> Value {
+    let bearer = format!("Bearer {TOKEN}");
+    let answer = world.get_with("/api/v1/sandbox", &[("authorization", &bearer)]).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    answer.json().await.unwrap()
+}
+
+fn running(node: &str) -> Event {
+    let image = "ada/app".parse().unwrap();
+    let images = vec![StartedImage { image, node: node.to_owned(), took_ms: 20 }];
+    Event::ContainersStarted(ContainersStarted { attempt: 1, images })
+}
+
+async fn report(world: &World, verifier: &str, sandbox: SandboxReported) {
+    let id = Uuid::new_v4();
+    let event = NewEvent {
+        id,
+        kind: SandboxReported::KIND.to_owned(),
+        data: sandbox.to_stored().into(),
+        metadata: Metadata { schema: SCHEMA, correlation_id: id, causation_id: id, actor: "test".to_owned() },
+    };
+    let stream = StreamName::new(SandboxReported::stream(verifier)).unwrap();
+    world.store.append(&stream, Expected::Any, vec![event]).await.unwrap();
+}

@@ -1,0 +1,50 @@
+// Where submissions are verified: every verifier's nodes, their slots, and what is under way there.
+import type { Sandbox, SandboxNode } from "../lib/api";
+import { el, foreign } from "../lib/dom";
+import { count, moment, momentInFull, number } from "../lib/format";
+
+const STATES: Record<SandboxNode["state"], string> = {
+  ready: "ready",
+  paused: "paused by an operator",
+  drained: "drained by an operator",
+  down: "not heard of",
+  refused: "refused",
+};
+
+/** One table for each verifier; the one that has nodes comes first. */
+export function sandboxes(all: Sandbox[]): HTMLElement {
+  if (all.length === 0) return el("p", { class: "aside" }, "No verifier has reported yet.");
+  const sorted = [...all].sort((one, other) => other.nodes.length - one.nodes.length);
+  return el("div", { class: "sandboxes" }, ...sorted.map(sandbox));
+}
+
+function sandbox(one: Sandbox): HTMLElement {
+  const since = el("time", { datetime: one.since, title: momentInFull(one.since) }, moment(one.since));
+  const how = one.trouble === null ? `${number(one.under_way)} of ${count(one.slots, "slot")} in use` : `verifies nothing: ${one.trouble}`;
+  return el(
+    "section",
+    { class: one.trouble === null ? "sandbox" : "sandbox troubled" },
+    el("h3", {}, foreign(one.verifier)),
+    el("p", { class: "aside" }, foreign(how), ", since ", since),
+    one.nodes.length > 0 && nodes(one.verifier, one.nodes),
+  );
+}
+
+function nodes(verifier: string, all: SandboxNode[]): HTMLElement {
+  const head = el("tr", {}, ...["Node", "State", "Slots", "Under way"].map((text) => el("th", { scope: "col" }, text)));
+  const rows = all.map((node) =>
+    el(
+      "tr",
+      { "data-node": node.name, "data-state": node.state },
+      el("td", {}, foreign(node.name)),
+      el("td", {}, el("span", { class: `state-of-node ${node.state}` }, STATES[node.state]), node.reason !== null && el("div", { class: "aside" }, foreign(node.reason))),
+      el("td", {}, number(node.slots)),
+      el("td", {}, number(node.under_way)),
+    ),
+  );
+  return el(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": `Nodes of ${verifier}` },
+    el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)),
+  );
+}
