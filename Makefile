@@ -36,6 +36,7 @@ build: web ## the program, optimised: target/release/muster
 	cargo build --release --bin muster
 
 bench: ## measure Muster beside what it is compared with
+	cd projections/benches/supercluster && npm ci --no-audit --no-fund --loglevel=error
 	cargo bench
 
 doctor: ## say what is missing here, and how to get it

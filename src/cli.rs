@@ -1,9 +1,11 @@
 //! The command line: one file for each subcommand.
 
+mod bar;
 mod client;
 mod doctor;
 mod eventstore;
 mod progress;
+mod rebuild;
 mod rejudge;
 mod replay;
 mod serve;
@@ -43,6 +45,8 @@ enum Command {
     Stats(stats::Stats),
     /// Write out what happened, for analysts
     Replay(replay::Replay),
+    /// Make the views in MongoDB anew from the log, while they are read
+    Rebuild(rebuild::Rebuild),
     /// Have submissions verified again, or say what would come of it
     Rejudge(rejudge::Rejudge),
     /// Say what is missing here, and how to get it
@@ -84,6 +88,7 @@ impl Cli {
                 Command::Status(status) => status.run().await,
                 Command::Stats(stats) => stats.run().await,
                 Command::Replay(replay) => replay.run().await,
+                Command::Rebuild(rebuild) => rebuild.run().await,
                 Command::Rejudge(rejudge) => rejudge.run().await,
                 Command::Doctor(doctor) => doctor.run().await,
             }

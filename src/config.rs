@@ -8,7 +8,7 @@ mod node;
 mod part;
 
 pub use node::Node;
-pub use part::{LogOptions, NodeOptions};
+pub use part::{LogOptions, NodeOptions, ViewsOptions};
 
 use std::convert::Infallible;
 use std::fmt::Display;

@@ -1,6 +1,9 @@
 //! Pins by cells: for every zoom a grid over the Web Mercator square, each
 //! cell about 64 pixels wide. Everything a cell knows is a sum, so a pin is
 //! added and taken away in constant time, and the order does not matter.
+//!
+//! The world goes on at the date line: a look at it may begin on one lap around
+//! the world and end on the next, so that neighbours there are neighbours.
 
 use std::collections::BTreeMap;
 use std::ops::{AddAssign, Range};
@@ -30,7 +33,8 @@ pub(crate) struct Point {
 pub(crate) struct CellId {
     pub(crate) zoom: u8,
     pub(crate) y: u32,
-    pub(crate) x: u32,
+    /// From 0 on the first lap around the world; less, or more, on others.
+    pub(crate) x: i32,
 }
 
 /// Sums over the pins in a cell, or differences of such sums.
@@ -46,7 +50,7 @@ pub(crate) struct Cell {
     pub(crate) pin: u64,
 }
 
-/// The cells that have pins, of all zooms.
+/// The cells that have pins, of all zooms, on the first lap.
 #[derive(Debug, Default)]
 pub(crate) struct Cells(BTreeMap<CellId, Cell>);
 
@@ -67,11 +71,16 @@ impl Point {
     }
 
     pub(crate) fn cell(self, zoom: u8) -> CellId {
-        CellId { zoom, y: self.y >> shift(zoom), x: self.x >> shift(zoom) }
+        CellId { zoom, y: self.y >> shift(zoom), x: (self.x >> shift(zoom)).cast_signed() }
     }
 }
 
 impl CellId {
+    /// The same cell on the first lap: the name that it is kept under.
+    pub(crate) fn home(self) -> Self {
+        Self { x: self.x.rem_euclid(cells_around(self.zoom)), ..self }
+    }
+
     /// The four cells that this one is made of at the next zoom.
     pub(crate) fn children(self) -> [Self; 4] {
         let (zoom, y, x) = (self.zoom + 1, self.y * 2, self.x * 2);
@@ -89,10 +98,22 @@ impl Cell {
         Self { count: -self.count, places: -self.places, x: -self.x, y: -self.y, pin: self.pin }
     }
 
-    /// The pins' centre.
-    pub(crate) fn centre(&self) -> Point {
-        let mean = |sum: i64| u32::try_from(sum / self.count.max(1)).unwrap_or(0);
-        Point { x: mean(self.x), y: mean(self.y) }
+    /// The same pins so many laps further east.
+    fn ahead(self, laps: i32) -> Self {
+        Self { x: self.x + i64::from(laps) * self.count * WORLD as i64, ..self }
+    }
+
+    /// The pins' centre: x, on the lap that the cell is on, and y.
+    pub(crate) fn centre(&self) -> (i64, i64) {
+        let count = self.count.max(1);
+        (self.x.div_euclid(count), self.y.div_euclid(count))
+    }
+
+    /// The pins' centre on the map.
+    pub(crate) fn place(&self) -> Point {
+        let (x, y) = self.centre();
+        let within = |at: i64| u32::try_from(at.rem_euclid(WORLD as i64)).unwrap_or(0);
+        Point { x: within(x), y: within(y) }
     }
 }
 
@@ -122,8 +143,10 @@ impl Cells {
         self.change(point, Cell { places: by, ..Cell::default() });
     }
 
-    pub(crate) fn get(&self, id: CellId) -> Option<&Cell> {
-        self.0.get(&id)
+    /// A cell, on the lap that is asked for.
+    pub(crate) fn get(&self, id: CellId) -> Option<Cell> {
+        let laps = id.x.div_euclid(cells_around(id.zoom));
+        self.0.get(&id.home()).map(|cell| cell.ahead(laps))
     }
 
     /// Puts a cell in whole.
@@ -135,12 +158,18 @@ impl Cells {
         self.0.iter().map(|(id, cell)| (*id, *cell))
     }
 
-    /// The cells of a block that have pins.
+    /// The cells of a block that have pins, row by row from the west.
     pub(crate) fn within(&self, block: &Block) -> impl Iterator<Item = (CellId, Cell)> {
         let Block { zoom, rows, columns } = block.clone();
+        let around = cells_around(zoom);
         rows.flat_map(move |y| {
-            let id = |x| CellId { zoom, y, x };
-            self.0.range(id(columns.start)..id(columns.end)).map(|(id, cell)| (*id, *cell))
+            let laps = columns.start.div_euclid(around)..=(columns.end - 1).div_euclid(around);
+            let columns = columns.clone();
+            laps.flat_map(move |lap| {
+                let home = |x: i32| CellId { zoom, y, x: (x - lap * around).clamp(0, around) };
+                let cells = self.0.range(home(columns.start)..home(columns.end));
+                cells.map(move |(id, cell)| (CellId { x: id.x + lap * around, ..*id }, cell.ahead(lap)))
+            })
         })
     }
 
@@ -161,16 +190,25 @@ impl Cells {
 pub(crate) struct Block {
     pub(crate) zoom: u8,
     pub(crate) rows: Range<u32>,
-    pub(crate) columns: Range<u32>,
+    /// Of one lap or of several.
+    pub(crate) columns: Range<i32>,
 }
 
 impl Block {
     pub(crate) fn len(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
+
+    /// The cells from `first` to `last`, and `margin` more on every side.
+    pub(crate) fn around(first: CellId, last: CellId, margin: u32) -> Self {
+        let zoom = first.zoom;
+        let rows = first.y.saturating_sub(margin)..(last.y + margin + 1).min(4 << zoom);
+        let margin = margin.cast_signed();
+        Self { zoom, rows, columns: first.x - margin..last.x + margin + 1 }
+    }
 }
 
-/// A rectangle on the square that does not span the date line.
+/// A rectangle on the square. One that spans the date line ends on the next lap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Area {
     x: Range<u64>,
@@ -179,40 +217,46 @@ pub(crate) struct Area {
 
 impl Area {
     /// What bounds mean on the square: nothing when they are upside down or
-    /// not numbers, two areas when they span the date line.
-    pub(crate) fn of(bounds: Bounds) -> Vec<Self> {
+    /// not numbers.
+    pub(crate) fn of(bounds: Bounds) -> Option<Self> {
         let Bounds { west, south, east, north } = bounds;
         if ![west, south, east, north].iter().all(|degrees| degrees.is_finite()) || south > north {
-            return vec![];
+            return None;
         }
         let y = span(down(north), down(south));
-        let area = |x| Self { x, y: y.clone() };
-        match (across(west), across(east)) {
-            _ if east - west >= 360.0 => vec![area(0..WORLD)],
-            (west, east) if west > east => vec![area(span(west, 1.0)), area(span(0.0, east))],
-            (west, east) => vec![area(span(west, east))],
-        }
+        let x = match (across(west), across(east)) {
+            _ if east - west >= 360.0 => 0..WORLD,
+            (west, east) if west > east => span(west, 1.0).start..WORLD + span(0.0, east).end,
+            (west, east) => span(west, east),
+        };
+        Some(Self { x, y })
     }
 
-    pub(crate) fn contains(&self, point: Point) -> bool {
-        self.x.contains(&point.x.into()) && self.y.contains(&point.y.into())
+    pub(crate) fn contains(&self, (x, y): (i64, i64)) -> bool {
+        let within = |span: &Range<u64>, at| u64::try_from(at).is_ok_and(|at| span.contains(&at));
+        within(&self.x, x) && within(&self.y, y)
     }
 
     /// The cells that the area touches, and `margin` more on every side.
     pub(crate) fn block(&self, zoom: u8, margin: u32) -> Block {
-        let side = 1u32 << (zoom + 2);
-        let cells = |span: &Range<u64>| {
-            let first = u32::try_from(span.start >> shift(zoom)).unwrap_or(side);
-            let last = u32::try_from((span.end - 1) >> shift(zoom)).unwrap_or(side);
-            first.saturating_sub(margin)..last.saturating_add(margin + 1).min(side)
+        // Less than two laps of 2¹⁸ cells.
+        let cell = |x: u64, y: u64| CellId {
+            zoom,
+            y: u32::try_from(y >> shift(zoom)).unwrap_or(u32::MAX),
+            x: i32::try_from(x >> shift(zoom)).unwrap_or(i32::MAX),
         };
-        Block { zoom, rows: cells(&self.y), columns: cells(&self.x) }
+        Block::around(cell(self.x.start, self.y.start), cell(self.x.end - 1, self.y.end - 1), margin)
     }
 }
 
 /// The side of a cell in fixed-point units.
 pub(crate) fn cell_side(zoom: u8) -> u64 {
     1 << shift(zoom)
+}
+
+/// How many cells of a zoom there are around the world.
+fn cells_around(zoom: u8) -> i32 {
+    4 << zoom
 }
 
 /// A zoom has four cells to a tile's side.
@@ -283,7 +327,7 @@ pub(crate) mod tests {
     }
 
     /// The same by another way: a look at every pin for every cell, in floating point.
-    fn recounted(pins: &[Pin], zoom: u8) -> BTreeMap<(u32, u32), i64> {
+    fn recounted(pins: &[Pin], zoom: u8) -> BTreeMap<(u32, i32), i64> {
         let side = f64::from(4u32 << zoom);
         let mut counts = BTreeMap::new();
         for pin in pins {
@@ -291,8 +335,8 @@ pub(crate) mod tests {
             let mercator = (std::f64::consts::FRAC_PI_4 + lat / 2.0).tan().ln();
             let y = (1.0 - mercator / std::f64::consts::PI) / 2.0 * side;
             let x = (pin.lon + 180.0) / 360.0 * side;
-            let cell = |at: f64| at.clamp(0.0, side - 0.5) as u32;
-            *counts.entry((cell(y), cell(x))).or_default() += 1;
+            let cell = |at: f64| at.clamp(0.0, side - 0.5);
+            *counts.entry((cell(y) as u32, cell(x) as i32)).or_default() += 1;
         }
         counts
     }
@@ -310,13 +354,31 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_box_across_the_date_line_is_two_areas() {
+    fn a_box_across_the_date_line_ends_on_the_next_lap() {
         let bounds = |west, east| Bounds { west, south: -10.0, east, north: 10.0 };
-        assert_eq!(Area::of(bounds(170.0, -170.0)).len(), 2);
-        assert_eq!(Area::of(bounds(-170.0, 170.0)).len(), 1);
-        assert_eq!(Area::of(bounds(-180.0, 180.0))[0].x, 0..WORLD);
-        assert_eq!(Area::of(Bounds { south: 11.0, ..bounds(0.0, 1.0) }), []);
-        assert_eq!(Area::of(bounds(5.0, 5.0))[0].block(0, 0).len(), 2, "a line touches a cell of each half");
+        let area = |west, east| Area::of(bounds(west, east)).unwrap();
+        let side = WORLD / 36;
+        assert_eq!(area(170.0, -170.0).x.end - area(170.0, -170.0).x.start, 2 * side + 1);
+        assert_eq!(area(170.0, -170.0).block(0, 0).columns, 3..5);
+        assert_eq!(area(-170.0, 170.0).x, side..35 * side + 3);
+        assert_eq!(area(-180.0, 180.0).x, 0..WORLD);
+        assert_eq!(area(180.0, -180.0).block(3, 0).columns, 31..33);
+        assert_eq!(Area::of(Bounds { south: 11.0, ..bounds(0.0, 1.0) }), None);
+        assert_eq!(area(5.0, 5.0).block(0, 0).len(), 2, "a line touches a cell of each half");
+    }
+
+    #[test]
+    fn the_cells_of_other_laps_are_those_of_the_first() {
+        let cells = cells_of([&pin(1, 10.0, 179.9), &pin(2, 10.0, -179.9)]);
+        let block = Block { zoom: 3, rows: 0..32, columns: -2..34 };
+        let seen: Vec<_> = cells.within(&block).collect();
+        assert_eq!(seen.iter().map(|(id, _)| id.x).collect::<Vec<_>>(), [-1, 0, 31, 32]);
+        for (id, cell) in seen {
+            assert_eq!(cells.get(id), Some(cell));
+            assert_eq!(cells.get(id.home()).unwrap().place(), cell.place());
+            let (x, _) = cell.centre();
+            assert_eq!(x.div_euclid(cell_side(3) as i64), i64::from(id.x));
+        }
     }
 
     proptest! {

@@ -58,6 +58,7 @@ macro_rules! contract {
             a_cluster_falls_apart_at_its_expansion_zoom
             pins_of_one_place_do_not_hide_each_other
             the_date_line_can_be_spanned
+            neighbours_across_the_date_line_are_neighbours
             bounds_that_make_no_sense_show_nothing
             applying_again_changes_nothing
             a_batch_that_begins_elsewhere_is_refused

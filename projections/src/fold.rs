@@ -2,8 +2,8 @@
 //!
 //! The memory views keep all of it. A store elsewhere fills in what a batch
 //! will touch ([`Fold::default`] for what was never seen), folds the batch, and
-//! writes back what changed; `cells` and `counters` are sums, so for them it
-//! needs to read nothing and writes the differences.
+//! writes back what changed; `cells` and `counters` are sums, so those it need
+//! not fill in, and adds the differences to what it has.
 
 use std::collections::HashMap;
 

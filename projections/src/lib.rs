@@ -24,4 +24,4 @@ pub use mongo::{MongoViews, OpenError, RebuildError};
 pub use run::{ProjectionError, run};
 pub use store::{ApplyError, Envelope, Queries, QueryError, Views};
 
-pub(crate) use run::STREAM_PREFIX;
+pub(crate) use run::{BATCH, STREAM_PREFIX};

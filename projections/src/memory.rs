@@ -180,7 +180,7 @@ impl Queries for MemoryViews {
         let state = self.read();
         let group = nearest(&state.fold.cells, Point::at(lat, lon));
         let cells = group.into_iter().flat_map(|group| group.cells);
-        let mut positions: Vec<Position> = cells.flat_map(|cell| state.pins.in_cell(cell)).collect();
+        let mut positions: Vec<Position> = cells.flat_map(|cell| state.pins.in_cell(cell.home())).collect();
         positions.sort_unstable();
         let newest = positions.iter().rev().take(max);
         Ok(newest.filter_map(|position| state.pins.by_position.get(position).cloned()).collect())

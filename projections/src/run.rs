@@ -16,8 +16,9 @@ use crate::{ApplyError, Envelope, QueryError, Views};
 /// Streams of submissions begin with this.
 pub(crate) const STREAM_PREFIX: &str = "submission-";
 
-/// At most so many deliveries are applied at once, and as many more are read ahead.
-const BATCH: usize = 1024;
+/// At most so many deliveries are applied at once, and as many more are read
+/// ahead. The more, the fewer the documents that MongoDB must write for each.
+pub(crate) const BATCH: usize = 4096;
 
 /// The pauses after something was unavailable: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];

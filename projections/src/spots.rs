@@ -25,13 +25,14 @@ const MARGIN: u32 = 3 * ROUNDS + 1;
 #[derive(Debug)]
 pub(crate) struct Frame {
     zoom: u8,
-    areas: Vec<Area>,
+    /// Nothing, when the box is none.
+    area: Option<Area>,
 }
 
 /// Cells that are shown as one spot.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Group {
-    /// In the order of their names.
+    /// Row by row from the west.
     pub(crate) cells: Vec<CellId>,
     /// Their sum.
     pub(crate) total: Cell,
@@ -39,33 +40,32 @@ pub(crate) struct Group {
 
 impl Frame {
     pub(crate) fn of(bounds: Bounds, zoom: u8) -> Self {
-        let areas = Area::of(bounds);
+        let area = Area::of(bounds);
         let mut zoom = zoom.min(ZOOM_MAX);
-        while zoom > 0 && areas.iter().map(|area| area.block(zoom, 0).len()).sum::<usize>() > CELLS_MAX {
+        while zoom > 0 && area.as_ref().is_some_and(|area| area.block(zoom, 0).len() > CELLS_MAX) {
             zoom -= 1;
         }
-        Self { zoom, areas }
+        Self { zoom, area }
     }
 
     /// The cells that must be known to say what the frame shows.
-    pub(crate) fn blocks(&self) -> impl Iterator<Item = Block> {
-        self.areas.iter().map(|area| area.block(self.zoom, MARGIN))
+    pub(crate) fn block(&self) -> Option<Block> {
+        self.area.as_ref().map(|area| area.block(self.zoom, MARGIN))
     }
 
     /// What the frame shows.
     pub(crate) fn groups(&self, cells: &Cells) -> Vec<Group> {
-        let shown = |area: &Area| {
-            let all = merge(cells.within(&area.block(self.zoom, MARGIN)).collect());
-            all.into_iter().filter(|group| area.contains(group.total.centre())).collect::<Vec<_>>()
-        };
-        self.areas.iter().flat_map(shown).collect()
+        let Some(area) = &self.area else { return vec![] };
+        let mut groups = merge(cells.within(&area.block(self.zoom, MARGIN)).collect());
+        groups.retain(|group| area.contains(group.total.centre()));
+        groups
     }
 }
 
 impl Group {
     /// A group of several pins, as a spot that splits at `expansion_zoom`.
     pub(crate) fn cluster(&self, expansion_zoom: Option<u8>) -> Spot {
-        let (lat, lon) = self.total.centre().lat_lon();
+        let (lat, lon) = self.total.place().lat_lon();
         Spot::Cluster { count: self.total.count.unsigned_abs(), lat, lon, expansion_zoom }
     }
 }
@@ -79,7 +79,7 @@ pub(crate) fn expansion(cells: &Cells, group: &[CellId], deepest: u8) -> Result<
         let children: Vec<_> = group
             .iter()
             .flat_map(|id| id.children())
-            .filter_map(|id| cells.get(id).map(|cell| (id, *cell)))
+            .filter_map(|id| cells.get(id).map(|cell| (id, cell)))
             .collect();
         group = children.iter().map(|(id, _)| *id).collect();
         if merge(children).len() > 1 {
@@ -91,15 +91,15 @@ pub(crate) fn expansion(cells: &Cells, group: &[CellId], deepest: u8) -> Result<
 
 /// The group at the deepest zoom nearest to `point`: the pins that a click there means.
 pub(crate) fn nearest(cells: &Cells, point: Point) -> Option<Group> {
-    let distance = |group: &Group| squared_distance(group.total.centre(), point);
+    let here = (point.x.into(), point.y.into());
+    let distance = |group: &Group| squared_distance(group.total.centre(), here);
     merge(cells.within(&around(point)).collect()).into_iter().min_by_key(distance)
 }
 
 /// The cells that must be known to say what is [`nearest`] to a point.
 pub(crate) fn around(point: Point) -> Block {
-    let CellId { zoom, y, x } = point.cell(ZOOM_MAX);
-    let near = |at: u32| at.saturating_sub(MARGIN)..(at + MARGIN + 1).min(4 << zoom);
-    Block { zoom, rows: near(y), columns: near(x) }
+    let here = point.cell(ZOOM_MAX);
+    Block::around(here, here, MARGIN)
 }
 
 /// Merges cells of one zoom whose centres are too near to each other.
@@ -145,7 +145,7 @@ fn merge(cells: Vec<(CellId, Cell)>) -> Vec<Group> {
 struct Grid {
     cells: Vec<(CellId, Cell)>,
     top: u32,
-    left: u32,
+    left: i32,
     width: usize,
     /// The index of a cell, plus one; the grid has an empty rim.
     indexes: Vec<u32>,
@@ -196,13 +196,15 @@ impl Grid {
     }
 }
 
-fn squared_distance(one: Point, other: Point) -> u128 {
-    let squared = |a: u32, b: u32| u128::from(a.abs_diff(b)).pow(2);
-    squared(one.x, other.x) + squared(one.y, other.y)
+fn squared_distance(one: (i64, i64), other: (i64, i64)) -> u128 {
+    let squared = |a: i64, b: i64| u128::from(a.abs_diff(b)).pow(2);
+    squared(one.0, other.0) + squared(one.1, other.1)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -221,7 +223,7 @@ mod tests {
             let within = |seed: u32| (seed.wrapping_mul(2_654_435_761) >> 8) as i64 % cell_side(zoom) as i64;
             let at = |n: u32, seed| i64::from(n) * cell_side(zoom) as i64 + within(seed);
             let cell = Cell { count: 1, places: 1, x: at(x, x * 31 + y), y: at(y, y * 17 + x), pin: 1 };
-            cells.put(CellId { zoom, y, x }, cell);
+            cells.put(CellId { zoom, y, x: x.cast_signed() }, cell);
         }
         cells
     }
@@ -260,9 +262,29 @@ mod tests {
         for zoom in 3..=16 {
             let width = 30.0 * 360.0 / f64::from(4u32 << zoom);
             let screen = Bounds { west: 0.0, south: 0.0, east: width, north: width / 2.0 };
-            let cells: usize = Frame::of(screen, zoom).blocks().map(|block| block.len()).sum();
+            let cells = Frame::of(screen, zoom).block().unwrap().len();
             assert!(cells < 1700, "{cells} at zoom {zoom}");
         }
+    }
+
+    #[test]
+    fn neighbours_across_the_date_line_become_one_spot() {
+        let cells = cells_of([&pin(1, 10.0, 179.9), &pin(2, 10.0, -179.9), &pin(3, 10.0, -179.8)]);
+        let (across, west) =
+            (|west, east| Bounds { west, east, ..world() }, Bounds { west: 179.0, ..world() });
+        for zoom in 0..7 {
+            assert_eq!(Frame::of(west, zoom).groups(&cells), [], "its centre is east of the line");
+            for bounds in [world(), across(170.0, -170.0), across(-180.0, -179.0)] {
+                let groups = Frame::of(bounds, zoom).groups(&cells);
+                let [group] = &groups[..] else { panic!("{bounds:?} at {zoom}: {groups:?}") };
+                let (_, lon) = group.total.place().lat_lon();
+                assert_eq!(group.total.count, 3, "{bounds:?} at {zoom}");
+                assert!((lon + 179.933).abs() < 0.001, "{lon}");
+                assert_eq!(expansion(&cells, &group.cells, ZOOM_MAX), Ok(9));
+            }
+        }
+        let alone = nearest(&cells, Point::at(10.0, 180.0)).unwrap();
+        assert_eq!((alone.total.count, alone.total.pin), (1, 1));
     }
 
     proptest! {
@@ -285,6 +307,13 @@ mod tests {
             parts.sort_by_key(|group| group.cells.clone());
             whole.sort_by_key(|group| group.cells.clone());
             prop_assert_eq!(&parts, &whole);
+            let home = |groups: Vec<Group>| -> BTreeSet<Vec<CellId>> {
+                groups.into_iter().map(|group| group.cells.into_iter().map(CellId::home).collect()).collect()
+            };
+            let across = Bounds { west: west.abs(), east: -west.abs(), ..world() };
+            let rest = Bounds { west: -west.abs(), east: west.abs(), ..world() };
+            let both = shown(across).into_iter().chain(shown(rest)).collect();
+            prop_assert_eq!(home(both), home(whole.clone()));
             let total: i64 = whole.iter().map(|group| group.total.count).sum();
             prop_assert_eq!(total, pins.len() as i64);
         }
@@ -294,11 +323,16 @@ mod tests {
             let cells = cells_of(&pins);
             for group in Frame::of(world(), zoom.min(5)).groups(&cells) {
                 let alone = |zoom| {
-                    let inside = |id: &CellId| group.cells.iter().any(|cell| {
+                    // The cells inside, wherever the group's own lap has them.
+                    let inside = |id: CellId| group.cells.iter().find_map(|cell| {
                         let up = id.zoom - cell.zoom;
-                        (id.y >> up, id.x >> up) == (cell.y, cell.x)
+                        let x = id.x + ((cell.x - cell.home().x) << up);
+                        ((id.y >> up, x >> up) == (cell.y, cell.x)).then_some(CellId { x, ..id })
                     });
-                    merge(cells.iter().filter(|(id, _)| id.zoom == zoom && inside(id)).collect()).len()
+                    let ids = cells.iter().filter(|(id, _)| id.zoom == zoom).filter_map(|(id, _)| inside(id));
+                    let mut inside: Vec<_> = ids.map(|id| (id, cells.get(id).unwrap())).collect();
+                    inside.sort_by_key(|(id, _)| *id);
+                    merge(inside).len()
                 };
                 let splits = expansion(&cells, &group.cells, ZOOM_MAX).ok();
                 let expected = (group.cells[0].zoom + 1..=ZOOM_MAX).find(|zoom| alone(*zoom) > 1);

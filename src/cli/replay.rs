@@ -10,26 +10,21 @@ mod source;
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use futures::StreamExt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use self::people::People;
 use self::row::Row;
 use self::sink::{Entry, Format, Sink};
+use super::bar::Bar;
 use super::client::{ClientError, Server, Token};
 use super::{Exit, complain};
 use crate::config::LogOptions;
 use crate::log::Log;
 
 pub(super) use self::source::{Item, Source, Wanted};
-
-/// What is done sooner needs no progress bar.
-const LONG: Duration = Duration::from_secs(1);
 
 /// Writes out what happened, oldest first.
 ///
@@ -149,7 +144,7 @@ async fn write_out(
     mut sink: Sink,
     quiet: bool,
 ) -> Result<(), Failure> {
-    let progress = Progress::new(wanted.after, source.head().await?, quiet);
+    let bar = Bar::new(wanted.after, source.head().await?, quiet);
     let mut people = People::default();
     // A server has looked at the owner.
     let owner = wanted.owner.clone().filter(|_| matches!(source, Source::Log(_)));
@@ -159,7 +154,7 @@ async fn write_out(
         let line = match item? {
             Item::Line(line) => line,
             Item::Upto(position) => {
-                progress.at(position);
+                bar.at(position);
                 continue;
             }
         };
@@ -180,38 +175,8 @@ async fn write_out(
             sink.flush()?;
         }
     }
-    progress.end();
+    bar.end();
     Ok(sink.finish()?)
-}
-
-/// The bar, once it is worth it.
-struct Progress {
-    bar: ProgressBar,
-    since: Instant,
-    quiet: bool,
-}
-
-impl Progress {
-    fn new(from: u64, to: u64, quiet: bool) -> Self {
-        let style =
-            ProgressStyle::with_template("{bar:30} {percent}% of {len} events, {per_sec}, {eta} left");
-        let bar = ProgressBar::with_draw_target(Some(to), ProgressDrawTarget::hidden()).with_position(from);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        bar.reset_eta();
-        Self { bar, since: Instant::now(), quiet }
-    }
-
-    fn at(&self, position: u64) {
-        // Shown from then on; never where standard error is no terminal.
-        if self.bar.is_hidden() && !self.quiet && self.since.elapsed() > LONG && io::stderr().is_terminal() {
-            self.bar.set_draw_target(ProgressDrawTarget::stderr());
-        }
-        self.bar.set_position(position);
-    }
-
-    fn end(&self) {
-        self.bar.finish_and_clear();
-    }
 }
 
 impl Failure {

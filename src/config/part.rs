@@ -18,6 +18,17 @@ pub struct LogOptions {
     config: Option<Text>,
 }
 
+/// Where the views are, and the log that they follow.
+#[derive(Debug, clap::Args)]
+pub struct ViewsOptions {
+    /// What is read from: mongodb://HOSTS/DATABASE?replicaSet=NAME
+    #[arg(long, env = "MUSTER_VIEWS", value_name = "WHERE")]
+    views: Option<Text>,
+
+    #[command(flatten)]
+    log: LogOptions,
+}
+
 /// How the embedded log is served.
 #[derive(Debug, clap::Args)]
 pub struct NodeOptions {
@@ -57,6 +68,16 @@ impl LogOptions {
     fn options(self) -> Options {
         let Self { data, eventstore, config } = self;
         Options { data, eventstore, config, ..Options::default() }
+    }
+}
+
+impl ViewsOptions {
+    /// What they mean, with the file's settings where they are silent.
+    ///
+    /// # Errors
+    /// When a setting is wrong, or the file cannot be read.
+    pub fn settings(self) -> Result<Settings, SettingError> {
+        Settings::read(Options { views: self.views, ..self.log.options() })
     }
 }
 

@@ -10,3 +10,4 @@ mod history;
 mod roles;
 mod support;
 mod verifying;
+mod views;

@@ -178,6 +178,26 @@ pub async fn the_date_line_can_be_spanned(bench: &dyn Bench) {
     assert_eq!(cities, ["Apia", "Suva"]);
 }
 
+pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn Bench) {
+    let views = bench.views();
+    let mut story = Story::new();
+    story.submit_and_pass("west", 9);
+    story.submit_and_pass("east", 10);
+    tell(&*views, &story).await;
+    let across = Bounds { west: 170.0, south: -30.0, east: -170.0, north: 0.0 };
+    for bounds in [WORLD, across] {
+        let spots = shown(&*views, bounds, 4).await;
+        let [Spot::Cluster { count: 2, lat, lon, expansion_zoom: Some(zoom) }] = spots[..] else {
+            panic!("{spots:?}")
+        };
+        assert!((-16.8..-16.6).contains(&lat) && (lon + 179.95).abs() < 0.001, "{lat} {lon}");
+        assert_eq!(shown(&*views, across, zoom - 1).await.len(), 1);
+        assert_eq!(shown(&*views, across, zoom).await.len(), 2);
+    }
+    let listed = views.pins_at(-16.79, 179.98, 10).await.expect("readable");
+    assert_eq!(listed.iter().map(|pin| pin.city.as_str()).collect::<Vec<_>>(), ["Waiyevo"]);
+}
+
 pub async fn bounds_that_make_no_sense_show_nothing(bench: &dyn Bench) {
     let views = bench.views();
     let mut story = Story::new();

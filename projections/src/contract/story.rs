@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use crate::Envelope;
 
-/// Cities: some near to each other, two on both sides of the date line.
-pub const CITIES: [(&str, &str, f64, f64); 9] = [
+/// Cities: some near to each other, two of these on both sides of the date line.
+pub const CITIES: [(&str, &str, f64, f64); 11] = [
     ("London", "GB", 51.50853, -0.12574),
     ("Croydon", "GB", 51.38333, -0.1),
     ("Paris", "FR", 48.85341, 2.3488),
@@ -24,6 +24,8 @@ pub const CITIES: [(&str, &str, f64, f64); 9] = [
     ("Suva", "FJ", -18.14161, 178.44149),
     ("Apia", "WS", -13.83333, -171.76667),
     ("Zürich", "CH", 47.36667, 8.55),
+    ("Waiyevo", "FJ", -16.79, 179.98),
+    ("Naselesele", "FJ", -16.69, -179.88),
 ];
 
 const VOTES: [&str; 4] = ["Rust", "C++", "Node.js", "Go"];

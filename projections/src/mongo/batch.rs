@@ -10,11 +10,10 @@ use mongodb::options::{FindOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection};
 
 use super::Shared;
-use super::blocks;
 use super::collections::{
     Collections, Head, PassDocument, PinDocument, StatusDocument, number, place_key, place_of,
 };
-use super::transaction::{Ended, Transaction, delete, find, replace, update, write};
+use super::transaction::{Ended, Transaction, among, delete, find, replace, update, write};
 use crate::cells::Point;
 use crate::fold::Fold;
 use crate::owner::Owner;
@@ -142,8 +141,7 @@ impl Collections {
         let gone = gone.into_iter().map(|(point, _)| Bson::from(place_key(*point)));
         delete(self.database(), session, self.places().name(), gone).await?;
 
-        let blocks = blocks::updates(&fold.cells)?.into_iter().map(Ok);
-        self.write(session, &self.blocks(), blocks).await?;
+        self.add(session, &fold.cells).await?;
         let counters = fold
             .counters
             .iter()
@@ -221,7 +219,7 @@ impl Collections {
         Ok(newest.into_iter().rev().map(|document| document.pin).collect())
     }
 
-    async fn write<T: Send + Sync>(
+    pub(super) async fn write<T: Send + Sync>(
         &self,
         session: &mut ClientSession,
         collection: &Collection<T>,
@@ -230,9 +228,4 @@ impl Collections {
         let writes = writes.into_iter().collect::<Result<Vec<_>>>()?;
         write(self.database(), session, collection.name(), writes).await
     }
-}
-
-/// The documents with these names.
-fn among<K: Into<Bson>>(ids: Vec<K>) -> mongodb::bson::Document {
-    doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
 }

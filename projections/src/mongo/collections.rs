@@ -32,6 +32,8 @@ pub(super) struct Current {
     #[serde(rename = "_id")]
     pub(super) id: String,
     pub(super) generation: Generation,
+    /// The newest that anybody began to build.
+    pub(super) newest: Generation,
 }
 
 /// How far a generation is, and what its totals remember. Whoever writes to a
@@ -199,8 +201,18 @@ impl Collections {
         Ok(())
     }
 
+    /// How far the generation is, if it is there.
+    pub(super) async fn checkpoint(&self) -> mongodb::error::Result<Option<Position>> {
+        let head = Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await?;
+        Ok(head.map(|head| head.checkpoint))
+    }
+
     /// Removes the generation.
     pub(super) async fn drop(&self) -> mongodb::error::Result<()> {
+        // First, so that nobody who is at it fills anew what is gone.
+        Self::heads(&self.database)
+            .update_one(doc! { "_id": self.generation }, doc! { "$set": { "retired": true } })
+            .await?;
         self.statuses().drop().await?;
         self.pins().drop().await?;
         self.passes().drop().await?;

@@ -5,7 +5,6 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use event_store::Position;
-use mongodb::bson::doc;
 use mongodb::error::{Error, ErrorKind, Result, WriteFailure};
 use tokio::time::timeout;
 
@@ -51,8 +50,8 @@ impl Shared {
         if self.generation.borrow().is_none() {
             Collections::new(self.database.clone(), current).create().await?;
         }
-        let head = Collections::heads(&self.database).find_one(doc! { "_id": current }).await?;
-        let checkpoint = head.map_or(Position::START, |head| head.checkpoint);
+        let checkpoint = Collections::new(self.database.clone(), current).checkpoint().await?;
+        let checkpoint = checkpoint.unwrap_or(Position::START);
         self.generation.send_if_modified(|known| known.replace(current) != Some(current));
         self.saw(checkpoint);
         Ok(checkpoint)
@@ -63,7 +62,7 @@ impl Shared {
         Collections::new(self.database.clone(), FIRST).create().await?;
         let head = Collections::heads(&self.database).insert_one(Head::empty(FIRST)).await;
         unless_there(head.map(drop))?;
-        let current = Current { id: "current".to_owned(), generation: FIRST };
+        let current = Current { id: "current".to_owned(), generation: FIRST, newest: FIRST };
         unless_there(Collections::current(&self.database).insert_one(current).await.map(drop))?;
         Ok(FIRST)
     }

@@ -13,7 +13,7 @@ use mongodb::options::FindOptions;
 use super::Shared;
 use super::blocks::{Address, Block};
 use super::collections::{Collections, PinDocument, cell_key, number};
-use super::transaction::find;
+use super::transaction::{among, find};
 use crate::cells::{self, CellId, Cells, Point, ZOOM_MAX};
 use crate::spots::{Frame, Group, around, expansion, nearest};
 use crate::totals::{self, Counters};
@@ -84,7 +84,7 @@ impl Shared {
         let mut session = self.snapshot().await?;
         let frame = Frame::of(bounds, zoom);
         let mut cells = Cells::default();
-        collections.read(&mut session, frame.blocks().flat_map(ids), &mut cells).await?;
+        collections.read(&mut session, frame.block().into_iter().flat_map(ids), &mut cells).await?;
         let groups = frame.groups(&cells);
 
         let alone = groups.iter().filter(|group| group.total.count == 1);
@@ -138,9 +138,8 @@ impl Collections {
         let addresses: Vec<Address> = ids.into_iter().map(Address::of).collect();
         let Some(level) = addresses.first().map(|address| address.level) else { return Ok(()) };
         let blocks: BTreeSet<i64> = addresses.into_iter().map(|address| address.block).collect();
-        let blocks: Vec<Bson> = blocks.into_iter().map(Bson::from).collect();
         let options = FindOptions::builder().projection(Block::projection(level)).build();
-        let found = find(&self.blocks(), session, doc! { "_id": { "$in": blocks } }, options).await?;
+        let found = find(&self.blocks(), session, among(blocks.into_iter().collect()), options).await?;
         found.iter().for_each(|block| block.unpack(level, cells));
         Ok(())
     }
@@ -194,7 +193,7 @@ fn beginning_with(field: &str, text: &str) -> Document {
 }
 
 fn in_cells(cells: &[CellId]) -> Document {
-    let keys: Vec<Bson> = cells.iter().map(|id| cell_key(*id).into()).collect();
+    let keys: Vec<Bson> = cells.iter().map(|id| cell_key(id.home()).into()).collect();
     doc! { "cell": { "$in": keys } }
 }
 

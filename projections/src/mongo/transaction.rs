@@ -99,6 +99,11 @@ pub(super) async fn find<T: DeserializeOwned + Send + Sync>(
     cursor.stream(session).try_collect().await
 }
 
+/// The documents with these names.
+pub(super) fn among<K: Into<Bson>>(ids: Vec<K>) -> Document {
+    mongodb::bson::doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
+}
+
 /// An update of the document `id`, which is made when there is none.
 pub(super) fn update(id: impl Into<Bson>, by: &Document) -> Result<RawDocumentBuf> {
     upsert(id, by)

@@ -105,6 +105,25 @@ async fn a_box_may_span_the_date_line() {
 }
 
 #[tokio::test]
+async fn pins_near_to_each_other_across_the_date_line_are_one_cluster() {
+    let world = World::new().await;
+    world.pass("west", ("Waiyevo", "FJ", -16.79, 179.9)).await;
+    world.pass("east", ("Naselesele", "FJ", -16.69, -179.9)).await;
+    world.settle().await;
+    for query in
+        ["", "?zoom=0", "?zoom=4", "?bbox=170,-30,-170,0&zoom=4", "?bbox=179.99,-30,-179.99,0&zoom=5"]
+    {
+        let pins = world.json(&format!("/api/v1/pins{query}")).await;
+        let [cluster] = &pins["features"].as_array().unwrap()[..] else { panic!("{query}: {pins:#}") };
+        assert_eq!(cluster["properties"]["point_count"], 2, "{query}");
+        let lon = cluster["geometry"]["coordinates"][0].as_f64().unwrap();
+        assert!(lon.abs() > 179.99 && lon.abs() <= 180.0, "{query}: {lon}");
+    }
+    let apart = world.json("/api/v1/pins?bbox=179,-30,-179,0&zoom=12").await;
+    assert_eq!(ids(&apart), ["docker.io/east", "docker.io/west"]);
+}
+
+#[tokio::test]
 async fn a_box_or_zoom_that_is_none_is_refused_by_name() {
     let world = World::new().await;
     for bbox in ["1,2,3", "a,b,c,d", "NaN,0,0,0", "0,10,1,-10", "-181,0,0,1", "0,-91,0,0", "inf,0,0,0", ""] {

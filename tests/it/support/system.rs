@@ -77,10 +77,15 @@ impl System {
         Self::start_shaped(shape, engines.into(), registry.into()).await
     }
 
+    /// Starts five processes over these views, without a Swarm, and waits for nothing.
+    pub(crate) async fn launched_over(views: String) -> Self {
+        let (engines, registry) = ("unix:///nonexistent/engine.sock", "registry.test:5000");
+        let mut system = Self::prepared(Shape::FiveProcesses, views, engines.into(), registry.into()).await;
+        system.launch();
+        system
+    }
+
     async fn start_shaped(shape: Shape, engines: String, registry: String) -> Self {
-        let files = tempfile::tempdir().unwrap();
-        std::fs::write(files.path().join("challenge.toml"), CHALLENGE.replace("REGISTRY", &registry))
-            .unwrap();
         let views = match shape {
             Shape::OneProcess | Shape::FourProcesses => "memory".to_owned(),
             Shape::FiveProcesses => {
@@ -88,6 +93,15 @@ impl System {
                 Mongo::shared().await.unwrap().uri().replace("/?", &database)
             }
         };
+        let mut system = Self::prepared(shape, views, engines, registry).await;
+        system.restart().await;
+        system
+    }
+
+    async fn prepared(shape: Shape, views: String, engines: String, registry: String) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        std::fs::write(files.path().join("challenge.toml"), CHALLENGE.replace("REGISTRY", &registry))
+            .unwrap();
         // Held until all are chosen, for they must differ.
         let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [node, parts @ ..] = free.map(|listener| listener.local_addr().unwrap().to_string());
@@ -101,9 +115,7 @@ impl System {
         };
         let http = reqwest::Client::builder().timeout(Duration::from_secs(70)).build().unwrap();
         let processes = Vec::new();
-        let mut system = Self { shape, processes, files, parts, front, node, views, engines, registry, http };
-        system.restart().await;
-        system
+        Self { shape, processes, files, parts, front, node, views, engines, registry, http }
     }
 
     /// Starts it again after [`System::kill`].
@@ -245,6 +257,11 @@ impl System {
         format!("http://{}{path}", self.parts[part as usize])
     }
 
+    /// Where the views are, as the settings say it.
+    pub(crate) fn views(&self) -> &str {
+        &self.views
+    }
+
     /// Address and port of the log in EventStoreDB's protocol.
     pub(crate) fn node(&self) -> &str {
         &self.node
@@ -304,8 +321,13 @@ impl System {
         right.await.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.log_tail()))
     }
 
+    /// Everything that the processes wrote to their logs.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
     pub(crate) fn log_tail(&self) -> String {
-        let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+        let log = self.said();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -1,0 +1,148 @@
+//! A log of submissions projected from its beginning: into memory, beside
+//! reading the same log and doing nothing; and into a MongoDB replica set of
+//! three on this machine, beside MongoDB's own bulk write of as many small
+//! documents.
+//!
+//! `cargo bench -p projections --bench projecting [-- SUBMISSIONS]`: of so many,
+//! six events each (a million unless said). MongoDB is given the first part of
+//! the log only, [`IN_MONGO`] at most.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
+
+mod support;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use domain::submission::{CATEGORY, Event, SCHEMA};
+use event_store::{
+    Append, Delivery, Expected, Filter, Metadata, NewEvent, Position, Read, SqliteStore, StreamName,
+    Subscribe,
+};
+use futures::{StreamExt, stream};
+use mongodb::bson::{Bson, Document, doc};
+use projections::{MemoryViews, Queries, Views, run};
+use support::{asked_for, id, in_mongo, load, submission};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// How many submissions are under way at the same step.
+const COHORT: u64 = 170;
+
+/// How many appends are under way at once.
+const WRITERS: usize = 1000;
+
+/// So many submissions' events are projected into MongoDB.
+const IN_MONGO: u64 = 100_000;
+
+/// As many documents go with one command.
+const BULK: usize = 1_000;
+
+#[tokio::main]
+async fn main() {
+    let submissions = asked_for(1_000_000);
+    let folder = tempfile::tempdir().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let start = Instant::now();
+    write(&log, submissions).await;
+    let head = log.head().await.unwrap();
+    println!("{submissions} submissions, {head} events, written in {:.1?}", start.elapsed());
+
+    println!("\ninto memory, {}", load());
+    let reading = read(&log, head).await;
+    tell("reading and doing nothing", head, reading, reading);
+    let memory = Arc::new(MemoryViews::new());
+    tell("folding them", head, project(&log, memory.clone(), head).await, reading);
+    drop(memory);
+
+    let part = Position(head.0 * IN_MONGO.min(submissions) / submissions);
+    let (mongo, views) = in_mongo().await;
+    println!("\ninto a replica set of three, the first {part} events, {}", load());
+    let bulk = bulk_write(&mongo.uri(), part.0).await;
+    tell("MongoDB's own bulk write", part, bulk, bulk);
+    let (views, start) = (Arc::new(views), Instant::now());
+    let stopped = CancellationToken::new();
+    let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), stopped.clone()));
+    let reached = *views.watch().wait_for(|seen| *seen >= part).await.unwrap();
+    tell("projecting them", reached, start.elapsed(), bulk);
+    stopped.cancel();
+    projecting.await.unwrap().unwrap();
+    drop(views);
+    mongo.stop().await.unwrap();
+}
+
+/// A submission's events stand among those of a thousand others.
+async fn write(log: &SqliteStore, submissions: u64) {
+    let mut under_way: VecDeque<std::ops::Range<u64>> = VecDeque::new();
+    for begin in (0..submissions + 6 * COHORT).step_by(COHORT as usize) {
+        under_way.push_front(begin.min(submissions)..(begin + COHORT).min(submissions));
+        under_way.truncate(6);
+        let wave = under_way.iter().cloned().enumerate().flat_map(|(step, cohort)| {
+            cohort.map(move |number| (number, step, submission(number)[step].clone()))
+        });
+        let appends = wave.map(|(number, step, event)| append(log, number, step, event));
+        stream::iter(appends).buffered(WRITERS).for_each(async |()| ()).await;
+    }
+}
+
+async fn append(log: &SqliteStore, number: u64, step: usize, event: Event) {
+    let metadata = Metadata {
+        schema: SCHEMA,
+        correlation_id: Uuid::from_u128(1),
+        causation_id: Uuid::from_u128(2),
+        actor: "bench".to_owned(),
+    };
+    let new = NewEvent {
+        id: Uuid::from_u64_pair(number, step as u64),
+        kind: event.kind().to_owned(),
+        data: event.to_stored().into(),
+        metadata,
+    };
+    let expected = (step as u64).checked_sub(1).map_or(Expected::NoStream, Expected::Exact);
+    log.append(&StreamName::of(CATEGORY, id(number).0), expected, vec![new]).await.unwrap();
+}
+
+async fn read(log: &SqliteStore, upto: Position) -> Duration {
+    let start = Instant::now();
+    let mut deliveries = log.subscribe(Position::START, Filter::stream_prefix("submission-"));
+    while let Some(delivery) = deliveries.next().await {
+        let at = match delivery.unwrap() {
+            Delivery::Event(event) => event.position,
+            Delivery::Checkpoint(at) | Delivery::CaughtUp(at) => at,
+        };
+        if at >= upto {
+            break;
+        }
+    }
+    start.elapsed()
+}
+
+async fn project(log: &SqliteStore, views: Arc<dyn Views>, upto: Position) -> Duration {
+    let (start, stopped) = (Instant::now(), CancellationToken::new());
+    let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), stopped.clone()));
+    views.watch().wait_for(|seen| *seen >= upto).await.unwrap();
+    let took = start.elapsed();
+    stopped.cancel();
+    projecting.await.unwrap().unwrap();
+    took
+}
+
+/// As many small documents, with the same promise: a majority has them.
+async fn bulk_write(address: &str, documents: u64) -> Duration {
+    let client = mongodb::Client::with_uri_str(format!("{address}&w=majority")).await.unwrap();
+    let bulk = client.database("bulk").collection::<Document>("small");
+    let start = Instant::now();
+    let numbers: Vec<i64> = (0..i64::try_from(documents).unwrap()).collect();
+    for some in numbers.chunks(BULK) {
+        let small = |number: &i64| doc! { "_id": *number, "text": "a small document", "n": Bson::Int64(1) };
+        bulk.insert_many(some.iter().map(small)).ordered(false).await.unwrap();
+    }
+    start.elapsed()
+}
+
+fn tell(name: &str, events: Position, took: Duration, beside: Duration) {
+    let pace = events.0 as f64 / took.as_secs_f64();
+    let times = took.as_secs_f64() / beside.as_secs_f64();
+    println!("  {name:28} {pace:>9.0} events a second   {took:>8.1?}   {times:.2} ×");
+}
