@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::failure::{FailureCode, InterruptionCode, Platforms, Reason};
 use super::upcast::upcast;
@@ -299,10 +300,35 @@ impl Event {
         if schema > SCHEMA {
             return Err(DecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
         }
-        let data = serde_json::from_slice(data).map_err(|error| DecodeError(error.to_string()))?;
-        let (kind, data) = upcast(kind, schema, data);
-        serde_json::from_value(serde_json::json!({ "type": kind, "data": data }))
-            .map_err(|error| DecodeError(error.to_string()))
+        let read = || match schema {
+            // As nearly all of a log is; no look is taken at it first.
+            SCHEMA => {
+                let mut data = serde_json::Deserializer::from_slice(data);
+                let event = Self::of(kind, &mut data)?;
+                data.end().map(|()| event)
+            }
+            _ => {
+                let (kind, data) = upcast(kind, schema, serde_json::from_slice(data)?);
+                Self::of(kind, data)
+            }
+        };
+        read().map_err(|error| DecodeError(error.to_string()))
+    }
+
+    /// The event of a type and its data.
+    fn of<'de, D: Deserializer<'de>>(kind: &str, data: D) -> Result<Self, D::Error> {
+        Ok(match kind {
+            "Submitted" => Self::Submitted(Deserialize::deserialize(data)?),
+            "VerificationStarted" => Self::VerificationStarted(Deserialize::deserialize(data)?),
+            "ImagesPulled" => Self::ImagesPulled(Deserialize::deserialize(data)?),
+            "ContainersStarted" => Self::ContainersStarted(Deserialize::deserialize(data)?),
+            "Probed" => Self::Probed(Deserialize::deserialize(data)?),
+            "Passed" => Self::Passed(Deserialize::deserialize(data)?),
+            "Failed" => Self::Failed(Deserialize::deserialize(data)?),
+            "VerificationInterrupted" => Self::VerificationInterrupted(Deserialize::deserialize(data)?),
+            "RejudgeRequested" => Self::RejudgeRequested(Deserialize::deserialize(data)?),
+            other => return Err(D::Error::custom(format!("there is no event {other}"))),
+        })
     }
 }
 

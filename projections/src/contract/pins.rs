@@ -191,8 +191,9 @@ pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn Bench) {
             panic!("{spots:?}")
         };
         assert!((-16.8..-16.6).contains(&lat) && (lon + 179.95).abs() < 0.001, "{lat} {lon}");
-        assert_eq!(shown(&*views, across, zoom - 1).await.len(), 1);
-        assert_eq!(shown(&*views, across, zoom).await.len(), 2);
+        let near = Bounds { west: 179.5, south: -17.2, east: -179.5, north: -16.2 };
+        assert_eq!(shown(&*views, near, zoom - 1).await.len(), 1);
+        assert_eq!(shown(&*views, near, zoom).await.len(), 2);
     }
     let listed = views.pins_at(-16.79, 179.98, 10).await.expect("readable");
     assert_eq!(listed.iter().map(|pin| pin.city.as_str()).collect::<Vec<_>>(), ["Waiyevo"]);
