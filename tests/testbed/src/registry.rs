@@ -27,6 +27,10 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 /// Where the layer with the program is pushed once, for others to name.
 const SHARED: &str = "testbed/program";
 
+/// The user and the password of a locked registry, and what it keeps of them.
+const LOGIN: (&str, &str) = ("muster", "sesame");
+const HTPASSWD: &str = "muster:$2b$05$x/yGnjlQyKLZ38P6OTuAAeI4y0SADrqcuis8lUyQNAV1bhKW4SzTS\n";
+
 /// A registry that speaks plain HTTP, reachable from every host and from here.
 pub struct Registry {
     host: Host,
@@ -40,17 +44,7 @@ impl Registry {
     pub(crate) async fn start(lan: &Lan, under: &Path) -> Result<Self> {
         let host = Host::start("registry", under).await?;
         lan.join(&host, NUMBER).await?;
-        let storage = host.directory().join("storage");
-        let settings = json!({
-            "version": 0.1,
-            "log": { "level": "warn" },
-            "storage": {
-                "filesystem": { "rootdirectory": storage },
-                "delete": { "enabled": true },
-            },
-            "http": { "addr": "0.0.0.0:5000" },
-        });
-        std::fs::write(settings_path(&host), settings.to_string())?;
+        std::fs::write(settings_path(&host), settings(&host).to_string())?;
         let registry = Self {
             address: format!("{}:5000", lan.address(NUMBER)),
             daemon: Mutex::new(spawn_daemon(&host)?),
@@ -113,6 +107,19 @@ impl Registry {
         self.answers().await
     }
 
+    /// From now on it gives nothing to those who do not log in; the user and the
+    /// password.
+    pub async fn lock(&self) -> Result<(&'static str, &'static str)> {
+        let known = self.host.directory().join("htpasswd");
+        std::fs::write(&known, HTPASSWD)?;
+        let mut settings = settings(&self.host);
+        settings["auth"] = json!({ "htpasswd": { "realm": "testbed", "path": known } });
+        std::fs::write(settings_path(&self.host), settings.to_string())?;
+        self.stop().await?;
+        self.restart().await?;
+        Ok(LOGIN)
+    }
+
     /// Uploads a blob, unless the shared repository has it.
     async fn blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
         let digest = digest(bytes);
@@ -169,6 +176,18 @@ async fn expect(reply: reqwest::Response, status: StatusCode, what: &str) -> Res
     }
     let got = reply.status();
     bail!("the registry refused {what}: {got}: {}", reply.text().await?)
+}
+
+fn settings(host: &Host) -> serde_json::Value {
+    json!({
+        "version": 0.1,
+        "log": { "level": "warn" },
+        "storage": {
+            "filesystem": { "rootdirectory": host.directory().join("storage") },
+            "delete": { "enabled": true },
+        },
+        "http": { "addr": "0.0.0.0:5000" },
+    })
 }
 
 fn settings_path(host: &Host) -> std::path::PathBuf {

@@ -178,7 +178,7 @@ impl Node {
         let host = Host::start(&format!("node{number}"), under).await?;
         lan.join(&host, address(number)).await?;
         let socket = host.directory().join("docker.sock");
-        let mut daemon = spawn_daemon(lan, &host, &socket)?;
+        let mut daemon = spawn_daemon(lan, &host, &socket, &[])?;
         let docker = answering(&mut daemon, &socket).await?;
         Ok(Self {
             lan: Arc::clone(lan),
@@ -233,8 +233,13 @@ impl Node {
 
     /// Starts the engine again after [`Node::kill`], and waits for it.
     pub async fn restart(&self) -> Result<()> {
+        self.restart_with(&[]).await
+    }
+
+    /// The same, with more arguments.
+    pub async fn restart_with(&self, more: &[String]) -> Result<()> {
         let mut daemon = self.daemon.lock().await;
-        *daemon = spawn_daemon(&self.lan, &self.host, &self.socket)?;
+        *daemon = spawn_daemon(&self.lan, &self.host, &self.socket, more)?;
         answering(&mut daemon, &self.socket).await?;
         Ok(())
     }
@@ -257,24 +262,26 @@ fn address(number: u8) -> u8 {
     10 + number
 }
 
-fn spawn_daemon(lan: &Lan, host: &Host, socket: &Path) -> Result<Process> {
-    let data = host.directory().join("data");
-    host.spawn(
+fn spawn_daemon(lan: &Lan, host: &Host, socket: &Path, more: &[String]) -> Result<Process> {
+    let data = format!("--data-root={}", host.directory().join("data").display());
+    let socket = format!("--host=unix://{}", socket.display());
+    let groups = format!("--cgroup-parent=/{}", lan.name());
+    let registries = format!("--insecure-registry={}", lan.range());
+    let mut argv = vec![
         "dockerd",
-        &[
-            "dockerd",
-            &format!("--data-root={}", data.display()),
-            "--exec-root=/run/docker",
-            "--pidfile=/run/docker.pid",
-            &format!("--host=unix://{}", socket.display()),
-            &format!("--cgroup-parent=/{}", lan.name()),
-            "--exec-opt=native.cgroupdriver=cgroupfs",
-            "--storage-driver=overlay2",
-            &format!("--insecure-registry={}", lan.range()),
-            // What a sandbox node is told, because a service cannot ask for it.
-            "--no-new-privileges",
-        ],
-    )
+        &data,
+        "--exec-root=/run/docker",
+        "--pidfile=/run/docker.pid",
+        &socket,
+        &groups,
+        "--exec-opt=native.cgroupdriver=cgroupfs",
+        "--storage-driver=overlay2",
+        &registries,
+        // What a sandbox node is told, because a service cannot ask for it.
+        "--no-new-privileges",
+    ];
+    argv.extend(more.iter().map(String::as_str));
+    host.spawn("dockerd", &argv)
 }
 
 /// Waits until the engine answers; a client of it.

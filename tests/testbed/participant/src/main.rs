@@ -32,6 +32,7 @@ type Mode = fn(&[String]) -> !;
 const MODES: &[(&str, Mode)] = &[
     ("good", good),
     ("slow SECONDS", slow),
+    ("late SECONDS", late),
     ("wrong-port PORT", wrong_port),
     ("silent", silent),
     ("exit CODE LAST-LINE", exit),
@@ -40,6 +41,7 @@ const MODES: &[(&str, Mode)] = &[
     ("status CODE", status),
     ("redirect LOCATION", redirect),
     ("needs-capability", needs_capability),
+    ("memory", memory),
     ("fetch HOST", fetch),
     ("right-once", http::right_once),
     ("http CHARACTER", http::answers),
@@ -88,6 +90,12 @@ fn slow(arguments: &[String]) -> ! {
         thread::sleep(delay);
         answer_config(stream, head)
     })
+}
+
+/// Answers rightly, but does not listen at first.
+fn late(arguments: &[String]) -> ! {
+    thread::sleep(Duration::from_secs(number(arguments, 0).into()));
+    serve(80, answer_config)
 }
 
 /// Answers rightly where nobody asks.
@@ -145,6 +153,14 @@ fn needs_capability(_: &[String]) -> ! {
         fail(&format!("this app needs CAP_SYS_CHROOT: {error}"));
     }
     serve(80, answer_config)
+}
+
+/// Takes memory, and uses it, until it is stopped.
+fn memory(_: &[String]) -> ! {
+    let mut taken = Vec::new();
+    loop {
+        taken.push(vec![1_u8; 1 << 20]);
+    }
 }
 
 /// Asks another app for its configuration, prints the answer and ends.
