@@ -8,6 +8,7 @@
 
 mod attempt;
 mod health;
+pub mod janitor;
 mod journal;
 mod probe;
 mod queue;
@@ -21,21 +22,25 @@ mod tasks;
 mod trial;
 mod words;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use commands::Commands;
 use event_store::{EventStore, Read, ReadError};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::attempt::Attempts;
 pub use crate::health::{Health, NodeHealth, NodeState};
+use crate::janitor::{Housekeeping, Janitor};
 use crate::registry::Registry;
+pub use crate::registry::{Logins, LoginsError};
 use crate::report::Reports;
 use crate::run::Run;
 use crate::slots::{Capacity, Slots};
-use crate::swarm::{DockerSwarm, Endpoint, Swarm};
+use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
 use crate::trial::Context;
 
 /// The longest name of a verifier: networks and hosts are named after it.
@@ -50,9 +55,15 @@ pub struct Settings {
     pub name: String,
     /// The Swarm's managers: `unix:///PATH` or `tcp://HOST:PORT`, at least one.
     pub swarm: Vec<String>,
+    /// The directory of `ca.pem`, `cert.pem` and `key.pem`, with which engines
+    /// over TCP are spoken to. `None`: in the clear.
+    pub swarm_certificates: Option<PathBuf>,
     /// Registries (`host` or `host:port`) that speak plain HTTP, beside those on
     /// the loopback. The engines must be told the same.
     pub insecure_registries: Vec<String>,
+    /// Logins for registries, for the lookup and for the nodes that pull. They
+    /// should be allowed to read and nothing else: the Swarm keeps them.
+    pub logins: Logins,
     /// How many submissions may be under way on each node at a time. `None`
     /// follows the nodes' processors and memory.
     pub slots_per_node: Option<usize>,
@@ -67,9 +78,9 @@ pub enum SettingsError {
     /// The name.
     #[error("{0:?} is not a verifier's name: 1 to 30 lower-case letters, digits and single hyphens within")]
     Name(String),
-    /// The address of a manager.
-    #[error(transparent)]
-    Swarm(#[from] swarm::EndpointError),
+    /// The address of a manager, or what it is to be spoken to with.
+    #[error("{0}")]
+    Swarm(String),
     /// No manager is named.
     #[error("no Swarm manager is named: unix:///PATH or tcp://HOST:PORT")]
     NoSwarm,
@@ -83,6 +94,7 @@ pub struct Verifier {
     store: Arc<dyn EventStore>,
     commands: Commands,
     settings: Settings,
+    engines: Vec<Arc<Engine>>,
     swarm: Arc<dyn Swarm>,
     health: watch::Sender<Health>,
 }
@@ -105,14 +117,13 @@ impl Verifier {
         if settings.slots_per_node == Some(0) {
             return Err(SettingsError::NoSlots);
         }
-        let endpoints: Result<Vec<Endpoint>, _> = settings.swarm.iter().map(|text| text.parse()).collect();
-        let endpoints = endpoints?;
-        if endpoints.is_empty() {
+        let engines = swarm::engines(&settings.swarm, settings.swarm_certificates.as_deref())?;
+        if engines.is_empty() {
             return Err(SettingsError::NoSwarm);
         }
-        let swarm = Arc::new(DockerSwarm::new(&endpoints, &settings.name));
+        let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
         let starting = Health::waiting("the verifier is starting");
-        Ok(Self { store, commands, settings, swarm, health: watch::Sender::new(starting) })
+        Ok(Self { store, commands, settings, engines, swarm, health: watch::Sender::new(starting) })
     }
 
     /// Whether submissions are being verified, and if not, why.
@@ -126,7 +137,12 @@ impl Verifier {
     /// # Errors
     /// When the log cannot be read, now or ever.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReadError> {
-        let Self { store, commands, settings, swarm, health } = self;
+        let Self { store, commands, settings, engines, swarm, health } = self;
+        // They end with this.
+        let mut janitors = JoinSet::new();
+        for engine in engines {
+            janitors.spawn(Janitor::of(engine, Housekeeping::default()).run(shutdown.clone()));
+        }
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
@@ -137,7 +153,7 @@ impl Verifier {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
-            registry: Registry::new(settings.insecure_registries),
+            registry: Registry::new(settings.insecure_registries, settings.logins),
             context: Context { challenge, swarm, slots: slots.clone() },
         };
         let run = Run {
@@ -154,6 +170,12 @@ impl Verifier {
         };
         reports.say_goodbye().await;
         ended
+    }
+}
+
+impl From<EnginesError> for SettingsError {
+    fn from(error: EnginesError) -> Self {
+        Self::Swarm(error.to_string())
     }
 }
 

@@ -4,21 +4,27 @@
 //! not be run is refused here.
 
 mod http;
+mod logins;
 mod manifest;
 
 use domain::challenge::Limits;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 
-use self::http::{Http, Reply};
-use self::manifest::{Descriptor, Manifest};
+use self::http::{Http, Reply, Size};
+pub use self::logins::{Logins, LoginsError};
+use self::manifest::{Descriptor, ImageManifest, Manifest};
 
 /// A manifest or an index of them; registries take no larger ones.
 const MANIFEST_MAX: usize = 4 << 20;
 
 /// The configuration of an image.
 const CONFIG_MAX: usize = 1 << 20;
+
+/// How many layers' sizes are asked for at a time.
+const WEIGHED_AT_ONCE: usize = 8;
 
 /// Registries, by the rules of their own protocol.
 pub(crate) struct Registry {
@@ -49,9 +55,10 @@ type Result<T> = std::result::Result<T, LookupError>;
 
 impl Registry {
     /// `insecure` are the registries (`host` or `host:port`) that speak plain
-    /// HTTP; those on the loopback always do, as engines have it too.
-    pub(crate) fn new(insecure: impl IntoIterator<Item = String>) -> Self {
-        Self { http: Http::new(insecure.into_iter().collect()) }
+    /// HTTP; those on the loopback always do, as engines have it too. A login is
+    /// shown to its own registry alone.
+    pub(crate) fn new(insecure: impl IntoIterator<Item = String>, logins: Logins) -> Self {
+        Self { http: Http::new(insecure.into_iter().collect(), logins) }
     }
 
     /// Looks up what `image` means, or the `known` digest that it meant before,
@@ -79,9 +86,28 @@ impl Registry {
             }
         };
         let size_bytes = manifest.check(limits)?;
+        Self::weigh(&session, &manifest).await?;
         let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
         let volumes = manifest::check_config(&config)?;
         Ok(Found { digest, size_bytes, volumes })
+    }
+
+    /// Whether the layers are as large as the manifest says, which is what was
+    /// held against the limit.
+    async fn weigh(session: &http::Session<'_>, manifest: &ImageManifest) -> Result<()> {
+        let weighed: Vec<_> = manifest.layers.iter().map(|layer| Self::weigh_one(session, layer)).collect();
+        stream::iter(weighed).buffer_unordered(WEIGHED_AT_ONCE).try_collect().await
+    }
+
+    async fn weigh_one(session: &http::Session<'_>, layer: &Descriptor) -> Result<()> {
+        match session.size(&format!("blobs/{}", layer.digest)).await {
+            Size::Of(size) if size != layer.size => Err(refused(&format!(
+                "its manifest says that layer {} has {} bytes, and it has {size}",
+                layer.digest, layer.size
+            ))),
+            Size::Gone => Err(lost(layer)),
+            Size::Of(_) | Size::Unknown => Ok(()),
+        }
     }
 
     /// A part that a manifest names by its digest.
@@ -95,7 +121,11 @@ impl Registry {
         if part.size > max as u64 {
             return Err(refused(&format!("its {kind} have a part of {} bytes", part.size)));
         }
-        let reply = session.get(&format!("{kind}/{}", part.digest), max).await?;
+        let reply =
+            session.get(&format!("{kind}/{}", part.digest), max).await.map_err(|error| match error {
+                LookupError::Participant(FailureCode::ImageNotFound, _) => lost(part),
+                other => other,
+            })?;
         verified(&reply, Some(&part.digest))?;
         Ok(reply.body)
     }
@@ -111,6 +141,11 @@ fn verified(reply: &Reply, asked: Option<&Digest>) -> Result<Digest> {
         }
         _ => Ok(digest),
     }
+}
+
+/// The registry had it when the image was pushed, or it would have refused it.
+fn lost(part: &Descriptor) -> LookupError {
+    unavailable(&format!("it has the image, but lost its part {}; push it again", part.digest))
 }
 
 fn refused(why: &str) -> LookupError {

@@ -7,8 +7,11 @@ mod docker;
 mod engine;
 mod spec;
 mod task;
+mod tls;
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::challenge::Limits;
@@ -18,9 +21,33 @@ use jiff::Timestamp;
 use crate::health::NodeState;
 use crate::relay::{Relay, RelayError, Request, Response};
 
+pub(crate) use api::ApiError;
 pub(crate) use docker::DockerSwarm;
-pub(crate) use engine::{Endpoint, EndpointError};
+pub(crate) use engine::{EndpointError, Engine};
 pub(crate) use task::{Ending, Phase, Task};
+pub(crate) use tls::CertificatesError;
+
+/// The engines at these addresses, over TCP with the certificates in a
+/// directory, if one is named.
+pub(crate) fn engines(
+    addresses: &[String],
+    certificates: Option<&Path>,
+) -> Result<Vec<Arc<Engine>>, EnginesError> {
+    let tls = certificates.map(tls::config).transpose()?.map(Arc::new);
+    let engines = addresses.iter().map(|text| Ok(Arc::new(Engine::new(text.parse()?, tls.clone()))));
+    engines.collect()
+}
+
+/// Why there are no engines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum EnginesError {
+    /// An address is none.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+}
 
 /// Labels by which everything of ours is found again.
 pub(crate) mod label {
@@ -34,6 +61,9 @@ pub(crate) mod label {
     pub(crate) const ATTEMPT: &str = "muster.attempt";
     /// When the claim ends for which it was made, in seconds since 1970.
     pub(crate) const DEADLINE: &str = "muster.deadline";
+    /// How many seconds after its creation a container is nobody's any more, by
+    /// the clock of its own node.
+    pub(crate) const TTL: &str = "muster.ttl";
     /// On nodes: participants' containers run here. As soon as one node has
     /// it, they run nowhere else.
     pub(crate) const SANDBOX: &str = "muster.sandbox";
@@ -63,8 +93,8 @@ pub(crate) trait Swarm: Send + Sync {
     /// a container may be left.
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError>;
 
-    /// The last lines that a task's container wrote. Foreign text.
-    async fn last_lines(&self, task: &str) -> Result<Vec<u8>, SwarmError>;
+    /// The last lines that a task's container wrote.
+    async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError>;
 
     /// Starts a relay in a network.
     async fn open_relay(&self, network: &str, labels: &Labels) -> Result<Box<dyn Prober>, SwarmError>;
@@ -144,6 +174,15 @@ pub(crate) struct Deployment {
     pub(crate) volumes: Vec<String>,
     /// What it may use.
     pub(crate) limits: Limits,
+}
+
+/// The last lines that a task's container wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LastLines {
+    /// Foreign text.
+    pub(crate) text: Vec<u8>,
+    /// Whether the node told them to their end, and so is there.
+    pub(crate) are_all: bool,
 }
 
 /// What verifiers made.

@@ -1,4 +1,4 @@
-//! GET requests to one registry: bounded, with an anonymous token where one is
+//! Requests to one registry: bounded, with a token or a login where one is
 //! asked for, and to no host but the registry's own and those that it is known
 //! to use. What a registry says of itself (redirects, token servers) is not
 //! trusted any further.
@@ -8,12 +8,15 @@ use std::time::Duration;
 
 use domain::ImageRef;
 use domain::submission::{FailureCode, InterruptionCode};
-use reqwest::header::{ACCEPT, AUTHORIZATION, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
+use reqwest::header::{
+    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, StatusCode, Url};
+use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use super::logins::{Login, Logins};
 use super::{LookupError, Result, platform, unavailable};
 
 /// One request, from the connection to the end of the body.
@@ -42,17 +45,30 @@ const RELATED: [(&str, &[&str]); 3] = [
 
 pub(super) struct Http {
     insecure: HashSet<String>,
+    logins: Logins,
     /// For the world, by the system's proxy if it has one.
     tls: Client,
     /// For registries that speak plain HTTP, which are near.
     plain: Client,
 }
 
-/// Requests about one image; they share a token.
+/// Requests about one image; they share what lets them in.
 pub(super) struct Session<'a> {
     http: &'a Http,
     image: &'a ImageRef,
-    token: Option<String>,
+    login: Option<&'a Login>,
+    /// `Bearer …` or `Basic …`, once it was asked for.
+    authorization: Option<String>,
+}
+
+/// How large a thing is.
+pub(super) enum Size {
+    /// So many bytes.
+    Of(u64),
+    /// The registry does not have it.
+    Gone,
+    /// The registry does not say.
+    Unknown,
 }
 
 pub(super) struct Reply {
@@ -80,7 +96,7 @@ struct OneError {
 }
 
 impl Http {
-    pub(super) fn new(insecure: HashSet<String>) -> Self {
+    pub(super) fn new(insecure: HashSet<String>, logins: Logins) -> Self {
         let builder = || {
             Client::builder()
                 .redirect(Policy::none())
@@ -91,13 +107,14 @@ impl Http {
         let built = "a client without certificates of its own is always built";
         Self {
             insecure,
+            logins,
             tls: builder().https_only(true).build().expect(built),
             plain: builder().no_proxy().build().expect(built),
         }
     }
 
     pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> Session<'a> {
-        Session { http: self, image, token: None }
+        Session { http: self, image, login: self.logins.of(image.registry()), authorization: None }
     }
 
     fn is_plain(&self, registry: &str) -> bool {
@@ -142,57 +159,89 @@ impl Session<'_> {
         })
     }
 
+    /// How large `v2/<repository>/<path>` is. What the registry does not say of
+    /// a thing's size is no fault of the thing.
+    pub(super) async fn size(&self, path: &str) -> Size {
+        let asked = async {
+            let base = self.http.base(self.image.registry())?;
+            self.follow(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?).await
+        };
+        let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return Size::Unknown };
+        let length = header(response.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
+        match (response.status(), length) {
+            (StatusCode::NOT_FOUND, _) => Size::Gone,
+            (StatusCode::OK, Some(length)) => Size::Of(length),
+            _ => Size::Unknown,
+        }
+    }
+
     async fn get_now(&mut self, path: &str, max: usize) -> Result<Reply> {
         let base = self.http.base(self.image.registry())?;
-        let url = joined(&base, &format!("/v2/{}/{path}", self.image.repository()))?;
-        let mut response = self.send(url.clone()).await?;
+        let url = self.url(&base, path)?;
+        let mut response = self.send(Method::GET, url.clone()).await?;
         if response.status() == StatusCode::UNAUTHORIZED
-            && self.token.is_none()
+            && self.authorization.is_none()
             && let Some(challenge) = response.headers().get(WWW_AUTHENTICATE)
         {
             let challenge = challenge.to_str().unwrap_or_default().to_owned();
-            self.token = Some(self.fetch_token(&base, &challenge).await?);
-            response = self.send(url).await?;
-        }
-        for _ in 0..REDIRECTS_MAX {
-            if !response.status().is_redirection() {
-                break;
+            self.authorization = Some(self.authorized(&base, &challenge).await?);
+            response = self.send(Method::GET, url).await?;
+            if response.status() == StatusCode::UNAUTHORIZED && self.login.is_some() {
+                return Err(self.login_refused());
             }
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
-            let to = joined(response.url(), to.unwrap_or_default())?;
-            if !self.http.may_lead_to(self.image.registry(), &base, &to) {
-                let host = to.host_str().unwrap_or("nowhere");
-                return Err(unavailable(&format!(
-                    "{} leads to {host}, which is not its own",
-                    self.image.registry()
-                )));
-            }
-            // The token is the registry's alone.
-            response = if to.origin() == base.origin() {
-                self.send(to).await?
-            } else {
-                self.http.client(&to).get(to).send().await.map_err(|error| self.unreachable(&error))?
-            };
         }
+        let response = self.follow(Method::GET, &base, response).await?;
         if response.status().is_success() {
             return Ok(Reply { body: self.body(response, max).await? });
         }
         Err(self.refusal(response).await)
     }
 
-    async fn send(&self, url: Url) -> Result<Response> {
-        let mut request = self.http.client(&url).get(url).header(ACCEPT, MANIFESTS);
-        if let Some(token) = &self.token {
-            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+    fn url(&self, base: &Url, path: &str) -> Result<Url> {
+        joined(base, &format!("/v2/{}/{path}", self.image.repository()))
+    }
+
+    /// Follows redirects, as far as the registry may lead.
+    async fn follow(&self, method: Method, base: &Url, mut response: Response) -> Result<Response> {
+        for _ in 0..REDIRECTS_MAX {
+            if !response.status().is_redirection() {
+                break;
+            }
+            let to = joined(response.url(), header(response.headers(), LOCATION).unwrap_or_default())?;
+            if !self.http.may_lead_to(self.image.registry(), base, &to) {
+                let host = to.host_str().unwrap_or("nowhere");
+                return Err(unavailable(&format!(
+                    "{} leads to {host}, which is not its own",
+                    self.image.registry()
+                )));
+            }
+            // What lets us in is for the registry alone.
+            response = if to.origin() == base.origin() {
+                self.send(method.clone(), to).await?
+            } else {
+                let request = self.http.client(&to).request(method.clone(), to);
+                request.send().await.map_err(|error| self.unreachable(&error))?
+            };
+        }
+        Ok(response)
+    }
+
+    async fn send(&self, method: Method, url: Url) -> Result<Response> {
+        let mut request = self.http.client(&url).request(method, url).header(ACCEPT, MANIFESTS);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
         }
         request.send().await.map_err(|error| self.unreachable(&error))
     }
 
-    /// An anonymous token, from the server that the registry names.
-    async fn fetch_token(&self, base: &Url, challenge: &str) -> Result<String> {
+    /// What lets us in, as the registry asks for it: our login, or a token from
+    /// the server that it names, which gives one to everybody if there is no login.
+    async fn authorized(&self, base: &Url, challenge: &str) -> Result<String> {
         let registry = self.image.registry();
         let Some((realm, service)) = bearer(challenge) else {
-            return Err(forbidden(&format!("{registry} asks for a password")));
+            let login = self.login.filter(|_| is_basic(challenge));
+            let basic = login.map(Login::basic);
+            return basic.ok_or_else(|| forbidden(&format!("{registry} asks for a password")));
         };
         let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
         if !self.http.may_lead_to(registry, base, &url) {
@@ -201,8 +250,14 @@ impl Session<'_> {
         }
         let scope = format!("repository:{}:pull", self.image.repository());
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", &scope);
-        let response =
-            self.http.client(&url).get(url).send().await.map_err(|error| self.unreachable(&error))?;
+        let mut request = self.http.client(&url).get(url);
+        if let Some(login) = self.login {
+            request = request.header(AUTHORIZATION, login.basic());
+        }
+        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        if response.status() == StatusCode::UNAUTHORIZED && self.login.is_some() {
+            return Err(self.login_refused());
+        }
         if !response.status().is_success() {
             return Err(self.refusal(response).await);
         }
@@ -211,7 +266,12 @@ impl Session<'_> {
             serde_json::from_slice::<Token>(&body).ok().and_then(|said| said.token.or(said.access_token));
         token
             .filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
+            .map(|token| format!("Bearer {token}"))
             .ok_or_else(|| unavailable(&format!("{registry} gave a token that is none")))
+    }
+
+    fn login_refused(&self) -> LookupError {
+        unavailable(&format!("{} refuses the login that we have for it", self.image.registry()))
     }
 
     async fn body(&self, mut response: Response, max: usize) -> Result<Vec<u8>> {
@@ -228,8 +288,7 @@ impl Session<'_> {
     /// What a status other than success means, with the registry's own words.
     async fn refusal(&self, response: Response) -> LookupError {
         let status = response.status();
-        let after = response.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
-        let after = after.and_then(|after| after.parse::<u64>().ok());
+        let after = header(response.headers(), RETRY_AFTER).and_then(|after| after.parse::<u64>().ok());
         let words = quoted(&self.body(response, ERROR_MAX).await.unwrap_or_default());
         let name = self.image.familiar();
         let registry = self.image.registry();
@@ -264,6 +323,14 @@ impl Session<'_> {
 
 fn forbidden(why: &str) -> LookupError {
     LookupError::Participant(FailureCode::ImageForbidden, format!("{why}."))
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
+}
+
+fn is_basic(challenge: &str) -> bool {
+    challenge.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
 }
 
 fn joined(base: &Url, to: &str) -> Result<Url> {
@@ -301,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_registry_leads_only_to_its_own() {
-        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned()]));
+        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned()]), Logins::default());
         let may = |registry: &str, to: &str| {
             http.may_lead_to(registry, &http.base(registry).unwrap(), &Url::parse(to).unwrap())
         };
@@ -324,7 +391,8 @@ mod tests {
 
     #[test]
     fn only_the_loopback_and_what_is_listed_go_without_tls() {
-        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
+        let http =
+            Http::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]), Logins::default());
         for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
             assert_eq!(http.base(plain).unwrap().scheme(), "http", "{plain}");
         }

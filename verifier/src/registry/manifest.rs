@@ -32,7 +32,7 @@ pub(super) enum Manifest {
 #[derive(Debug, Deserialize)]
 pub(super) struct ImageManifest {
     pub(super) config: Descriptor,
-    layers: Vec<Descriptor>,
+    pub(super) layers: Vec<Descriptor>,
 }
 
 #[derive(Debug, Deserialize)]

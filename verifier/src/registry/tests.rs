@@ -45,7 +45,7 @@ fn reply(status: &str, headers: &str, body: &str) -> String {
 
 async fn look_up(registry: &Scripted) -> Result<Found> {
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
-    Registry::new([]).look_up(&image, None, &Challenge::birthday().limits).await
+    Registry::new([], Logins::default()).look_up(&image, None, &Challenge::birthday().limits).await
 }
 
 async fn told(status: &'static str, headers: &'static str, body: &'static str) -> LookupError {
@@ -123,12 +123,17 @@ fn sha(text: &str) -> String {
     format!("sha256:{hex}")
 }
 
+/// What is said of the one layer of [`image`], when only that is asked for.
+fn layer_of(size: u64) -> String {
+    format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n")
+}
+
 /// A registry that has every image, and they are all the same.
 pub(crate) fn generous() -> Scripted {
     let (manifest, config) = image();
     scripted(move |request, _| {
         let body = if request.contains("/manifests/") { &manifest } else { &config };
-        reply("200 OK", "", body)
+        if request.starts_with("HEAD ") { layer_of(5000) } else { reply("200 OK", "", body) }
     })
 }
 
@@ -149,6 +154,9 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
             let realm = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\",service=\"s\"\r\n");
             return reply("401 Unauthorized", &realm, "");
         }
+        if request.starts_with("HEAD ") {
+            return layer_of(5000);
+        }
         content.get(path).map_or_else(|| reply("404 Not Found", "", ""), |body| reply("200 OK", "", body))
     });
     let found = look_up(&registry).await.unwrap();
@@ -159,8 +167,77 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
     // The same name, but the registry now says something else under the digest that is known.
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
     let known = sha("what it was").parse().unwrap();
-    let looked_up = Registry::new([]).look_up(&image, Some(&known), &Challenge::birthday().limits).await;
+    let looked_up = Registry::new([], Logins::default())
+        .look_up(&image, Some(&known), &Challenge::birthday().limits)
+        .await;
     assert_eq!(failure(looked_up.unwrap_err()).0, FailureCode::ImageNotFound);
+}
+
+#[tokio::test]
+async fn a_manifest_that_lies_about_its_layers_is_found_out() {
+    let (manifest, config) = image();
+    let registry = scripted(move |request, _| match request.split(' ').next() {
+        Some("HEAD") => layer_of(5 << 40),
+        _ if request.contains("/manifests/") => reply("200 OK", "", &manifest),
+        _ => reply("200 OK", "", &config),
+    });
+    let (code, message) = failure(look_up(&registry).await.unwrap_err());
+    assert_eq!(code, FailureCode::ImageRefused);
+    assert!(message.contains("5000 bytes") && message.contains("5497558138880"), "{message}");
+}
+
+#[tokio::test]
+async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
+    let (manifest, config) = image();
+    let asking = |scheme: &'static str| {
+        let (manifest, config) = (manifest.clone(), config.clone());
+        scripted(move |request, own| {
+            let request = request.to_lowercase();
+            let authorized = request.contains("authorization: basic yxq6chc=");
+            if request.contains("/token") {
+                let token = r#"{"token":"t0ken"}"#;
+                return if authorized { reply("200 OK", "", token) } else { reply("401 No", "", "") };
+            }
+            if scheme == "Basic" && !authorized || scheme == "Bearer" && !request.contains("bearer t0ken") {
+                let wanted =
+                    format!("WWW-Authenticate: {scheme} realm=\"http://{own}/token\",service=\"s\"\r\n");
+                return reply("401 Unauthorized", &wanted, "");
+            }
+            match request.split(' ').next() {
+                Some("head") => layer_of(5000),
+                _ if request.contains("/manifests/") => reply("200 OK", "", &manifest),
+                _ => reply("200 OK", "", &config),
+            }
+        })
+    };
+    for scheme in ["Basic", "Bearer"] {
+        let registry = asking(scheme);
+        let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
+        let limits = Challenge::birthday().limits;
+        let with = async |auths: &str| {
+            let logins = Logins::parse(&format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap();
+            Registry::new([], logins).look_up(&image, None, &limits).await
+        };
+        let ours =
+            |password: &str| format!(r#""{}":{{"username":"at","password":"{password}"}}"#, registry.address);
+        assert!(with(&ours("pw")).await.is_ok(), "{scheme}");
+        // One that is wrong is the operator's fault, and none is nobody's.
+        assert_eq!(fault(with(&ours("wrong")).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
+        let elsewhere = r#""elsewhere.invalid":{"username":"at","password":"pw"}"#;
+        assert_eq!(failure(with(elsewhere).await.unwrap_err()).0, FailureCode::ImageForbidden);
+    }
+}
+
+#[tokio::test]
+async fn a_registry_that_lost_a_part_is_at_fault_itself() {
+    let (manifest, _) = image();
+    let registry = scripted(move |request, _| match request.contains("/manifests/") {
+        true => reply("200 OK", "", &manifest),
+        false => {
+            reply("404 Not Found", "", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#)
+        }
+    });
+    assert_eq!(fault(look_up(&registry).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
 }
 
 #[tokio::test]

@@ -11,11 +11,11 @@ use bollard::errors::Error;
 use tokio::time::timeout;
 
 use super::SwarmError;
-use super::engine::Engine;
+use super::engine::{Engine, causes};
 
 /// What an engine answers, by what to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum ApiError {
+pub(crate) enum ApiError {
     /// There is no such thing.
     NotFound(String),
     /// There is one of that name.
@@ -91,6 +91,9 @@ impl ApiError {
         ];
         let says = |words: &str| message.contains(words);
         match status {
+            400 if says("HTTP request to an HTTPS server") => {
+                Self::Unavailable("it wants TLS, and no certificates are named for it".to_owned())
+            }
             _ if ANOTHER_MANAGER.into_iter().any(says) => Self::Unavailable(message),
             _ if says("is in use by") => Self::InUse(message),
             _ if status == 409 || says("name conflicts with an existing object") => Self::Conflict(message),
@@ -118,7 +121,7 @@ impl From<Error> for ApiError {
             }
             Error::SocketNotFoundError(_) => Self::Unavailable("there is no such socket".to_owned()),
             Error::JsonDataError { .. } | Error::JsonSerdeError { .. } => Self::Refused(error.to_string()),
-            other => Self::Unavailable(other.to_string()),
+            other => Self::Unavailable(causes(&other)),
         }
     }
 }

@@ -8,23 +8,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::auth::DockerCredentials;
 use bollard::models::{Ipam, NetworkCreateRequest, NodeSpecAvailabilityEnum, NodeState as StatusState};
 use bollard::query_parameters::{
     ListContainersOptions, ListNetworksOptions, ListServicesOptions, LogsOptions, RemoveContainerOptions,
 };
+use domain::ImageRef;
 use futures::StreamExt;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::api::{ApiError, Managers};
-use super::engine::{Endpoint, Engine};
+use super::engine::Engine;
 use super::spec::{dropped, service_spec};
 use super::task::Row;
 use super::{
-    Belonging, Belongings, Deployment, IsLive, Labels, Node, Prober, Swarm, SwarmError, Task, label,
+    Belonging, Belongings, Deployment, IsLive, Labels, LastLines, Node, Prober, Swarm, SwarmError, Task,
+    label,
 };
 use crate::health::NodeState;
+use crate::registry::Logins;
 use crate::relay::{Relay, Spec};
 
 /// Something is read. Managers answer in milliseconds, or not at all.
@@ -37,6 +41,8 @@ const WRITE: Duration = Duration::from_secs(22);
 const LOG: Duration = Duration::from_secs(4);
 const LOG_LINES: &str = "12";
 const LOG_BYTES: usize = 8 * 1024;
+/// What a manager puts into a log whose node it cannot ask.
+const LOG_BROKEN: &[u8] = b"incomplete log stream";
 
 /// The first engine that keeps processes, capabilities and open files in bounds.
 const ENGINE_MIN: (u32, u32) = (20, 10);
@@ -45,6 +51,7 @@ const ENGINE_MIN: (u32, u32) = (20, 10);
 pub(crate) struct DockerSwarm {
     verifier: String,
     managers: Managers,
+    logins: Logins,
 }
 
 /// A service as the API shows it; the client's own type loses some of it.
@@ -57,10 +64,21 @@ struct Stored {
 }
 
 impl DockerSwarm {
-    /// The Swarm that these managers lead, for the verifier of this name.
-    pub(crate) fn new(endpoints: &[Endpoint], verifier: &str) -> Self {
-        let engines = endpoints.iter().map(|endpoint| Arc::new(Engine::new(endpoint.clone())));
-        Self { verifier: verifier.to_owned(), managers: Managers::new(engines.collect()) }
+    /// The Swarm that these engines lead, for the verifier of this name. Nodes
+    /// that pull for it are lent these logins.
+    pub(crate) fn new(engines: Vec<Arc<Engine>>, logins: Logins, verifier: &str) -> Self {
+        Self { verifier: verifier.to_owned(), managers: Managers::new(engines), logins }
+    }
+
+    fn credentials(&self, image: &str) -> Option<DockerCredentials> {
+        let image: ImageRef = image.parse().ok()?;
+        let login = self.logins.of(image.registry())?;
+        Some(DockerCredentials {
+            username: Some(login.user.clone()),
+            password: Some(login.password.clone()),
+            serveraddress: Some(image.registry().to_owned()),
+            ..Default::default()
+        })
     }
 
     async fn create_network(&self, name: &str, labels: &Labels) -> Result<String, ApiError> {
@@ -135,9 +153,10 @@ impl Swarm for DockerSwarm {
 
     async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
         let spec = service_spec(deployment);
+        let credentials = self.credentials(&deployment.image);
         let create = |engine: Arc<Engine>| {
-            let spec = spec.clone();
-            async move { Ok(engine.docker()?.create_service(spec, None).await?.id) }
+            let (spec, credentials) = (spec.clone(), credentials.clone());
+            async move { Ok(engine.docker()?.create_service(spec, credentials).await?.id) }
         };
         let name = &deployment.name;
         let created = match self.managers.ask(WRITE, create).await {
@@ -170,23 +189,28 @@ impl Swarm for DockerSwarm {
         Ok(rows.into_iter().map(Task::from).collect())
     }
 
-    async fn last_lines(&self, task: &str) -> Result<Vec<u8>, SwarmError> {
+    async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError> {
         let read = |engine: Arc<Engine>| async move {
             let options =
                 LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_owned(), ..Default::default() };
             let docker = engine.docker()?;
             let mut lines = docker.task_logs(task, Some(options));
-            let mut said = Vec::new();
+            let mut text = Vec::new();
             // A node that is slow to tell has told enough.
             let deadline = Instant::now() + LOG;
-            while let Ok(Some(line)) = timeout_at(deadline, lines.next()).await {
+            let are_all = loop {
+                let Ok(line) = timeout_at(deadline, lines.next()).await else { break false };
+                let Some(line) = line else { break true };
                 let line = line?.into_bytes();
-                said.extend_from_slice(&line[..line.len().min(LOG_BYTES - said.len())]);
-                if said.len() == LOG_BYTES {
-                    break;
+                if contains(&line, LOG_BROKEN) {
+                    break false;
                 }
-            }
-            Ok(said)
+                text.extend_from_slice(&line[..line.len().min(LOG_BYTES - text.len())]);
+                if text.len() == LOG_BYTES {
+                    break true;
+                }
+            };
+            Ok(LastLines { text, are_all })
         };
         Ok(self.managers.ask(LOG + READ, read).await?)
     }
@@ -338,6 +362,10 @@ fn is_new_enough(version: &str) -> bool {
         (Some(major), Some(minor)) => (major, minor) >= ENGINE_MIN,
         _ => false,
     }
+}
+
+fn contains(text: &[u8], words: &[u8]) -> bool {
+    text.windows(words.len()).any(|part| part == words)
 }
 
 fn includes(found: &Labels, wanted: &Labels) -> bool {

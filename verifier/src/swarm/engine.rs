@@ -1,17 +1,27 @@
 //! One Docker engine, by its address.
 
 use std::str::FromStr;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use bollard::{API_DEFAULT_VERSION, Docker};
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, BollardRequest, Docker};
+use hyper_rustls::HttpsConnector;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use tokio_rustls::rustls::ClientConfig;
 
 use super::api::ApiError;
 
 /// The client's own limit, which holds only until the headers arrive. Every
 /// call is under a limit of its caller's besides.
 const CLIENT_LIMIT_S: u64 = 60;
+
+/// A host that does not accept within this is away.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// More than all rows of a verifier with hundreds of slots.
 const BODY_MAX: usize = 16 << 20;
@@ -28,11 +38,13 @@ pub(crate) enum Endpoint {
 /// Why a text is not the address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not the address of a Docker engine: unix:///PATH or tcp://HOST:PORT")]
-pub struct EndpointError(String);
+pub(crate) struct EndpointError(String);
 
 /// An engine, whether it answers or not.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     endpoint: Endpoint,
+    /// On what terms it is spoken to over TCP; in the clear without any.
+    tls: Option<Arc<ClientConfig>>,
     docker: OnceLock<Docker>,
     plain: reqwest::Client,
 }
@@ -69,31 +81,54 @@ impl std::fmt::Display for Endpoint {
 }
 
 impl Engine {
-    pub(super) fn new(endpoint: Endpoint) -> Self {
+    /// An engine; over TCP on these terms.
+    pub(super) fn new(endpoint: Endpoint, tls: Option<Arc<ClientConfig>>) -> Self {
         let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let builder = match &endpoint {
-            Endpoint::Unix(path) => builder.unix_socket(path.as_str()),
-            Endpoint::Tcp(_) => builder.connect_timeout(Duration::from_secs(3)),
+        let builder = match (&endpoint, &tls) {
+            (Endpoint::Unix(path), _) => builder.unix_socket(path.as_str()),
+            (Endpoint::Tcp(_), None) => builder.connect_timeout(CONNECT),
+            (Endpoint::Tcp(_), Some(tls)) => {
+                builder.connect_timeout(CONNECT).tls_backend_preconfigured(ClientConfig::clone(tls))
+            }
         };
-        let plain = builder.build().expect("a client without certificates of its own is always built");
-        Self { endpoint, docker: OnceLock::new(), plain }
+        let plain = builder.build().expect("a client whose certificates were read is always built");
+        Self { endpoint, tls, docker: OnceLock::new(), plain }
     }
 
-    pub(super) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
     /// The client; it exists once the engine has made its socket.
-    pub(super) fn docker(&self) -> Result<Docker, ApiError> {
+    pub(crate) fn docker(&self) -> Result<Docker, ApiError> {
         if let Some(docker) = self.docker.get() {
             return Ok(docker.clone());
         }
-        let connected = match &self.endpoint {
-            Endpoint::Unix(path) => Docker::connect_with_unix(path, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
-            Endpoint::Tcp(place) => Docker::connect_with_http(place, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
+        let connected = match (&self.endpoint, &self.tls) {
+            (Endpoint::Unix(path), _) => Docker::connect_with_unix(path, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
+            (Endpoint::Tcp(place), None) => {
+                Docker::connect_with_http(place, CLIENT_LIMIT_S, API_DEFAULT_VERSION)
+            }
+            (Endpoint::Tcp(place), Some(tls)) => connect_with_tls(place, tls),
         };
         let docker = connected.map_err(ApiError::from)?;
         Ok(self.docker.get_or_init(|| docker).clone())
+    }
+
+    /// What its clock says, to the second, as its server tells with every answer.
+    pub(crate) async fn clock(&self) -> Result<Timestamp, ApiError> {
+        let response = self.plain.get(self.url("/_ping")).send().await.map_err(unavailable)?;
+        let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+        Ok(date.ok_or_else(|| ApiError::Refused("the engine does not say the time".to_owned()))?.timestamp())
+    }
+
+    fn url(&self, path: &str) -> String {
+        match (&self.endpoint, &self.tls) {
+            (Endpoint::Unix(_), _) => format!("http://engine{path}"),
+            (Endpoint::Tcp(place), None) => format!("http://{place}{path}"),
+            (Endpoint::Tcp(place), Some(_)) => format!("https://{place}{path}"),
+        }
     }
 
     /// A GET whose answer the client has no words for; at most [`BODY_MAX`].
@@ -103,12 +138,7 @@ impl Engine {
         path: &str,
         query: &[(&str, &str)],
     ) -> Result<T, ApiError> {
-        let host = match &self.endpoint {
-            Endpoint::Unix(_) => "engine",
-            Endpoint::Tcp(place) => place,
-        };
-        let unavailable = |error: reqwest::Error| ApiError::Unavailable(causes(&error));
-        let url = reqwest::Url::parse_with_params(&format!("http://{host}{path}"), query);
+        let url = reqwest::Url::parse_with_params(&self.url(path), query);
         let url = url.map_err(|error| ApiError::Refused(error.to_string()))?;
         let mut response = self.plain.get(url).send().await.map_err(unavailable)?;
         let status = response.status();
@@ -126,8 +156,29 @@ impl Engine {
     }
 }
 
+fn unavailable(error: reqwest::Error) -> ApiError {
+    ApiError::Unavailable(causes(&error))
+}
+
+/// The client's own way to TLS trusts every authority that the system trusts,
+/// so the transport is ours.
+fn connect_with_tls(place: &str, tls: &ClientConfig) -> Result<Docker, Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_connect_timeout(Some(CONNECT));
+    tcp.set_nodelay(true);
+    let connector = HttpsConnector::from((tcp, tls.clone()));
+    let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let transport = move |request: BollardRequest| {
+        let answer = client.request(request);
+        Box::pin(async move { answer.await.map_err(Error::from) })
+    };
+    let address = format!("https://{place}");
+    Docker::connect_with_custom_transport(transport, Some(address), CLIENT_LIMIT_S, API_DEFAULT_VERSION)
+}
+
 /// An error with what caused it, on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
