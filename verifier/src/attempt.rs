@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Observation, Saw};
-use domain::submission::{Case, FailureCode, InterruptionCode, PlatformFault};
+use domain::submission::{Case, InterruptionCode, PlatformFault};
 use domain::{Command, Event, ImageRef, Submission};
 use event_store::{Direction, Read, StreamName};
 use futures::FutureExt;
@@ -25,6 +25,9 @@ use crate::trial::{Context, Finding, Trial, service_name};
 
 /// A verifier reports this long before its claim is over, so as not to be overtaken.
 const REPORT: Duration = Duration::from_secs(5);
+
+/// How long after its attempt a container that is still there is nobody's.
+const TTL_MARGIN: Duration = Duration::from_secs(60);
 
 /// How long another slot is waited for when one has failed.
 const ANOTHER_SLOT: Duration = Duration::from_secs(15);
@@ -145,12 +148,12 @@ impl Attempts {
             let node = lease.node().id.clone();
             let first = self.try_in(lease, 1, case, journal, runnable, &findings).await?;
             // No connection is no proof: the network between two nodes fails too.
-            let again = first.iter().filter(|(_, finding)| finding.is_of_the_slot().is_some());
+            let (doubtful, clear): (Vec<_>, Vec<_>) =
+                first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
+            findings.extend(clear);
             let again: Vec<(ImageRef, Found)> =
-                again.map(|(image, _)| (image.clone(), found[image].clone())).collect();
-            findings.extend(first);
+                doubtful.iter().map(|(image, _)| (image.clone(), found[image].clone())).collect();
             if !again.is_empty() && !self.is_decided(case, &findings) {
-                findings.retain(|(_, finding)| finding.is_of_the_slot().is_none());
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
                     return Err(interrupted(
@@ -159,7 +162,11 @@ impl Attempts {
                     ));
                 };
                 let second = self.try_in(lease, 2, case, journal, again, &findings).await?;
-                findings.extend(second.into_iter().map(|(image, finding)| (image, self.final_word(finding))));
+                let doubtful: BTreeMap<ImageRef, Finding> = doubtful.into_iter().collect();
+                findings.extend(second.into_iter().map(|(image, finding)| {
+                    let finding = finding.after(&doubtful[&image]);
+                    (image, finding)
+                }));
             }
         }
         let observations = seen(&findings);
@@ -168,7 +175,7 @@ impl Attempts {
         }
         let ours = findings.into_iter().find_map(|(_, finding)| match finding {
             Finding::Ours(fault) => Some(fault),
-            Finding::Saw(_) | Finding::NoWay(_) => None,
+            Finding::Saw(_) | Finding::Seems(..) => None,
         });
         Err(ours.map_or_else(
             || interrupted(InterruptionCode::SlotFailed, "not every image could be asked"),
@@ -214,6 +221,10 @@ impl Attempts {
             (label::SUBMISSION.to_owned(), journal.id.to_string()),
             (label::ATTEMPT.to_owned(), attempt.to_string()),
             (label::DEADLINE.to_owned(), claim.deadline.as_second().to_string()),
+            (
+                label::TTL.to_owned(),
+                (self.context.challenge.attempt_max() + TTL_MARGIN).as_secs().to_string(),
+            ),
         ]);
         let name = service_name(journal.id, attempt, number);
         let mut trial = Trial::begin(&self.context, &mut lease, &name, &labels, images).await;
@@ -229,31 +240,21 @@ impl Attempts {
         if let Some(why) = findings.iter().find_map(|(_, finding)| finding.is_of_the_slot()) {
             lease.set_aside(why);
         }
+        if findings.iter().any(|(_, finding)| finding.is_of_the_node()) {
+            lease.doubt_node();
+        }
         Ok(findings)
     }
 
     fn is_decided(&self, case: &Case, findings: &[(ImageRef, Finding)]) -> bool {
         self.context.challenge.judge(&case.submitted, &seen(findings)).verdict.is_some()
     }
-
-    /// What it means that there was no connection from two slots.
-    fn final_word(&self, finding: Finding) -> Finding {
-        match finding {
-            Finding::NoWay(why) => {
-                let port = self.context.challenge.probe.port;
-                let message =
-                    format!("The container runs, but port {port} was not reached from two networks: {why}.");
-                Finding::Saw(Saw::Fault { code: FailureCode::NothingOnPort, message })
-            }
-            known => known,
-        }
-    }
 }
 
 fn seen(findings: &[(ImageRef, Finding)]) -> Vec<Observation> {
     let seen = findings.iter().filter_map(|(image, finding)| match finding {
         Finding::Saw(saw) => Some(Observation { image: image.clone(), saw: saw.clone() }),
-        Finding::NoWay(_) | Finding::Ours(_) => None,
+        Finding::Seems(..) | Finding::Ours(_) => None,
     });
     seen.collect()
 }

@@ -85,11 +85,15 @@ impl Question {
     }
 
     /// What is held against an image that never listened.
-    pub(crate) fn nothing_on_port(&self, start: Duration) -> Saw {
+    pub(crate) fn nothing_on_port(&self, start: Duration) -> String {
         let (port, seconds) = (self.port, start.as_secs());
-        let message =
-            format!("The container runs, but nothing accepted connections on port {port} in {seconds} s.");
-        Saw::Fault { code: FailureCode::NothingOnPort, message }
+        format!("The container runs, but nothing accepted connections on port {port} in {seconds} s.")
+    }
+
+    /// What is held against an image to which there was no way, if another slot
+    /// shows the same.
+    pub(crate) fn not_reached(&self, why: &str) -> String {
+        format!("The container runs, but port {} was not reached from two networks: {why}.", self.port)
     }
 
     fn fault(&self, failure: Failure) -> Saw {

@@ -16,6 +16,7 @@ mod plan;
 mod pool;
 mod sweep;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +91,7 @@ impl Slots {
                 reachable: false,
                 census: Census::default(),
                 ready: Vec::new(),
+                doubted: HashMap::new(),
                 next: None,
                 trouble: None,
                 closed: false,

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::probe::{Patience, Question, Told};
 use crate::registry::Found;
 use crate::slots::{Lease, Slots};
-use crate::swarm::{Deployment, Ending, Labels, Phase, Swarm, label};
+use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, label};
 use crate::tasks::{Seen, Tasks};
 use crate::words::{last_lines, quoted};
 
@@ -30,6 +30,9 @@ const BLIND: Duration = Duration::from_secs(5);
 
 /// The code of a process that the kernel killed, as it does for want of memory.
 const KILLED: i64 = 137;
+/// Codes above this one are of processes that a signal ended, or that an engine
+/// lost sight of: one that is started anew kills what it ran.
+const SIGNALLED: i64 = 128;
 
 /// What a trial needs beside its slot.
 pub(crate) struct Context {
@@ -43,19 +46,47 @@ pub(crate) struct Context {
 pub(crate) enum Finding {
     /// What it did.
     Saw(Saw),
-    /// No connection to it came about; from another slot, one might.
-    NoWay(String),
+    /// What it seems to have done, unless it was the slot or the node: it counts
+    /// once another slot shows the same.
+    Seems(FailureCode, String),
     /// A fault of ours.
     Ours(PlatformFault),
 }
 
 impl Finding {
-    /// What may be the slot's fault, so that another is tried.
-    pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
+    /// Why another slot is to be tried.
+    pub(crate) fn doubt(&self) -> Option<&str> {
         match self {
-            Self::NoWay(why) => Some(why),
+            Self::Seems(_, why) => Some(why),
             Self::Ours(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
             Self::Saw(_) | Self::Ours(_) => None,
+        }
+    }
+
+    /// Why the slot is not to be used again: its network or its relay failed, or
+    /// so it seems.
+    pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
+        match self {
+            Self::Seems(FailureCode::NothingOnPort, why) => Some(why),
+            Self::Seems(..) => None,
+            _ => self.doubt(),
+        }
+    }
+
+    /// Whether the node failed: it lost the image on the way, or is ill itself.
+    pub(crate) fn is_of_the_node(&self) -> bool {
+        let of_the_node = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
+        matches!(self, Self::Ours(fault) if of_the_node.contains(&fault.code))
+    }
+
+    /// What it means after what was found in `another` slot before.
+    pub(crate) fn after(self, another: &Self) -> Self {
+        match (self, another) {
+            (Self::Seems(code, message), Self::Seems(before, _)) if code == *before => {
+                Self::Saw(Saw::Fault { code, message })
+            }
+            (Self::Seems(_, why), _) => Self::Ours(fault(InterruptionCode::SlotFailed, &why)),
+            (known, _) => known,
         }
     }
 }
@@ -213,14 +244,18 @@ impl<'a> Trial<'a> {
         let finding = match told {
             Told::Refused | Told::NoWay(_) if !had_its_time => return,
             Told::Saw(saw @ Saw::Answer { .. }) => Finding::Saw(saw),
-            // An app that ended a moment ago cannot be told from one that hangs
-            // up or never listened, until the node says so.
-            Told::Saw(saw) => self.unless_ended(index, Finding::Saw(saw)).await,
+            Told::Saw(Saw::Fault { code, message }) => self.unless_ended(index, code, message).await,
             Told::Refused => {
-                let saw = question.nothing_on_port(start);
-                self.unless_ended(index, Finding::Saw(saw)).await
+                let message = question.nothing_on_port(start);
+                self.unless_ended(index, FailureCode::NothingOnPort, message).await
             }
-            Told::NoWay(why) => self.unless_ended(index, Finding::NoWay(why)).await,
+            Told::NoWay(why) => {
+                let message = question.not_reached(&why);
+                match self.unless_ended(index, FailureCode::NothingOnPort, message).await {
+                    Finding::Saw(Saw::Fault { code, message }) => Finding::Seems(code, message),
+                    known => known,
+                }
+            }
             Told::Relay(why) => Finding::Ours(fault(InterruptionCode::SlotFailed, &why)),
         };
         self.apps[index].finding = Some(finding);
@@ -241,18 +276,25 @@ impl<'a> Trial<'a> {
         judgement.probes.iter().all(|probe| probe.outcome == Outcome::Matched)
     }
 
-    /// What was found, unless the container turns out to have ended.
-    async fn unless_ended(&mut self, index: usize, finding: Finding) -> Finding {
-        let service = self.apps[index].service.clone();
+    /// What is held against an app, unless its container turns out to have ended:
+    /// one that did a moment ago cannot be told from one that hangs up or never
+    /// listened, until the node says so. A node that says nothing at all may have
+    /// killed it itself.
+    async fn unless_ended(&mut self, index: usize, code: FailureCode, message: String) -> Finding {
+        let App { service, task, .. } = &self.apps[index];
+        let (service, task) = (service.clone(), task.clone());
         let ended = |seen: &Seen| {
             let task = seen.tasks.iter().find(|task| task.service == service)?;
             matches!(task.phase, Phase::Ended(_)).then_some(())
         };
-        if self.tasks.until(Instant::now() + AFTERMATH, ended).await.is_none() {
-            return finding;
+        if self.tasks.until(Instant::now() + AFTERMATH, ended).await.is_some() {
+            self.take_note();
+            return self.ending(index).await;
         }
-        self.take_note();
-        self.ending(index).await
+        match self.context.swarm.last_lines(&task).await {
+            Ok(LastLines { are_all: true, .. }) => Finding::Saw(Saw::Fault { code, message }),
+            Ok(_) | Err(_) => Finding::Seems(code, message),
+        }
     }
 
     /// What it means that a container ended.
@@ -279,11 +321,15 @@ impl<'a> Trial<'a> {
                 let message = format!(
                     "The app was killed (exit code 137), as happens beyond {limit} MiB of memory.{words}"
                 );
-                (FailureCode::OutOfMemory, message)
+                return Finding::Seems(FailureCode::OutOfMemory, message);
             }
             Ending::Exited(code) => {
                 let words = self.last_words(task).await;
-                (FailureCode::ExitedEarly, format!("The app ended by itself with exit code {code}.{words}"))
+                let message = format!("The app ended by itself with exit code {code}.{words}");
+                if *code > SIGNALLED {
+                    return Finding::Seems(FailureCode::ExitedEarly, message);
+                }
+                (FailureCode::ExitedEarly, message)
             }
         };
         Finding::Saw(Saw::Fault { code, message })
@@ -291,7 +337,7 @@ impl<'a> Trial<'a> {
 
     async fn last_words(&self, task: &str) -> String {
         match self.context.swarm.last_lines(task).await {
-            Ok(said) => last_lines(&said),
+            Ok(said) => last_lines(&said.text),
             Err(error) => {
                 tracing::debug!(task, %error, "the last lines of an app are not known");
                 String::new()

@@ -7,17 +7,20 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use domain::Challenge;
-use domain::submission::{ChallengeId, Location, Participant, Place, Submitted};
+use domain::submission::{ChallengeId, FailureCode, Location, Participant, Place, Submitted};
 use event_store::SqliteStore;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::*;
 use crate::health::{Health, NodeState};
+use crate::registry::Logins;
 use crate::registry::tests::{Scripted, generous};
 use crate::relay::{Answer, Failure, RelayError, Request, Response};
 use crate::slots::{Capacity, Slots};
-use crate::swarm::{Belongings, Deployment, Ending, IsLive, Node, Phase, Prober, Swarm, SwarmError, Task};
+use crate::swarm::{
+    Belongings, Deployment, Ending, IsLive, LastLines, Node, Phase, Prober, Swarm, SwarmError, Task,
+};
 
 /// A Swarm of two nodes that does what it is told.
 #[derive(Default)]
@@ -32,6 +35,8 @@ struct Fake {
     /// On which node each service was, in the order of deployment.
     deployed: Mutex<Vec<String>>,
     removed: Mutex<Vec<String>>,
+    /// Whether the nodes say nothing.
+    is_out_of_touch: Mutex<bool>,
 }
 
 struct FakeRelay {
@@ -74,8 +79,8 @@ impl Swarm for Fake {
         Ok(self.tasks.lock().unwrap().values().cloned().collect())
     }
 
-    async fn last_lines(&self, _: &str) -> Result<Vec<u8>, SwarmError> {
-        Ok(b"no database".to_vec())
+    async fn last_lines(&self, _: &str) -> Result<LastLines, SwarmError> {
+        Ok(LastLines { text: b"no database".to_vec(), are_all: !*self.is_out_of_touch.lock().unwrap() })
     }
 
     async fn open_relay(&self, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
@@ -176,7 +181,7 @@ async fn given(
         verifier: "v1".into(),
         store: Arc::new(store.clone()),
         commands,
-        registry: Registry::new([]),
+        registry: Registry::new([], Logins::default()),
         context: Context { challenge, swarm, slots },
     };
     Stage { fake, attempts, store, id, _registry: registry, _directory: directory }
@@ -290,11 +295,69 @@ async fn an_app_that_ends_while_it_is_asked_ended_early() {
 
 #[tokio::test]
 async fn memory_and_a_bad_program_have_their_own_words() {
-    let killed = given([Ok(Phase::Ended(Ending::Exited(137)))], []).await;
-    assert_eq!(failure(&killed.attempted().await), FailureCode::OutOfMemory);
+    let killed = || Ok(Phase::Ended(Ending::Exited(137)));
+    assert_eq!(failure(&given([killed(), killed()], []).await.attempted().await), FailureCode::OutOfMemory);
     let not_started = Ending::NotStarted("exec: \"/nope\": no such file or directory".into());
     let stage = given([Ok(Phase::Ended(not_started))], []).await;
     assert_eq!(failure(&stage.attempted().await), FailureCode::DidNotStart);
+}
+
+#[tokio::test]
+async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
+    for code in [137, 255] {
+        let stage = given([Ok(Phase::Ended(Ending::Exited(code)))], []).await;
+        let events = stage.attempted().await;
+        assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+        let deployed = stage.fake.deployed.lock().unwrap().clone();
+        assert_ne!(deployed[0], deployed[1], "another node");
+    }
+    // Two doubts of different kinds prove nothing.
+    let killed = Ok(Phase::Ended(Ending::Exited(137)));
+    let crashed = Ok(Phase::Ended(Ending::Exited(139)));
+    assert_eq!(
+        interruption(&given([killed, crashed], []).await.attempted().await),
+        InterruptionCode::SlotFailed
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
+    let refused = || (0..200).map(|_| Ok(Err(Failure::Refused)));
+    assert_eq!(failure(&given([], refused()).await.attempted().await), FailureCode::NothingOnPort);
+    // The first node may have killed the app; the second shows that it is well.
+    let stage = given([], refused()).await;
+    *stage.fake.is_out_of_touch.lock().unwrap() = true;
+    let responses = Arc::clone(&stage.fake.responses);
+    let fake = Arc::clone(&stage.fake);
+    let relenting = tokio::spawn(async move {
+        while fake.deployed.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        responses.lock().unwrap().clear();
+    });
+    let events = stage.attempted().await;
+    relenting.await.unwrap();
+    assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+}
+
+#[tokio::test]
+async fn a_node_that_fails_is_left_alone_for_a_while() {
+    let ill = || Ok(Phase::Ended(Ending::Ours(InterruptionCode::NodeIll, "no space left on device".into())));
+    let stage = given([ill(), ill()], []).await;
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let first = stage.lease().await;
+    let failed = first.node().id.clone();
+    assert!(stage.attempts.make(ticket, first, &CancellationToken::new()).await);
+    assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
+    // Its slots are the only ones that are free, and yet they are not taken.
+    let other = stage.lease().await;
+    assert_ne!(other.node().id, failed);
+    assert!(stage.attempts.context.slots.take(None).is_none());
+    // When all fail, any is better than none.
+    other.doubt_node();
+    assert!(
+        stage.attempts.context.slots.wait(None, Instant::now() + Duration::from_secs(20)).await.is_some()
+    );
 }
 
 #[tokio::test]
@@ -360,7 +423,7 @@ async fn only_one_of_two_verifiers_claims() {
         verifier: "v2".into(),
         store: Arc::clone(&stage.attempts.store),
         commands: stage.attempts.commands.clone(),
-        registry: Registry::new([]),
+        registry: Registry::new([], Logins::default()),
         context: Context {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),

@@ -73,6 +73,13 @@ impl Lease {
         self.left.ill.get_or_insert(why.into());
     }
 
+    /// Says that the slot's node seems ill: others are taken first for a while.
+    pub(crate) fn doubt_node(&self) {
+        let node = self.node();
+        tracing::warn!(node = node.name, "a node seems ill; others are taken first");
+        self.inner.pool().doubted.insert(node.id.clone(), Instant::now());
+    }
+
     /// Begins to make a service in the slot. It goes on if nobody waits for it
     /// any more, so that what is made is known when it is to be removed.
     pub(crate) fn deploy(

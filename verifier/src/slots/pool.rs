@@ -1,7 +1,16 @@
 //! The slots by what they are doing, and which of them is given out next.
 
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::plan::{Capacity, Census, Stage};
 use crate::swarm::{Node, Prober};
+
+/// How long a node that seemed ill is left alone, if another is well. Without
+/// this, one that fails at once would always have room, and take all.
+const DOUBT: Duration = Duration::from_secs(30);
 
 /// The slots, by what they are doing.
 pub(super) struct Pool {
@@ -12,6 +21,8 @@ pub(super) struct Pool {
     pub(super) reachable: bool,
     pub(super) census: Census,
     pub(super) ready: Vec<Slot>,
+    /// The nodes that seemed ill, and when.
+    pub(super) doubted: HashMap<String, Instant>,
     /// The number of the next slot; `None` until what a dead predecessor left
     /// was swept away.
     pub(super) next: Option<u64>,
@@ -35,8 +46,11 @@ impl Pool {
         if !self.reachable {
             return None;
         }
+        let is_doubted = |node: &Node| self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT);
+        let mut usable = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
+        let all_are_doubted = usable.all(is_doubted);
         let room = |slot: &Slot| {
-            if !slot.relay.is_alive() {
+            if !slot.relay.is_alive() || is_doubted(&slot.node) && !all_are_doubted {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
