@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 use anyhow::Result;
+use bollard::query_parameters::ListImagesOptions;
 use domain::submission::FailureCode;
-use testbed::{App, Testbed};
+use testbed::{App, Layer, Testbed};
 
 /// Each kind of image, what it must be told, and a word that the message has.
 #[tokio::test(flavor = "multi_thread")]
@@ -30,6 +31,8 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
         ("arm", Some((FailureCode::WrongPlatform, "arm64"))),
         ("no-program", Some((FailureCode::DidNotStart, "/nope"))),
         ("volume", None),
+        ("memory", Some((FailureCode::OutOfMemory, "64 MiB"))),
+        ("too-large", Some((FailureCode::ImageTooLarge, "16 MiB are allowed"))),
         ("workdir", Some((FailureCode::ImageRefused, "WORKDIR"))),
     ];
     let mut submitted = Vec::new();
@@ -53,6 +56,8 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             "arm" => Some(App { architecture: "arm64".into(), ..App::good(&answer) }),
             "no-program" => Some(with(App::good(&answer), "Entrypoint", serde_json::json!(["/nope"]))),
             "volume" => Some(with(App::good(&answer), "Volumes", serde_json::json!({ "/data": {} }))),
+            "memory" => Some(App::playing(&["memory"], &answer)),
+            "too-large" => Some(App::good(&answer).with_layers([ballast(17)?])),
             "workdir" => Some(with(App::good(&answer), "WorkingDir", serde_json::json!("/proc/self/fd/7"))),
             other => panic!("{other}"),
         };
@@ -73,6 +78,16 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             (expected, found) => panic!("{owner}: {expected:?}, but {found:?}"),
         }
     }
+    // What is too large was not pulled to find it out.
+    let images = bed.swarm.nodes()[0].docker().list_images(None::<ListImagesOptions>).await?;
+    let pulled = |owner: &str| {
+        images
+            .iter()
+            .flat_map(|image| &image.repo_digests)
+            .any(|digest| digest.contains(&format!("/{owner}/")))
+    };
+    assert!(pulled("memory") && !pulled("too-large"), "{images:#?}");
+
     // Of two images one is missing, and the other is right: that is enough.
     let two = [format!("{address}/pair/app:latest"), format!("{address}/pair/gone:latest")];
     let two = [two[0].as_str(), two[1].as_str()];
@@ -83,6 +98,11 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     stage.stop().await?;
     assert_nothing_left(&bed).await?;
     bed.stop().await
+}
+
+/// So many MiB, not compressed.
+fn ballast(mib: usize) -> Result<Layer> {
+    Layer::files(&[("ballast", 0o644, &vec![0; mib << 20])])
 }
 
 fn with(mut app: App, field: &str, value: serde_json::Value) -> App {

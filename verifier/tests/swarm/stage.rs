@@ -17,7 +17,7 @@ use testbed::{Testbed, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use verifier::{Health, Settings, Verifier};
+use verifier::{Health, Logins, Settings, Verifier};
 
 /// Longer than any verdict here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -25,7 +25,8 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 pub(crate) struct Stage {
     log: Option<Log>,
     challenge: Arc<Challenge>,
-    settings: Settings,
+    /// What it runs with from the next start on.
+    pub(crate) settings: Settings,
     running: Option<Running>,
     place: PathBuf,
     /// Goes with the stage, unless the place is somebody else's.
@@ -92,10 +93,14 @@ impl Stage {
         challenge.limits.start_s = 4;
         challenge.limits.answer_s = 3;
         challenge.limits.memory_mib = 64;
+        challenge.limits.image_mib = 16;
+        challenge.limits.pull_s = 20;
         let settings = Settings {
             name: name.to_owned(),
             swarm,
+            swarm_certificates: None,
             insecure_registries: vec![registry],
+            logins: Logins::default(),
             slots_per_node: slots,
             grace: Duration::from_secs(30),
         };

@@ -1,0 +1,86 @@
+//! What a node does for itself when nobody leads it.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    CreateContainerOptions, CreateImageOptionsBuilder, InspectContainerOptions, RemoveContainerOptions,
+    StartContainerOptions,
+};
+use futures::TryStreamExt;
+use testbed::{App, until};
+
+use super::scene::{Scene, told};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// Two of three managers are killed, so that there is no Swarm any more. A
+/// container whose time is over leaves the third node, and its image after it;
+/// what is not ours stays, and what was only pulled stays until it is run.
+pub(super) async fn a_node_without_managers_is_kept_tidy(scene: &Scene) -> Result<()> {
+    told("no manager is alive", async {
+        let [first, second, third] = scene.bed.swarm.nodes() else { anyhow::bail!("three nodes") };
+        let docker = third.docker();
+        let image = async |owner: &str| -> Result<String> {
+            let app = App::playing(&["silent"], &owner.into());
+            let name = scene.bed.registry.push(&format!("{owner}/app"), &app).await?;
+            let found = docker.inspect_registry_image(&name, None).await?;
+            let digest = found.descriptor.digest.context("a digest")?;
+            let name = format!("{}@{digest}", name.trim_end_matches(":latest"));
+            pull(docker, &name).await?;
+            Ok(name)
+        };
+        let (foreign, pulled, run) = (image("foreign").await?, image("pulled").await?, image("run").await?);
+        let kept = create(docker, &foreign, &[]).await?;
+        let alone = image("alone").await?;
+        first.kill().await?;
+        second.kill().await?;
+
+        let ours = [("muster.verifier", "v"), ("muster.submission", "s"), ("muster.ttl", "3")];
+        let forgotten = create(docker, &run, &ours).await?;
+        docker.start_container(&forgotten, None::<StartContainerOptions>).await?;
+        until("the container to go", LIMIT, async || is_gone(docker, &forgotten).await.then_some(())).await?;
+        until("its image to go", LIMIT, async || docker.inspect_image(&run).await.is_err().then_some(()))
+            .await?;
+
+        // By then the others would have gone too.
+        ensure!(!is_gone(docker, &kept).await, "a foreign container stays");
+        for name in [&foreign, &alone, &pulled] {
+            docker.inspect_image(name).await.with_context(|| format!("{name} stays"))?;
+        }
+        let late = create(docker, &pulled, &ours).await?;
+        for container in [kept, late] {
+            let options = RemoveContainerOptions { force: true, ..Default::default() };
+            docker.remove_container(&container, Some(options)).await?;
+        }
+        until("it to go once it was used", LIMIT, async || {
+            docker.inspect_image(&pulled).await.is_err().then_some(())
+        })
+        .await?;
+        first.restart().await?;
+        second.restart().await?;
+        scene.bed.swarm.settle().await
+    })
+    .await
+}
+
+async fn pull(docker: &Docker, image: &str) -> Result<()> {
+    let options = CreateImageOptionsBuilder::new().from_image(image).build();
+    Ok(docker.create_image(Some(options), None, None).try_for_each(|_| std::future::ready(Ok(()))).await?)
+}
+
+async fn create(docker: &Docker, image: &str, labels: &[(&str, &str)]) -> Result<String> {
+    let body = ContainerCreateBody {
+        image: Some(image.to_owned()),
+        labels: Some(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
+        host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..Default::default() }),
+        ..Default::default()
+    };
+    Ok(docker.create_container(None::<CreateContainerOptions>, body).await?.id)
+}
+
+async fn is_gone(docker: &Docker, container: &str) -> bool {
+    docker.inspect_container(container, None::<InspectContainerOptions>).await.is_err()
+}

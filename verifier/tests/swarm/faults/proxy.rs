@@ -1,0 +1,204 @@
+//! Stands in front of a real engine or registry, passes everything on, and
+//! misbehaves on command: for the failures that the real one has, but not when
+//! a test wants them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::task::JoinSet;
+
+const HEAD_MAX: usize = 64 << 10;
+const TLS_HANDSHAKE: u8 = 22;
+
+/// What it does instead of passing a request on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Manner {
+    /// Answers with the head of a success, and then nothing more.
+    Stall,
+    /// Answers with this status and message itself.
+    Say(u16, &'static str),
+    /// Has it done, and hangs up before the answer.
+    Forget,
+}
+
+/// A proxy, until it is dropped.
+pub(crate) struct Proxy {
+    rules: Rules,
+    /// Ends with it.
+    _serving: JoinSet<()>,
+}
+
+type Rules = Arc<Mutex<Vec<Rule>>>;
+
+#[derive(Debug)]
+struct Rule {
+    /// What the first line of a request begins with.
+    begins: String,
+    manner: Manner,
+    passed: usize,
+    left: usize,
+    met: usize,
+}
+
+#[derive(Clone)]
+enum Behind {
+    Unix(PathBuf),
+    Tcp(SocketAddr),
+}
+
+impl Rule {
+    fn meet(&mut self) -> Option<Manner> {
+        if self.passed > 0 {
+            self.passed -= 1;
+            return None;
+        }
+        self.left -= 1;
+        self.met += 1;
+        Some(self.manner)
+    }
+}
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+impl Proxy {
+    /// Before some engines, each at a socket of its own in a directory; their
+    /// `unix://` addresses. It misbehaves towards whoever asks first.
+    pub(crate) fn of_engines(engines: &[String], directory: &Path) -> Result<(Self, Vec<String>)> {
+        let (rules, mut serving, mut addresses) = (Rules::default(), JoinSet::new(), Vec::new());
+        for (number, engine) in engines.iter().enumerate() {
+            let behind = Behind::Unix(engine.strip_prefix("unix://").context("a socket")?.into());
+            let socket = directory.join(format!("{number}.sock"));
+            let listener = UnixListener::bind(&socket)?;
+            let rules = Arc::clone(&rules);
+            serving.spawn(async move {
+                while let Ok((caller, _)) = listener.accept().await {
+                    serve(caller, behind.clone(), Arc::clone(&rules));
+                }
+            });
+            addresses.push(format!("unix://{}", socket.display()));
+        }
+        Ok((Self { rules, _serving: serving }, addresses))
+    }
+
+    /// Before a registry, on this machine's own address in its network, where
+    /// the nodes reach it; its `HOST:PORT`.
+    pub(crate) async fn of_registry(registry: &str) -> Result<(Self, String)> {
+        let registry: SocketAddr = registry.parse()?;
+        let SocketAddr::V4(beside) = registry else { anyhow::bail!("{registry} is not of a testbed") };
+        let [a, b, c, _] = beside.ip().octets();
+        let listener = TcpListener::bind(SocketAddr::from(([a, b, c, 1], 0))).await?;
+        let address = listener.local_addr()?.to_string();
+        let (rules, mut serving) = (Rules::default(), JoinSet::new());
+        let shared = Arc::clone(&rules);
+        serving.spawn(async move {
+            while let Ok((caller, _)) = listener.accept().await {
+                serve(caller, Behind::Tcp(registry), Arc::clone(&shared));
+            }
+        });
+        Ok((Self { rules, _serving: serving }, address))
+    }
+
+    /// From now on, so many `times` it answers requests whose first line begins
+    /// so in this manner.
+    pub(crate) fn misbehave(&self, begins: impl Into<String>, manner: Manner, times: usize) {
+        self.misbehave_after(0, begins, manner, times);
+    }
+
+    /// The same, but the first `passed` of these requests are passed on.
+    pub(crate) fn misbehave_after(
+        &self,
+        passed: usize,
+        begins: impl Into<String>,
+        manner: Manner,
+        times: usize,
+    ) {
+        self.rules().push(Rule { begins: begins.into(), manner, passed, left: times, met: 0 });
+    }
+
+    /// Behaves from now on; how often it did not since it was last told to.
+    pub(crate) fn behave(&self) -> usize {
+        self.rules().drain(..).map(|rule| rule.met).sum()
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, Vec<Rule>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serve(caller: impl Stream + 'static, behind: Behind, rules: Rules) {
+    tokio::spawn(async move {
+        // Either side may hang up at any moment; the other then is hung up on.
+        let _ = exchange(caller, behind, &rules).await;
+    });
+}
+
+/// One request and its answer; then the connection ends, so that each request
+/// is seen.
+async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Result<()> {
+    let mut request = Vec::new();
+    let end = loop {
+        if let Some(at) = request.windows(4).position(|end| end == b"\r\n\r\n") {
+            break at;
+        }
+        anyhow::ensure!(request.len() < HEAD_MAX, "a head without end");
+        anyhow::ensure!(caller.read_buf(&mut request).await? > 0, "hung up");
+        // An engine tries TLS first, and waits long for an answer.
+        anyhow::ensure!(request[0] != TLS_HANDSHAKE, "not in the clear");
+    };
+    let head = String::from_utf8_lossy(&request[..end]).into_owned();
+    let manner = {
+        let mut rules = rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules.iter_mut().find(|rule| rule.left > 0 && head.starts_with(&rule.begins));
+        rule.and_then(Rule::meet)
+    };
+    match manner {
+        Some(Manner::Stall) => {
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
+            caller.write_all(head.as_bytes()).await?;
+            // Until the caller has had enough.
+            while caller.read_buf(&mut request).await? > 0 {
+                request.clear();
+            }
+            return Ok(());
+        }
+        Some(Manner::Say(status, message)) => {
+            let body =
+                serde_json::json!({ "message": message, "errors": [{ "code": "X", "message": message }] });
+            let body = body.to_string();
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+                 Connection: close\r\n\r\n{body}"
+            );
+            caller.write_all(answer.as_bytes()).await?;
+            return Ok(());
+        }
+        Some(Manner::Forget) | None => {}
+    }
+    let mut behind: Box<dyn Stream> = match behind {
+        Behind::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        Behind::Tcp(address) => Box::new(TcpStream::connect(address).await?),
+    };
+    behind.write_all(&request[..end]).await?;
+    if !head.to_ascii_lowercase().contains("\r\nupgrade:") {
+        behind.write_all(b"\r\nConnection: close").await?;
+    }
+    behind.write_all(&request[end..]).await?;
+    if manner.is_none() {
+        copy_bidirectional(&mut caller, &mut behind).await?;
+        return Ok(());
+    }
+    // What is left of the request goes on; with the answer's first word it was done.
+    let mut answer = [0; 1];
+    let (mut from, mut to) = tokio::io::split(behind);
+    tokio::select! {
+        read = from.read(&mut answer) => drop(read?),
+        passed = tokio::io::copy(&mut caller, &mut to) => drop(passed?),
+    }
+    Ok(())
+}
