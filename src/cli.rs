@@ -4,6 +4,7 @@ mod bar;
 mod client;
 mod doctor;
 mod eventstore;
+mod janitor;
 mod progress;
 mod rebuild;
 mod rejudge;
@@ -37,6 +38,8 @@ enum Command {
     Serve(serve::Serve),
     /// Serve the embedded log in EventStoreDB's protocol
     Eventstore(eventstore::Eventstore),
+    /// Keep this node tidy: old images and forgotten containers leave
+    Janitor(janitor::Janitor),
     /// Submit an entry and follow it to its verdict
     Submit(submit::Submit),
     /// Say where a submission stands, and why
@@ -84,6 +87,7 @@ impl Cli {
                 Command::Up(up) => up.run().await,
                 Command::Serve(serve) => serve.run().await,
                 Command::Eventstore(eventstore) => eventstore.run().await,
+                Command::Janitor(janitor) => janitor.run().await,
                 Command::Submit(submit) => submit.run().await,
                 Command::Status(status) => status.run().await,
                 Command::Stats(stats) => stats.run().await,

@@ -23,6 +23,7 @@ use domain::Challenge;
 use read_api::Tiles;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use verifier::Logins;
 
 /// Read when no other file is named, if it is there.
 const FILE: &str = "muster.toml";
@@ -53,6 +54,10 @@ pub struct Options {
     #[arg(long, env = "MUSTER_SWARM", value_name = "ENGINES")]
     swarm: Option<List>,
 
+    /// Directory of ca.pem, cert.pem and key.pem for engines over tcp:// [default: spoken to in the clear]
+    #[arg(long, env = "MUSTER_SWARM_CERTIFICATES", value_name = "DIRECTORY")]
+    swarm_certificates: Option<Text>,
+
     /// The challenge's file [default: the birthday challenge]
     #[arg(long, env = "MUSTER_CHALLENGE", value_name = "FILE")]
     challenge: Option<Text>,
@@ -72,6 +77,10 @@ pub struct Options {
     /// Registries spoken to without TLS, with commas [default: those on this machine]
     #[arg(long, env = "MUSTER_INSECURE_REGISTRIES", value_name = "REGISTRIES", alias = "insecure-registry")]
     insecure_registries: Option<List>,
+
+    /// Logins for private registries: a Docker client's config.json [default: none]
+    #[arg(long, env = "MUSTER_REGISTRY_LOGINS", value_name = "FILE")]
+    registry_logins: Option<Text>,
 
     /// How many submissions are verified at once [default: as many as the nodes have room for]
     #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
@@ -120,6 +129,8 @@ pub struct Settings {
     pub views: Views,
     /// Engines of the Swarm, as `unix://…` or `tcp://…`.
     pub swarm: Vec<String>,
+    /// Where the certificates for engines over `tcp://` are.
+    pub swarm_certificates: Option<PathBuf>,
     /// The rules.
     pub challenge: Arc<Challenge>,
     /// What organisers must send.
@@ -128,6 +139,8 @@ pub struct Settings {
     pub tiles: Option<Tiles>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
+    /// Logins for private registries.
+    pub logins: Logins,
     /// How many submissions are verified at once; `None` for as many as fit.
     pub slots: Option<usize>,
     /// How often one address may ask; `None` for as often as it likes.
@@ -184,10 +197,12 @@ impl Settings {
             swarm: options
                 .swarm
                 .map_or_else(|| vec!["unix:///var/run/docker.sock".into()], |List(list)| list),
+            swarm_certificates: options.swarm_certificates.map(|Text(path)| path.into()),
             challenge: Arc::new(setting("challenge", options.challenge, Challenge::birthday(), challenge)?),
             token: options.token.map(|Text(token)| token),
             tiles: tiles(options.tiles, options.tiles_attribution)?,
             insecure_registries: options.insecure_registries.map(|List(list)| list).unwrap_or_default(),
+            logins: setting("registry-logins", options.registry_logins, Logins::default(), logins)?,
             slots: setting("slots", options.slots, None, slots)?,
             rate_by_address: setting(
                 "rate-by-address",
@@ -230,11 +245,13 @@ impl Options {
             eventstore: self.eventstore.or(other.eventstore),
             views: self.views.or(other.views),
             swarm: self.swarm.or(other.swarm),
+            swarm_certificates: self.swarm_certificates.or(other.swarm_certificates),
             challenge: self.challenge.or(other.challenge),
             token: self.token.or(other.token),
             tiles: self.tiles.or(other.tiles),
             tiles_attribution: self.tiles_attribution.or(other.tiles_attribution),
             insecure_registries: self.insecure_registries.or(other.insecure_registries),
+            registry_logins: self.registry_logins.or(other.registry_logins),
             slots: self.slots.or(other.slots),
             rate_by_address: self.rate_by_address.or(other.rate_by_address),
             rate_by_owner: self.rate_by_owner.or(other.rate_by_owner),
@@ -256,11 +273,13 @@ impl Options {
             eventstore: text(self.eventstore),
             views: text(self.views),
             swarm: list(self.swarm),
+            swarm_certificates: text(self.swarm_certificates),
             challenge: text(self.challenge),
             token: text(self.token),
             tiles: text(self.tiles),
             tiles_attribution: text(self.tiles_attribution),
             insecure_registries: list(self.insecure_registries),
+            registry_logins: text(self.registry_logins),
             slots: text(self.slots),
             rate_by_address: text(self.rate_by_address),
             rate_by_owner: text(self.rate_by_owner),
@@ -391,6 +410,11 @@ fn tiles(url: Option<Text>, attribution: Option<Text>) -> Result<Option<Tiles>, 
     setting("tiles", Some(url), None, |url| Tiles::new(url, &by).map(Some))
 }
 
+fn logins(path: &str) -> Result<Logins, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Logins::parse(&text).map_err(|error| error.to_string())
+}
+
 fn slots(text: &str) -> Result<Option<usize>, &'static str> {
     match text.parse() {
         Ok(slots) if slots > 0 => Ok(Some(slots)),
@@ -480,6 +504,7 @@ mod tests {
             ),
             ("who made them", typed(|o| o.tiles = text("https://example.org/{z}/{x}/{y}.png"))),
             ("needs --tiles", typed(|o| o.tiles_attribution = text("© somebody"))),
+            ("MUSTER_REGISTRY_LOGINS", typed(|o| o.registry_logins = text("/nowhere.json"))),
             ("No such file", typed(|o| o.challenge = text("/nowhere.toml"))),
             ("line 1", typed(|o| o.challenge = wrong_challenge)),
             ("unknown field `lisen`", typed(|o| o.config = wrong_file)),

@@ -107,7 +107,10 @@ async fn run_over(
     };
     if has(Role::Verifier) {
         let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
-            .context("the settings swarm and slots (--swarm, MUSTER_SWARM, --slots, MUSTER_SLOTS)")?;
+            .context(
+                "the settings swarm, swarm-certificates and slots \
+                 (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
+            )?;
         let hindrance = parts.heed(verifier.health(), metrics.clone());
         // Who only verifies is of no use while it cannot; others are.
         operations.hindrance = (roles == [Role::Verifier]).then_some(hindrance);
@@ -167,7 +170,9 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::Settings {
     verifier::Settings {
         name: data::verifier_name(key_space),
         swarm: settings.swarm.clone(),
+        swarm_certificates: settings.swarm_certificates.clone(),
         insecure_registries: settings.insecure_registries.clone(),
+        logins: settings.logins.clone(),
         slots_per_node: settings.slots,
         grace: VERIFIER_GRACE,
     }

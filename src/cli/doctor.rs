@@ -48,7 +48,7 @@ impl Doctor {
         findings.extend(place::examine(&settings));
         findings.push(place::port(settings.api()).await);
         for endpoint in &settings.swarm {
-            findings.extend(engine::examine(endpoint).await);
+            findings.extend(engine::examine(endpoint, settings.swarm_certificates.as_deref()).await);
         }
         for registry in &settings.challenge.images.registries {
             findings.push(registry::examine(registry, &settings.insecure_registries).await);

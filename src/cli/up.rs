@@ -70,7 +70,7 @@ async fn listener(address: SocketAddr) -> Result<TcpListener, String> {
 }
 
 /// The first signal asks to stop. The second does not ask.
-fn heed_signals(stopping: CancellationToken) -> io::Result<()> {
+pub(super) fn heed_signals(stopping: CancellationToken) -> io::Result<()> {
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {

@@ -48,8 +48,9 @@ struct Spec {
     labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
-pub(super) async fn examine(endpoint: &str) -> Vec<Finding> {
-    let engine = match Engine::at(endpoint) {
+/// What is to be said of an engine; over TCP, asked with these certificates.
+pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<Finding> {
+    let engine = match Engine::at(endpoint, certificates) {
         Ok(engine) => engine,
         Err(finding) => return vec![finding],
     };
@@ -80,11 +81,14 @@ struct Engine {
 }
 
 impl Engine {
-    fn at(endpoint: &str) -> Result<Self, Finding> {
+    fn at(endpoint: &str, certificates: Option<&Path>) -> Result<Self, Finding> {
         let http = reqwest::Client::builder().timeout(DEADLINE).no_proxy();
         let (http, base) = match endpoint.split_once("://") {
             Some(("unix", path)) => (http.unix_socket(Path::new(path)), "http://engine".to_owned()),
-            Some(("tcp" | "http", host)) => (http, format!("http://{host}")),
+            Some(("tcp" | "http", host)) => match certificates {
+                None => (http, format!("http://{host}")),
+                Some(directory) => (secured(http, directory)?, format!("https://{host}")),
+            },
             _ => {
                 let cure = "write it as unix:///PATH or tcp://HOST:PORT in --swarm";
                 return Err(Finding::missing(format!("engine {endpoint}: not an address"), cure));
@@ -104,6 +108,24 @@ impl Engine {
         let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| root(&error))?;
         answer.json().await.map_err(|error| format!("its answer is not an engine's: {}", root(&error)))
     }
+}
+
+/// Trusts the authority in the directory alone, and shows the certificate beside it.
+fn secured(http: reqwest::ClientBuilder, directory: &Path) -> Result<reqwest::ClientBuilder, Finding> {
+    let missing = |why: String| {
+        let what = format!("certificates in {}: {why}", directory.display());
+        Finding::missing(
+            what,
+            "ca.pem, cert.pem and key.pem belong there; --swarm-certificates names the place",
+        )
+    };
+    let file =
+        |name: &str| std::fs::read(directory.join(name)).map_err(|error| missing(format!("{name}: {error}")));
+    let authority = reqwest::Certificate::from_pem_bundle(&file("ca.pem")?);
+    let identity = reqwest::Identity::from_pem(&[file("cert.pem")?, file("key.pem")?].concat());
+    let (authority, identity) =
+        authority.and_then(|authority| Ok((authority, identity?))).map_err(|error| missing(root(&error)))?;
+    Ok(http.tls_certs_only(authority).identity(identity))
 }
 
 fn unreachable(endpoint: &str, why: &str) -> Finding {
@@ -215,7 +237,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_not_an_engine_is_missing_with_what_to_do() {
         for endpoint in ["/var/run/docker.sock", "unix:///nowhere.sock", "tcp://127.0.0.1:1"] {
-            let findings = examine(endpoint).await;
+            let findings = examine(endpoint, None).await;
             assert_eq!(findings.len(), 1, "{findings:?}");
             assert_eq!(findings[0].state, State::Missing);
             assert!(findings[0].cure.is_some() && findings[0].what.contains(endpoint), "{findings:?}");
