@@ -19,8 +19,7 @@ pub(crate) enum Log {
 }
 
 impl Log {
-    /// Opens the log. Does not wait for a remote one to be there. Comes before
-    /// all else that uses TLS: see [`EsdbStore::connect`].
+    /// Opens the log. Does not wait for a remote one to be there.
     pub(crate) async fn open(at: &config::EventStore) -> anyhow::Result<Self> {
         match at {
             config::EventStore::Sqlite(path) => {

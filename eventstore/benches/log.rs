@@ -1,5 +1,6 @@
 //! The embedded log beside what it stands on, and the wire node beside the
-//! embedded log: durable appends, catching up, and how soon events are heard of.
+//! embedded log: durable appends, catching up, how soon events are heard of,
+//! and the memory that subscribers cost which stop reading.
 //!
 //! `cargo bench -p event-store --bench log [-- EVENTS]`, where EVENTS is the
 //! length of the log that is caught up with (a million unless said).
@@ -23,6 +24,9 @@ use uuid::Uuid;
 
 /// How long each figure is measured.
 const SPAN: Duration = Duration::from_secs(3);
+
+/// How many subscribers stop reading.
+const STALLED: usize = 8;
 
 /// How many events an append carries where the log is filled.
 const FILL: usize = 1000;
@@ -55,6 +59,11 @@ async fn main() {
     println!("  reading the rows and no more        {}", rows(&folder.path().join("log.db")));
     println!("  embedded                            {}", catch_up(&*embedded).await);
     println!("  over the wire                       {}", catch_up(&*wire).await);
+
+    println!(
+        "memory of node and clients, MB: before, and the most while {STALLED} stall before {events} events"
+    );
+    println!("  over the wire                       {}", stalled(&address).await);
 }
 
 /// One writer's transactions with the log's settings and nothing around them.
@@ -159,6 +168,31 @@ async fn catch_up(store: &impl Subscribe) -> String {
         }
     }
     format!("{:>10.0}", read as f64 / started.elapsed().as_secs_f64())
+}
+
+/// Each has a client of its own, takes one event, and then no more.
+async fn stalled(address: &str) -> String {
+    let before = resident_mb();
+    let followers = join_all((0..STALLED).map(async |_| {
+        let client = EsdbStore::connect(address).await.unwrap();
+        let mut follower = client.subscribe(Position::START, Filter::default());
+        follower.next().await.unwrap().unwrap();
+        follower
+    }))
+    .await;
+    let mut most = 0;
+    let started = Instant::now();
+    while started.elapsed() < SPAN {
+        most = most.max(resident_mb());
+        tokio::time::sleep(SPAN / 100).await;
+    }
+    drop(followers);
+    format!("{before:>10} {most:>10}")
+}
+
+fn resident_mb() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / 1_000_000
 }
 
 fn rate(mut times: Vec<Duration>, started: Instant) -> String {

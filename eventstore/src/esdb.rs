@@ -24,6 +24,7 @@ use ::esdb::{
     AppendToStreamOptions, CurrentRevision, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamPosition,
 };
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 
 use self::{
     convert::{as_position, event_data, expected_revision, of_ours, recorded},
@@ -33,6 +34,10 @@ use crate::{
     Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
     Recorded, Revision, StreamName, Subscribe, Subscription, sqlite::proposed_by_us,
 };
+
+/// By how much a server's clock may be set back without hiding what was
+/// recorded at a moment. Servers of one cluster differ by less.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(1);
 
 /// How many events of the log one page looks at.
 const PAGE_EVENTS: usize = 1000;
@@ -48,12 +53,13 @@ impl EsdbStore {
     /// Takes the address of a server or a cluster: `esdb://user:password@host:2113,…?tls=true`.
     /// Does not wait for it to be there.
     ///
-    /// Call it before anything else in the process uses TLS: the client
-    /// insists on choosing the process's cryptography.
+    /// The client insists on choosing the process's default cryptography. Who
+    /// brings their own, as MongoDB's driver does, may use TLS before; who made
+    /// that choice before leaves no way to start the client.
     ///
     /// # Errors
     /// When the address is malformed, when certificates that it needs cannot
-    /// be read, or when another library chose the cryptography already.
+    /// be read, or when the process's default cryptography is chosen already.
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
         let settings = connect::settings(address)?;
         connect::choose_cryptography().await?;
@@ -62,13 +68,8 @@ impl EsdbStore {
 }
 
 impl EsdbStore {
-    /// Whether the log reaches as far as a reader has come. It does not when
-    /// the server was set up anew, or restored from an old copy: what it
-    /// records next would be skipped.
-    async fn check_reaches(&self, position: Position) -> Result<(), ReadError> {
-        if position == Position::START {
-            return Ok(());
-        }
+    /// The first event from `position` on.
+    async fn at_or_after(&self, position: Position) -> Result<Option<Recorded>, ReadError> {
         let options = ReadAllOptions::default()
             .position(as_position(position))
             .forwards()
@@ -76,7 +77,17 @@ impl EsdbStore {
             .deadline(CALL_DEADLINE);
         let options = &authenticated!(self.link, options);
         let found = self.link.call(|client| async move { client.read_all(options).await?.next().await });
-        if found.await.map_err(ReadError::from)?.is_none() {
+        found.await.map_err(ReadError::from)?.as_ref().map(recorded).transpose()
+    }
+
+    /// Whether the log reaches as far as a reader has come. It does not when
+    /// the server was set up anew, or restored from an old copy: what it
+    /// records next would be skipped.
+    async fn check_reaches(&self, position: Position) -> Result<(), ReadError> {
+        if position == Position::START {
+            return Ok(());
+        }
+        if self.at_or_after(position).await?.is_none() {
             return Err(beyond_the_end(position));
         }
         Ok(())
@@ -169,6 +180,25 @@ impl Read for EsdbStore {
         let newest = self.link.call(|client| async move { client.read_all(options).await?.next().await });
         let newest = newest.await.map_err(ReadError::from)?;
         Ok(newest.map_or(Position::START, |event| Position(event.get_original_event().position.commit)))
+    }
+
+    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+        // A server whose clock is set back by less does not hide anything.
+        let moment = moment.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN);
+        let (mut older, mut newer) = (0, self.head().await?.0);
+        while newer - older > 1 {
+            let middle = older + (newer - older) / 2;
+            match self.at_or_after(Position(middle)).await {
+                Ok(Some(event)) if event.recorded_at >= moment => newer = middle,
+                // Nothing stands between the two.
+                Ok(Some(event)) => older = event.position.0.min(newer - 1),
+                Ok(None) => newer = middle,
+                // A server may only know positions that are an event's.
+                Err(ReadError::Refused(_)) => return Ok(Position::START),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Position(older))
     }
 }
 

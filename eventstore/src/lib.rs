@@ -14,6 +14,7 @@ pub mod contract;
 mod error;
 mod esdb;
 mod event;
+mod line;
 pub mod node;
 mod sqlite;
 mod stream;
@@ -21,11 +22,13 @@ mod stream;
 pub use self::esdb::{ConnectError, EsdbStore};
 pub use error::{AppendError, ReadError};
 pub use event::{Metadata, NewEvent, Recorded};
+pub use line::OneLine;
 pub use sqlite::{OpenError, SqliteStore};
 pub use stream::{Direction, Expected, Filter, Position, Revision, StreamName, StreamNameError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
+use jiff::Timestamp;
 
 /// Reading what was recorded.
 #[async_trait]
@@ -49,6 +52,11 @@ pub trait Read: Send + Sync {
 
     /// The position of the newest event; [`Position::START`] for an empty log.
     async fn head(&self) -> Result<Position, ReadError>;
+
+    /// A position after which everything stands that was recorded at `moment`
+    /// or later, found without reading what is before it. Events that are a
+    /// little older may stand after it, too.
+    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError>;
 }
 
 /// Appending to a stream.

@@ -32,6 +32,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     time::timeout,
@@ -150,6 +151,11 @@ impl SqliteStore {
         self.shared.readers.read(move |log| pages::stream_page(log, &name, from, direction, max)).await
     }
 
+    /// The event that ended a stream for good.
+    pub(crate) async fn tombstone(&self, name: StreamName) -> Result<Option<Entry>, ReadError> {
+        self.shared.readers.read(move |log| pages::tombstone(log, &name)).await
+    }
+
     /// The newest position, now and whenever it changes. Closed with the store.
     pub(crate) fn watch_head(&self) -> watch::Receiver<Position> {
         self.shared.head.clone()
@@ -243,6 +249,10 @@ impl Read for SqliteStore {
 
     async fn head(&self) -> Result<Position, ReadError> {
         Ok(*self.shared.head.borrow())
+    }
+
+    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+        self.shared.readers.read(move |log| pages::before(log, moment).map_err(failed)).await
     }
 }
 

@@ -19,6 +19,7 @@ use event_store::{
     Subscribe, Subscription, node,
 };
 use futures::StreamExt;
+use jiff::Timestamp;
 use support::{event, stream};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::timeout};
@@ -181,6 +182,33 @@ async fn a_position_of_another_log_is_refused() {
     assert!(matches!(store.read_all(beyond, &Filter::default(), 10).await, Err(ReadError::Refused(_))));
     let mut follower = store.subscribe(beyond, Filter::default());
     assert!(matches!(follower.next().await, Some(Err(ReadError::Refused(_)))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_long_past_is_passed_over() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("log.db");
+    let log = SqliteStore::open(&path).unwrap();
+    for _ in 0..50 {
+        log.append(&stream(), Expected::NoStream, vec![event(), event()]).await.unwrap();
+    }
+    log.close().await;
+    // An event every ten minutes.
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE events SET recorded_at = 600000000 * position", [])
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let log = SqliteStore::open(&path).unwrap();
+    tokio::spawn(node::serve(listener, log.clone(), node::Config::default(), std::future::pending()));
+    let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
+    for position in 1..=100 {
+        let moment = Timestamp::from_second(600 * position).unwrap();
+        let (exact, found) = (log.before(moment).await.unwrap(), store.before(moment).await.unwrap());
+        assert_eq!(exact, Position(position as u64 - 1));
+        assert!(found <= exact && exact.0 - found.0 <= 1, "{found} instead of {exact}");
+    }
 }
 
 fn this_test(name: &str) -> Command {

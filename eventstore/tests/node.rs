@@ -124,6 +124,21 @@ async fn a_tombstone_is_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_follows_a_stream_sees_what_ended_it() {
+    let node = Node::start().await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+    let mut follower = node.client.subscribe_to_stream(name.as_str(), &options).await;
+    while !matches!(follower.next_subscription_event().await.unwrap(), SubscriptionEvent::CaughtUp) {}
+    node.client.tombstone_stream(name.as_str(), &TombstoneStreamOptions::default()).await.unwrap();
+    let last = timeout(DEADLINE, follower.next()).await.expect("in time").unwrap();
+    assert_eq!(last.get_original_event().event_type, "$streamDeleted");
+    let end = timeout(DEADLINE, follower.next()).await.expect("in time");
+    assert!(matches!(end, Err(Error::ResourceDeleted)), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deletions_do_not_surprise_readers_of_the_port() {
     let node = Node::start().await;
     let (deleted, gone, kept) = (name(), name(), name());

@@ -5,9 +5,10 @@
 use std::{fs, process::Command};
 
 use event_store::{
-    Append, Direction, Expected, OpenError, Position, Read, ReadError, SqliteStore, Subscribe,
+    Append, Direction, Expected, Filter, OpenError, Position, Read, ReadError, SqliteStore, Subscribe,
 };
 use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
 use support::{event, stream};
 use tempfile::TempDir;
 
@@ -109,6 +110,32 @@ async fn a_position_of_another_log_is_refused() {
     assert!(matches!(page, Err(ReadError::Refused(_))), "{page:?}");
     let mut deliveries = store.subscribe(Position(2), Default::default());
     assert!(matches!(deliveries.next().await, Some(Err(ReadError::Refused(_)))));
+}
+
+#[tokio::test]
+async fn a_moment_is_found_where_reading_everything_finds_it() {
+    let (store, folder) = open().await;
+    let path = folder.path().join("log.db");
+    assert_eq!(store.before(Timestamp::now()).await, Ok(Position::START));
+    for _ in 0..60 {
+        store.append(&stream(), Expected::NoStream, vec![event(), event()]).await.unwrap();
+    }
+    store.close().await;
+    // Many at the same moment, and pauses.
+    rusqlite::Connection::open(&path)
+        .unwrap()
+        .execute("UPDATE events SET recorded_at = 1000 * (position / 7) * (position / 7)", [])
+        .unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    let all = store.read_all(Position::START, &Filter::default(), 1000).await.unwrap().events;
+    for near in all.iter().map(|event| event.recorded_at) {
+        for nanoseconds in [-1_000_000, -1000, -1, 0, 1, 1000] {
+            let moment = near + SignedDuration::from_nanos(nanoseconds);
+            let scanned = all.iter().take_while(|event| event.recorded_at < moment).last();
+            let scanned = scanned.map_or(Position::START, |event| event.position);
+            assert_eq!(store.before(moment).await, Ok(scanned), "{moment}");
+        }
+    }
 }
 
 #[tokio::test]

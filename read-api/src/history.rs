@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::submission::{Event, SubmissionId};
 use event_store::{
-    Delivery, Direction, Filter, Page, Position, Read, ReadError, Recorded, StreamName, Subscription,
+    Delivery, Direction, Filter, OneLine, Page, Position, Read, ReadError, Recorded, StreamName, Subscription,
 };
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -80,12 +80,18 @@ pub(crate) struct Line<'a> {
     recorded_at: Timestamp,
     /// The event's type.
     r#type: &'a str,
-    /// What it says, as recorded.
+    /// What it says, as recorded; `null` when others recorded what is not JSON.
     #[schema(value_type = Object)]
-    data: Option<&'a RawValue>,
+    data: Option<Box<RawValue>>,
+    /// What it says, when that is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
     /// What is known about it: the version of its shape, who did it, what caused it.
     #[schema(value_type = Object)]
-    metadata: Option<&'a RawValue>,
+    metadata: Option<Box<RawValue>>,
+    /// What is known about it, when that is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_base64: Option<String>,
 }
 
 /// The history, event by event.
@@ -115,6 +121,10 @@ pub(crate) async fn history(
     let (wanted, after, follow) = parameters.parse()?;
     let place = app.readers.admit(peer)?;
     // Before the answer begins, so that what is wrong gets its own status.
+    let after = match wanted.since {
+        Some(since) => after.max(app.log.before(since).await?),
+        None => after,
+    };
     let first = app.log.read_all(after, &wanted.filter, PAGE_EVENTS).await.map_err(|error| match error {
         ReadError::Refused(why) => Problem::parameter("after", why),
         other => other.into(),
@@ -294,6 +304,7 @@ fn last_words(error: ReadError) -> Bytes {
 
 impl<'a> From<&'a Recorded> for Line<'a> {
     fn from(event: &'a Recorded) -> Self {
+        let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {
             position: event.position.0,
             stream: event.stream.as_str(),
@@ -301,9 +312,10 @@ impl<'a> From<&'a Recorded> for Line<'a> {
             id: event.id.to_string(),
             recorded_at: event.recorded_at,
             r#type: &event.kind,
-            // Events that others wrote need not be JSON.
-            data: serde_json::from_slice(&event.data).ok(),
-            metadata: serde_json::from_slice(&event.metadata).ok(),
+            data: data.json,
+            data_base64: data.base64,
+            metadata: metadata.json,
+            metadata_base64: metadata.base64,
         }
     }
 }

@@ -1,29 +1,31 @@
 //! History for analysts: what `docs/analysts.md` shows is run here as it
 //! stands there, against a system on which things happened.
 
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testbed::Testbed;
+use testbed::{Testbed, until};
 
 use crate::support::entry::{Entry, Kind};
 use crate::support::system::TOKEN;
-use crate::support::{Shape, System, in_both_shapes};
+use crate::support::{PYTHON, Shape, System, in_both_shapes};
 
 in_both_shapes! {
     every_example_of_the_guide_does_what_it_says
     history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended
+    what_others_wrote_is_one_line_each_too
+    who_follows_misses_nothing_while_the_server_or_the_log_is_away
+    a_moment_is_the_same_however_it_is_written
     what_is_asked_for_wrongly_is_refused_by_name
 }
 
 const GUIDE: &str = include_str!("../../docs/analysts.md");
 
 const JUDGED: Duration = Duration::from_secs(120);
-
-/// Where `scripts/fetch-python` puts a Python that has what the guide uses.
-const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/python/bin");
 
 async fn every_example_of_the_guide_does_what_it_says(shape: Shape) {
     assert!(
@@ -119,6 +121,114 @@ async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended(shap
     assert_eq!(desk.replay(&data), all, "from the file");
 }
 
+async fn what_others_wrote_is_one_line_each_too(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
+    system.submit("ada", &entry("ada")).await;
+    let desk = Desk::new(&system);
+    let write = format!(
+        r#"
+from esdbclient import EventStoreDBClient, NewEvent, StreamState
+client = EventStoreDBClient(uri="esdb://{}?tls=false")
+client.append_to_stream("study-1", current_version=StreamState.NO_STREAM, events=[
+    NewEvent(type="Lines", data=b'{{"b": 1.50,\r\n  "a": "x\\ny"\n}}', metadata=b'[1,\n2]'),
+    NewEvent(type="Octets", data=b"\x00\xff\n", metadata=b"{{", content_type="application/octet-stream"),
+    NewEvent(type="Empty", data=b"", content_type="application/octet-stream"),
+])
+client.close()
+"#,
+        system.node()
+    );
+    desk.run(&("python".to_owned(), write));
+
+    let url = system.url("/api/v1/history");
+    let plain = system.http().get(url).bearer_auth(TOKEN).send().await.unwrap().text().await.unwrap();
+    let wire = format!("esdb://{}?tls=false", system.node());
+    for (how, said) in [
+        ("curl", plain.clone()),
+        ("server", desk.replay(&["--server", &system.url("")])),
+        ("wire", desk.replay(&["--eventstore", &wire])),
+    ] {
+        assert_eq!(said, plain, "{how}");
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let [_, broken, octets, empty] = &lines[..] else { panic!("{how}: {said}") };
+        assert_eq!((&broken["data"], &broken["metadata"]), (&json!({"b": 1.5, "a": "x\ny"}), &json!([1, 2])));
+        assert!(said.contains(r#""data":{"b": 1.50,  "a": "x\ny"}"#), "as it was written: {said}");
+        assert_eq!((&octets["data"], &octets["data_base64"]), (&Value::Null, &json!("AP8K")));
+        assert_eq!((&octets["metadata"], &octets["metadata_base64"]), (&Value::Null, &json!("ew==")));
+        assert_eq!((&empty["data"], empty.get("data_base64")), (&Value::Null, None));
+    }
+    let table = desk.replay(&["--server", &system.url(""), "--format", "csv", "--stream", "study-"]);
+    assert_eq!(table.lines().count(), 4, "{table}");
+}
+
+async fn who_follows_misses_nothing_while_the_server_or_the_log_is_away(shape: Shape) {
+    let mut system = System::without_a_swarm(shape).await;
+    system.submit("ada", &entry("ada")).await;
+    let desk = Desk::new(&system);
+    let wire = format!("esdb://{}?tls=false", system.node());
+    let followers = [["--server", &system.url("")], ["--eventstore", &wire]].map(|from| {
+        let mut replay = desk.command("muster");
+        Follower::start(replay.args(["replay", "--follow"]).args(from))
+    });
+    let mut names = vec!["Participant ada"];
+    for (file, name) in [("bob", "Participant bob"), ("eve", "Participant eve")] {
+        for follower in &followers {
+            follower.has_read(&names).await;
+        }
+        // They had seen all that there was; now all goes away, and comes back.
+        if file == "eve" {
+            system.kill();
+            system.restart().await;
+        }
+        system.submit(file, &entry(file)).await;
+        names.push(name);
+    }
+    for follower in &followers {
+        follower.has_read(&names).await;
+    }
+}
+
+async fn a_moment_is_the_same_however_it_is_written(shape: Shape) {
+    let system = System::without_a_swarm(shape).await;
+    let id = system.submit("ada", &entry("ada")).await;
+    let between = jiff::Timestamp::now();
+    // The next one is recorded at another moment.
+    until("time to pass", Duration::from_secs(5), async || {
+        (jiff::Timestamp::now() > between + jiff::SignedDuration::from_millis(5)).then_some(())
+    })
+    .await
+    .unwrap();
+    system.submit("bob", &entry("bob")).await;
+    system.stats(|stats| stats["submissions"]["submitted"] == 2).await;
+    let desk = Desk::new(&system);
+    let zurich = jiff::fmt::temporal::DateTimePrinter::new();
+    let zurich = zurich.timestamp_with_offset_to_string(&between, jiff::tz::Offset::constant(2));
+    for at in [between.to_string(), zurich.clone(), zurich.replace('T', " ")] {
+        let run = |arguments: &[&str]| {
+            let output = desk.muster(&[arguments, &["--at", &at, "--server", &system.url("")]].concat());
+            (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        let (code, said) = run(&["stats"]);
+        assert!(
+            code == Some(0) && said.contains("\nsubmitted: 1\n") || said.starts_with("submitted: 1\n"),
+            "{at}: {said}"
+        );
+        let (code, said) = run(&["status", &id]);
+        assert!(code == Some(4) && said.contains("Participant ada"), "{at}: {said}");
+        let since = ["--since", &at, "--server", &system.url("")];
+        let later = desk.replay(&since);
+        assert!(later.lines().count() == 1 && later.contains("Participant bob"), "{at}: {later}");
+        let until = ["--until", &at, "--server", &system.url("")];
+        let before = desk.replay(&until);
+        assert!(before.lines().count() == 1 && before.contains("Participant ada"), "{at}: {before}");
+    }
+    for at in ["noon", "2016-03-21", "21.3.2016 12:00", ""] {
+        let said = desk.muster(&["stats", "--at", at, "--server", &system.url("")]);
+        assert_eq!(said.status.code(), Some(2), "{at}");
+        assert!(String::from_utf8_lossy(&said.stderr).contains("--at"), "{said:?}");
+    }
+}
+
 async fn what_is_asked_for_wrongly_is_refused_by_name(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let desk = Desk::new(&system);
@@ -189,6 +299,46 @@ impl Desk {
         command.current_dir(&self.directory).env("PATH", path.unwrap()).env("MUSTER_TOKEN", TOKEN);
         command.env("PYTHONIOENCODING", "utf-8");
         command
+    }
+}
+
+/// A replay that goes on, and what it has written.
+struct Follower {
+    child: Child,
+    written: Arc<Mutex<String>>,
+}
+
+impl Follower {
+    fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let written = Arc::new(Mutex::new(String::new()));
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let writing = Arc::clone(&written);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                writing.lock().unwrap().push_str(&(line + "\n"));
+            }
+        });
+        Self { child, written }
+    }
+
+    /// Waits until it has written an event of each of these, in order and once.
+    async fn has_read(&self, names: &[&str]) {
+        let written = || self.written.lock().unwrap().clone();
+        let read = until("a line of each", Duration::from_secs(30), async || {
+            (written().lines().count() >= names.len()).then_some(())
+        });
+        read.await.unwrap_or_else(|error| panic!("{error}: {}", written()));
+        let lines = written();
+        assert_eq!(lines.lines().count(), names.len(), "{lines}");
+        assert!(lines.lines().zip(names).all(|(line, name)| line.contains(name)), "{lines}");
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -5,6 +5,7 @@
 mod accepting;
 mod browser;
 mod cli;
+mod eventstore;
 mod fences;
 mod history;
 mod roles;

@@ -4,9 +4,12 @@
 use std::process::Command;
 use std::time::Duration;
 
+use event_store::{EsdbStore, Position, Read};
+use projections::{MongoViews, Queries};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testbed::{Testbed, until};
+use tokio::time::timeout;
 
 use crate::support::entry::{Entry, Kind};
 use crate::support::system::TOKEN;
@@ -69,6 +72,18 @@ async fn five_processes_verify_what_is_submitted_and_what_is_asked_for_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
+    let nobody = "mongodb://127.0.0.1:9/views?tls=true&serverSelectionTimeoutMS=500&connectTimeoutMS=500";
+    let views = MongoViews::open(nobody).await.unwrap();
+    let asked = timeout(Duration::from_secs(20), views.checkpoint()).await;
+    assert!(asked.expect("it gives up").is_err());
+    assert!(reqwest::get("https://127.0.0.1:9/").await.is_err());
+    let system = System::without_a_swarm(Shape::OneProcess).await;
+    let log = EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap();
+    assert_eq!(log.head().await, Ok(Position::START));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_cannot_do_its_part_lives_and_says_why() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
@@ -121,9 +136,18 @@ fn a_role_says_in_one_line_what_it_lacks() {
         ([&["serve", "projections"][..], &esdb].concat(), 1, "mongodb://"),
         ([&["eventstore", "--listen", "127.0.0.1:0"][..], &esdb].concat(), 2, "sqlite:PATH"),
         (vec!["eventstore", "--listen", "0.0.0.0:0"], 2, "--eventstore-login"),
+        (vec!["eventstore", "--listen", "0.0.0.0:0", "--login", "a:b"], 2, "--eventstore-tls"),
+        (vec!["eventstore", "--listen", "0.0.0.0:0", "--tls", "a,b"], 2, "--eventstore-login"),
+        (
+            vec!["eventstore", "--listen", "127.0.0.1:0", "--tls", "/nowhere.crt,/nowhere.key"],
+            1,
+            "/nowhere.crt",
+        ),
+        (vec!["eventstore", "--listen", "127.0.0.1:0", "--login", "secret"], 2, "USER:PASSWORD"),
     ] {
         let (ended, said) = run(&arguments);
         assert_eq!(ended, Some(code), "{arguments:?}: {said}");
         assert!(said.lines().last().unwrap().contains(named), "{arguments:?}: {said}");
+        assert!(!said.contains("secret"), "{said}");
     }
 }

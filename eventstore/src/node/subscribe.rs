@@ -98,7 +98,18 @@ pub(super) fn to_stream(
         loop {
             // Looked at before the page: what comes in between wakes us again.
             let seen = *head.borrow();
-            let (entries, end) = match stream_page(&node, &stream, next, Direction::Forwards, PAGE_EVENTS).await? {
+            let page = match stream_page(&node, &stream, next, Direction::Forwards, PAGE_EVENTS).await {
+                // Whoever was there when it ended sees what ended it.
+                Err(gone) if live => {
+                    let tombstone = node.store.tombstone(stream.clone()).await;
+                    if let Some(tombstone) = tombstone.map_err(|error| status::unreadable(&error))? {
+                        yield answer(Content::Event(shape.event(&node, tombstone).await?));
+                    }
+                    Err(gone)?
+                }
+                page => page?,
+            };
+            let (entries, end) = match page {
                 StreamAnswer::Page(page) => (page.entries, page.end),
                 StreamAnswer::NotFound | StreamAnswer::Gone => (Vec::new(), true),
             };

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 use uuid::Uuid;
 
-use super::streams::{Stream, is_gone};
+use super::streams::{END_OF_TIME, Stream, is_gone};
 use crate::{Direction, Position, ReadError, Recorded, Revision, StreamName};
 
 /// How many events a page looks at, at most.
@@ -155,6 +155,34 @@ pub(super) fn head(log: &Connection) -> rusqlite::Result<Position> {
     log.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?
         .query_row([], |row| row.get(0))
         .map(Position)
+}
+
+/// The newest position whose event, and so every one before it, was recorded
+/// before `moment`. The log's clock never goes backwards.
+pub(super) fn before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {
+    // The first moment that a row is told apart from, in its own unit.
+    let micros = moment.as_nanosecond().div_euclid(1000) + i128::from(moment.as_nanosecond() % 1000 != 0);
+    let mut recorded_at = log.prepare_cached("SELECT recorded_at FROM events WHERE position = ?1")?;
+    // Positions have no gaps.
+    let (mut older, mut newer) = (0, head(log)?.0 + 1);
+    while newer - older > 1 {
+        let middle = older + (newer - older) / 2;
+        let at: i64 = recorded_at.query_row([middle], |row| row.get(0))?;
+        *if i128::from(at) < micros { &mut older } else { &mut newer } = middle;
+    }
+    Ok(Position(older))
+}
+
+/// The event that ended a stream for good.
+pub(super) fn tombstone(log: &Connection, name: &StreamName) -> Result<Option<Entry>, ReadError> {
+    let mut statement = log
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM events e JOIN streams s ON s.id = e.stream
+             WHERE s.name = ?1 AND e.revision = ?2"
+        ))
+        .map_err(failed)?;
+    let mut rows = statement.query(params![name.as_str(), END_OF_TIME]).map_err(failed)?;
+    rows.next().map_err(failed)?.map(entry).transpose()
 }
 
 fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {

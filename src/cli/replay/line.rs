@@ -2,11 +2,10 @@
 //! same from the log and from a server.
 
 use domain::{Event, SubmissionId};
-use event_store::{Metadata, Recorded};
+use event_store::{Metadata, OneLine, Recorded};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// One event.
@@ -27,8 +26,14 @@ pub(in crate::cli) struct Line {
     pub(in crate::cli) kind: String,
     /// What it says, as recorded.
     pub(in crate::cli) data: Option<Box<RawValue>>,
+    /// What it says, when that is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
     /// What is known about it.
     metadata: Option<Box<RawValue>>,
+    /// What is known about it, when that is not JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_base64: Option<String>,
 }
 
 impl Line {
@@ -60,6 +65,7 @@ impl Line {
 
 impl From<&Recorded> for Line {
     fn from(event: &Recorded) -> Self {
+        let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {
             position: event.position.0,
             stream: event.stream.as_str().to_owned(),
@@ -67,17 +73,10 @@ impl From<&Recorded> for Line {
             id: event.id,
             recorded_at: event.recorded_at,
             kind: event.kind.clone(),
-            data: json(&event.data),
-            metadata: json(&event.metadata),
+            data: data.json,
+            data_base64: data.base64,
+            metadata: metadata.json,
+            metadata_base64: metadata.base64,
         }
     }
-}
-
-/// JSON on one line; others may have written it on several, or no JSON at all.
-fn json(bytes: &[u8]) -> Option<Box<RawValue>> {
-    let raw: Box<RawValue> = serde_json::from_slice(bytes).ok()?;
-    if !raw.get().contains(['\n', '\r']) {
-        return Some(raw);
-    }
-    to_raw_value(&serde_json::from_str::<Value>(raw.get()).ok()?).ok()
 }

@@ -138,6 +138,9 @@ fn of_log(
     try_stream! {
         let filter = Filter { kinds: wanted.kinds.clone(), stream_prefix: wanted.stream.clone() };
         let mut after = Position(wanted.after);
+        if let Some(since) = wanted.since {
+            after = after.max(log.before(since).await?);
+        }
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
             for event in page.events.iter().filter(|event| wanted.in_time(event)) {

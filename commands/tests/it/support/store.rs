@@ -8,6 +8,7 @@ use event_store::{
     Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
     Recorded, Revision, SqliteStore, StreamName,
 };
+use jiff::Timestamp;
 
 pub(crate) struct BadLine {
     log: SqliteStore,
@@ -67,5 +68,9 @@ impl Read for BadLine {
 
     async fn head(&self) -> Result<Position, ReadError> {
         self.log.head().await
+    }
+
+    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+        self.log.before(moment).await
     }
 }

@@ -1,0 +1,79 @@
+//! Streams and events for the sentences, and the shortest way to write and read them.
+
+use uuid::Uuid;
+
+use crate::{Append, Direction, Expected, Filter, Metadata, NewEvent, Position, Read, Recorded, StreamName};
+
+/// Streams that belong to one test alone.
+pub(super) struct Category(Uuid);
+
+impl Category {
+    pub(super) fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    pub(super) fn stream(&self) -> StreamName {
+        StreamName::new(format!("contract{}-{}", self.0.simple(), Uuid::new_v4())).expect("well-formed")
+    }
+
+    pub(super) fn kind(&self, name: &str) -> String {
+        format!("{}{name}", self.0.simple())
+    }
+
+    pub(super) fn filter(&self) -> Filter {
+        Filter::stream_prefix(format!("contract{}-", self.0.simple()))
+    }
+}
+
+pub(super) async fn append<'a>(
+    store: &(impl Append + ?Sized),
+    stream: &StreamName,
+    expected: Expected,
+    events: impl IntoIterator<Item = &'a NewEvent>,
+) -> crate::Appended {
+    let events = events.into_iter().cloned().collect();
+    store.append(stream, expected, events).await.expect("appended")
+}
+
+pub(super) async fn read(store: &(impl Read + ?Sized), stream: &StreamName) -> Vec<Recorded> {
+    store.read_stream(stream, 0, Direction::Forwards, usize::MAX).await.expect("readable")
+}
+
+pub(super) async fn read_log(store: &(impl Read + ?Sized), filter: Filter) -> Vec<Recorded> {
+    let mut all = Vec::new();
+    let mut at = Position::START;
+    loop {
+        let page = store.read_all(at, &filter, 100).await.expect("readable");
+        all.extend(page.events);
+        at = page.next;
+        if page.end {
+            return all;
+        }
+    }
+}
+
+pub(super) fn event(kind: &str, json: &str) -> NewEvent {
+    NewEvent {
+        id: Uuid::new_v4(),
+        kind: kind.to_owned(),
+        data: json.to_owned().into(),
+        metadata: Metadata {
+            schema: 1,
+            correlation_id: Uuid::new_v4(),
+            causation_id: Uuid::new_v4(),
+            actor: "contract".to_owned(),
+        },
+    }
+}
+
+pub(super) fn events(kind: &str, count: usize) -> Vec<NewEvent> {
+    (0..count).map(|n| event(kind, &format!(r#"{{"n":{n}}}"#))).collect()
+}
+
+pub(super) fn ids(events: &[Recorded]) -> Vec<Uuid> {
+    events.iter().map(|event| event.id).collect()
+}
+
+pub(super) fn ids_of(events: &[NewEvent]) -> Vec<Uuid> {
+    events.iter().map(|event| event.id).collect()
+}

@@ -1,0 +1,204 @@
+//! `muster eventstore` as a process: a client of another language is served
+//! behind a password and TLS, and readers that stop cost it nothing.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use event_store::{
+    Append, Direction, EsdbStore, Expected, Filter, Metadata, NewEvent, Position, Read, StreamName, Subscribe,
+};
+use futures::StreamExt;
+use futures::future::join_all;
+use testbed::until;
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use crate::support::PYTHON;
+use crate::support::system::TOKEN;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The program, doing what its arguments say, and where it listens.
+struct Process {
+    child: Child,
+    address: String,
+}
+
+impl Process {
+    /// Starts it; `listen` is the flag that takes the address.
+    async fn start(arguments: &[&str], listen: &str) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .args(arguments)
+            .args([listen, &address.to_string()])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let reached = until("it to listen", DEADLINE, async || TcpStream::connect(address).ok());
+        reached.await.unwrap();
+        Self { child, address: address.to_string() }
+    }
+
+    /// The memory that it has taken up, in megabytes.
+    fn resident_mb(&self) -> usize {
+        let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
+        statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / 1_000_000
+    }
+
+    /// The most of it within a while, in which whoever sends too much would.
+    async fn most_resident_mb(&self) -> usize {
+        let end = Instant::now() + Duration::from_secs(4);
+        let mut most = 0;
+        while Instant::now() < end {
+            most = most.max(self.resident_mb());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        most
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_of_another_language_is_served_behind_a_password_and_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(path("node.crt"), made.cert.pem()).unwrap();
+    fs::write(path("node.key"), made.signing_key.serialize_pem()).unwrap();
+    let tls = format!("{},{}", path("node.crt"), path("node.key"));
+    let login = ["--login", "admin:changeit", "--tls", &tls, "--advertise", "localhost"];
+    let node =
+        Process::start(&[&["eventstore", "--data", &path("data")], &login[..]].concat(), "--listen").await;
+
+    let port = node.address.rsplit_once(':').unwrap().1;
+    let known = |scheme: &str| format!("{scheme}://admin:changeit@localhost:{port}");
+    let stranger = format!("esdb://localhost:{port}");
+    for scheme in ["esdb", "esdb+discover"] {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/eventstore/conversation.py");
+        let output = Command::new(format!("{PYTHON}/python"))
+            .args([script, &known(scheme), &stranger, &path("node.crt")])
+            .output()
+            .expect("Python's packages are missing: scripts/fetch-python");
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(said, "well served\n");
+    }
+
+    // Our own adapter reads what the other wrote, by the same flags.
+    let replay = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["replay", "--eventstore", &format!("{}?tlsCaFile={}", known("esdb"), path("node.crt"))])
+        .output()
+        .unwrap();
+    assert!(replay.status.success(), "{}", String::from_utf8_lossy(&replay.stderr));
+    let lines = String::from_utf8(replay.stdout).unwrap();
+    assert!(lines.lines().count() > 30 && lines.contains("\"Ünïcode ✓\""), "{lines}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_reading_a_million_events_costs_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").display().to_string();
+    drop(Process::start(&["eventstore", "--data", &data], "--listen").await);
+    let log = Path::new(&data).join("events.sqlite");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/eventstore/million.py");
+    let filled = Command::new("python3").args([Path::new(script), &log]).output().unwrap();
+    assert!(filled.status.success(), "{}", String::from_utf8_lossy(&filled.stderr));
+
+    {
+        let node = Process::start(&["eventstore", "--data", &data], "--listen").await;
+        let address = format!("esdb://{}?tls=false", node.address);
+        let store = EsdbStore::connect(&address).await.unwrap();
+        store.read_all(Position(500_000), &Filter::default(), 1).await.unwrap();
+        let before = node.resident_mb();
+        // Each would be sent 300 MB, did it take them.
+        let stalled = join_all((0..20).map(async |_| {
+            let stalled = EsdbStore::connect(&address).await.unwrap();
+            let mut follower = stalled.subscribe(Position::START, Filter::default());
+            timeout(DEADLINE, follower.next()).await.expect("in time").unwrap().unwrap();
+            follower
+        }))
+        .await;
+        let most = node.most_resident_mb().await;
+        assert!(most < before + 250, "{before} MB before, {most} MB with {} stalled", stalled.len());
+
+        // Meanwhile others write and read.
+        let stream = StreamName::of("other", Uuid::new_v4());
+        timeout(DEADLINE, store.append(&stream, Expected::NoStream, vec![event()])).await.unwrap().unwrap();
+        assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap().len(), 1);
+        println!("the node: {before} MB before, {most} MB with 20 stalled readers");
+    }
+
+    says_how_far_it_is_on_a_terminal(&data, folder.path());
+
+    let up = ["up", "--data", &data, "--token", TOKEN, "--swarm", "unix:///nonexistent/engine.sock"];
+    let muster = Process::start(&up, "--listen").await;
+    let ready = until("it to be ready", DEADLINE, async || {
+        let asked = reqwest::get(format!("http://{}/readyz", muster.address)).await.ok()?;
+        asked.status().is_success().then_some(())
+    });
+    ready.await.unwrap();
+    let before = muster.resident_mb();
+    let stalled: Vec<TcpStream> = (0..10).map(|_| ask_for_history(&muster.address)).collect();
+    let most = muster.most_resident_mb().await;
+    assert!(most < before + 100, "{before} MB before, {most} MB with {} stalled", stalled.len());
+    println!("muster up: {before} MB before, {most} MB with 10 stalled readers");
+}
+
+/// Asks for all history and reads no more than its beginning.
+fn ask_for_history(address: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(stream, "GET /api/v1/history HTTP/1.1\r\nHost: muster\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
+        .unwrap();
+    let mut beginning = [0; 4096];
+    stream.read_exact(&mut beginning).unwrap();
+    let beginning = String::from_utf8_lossy(&beginning);
+    assert!(beginning.starts_with("HTTP/1.1 200 ") && beginning.contains("load-1"), "{beginning}");
+    stream
+}
+
+/// A long replay has a bar where somebody sees it, and none in a pipe.
+fn says_how_far_it_is_on_a_terminal(data: &str, folder: &Path) {
+    let to = |name: &str| -> PathBuf { folder.join(name) };
+    let replay = |output: &Path| {
+        format!("{} replay --data {data} --output {}", env!("CARGO_BIN_EXE_muster"), output.display())
+    };
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).env("TERM", "xterm").output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let seen = run("script", &["-qec", &replay(&to("seen.ndjson")), "/dev/null"]);
+    assert!(seen.contains("% of 1000001 events"), "{seen}");
+    // It goes on after the last line that is there.
+    let whole = fs::read(to("seen.ndjson")).unwrap();
+    let cut = whole.len() - 1000;
+    fs::write(to("seen.ndjson"), &whole[..cut]).unwrap();
+    assert_eq!(run("sh", &["-c", &replay(&to("seen.ndjson"))]), "");
+    assert!(fs::read(to("seen.ndjson")).unwrap() == whole, "it is whole again");
+}
+
+fn event() -> NewEvent {
+    NewEvent {
+        id: Uuid::new_v4(),
+        kind: "Tested".to_owned(),
+        data: "{}".into(),
+        metadata: Metadata {
+            schema: 1,
+            correlation_id: Uuid::new_v4(),
+            causation_id: Uuid::new_v4(),
+            actor: "test".to_owned(),
+        },
+    }
+}
