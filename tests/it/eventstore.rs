@@ -174,7 +174,8 @@ fn says_how_far_it_is_on_a_terminal(data: &str, folder: &Path) {
         format!("{} replay --data {data} --output {}", env!("CARGO_BIN_EXE_muster"), output.display())
     };
     let run = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).env("TERM", "xterm").output().unwrap();
+        let output = Command::new(program).args(arguments).env("TERM", "xterm").output();
+        let output = output.expect("needs script: apt-get install bsdutils");
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{said}");
         said
