@@ -32,6 +32,10 @@ const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a client may take to accept what it is sent.
 const UNSENT_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How much is kept for a client that does not take it, bytes; and the longest
+/// head of a request.
+const UNSENT_MAX: usize = 64 * 1024;
+
 /// The pause when no connection can be accepted, as when there are no files left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -82,6 +86,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, app: Router, stopping: Ca
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(UNSENT_MAX)
         .serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     let ended = tokio::select! {

@@ -4,6 +4,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +34,7 @@ pub(super) async fn stay_up(settings: Result<Settings, SettingError>, roles: &[R
     if let Err(why) = telemetry::start() {
         return complain(why, Exit::Refused);
     }
+    raise_the_limit_of_open_files();
     let settings = match settings {
         Ok(settings) => settings,
         Err(why) => return complain(why, Exit::Refused),
@@ -67,6 +69,15 @@ async fn listener(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
         .map_err(|error| format!("{address} cannot be listened on: {error}; --listen chooses another"))
+}
+
+/// Every connection is an open file, and what is usually allowed at first is
+/// meant for programs that have few.
+fn raise_the_limit_of_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::warn!(%error, at = ?limit.current, "the limit of open files stays");
+    }
 }
 
 /// The first signal asks to stop. The second does not ask.

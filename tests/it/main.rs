@@ -8,6 +8,7 @@ mod cli;
 mod eventstore;
 mod fences;
 mod history;
+mod readers;
 mod roles;
 mod support;
 mod verifying;

@@ -46,6 +46,19 @@ async fn five_processes_verify_what_is_submitted_and_what_is_asked_for_again() {
     });
     verdicts.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
 
+    // What the verifier saw of its nodes, another process tells the organiser.
+    let node = until("the node to be seen", Duration::from_secs(20), async || {
+        let sandbox =
+            system.http().get(system.url("/api/v1/sandbox")).bearer_auth(TOKEN).send().await.ok()?;
+        let sandbox: Value = sandbox.json().await.ok()?;
+        let verifier = sandbox["verifiers"].get(0).filter(|verifier| verifier["trouble"].is_null())?;
+        Some(verifier["nodes"][0].clone())
+    });
+    let node = node.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
+    assert_eq!((&node["name"], &node["state"]), (&json!(bed.swarm.nodes()[0].name()), &json!("ready")));
+    assert!(node["slots"].as_u64().unwrap() > 0, "{node}");
+    assert_eq!(system.status(&id).await.unwrap()["platform"], Value::Null);
+
     // With a Swarm every process can do its part, and counts what it does.
     for (part, counted) in [
         (Part::Log, "muster_log_position "),
@@ -87,6 +100,12 @@ async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
 async fn a_process_that_cannot_do_its_part_lives_and_says_why() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
+    // Participants read it from another process.
+    let id = system.submit("one", &ada()).await;
+    let told = until("the status to say why", Duration::from_secs(20), async || {
+        system.status(&id).await?["platform"].as_str()?.contains("Swarm").then_some(())
+    });
+    told.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
     system.kill_part(Part::Log);
     for part in [Part::Commands, Part::Verifier, Part::ReadApi, Part::Projections] {
         says_why(&system, part, "the log").await;

@@ -51,6 +51,8 @@ pub(crate) struct System {
     views: String,
     engines: String,
     registry: String,
+    /// What the one process is told besides.
+    settings: Vec<String>,
     http: reqwest::Client,
 }
 
@@ -69,6 +71,16 @@ impl System {
     /// As before, with engines and a registry that need not answer.
     pub(crate) async fn start_with(engines: String, registry: String) -> Self {
         Self::start_shaped(Shape::OneProcess, engines, registry).await
+    }
+
+    /// One process with further settings, where there is no Swarm.
+    pub(crate) async fn start_set(settings: &[&str]) -> Self {
+        let (engines, registry) = ("unix:///nonexistent/engine.sock", "registry.test:5000");
+        let mut system =
+            Self::prepared(Shape::OneProcess, "memory".into(), engines.into(), registry.into()).await;
+        system.settings = settings.iter().map(|setting| (*setting).to_owned()).collect();
+        system.restart().await;
+        system
     }
 
     /// Starts it where there is no Swarm.
@@ -115,7 +127,8 @@ impl System {
         };
         let http = reqwest::Client::builder().timeout(Duration::from_secs(70)).build().unwrap();
         let processes = Vec::new();
-        Self { shape, processes, files, parts, front, node, views, engines, registry, http }
+        let settings = Vec::new();
+        Self { shape, processes, files, parts, front, node, views, engines, registry, settings, http }
     }
 
     /// Starts it again after [`System::kill`].
@@ -177,7 +190,8 @@ impl System {
         let arguments = match part {
             None => {
                 let up = ["up", "--listen", &self.parts[0], "--eventstore-listen", &self.node];
-                [&up, everything].concat()
+                let settings: Vec<&str> = self.settings.iter().map(String::as_str).collect();
+                [&up, everything, &settings].concat()
             }
             Some(Part::Log) => {
                 let operator = &self.parts[Part::Log as usize];
@@ -260,6 +274,12 @@ impl System {
     /// Where the views are, as the settings say it.
     pub(crate) fn views(&self) -> &str {
         &self.views
+    }
+
+    /// The process that does everything.
+    pub(crate) fn pid(&self) -> u32 {
+        let [(_, process)] = &self.processes[..] else { panic!("one process does everything") };
+        process.id()
     }
 
     /// Address and port of the log in EventStoreDB's protocol.

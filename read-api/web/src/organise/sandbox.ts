@@ -25,7 +25,7 @@ function sandbox(one: Sandbox): HTMLElement {
     "section",
     { class: one.trouble === null ? "sandbox" : "sandbox troubled" },
     el("h3", {}, foreign(one.verifier)),
-    el("p", { class: "aside" }, foreign(how), ", since ", since),
+    el("p", { class: "aside" }, foreign(how), ". Its nodes changed last: ", since),
     one.nodes.length > 0 && nodes(one.verifier, one.nodes),
   );
 }
