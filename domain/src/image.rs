@@ -95,9 +95,6 @@ impl FromStr for ImageRef {
         };
         let (name, tag) = split_tag(rest);
         let tag = tag.map(parse_tag).transpose()?;
-        if name.len() > NAME_BYTES_MAX {
-            return Err(ImageRefError("the name is longer than 255 bytes"));
-        }
         if is_image_id(name) {
             return Err(ImageRefError("it is an image's id; give its name in a registry"));
         }
@@ -114,6 +111,10 @@ impl FromStr for ImageRef {
             (DEFAULT_REGISTRY, false) => format!("library/{path}"),
             _ => path.to_owned(),
         };
+        // In full, as it is stored: what was taken must be readable for ever.
+        if registry.len() + 1 + repository.len() > NAME_BYTES_MAX {
+            return Err(ImageRefError("the name with its registry is longer than 255 bytes"));
+        }
         let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
@@ -239,6 +240,15 @@ mod tests {
             let image: ImageRef = typed.parse().unwrap();
             assert_eq!(image.to_string(), printed);
             assert_eq!(printed.parse::<ImageRef>().unwrap(), image);
+        }
+    }
+
+    #[test]
+    fn what_was_taken_can_be_read_again_however_long() {
+        for typed in ["a".repeat(237), format!("ada/{}", "a".repeat(241))] {
+            let longest: ImageRef = typed.parse().unwrap();
+            assert_eq!(longest.to_string().parse::<ImageRef>().unwrap(), longest);
+            assert!(format!("{typed}a").parse::<ImageRef>().is_err());
         }
     }
 
