@@ -1,7 +1,7 @@
-//! Compiles the relay as a static program, so that `muster` carries it within
-//! itself and needs no image of ours in any registry.
+//! Compiles the relay and the inspector as static programs, so that `muster`
+//! carries them within itself and needs no image of ours in any registry.
 //!
-//! The relay has no dependencies, so the bare compiler is enough: no second
+//! They have no dependencies, so the bare compiler is enough: no second
 //! cargo that could wait for the first one's locks, and no flags of the outer
 //! build, which are meant for the machine that `muster` runs on.
 
@@ -9,30 +9,33 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const SOURCES: &str = "relay/src";
-
 fn main() {
-    println!("cargo::rerun-if-changed={SOURCES}");
     println!("cargo::rerun-if-changed=build.rs");
     if variable("CARGO_CFG_TARGET_OS") != "linux" {
-        println!("cargo::error=muster runs on Linux: the relay is a program for its containers");
+        println!("cargo::error=muster runs on Linux: these are programs for its containers");
         return;
     }
     let out = PathBuf::from(variable("OUT_DIR"));
-    let library = out.join("librelay.rlib");
-    compile("lib.rs", &["--crate-name=relay", "--crate-type=rlib"], &library);
-    let library = format!("--extern=relay={}", library.display());
-    compile(
-        "main.rs",
-        &["--crate-name=muster_relay", "--crate-type=bin", &library],
-        &out.join("muster-relay"),
-    );
+    for name in ["relay", "inspector"] {
+        let sources = Path::new(name).join("src");
+        println!("cargo::rerun-if-changed={}", sources.display());
+        let library = out.join(format!("lib{name}.rlib"));
+        let crate_name = format!("--crate-name={name}");
+        compile(&sources.join("lib.rs"), &[&crate_name, "--crate-type=rlib"], &library);
+        let library = format!("--extern={name}={}", library.display());
+        let crate_name = format!("--crate-name=muster_{name}");
+        compile(
+            &sources.join("main.rs"),
+            &[&crate_name, "--crate-type=bin", &library],
+            &out.join(format!("muster-{name}")),
+        );
+    }
 }
 
-fn compile(root: &str, kind: &[&str], output: &Path) {
+fn compile(root: &Path, kind: &[&str], output: &Path) {
     let mut rustc = Command::new(variable("RUSTC"));
     rustc
-        .arg(Path::new(SOURCES).join(root))
+        .arg(root)
         .args(["--edition=2024", "--target", &variable("TARGET")])
         .args(kind)
         .args(["-Ctarget-feature=+crt-static", "-Cpanic=abort"])
@@ -46,7 +49,7 @@ fn compile(root: &str, kind: &[&str], output: &Path) {
     }
     match rustc.status() {
         Ok(status) if status.success() => {}
-        Ok(status) => println!("cargo::error=the relay did not compile: {status}"),
+        Ok(status) => println!("cargo::error={} did not compile: {status}", root.display()),
         Err(error) => println!("cargo::error=the compiler did not start: {error}"),
     }
 }

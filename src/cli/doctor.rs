@@ -1,6 +1,8 @@
 //! `muster doctor`: what is missing here, and the line that gets it.
 
+mod daemon;
 mod engine;
+mod nodes;
 mod place;
 mod registry;
 
@@ -9,7 +11,7 @@ use std::fmt;
 use super::{Exit, complain};
 use crate::config::{Options, Settings};
 
-/// Says what is missing here for `muster up`, and how to get it.
+/// Says what is missing here for `muster up` and on the nodes, and how to get it.
 ///
 /// Exit codes: 0 nothing is missing, 1 something is, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
@@ -36,6 +38,8 @@ enum State {
     Warn,
     /// Without it nothing is verified, or nothing starts.
     Missing,
+    /// It cannot be seen from here; somebody has to look.
+    Unseen,
 }
 
 impl Doctor {
@@ -50,6 +54,7 @@ impl Doctor {
         for endpoint in &settings.swarm {
             findings.extend(engine::examine(endpoint, settings.swarm_certificates.as_deref()).await);
         }
+        findings.extend(nodes::examine(&settings).await);
         for registry in &settings.challenge.images.registries {
             findings.push(registry::examine(registry, &settings.insecure_registries).await);
         }
@@ -74,6 +79,10 @@ impl Finding {
     fn missing(what: impl Into<String>, cure: impl Into<String>) -> Self {
         Self { state: State::Missing, what: what.into(), cure: Some(cure.into()) }
     }
+
+    fn unseen(what: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: State::Unseen, what: what.into(), cure: Some(cure.into()) }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -82,6 +91,7 @@ impl fmt::Display for Finding {
             State::Ok => "ok",
             State::Warn => "warn",
             State::Missing => "missing",
+            State::Unseen => "unseen",
         };
         write!(f, "{state:<8}{}", self.what)?;
         match &self.cure {

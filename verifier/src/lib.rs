@@ -6,6 +6,7 @@
 //! any moment: a claim that nobody reports on is interrupted at its deadline,
 //! or at once when a verifier of the same name starts again.
 
+pub mod admission;
 mod attempt;
 mod health;
 pub mod janitor;
@@ -147,7 +148,8 @@ impl Verifier {
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
         let told = health.subscribe();
-        let slots = Slots::start(Arc::clone(&swarm), &settings.name, capacity, health);
+        let limits = challenge.limits.clone();
+        let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, capacity, health);
         let mut reports = Reports::new(Arc::clone(&store), &settings.name);
         let attempts = Attempts {
             verifier: settings.name.clone(),

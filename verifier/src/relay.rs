@@ -7,7 +7,7 @@
 //! created and never started is found by the labels of its [`Spec`].
 
 mod container;
-mod image;
+pub(crate) mod image;
 mod session;
 
 use std::collections::HashMap;

@@ -11,6 +11,7 @@
 //! no task of it is left, while others are used. That makes a few more slots than
 //! submissions under way. How many may be under way follows the nodes.
 
+mod inspect;
 mod lease;
 mod plan;
 mod pool;
@@ -20,10 +21,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::challenge::Limits;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::admission::Ledger;
 use crate::health::{Health, NodeHealth, NodeState};
 use crate::swarm::{Labels, Node, Swarm, SwarmError, label};
 use crate::tasks::{Tasks, Watch};
@@ -65,6 +68,8 @@ struct Inner {
     swarm: Arc<dyn Swarm>,
     watch: Watch,
     verifier: String,
+    /// Within which each app is kept, and an inspector as if it were one.
+    limits: Limits,
     pool: Mutex<Pool>,
     preparing: Semaphore,
     /// Told whenever a slot may have become ready, or be missing.
@@ -78,6 +83,7 @@ impl Slots {
     pub(crate) fn start(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
+        limits: Limits,
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {
@@ -85,9 +91,11 @@ impl Slots {
             watch: Watch::start(Arc::clone(&swarm)),
             swarm,
             verifier: verifier.to_owned(),
+            limits,
             pool: Mutex::new(Pool {
                 capacity,
                 nodes: Vec::new(),
+                ledger: Ledger::default(),
                 reachable: false,
                 census: Census::default(),
                 ready: Vec::new(),
@@ -192,6 +200,7 @@ impl Inner {
             if done {
                 return;
             }
+            inspect::begin(&self);
             self.prepare_missing();
             self.tell_health();
         }
@@ -201,7 +210,8 @@ impl Inner {
         let nodes = self.swarm.nodes().await;
         let mut pool = self.pool();
         match nodes {
-            Ok(nodes) => {
+            Ok(mut nodes) => {
+                pool.ledger.mark(&mut nodes);
                 if !std::mem::replace(&mut pool.reachable, true) {
                     pool.trouble = None;
                 }
@@ -232,7 +242,9 @@ impl Inner {
         if pool.closed || !pool.reachable {
             return;
         }
-        let missing = pool.capacity.missing(&pool.nodes, &pool.census);
+        // What is looked at needs the engines for itself, to be through soon.
+        let admitted = pool.nodes.iter().filter(|node| pool.ledger.admits(&node.id)).cloned();
+        let missing = pool.capacity.missing(&admitted.collect::<Vec<_>>(), &pool.census);
         for node in missing {
             let name = format!("muster-{}-{next}", self.verifier);
             next += 1;
@@ -342,9 +354,12 @@ impl Inner {
         let waiting = match &pool.trouble {
             Some(why) if !pool.reachable || pool.census.usable() == 0 => Some(why.as_str()),
             _ if pool.nodes.iter().all(|node| node.state != NodeState::Ready) => {
-                Some("the Swarm has no node that is ready and active")
+                Some(pool.ledger.refused().unwrap_or("the Swarm has no node that is ready and active"))
             }
             _ if pool.next.is_none() => Some("the Swarm is being tidied"),
+            _ if !pool.nodes.iter().any(|node| pool.ledger.admits(&node.id)) => {
+                Some(pool.ledger.trouble().unwrap_or("the nodes are being looked at"))
+            }
             _ => None,
         };
         let mut nodes: Vec<NodeHealth> = pool
@@ -353,7 +368,7 @@ impl Inner {
             .map(|node| NodeHealth {
                 name: node.name.clone(),
                 state: node.state.clone(),
-                slots: pool.capacity.of_node(node),
+                slots: if pool.ledger.admits(&node.id) { pool.capacity.of_node(node) } else { 0 },
             })
             .collect();
         nodes.sort_by(|one, other| one.name.cmp(&other.name));

@@ -10,6 +10,7 @@ mod task;
 mod tls;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -80,6 +81,10 @@ pub(crate) type Labels = HashMap<String, String>;
 pub(crate) trait Swarm: Send + Sync {
     /// The nodes for participants' containers, whatever state they are in.
     async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
+
+    /// The image of our own programs on a node, by the id that its engine gives
+    /// it; `None` when none of the engines that are named is the node's.
+    async fn own_image(&self, node: &str) -> Result<Option<String>, SwarmError>;
 
     /// Makes a slot's network, or finds the one of this name and these labels;
     /// its id.
@@ -155,6 +160,10 @@ pub(crate) struct Node {
     pub(crate) memory_mib: u64,
     /// Whether it can be used.
     pub(crate) state: NodeState,
+    /// Its engine's version.
+    pub(crate) engine: String,
+    /// Its own address, if it has one that others reach.
+    pub(crate) address: Option<IpAddr>,
 }
 
 /// One image that is to be run once, in one slot.

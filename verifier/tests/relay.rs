@@ -158,6 +158,14 @@ async fn it_is_given_as_little_as_a_process_can_be() {
     assert_eq!(line("NoNewPrivs:"), "1");
     assert_eq!(line("Seccomp:"), "2");
     assert_eq!(line("Uid:"), "65534 65534 65534 65534");
+    // Nothing in the slot can speak to it first: what listens there is the
+    // engine's own resolver, on its loopback.
+    for protocol in ["tcp", "tcp6", "udp", "udp6"] {
+        let sockets = node.run(&["cat", &format!("/proc/{pid}/net/{protocol}")]).await.unwrap();
+        for socket in sockets.lines().skip(1) {
+            assert!(socket.contains(": 0B00007F:"), "{protocol}: {socket}");
+        }
+    }
     relay.close().await.unwrap();
 }
 

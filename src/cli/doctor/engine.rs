@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Finding;
+use super::daemon::{self, Daemon};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -27,6 +28,8 @@ struct Info {
     cpu_cfs_quota: bool,
     pids_limit: bool,
     swarm: Swarm,
+    #[serde(flatten)]
+    daemon: Daemon,
 }
 
 #[derive(Debug, Deserialize)]
@@ -63,6 +66,7 @@ pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<
         Ok(info) => {
             findings.push(limits(endpoint, &info));
             findings.push(swarm(endpoint, &info.swarm));
+            findings.extend(daemon::examine(endpoint, certificates.is_some(), &info.daemon));
             if info.swarm.control_available {
                 findings.extend(sandbox(&engine).await);
             }
@@ -228,8 +232,13 @@ mod tests {
         assert!(
             swarm("unix:///s", &node("inactive", false)).to_string().contains("--host unix:///s swarm init")
         );
-        let info =
-            |pids| Info { memory_limit: true, cpu_cfs_quota: true, pids_limit: pids, swarm: node("", false) };
+        let info = |pids| Info {
+            memory_limit: true,
+            cpu_cfs_quota: true,
+            pids_limit: pids,
+            swarm: node("", false),
+            daemon: Daemon::default(),
+        };
         assert_eq!(limits("e", &info(true)).state, State::Ok);
         assert!(limits("e", &info(false)).to_string().contains("none on processes"));
     }

@@ -53,8 +53,14 @@ impl Swarm for Fake {
             milli_cpus: 1000,
             memory_mib: 4096,
             state: NodeState::Ready,
+            engine: String::new(),
+            address: None,
         };
         Ok(vec![node("n1"), node("n2")])
+    }
+
+    async fn own_image(&self, _: &str) -> Result<Option<String>, SwarmError> {
+        Ok(None)
     }
 
     async fn ensure_network(&self, name: &str, _: &Labels) -> Result<String, SwarmError> {
@@ -164,7 +170,7 @@ async fn given(
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(&fake);
-    let slots = Slots::start(Arc::clone(&swarm), "v1", capacity, health);
+    let slots = Slots::start(Arc::clone(&swarm), "v1", challenge.limits.clone(), capacity, health);
     let id = domain::SubmissionId(Uuid::now_v7());
     let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
     let submitted = Submitted {

@@ -13,7 +13,8 @@ use bollard::query_parameters::{
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::{RelayError, Spec, image, in_time};
+use super::image::{self, Image};
+use super::{RelayError, Spec, in_time};
 
 const MEMORY: i64 = 32 << 20;
 const PIDS: i64 = 32;
@@ -44,7 +45,7 @@ impl Container {
     /// word that it may.
     pub(super) async fn start(
         docker: &Docker,
-        image: &str,
+        image: &Image,
         spec: &Spec,
     ) -> Result<(Self, AttachContainerResults), RelayError> {
         let mut attempt = 1;
@@ -87,7 +88,7 @@ impl Container {
         .await
     }
 
-    async fn create(docker: &Docker, image: &str, spec: &Spec) -> Result<Self, RelayError> {
+    async fn create(docker: &Docker, image: &Image, spec: &Spec) -> Result<Self, RelayError> {
         let created = docker.create_container(None::<CreateContainerOptions>, body(image, spec));
         let created = in_time("create a relay", PATIENCE, created).await?;
         Ok(Self { docker: docker.clone(), id: created.id })
@@ -109,9 +110,9 @@ impl Container {
     }
 }
 
-fn body(image: &str, spec: &Spec) -> ContainerCreateBody {
+fn body(image: &Image, spec: &Spec) -> ContainerCreateBody {
     ContainerCreateBody {
-        image: Some(image.to_owned()),
+        image: Some(image.name.clone()),
         entrypoint: Some(vec![image::PROGRAM.to_owned()]),
         user: Some(USER.to_owned()),
         labels: Some(spec.labels.clone()),

@@ -1,5 +1,6 @@
-//! The relay's image: our own program in an otherwise empty file tree, brought
-//! to an engine over its API, so that no registry needs to have it.
+//! The image of our own programs, the relay and the inspector, in an otherwise
+//! empty file tree, brought to an engine over its API, so that no registry needs
+//! to have it.
 
 use std::time::Duration;
 
@@ -11,29 +12,49 @@ use sha2::{Digest, Sha256};
 
 use super::{RelayError, in_time};
 
-/// The path of the program inside the image.
+/// The path of the relay inside the image.
 pub(super) const PROGRAM: &str = "/muster-relay";
 
-const BINARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster-relay"));
+const RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster-relay"));
+const INSPECTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster-inspector"));
 const REPOSITORY: &str = "muster-relay";
 
-/// Makes sure that the engine has the image, and returns its name. The tag is
-/// the program's digest, so an engine that has the name has this very program.
-pub(super) async fn ensure(docker: &Docker) -> Result<String, RelayError> {
+/// The inspector is what runs when nothing is said, as a service of a
+/// participant's image says nothing.
+const INSTRUCTION: &str = r#"ENTRYPOINT ["/muster-inspector"]"#;
+
+/// An image that an engine has.
+pub(crate) struct Image {
+    /// Its name, for containers of the engine's own.
+    pub(super) name: String,
+    /// The engine's id of it, by which a service uses it without any registry.
+    pub(crate) id: String,
+}
+
+/// Makes sure that the engine has the image. The tag is the digest of what is in
+/// it, so an engine that has the name has these very programs.
+pub(crate) async fn ensure(docker: &Docker) -> Result<Image, RelayError> {
     let tag = tag();
     let name = format!("{REPOSITORY}:{tag}");
-    let patience = Duration::from_secs(10);
-    let known = in_time("look up the relay's image", patience, async {
-        match docker.inspect_image(&name).await {
-            Ok(_) => Ok(true),
-            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(false),
+    let id = match id(docker, &name).await? {
+        Some(id) => id,
+        None => {
+            import(docker, tag).await?;
+            id(docker, &name).await?.ok_or(RelayError::Late("import the relay's image"))?
+        }
+    };
+    Ok(Image { name, id })
+}
+
+async fn id(docker: &Docker, name: &str) -> Result<Option<String>, RelayError> {
+    in_time("look up the relay's image", Duration::from_secs(10), async {
+        match docker.inspect_image(name).await {
+            Ok(image) => Ok(image.id),
+            Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }
-    });
-    if !known.await? {
-        import(docker, tag).await?;
-    }
-    Ok(name)
+    })
+    .await
 }
 
 async fn import(docker: &Docker, tag: String) -> Result<(), RelayError> {
@@ -41,6 +62,7 @@ async fn import(docker: &Docker, tag: String) -> Result<(), RelayError> {
         from_src: Some("-".to_owned()),
         repo: Some(REPOSITORY.to_owned()),
         tag: Some(tag),
+        changes: vec![INSTRUCTION.to_owned()],
         ..CreateImageOptions::default()
     };
     in_time("import the relay's image", Duration::from_secs(60), async {
@@ -52,15 +74,17 @@ async fn import(docker: &Docker, tag: String) -> Result<(), RelayError> {
 
 /// Sixteen digits are enough to tell our own builds apart.
 fn tag() -> String {
-    let digest = Sha256::digest(BINARY);
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::new().chain_update(RELAY).chain_update(INSPECTOR).chain_update(INSTRUCTION);
+    digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn file_tree() -> std::io::Result<Vec<u8>> {
-    let mut header = tar::Header::new_ustar();
-    header.set_mode(0o755);
-    header.set_size(BINARY.len() as u64);
     let mut tree = tar::Builder::new(Vec::new());
-    tree.append_data(&mut header, PROGRAM.trim_start_matches('/'), BINARY)?;
+    for (path, program) in [(PROGRAM, RELAY), ("/muster-inspector", INSPECTOR)] {
+        let mut header = tar::Header::new_ustar();
+        header.set_mode(0o755);
+        header.set_size(program.len() as u64);
+        tree.append_data(&mut header, path.trim_start_matches('/'), program)?;
+    }
     tree.into_inner()
 }

@@ -166,6 +166,7 @@ mod tests {
         for (said, doubt) in [
             (vec![], Doubt::Ended),
             (vec![stdout(b"hello".to_vec())], Doubt::Frame(FrameError::Magic)),
+            (vec![stdout(b"MRL1\xff\xff\xff\xff".repeat(3))], Doubt::Frame(FrameError::TooLong(u32::MAX))),
             (vec![console(b"\x03err")], Doubt::Console),
             (vec![stdout(no_message.encode().unwrap())], Doubt::Message(MessageError::Value)),
             (vec![stdout(reply(7, &Reply::Pong))], Doubt::Unasked),
@@ -176,6 +177,14 @@ mod tests {
         }
         let unasked = vec![stdout(reply(1, &Reply::Pong))];
         assert_eq!(session(unasked).unasked().await, Doubt::Unasked);
+        // A second answer, and one that came too late for its own question.
+        let twice = [reply(1, &Reply::Pong), reply(1, &Reply::Pong)].map(stdout).to_vec();
+        let mut session = session(twice.clone());
+        assert_eq!(session.ping().await, Ok(()));
+        assert_eq!(session.unasked().await, Doubt::Unasked);
+        let mut session = self::session(twice);
+        assert_eq!(session.ping().await, Ok(()));
+        assert_eq!(session.probe(request()).await, Err(Doubt::Unasked));
     }
 
     #[tokio::test]

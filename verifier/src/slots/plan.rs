@@ -32,6 +32,8 @@ pub(super) enum Stage {
     Busy,
     Cooling,
     Retiring,
+    /// Not for submissions: the node is being looked at.
+    Inspecting,
 }
 
 /// Every slot there is: its node, and what it is doing.
@@ -103,7 +105,15 @@ mod tests {
     use super::*;
 
     fn node(id: &str, cpus: u64, memory_mib: u64) -> Node {
-        Node { id: id.into(), name: id.into(), milli_cpus: cpus * 1000, memory_mib, state: NodeState::Ready }
+        Node {
+            id: id.into(),
+            name: id.into(),
+            milli_cpus: cpus * 1000,
+            memory_mib,
+            state: NodeState::Ready,
+            engine: String::new(),
+            address: None,
+        }
     }
 
     const CAPACITY: Capacity = Capacity { per_node: None, memory_mib: 768 };

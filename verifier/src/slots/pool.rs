@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::plan::{Capacity, Census, Stage};
+use crate::admission::Ledger;
 use crate::swarm::{Node, Prober};
 
 /// How long a node that seemed ill is left alone, if another is well. Without
@@ -17,6 +18,8 @@ pub(super) struct Pool {
     pub(super) capacity: Capacity,
     /// The nodes, as a manager showed them last.
     pub(super) nodes: Vec<Node>,
+    /// Which of them keep apps in bounds.
+    pub(super) ledger: Ledger,
     /// Whether a manager answered when they were last asked for.
     pub(super) reachable: bool,
     pub(super) census: Census,
@@ -54,6 +57,9 @@ impl Pool {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
+            if !self.ledger.admits(&node.id) {
+                return None;
+            }
             let busy = self.census.count(&node.id, Stage::Busy);
             self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
         };

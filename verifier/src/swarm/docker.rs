@@ -15,6 +15,7 @@ use bollard::query_parameters::{
 };
 use domain::ImageRef;
 use futures::StreamExt;
+use futures::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -29,7 +30,7 @@ use super::{
 };
 use crate::health::NodeState;
 use crate::registry::Logins;
-use crate::relay::{Relay, Spec};
+use crate::relay::{Relay, Spec, image};
 
 /// Something is read. Managers answer in milliseconds, or not at all.
 const READ: Duration = Duration::from_secs(5);
@@ -134,6 +135,19 @@ impl Swarm for DockerSwarm {
         let only_sandboxes = listed.iter().any(is_sandbox);
         let meant = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
         Ok(meant.filter_map(sandbox_node).collect())
+    }
+
+    async fn own_image(&self, node: &str) -> Result<Option<String>, SwarmError> {
+        let is_its = async |engine: &Arc<Engine>| {
+            let docker = engine.docker().ok()?;
+            let info = timeout(READ, docker.info()).await.ok()?.ok()?;
+            (info.swarm?.node_id.as_deref() == Some(node)).then_some(docker)
+        };
+        let engines = join_all(self.managers.engines().map(is_its)).await;
+        match engines.into_iter().flatten().next() {
+            Some(docker) => Ok(Some(image::ensure(&docker).await?.id)),
+            None => Ok(None),
+        }
     }
 
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<String, SwarmError> {
@@ -328,6 +342,8 @@ fn sandbox_node(node: &bollard::models::Node) -> Option<Node> {
         milli_cpus: positive(resources.nano_cpus)? / 1_000_000,
         memory_mib: positive(resources.memory_bytes)? >> 20,
         state: node_state(node),
+        engine: engine_version(node).to_owned(),
+        address: node.status.as_ref().and_then(|status| status.addr.as_ref()?.parse().ok()),
     })
 }
 
@@ -338,8 +354,7 @@ fn node_state(node: &bollard::models::Node) -> NodeState {
     if !matches!(platform, Some((Some("linux"), Some("x86_64" | "amd64")))) {
         return NodeState::Refused { why: "it does not run images for linux/amd64".to_owned() };
     }
-    let engine = description.and_then(|description| description.engine.as_ref());
-    let version = engine.and_then(|engine| engine.engine_version.as_deref()).unwrap_or_default();
+    let version = engine_version(node);
     if !is_new_enough(version) {
         let why = format!("its engine, {version:?}, is too old to keep an app in bounds");
         return NodeState::Refused { why };
@@ -354,6 +369,11 @@ fn node_state(node: &bollard::models::Node) -> NodeState {
         Some(StatusState::UNKNOWN) => NodeState::Unheard,
         _ => NodeState::Down,
     }
+}
+
+fn engine_version(node: &bollard::models::Node) -> &str {
+    let engine = node.description.as_ref().and_then(|description| description.engine.as_ref());
+    engine.and_then(|engine| engine.engine_version.as_deref()).unwrap_or_default()
 }
 
 fn is_new_enough(version: &str) -> bool {

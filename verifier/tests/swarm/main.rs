@@ -1,6 +1,7 @@
 //! The verifier against the real parts: engines in Swarm mode, a registry, and
 //! images that behave in every way.
 
+mod admission;
 mod faults;
 mod killed;
 mod kinds;

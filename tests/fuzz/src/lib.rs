@@ -1,0 +1,131 @@
+//! What must hold of bytes that somebody else wrote, one function per reader of
+//! such bytes. Each panics when it does not hold.
+//!
+//! `tests/short.rs` tries them for some seconds each; `fuzz/` gives the same
+//! functions to libFuzzer, for as long as one likes.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use domain::challenge::{Observation, Saw, Verdict};
+use domain::submission::{ChallengeId, Location, Participant, Place, Submitted};
+use domain::{Challenge, ImageRef};
+use relay::frame::{Frame, MAX_PAYLOAD};
+use relay::response::{Parsed, Parser};
+use relay::{Call, Decoder, Failure, Reply};
+
+/// Reads one of a participant's answers: `data` is a byte for the limits, one for
+/// how the answer is cut on its way, and the answer.
+pub fn response(data: &[u8]) {
+    let Some(([size, step], wire)) = data.split_first_chunk() else { return };
+    let (max_head, max_body) = (64 + 8 * usize::from(*size), 16 + 4 * usize::from(*size));
+    let parse = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<Parsed, Failure> {
+        let mut parser = Parser::new(max_head, max_body);
+        for piece in pieces {
+            if parser.feed(piece)? {
+                break;
+            }
+        }
+        parser.end()
+    };
+    let whole = parse(&mut [wire].into_iter());
+    let cut = parse(&mut wire.chunks(usize::from(*step).max(1)));
+    assert_eq!(whole, cut, "an answer means the same however it is cut");
+    if let Ok(parsed) = whole {
+        assert!((200..600).contains(&parsed.status), "{parsed:?}");
+        assert!(parsed.body.len() <= max_body, "{} bytes", parsed.body.len());
+        for text in [parsed.content_type, parsed.location].into_iter().flatten() {
+            assert!(text.len() <= 3 * 512 && !text.contains(char::is_control), "{text:?}");
+        }
+    }
+}
+
+/// Reads what the verifier sends to a relay.
+pub fn calls(data: &[u8]) {
+    frames(data, |payload| Call::decode(payload).ok().map(|call| call.encode()));
+}
+
+/// Reads what a relay sends to the verifier.
+pub fn replies(data: &[u8]) {
+    frames(data, |payload| Reply::decode(payload).ok().map(|reply| reply.encode()));
+}
+
+/// Reads the name of an image.
+pub fn names(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(name) = text.parse::<ImageRef>() else { return };
+    let printed = name.to_string();
+    assert_eq!(printed.parse::<ImageRef>().as_ref(), Ok(&name), "{printed:?} is another name");
+    // None of what leads a path or an address elsewhere.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@[]".contains(&byte);
+    assert!(printed.bytes().all(is_plain), "{printed:?}");
+    let path = name.repository();
+    assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{path:?}");
+    if let Ok(short) = name.familiar().parse::<ImageRef>() {
+        assert_eq!(short, name, "its short form is another name");
+    }
+}
+
+/// Judges the body of an answer.
+pub fn answers(data: &[u8]) {
+    static CASE: LazyLock<(Challenge, Submitted)> =
+        LazyLock::new(|| (Challenge::birthday(), submitted("docker.io/ada/app:latest")));
+    let (challenge, submitted) = &*CASE;
+    let body = data.to_vec();
+    let saw = Saw::Answer { status: 200, latency_ms: 1, redirect: None, body };
+    let seen = Observation { image: submitted.images[0].clone(), saw };
+    match challenge.judge(submitted, &[seen]).verdict {
+        Some(Verdict::Passed) => {
+            let answer: serde_json::Value = serde_json::from_slice(data).expect("what passes is JSON");
+            assert_eq!(answer["name"], "Ada", "what passes is what was submitted");
+        }
+        Some(Verdict::Failed(reasons)) => {
+            assert!(!reasons.is_empty());
+            for reason in reasons {
+                assert!(reason.message.len() < 16 * 1024, "{} bytes", reason.message.len());
+            }
+        }
+        None => panic!("all was seen"),
+    }
+}
+
+/// Bytes as a stream of frames, and as the payload of one. `again` decodes a
+/// payload and encodes it anew.
+fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
+    let is_one_of_a_kind = |payload: &[u8]| {
+        if let Some(encoded) = again(payload) {
+            assert_eq!(encoded, payload, "a message has one form");
+        }
+    };
+    let (mut decoder, mut rest) = (Decoder::default(), data);
+    loop {
+        match decoder.feed(&mut rest) {
+            Ok(Some(frame)) => {
+                assert!(frame.payload.len() <= MAX_PAYLOAD);
+                is_one_of_a_kind(&frame.payload);
+            }
+            Ok(None) => break assert!(rest.is_empty(), "all was taken in"),
+            Err(error) => break assert_eq!(decoder.feed(&mut b"MRL1".as_slice()), Err(error)),
+        }
+    }
+    is_one_of_a_kind(data);
+    let frame = Frame { id: data.len() as u64, payload: data.to_vec() };
+    if let Ok(bytes) = frame.encode() {
+        assert_eq!(Decoder::default().feed(&mut bytes.as_slice()), Ok(Some(frame)));
+    }
+}
+
+fn submitted(image: &str) -> Submitted {
+    let image: ImageRef = image.parse().expect("the name is a good one");
+    Submitted {
+        challenge: ChallengeId { id: "docker-birthday-3".into(), rules: "sha256:r".into() },
+        participant: Participant { name: "Ada".into(), twitter: None },
+        location: Location {
+            typed: "London, UK".into(),
+            place: Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 },
+        },
+        owner: "docker.io/ada".into(),
+        images: vec![image],
+        answers: BTreeMap::from([("vote".into(), "Python".into())]),
+    }
+}

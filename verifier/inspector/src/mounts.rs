@@ -1,0 +1,74 @@
+//! The mounts of a process, as /proc/self/mountinfo lists them.
+
+/// One mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Mount<'a> {
+    /// Where it is.
+    pub(crate) at: &'a str,
+    /// Its file system's type.
+    pub(crate) kind: &'a str,
+    /// Whether nothing can be written there.
+    pub(crate) read_only: bool,
+    /// The file system's own options.
+    options: &'a str,
+}
+
+/// Reads mountinfo; of several mounts at one place the last is the visible one.
+pub(crate) fn parse(mountinfo: &str) -> Vec<Mount<'_>> {
+    let mut mounts: Vec<Mount<'_>> = Vec::new();
+    for mount in mountinfo.lines().filter_map(line) {
+        mounts.retain(|earlier| earlier.at != mount.at);
+        mounts.push(mount);
+    }
+    mounts
+}
+
+impl Mount<'_> {
+    /// How large a file system in memory may become, in bytes.
+    pub(crate) fn size(&self) -> Option<u64> {
+        let size = self.options.split(',').find_map(|option| option.strip_prefix("size="))?;
+        let (digits, unit) = match size.strip_suffix('k') {
+            Some(digits) => (digits, 1024),
+            None => (size, 1),
+        };
+        digits.parse::<u64>().ok()?.checked_mul(unit)
+    }
+}
+
+/// `36 35 98:0 /root /at ro,noatime master:1 - ext4 /dev/sda rw,errors=continue`
+fn line(line: &str) -> Option<Mount<'_>> {
+    let (mount, system) = line.split_once(" - ")?;
+    let mut mount = mount.split(' ').skip(4);
+    let (at, flags) = (mount.next()?, mount.next()?);
+    let mut system = system.splitn(3, ' ');
+    let (kind, _, options) = (system.next()?, system.next()?, system.next()?);
+    let mut flags = flags.split(',').chain(options.split(','));
+    Some(Mount { at, kind, read_only: flags.any(|flag| flag == "ro"), options })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_mount_at_a_place_is_the_one_that_is_seen() {
+        let mounts = parse(
+            "1 0 0:1 / / ro,relatime - overlay overlay rw,lowerdir=/a\n\
+             2 1 0:2 / /tmp rw,nosuid - tmpfs tmpfs rw,size=16384k\n\
+             3 1 0:3 / /run rw - ext4 /dev/sda1 rw\n\
+             4 1 0:4 / /run rw - tmpfs tmpfs rw\n\
+             5 1 0:5 / /sys ro - sysfs sysfs ro\nnonsense\n",
+        );
+        let seen: Vec<_> = mounts.iter().map(|mount| (mount.at, mount.kind, mount.read_only)).collect();
+        assert_eq!(
+            seen,
+            [
+                ("/", "overlay", true),
+                ("/tmp", "tmpfs", false),
+                ("/run", "tmpfs", false),
+                ("/sys", "sysfs", true)
+            ]
+        );
+        assert_eq!(mounts.iter().map(Mount::size).collect::<Vec<_>>(), [None, Some(16 << 20), None, None]);
+    }
+}

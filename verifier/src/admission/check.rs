@@ -1,0 +1,224 @@
+//! What is wanted of a node, item by item, and what an inspector found.
+
+use domain::challenge::Limits;
+use inspector::{Fact, Report};
+
+/// One protection: what was found, and what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What it is about, in a few words.
+    pub item: &'static str,
+    /// How it is.
+    pub state: CheckState,
+    /// What was found.
+    pub found: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// What brings it about, on the node.
+    pub cure: &'static str,
+}
+
+/// How a protection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckState {
+    /// It holds.
+    Holds,
+    /// It could be better; the walls behind it hold.
+    Advised,
+    /// It does not hold, and without it no participant's container may run.
+    Lacking,
+    /// A container cannot see it there.
+    NotSeen,
+}
+
+/// What depends on an item.
+#[derive(Clone, Copy)]
+enum Weight {
+    Must,
+    Should,
+}
+
+use Weight::{Must, Should};
+
+/// Holds what a container saw against what it was to be given.
+pub(super) fn judge(report: &Report, limits: &Limits) -> Vec<Check> {
+    let is = |wanted: &'static str| move |found: &str| found == wanted;
+    let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
+    let no_capability = |found: &str| !found.is_empty() && found.bytes().all(|digit| digit == b'0');
+    let item = |fact, weight, item, wanted: &str, holds: &dyn Fn(&str) -> bool, cure| {
+        let (state, found) = match (report.get(fact), weight) {
+            (None, _) => (CheckState::NotSeen, "not seen from here"),
+            (Some(found), _) if holds(found) => (CheckState::Holds, found),
+            (Some(found), Must) => (CheckState::Lacking, found),
+            (Some(found), Should) => (CheckState::Advised, found),
+        };
+        Check { item, state, found: found.to_owned(), wanted: wanted.to_owned(), cure }
+    };
+    let memory = limits.memory_mib.saturating_mul(1 << 20);
+    let processors = thousandths(limits.cpus);
+    let tmpfs = |found: &str| found.split(' ').all(|mount| !mount.ends_with("=max"));
+    vec![
+        item(Fact::Capabilities, Must, "capabilities", NO_CAPABILITY, &no_capability, UPDATE),
+        item(Fact::Bounding, Must, "capabilities to be gained", NO_CAPABILITY, &no_capability, UPDATE),
+        item(Fact::Seccomp, Must, "seccomp", "2 (a filter)", &is("2"), SECCOMP),
+        item(Fact::Memory, Must, "memory limit", &at(memory, "bytes"), &at_most(memory), CGROUPS),
+        item(Fact::Processes, Must, "process limit", &at(limits.pids, ""), &at_most(limits.pids), CGROUPS),
+        item(Fact::Root, Must, "root file system", "read-only", &is("read-only"), UPDATE),
+        item(Fact::Disk, Must, "a disk to write to", "none", &is("none"), UPDATE),
+        item(Fact::DefaultRoute, Must, "default route", "none", &is("none"), NETWORK),
+        item(
+            Fact::Interfaces,
+            Must,
+            "networks",
+            "one",
+            &|found| found != "none" && !found.contains(' '),
+            NETWORK,
+        ),
+        item(Fact::Devices, Must, "devices of the node", "none", &is("none"), RUNTIME),
+        item(Fact::Exposed, Must, "the node's own settings", "none", &is("none"), RUNTIME),
+        item(
+            Fact::Processors,
+            Should,
+            "processor limit",
+            &at(processors, "thousandths"),
+            &at_most(processors),
+            CGROUPS,
+        ),
+        item(Fact::Tmpfs, Should, "files in memory", "all of a bounded size", &tmpfs, UPDATE),
+        item(Fact::NoNewPrivileges, Should, "no-new-privileges", "1", &is("1"), NO_NEW_PRIVILEGES),
+        item(Fact::Swap, Should, "swap", "0 bytes", &is("0"), SWAP),
+        item(Fact::RootOutside, Should, "root, seen from the node", "not 0", &|found| found != "0", USERNS),
+        item(Fact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
+        item(Fact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
+        item(Fact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
+    ]
+}
+
+const NO_CAPABILITY: &str = "0000000000000000";
+const UPDATE: &str = "update the node's engine to 20.10 or newer";
+const SECCOMP: &str = "take seccomp-profile out of the node's daemon.json; use a runc built with seccomp";
+const CGROUPS: &str = "boot the node with all control groups: cgroup_enable=memory swapaccount=1";
+const CGROUPS_2: &str = "boot the node with systemd.unified_cgroup_hierarchy=1";
+const NETWORK: &str =
+    "nothing but the slot's network may be added to services there: look at its engine's plugins";
+const RUNTIME: &str = "set default-runtime to runc or runsc in the node's daemon.json";
+const NO_NEW_PRIVILEGES: &str = "\"no-new-privileges\": true in the node's daemon.json";
+const SWAP: &str = "swapoff -a on the node, and no swap in its fstab";
+const USERNS: &str = "\"userns-remap\": \"default\" in the node's daemon.json";
+const APPARMOR: &str = "install apparmor on the node, where its kernel has it";
+const KERNEL: &str = "unattended-upgrades on the node, and a restart when it asks for one";
+
+fn is_enforced(found: &str) -> bool {
+    !matches!(found, "none" | "unconfined" | "")
+}
+
+fn at(most: u64, unit: &str) -> String {
+    format!("at most {most} {unit}").trim_end().to_owned()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float's conversion saturates, and a challenge has no negative limits"
+)]
+fn thousandths(cpus: f64) -> u64 {
+    (cpus * 1000.0).ceil() as u64
+}
+
+/// Why no participant's container may run there, if so.
+pub(super) fn reason(checks: &[Check]) -> Option<String> {
+    let lacking = checks.iter().filter(|check| check.state == CheckState::Lacking);
+    let said: Vec<_> =
+        lacking.map(|check| format!("{} is {}, not {}", check.item, check.found, check.wanted)).collect();
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        domain::Challenge::birthday().limits
+    }
+
+    /// What a container sees where everything holds.
+    fn good() -> Report {
+        let limits = limits();
+        let mut report = Report::default();
+        for (fact, value) in [
+            (Fact::Capabilities, NO_CAPABILITY),
+            (Fact::Bounding, NO_CAPABILITY),
+            (Fact::NoNewPrivileges, "1"),
+            (Fact::Seccomp, "2"),
+            (Fact::AppArmor, "docker-default (enforce)"),
+            (Fact::RootOutside, "100000"),
+            (Fact::Memory, &(limits.memory_mib << 20).to_string()),
+            (Fact::Swap, "0"),
+            (Fact::Processes, &limits.pids.to_string()),
+            (Fact::Processors, &thousandths(limits.cpus).to_string()),
+            (Fact::Root, "read-only"),
+            (Fact::Disk, "none"),
+            (Fact::Tmpfs, "/dev=67108864 /tmp=16777216"),
+            (Fact::DefaultRoute, "none"),
+            (Fact::Interfaces, "eth0"),
+            (Fact::Devices, "none"),
+            (Fact::Exposed, "none"),
+            (Fact::Kernel, "6.1.0"),
+            (Fact::ControlGroups, "2"),
+        ] {
+            report.set(fact, value);
+        }
+        report
+    }
+
+    #[test]
+    fn a_node_where_everything_holds_has_nothing_against_it() {
+        let checks = judge(&good(), &limits());
+        assert_eq!(checks.len(), Fact::ALL.len(), "every fact is looked at");
+        assert!(checks.iter().all(|check| check.state == CheckState::Holds), "{checks:#?}");
+        assert_eq!(reason(&checks), None);
+    }
+
+    #[test]
+    fn every_protection_that_is_dropped_has_its_say() {
+        use CheckState::{Advised, Lacking};
+        for (fact, value, state) in [
+            (Fact::Capabilities, "00000000a80425fb", Lacking),
+            (Fact::Bounding, "0000000000000400", Lacking),
+            (Fact::Capabilities, "", Lacking),
+            (Fact::Seccomp, "0", Lacking),
+            (Fact::Memory, "max", Lacking),
+            (Fact::Memory, "99999999999", Lacking),
+            (Fact::Processes, "max", Lacking),
+            (Fact::Root, "writable", Lacking),
+            (Fact::Disk, "/data", Lacking),
+            (Fact::DefaultRoute, "eth1", Lacking),
+            (Fact::Interfaces, "eth0 eth1", Lacking),
+            (Fact::Interfaces, "none", Lacking),
+            (Fact::Devices, "sda", Lacking),
+            (Fact::Exposed, "/proc/kcore", Lacking),
+            (Fact::Processors, "max", Advised),
+            (Fact::Tmpfs, "/tmp=max", Advised),
+            (Fact::NoNewPrivileges, "0", Advised),
+            (Fact::Swap, "1073741824", Advised),
+            (Fact::RootOutside, "0", Advised),
+            (Fact::AppArmor, "unconfined", Advised),
+            (Fact::ControlGroups, "1", Advised),
+        ] {
+            let mut report = good();
+            report.set(fact, value);
+            let checks = judge(&report, &limits());
+            let odd: Vec<_> = checks.iter().filter(|check| check.state != CheckState::Holds).collect();
+            let [check] = odd[..] else { panic!("{fact:?}: {odd:#?}") };
+            assert_eq!((check.state, check.found.as_str()), (state, value));
+            assert_eq!(reason(&checks).is_some_and(|why| why.contains(check.item)), state == Lacking);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_said_and_held_against_nobody() {
+        let checks = judge(&Report::default(), &limits());
+        assert!(checks.iter().all(|check| check.state == CheckState::NotSeen));
+        assert_eq!(reason(&checks), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! A node gets work once a container of ours saw from inside that it keeps apps
+//! in bounds, and none as long as it does not.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use domain::Challenge;
+use testbed::{App, Testbed};
+use verifier::admission::{CheckState, Inspected, inspect};
+use verifier::{Health, NodeState};
+
+use crate::stage::{Stage, answer, assert_nothing_left};
+
+/// A file of the host's, in which no filter is named.
+const NO_FILTER: &str = "/run/no-seccomp.json";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
+    let bed = Testbed::single().await?;
+    let began = Instant::now();
+    let inspected = inspect(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
+    println!("inspected and tidied after {:?}", began.elapsed());
+    let [Inspected { name, inspection }] = &inspected[..] else { panic!("one node: {inspected:?}") };
+    assert_eq!(name, bed.swarm.nodes()[0].name());
+    let checks = inspection.as_ref().map_err(Clone::clone)?;
+    for check in checks {
+        println!("{:?} {}: {} ({})", check.state, check.item, check.found, check.wanted);
+        let fine = matches!(check.state, CheckState::Holds | CheckState::Advised);
+        assert!(fine, "{check:?}");
+    }
+    for item in ["seccomp", "memory limit", "no-new-privileges", "the node's own address"] {
+        let check = checks.iter().find(|check| check.item == item).context(item)?;
+        assert_eq!(check.state, CheckState::Holds, "{check:?}");
+    }
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_drops_a_protection_gets_no_work_until_it_has_it() -> Result<()> {
+    let bed = Testbed::three().await?;
+    let [first, second, third] = bed.swarm.nodes() else { panic!("three nodes") };
+    second.run(&["sh", "-c", &format!("echo '{{}}' >{NO_FILTER}")]).await?;
+    second.kill().await?;
+    second.restart_with(&[format!("--seccomp-profile={NO_FILTER}")]).await?;
+    bed.swarm.settle().await?;
+
+    let began = Instant::now();
+    let stage = Stage::start(&bed, "gate", Some(1)).await?;
+    let refused = |health: &Health, node: &testbed::Node| {
+        let state = health.nodes.iter().find(|known| known.name == node.name()).map(|known| &known.state);
+        matches!(state, Some(NodeState::Refused { why }) if why.contains("seccomp is 0"))
+    };
+    let health = stage.health(|health| refused(health, second) && health.slots() == 2).await?;
+    println!("two admitted and one refused after {:?}", began.elapsed());
+    assert_eq!(health.waiting, None);
+    assert!(!refused(&health, first) && !refused(&health, third));
+
+    // Work goes on where it may.
+    let mut submitted = Vec::new();
+    for owner in ["ada", "bob", "cay", "dan"] {
+        let image = format!("{}/{owner}/app:latest", bed.registry.address());
+        bed.registry.push(&format!("{owner}/app"), &App::good(&answer(owner, &[&image]))).await?;
+        submitted.push(stage.submit(owner, &[&image]).await?);
+    }
+    for id in submitted {
+        let outcome = stage.verdict(id).await?;
+        assert!(outcome.reasons.is_empty(), "{:?}", outcome.reasons);
+        let text = format!("{:?}", outcome.events);
+        assert!(!text.contains(&format!("{:?}", second.name())), "{text}");
+    }
+
+    // Mended, it is looked at when it is back.
+    second.power_off();
+    let down = |health: &Health| {
+        health.nodes.iter().any(|node| node.name == second.name() && node.state == NodeState::Down)
+    };
+    stage.health(down).await?;
+    second.power_on().await?;
+    bed.swarm.settle().await?;
+    let ready = Instant::now();
+    stage.health(|health| health.slots() == 3).await?;
+    println!("admitted {:?} after it was back", ready.elapsed());
+    assert!(ready.elapsed() < Duration::from_secs(60));
+    stage.stop().await?;
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
