@@ -268,4 +268,4 @@ fn lease_expired(message: &str) -> Stop {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

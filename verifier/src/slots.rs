@@ -311,7 +311,7 @@ impl Inner {
         let since = Instant::now();
         let gone = tasks
             .until(since + COOLING, |seen| {
-                (seen.at >= since && seen.tasks.iter().all(|task| task.slot != slot.name)).then_some(())
+                (seen.at > since && seen.tasks.iter().all(|task| task.slot != slot.name)).then_some(())
             })
             .await;
         slot.uses += 1;
@@ -402,3 +402,6 @@ where
         pause = (pause * 2).min(Duration::from_secs(2));
     }
 }
+
+#[cfg(test)]
+mod tests;

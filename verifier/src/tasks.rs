@@ -1,17 +1,21 @@
 //! One look at all tasks for everybody who waits for one: the Swarm does not
-//! tell when a task changes, so it is asked, once for all, and only while
-//! somebody waits.
+//! tell when a task changes, so it is asked, once for all, only while somebody
+//! waits, and no more often than it answers easily.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::swarm::{Swarm, Task};
 
-/// An engine passes its tasks' states on every 100 ms.
-const POLL: Duration = Duration::from_millis(100);
+/// The pauses between two looks. Looking takes a twentieth of the time at most:
+/// alone, nobody waits long for what the managers know; where many wait, the
+/// engines have better things to do.
+const PAUSE_MIN: Duration = Duration::from_millis(25);
+const PAUSE_MAX: Duration = Duration::from_millis(250);
+const SHARE: u32 = 20;
 
 /// The tasks as they were seen last. Clones are watchers; while there is one
 /// besides the first, the Swarm is asked.
@@ -46,21 +50,20 @@ impl Watch {
         let interest = Arc::new(());
         let tasks = Tasks { seen, _interest: Arc::clone(&interest) };
         let looking = tokio::spawn(async move {
-            let mut ticks = interval(POLL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
-                ticks.tick().await;
+                let at = Instant::now();
                 // This task and `Watch` itself hold one each.
                 if Arc::strong_count(&interest) <= 2 {
+                    sleep(PAUSE_MIN).await;
                     continue;
                 }
-                let at = Instant::now();
                 match swarm.tasks().await {
                     Ok(tasks) => {
                         looks.send_replace(Seen { at, tasks: tasks.into(), blind: None });
                     }
                     Err(error) => looks.send_modify(|seen| seen.blind = Some(error.to_string())),
                 }
+                sleep((at.elapsed() * SHARE).clamp(PAUSE_MIN, PAUSE_MAX)).await;
             }
         });
         Self { tasks, looking }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use domain::Challenge;
@@ -24,7 +25,7 @@ use crate::swarm::{
 
 /// A Swarm of two nodes that does what it is told.
 #[derive(Default)]
-struct Fake {
+pub(crate) struct Fake {
     /// What happens to each service's task, in the order of deployment; those
     /// without a line run.
     phases: Mutex<VecDeque<Result<Phase, SwarmError>>>,
@@ -37,11 +38,18 @@ struct Fake {
     removed: Mutex<Vec<String>>,
     /// Whether the nodes say nothing.
     is_out_of_touch: Mutex<bool>,
+    /// The networks that were made and are not removed.
+    pub(crate) networks: Mutex<Vec<String>>,
+    /// Whether tasks outlive their services.
+    pub(crate) tasks_stay: AtomicBool,
+    /// Whether the relays are alive.
+    pub(crate) relays_die: Arc<AtomicBool>,
 }
 
 struct FakeRelay {
     responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
     body: Vec<u8>,
+    died: Arc<AtomicBool>,
 }
 
 #[async_trait]
@@ -64,7 +72,9 @@ impl Swarm for Fake {
     }
 
     async fn ensure_network(&self, name: &str, _: &Labels) -> Result<String, SwarmError> {
-        Ok(format!("id-of-{name}"))
+        let id = format!("id-of-{name}");
+        self.networks.lock().unwrap().push(id.clone());
+        Ok(id)
     }
 
     async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
@@ -90,16 +100,20 @@ impl Swarm for Fake {
     }
 
     async fn open_relay(&self, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
-        Ok(Box::new(FakeRelay { responses: Arc::clone(&self.responses), body: self.body.clone() }))
+        let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
+        Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
     }
 
     async fn remove_service(&self, service: &str) -> Result<(), SwarmError> {
         self.removed.lock().unwrap().push(service.to_owned());
-        self.tasks.lock().unwrap().remove(service);
+        if !self.tasks_stay.load(Ordering::Relaxed) {
+            self.tasks.lock().unwrap().remove(service);
+        }
         Ok(())
     }
 
-    async fn remove_network(&self, _: &str) -> Result<(), SwarmError> {
+    async fn remove_network(&self, network: &str) -> Result<(), SwarmError> {
+        self.networks.lock().unwrap().retain(|id| id != network);
         Ok(())
     }
 
@@ -128,7 +142,7 @@ impl Prober for FakeRelay {
     }
 
     fn is_alive(&self) -> bool {
-        true
+        !self.died.load(Ordering::Relaxed)
     }
 
     async fn close(self: Box<Self>) -> Result<(), RelayError> {

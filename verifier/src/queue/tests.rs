@@ -167,6 +167,61 @@ fn nothing_is_kept_of_what_has_its_verdict() {
     assert!(log.queue.entries.is_empty() && log.queue.lines.is_empty() && log.queue.turns.is_empty());
 }
 
+/// When each of fifty owners' only submissions has its verdict, in turns of so
+/// many at once, after one owner has submitted a `flood`; each takes one turn.
+fn fifty_behind(flood: u128, at_once: usize) -> Vec<u32> {
+    let mut log = log();
+    for id in 0..flood {
+        log.submitted(1000 + id, "flood");
+    }
+    let mut under_way: Vec<SubmissionId> = Vec::new();
+    let mut verdicts = Vec::new();
+    for turn in 0_u32.. {
+        // The flood was there first, and alone, for a turn.
+        if turn == 1 {
+            for id in 0..50 {
+                log.submitted(id, &format!("owner{id}"));
+            }
+        }
+        for id in under_way.drain(..) {
+            log.passed(id.0.as_u128());
+            if id.0.as_u128() < 50 {
+                verdicts.push(turn - 1);
+            }
+        }
+        if verdicts.len() == 50 {
+            return verdicts;
+        }
+        under_way
+            .extend(std::iter::from_fn(|| log.queue.take(second(0))).take(at_once).map(|ticket| ticket.id));
+        let of_the_flood = under_way.iter().filter(|id| id.0.as_u128() >= 1000).count();
+        assert!(of_the_flood <= 1, "the flood has {of_the_flood} places");
+    }
+    verdicts
+}
+
+#[test]
+fn fifty_of_one_each_wait_behind_five_thousand_at_most_twice_as_long_as_alone() {
+    for at_once in [1, 2, 4, 8, 16] {
+        let (alone, flooded) = (fifty_behind(0, at_once), fifty_behind(5000, at_once));
+        for (nth, (alone, flooded)) in alone.iter().zip(&flooded).enumerate() {
+            assert!(*flooded <= 2 * alone, "{nth} of {at_once} at once: {flooded} turns, alone {alone}");
+        }
+        // In all it costs them the places that the flood has: one a round.
+        assert!(flooded[49] <= alone[49] + 2, "{at_once} at once: {} turns", flooded[49]);
+    }
+}
+
+#[test]
+fn owners_with_many_and_with_one_take_turns_in_the_order_of_their_coming() {
+    let mut log = log();
+    for id in 100..5100 {
+        log.submitted(id, "ada");
+    }
+    log.submitted(1, "bob").submitted(2, "eve").next(0, [100, 1, 2]);
+    log.passed(100).submitted(3, "dan").next(0, [101, 3]).passed(1).passed(101).next(0, [102]);
+}
+
 /// What may happen to one of few submissions of few owners.
 #[derive(Debug, Clone)]
 enum Step {

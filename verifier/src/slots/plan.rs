@@ -6,11 +6,12 @@ use std::collections::HashMap;
 use crate::health::NodeState;
 use crate::swarm::Node;
 
-/// For each submission that may be under way so many slots are kept ready: what
-/// takes a second in a slot leaves it to cool for three.
-const READY: usize = 2;
-/// And so many are made at most, most of which cool.
-const ALL: usize = 6;
+/// A slot is used for half a second and cools for three or four, so the next
+/// submission finds another one: for each that may be under way so many slots
+/// are in use or ready, and a few.
+const USABLE: (usize, usize) = (2, 1);
+/// And so many are there at most, with those that cool.
+const ALL: (usize, usize) = (4, 8);
 /// Containers of one node that are under way at a time, per processor.
 const PER_CPU: u64 = 2;
 const PER_NODE_MAX: usize = 16;
@@ -61,9 +62,13 @@ impl Capacity {
         let missing_on = |node: &Node| {
             let of = |stage| census.count(&node.id, stage);
             let wanted = self.of_node(node);
+            if wanted == 0 {
+                return 0;
+            }
             let usable = of(Stage::Busy) + of(Stage::Ready) + of(Stage::Preparing);
             let all = usable + of(Stage::Cooling) + of(Stage::Retiring);
-            (wanted * READY).saturating_sub(usable).min((wanted * ALL).saturating_sub(all))
+            let up_to = |(each, more): (usize, usize), has: usize| (wanted * each + more).saturating_sub(has);
+            usize::min(up_to(USABLE, usable), up_to(ALL, all))
         };
         nodes.iter().flat_map(|node| std::iter::repeat_n(node.clone(), missing_on(node))).collect()
     }
@@ -137,16 +142,16 @@ mod tests {
         let missing = |census: &Census| -> Vec<String> {
             capacity.missing(&nodes, census).into_iter().map(|node| node.id).collect()
         };
-        assert_eq!(missing(&census), ["a", "a", "b", "b"]);
+        assert_eq!(missing(&census), ["a", "a", "a", "b", "b", "b"]);
         census.set("1", "a", Stage::Busy);
         census.set("2", "a", Stage::Preparing);
-        assert_eq!(missing(&census), ["b", "b"]);
+        assert_eq!(missing(&census), ["a", "b", "b", "b"]);
         // What cools is no use to anybody yet, but comes back.
         census.set("1", "a", Stage::Cooling);
-        assert_eq!(missing(&census), ["a", "b", "b"]);
-        for number in 3..7 {
+        assert_eq!(missing(&census), ["a", "a", "b", "b", "b"]);
+        for number in 3..13 {
             census.set(&number.to_string(), "a", Stage::Cooling);
         }
-        assert_eq!(missing(&census), ["b", "b"]);
+        assert_eq!(missing(&census), ["b", "b", "b"]);
     }
 }

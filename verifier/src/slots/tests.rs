@@ -1,0 +1,112 @@
+//! Slots that look ill are set aside and replaced, on a scripted Swarm: what a
+//! real one does not do on demand.
+
+use std::sync::atomic::Ordering;
+
+use domain::Challenge;
+
+use super::*;
+use crate::attempt::tests::Fake;
+use crate::swarm::Deployment;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn slots(fake: &Arc<Fake>) -> Slots {
+    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(fake);
+    Slots::start(swarm, "v1", capacity, watch::Sender::new(Health::default()))
+}
+
+async fn lease(slots: &Slots) -> Lease {
+    slots.wait(None, Instant::now() + SOON).await.expect("a slot is ready")
+}
+
+/// Runs something in a slot, as a submission does.
+async fn used(slots: &Slots) -> (Lease, String) {
+    let mut lease = lease(slots).await;
+    let network = lease.network().to_owned();
+    let deployment = Deployment {
+        name: format!("in-{network}"),
+        image: "ada/app".into(),
+        labels: Labels::from([(label::SLOT.to_owned(), lease.name().to_owned())]),
+        node: lease.node().id.clone(),
+        network: network.clone(),
+        volumes: Vec::new(),
+        limits: Challenge::birthday().limits,
+    };
+    lease.deploy(deployment).await.unwrap();
+    (lease, network)
+}
+
+fn has(fake: &Fake, network: &str) -> bool {
+    fake.networks.lock().unwrap().iter().any(|id| id == network)
+}
+
+/// Waits until the slot's network is removed.
+async fn set_aside(fake: &Fake, network: &str, within: Duration) {
+    let gone = timeout(within, async {
+        while has(fake, network) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    gone.await.expect("it is set aside");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_that_is_well_is_used_again() {
+    let fake = Arc::new(Fake::default());
+    let slots = slots(&fake);
+    let (first, network) = used(&slots).await;
+    drop(first);
+    let again = timeout(SOON, async {
+        loop {
+            let next = lease(&slots).await;
+            if next.network() == network {
+                return;
+            }
+        }
+    });
+    again.await.expect("it comes back");
+    slots.close().await;
+    assert_eq!(*fake.networks.lock().unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_whose_network_seems_ill_is_set_aside() {
+    let fake = Arc::new(Fake::default());
+    let slots = slots(&fake);
+    let (mut first, network) = used(&slots).await;
+    first.set_aside("no connection in time");
+    drop(first);
+    set_aside(&fake, &network, SOON).await;
+    assert_ne!(lease(&slots).await.network(), network);
+    slots.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slot_in_which_a_task_stays_is_set_aside() {
+    let fake = Arc::new(Fake::default());
+    let slots = slots(&fake);
+    let (first, network) = used(&slots).await;
+    fake.tasks_stay.store(true, Ordering::Relaxed);
+    drop(first);
+    sleep(COOLING - Duration::from_secs(1)).await;
+    assert!(has(&fake, &network), "a task may take its time");
+    set_aside(&fake, &network, SOON).await;
+    // Others are made for it.
+    let others = [lease(&slots).await, lease(&slots).await];
+    assert!(others.iter().all(|lease| lease.network() != network));
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_whose_relays_died_are_set_aside_and_replaced() {
+    let fake = Arc::new(Fake::default());
+    let slots = slots(&fake);
+    let network = lease(&slots).await.network().to_owned();
+    fake.relays_die.store(true, Ordering::Relaxed);
+    assert!(slots.take(None).is_none(), "a dead relay is not given out");
+    set_aside(&fake, &network, SOON).await;
+    fake.relays_die.store(false, Ordering::Relaxed);
+    assert_ne!(lease(&slots).await.network(), network);
+    slots.close().await;
+}
