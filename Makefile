@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check web build bench doctor clean
+.PHONY: help run test check web build bench soak doctor clean
 
 # Tests of the whole system that would take each other's processors.
 alone := browser:: readers:: verifying::
@@ -38,6 +38,9 @@ build: web ## the program, optimised: target/release/muster
 bench: ## measure Muster beside what it is compared with
 	cd projections/benches/supercluster && npm ci --no-audit --no-fund --loglevel=error
 	cargo bench
+
+soak: ## verify ten thousand (or MUSTER_SOAK) and hold the end against the beginning
+	cargo bench --bench soak
 
 doctor: ## say what is missing here, and how to get it
 	cargo run --quiet --bin muster -- doctor
