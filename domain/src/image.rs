@@ -67,12 +67,15 @@ impl ImageRef {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
-    /// The short form: without `docker.io/` and `:latest`.
+    /// The short form: without `docker.io/` and `:latest`, as far as it is still
+    /// the name of the same image.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
-        let short = full.strip_prefix("docker.io/").unwrap_or(&full);
-        let short = short.strip_prefix("library/").unwrap_or(short);
-        short.strip_suffix(":latest").unwrap_or(short).to_owned()
+        let full = full.strip_suffix(":latest").unwrap_or(&full);
+        let short = full.strip_prefix("docker.io/").unwrap_or(full);
+        let shortest = short.strip_prefix("library/").unwrap_or(short);
+        let is_it = |form: &&str| form.parse::<Self>().as_ref() == Ok(self);
+        [shortest, short].into_iter().find(is_it).unwrap_or(full).to_owned()
     }
 }
 
@@ -320,6 +323,10 @@ mod tests {
     #[test]
     fn the_short_form_is_what_people_type() {
         for typed in ["alice/app", "nginx", "alice/app:v1", "ghcr.io/org/app"] {
+            assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), typed);
+        }
+        // What would be another image without it.
+        for typed in ["library/ada/app", "docker.io/ada.b/app"] {
             assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), typed);
         }
     }

@@ -61,9 +61,7 @@ pub fn names(data: &[u8]) {
     assert!(printed.bytes().all(is_plain), "{printed:?}");
     let path = name.repository();
     assert!(path.split('/').all(|part| !matches!(part, "" | "." | "..")), "{path:?}");
-    if let Ok(short) = name.familiar().parse::<ImageRef>() {
-        assert_eq!(short, name, "its short form is another name");
-    }
+    assert_eq!(name.familiar().parse::<ImageRef>().as_ref(), Ok(&name), "its short form is another name");
 }
 
 /// Judges the body of an answer.
