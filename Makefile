@@ -2,7 +2,7 @@
 .PHONY: help run test check web build bench soak doctor clean
 
 # Tests of the whole system that would take each other's processors.
-alone := browser:: readers:: verifying::
+alone := browser:: hostile:: readers:: verifying::
 
 # What `read-api` carries in the program.
 pages := read-api/web/dist/index.html

@@ -8,6 +8,8 @@ mod cli;
 mod eventstore;
 mod fences;
 mod history;
+#[path = "../hostile/mod.rs"]
+mod hostile;
 mod readers;
 mod roles;
 mod support;

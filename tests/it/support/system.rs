@@ -2,14 +2,14 @@
 //! them.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
-use testbed::{Mongo, Testbed, until};
+use testbed::{Guest, Mongo, Testbed, until};
 
 use super::front::Front;
 
@@ -50,7 +50,10 @@ pub(crate) struct System {
     node: String,
     views: String,
     engines: String,
-    registry: String,
+    /// The registries that images may come from, with commas.
+    registries: String,
+    /// The network that the processes are in, if it is not this machine's.
+    network: Option<PathBuf>,
     /// What the one process is told besides.
     settings: Vec<String>,
     http: reqwest::Client,
@@ -66,6 +69,19 @@ impl System {
     pub(crate) async fn start_as(shape: Shape, bed: &Testbed) -> Self {
         let engines = bed.swarm.endpoints().join(",");
         Self::start_shaped(shape, engines, bed.registry.address().to_owned()).await
+    }
+
+    /// One process on a host of its own, with registries, with commas.
+    pub(crate) async fn start_on(guest: &Guest, bed: &Testbed, registries: String) -> Self {
+        let engines = bed.swarm.endpoints().join(",");
+        let mut system = Self::prepared(Shape::OneProcess, "memory".into(), engines, registries).await;
+        // The log's own address stays on the loopback, which is the guest's.
+        for address in &mut system.parts {
+            *address = address.replace("127.0.0.1", &guest.address().to_string());
+        }
+        system.network = Some(guest.network().unwrap());
+        system.restart().await;
+        system
     }
 
     /// As before, with engines and a registry that need not answer.
@@ -110,10 +126,10 @@ impl System {
         system
     }
 
-    async fn prepared(shape: Shape, views: String, engines: String, registry: String) -> Self {
+    async fn prepared(shape: Shape, views: String, engines: String, registries: String) -> Self {
         let files = tempfile::tempdir().unwrap();
-        std::fs::write(files.path().join("challenge.toml"), CHALLENGE.replace("REGISTRY", &registry))
-            .unwrap();
+        let challenge = CHALLENGE.replace("REGISTRY", &registries.replace(',', "\", \""));
+        std::fs::write(files.path().join("challenge.toml"), challenge).unwrap();
         // Held until all are chosen, for they must differ.
         let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [node, parts @ ..] = free.map(|listener| listener.local_addr().unwrap().to_string());
@@ -126,9 +142,21 @@ impl System {
             }
         };
         let http = reqwest::Client::builder().timeout(Duration::from_secs(70)).build().unwrap();
-        let processes = Vec::new();
-        let settings = Vec::new();
-        Self { shape, processes, files, parts, front, node, views, engines, registry, settings, http }
+        let (processes, settings, network) = (Vec::new(), Vec::new(), None);
+        Self {
+            shape,
+            processes,
+            files,
+            parts,
+            front,
+            node,
+            views,
+            engines,
+            registries,
+            network,
+            settings,
+            http,
+        }
     }
 
     /// Starts it again after [`System::kill`].
@@ -157,7 +185,16 @@ impl System {
             if self.processes.iter().any(|(running, _)| running == part) {
                 continue;
             }
-            let process = Command::new(env!("CARGO_BIN_EXE_muster"))
+            let muster = env!("CARGO_BIN_EXE_muster");
+            let mut command = match &self.network {
+                None => Command::new(muster),
+                Some(network) => {
+                    let mut inside = Command::new("nsenter");
+                    inside.arg(format!("--net={}", network.display())).arg(muster);
+                    inside
+                }
+            };
+            let process = command
                 .args(self.arguments(*part))
                 .env("MUSTER_LOG", "info")
                 .stdin(Stdio::null())
@@ -176,7 +213,7 @@ impl System {
         let wire = format!("esdb://{}?tls=false", self.node);
         let everything = [
             ["--swarm", &self.engines],
-            ["--insecure-registries", &self.registry],
+            ["--insecure-registries", &self.registries],
             ["--token", TOKEN],
             ["--data", &data],
             ["--challenge", &challenge],
@@ -285,6 +322,11 @@ impl System {
     /// Address and port of the log in EventStoreDB's protocol.
     pub(crate) fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The first process, as this machine numbers it.
+    pub(crate) fn pid(&self) -> u32 {
+        self.processes[0].1.id()
     }
 
     pub(crate) fn http(&self) -> &reqwest::Client {

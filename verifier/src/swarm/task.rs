@@ -162,6 +162,10 @@ fn ending(err: &str, exit_code: i64) -> Ending {
     if says(&["starting container failed", "No command specified"]) && says(&own) {
         return Ending::NotStarted(err.to_owned());
     }
+    // Nothing but the image's WORKDIR and USER can cause these.
+    if err.starts_with("Cannot mkdir: ") || says(&["uids and gids must be in range"]) {
+        return Ending::NotStarted(err.to_owned());
+    }
     if says(&["no space left on device", "failed to register layer"]) {
         return ours(Code::NodeIll);
     }
@@ -216,6 +220,12 @@ mod tests {
             "exec /app: exec format error",
         ] {
             assert!(matches!(ended("failed", &format!("{start}{own}"), 0), Ending::NotStarted(_)), "{own}");
+        }
+        for own in [
+            "Cannot mkdir: /config.json is not a directory",
+            "starting container failed: uids and gids must be in range 0-2147483647",
+        ] {
+            assert!(matches!(ended("rejected", own, 0), Ending::NotStarted(_)), "{own}");
         }
         assert!(matches!(
             ended("rejected", "no matching manifest for linux/amd64 in the manifest list entries", 0),

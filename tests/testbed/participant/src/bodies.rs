@@ -7,7 +7,7 @@ use crate::{fail, text};
 
 /// Just under the 64 KiB that an answer may have.
 const DEEP: usize = 30_000;
-const ENORMOUS: usize = 16 << 20;
+const ENORMOUS: usize = 4 << 20;
 
 /// Answers every request with the body of this character.
 pub(crate) fn answers(arguments: &[String]) -> ! {

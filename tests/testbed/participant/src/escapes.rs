@@ -49,11 +49,8 @@ const TRICKS: &[&str] = &[
     "mknod /tmp/disk b 8 0",
     "chown 1 /tmp",
     "hostname mallory",
-    "date -s 2000-01-01",
-    "nice -n -20 /busybox true",
     "renice -n -20 -p 1",
-    "sysctl -w kernel.panic=1",
-    "swapoff -a",
+    "sysctl -w net.ipv4.ip_forward=1",
     "reboot -f",
     "dmesg",
 ];
@@ -130,7 +127,7 @@ pub(crate) fn busybox_tricks(_: &[String]) -> ! {
         if ran.status.success() {
             escaped(&format!("{trick}: {said}"));
         }
-        println!("{trick}: {said}");
+        eprintln!("{trick}: {said}");
     }
     serve(80, answer_config)
 }

@@ -1,0 +1,113 @@
+//! One attack: what is submitted, and how that deserves to end.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use testbed::{App, Misdeed};
+
+/// A hostile submission. Its name is its owner's, too.
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    pub(crate) app: App,
+    /// What the registry does with it.
+    pub(crate) misdeed: Option<Misdeed>,
+    pub(crate) deserves: Deserves,
+}
+
+/// How an attack is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Deserves {
+    /// It does what the challenge asks; what it tries beside has no effect.
+    Pass,
+    /// With this code, and a message that holds this text.
+    Fail(&'static str, &'static str),
+    /// It is not its own fault: interrupted with this code, and passed as soon
+    /// as the registry behaves.
+    Wait(&'static str),
+    /// It cannot be told from a fault of ours: interrupted with this code, and
+    /// tried again less and less often, at nobody else's cost.
+    Stall(&'static str),
+    /// Not accepted, with a message that holds this text.
+    Refusal(&'static str),
+}
+
+/// How an attack ended.
+pub(crate) struct Ended {
+    pub(crate) name: String,
+    pub(crate) deserved: Deserves,
+    /// The last status, or the answer that refused it.
+    pub(crate) status: Value,
+    pub(crate) took: Duration,
+    /// What is not as it should be.
+    pub(crate) wrong: Option<String>,
+}
+
+impl Attack {
+    pub(crate) fn new(name: &'static str, app: App, deserves: Deserves) -> Self {
+        Self { name, app, misdeed: None, deserves }
+    }
+
+    /// One whose image does what the mode says.
+    pub(crate) fn playing(name: &'static str, mode: &[&str], deserves: Deserves) -> Self {
+        Self::new(name, App::playing(mode, &Value::Null), deserves)
+    }
+
+    /// An honest app's image, from a registry that does this with it.
+    pub(crate) fn through(name: &'static str, misdeed: Misdeed, deserves: Deserves) -> Self {
+        Self { misdeed: Some(misdeed), ..Self::playing(name, &["good"], deserves) }
+    }
+}
+
+/// What an owner submits, with their image.
+pub(crate) fn submission(owner: &str, image: &str) -> Value {
+    json!({
+        "name": format!("Participant {owner}"),
+        "twitter": "@participant",
+        "location": "Zürich",
+        "images": [image],
+        "vote": "Rust",
+    })
+}
+
+/// What an honest app answers for it.
+pub(crate) fn answer(submission: &Value) -> Value {
+    let mut answer = submission.clone();
+    answer["repo"] = answer["images"].take();
+    answer
+}
+
+/// What is wrong with how it ended, if anything.
+pub(crate) fn wrong(deserved: Deserves, status: &Value) -> Option<String> {
+    let reason = &status["reasons"][0];
+    let told = |code: &str, text: &str| {
+        reason["code"] == code
+            && reason["fault"] == "participant"
+            && status.to_string().to_lowercase().contains(&text.to_lowercase())
+            && reason["advice"].as_str().is_some_and(|advice| !advice.is_empty())
+    };
+    let interruptions = entries(status, "VerificationInterrupted");
+    let verdicts = entries(status, "Passed").len() + entries(status, "Failed").len();
+    let fine = match deserved {
+        Deserves::Pass => status["status"] == "passed",
+        Deserves::Fail(code, text) => status["status"] == "failed" && told(code, text),
+        Deserves::Wait(code) => {
+            status["status"] == "passed" && interruptions.iter().any(|entry| entry["data"]["code"] == code)
+        }
+        Deserves::Stall(code) => {
+            status["status"] == "submitted" && interruptions.iter().all(|entry| entry["data"]["code"] == code)
+        }
+        Deserves::Refusal(_) => false,
+    };
+    let judged = usize::from(!matches!(deserved, Deserves::Stall(_)));
+    let deadline =
+        entries(status, "VerificationStarted").last().map(|entry| entry["data"]["deadline"].as_str());
+    // Both in UTC and written alike, so that the texts have the moments' order.
+    let in_time = judged == 0 || deadline.flatten() > status["judged_at"].as_str();
+    (!fine || !in_time || verdicts != judged)
+        .then(|| format!("{} with {verdicts} verdicts: {status:#}", status["status"]))
+}
+
+/// The entries of a type in a status' timeline.
+pub(crate) fn entries<'a>(status: &'a Value, kind: &str) -> Vec<&'a Value> {
+    status["timeline"].as_array().into_iter().flatten().filter(|entry| entry["type"] == kind).collect()
+}

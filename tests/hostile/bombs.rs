@@ -1,0 +1,36 @@
+//! Attacks on the machine: what would use up processes, memory, disk, logs and
+//! processors, if the sandbox let it.
+
+use serde_json::{Value, json};
+use testbed::{App, Layer};
+
+use super::attack::Attack;
+use super::attack::Deserves::{Fail, Pass};
+
+/// What each writable directory holds at most, as the challenge has it, and a
+/// little more: who gets so much in has escaped.
+const TOO_MUCH_MIB: &str = "20";
+
+pub(crate) fn all() -> Vec<Attack> {
+    let volume =
+        App::playing(&["fill", TOO_MUCH_MIB, "/data"], &Value::Null).with("Volumes", json!({ "/data": {} }));
+    let thousandfold = App::playing(&["page-cache", "/zeros"], &Value::Null)
+        .with_layers([Layer::zeros("zeros", 64).unwrap()]);
+    vec![
+        Attack::playing("fork-bomb", &["fork-bomb"], Fail("nothing_on_port", "80")),
+        Attack::playing("cpu-burn", &["cpu-burn"], Fail("nothing_on_port", "80")),
+        Attack::playing("memory-bomb", &["memory-bomb"], Fail("out_of_memory", "32 MiB")),
+        Attack::playing(
+            "shared-memory-bomb",
+            &["fill", "200", "/dev/shm", "/dev", "/tmp"],
+            Fail("out_of_memory", "32 MiB"),
+        ),
+        Attack::playing("many-files", &["many-files", "/tmp"], Fail("out_of_memory", "32 MiB")),
+        Attack::playing("fill-tmp", &["fill", TOO_MUCH_MIB, "/tmp"], Pass),
+        Attack::new("fill-volume", volume, Pass),
+        Attack::playing("write-anywhere", &["write-anywhere"], Pass),
+        Attack::playing("log-flood", &["log-flood"], Pass),
+        // A layer that expands a thousandfold, and then all of it read.
+        Attack::new("thousandfold-layer", thousandfold, Pass),
+    ]
+}

@@ -1,0 +1,92 @@
+//! The honest who submit while others attack: what they wait for their verdict,
+//! alone and beside attacks.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use testbed::App;
+
+use super::attack::{answer, submission};
+use super::scene::{Scene, is_judged};
+
+/// Measured alone, after one that warms everything up.
+const ALONE: usize = 6;
+const MOST: usize = 150;
+
+/// Honest owners whose images are there.
+pub(crate) struct Bystanders {
+    bodies: Vec<(String, Value)>,
+}
+
+/// What honest ones met.
+#[derive(Default)]
+pub(crate) struct Met {
+    /// From the submission to the verdict.
+    pub(crate) waits: Vec<Duration>,
+    /// Verdicts that are not right.
+    pub(crate) wronged: Vec<Value>,
+}
+
+impl Bystanders {
+    pub(crate) async fn push(scene: &Scene<'_>) -> Self {
+        let mut bodies = Vec::new();
+        for n in 0..MOST {
+            let owner = format!("honest{n}");
+            let name = format!("{owner}/app:latest");
+            let body = submission(&owner, &format!("{}/{name}", scene.bed.registry.address()));
+            scene.bed.registry.push(&name, &App::good(&answer(&body))).await.unwrap();
+            bodies.push((owner, body));
+        }
+        Self { bodies }
+    }
+
+    /// One after the other, with nobody beside them.
+    pub(crate) async fn alone(&self, scene: &Scene<'_>) -> Met {
+        let mut met = Met::default();
+        for one in &self.bodies[..=ALONE] {
+            submit(scene, one, &mut met).await;
+        }
+        met.waits.remove(0);
+        met
+    }
+
+    /// One after the other, until `attacking` has come to its end.
+    pub(crate) async fn beside<T>(&self, scene: &Scene<'_>, attacking: impl Future<Output = T>) -> (T, Met) {
+        let mut met = Met::default();
+        let honest = async {
+            for one in &self.bodies[ALONE + 1..] {
+                submit(scene, one, &mut met).await;
+            }
+            // Whoever attacks longer than all of them need is waited for.
+            std::future::pending().await
+        };
+        let attacked = tokio::select! {
+            attacked = attacking => attacked,
+            () = honest => unreachable!("it waits for the attacks"),
+        };
+        (attacked, met)
+    }
+}
+
+impl Met {
+    /// Half of them waited no longer.
+    pub(crate) fn median(&self) -> Duration {
+        let mut waits = self.waits.clone();
+        waits.sort();
+        waits.get(waits.len() / 2).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn longest(&self) -> Duration {
+        self.waits.iter().max().copied().unwrap_or_default()
+    }
+}
+
+async fn submit(scene: &Scene<'_>, (owner, body): &(String, Value), met: &mut Met) {
+    let began = Instant::now();
+    let id = scene.system.submit(owner, body).await;
+    let status = scene.status(&id, is_judged).await;
+    met.waits.push(began.elapsed());
+    if status["status"] != "passed" {
+        met.wronged.push(status);
+    }
+}

@@ -1,0 +1,83 @@
+//! Attacks in what an image says of itself, and in how it is made.
+
+use serde_json::{Value, json};
+use testbed::{App, Layer};
+
+use super::attack::Attack;
+use super::attack::Deserves::{self, Fail, Pass, Stall};
+
+/// Labels that mean something to the Swarm, to a proxy and to us.
+fn labels() -> Value {
+    json!({
+        "com.docker.swarm.service.name": "stolen", "com.docker.swarm.task.id": "stolen",
+        "traefik.enable": "true", "traefik.http.routers.x.rule": "HostRegexp(`.*`)",
+        "muster.verifier": "stolen", "muster.slot": "stolen", "muster.submission": "stolen",
+        "muster.deadline": "0",
+    })
+}
+
+/// A field of the configuration, what it is set to, and what that deserves.
+fn configured() -> Vec<(&'static str, &'static str, Value, Deserves)> {
+    let refused = |text| Fail("image_refused", text);
+    let volumes = |count: usize| (0..count).map(|n| (format!("/v{n}"), json!({}))).collect::<Value>();
+    let nanos: u64 = 24 * 3600 * 1_000_000_000;
+    let check = json!({ "Test": ["CMD", "/participant", "exit", "1", "ill"], "StartPeriod": nanos });
+    vec![
+        ("healthcheck", "Healthcheck", check, Pass),
+        ("stopsignal-ignored", "StopSignal", "SIGCONT".into(), Pass),
+        ("stopsignal-unknown", "StopSignal", "SIGNONSENSE".into(), Pass),
+        ("labels", "Labels", labels(), Pass),
+        ("env-loader", "Env", json!(["LD_PRELOAD=/evil.so", "PATH=", "X={{.Node.Hostname}}", "NO"]), Pass),
+        ("env-huge", "Env", json!(["X=".repeat(40_000)]), refused("ENV has more than")),
+        ("entrypoint-missing", "Entrypoint", json!(["/nope"]), Fail("did_not_start", "/nope")),
+        ("entrypoint-directory", "Entrypoint", json!(["/tmp"]), Fail("did_not_start", "/tmp")),
+        (
+            "entrypoint-no-program",
+            "Entrypoint",
+            json!(["/config.json"]),
+            Fail("did_not_start", "config.json"),
+        ),
+        ("entrypoint-nameless", "Entrypoint", json!([""]), Fail("did_not_start", "did not start")),
+        ("entrypoint-none", "Entrypoint", Value::Null, refused("neither ENTRYPOINT nor CMD")),
+        ("entrypoint-as-text", "Entrypoint", "sh".into(), refused("configuration cannot be read")),
+        ("user-unknown", "User", "mallory".into(), Fail("did_not_start", "mallory")),
+        ("user-out-of-range", "User", "4294967296".into(), Fail("did_not_start", "uids and gids")),
+        ("user-root", "User", "0:0".into(), Pass),
+        ("workdir-descriptor", "WorkingDir", "/proc/self/fd/7".into(), refused("WORKDIR")),
+        ("workdir-with-turns", "WorkingDir", "/tmp/../proc/self/fd/7".into(), refused("WORKDIR")),
+        ("workdir-a-file", "WorkingDir", "/config.json".into(), Fail("did_not_start", "config.json")),
+        ("volume-of-the-kernel", "Volumes", json!({ "/proc/sys": {} }), refused("VOLUME")),
+        ("volume-of-everything", "Volumes", json!({ "/": {} }), refused("VOLUME")),
+        ("volume-template", "Volumes", json!({ "/{{.Node.Hostname}}": {} }), refused("VOLUME")),
+        ("volumes-many", "Volumes", volumes(9), refused("more than 8 volumes")),
+        ("ports-out-of-range", "ExposedPorts", json!({ "99999/tcp": {}, "x/y": {} }), Pass),
+        ("config-huge", "Labels", json!({ "x": "x".repeat(2 << 20) }), refused("bytes")),
+    ]
+}
+
+pub(crate) fn all() -> Vec<Attack> {
+    let app = || App::playing(&["good"], &Value::Null);
+    let mut attacks: Vec<Attack> = configured()
+        .into_iter()
+        .map(|(name, field, value, deserves)| Attack::new(name, app().with(field, value), deserves))
+        .collect();
+    let small = |n: usize| Layer::files(&[(&format!("layer-{n}"), 0o644, b"small")]).unwrap();
+    let mut foreign = app();
+    foreign.architecture = "arm64".to_owned();
+    let file = |path, mode, bytes| Layer::files(&[(path, mode, bytes)]).unwrap();
+    let script =
+        app().with("Entrypoint", json!(["/app"])).with_layers([file("app", 0o755, b"echo no program\n")]);
+    attacks.extend([
+        Attack::new("platform", foreign, Fail("wrong_platform", "linux/arm64")),
+        Attack::new("layers-many", app().with_layers((0..60).map(small)), Fail("image_refused", "62 layers")),
+        Attack::new("no-executable", script, Fail("exited_early", "exec format error")),
+        Attack::new(
+            "layer-said-to-be-huge",
+            app().with_layers([small(0).said_to_have(1 << 50)]),
+            Fail("image_too_large", "MiB"),
+        ),
+        Attack::new("layer-said-to-be-small", app().with_layers([small(0).said_to_have(1)]), Pass),
+        Attack::new("layer-broken", app().with_layers([Layer::broken()]), Stall("pull_failed")),
+    ]);
+    attacks
+}

@@ -1,0 +1,84 @@
+//! Hostile images, registries and names, submitted through the public API to a
+//! real Swarm of three beside honest ones: each attack ends as it deserves, the
+//! honest get their verdicts, and nothing is reached, kept or used up.
+
+mod answers;
+mod attack;
+mod bombs;
+mod bystanders;
+mod escapes;
+mod images;
+mod names;
+mod nodes;
+mod registries;
+mod report;
+mod scene;
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::Value;
+use testbed::{Guest, Testbed};
+
+use self::attack::{Attack, Ended};
+use self::bystanders::Bystanders;
+use self::nodes::Nodes;
+use self::report::Report;
+use self::scene::Scene;
+use crate::support::System;
+
+/// Attacks that are under way at a time, each by an owner of its own.
+const AT_ONCE: usize = 6;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attack_ends_as_it_deserves_and_harms_nobody() {
+    let bed = Testbed::three().await.unwrap();
+    let rogue = bed.rogue().await.unwrap();
+    let nodes = Nodes::new(&bed);
+    nodes::the_world_counts(&bed).await;
+    nodes.keep_engines_from_the_metadata().await;
+    let at_rest = nodes.state().await;
+    bed.world.forget();
+
+    let guest: Guest = bed.guest().await.unwrap();
+    let registries = [bed.registry.address(), &rogue.address()].join(",");
+    let mut system = System::start_on(&guest, &bed, registries).await;
+    let attacks = all(&bed, &rogue.address());
+    let scene = Scene { bed: &bed, rogue: &rogue, system: &system };
+    scene.push(&attacks).await;
+
+    let bystanders = Bystanders::push(&scene).await;
+    let alone = bystanders.alone(&scene).await;
+    let before = report::Usage::of(system.pid());
+    let attacking = async {
+        let ended =
+            futures::stream::iter(&attacks).map(|attack| scene.attack(attack)).buffer_unordered(AT_ONCE);
+        ended.collect::<Vec<Ended>>().await
+    };
+    let (mut ended, beside) = bystanders.beside(&scene, attacking).await;
+    ended.extend(names::submit_all(&scene).await);
+    let after = report::Usage::settled(system.pid(), &before).await;
+    let log_kib = nodes.largest_log_seen();
+
+    let report = Report { ended, alone, beside, before, after, log_kib };
+    report.print();
+    report.keep();
+    let health: Value = system.get("/readyz").await;
+    println!("{health}");
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    nodes.are_as(&at_rest, Duration::from_secs(60)).await;
+    assert_eq!(bed.world.arrived(), [], "something got out");
+    report.assert_fine();
+    drop((rogue, guest, nodes));
+    bed.stop().await.unwrap();
+}
+
+/// Every attack, but for those that are refused at the door.
+fn all(bed: &Testbed, rogue: &str) -> Vec<Attack> {
+    let mut attacks = escapes::all(bed, rogue);
+    attacks.extend(bombs::all());
+    attacks.extend(answers::all(bed));
+    attacks.extend(images::all());
+    attacks.extend(registries::all(bed));
+    attacks
+}

@@ -1,0 +1,42 @@
+//! Attacks by the registry that an image comes from, though it is one of those
+//! that are allowed. What is not the participant's fault is never held against
+//! them: they wait, and pass when the registry behaves.
+
+use testbed::{Misdeed, Testbed};
+
+use super::attack::Attack;
+use super::attack::Deserves::{Fail, Wait};
+
+const METADATA: &str = "http://169.254.169.254/latest/meta-data/";
+
+pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
+    let metadata = || METADATA.to_owned();
+    let manager = || format!("http://{}:2375/v1.41/info", bed.world.address());
+    let unavailable = Wait("registry_unavailable");
+    let not_pulled = Wait("pull_failed");
+    vec![
+        Attack::through("registry-trickles-manifest", Misdeed::TricklesManifests, unavailable),
+        Attack::through("registry-trickles-layers", Misdeed::TricklesLayers, not_pulled),
+        Attack::through(
+            "registry-endless-manifest",
+            Misdeed::EndlessManifests,
+            Fail("image_refused", "larger than"),
+        ),
+        Attack::through("registry-leads-manifest", Misdeed::LeadsManifestsTo(metadata()), unavailable),
+        Attack::through("registry-leads-config", Misdeed::LeadsConfigTo(manager()), unavailable),
+        Attack::through("registry-leads-layers", Misdeed::LeadsLayersTo(metadata()), not_pulled),
+        Attack::through(
+            "registry-foreign-layers",
+            Misdeed::PutsLayersAt(metadata()),
+            Fail("image_refused", "outside of its registry"),
+        ),
+        Attack::through("registry-tokens-metadata", Misdeed::HasTokensAt(metadata()), unavailable),
+        Attack::through("registry-tokens-manager", Misdeed::HasTokensAt(manager()), unavailable),
+        Attack::through("registry-429", Misdeed::TooManyRequests, Wait("rate_limited")),
+        Attack::through("registry-fails", Misdeed::Fails, unavailable),
+        Attack::through("registry-loses-config", Misdeed::LosesConfig, unavailable),
+        Attack::through("registry-loses-layers", Misdeed::LosesLayers, not_pulled),
+        Attack::through("registry-forges-config", Misdeed::ForgesConfig, unavailable),
+        Attack::through("registry-forges-layers", Misdeed::ForgesLayers, not_pulled),
+    ]
+}

@@ -1,0 +1,133 @@
+//! What the attacks came to: a table for people, and the verdict on us.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use testbed::until;
+
+use super::attack::{Deserves, Ended, entries};
+use super::bystanders::Met;
+
+/// Where the table is kept, if this is set: a path.
+const KEEP: &str = "MUSTER_ATTACK_TABLE";
+
+/// What a process may use more after all attacks than before them.
+const MORE_MEMORY_MIB: u64 = 64;
+const MORE_FILES: u64 = 16;
+/// The most that it may have used at any time, MiB.
+const PEAK_MIB: u64 = 256;
+/// Two files of 32 KiB, each with one line more, and one that is being made.
+const LOG_KIB: u64 = 128;
+/// The longest that an honest one may wait beside attacks.
+const HONEST: Duration = Duration::from_secs(60);
+
+/// Everything that is to be told.
+pub(crate) struct Report {
+    pub(crate) ended: Vec<Ended>,
+    pub(crate) alone: Met,
+    pub(crate) beside: Met,
+    pub(crate) before: Usage,
+    pub(crate) after: Usage,
+    pub(crate) log_kib: u64,
+}
+
+/// What a process uses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Usage {
+    memory_mib: u64,
+    peak_mib: u64,
+    files: u64,
+}
+
+impl Usage {
+    pub(crate) fn of(pid: u32) -> Self {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
+        };
+        let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+        Self { memory_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:"), files }
+    }
+
+    /// When the last attack has been cleared away, or as it is after half a minute.
+    pub(crate) async fn settled(pid: u32, before: &Self) -> Self {
+        let is_flat = || Self::of(pid).files <= before.files + MORE_FILES;
+        let _ = until("files to be closed", Duration::from_secs(30), async || is_flat().then_some(())).await;
+        Self::of(pid)
+    }
+}
+
+impl Report {
+    pub(crate) fn print(&self) {
+        println!("\n{}", self.table());
+        for ended in &self.ended {
+            if let Some(wrong) = &ended.wrong {
+                println!("{} does not end as it deserves: {wrong}", ended.name);
+            }
+        }
+        println!("honest alone: median {:.2?}, longest {:.2?}", self.alone.median(), self.alone.longest());
+        println!(
+            "honest beside: {} of them, median {:.2?}, longest {:.2?}; {:.1} times as long as alone",
+            self.beside.waits.len(),
+            self.beside.median(),
+            self.beside.longest(),
+            self.beside.median().as_secs_f64() / self.alone.median().as_secs_f64(),
+        );
+        println!("before: {:?}; after: {:?}; largest log {} KiB", self.before, self.after, self.log_kib);
+    }
+
+    /// Writes the table where it is to be kept, if it is.
+    pub(crate) fn keep(&self) {
+        if let Some(path) = std::env::var_os(KEEP) {
+            std::fs::write(path, self.page()).unwrap();
+        }
+    }
+
+    pub(crate) fn assert_fine(&self) {
+        let wrong: Vec<&str> =
+            self.ended.iter().filter(|ended| ended.wrong.is_some()).map(|ended| &*ended.name).collect();
+        assert!(wrong.is_empty(), "these do not end as they deserve: {wrong:?}");
+        for met in [&self.alone, &self.beside] {
+            assert!(met.wronged.is_empty(), "honest ones were wronged: {:#?}", met.wronged);
+        }
+        assert!(self.beside.longest() < HONEST, "an honest one waited {:?}", self.beside.longest());
+        assert!(self.after.memory_mib <= self.before.memory_mib + MORE_MEMORY_MIB, "{:?}", self.after);
+        assert!(self.after.peak_mib <= PEAK_MIB, "{:?}", self.after);
+        assert!(self.after.files <= self.before.files + MORE_FILES, "{:?}", self.after);
+        assert!(self.log_kib <= LOG_KIB, "a log grew to {} KiB", self.log_kib);
+    }
+
+    fn page(&self) -> String {
+        format!(
+            "# Attacks and how they end\n\nWritten by `tests/hostile/`, which submits each of these through the public \
+             API to a Swarm of three\nbeside honest submissions: `{KEEP}=docs/attacks.md make test`. What the walls are \
+             is in [security.md](security.md).\n\n{}",
+            self.table()
+        )
+    }
+
+    fn table(&self) -> String {
+        let mut table = String::from("| attack | ends | as | after |\n|---|---|---|---|\n");
+        let mut ended: Vec<&Ended> = self.ended.iter().collect();
+        ended.sort_by_key(|ended| &ended.name);
+        for Ended { name, deserved, status, took, .. } in ended {
+            let code = status["reasons"][0]["code"].as_str().unwrap_or_default();
+            let (how, why) = match deserved {
+                Deserves::Refusal(_) => {
+                    ("refused", status["errors"][0]["message"].as_str().unwrap_or_default().to_owned())
+                }
+                _ => {
+                    let waited = entries(status, "VerificationInterrupted");
+                    let waited = waited.iter().filter_map(|entry| entry["data"]["code"].as_str());
+                    let why: Vec<&str> = waited.chain((!code.is_empty()).then_some(code)).collect();
+                    (status["status"].as_str().unwrap_or_default(), why.join(", then "))
+                }
+            };
+            let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+            let _ =
+                writeln!(table, "| {} | {how} | {} | {:.1} s |", cell(name), cell(&why), took.as_secs_f64());
+        }
+        table
+    }
+}

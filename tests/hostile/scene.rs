@@ -1,0 +1,81 @@
+//! Where the attacks take place, and how one is made.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde_json::Value;
+use testbed::{Rogue, Testbed};
+
+use super::attack::{Attack, Deserves, Ended, answer, entries, submission, wrong};
+use crate::support::System;
+
+/// The longest that an attack may take, from its submission to its verdict: a
+/// turn in the queue, an attempt at its limits, and for some a second one.
+const VERDICT: Duration = Duration::from_secs(150);
+
+/// The parts that an attack meets.
+pub(crate) struct Scene<'a> {
+    pub(crate) bed: &'a Testbed,
+    pub(crate) rogue: &'a Rogue,
+    pub(crate) system: &'a System,
+}
+
+impl Scene<'_> {
+    /// Brings the attackers' images to the registry.
+    pub(crate) async fn push(&self, attacks: &[Attack]) {
+        let pushed = futures::stream::iter(attacks).for_each_concurrent(4, async |attack| {
+            let mut app = attack.app.clone();
+            app.answer = answer(&submission(attack.name, &self.image(attack)));
+            let name = format!("{}/app:latest", attack.name);
+            self.bed.registry.push(&name, &app).await.unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        });
+        pushed.await;
+    }
+
+    /// Submits, and sees how it ends.
+    pub(crate) async fn attack(&self, attack: &Attack) -> Ended {
+        if let Some(misdeed) = &attack.misdeed {
+            self.rogue.spoil(attack.name, misdeed.clone());
+        }
+        let began = Instant::now();
+        let id = self.system.submit(attack.name, &submission(attack.name, &self.image(attack))).await;
+        if let Deserves::Wait(_) = attack.deserves {
+            self.status(&id, |status| !entries(status, "VerificationInterrupted").is_empty()).await;
+            self.rogue.mend(attack.name);
+        }
+        let is_over = |status: &Value| match attack.deserves {
+            Deserves::Stall(_) => entries(status, "VerificationInterrupted").len() > 1 || is_judged(status),
+            _ => is_judged(status),
+        };
+        let status = self.status(&id, is_over).await;
+        let wrong = wrong(attack.deserves, &status);
+        let took = began.elapsed();
+        println!("{:<24} {:>5.1} s  {}", attack.name, took.as_secs_f64(), status["status"]);
+        Ended { name: attack.name.to_owned(), deserved: attack.deserves, status, took, wrong }
+    }
+
+    /// Waits for a status; the last one seen when it does not come in time.
+    pub(crate) async fn status(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let seen = testbed::until("a status", VERDICT, async || {
+            last = self.system.status(id).await?;
+            wanted(&last).then_some(())
+        });
+        // Whoever asked looks at what there is.
+        let _ = seen.await;
+        last
+    }
+
+    fn image(&self, attack: &Attack) -> String {
+        let registry = match attack.misdeed {
+            Some(_) => self.rogue.address(),
+            None => self.bed.registry.address().to_owned(),
+        };
+        format!("{registry}/{}/app:latest", attack.name)
+    }
+}
+
+/// Whether there is a verdict.
+pub(crate) fn is_judged(status: &Value) -> bool {
+    matches!(status["status"].as_str(), Some("passed" | "failed"))
+}
