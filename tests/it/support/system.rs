@@ -324,11 +324,6 @@ impl System {
         &self.node
     }
 
-    /// The first process, as this machine numbers it.
-    pub(crate) fn pid(&self) -> u32 {
-        self.processes[0].1.id()
-    }
-
     pub(crate) fn http(&self) -> &reqwest::Client {
         &self.http
     }
