@@ -76,7 +76,11 @@ pub(crate) fn all() -> Vec<Attack> {
             app().with_layers([small(0).said_to_have(1 << 50)]),
             Fail("image_too_large", "MiB"),
         ),
-        Attack::new("layer-said-to-be-small", app().with_layers([small(0).said_to_have(1)]), Pass),
+        Attack::new(
+            "layer-said-to-be-small",
+            app().with_layers([small(0).said_to_have(1)]),
+            Fail("image_refused", "has 1 bytes"),
+        ),
         Attack::new("layer-broken", app().with_layers([Layer::broken()]), Stall("pull_failed")),
     ]);
     attacks

@@ -35,7 +35,7 @@ pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
         Attack::through("registry-429", Misdeed::TooManyRequests, Wait("rate_limited")),
         Attack::through("registry-fails", Misdeed::Fails, unavailable),
         Attack::through("registry-loses-config", Misdeed::LosesConfig, unavailable),
-        Attack::through("registry-loses-layers", Misdeed::LosesLayers, not_pulled),
+        Attack::through("registry-loses-layers", Misdeed::LosesLayers, unavailable),
         Attack::through("registry-forges-config", Misdeed::ForgesConfig, unavailable),
         Attack::through("registry-forges-layers", Misdeed::ForgesLayers, not_pulled),
     ]
