@@ -14,7 +14,8 @@ const SOON: Duration = Duration::from_secs(20);
 fn slots(fake: &Arc<Fake>) -> Slots {
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(fake);
-    Slots::start(swarm, "v1", capacity, watch::Sender::new(Health::default()))
+    let limits = Challenge::birthday().limits;
+    Slots::start(swarm, "v1", limits, capacity, watch::Sender::new(Health::default()))
 }
 
 async fn lease(slots: &Slots) -> Lease {
