@@ -50,19 +50,23 @@ impl Swarm {
         let tokens = first.docker.inspect_swarm().await?.join_tokens;
         let token = tokens.and_then(|tokens| tokens.manager);
         for node in others {
-            node.docker
-                .join_swarm(SwarmJoinRequest {
-                    advertise_addr: Some(node.address()),
-                    listen_addr: Some(format!("{}:2377", node.address())),
-                    remote_addrs: Some(vec![format!("{}:2377", first.address())]),
-                    join_token: token.clone(),
-                    ..Default::default()
-                })
-                .await
-                .with_context(|| format!("swarm join of {}", node.name()))?;
+            node.join(first, token.clone()).await?;
         }
         swarm.settle().await?;
         Ok(swarm)
+    }
+
+    /// Starts one more host and joins it as a manager; returns when the Swarm
+    /// takes it for ready.
+    pub async fn grow(&mut self) -> Result<()> {
+        let first = self.nodes.first().context("a Swarm has a node")?;
+        let under = first.host.directory().parent().context("a host is under the testbed")?;
+        let number = u8::try_from(self.nodes.len() + 1)?;
+        let node = Node::start(&first.lan, under, number).await?;
+        let tokens = first.docker.inspect_swarm().await?.join_tokens;
+        node.join(first, tokens.and_then(|tokens| tokens.manager)).await?;
+        self.nodes.push(node);
+        self.settle().await
     }
 
     /// The nodes, `node1` first.
@@ -189,6 +193,18 @@ impl Node {
             daemon: Mutex::new(daemon),
             host,
         })
+    }
+
+    async fn join(&self, first: &Self, token: Option<String>) -> Result<()> {
+        let request = SwarmJoinRequest {
+            advertise_addr: Some(self.address()),
+            listen_addr: Some(format!("{}:2377", self.address())),
+            remote_addrs: Some(vec![format!("{}:2377", first.address())]),
+            join_token: token,
+            ..Default::default()
+        };
+        let joined = self.docker.join_swarm(request).await;
+        joined.with_context(|| format!("swarm join of {}", self.name()))
     }
 
     /// The host's name, which is also the node's in the Swarm: `node1`, ….

@@ -2,10 +2,13 @@
 //! images that behave in every way.
 
 mod admission;
+mod elastic;
 mod faults;
+mod flood;
 mod killed;
 mod kinds;
 mod private;
+mod rivals;
 mod sandbox;
 mod stage;
 mod three;

@@ -11,7 +11,7 @@ use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, List
 use commands::{Actor, Cause, Commands};
 use domain::submission::{ChallengeId, Location, Participant, Place, Reason, Submitted};
 use domain::{Challenge, Command, Event, SubmissionId};
-use event_store::{Direction, EventStore, Read, SqliteStore, StreamName};
+use event_store::{Direction, EventStore, Filter, Position, Read, SqliteStore, StreamName};
 use serde_json::{Value, json};
 use testbed::{Testbed, until};
 use tokio::task::JoinHandle;
@@ -38,7 +38,7 @@ struct Log {
     commands: Commands,
 }
 
-struct Running {
+pub(crate) struct Running {
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), event_store::ReadError>>,
     health: tokio::sync::watch::Receiver<Health>,
@@ -127,22 +127,25 @@ impl Stage {
     }
 
     pub(crate) fn run(&mut self) -> Result<()> {
+        self.running = Some(self.rival(&self.settings.name)?);
+        Ok(())
+    }
+
+    /// One more verifier of the same log and Swarm.
+    pub(crate) fn rival(&self, name: &str) -> Result<Running> {
         let Log { store, commands } = self.log.as_ref().context("it has the log")?;
         let store: Arc<dyn EventStore> = Arc::new(store.clone());
-        let verifier = Verifier::new(store, commands.clone(), self.settings.clone())?;
+        let settings = Settings { name: name.to_owned(), ..self.settings.clone() };
+        let verifier = Verifier::new(store, commands.clone(), settings)?;
         let shutdown = CancellationToken::new();
         let health = verifier.health();
         let task = tokio::spawn(verifier.run(shutdown.clone()));
-        self.running = Some(Running { shutdown, task, health });
-        Ok(())
+        Ok(Running { shutdown, task, health })
     }
 
     /// Ends the verifier in good order.
     pub(crate) async fn stop(mut self) -> Result<()> {
-        let running = self.running.take().context("it runs")?;
-        running.shutdown.cancel();
-        tokio::time::timeout(LIMIT, running.task).await???;
-        Ok(())
+        self.running.take().context("it runs")?.stop().await
     }
 
     pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Result<Health> {
@@ -165,6 +168,23 @@ impl Stage {
         let Log { store, .. } = self.log.as_ref().context("it has the log")?;
         let recorded = store.read_stream(&stream, 0, Direction::Forwards, 1000).await?;
         recorded.iter().map(|one| Ok(one.decode(Event::from_stored)?)).collect()
+    }
+
+    /// All that is in the log, with whose it is.
+    pub(crate) async fn history(&self) -> Result<Vec<(SubmissionId, Event)>> {
+        let Log { store, .. } = self.log.as_ref().context("it has the log")?;
+        let (mut history, mut after) = (Vec::new(), Position::START);
+        loop {
+            let page = store.read_all(after, &Filter::stream_prefix("submission-"), 1000).await?;
+            for one in &page.events {
+                let id = SubmissionId::from_stream(one.stream.as_str()).context("a submission's stream")?;
+                history.push((id, one.decode(Event::from_stored)?));
+            }
+            if page.end {
+                return Ok(history);
+            }
+            after = page.next;
+        }
     }
 
     /// Waits until an event shows what is waited for.
@@ -194,6 +214,15 @@ impl Stage {
             _ => None,
         });
         Ok(Outcome { reasons: reasons.unwrap_or_default(), events })
+    }
+}
+
+impl Running {
+    /// Ends it in good order.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        tokio::time::timeout(LIMIT, self.task).await???;
+        Ok(())
     }
 }
 
