@@ -1,13 +1,13 @@
-//! A node joins while submissions wait.
+//! Nodes join and leave while submissions run.
 
 use std::time::Duration;
 
 use anyhow::Result;
-use domain::Event;
-use testbed::{App, Testbed, until};
+use domain::{Event, SubmissionId};
+use testbed::{App, Availability, Testbed, until};
 use verifier::NodeState;
 
-use crate::stage::{Stage, answer, assert_nothing_left};
+use crate::stage::{LIMIT, Stage, answer, assert_nothing_left, assert_nothing_left_on};
 
 /// A node that the Swarm takes for ready has work within this.
 const AT_WORK: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ async fn a_node_that_joins_takes_work() -> Result<()> {
     // More than the first node does until then, of more owners than it has slots.
     for round in 0..20 {
         for number in 0..4 {
-            let image = pushed(&bed, number, round == 0).await?;
+            let image = pushed(&bed, number, round == 0, App::good).await?;
             stage.submit(&format!("owner{number}"), &[&image]).await?;
         }
     }
@@ -38,11 +38,82 @@ async fn a_node_that_joins_takes_work() -> Result<()> {
     bed.stop().await
 }
 
-async fn pushed(bed: &Testbed, number: u32, is_new: bool) -> Result<String> {
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_on_a_node_that_leaves_gets_its_verdict_elsewhere() -> Result<()> {
+    let bed = Testbed::three().await?;
+    let stage = Stage::start(&bed, "leaving", Some(2)).await?;
+    let [first, _, third] = bed.swarm.nodes() else { panic!("three nodes") };
+    let state_is = |state: NodeState| {
+        let name = third.name();
+        move |health: &verifier::Health| {
+            health.nodes.iter().any(|node| node.name == name && node.state == state)
+        }
+    };
+
+    // An operator drains it.
+    let submitted = under_way_on(&bed, &stage, 0, third.name()).await?;
+    bed.swarm.set_availability(third, Availability::DRAIN).await?;
+    stage.health(state_is(NodeState::Drained)).await?;
+    all_pass(&stage, submitted).await?;
+    bed.swarm.set_availability(third, Availability::ACTIVE).await?;
+    stage.health(|health| health.slots() == 6).await?;
+
+    // Its power is cut.
+    let submitted = under_way_on(&bed, &stage, 10, third.name()).await?;
+    third.power_off();
+    all_pass(&stage, submitted).await?;
+    stage.health(state_is(NodeState::Down)).await?;
+
+    // It will not come back.
+    let gone = third.name();
+    first.run(&["docker", "--host", &first.endpoint(), "node", "demote", gone]).await?;
+    first.run(&["docker", "--host", &first.endpoint(), "node", "rm", "--force", gone]).await?;
+    let health = stage.health(|health| health.nodes.len() == 2).await?;
+    assert_eq!(health.slots(), 4);
+    stage.stop().await?;
+    assert_nothing_left_on(&bed.swarm.nodes()[..2]).await?;
+    bed.stop().await
+}
+
+/// Submits apps that take their time, until one runs on the node.
+async fn under_way_on(bed: &Testbed, stage: &Stage, from: u32, node: &str) -> Result<Vec<SubmissionId>> {
+    let mut submitted = Vec::new();
+    for number in from..from + 8 {
+        let slow = |answer: &serde_json::Value| App::slow(answer, Duration::from_secs(2));
+        let image = pushed(bed, number, true, slow).await?;
+        submitted.push(stage.submit(&format!("owner{number}"), &[&image]).await?);
+    }
+    until("one to run on the node", LIMIT, async || {
+        for id in &submitted {
+            let events = stage.events(*id).await.ok()?;
+            if events.last().is_some_and(|last| ran_on(last, node)) {
+                return Some(());
+            }
+        }
+        None
+    })
+    .await?;
+    Ok(submitted)
+}
+
+async fn all_pass(stage: &Stage, submitted: Vec<SubmissionId>) -> Result<()> {
+    for id in submitted {
+        let verdict = stage.verdict(id).await?;
+        assert!(verdict.reasons.is_empty(), "{:#?}", verdict.events);
+    }
+    Ok(())
+}
+
+async fn pushed(
+    bed: &Testbed,
+    number: u32,
+    is_new: bool,
+    app: impl Fn(&serde_json::Value) -> App,
+) -> Result<String> {
     let owner = format!("owner{number}");
     let image = format!("{}/{owner}/app:latest", bed.registry.address());
     if is_new {
-        bed.registry.push(&format!("{owner}/app"), &App::good(&answer(&owner, &[&image]))).await?;
+        bed.registry.push(&format!("{owner}/app"), &app(&answer(&owner, &[&image]))).await?;
     }
     Ok(image)
 }

@@ -246,7 +246,12 @@ fn submitted(name: &str, images: &[&str]) -> Result<Submitted> {
 
 /// That no node has a service, container, slot's network or volume of ours.
 pub(crate) async fn assert_nothing_left(bed: &Testbed) -> Result<()> {
-    for node in bed.swarm.nodes() {
+    assert_nothing_left_on(bed.swarm.nodes()).await
+}
+
+/// The same of some nodes.
+pub(crate) async fn assert_nothing_left_on(nodes: &[testbed::Node]) -> Result<()> {
+    for node in nodes {
         let left = until("every trace to go", Duration::from_secs(40), async || {
             left_on(node).await.map(|left| left.is_empty().then_some(())).transpose()
         });
