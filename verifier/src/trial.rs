@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::probe::{Patience, Question, Told};
 use crate::registry::Found;
 use crate::slots::{Lease, Slots};
-use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, label};
+use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, Task, label};
 use crate::tasks::{Seen, Tasks};
 use crate::words::{last_lines, quoted};
 
@@ -276,23 +276,25 @@ impl<'a> Trial<'a> {
         judgement.probes.iter().all(|probe| probe.outcome == Outcome::Matched)
     }
 
-    /// What is held against an app, unless its container turns out to have ended:
-    /// one that did a moment ago cannot be told from one that hangs up or never
-    /// listened, until the node says so. A node that says nothing at all may have
-    /// killed it itself.
+    /// What is held against an app, unless its container turns out to have ended
+    /// or to be stopped: one that did a moment ago cannot be told from one that
+    /// hangs up or never listened, until a look from now on shows it. A node that
+    /// says nothing at all may have killed it itself.
     async fn unless_ended(&mut self, index: usize, code: FailureCode, message: String) -> Finding {
-        let App { service, task, .. } = &self.apps[index];
-        let (service, task) = (service.clone(), task.clone());
+        let (task, since) = (self.apps[index].task.clone(), Instant::now());
         let ended = |seen: &Seen| {
-            let task = seen.tasks.iter().find(|task| task.service == service)?;
-            matches!(task.phase, Phase::Ended(_)).then_some(())
+            let known = seen.tasks.iter().find(|known| known.id == task);
+            let has_ended = known.is_none_or(|known| matches!(known.phase, Phase::Ended(_)));
+            (seen.at > since && has_ended).then_some(())
         };
-        if self.tasks.until(Instant::now() + AFTERMATH, ended).await.is_some() {
+        if self.tasks.until(since + AFTERMATH, ended).await.is_some() {
             self.take_note();
             return self.ending(index).await;
         }
         match self.context.swarm.last_lines(&task).await {
-            Ok(LastLines { are_all: true, .. }) => Finding::Saw(Saw::Fault { code, message }),
+            Ok(LastLines { are_all: true, .. }) if self.tasks.now().at > since => {
+                Finding::Saw(Saw::Fault { code, message })
+            }
             Ok(_) | Err(_) => Finding::Seems(code, message),
         }
     }
@@ -407,7 +409,10 @@ impl App {
     }
 
     fn take_note(&mut self, seen: &Seen, network: &str) {
-        let Some(task) = seen.tasks.iter().find(|task| task.service == self.service) else { return };
+        // The Swarm may put another in the place of one that it stops.
+        let is_its =
+            |task: &&Task| task.service == self.service && (self.task.is_empty() || task.id == self.task);
+        let Some(task) = seen.tasks.iter().find(is_its) else { return };
         self.phase = Some(task.phase.clone());
         self.task.clone_from(&task.id);
         // What ended by itself was there and was begun.

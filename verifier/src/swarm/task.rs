@@ -63,6 +63,8 @@ pub(super) struct Row {
     spec: RowSpec,
     status: RowStatus,
     #[serde(default)]
+    desired_state: String,
+    #[serde(default)]
     networks_attachments: Option<Vec<RowAttachment>>,
 }
 
@@ -125,21 +127,27 @@ impl From<Row> for Task {
             id: row.id,
             service: row.service_id,
             slot: labels.remove(label::SLOT).unwrap_or_default(),
-            phase: phase(&row.status.state, &row.status.err, exit_code),
+            phase: phase(&row.status.state, &row.desired_state, &row.status.err, exit_code),
             addresses: addresses.collect(),
         }
     }
 }
 
-fn phase(state: &str, err: &str, exit_code: i64) -> Phase {
+fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> Phase {
     let said = (!err.is_empty()).then(|| err.to_owned());
     match state {
+        "complete" => Phase::Ended(Ending::Exited(exit_code)),
+        "failed" | "rejected" => Phase::Ended(ending(err, exit_code)),
+        // It is about to be killed, as on a node that is drained: what its app
+        // does from now on proves nothing.
+        _ if matches!(desired, "shutdown" | "remove" | "orphaned") => Phase::Ended(Ending::Ours(
+            InterruptionCode::NodeLost,
+            said.unwrap_or_else(|| format!("the Swarm stops the task, which was {state}")),
+        )),
         "new" | "allocated" | "pending" => Phase::Placing(said),
         "assigned" | "accepted" | "preparing" => Phase::Pulling,
         "ready" | "starting" => Phase::Starting,
         "running" => Phase::Running,
-        "complete" => Phase::Ended(Ending::Exited(exit_code)),
-        "failed" | "rejected" => Phase::Ended(ending(err, exit_code)),
         // Nobody but the Swarm itself stops a task whose service is there.
         _ => Phase::Ended(Ending::Ours(
             InterruptionCode::NodeLost,
@@ -196,7 +204,7 @@ mod tests {
     use super::*;
 
     fn ended(state: &str, err: &str, code: i64) -> Ending {
-        match phase(state, err, code) {
+        match phase(state, "running", err, code) {
             Phase::Ended(ending) => ending,
             other => panic!("{other:?}"),
         }
@@ -251,6 +259,19 @@ mod tests {
         assert_eq!(fault("something nobody has seen before"), InterruptionCode::NodeIll);
         assert!(matches!(ended("shutdown", "", 137), Ending::Ours(InterruptionCode::NodeLost, _)));
         assert!(matches!(ended("orphaned", "", 0), Ending::Ours(InterruptionCode::NodeLost, _)));
+    }
+
+    #[test]
+    fn a_task_that_the_swarm_stops_has_ended_by_no_fault_of_its_app() {
+        for desired in ["shutdown", "remove"] {
+            let stopped = phase("running", desired, "", 0);
+            assert!(
+                matches!(stopped, Phase::Ended(Ending::Ours(InterruptionCode::NodeLost, _))),
+                "{stopped:?}"
+            );
+            // One that ended by itself is not wanted any more either.
+            assert_eq!(phase("complete", desired, "", 3), Phase::Ended(Ending::Exited(3)));
+        }
     }
 
     #[test]
