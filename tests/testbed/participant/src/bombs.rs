@@ -119,7 +119,11 @@ pub(crate) fn processors(_: &[String]) -> ! {
     const MEASURED: Duration = Duration::from_secs(2);
     static DONE: AtomicBool = AtomicBool::new(false);
     for _ in 0..8 {
-        thread::spawn(|| while !DONE.load(Ordering::Relaxed) {});
+        thread::spawn(|| {
+            while !DONE.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        });
     }
     thread::sleep(MEASURED);
     // Hundredths of a second, as the kernel has them for people.
