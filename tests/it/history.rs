@@ -140,24 +140,27 @@ client.close()
     );
     desk.run(&("python".to_owned(), write));
 
-    let url = system.url("/api/v1/history");
+    let url = system.url("/api/v1/history?stream=study-");
     let plain = system.http().get(url).bearer_auth(TOKEN).send().await.unwrap().text().await.unwrap();
     let wire = format!("esdb://{}?tls=false", system.node());
+    let replay = |arguments: &[&str]| {
+        succeeded("replay", desk.muster(&[&["replay", "--stream", "study-"], arguments].concat()))
+    };
     for (how, said) in [
         ("curl", plain.clone()),
-        ("server", desk.replay(&["--server", &system.url("")])),
-        ("wire", desk.replay(&["--eventstore", &wire])),
+        ("server", replay(&["--server", &system.url("")])),
+        ("wire", replay(&["--eventstore", &wire])),
     ] {
         assert_eq!(said, plain, "{how}");
         let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let [_, broken, octets, empty] = &lines[..] else { panic!("{how}: {said}") };
+        let [broken, octets, empty] = &lines[..] else { panic!("{how}: {said}") };
         assert_eq!((&broken["data"], &broken["metadata"]), (&json!({"b": 1.5, "a": "x\ny"}), &json!([1, 2])));
         assert!(said.contains(r#""data":{"b": 1.50,  "a": "x\ny"}"#), "as it was written: {said}");
         assert_eq!((&octets["data"], &octets["data_base64"]), (&Value::Null, &json!("AP8K")));
         assert_eq!((&octets["metadata"], &octets["metadata_base64"]), (&Value::Null, &json!("ew==")));
         assert_eq!((&empty["data"], empty.get("data_base64")), (&Value::Null, None));
     }
-    let table = desk.replay(&["--server", &system.url(""), "--format", "csv", "--stream", "study-"]);
+    let table = replay(&["--server", &system.url(""), "--format", "csv"]);
     assert_eq!(table.lines().count(), 4, "{table}");
 }
 
@@ -168,7 +171,7 @@ async fn who_follows_misses_nothing_while_the_server_or_the_log_is_away(shape: S
     let wire = format!("esdb://{}?tls=false", system.node());
     let followers = [["--server", &system.url("")], ["--eventstore", &wire]].map(|from| {
         let mut replay = desk.command("muster");
-        Follower::start(replay.args(["replay", "--follow"]).args(from))
+        Follower::start(replay.args(["replay", "--follow", "--stream", "submission-"]).args(from))
     });
     let mut names = vec!["Participant ada"];
     for (file, name) in [("bob", "Participant bob"), ("eve", "Participant eve")] {

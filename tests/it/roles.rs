@@ -4,7 +4,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use event_store::{EsdbStore, Position, Read};
+use event_store::{EsdbStore, Read};
 use projections::{MongoViews, Queries};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -93,7 +93,7 @@ async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
     assert!(reqwest::get("https://127.0.0.1:9/").await.is_err());
     let system = System::without_a_swarm(Shape::OneProcess).await;
     let log = EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap();
-    assert_eq!(log.head().await, Ok(Position::START));
+    log.head().await.expect("the log answers");
 }
 
 #[tokio::test(flavor = "multi_thread")]
