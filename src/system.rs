@@ -29,7 +29,7 @@ const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long all parts may take to leave; what is left then is cut off, which
 /// loses nothing but time.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(40);
+const LEAVE_DEADLINE: Duration = Duration::from_secs(80);
 
 /// What a process does for the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

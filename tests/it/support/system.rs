@@ -243,12 +243,13 @@ impl System {
     }
 
     /// Waits until it says that it is ready. Without a Swarm a verifier never is.
+    /// MongoDB holds on to a killed projector's transaction for up to a minute.
     pub(crate) async fn ready(&mut self) {
         let asked = match self.shape {
             Shape::OneProcess => vec![self.url("/readyz")],
             _ => [Part::Commands, Part::ReadApi].map(|part| self.part_url(part, "/readyz")).to_vec(),
         };
-        let ready = until("muster to be ready", Duration::from_secs(30), async || {
+        let ready = until("muster to be ready", Duration::from_secs(100), async || {
             for url in &asked {
                 let answer = self.http.get(url).send().await.ok()?;
                 answer.status().is_success().then_some(())?;
@@ -289,9 +290,10 @@ impl System {
         while let Some((_, mut process)) = self.processes.pop() {
             let pid = process.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-            let ended = until("muster to end", Duration::from_secs(60), async || process.try_wait().unwrap())
-                .await
-                .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
+            let ended =
+                until("muster to end", Duration::from_secs(100), async || process.try_wait().unwrap())
+                    .await
+                    .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
             status = if status.success() { ended } else { status };
         }
         status
