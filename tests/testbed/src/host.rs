@@ -10,7 +10,8 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use tokio::task::spawn_blocking;
@@ -189,8 +190,15 @@ struct Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        // The child is `unshare`, which takes the host along; both calls fail
-        // only when it is gone already.
+        // The host's first process ends with its input, and is gone only when all
+        // others of the host are: that is what `unshare` waits for. To kill
+        // `unshare` would leave them a moment to answer in.
+        drop(self.first.stdin.take());
+        let deadline = Instant::now() + LIMIT;
+        while matches!(self.first.try_wait(), Ok(None)) && Instant::now() < deadline {
+            sleep(Duration::from_millis(2));
+        }
+        // Both fail only when it is gone already.
         let _ = self.first.kill();
         let _ = self.first.wait();
     }
