@@ -28,8 +28,9 @@ use crate::{data, platform, server};
 const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 
 /// How long all parts may take to leave; what is left then is cut off, which
-/// loses nothing but time.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(80);
+/// loses nothing but time. The verifier takes longest: its grace, then forty
+/// seconds at most for its slots, and a word to the log.
+const LEAVE_DEADLINE: Duration = Duration::from_secs(55);
 
 /// What a process does for the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -160,6 +160,8 @@ impl Slots {
             pool.closed = true;
             std::mem::take(&mut pool.ready)
         };
+        // What waits for its turn to be prepared would only have to be removed.
+        self.inner.preparing.close();
         for slot in ready {
             self.inner.retire(slot, "the verifier stops");
         }

@@ -290,10 +290,9 @@ impl System {
         while let Some((_, mut process)) = self.processes.pop() {
             let pid = process.id().to_string();
             assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-            let ended =
-                until("muster to end", Duration::from_secs(100), async || process.try_wait().unwrap())
-                    .await
-                    .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
+            let ended = until("muster to end", Duration::from_secs(60), async || process.try_wait().unwrap())
+                .await
+                .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
             status = if status.success() { ended } else { status };
         }
         status
