@@ -110,7 +110,7 @@ impl Shared {
     /// The views that are read now.
     fn collections(&self) -> Result<Collections, mongodb::error::Error> {
         let generation = *self.generation.borrow();
-        let generation = generation.ok_or_else(|| mongodb::error::Error::custom("it was not reached yet"))?;
+        let generation = generation.ok_or_else(|| ours("it was not reached yet"))?;
         Ok(Collections::new(self.database.clone(), generation))
     }
 
@@ -142,7 +142,7 @@ impl Views for MongoViews {
     async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
         timeout(APPLY, self.shared.apply(from, events, upto))
             .await
-            .unwrap_or_else(|_| Err(ApplyError::Unavailable(late(APPLY))))
+            .unwrap_or_else(|_| Err(ApplyError::Unavailable(said(&late(APPLY)))))
     }
 
     async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
@@ -205,13 +205,37 @@ impl Queries for MongoViews {
 
 /// An answer in time, or that there is none.
 async fn answer<T>(asked: impl Future<Output = mongodb::error::Result<T>>) -> Result<T, QueryError> {
-    match timeout(ANSWER, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(QueryError::Unavailable(format!("MongoDB: {error}"))),
-        Err(_) => Err(QueryError::Unavailable(late(ANSWER))),
-    }
+    let answered = timeout(ANSWER, asked).await.unwrap_or_else(|_| Err(late(ANSWER)));
+    answered.map_err(|error| QueryError::Unavailable(said(&error)))
 }
 
-fn late(deadline: Duration) -> String {
-    format!("MongoDB: no answer within {} s", deadline.as_secs())
+/// A failure that is none of the driver's.
+fn ours(why: impl Into<String>) -> mongodb::error::Error {
+    mongodb::error::Error::custom(why.into())
+}
+
+fn late(deadline: Duration) -> mongodb::error::Error {
+    ours(format!("no answer within {} s", deadline.as_secs()))
+}
+
+/// What went wrong: in our words where they are ours, else in the driver's.
+fn said(error: &mongodb::error::Error) -> String {
+    error.get_custom::<String>().map_or_else(|| format!("MongoDB: {error}"), |why| format!("MongoDB: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_of_ours_is_told_in_our_words() {
+        assert_eq!(said(&late(Duration::from_secs(5))), "MongoDB: no answer within 5 s");
+        assert_eq!(said(&ours("it was not reached yet")), "MongoDB: it was not reached yet");
+        let lost: mongodb::error::Error = std::io::Error::other("the line is cut").into();
+        assert!(said(&lost).contains("the line is cut"), "{}", said(&lost));
+        assert_eq!(
+            RebuildError::from(ours("the views were removed")).to_string(),
+            "MongoDB: the views were removed"
+        );
+    }
 }

@@ -9,11 +9,11 @@ use mongodb::error::Result;
 use mongodb::options::{FindOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection};
 
-use super::Shared;
 use super::collections::{
     Collections, Head, PassDocument, PinDocument, StatusDocument, number, place_key, place_of,
 };
 use super::transaction::{Ended, Transaction, among, delete, find, replace, update, write};
+use super::{Shared, said};
 use crate::cells::Point;
 use crate::fold::Fold;
 use crate::owner::Owner;
@@ -28,7 +28,7 @@ impl Shared {
         events: &[Envelope],
         upto: Position,
     ) -> std::result::Result<(), ApplyError> {
-        let unavailable = |error| ApplyError::Unavailable(format!("MongoDB: {error}"));
+        let unavailable = |error| ApplyError::Unavailable(said(&error));
         let collections = self.collections().map_err(unavailable)?;
         let applied = collections.apply(&self.client, from, events, upto).await.map_err(unavailable)?;
         if applied {

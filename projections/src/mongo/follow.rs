@@ -5,11 +5,11 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use event_store::Position;
-use mongodb::error::{Error, ErrorKind, Result, WriteFailure};
+use mongodb::error::{ErrorKind, Result, WriteFailure};
 use tokio::time::timeout;
 
 use super::collections::{Collections, Current, Generation, Head};
-use super::{ANSWER, Shared, late};
+use super::{ANSWER, Shared, late, said};
 
 /// How often to look. It is one read of one small document.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -26,10 +26,10 @@ pub(super) async fn follow(shared: Weak<Shared>) {
     while let Some(shared) = shared.upgrade() {
         let looked = timeout(ANSWER, shared.look()).await;
         drop(shared);
-        let looked = looked.unwrap_or_else(|_| Err(Error::custom(late(ANSWER))));
+        let looked = looked.unwrap_or_else(|_| Err(late(ANSWER)));
         match (&looked, away) {
             (Err(error), false) => {
-                tracing::warn!(%error, "MongoDB is away: the views wait for it");
+                tracing::warn!(error = said(error), "MongoDB is away: the views wait for it");
             }
             (Ok(_), true) => tracing::info!("MongoDB is back"),
             (Ok(_), false) | (Err(_), true) => {}

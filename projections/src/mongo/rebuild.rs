@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::collections::{Collections, Current, Head};
 use super::transaction::{Ended, Transaction};
-use super::{APPLY, MongoViews, Shared, late};
+use super::{APPLY, MongoViews, Shared, late, ours, said};
 use crate::{BATCH, Envelope, STREAM_PREFIX};
 
 /// For how long a MongoDB that went away is looked for; an election takes some
@@ -30,7 +30,7 @@ pub enum RebuildError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// MongoDB is away, or refused.
-    #[error("MongoDB: {0}")]
+    #[error("{}", said(.0))]
     Mongo(#[from] Error),
     /// The views have seen what is not in the log.
     #[error("the views are at {views} and the log ends at {log}: it is not the log that they follow")]
@@ -79,7 +79,7 @@ impl MongoViews {
             }
             progress(at);
             let swapped = async { timeout(PATIENCE, shared.swap(&old, &new, at)).await };
-            if page.end && swapped.await.map_err(|_| Error::custom(late(PATIENCE)))?? {
+            if page.end && swapped.await.map_err(|_| late(PATIENCE))?? {
                 shared.look().await?;
                 return Ok(at);
             }
@@ -96,7 +96,7 @@ impl Shared {
             .find_one_and_update(Current::filter(), doc! { "$inc": { "newest": 1 } })
             .return_document(ReturnDocument::After)
             .await?;
-        let taken = taken.ok_or_else(|| Error::custom("the views were removed"))?;
+        let taken = taken.ok_or_else(|| ours("the views were removed"))?;
         let heads = Collections::heads(&self.database).find(doc! { "_id": { "$gte": 0 } }).await?;
         for head in heads.try_collect::<Vec<_>>().await? {
             if head.id != old.generation && head.id != taken.newest {
@@ -120,13 +120,13 @@ impl Shared {
         let (since, mut doubtful) = (Instant::now(), false);
         loop {
             let applied = timeout(APPLY, new.apply(&self.client, at, events, upto)).await;
-            match applied.unwrap_or_else(|_| Err(Error::custom(late(APPLY)))) {
+            match applied.unwrap_or_else(|_| Err(late(APPLY))) {
                 Ok(true) => return Ok(()),
                 // The word of its success may have been lost.
                 Ok(false) if doubtful && new.checkpoint().await? == Some(upto) => return Ok(()),
                 Ok(false) => return Err(RebuildError::Overtaken),
                 Err(error) if since.elapsed() < PATIENCE => {
-                    tracing::warn!(%error, "the rebuild waits for MongoDB");
+                    tracing::warn!(error = said(&error), "the rebuild waits");
                     doubtful = true;
                     sleep(PAUSE).await;
                 }

@@ -10,6 +10,8 @@ use mongodb::{Client, ClientSession, Collection, Database};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::ours;
+
 /// A command has at most so many bytes of writes; the server takes 16 MiB.
 const COMMAND_BYTES: usize = 8 * 1024 * 1024;
 
@@ -160,7 +162,7 @@ async fn commands(
         all.append(field, some);
         let reply = database.run_raw_command(all).session(&mut *session).await?;
         if let Some(errors) = reply.get("writeErrors") {
-            return Err(Error::custom(format!("{command} of {collection}: {errors}")));
+            return Err(ours(format!("{command} of {collection}: {errors}")));
         }
     }
     Ok(())
