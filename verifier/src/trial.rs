@@ -1,5 +1,8 @@
 //! One run of some images in one slot: deployed, pulled, started, asked.
 
+mod app;
+mod finding;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,10 +15,13 @@ use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::time::Instant;
 
+use self::app::{App, Running};
+pub(crate) use self::finding::Finding;
+use self::finding::fault;
 use crate::probe::{Patience, Question, Told};
 use crate::registry::Found;
 use crate::slots::{Lease, Slots};
-use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, Task, label};
+use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, label};
 use crate::tasks::{Seen, Tasks};
 use crate::words::{last_lines, quoted};
 
@@ -41,81 +47,12 @@ pub(crate) struct Context {
     pub(crate) slots: Slots,
 }
 
-/// What was found out about one image.
-#[derive(Debug)]
-pub(crate) enum Finding {
-    /// What it did.
-    Saw(Saw),
-    /// What it seems to have done, unless it was the slot or the node: it counts
-    /// once another slot shows the same.
-    Seems(FailureCode, String),
-    /// A fault of ours.
-    Ours(PlatformFault),
-}
-
-impl Finding {
-    /// Why another slot is to be tried.
-    pub(crate) fn doubt(&self) -> Option<&str> {
-        match self {
-            Self::Seems(_, why) => Some(why),
-            Self::Ours(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
-            Self::Saw(_) | Self::Ours(_) => None,
-        }
-    }
-
-    /// Why the slot is not to be used again: its network or its relay failed, or
-    /// so it seems.
-    pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
-        match self {
-            Self::Seems(FailureCode::NothingOnPort, why) => Some(why),
-            Self::Seems(..) => None,
-            _ => self.doubt(),
-        }
-    }
-
-    /// Whether the node failed: it lost the image on the way, or is ill itself.
-    pub(crate) fn is_of_the_node(&self) -> bool {
-        let of_the_node = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
-        matches!(self, Self::Ours(fault) if of_the_node.contains(&fault.code))
-    }
-
-    /// What it means after what was found in `another` slot before.
-    pub(crate) fn after(self, another: &Self) -> Self {
-        match (self, another) {
-            (Self::Seems(code, message), Self::Seems(before, _)) if code == *before => {
-                Self::Saw(Saw::Fault { code, message })
-            }
-            (Self::Seems(_, why), _) => Self::Ours(fault(InterruptionCode::SlotFailed, &why)),
-            (known, _) => known,
-        }
-    }
-}
-
 /// A run of some images in one slot.
 pub(crate) struct Trial<'a> {
     context: &'a Context,
     lease: &'a mut Lease,
     tasks: Tasks,
     apps: Vec<App>,
-}
-
-/// One of the images.
-struct App {
-    image: ImageRef,
-    found: Found,
-    /// The id of its service.
-    service: String,
-    began: Instant,
-    phase: Option<Phase>,
-    task: String,
-    pulled: Option<Duration>,
-    running: Option<Running>,
-    finding: Option<Finding>,
-}
-
-struct Running {
-    since: Instant,
-    address: Option<IpAddr>,
 }
 
 impl<'a> Trial<'a> {
@@ -402,38 +339,9 @@ impl<'a> Trial<'a> {
     }
 }
 
-impl App {
-    /// Whether nothing more can come of it.
-    fn is_over(&self) -> bool {
-        self.finding.is_some() || matches!(self.phase, Some(Phase::Ended(_)))
-    }
-
-    fn take_note(&mut self, seen: &Seen, network: &str) {
-        // The Swarm may put another in the place of one that it stops.
-        let is_its =
-            |task: &&Task| task.service == self.service && (self.task.is_empty() || task.id == self.task);
-        let Some(task) = seen.tasks.iter().find(is_its) else { return };
-        self.phase = Some(task.phase.clone());
-        self.task.clone_from(&task.id);
-        // What ended by itself was there and was begun.
-        let by_itself = matches!(task.phase, Phase::Ended(Ending::Exited(_) | Ending::NotStarted(_)));
-        if by_itself || matches!(task.phase, Phase::Starting | Phase::Running) {
-            self.pulled.get_or_insert_with(|| self.began.elapsed());
-        }
-        if task.phase == Phase::Running {
-            let address = task.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address);
-            self.running.get_or_insert_with(|| Running { since: Instant::now(), address });
-        }
-    }
-}
-
 /// The common name of the services of one trial: short enough for a host name.
 pub(crate) fn service_name(id: SubmissionId, attempt: u32, trial: u32) -> String {
     format!("muster-{}-{attempt}-{trial}", id.0.simple())
-}
-
-fn fault(code: InterruptionCode, message: &str) -> PlatformFault {
-    PlatformFault { code, message: message.to_owned() }
 }
 
 fn millis(duration: Duration) -> u64 {

@@ -3,25 +3,22 @@
 //! to use. What a registry says of itself (redirects, token servers) is not
 //! trusted any further.
 
+mod hosts;
+
 use std::collections::HashSet;
-use std::time::Duration;
 
 use domain::ImageRef;
 use domain::submission::{FailureCode, InterruptionCode};
 use reqwest::header::{
     ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use reqwest::redirect::Policy;
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::timeout;
 
+use self::hosts::{Hosts, REQUEST};
 use super::logins::{Login, Logins};
 use super::{LookupError, Result, platform, unavailable};
-
-/// One request, from the connection to the end of the body.
-const REQUEST: Duration = Duration::from_secs(15);
-const CONNECT: Duration = Duration::from_secs(5);
 
 const TOKEN_MAX: usize = 64 << 10;
 const ERROR_MAX: usize = 16 << 10;
@@ -33,23 +30,9 @@ const QUOTED_MAX: usize = 200;
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-/// Where registries answer that do not under their own name.
-const API_HOSTS: [(&str, &str); 1] = [("docker.io", "registry-1.docker.io")];
-
-/// The domains that registries send their clients to, for tokens and content.
-const RELATED: [(&str, &[&str]); 3] = [
-    ("docker.io", &["docker.io", "docker.com", "r2.cloudflarestorage.com"]),
-    ("ghcr.io", &["ghcr.io", "githubusercontent.com"]),
-    ("quay.io", &["quay.io"]),
-];
-
 pub(super) struct Http {
-    insecure: HashSet<String>,
+    hosts: Hosts,
     logins: Logins,
-    /// For the world, by the system's proxy if it has one.
-    tls: Client,
-    /// For registries that speak plain HTTP, which are near.
-    plain: Client,
 }
 
 /// Requests about one image; they share what lets them in.
@@ -97,56 +80,11 @@ struct OneError {
 
 impl Http {
     pub(super) fn new(insecure: HashSet<String>, logins: Logins) -> Self {
-        let builder = || {
-            Client::builder()
-                .redirect(Policy::none())
-                .connect_timeout(CONNECT)
-                .timeout(REQUEST)
-                .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
-        };
-        let built = "a client without certificates of its own is always built";
-        Self {
-            insecure,
-            logins,
-            tls: builder().https_only(true).build().expect(built),
-            plain: builder().no_proxy().build().expect(built),
-        }
+        Self { hosts: Hosts::new(insecure), logins }
     }
 
     pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> Session<'a> {
         Session { http: self, image, login: self.logins.of(image.registry()), authorization: None }
-    }
-
-    fn is_plain(&self, registry: &str) -> bool {
-        let host = registry.split(':').next().unwrap_or_default();
-        let is_loopback = host == "localhost"
-            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        is_loopback || self.insecure.contains(registry) || self.insecure.contains(host)
-    }
-
-    /// The base of a registry's addresses.
-    fn base(&self, registry: &str) -> Result<Url> {
-        let host = API_HOSTS.iter().find(|(name, _)| *name == registry).map_or(registry, |(_, host)| host);
-        let scheme = if self.is_plain(registry) { "http" } else { "https" };
-        Url::parse(&format!("{scheme}://{host}")).map_err(|error| unavailable(&error.to_string()))
-    }
-
-    fn client(&self, url: &Url) -> &Client {
-        if url.scheme() == "http" { &self.plain } else { &self.tls }
-    }
-
-    /// Whether a registry may send its clients to this address.
-    fn may_lead_to(&self, registry: &str, base: &Url, to: &Url) -> bool {
-        if to.origin() == base.origin() {
-            return true;
-        }
-        let related = RELATED.iter().find(|(name, _)| *name == registry).map_or(&[][..], |(_, hosts)| hosts);
-        let host = to.host_str().unwrap_or_default();
-        to.scheme() == "https"
-            && to.port().is_none()
-            && related.iter().any(|domain| {
-                host == *domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
-            })
     }
 }
 
@@ -163,7 +101,7 @@ impl Session<'_> {
     /// a thing's size is no fault of the thing.
     pub(super) async fn size(&self, path: &str) -> Size {
         let asked = async {
-            let base = self.http.base(self.image.registry())?;
+            let base = self.http.hosts.base(self.image.registry())?;
             self.follow(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?).await
         };
         let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return Size::Unknown };
@@ -176,7 +114,7 @@ impl Session<'_> {
     }
 
     async fn get_now(&mut self, path: &str, max: usize) -> Result<Reply> {
-        let base = self.http.base(self.image.registry())?;
+        let base = self.http.hosts.base(self.image.registry())?;
         let url = self.url(&base, path)?;
         let mut response = self.send(Method::GET, url.clone()).await?;
         if response.status() == StatusCode::UNAUTHORIZED
@@ -208,7 +146,7 @@ impl Session<'_> {
                 break;
             }
             let to = joined(response.url(), header(response.headers(), LOCATION).unwrap_or_default())?;
-            if !self.http.may_lead_to(self.image.registry(), base, &to) {
+            if !self.http.hosts.may_lead_to(self.image.registry(), base, &to) {
                 let host = to.host_str().unwrap_or("nowhere");
                 return Err(unavailable(&format!(
                     "{} leads to {host}, which is not its own",
@@ -219,7 +157,7 @@ impl Session<'_> {
             response = if to.origin() == base.origin() {
                 self.send(method.clone(), to).await?
             } else {
-                let request = self.http.client(&to).request(method.clone(), to);
+                let request = self.http.hosts.client(&to).request(method.clone(), to);
                 request.send().await.map_err(|error| self.unreachable(&error))?
             };
         }
@@ -227,7 +165,7 @@ impl Session<'_> {
     }
 
     async fn send(&self, method: Method, url: Url) -> Result<Response> {
-        let mut request = self.http.client(&url).request(method, url).header(ACCEPT, MANIFESTS);
+        let mut request = self.http.hosts.client(&url).request(method, url).header(ACCEPT, MANIFESTS);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
@@ -244,13 +182,13 @@ impl Session<'_> {
             return basic.ok_or_else(|| forbidden(&format!("{registry} asks for a password")));
         };
         let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
-        if !self.http.may_lead_to(registry, base, &url) {
+        if !self.http.hosts.may_lead_to(registry, base, &url) {
             let host = url.host_str().unwrap_or("nowhere");
             return Err(unavailable(&format!("{registry} has its tokens at {host}, which is not its own")));
         }
         let scope = format!("repository:{}:pull", self.image.repository());
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", &scope);
-        let mut request = self.http.client(&url).get(url);
+        let mut request = self.http.hosts.client(&url).get(url);
         if let Some(login) = self.login {
             request = request.header(AUTHORIZATION, login.basic());
         }
@@ -365,41 +303,6 @@ fn quoted(body: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_registry_leads_only_to_its_own() {
-        let http = Http::new(HashSet::from(["registry.lan:5000".to_owned()]), Logins::default());
-        let may = |registry: &str, to: &str| {
-            http.may_lead_to(registry, &http.base(registry).unwrap(), &Url::parse(to).unwrap())
-        };
-        assert!(may("docker.io", "https://auth.docker.io/token"));
-        assert!(may("docker.io", "https://production.cloudflare.docker.com/blob"));
-        assert!(may("registry.lan:5000", "http://registry.lan:5000/token"));
-        for to in [
-            "http://auth.docker.io/token",
-            "https://evildocker.io/",
-            "https://docker.io.evil.example/",
-            "https://auth.docker.io:2375/",
-            "http://169.254.169.254/",
-            "https://127.0.0.1/",
-        ] {
-            assert!(!may("docker.io", to), "{to}");
-        }
-        assert!(!may("registry.lan:5000", "http://registry.lan:2375/"));
-        assert!(!may("registry.lan:5000", "https://10.0.0.1/"));
-    }
-
-    #[test]
-    fn only_the_loopback_and_what_is_listed_go_without_tls() {
-        let http =
-            Http::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]), Logins::default());
-        for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
-            assert_eq!(http.base(plain).unwrap().scheme(), "http", "{plain}");
-        }
-        for tls in ["docker.io", "registry.lan:5001", "127.0.0.1.nip.io", "10.0.0.1:5000"] {
-            assert_eq!(http.base(tls).unwrap().scheme(), "https", "{tls}");
-        }
-    }
 
     #[test]
     fn a_challenge_is_read() {

@@ -1,0 +1,123 @@
+//! Which hosts a registry has, and on what terms each is spoken to.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use super::super::{Result, unavailable};
+
+/// One request, from the connection to the end of the body.
+pub(super) const REQUEST: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Where registries answer that do not under their own name.
+const API_HOSTS: [(&str, &str); 1] = [("docker.io", "registry-1.docker.io")];
+
+/// The domains that registries send their clients to, for tokens and content.
+const RELATED: [(&str, &[&str]); 3] = [
+    ("docker.io", &["docker.io", "docker.com", "r2.cloudflarestorage.com"]),
+    ("ghcr.io", &["ghcr.io", "githubusercontent.com"]),
+    ("quay.io", &["quay.io"]),
+];
+
+/// The clients for the hosts of registries.
+pub(super) struct Hosts {
+    insecure: HashSet<String>,
+    /// For the world, by the system's proxy if it has one.
+    tls: Client,
+    /// For registries that speak plain HTTP, which are near.
+    plain: Client,
+}
+
+impl Hosts {
+    /// `insecure` are those that speak plain HTTP, beside the loopback.
+    pub(super) fn new(insecure: HashSet<String>) -> Self {
+        let builder = || {
+            Client::builder()
+                .redirect(Policy::none())
+                .connect_timeout(CONNECT)
+                .timeout(REQUEST)
+                .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
+        };
+        let built = "a client without certificates of its own is always built";
+        Self {
+            insecure,
+            tls: builder().https_only(true).build().expect(built),
+            plain: builder().no_proxy().build().expect(built),
+        }
+    }
+
+    fn is_plain(&self, registry: &str) -> bool {
+        let host = registry.split(':').next().unwrap_or_default();
+        let is_loopback = host == "localhost"
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        is_loopback || self.insecure.contains(registry) || self.insecure.contains(host)
+    }
+
+    /// The base of a registry's addresses.
+    pub(super) fn base(&self, registry: &str) -> Result<Url> {
+        let host = API_HOSTS.iter().find(|(name, _)| *name == registry).map_or(registry, |(_, host)| host);
+        let scheme = if self.is_plain(registry) { "http" } else { "https" };
+        Url::parse(&format!("{scheme}://{host}")).map_err(|error| unavailable(&error.to_string()))
+    }
+
+    /// The client for this address.
+    pub(super) fn client(&self, url: &Url) -> &Client {
+        if url.scheme() == "http" { &self.plain } else { &self.tls }
+    }
+
+    /// Whether a registry may send its clients to this address.
+    pub(super) fn may_lead_to(&self, registry: &str, base: &Url, to: &Url) -> bool {
+        if to.origin() == base.origin() {
+            return true;
+        }
+        let related = RELATED.iter().find(|(name, _)| *name == registry).map_or(&[][..], |(_, hosts)| hosts);
+        let host = to.host_str().unwrap_or_default();
+        to.scheme() == "https"
+            && to.port().is_none()
+            && related.iter().any(|domain| {
+                host == *domain || host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_leads_only_to_its_own() {
+        let hosts = Hosts::new(HashSet::from(["registry.lan:5000".to_owned()]));
+        let may = |registry: &str, to: &str| {
+            hosts.may_lead_to(registry, &hosts.base(registry).unwrap(), &Url::parse(to).unwrap())
+        };
+        assert!(may("docker.io", "https://auth.docker.io/token"));
+        assert!(may("docker.io", "https://production.cloudflare.docker.com/blob"));
+        assert!(may("registry.lan:5000", "http://registry.lan:5000/token"));
+        for to in [
+            "http://auth.docker.io/token",
+            "https://evildocker.io/",
+            "https://docker.io.evil.example/",
+            "https://auth.docker.io:2375/",
+            "http://169.254.169.254/",
+            "https://127.0.0.1/",
+        ] {
+            assert!(!may("docker.io", to), "{to}");
+        }
+        assert!(!may("registry.lan:5000", "http://registry.lan:2375/"));
+        assert!(!may("registry.lan:5000", "https://10.0.0.1/"));
+    }
+
+    #[test]
+    fn only_the_loopback_and_what_is_listed_go_without_tls() {
+        let hosts = Hosts::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
+        for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
+            assert_eq!(hosts.base(plain).unwrap().scheme(), "http", "{plain}");
+        }
+        for tls in ["docker.io", "registry.lan:5001", "127.0.0.1.nip.io", "10.0.0.1:5000"] {
+            assert_eq!(hosts.base(tls).unwrap().scheme(), "https", "{tls}");
+        }
+    }
+}
