@@ -1,9 +1,12 @@
 //! Verified submissions a second, beside the bare engine that runs, asks and
-//! removes the same image, as many at a time; on one node and on three. And
-//! where the time of one verification goes, by what the log says of it.
+//! removes the same image, as many at a time, and beside a bare Swarm that does
+//! so with a service for each; on one node and on three. And where the time of
+//! one verification goes, by what the log says of it.
 
 #[path = "support/muster.rs"]
 mod muster;
+#[path = "support/swarm.rs"]
+mod swarm;
 
 use std::time::Duration;
 
@@ -15,6 +18,8 @@ use crate::muster::{Muster, Story, median};
 
 /// Shorter than a command on a host of the testbed may take.
 const LASTING: Duration = Duration::from_secs(12);
+/// Until as much is removed in a Swarm as is made.
+const FULL: Duration = Duration::from_secs(6);
 /// Until every slot is there that will be.
 const WARM: Duration = Duration::from_secs(15);
 const AT_ONCE: [usize; 4] = [1, 4, 8, 16];
@@ -32,27 +37,31 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", bare::run_request_remove(socket, image, at_once.parse()?, LASTING).await?);
         return Ok(());
     }
-    // `cargo bench --bench verifying -- one` or `three` measures one half.
+    // `cargo bench --bench verifying -- one` or `three` measures one half, and
+    // numbers beside it, how many at once.
     let named = |half: &str| arguments.iter().any(|argument| argument == half);
+    let levels: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    let levels = if levels.is_empty() { AT_ONCE.to_vec() } else { levels };
     if named("one") || !named("three") {
-        on(Testbed::single().await?).await?;
+        on(Testbed::single().await?, &levels).await?;
     }
     if named("three") || !named("one") {
-        on(Testbed::three().await?).await?;
+        on(Testbed::three().await?, &levels).await?;
     }
     Ok(())
 }
 
-async fn on(bed: Testbed) -> anyhow::Result<()> {
+async fn on(bed: Testbed, levels: &[usize]) -> anyhow::Result<()> {
     let cpus = std::thread::available_parallelism()?;
     println!("{} node(s) on {cpus} processors, which all of this shares", bed.swarm.nodes().len());
     println!("a second, image on the nodes:");
     let answer = json!({ "name": "Ada Lovelace", "vote": "Rust" });
     let app = App::good(&answer);
     let mut alone = None;
-    for at_once in AT_ONCE {
+    for &at_once in levels {
         let images = owners(&bed, &app, at_once).await?;
         let bare = bare_engines(&bed, &images[0], at_once).await?;
+        let swarm = swarm::run_request_remove(&bed, &images[0], at_once, FULL, LASTING).await?;
         let slots = at_once.div_ceil(bed.swarm.nodes().len());
         let muster = Muster::start(&bed, &["name", "vote"], &["--slots", &slots.to_string()]).await?;
         let warm = (bare * WARM.as_secs_f64()) as usize + at_once;
@@ -67,7 +76,7 @@ async fn on(bed: Testbed) -> anyhow::Result<()> {
         let took = steady[steady.len() - 1].judged - stories[warm - 1].judged;
         let rate = steady.len() as f64 / took.as_secs_f64();
         println!(
-            "{at_once:>3} at once   bare engine {bare:>5.2}   muster {rate:>5.2}   ratio {:.2}   {}",
+            "{at_once:>3} at once   bare engine {bare:>5.2}   bare Swarm {swarm:>5.2}   muster {rate:>5.2}   ratio {:.2}   {}",
             rate / bare,
             spans(steady)
         );
