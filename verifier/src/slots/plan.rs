@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use crate::health::NodeState;
 use crate::swarm::Node;
 
-/// A slot is used for half a second and cools for three or four, so the next
-/// submission finds another one: for each that may be under way so many slots
-/// are in use or ready, and a few.
-const USABLE: (usize, usize) = (2, 1);
-/// And so many are there at most, with those that cool.
+/// Slots in use or ready beyond the submissions that may be under way. A slot is
+/// used for half a second and cools for three or four, so the next submission
+/// wants another one. Making one costs its engine more than verifying does, so no
+/// more are made than are missed.
+const SPARE: usize = 2;
+/// So many are there at most, with those that cool: for each submission that may
+/// be under way, and besides.
 const ALL: (usize, usize) = (4, 8);
 /// Containers of one node that are under way at a time, per processor.
 const PER_CPU: u64 = 2;
@@ -67,8 +69,9 @@ impl Capacity {
             }
             let usable = of(Stage::Busy) + of(Stage::Ready) + of(Stage::Preparing);
             let all = usable + of(Stage::Cooling) + of(Stage::Retiring);
-            let up_to = |(each, more): (usize, usize), has: usize| (wanted * each + more).saturating_sub(has);
-            usize::min(up_to(USABLE, usable), up_to(ALL, all))
+            let (each, more) = ALL;
+            let room = (wanted * each + more).saturating_sub(all);
+            (wanted + SPARE).saturating_sub(usable).min(room)
         };
         nodes.iter().flat_map(|node| std::iter::repeat_n(node.clone(), missing_on(node))).collect()
     }
@@ -153,5 +156,17 @@ mod tests {
             census.set(&number.to_string(), "a", Stage::Cooling);
         }
         assert_eq!(missing(&census), ["b", "b", "b"]);
+    }
+
+    #[test]
+    fn spare_slots_are_few_however_many_are_in_use() {
+        let nodes = [node("a", 1, 16_000)];
+        let capacity = Capacity { per_node: Some(16), ..CAPACITY };
+        let mut census = Census::default();
+        assert_eq!(capacity.missing(&nodes, &census).len(), 18);
+        for number in 0..18 {
+            census.set(&number.to_string(), "a", Stage::Busy);
+        }
+        assert!(capacity.missing(&nodes, &census).is_empty());
     }
 }
