@@ -264,7 +264,7 @@ impl Inner {
         ]);
         let prepared = async {
             let network = self.swarm.ensure_network(&name, &labels).await?;
-            match self.swarm.open_relay(&network, &labels).await {
+            match self.swarm.open_relay(&node.id, &network, &labels).await {
                 Ok(relay) => Ok(Slot { name: name.clone(), node: node.clone(), network, relay, uses: 0 }),
                 Err(error) => {
                     if let Err(error) = self.swarm.remove_network(&network).await {

@@ -101,8 +101,14 @@ pub(crate) trait Swarm: Send + Sync {
     /// The last lines that a task's container wrote.
     async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError>;
 
-    /// Starts a relay in a network.
-    async fn open_relay(&self, network: &str, labels: &Labels) -> Result<Box<dyn Prober>, SwarmError>;
+    /// Starts a relay in a network, on this node if its engine is among those
+    /// that are named.
+    async fn open_relay(
+        &self,
+        node: &str,
+        network: &str,
+        labels: &Labels,
+    ) -> Result<Box<dyn Prober>, SwarmError>;
 
     /// Removes a service, by its name or id. One that is gone is no error.
     async fn remove_service(&self, service: &str) -> Result<(), SwarmError>;

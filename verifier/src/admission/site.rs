@@ -116,7 +116,7 @@ impl Site {
             limits: self.limits.clone(),
         };
         let (relay, service) = tokio::join!(
-            self.swarm.open_relay(&network, &self.labels),
+            self.swarm.open_relay(&self.node.id, &network, &self.labels),
             self.swarm.ensure_service(&deployment)
         );
         let relay = self.relay.insert(relay?);

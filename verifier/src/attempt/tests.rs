@@ -99,7 +99,7 @@ impl Swarm for Fake {
         Ok(LastLines { text: b"no database".to_vec(), are_all: !*self.is_out_of_touch.lock().unwrap() })
     }
 
-    async fn open_relay(&self, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+    async fn open_relay(&self, _: &str, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
         let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
         Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
     }

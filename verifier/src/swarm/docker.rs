@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 };
 use domain::ImageRef;
 use futures::StreamExt;
-use futures::future::join_all;
+use futures::stream::FuturesUnordered;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -82,6 +82,22 @@ impl DockerSwarm {
         })
     }
 
+    /// The engine of a node, if it is named and answers. One that hangs holds
+    /// nobody up whose own engine answers.
+    async fn engine_of(&self, node: &str) -> Option<Arc<Engine>> {
+        let is_its = async |engine: &Arc<Engine>| {
+            let info = timeout(READ, engine.docker().ok()?.info()).await.ok()?.ok()?;
+            (info.swarm?.node_id.as_deref() == Some(node)).then(|| Arc::clone(engine))
+        };
+        let mut asked: FuturesUnordered<_> = self.managers.engines().map(is_its).collect();
+        while let Some(answer) = asked.next().await {
+            if answer.is_some() {
+                return answer;
+            }
+        }
+        None
+    }
+
     async fn create_network(&self, name: &str, labels: &Labels) -> Result<String, ApiError> {
         let request = NetworkCreateRequest {
             name: name.to_owned(),
@@ -138,14 +154,8 @@ impl Swarm for DockerSwarm {
     }
 
     async fn own_image(&self, node: &str) -> Result<Option<String>, SwarmError> {
-        let is_its = async |engine: &Arc<Engine>| {
-            let docker = engine.docker().ok()?;
-            let info = timeout(READ, docker.info()).await.ok()?.ok()?;
-            (info.swarm?.node_id.as_deref() == Some(node)).then_some(docker)
-        };
-        let engines = join_all(self.managers.engines().map(is_its)).await;
-        match engines.into_iter().flatten().next() {
-            Some(docker) => Ok(Some(image::ensure(&docker).await?.id)),
+        match self.engine_of(node).await {
+            Some(engine) => Ok(Some(image::ensure(&engine.docker()?).await?.id)),
             None => Ok(None),
         }
     }
@@ -229,10 +239,18 @@ impl Swarm for DockerSwarm {
         Ok(self.managers.ask(LOG + READ, read).await?)
     }
 
-    async fn open_relay(&self, network: &str, labels: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+    async fn open_relay(
+        &self,
+        node: &str,
+        network: &str,
+        labels: &Labels,
+    ) -> Result<Box<dyn Prober>, SwarmError> {
         let spec = Spec { network: network.to_owned(), labels: labels.clone() };
+        let near = self.engine_of(node).await;
+        let is_near = |engine: &&Arc<Engine>| near.as_ref().is_some_and(|near| Arc::ptr_eq(near, engine));
+        let others = self.managers.engines().filter(|engine| !is_near(engine));
         let mut failed = None;
-        for engine in self.managers.engines() {
+        for engine in near.iter().chain(others) {
             // The engine itself has answered the managers' way a moment ago, or
             // says so at once; only then is the next one tried.
             match engine.docker() {
