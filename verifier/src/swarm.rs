@@ -6,6 +6,7 @@ mod api;
 mod docker;
 mod engine;
 mod spec;
+mod starts;
 mod task;
 mod tls;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use domain::challenge::Limits;
 use domain::submission::{InterruptionCode, PlatformFault};
+use futures::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::health::NodeState;
@@ -97,6 +99,11 @@ pub(crate) trait Swarm: Send + Sync {
     /// Every task of this verifier's services, also of removed ones as long as
     /// a container may be left.
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError>;
+
+    /// The ids of tasks of this verifier whose containers begin to run, from the
+    /// engines that are named, sooner than [`Swarm::tasks`] shows it. Without an
+    /// end, and not without gaps.
+    fn starts(&self) -> BoxStream<'static, String>;
 
     /// The last lines that a task's container wrote.
     async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError>;

@@ -1,14 +1,17 @@
-//! One look at all tasks for everybody who waits for one: the Swarm does not
-//! tell when a task changes, so it is asked, once for all, only while somebody
-//! waits, and no more often than it answers easily.
+//! One look at all tasks for everybody who waits for one: the managers do not
+//! tell when a task changes, so they are asked, once for all, only while somebody
+//! waits, and no more often than they answer easily. That a container runs, its
+//! own engine tells sooner, and is believed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::swarm::{Swarm, Task};
+use crate::swarm::{Phase, Swarm, Task};
 
 /// The pauses between two looks. Looking takes a twentieth of the time at most:
 /// alone, nobody waits long for what the managers know; where many wait, the
@@ -50,6 +53,8 @@ impl Watch {
         let interest = Arc::new(());
         let tasks = Tasks { seen, _interest: Arc::clone(&interest) };
         let looking = tokio::spawn(async move {
+            let mut starts = swarm.starts();
+            let mut started = HashMap::new();
             loop {
                 let at = Instant::now();
                 // This task and `Watch` itself hold one each.
@@ -59,11 +64,23 @@ impl Watch {
                 }
                 match swarm.tasks().await {
                     Ok(tasks) => {
-                        looks.send_replace(Seen { at, tasks: tasks.into(), blind: None });
+                        started.retain(|id, heard| *heard > at || tasks.iter().any(|task| task.id == *id));
+                        let tasks = running(&tasks, &started);
+                        looks.send_replace(Seen { at, tasks, blind: None });
                     }
                     Err(error) => looks.send_modify(|seen| seen.blind = Some(error.to_string())),
                 }
-                sleep((at.elapsed() * SHARE).clamp(PAUSE_MIN, PAUSE_MAX)).await;
+                let pause = sleep((at.elapsed() * SHARE).clamp(PAUSE_MIN, PAUSE_MAX));
+                tokio::pin!(pause);
+                loop {
+                    tokio::select! {
+                        () = &mut pause => break,
+                        Some(id) = starts.next() => {
+                            started.insert(id, Instant::now());
+                            looks.send_modify(|seen| seen.tasks = running(&seen.tasks, &started));
+                        }
+                    }
+                }
             }
         });
         Self { tasks, looking }
@@ -107,4 +124,16 @@ impl Tasks {
         .ok()
         .flatten()
     }
+}
+
+/// The tasks, with those running whose engines say so, unless more is known.
+fn running(tasks: &[Task], started: &HashMap<String, Instant>) -> Arc<[Task]> {
+    let known = tasks.iter().cloned().map(|mut task| {
+        let is_on_its_way = matches!(task.phase, Phase::Placing(_) | Phase::Pulling | Phase::Starting);
+        if is_on_its_way && started.contains_key(&task.id) {
+            task.phase = Phase::Running;
+        }
+        task
+    });
+    known.collect()
 }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use domain::Challenge;
 use domain::submission::{ChallengeId, FailureCode, Location, Participant, Place, Submitted};
 use event_store::SqliteStore;
+use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -38,6 +39,8 @@ pub(crate) struct Fake {
     removed: Mutex<Vec<String>>,
     /// Whether the nodes say nothing.
     is_out_of_touch: Mutex<bool>,
+    /// The task that the engines say runs, whatever the managers say.
+    starts: watch::Sender<String>,
     /// The networks that were made and are not removed.
     pub(crate) networks: Mutex<Vec<String>>,
     /// Whether tasks outlive their services.
@@ -93,6 +96,15 @@ impl Swarm for Fake {
 
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError> {
         Ok(self.tasks.lock().unwrap().values().cloned().collect())
+    }
+
+    fn starts(&self) -> BoxStream<'static, String> {
+        let next = async |mut told: watch::Receiver<String>| {
+            told.changed().await.ok()?;
+            let id = told.borrow_and_update().clone();
+            Some((id, told))
+        };
+        stream::unfold(self.starts.subscribe(), next).boxed()
     }
 
     async fn last_lines(&self, _: &str) -> Result<LastLines, SwarmError> {
@@ -257,6 +269,26 @@ async fn each_step_is_recorded() {
         kinds,
         ["Submitted", "VerificationStarted", "ImagesPulled", "ContainersStarted", "Probed", "Passed"]
     );
+}
+
+#[tokio::test]
+async fn an_app_is_asked_as_soon_as_its_engine_says_that_it_runs() {
+    let stage = given([Ok(Phase::Pulling)], []).await;
+    let fake = Arc::clone(&stage.fake);
+    let telling = tokio::spawn(async move {
+        loop {
+            let task = fake.tasks.lock().unwrap().values().next().map(|task| task.id.clone());
+            if let Some(task) = task {
+                fake.starts.send_replace(task);
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let events = stage.attempted().await;
+    telling.await.unwrap();
+    let kinds: Vec<&str> = events.iter().map(Event::kind).collect();
+    assert_eq!(kinds[2..], ["ImagesPulled", "ContainersStarted", "Probed", "Passed"]);
 }
 
 #[tokio::test]

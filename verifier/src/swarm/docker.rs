@@ -15,7 +15,7 @@ use bollard::query_parameters::{
 };
 use domain::ImageRef;
 use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::stream::{BoxStream, FuturesUnordered};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::api::{ApiError, Managers};
 use super::engine::Engine;
 use super::spec::{dropped, service_spec};
+use super::starts;
 use super::task::Row;
 use super::{
     Belonging, Belongings, Deployment, IsLive, Labels, LastLines, Node, Prober, Swarm, SwarmError, Task,
@@ -211,6 +212,10 @@ impl Swarm for DockerSwarm {
             .ask(READ, |engine| async move { engine.get::<Vec<Row>>("/tasks", query).await })
             .await?;
         Ok(rows.into_iter().map(Task::from).collect())
+    }
+
+    fn starts(&self) -> BoxStream<'static, String> {
+        starts::of(self.managers.engines().cloned(), &self.verifier)
     }
 
     async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError> {
