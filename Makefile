@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check web build bench soak doctor clean
 
-# Tests of the whole system that would take each other's processors.
-alone := browser:: hostile:: readers:: verifying::
+# Tests that would take each other's processors.
+alone := browser:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
 
 # What `read-api` carries in the program.
 pages := read-api/web/dist/index.html
@@ -20,7 +20,7 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-python
 	@$(MAKE) --no-print-directory web check
 	cargo test -- $(alone:%=--skip %)
-	cargo test --test it -- --test-threads=1 $(alone)
+	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
 check: ## formatting and lints
 	cargo fmt --all --check

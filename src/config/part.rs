@@ -1,6 +1,7 @@
 //! The settings of commands that need only some of them.
 
-use super::{List, Options, SettingError, Settings, Text};
+use super::typed::{List, Text};
+use super::{Options, SettingError, Settings};
 
 /// Where the event log is.
 #[derive(Debug, clap::Args)]

@@ -49,7 +49,7 @@ async fn every_attack_ends_as_it_deserves_and_harms_nobody() {
 
     let bystanders = Bystanders::push(&scene).await;
     let alone = bystanders.alone(&scene).await;
-    let before = report::Usage::of(system.pid());
+    let before = report::Usage::of(system.pid(), &nodes).await;
     let attacking = async {
         let ended =
             futures::stream::iter(&attacks).map(|attack| scene.attack(attack)).buffer_unordered(AT_ONCE);
@@ -57,7 +57,7 @@ async fn every_attack_ends_as_it_deserves_and_harms_nobody() {
     };
     let (mut ended, beside) = bystanders.beside(&scene, attacking).await;
     ended.extend(names::submit_all(&scene).await);
-    let after = report::Usage::settled(system.pid(), &before).await;
+    let after = report::Usage::settled(system.pid(), &nodes, &before).await;
     let log_kib = nodes.largest_log_seen();
 
     let report = Report { ended, alone, beside, before, after, log_kib };

@@ -78,6 +78,17 @@ impl<'a> Nodes<'a> {
         state
     }
 
+    /// How many slots have a relay that runs.
+    pub(crate) async fn relays(&self) -> u64 {
+        let mut relays = 0;
+        for node in self.bed.swarm.nodes() {
+            let listed = node.run(&["pgrep", "--count", "--exact", "muster-relay"]).await;
+            // It counts none with an exit code that is not 0.
+            relays += listed.map_or(0, |count| count.trim().parse::<u64>().unwrap());
+        }
+        relays
+    }
+
     /// Waits until nothing is on any node that was not there before.
     pub(crate) async fn are_as(&self, before: &State, within: Duration) {
         let mut more = Vec::new();

@@ -7,15 +7,16 @@ use testbed::until;
 
 use super::attack::{Deserves, Ended, entries};
 use super::bystanders::Met;
+use super::nodes::Nodes;
 
 /// Where the table is kept, if this is set: a path.
 const KEEP: &str = "MUSTER_ATTACK_TABLE";
 
 /// What a process may use more after all attacks than before them.
 const MORE_MEMORY_MIB: u64 = 64;
-/// Slots that were made meanwhile have a connection to their relay each. A file
-/// lost with each submission would be three times as many.
-const MORE_FILES: u64 = 48;
+/// Beside the connections to the relays of slots. A file lost with each attack
+/// would be six times as many.
+const MORE_FILES: u64 = 16;
 /// The most that it may have used at any time, MiB.
 const PEAK_MIB: u64 = 256;
 /// Two files of 32 KiB, each with one line more, and one that is being made.
@@ -38,25 +39,31 @@ pub(crate) struct Report {
 pub(crate) struct Usage {
     memory_mib: u64,
     peak_mib: u64,
+    /// Without the connection that each slot has to its relay, for slots come
+    /// and go.
     files: u64,
 }
 
 impl Usage {
-    pub(crate) fn of(pid: u32) -> Self {
+    pub(crate) async fn of(pid: u32, nodes: &Nodes<'_>) -> Self {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let mib = |name: &str| {
             let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
             line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
         };
+        let slots = nodes.relays().await;
         let files = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count() as u64;
+        let files = files.saturating_sub(slots);
         Self { memory_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:"), files }
     }
 
     /// When the last attack has been cleared away, or as it is after half a minute.
-    pub(crate) async fn settled(pid: u32, before: &Self) -> Self {
-        let is_flat = || Self::of(pid).files <= before.files + MORE_FILES;
-        let _ = until("files to be closed", Duration::from_secs(30), async || is_flat().then_some(())).await;
-        Self::of(pid)
+    pub(crate) async fn settled(pid: u32, nodes: &Nodes<'_>, before: &Self) -> Self {
+        let _ = until("files to be closed", Duration::from_secs(30), async || {
+            (Self::of(pid, nodes).await.files <= before.files + MORE_FILES).then_some(())
+        })
+        .await;
+        Self::of(pid, nodes).await
     }
 }
 

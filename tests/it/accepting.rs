@@ -7,7 +7,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testbed::until;
 
-use crate::support::{Part, Shape, System, in_both_shapes};
+use crate::support::{Part, Shape, System, ada, in_both_shapes};
 
 in_both_shapes! {
     without_a_swarm_submissions_are_accepted_and_say_why_they_wait
@@ -15,16 +15,6 @@ in_both_shapes! {
     each_wrong_field_has_its_own_entry
     what_cannot_be_read_is_refused_by_name
     who_asks_too_often_is_told_when_to_come_back
-}
-
-fn ada() -> Value {
-    json!({
-        "name": "Ada Lovelace",
-        "twitter": "@ada",
-        "location": "London, UK",
-        "images": ["registry.test:5000/ada/app"],
-        "vote": "Rust",
-    })
 }
 
 async fn without_a_swarm_submissions_are_accepted_and_say_why_they_wait(shape: Shape) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::Testbed;
 
-use crate::support::{Entry, Kind, Shape, System, in_both_shapes};
+use crate::support::{self, Entry, Kind, Shape, System, in_both_shapes};
 
 in_both_shapes! {
     a_refused_entry_is_explained_field_by_field
@@ -48,12 +48,7 @@ fn muster<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &str) 
 }
 
 fn ada(changes: Value) -> Value {
-    let mut entry = json!({
-        "name": "Ada Lovelace",
-        "location": "London, UK",
-        "images": ["registry.test:5000/ada/app"],
-        "vote": "Rust",
-    });
+    let mut entry = support::ada();
     for (field, value) in changes.as_object().unwrap() {
         entry[field] = value.clone();
     }

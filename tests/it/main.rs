@@ -10,6 +10,7 @@ mod fences;
 mod history;
 #[path = "../hostile/mod.rs"]
 mod hostile;
+mod janitor;
 mod readers;
 mod roles;
 mod support;

@@ -11,9 +11,8 @@ use serde_json::{Value, json};
 use testbed::{Testbed, until};
 use tokio::time::timeout;
 
-use crate::support::entry::{Entry, Kind};
 use crate::support::system::TOKEN;
-use crate::support::{Part, Shape, System};
+use crate::support::{Entry, Kind, Part, Shape, System, ada};
 
 const JUDGED: Duration = Duration::from_secs(120);
 
@@ -129,16 +128,6 @@ async fn says_why(system: &System, part: Part, why: &str) {
 async fn ask(system: &System, part: Part, path: &str) -> Option<(StatusCode, String)> {
     let answer = system.http().get(system.part_url(part, path)).send().await.ok()?;
     Some((answer.status(), answer.text().await.ok()?))
-}
-
-fn ada() -> Value {
-    json!({
-        "name": "Ada Lovelace",
-        "twitter": "@ada",
-        "location": "London, UK",
-        "images": ["registry.test:5000/ada/app"],
-        "vote": "Rust",
-    })
 }
 
 #[test]

@@ -6,6 +6,17 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::{App, Registry};
 
+/// A submission that is taken, by somebody whose image nobody will run.
+pub(crate) fn ada() -> Value {
+    json!({
+        "name": "Ada Lovelace",
+        "twitter": "@ada",
+        "location": "London, UK",
+        "images": ["registry.test:5000/ada/app"],
+        "vote": "Rust",
+    })
+}
+
 /// The ways in which a participant's image behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {

@@ -30,5 +30,5 @@ pub(crate) mod entry;
 pub(crate) mod front;
 pub(crate) mod system;
 
-pub(crate) use entry::{Entry, Kind};
+pub(crate) use entry::{Entry, Kind, ada};
 pub(crate) use system::{Part, Shape, System};

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use domain::Challenge;
@@ -43,10 +43,21 @@ pub(crate) struct Fake {
     starts: watch::Sender<String>,
     /// The networks that were made and are not removed.
     pub(crate) networks: Mutex<Vec<String>>,
+    /// How many were made in all.
+    pub(crate) networks_made: AtomicUsize,
+    /// How long it takes until a relay answers.
+    relays_take: Duration,
     /// Whether tasks outlive their services.
     pub(crate) tasks_stay: AtomicBool,
     /// Whether the relays are alive.
     pub(crate) relays_die: Arc<AtomicBool>,
+}
+
+impl Fake {
+    /// One whose relays take so long until they answer.
+    pub(crate) fn whose_relays_take(relays_take: Duration) -> Self {
+        Self { relays_take, ..Self::default() }
+    }
 }
 
 struct FakeRelay {
@@ -76,6 +87,7 @@ impl Swarm for Fake {
 
     async fn ensure_network(&self, name: &str, _: &Labels) -> Result<String, SwarmError> {
         let id = format!("id-of-{name}");
+        self.networks_made.fetch_add(1, Ordering::Relaxed);
         self.networks.lock().unwrap().push(id.clone());
         Ok(id)
     }
@@ -112,6 +124,7 @@ impl Swarm for Fake {
     }
 
     async fn open_relay(&self, _: &str, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+        tokio::time::sleep(self.relays_take).await;
         let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
         Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
     }

@@ -12,7 +12,11 @@ use crate::swarm::Deployment;
 const SOON: Duration = Duration::from_secs(20);
 
 fn slots(fake: &Arc<Fake>) -> Slots {
-    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    slots_with(fake, 1)
+}
+
+fn slots_with(fake: &Arc<Fake>, per_node: usize) -> Slots {
+    let capacity = Capacity { per_node: Some(per_node), memory_mib: 64 };
     let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(fake);
     let limits = Challenge::birthday().limits;
     Slots::start(swarm, "v1", limits, capacity, watch::Sender::new(Health::default()))
@@ -110,4 +114,17 @@ async fn slots_whose_relays_died_are_set_aside_and_replaced() {
     fake.relays_die.store(false, Ordering::Relaxed);
     assert_ne!(lease(&slots).await.network(), network);
     slots.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_makes_no_more_slots() {
+    let fake = Arc::new(Fake::whose_relays_take(Duration::from_secs(1)));
+    let slots = slots_with(&fake, 8);
+    drop(lease(&slots).await);
+    let made = fake.networks_made.load(Ordering::Relaxed);
+    let since = Instant::now();
+    slots.close().await;
+    assert_eq!(fake.networks_made.load(Ordering::Relaxed), made, "slots were made to be removed");
+    assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
+    assert_eq!(*fake.networks.lock().unwrap(), Vec::<String>::new());
 }

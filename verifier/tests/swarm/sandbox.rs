@@ -45,6 +45,10 @@ async fn a_container_gets_what_it_needs_and_no_more() -> Result<()> {
     mounts.sort();
     assert_eq!(mounts, ["/data", "/run", "/tmp"]);
     let config = found.config.context("a configuration")?;
+    // By it a node's janitor knows when nobody waits for the container any more.
+    let labels = config.labels.context("labels")?;
+    let ttl: u64 = labels.get("muster.ttl").context("a time to live")?.parse()?;
+    assert!((1..600).contains(&ttl), "{ttl} s");
     assert_eq!(config.healthcheck.and_then(|check| check.test), Some(vec!["NONE".to_owned()]));
     assert_eq!(config.hostname.as_deref(), Some("app"));
 
