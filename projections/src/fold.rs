@@ -6,13 +6,15 @@
 //! not fill in, and adds the differences to what it has.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use domain::submission::SubmissionId;
 
 use crate::Envelope;
-use crate::cells::{Cells, Point};
+use crate::cells::Cells;
 use crate::owner::{Moved, Owner};
 use crate::project::Effects;
+use crate::square::Point;
 use crate::totals::{self, Counter, Counters, Recent};
 use crate::view::{Pin, StatusView};
 
@@ -31,9 +33,17 @@ pub(crate) struct Fold {
 impl Fold {
     /// Follows one event.
     pub(crate) fn follow(&mut self, envelope: &Envelope) -> (Effects, Option<Moved>) {
-        let mut view = self.statuses.remove(&envelope.id);
-        let effects = StatusView::follow(&mut view, envelope);
-        let Some(view) = view else { return (effects, None) };
+        let (view, effects) = match self.statuses.entry(envelope.id) {
+            Entry::Occupied(view) => {
+                let view = view.into_mut();
+                let effects = view.go_on(envelope);
+                (view, effects)
+            }
+            Entry::Vacant(nothing) => match StatusView::begin(envelope) {
+                Some((view, effects)) => (nothing.insert(view), effects),
+                None => return (Effects::default(), None),
+            },
+        };
         let moved = effects.pass.as_ref().map(|pass| {
             let owner = self.owners.entry(view.owner.clone()).or_default();
             owner.follow(pass, envelope.position)
@@ -44,30 +54,27 @@ impl Fold {
             moved.after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.put_down(pin));
         }
         self.recent.follow(envelope, &effects);
-        self.statuses.insert(view.id, view);
         (effects, moved)
     }
 
     fn put_down(&mut self, pin: &Pin) {
-        let point = Point::of(pin);
-        self.cells.add(pin);
-        totals::count_pin(&mut self.counters, pin, 1);
-        let here = self.places.entry(point).or_default();
+        let here = self.places.entry(Point::of(pin)).or_default();
         *here += 1;
-        if *here == 1 {
-            self.cells.count_place(point, 1);
+        let alone = *here == 1;
+        self.cells.add(pin, alone);
+        totals::count_pin(&mut self.counters, pin, 1);
+        if alone {
             totals::add(&mut self.counters, Counter::Places, 1);
         }
     }
 
     fn take_away(&mut self, pin: &Pin) {
-        let point = Point::of(pin);
-        self.cells.remove(pin);
-        totals::count_pin(&mut self.counters, pin, -1);
-        let here = self.places.entry(point).or_default();
+        let here = self.places.entry(Point::of(pin)).or_default();
         *here = here.saturating_sub(1);
-        if *here == 0 {
-            self.cells.count_place(point, -1);
+        let alone = *here == 0;
+        self.cells.remove(pin, alone);
+        totals::count_pin(&mut self.counters, pin, -1);
+        if alone {
             totals::add(&mut self.counters, Counter::Places, -1);
         }
     }

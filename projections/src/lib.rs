@@ -3,6 +3,8 @@
 //! [`run`] follows the log and hands each batch of events to a [`Views`]. What
 //! an event means is said once, in [`project`], whoever stores it.
 
+mod area;
+mod blocks;
 mod cells;
 mod fold;
 mod memory;
@@ -12,6 +14,7 @@ pub mod project;
 mod queue;
 mod run;
 mod spots;
+mod square;
 mod store;
 mod totals;
 pub mod view;

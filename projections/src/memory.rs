@@ -9,11 +9,13 @@ use event_store::{Filter, Position, Read};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::cells::{CellId, Point, ZOOM_MAX};
+use crate::cells::{CellId, ZOOM_MAX};
 use crate::fold::Fold;
 use crate::owner::Moved;
+use crate::project::Effects;
 use crate::queue::Queue;
 use crate::spots::{Frame, Group, expansion, nearest};
+use crate::square::Point;
 use crate::totals;
 use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, Status, StatusView};
 use crate::{ApplyError, Envelope, ProjectionError, Queries, QueryError, Views};
@@ -228,10 +230,21 @@ impl State {
     fn follow(&mut self, envelope: &Envelope) {
         let (effects, moved) = self.fold.follow(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
-        let Some(view) = self.fold.statuses.get(&envelope.id) else { return };
+        // Most events change nothing of what follows.
+        if effects.status.is_some() || effects.leaves.is_some() {
+            self.queue(envelope.id, &effects);
+        }
+        if let Some(Moved { before, after }) = moved {
+            before.iter().for_each(|pin| self.pins.forget(pin));
+            after.into_iter().for_each(|pin| self.pins.keep(pin));
+        }
+    }
+
+    fn queue(&mut self, id: SubmissionId, effects: &Effects) {
+        let Some(view) = self.fold.statuses.get(&id) else { return };
         let accepted = view.accepted();
         match view.status {
-            Status::Submitted | Status::Verifying => self.unfinished.insert(accepted, view.id),
+            Status::Submitted | Status::Verifying => self.unfinished.insert(accepted, id),
             Status::Passed | Status::Failed => self.unfinished.remove(&accepted),
         };
         if let Some(place) = effects.leaves {
@@ -239,10 +252,6 @@ impl State {
         }
         if let Some(place) = effects.enters {
             self.queue.enter(&view.owner, place);
-        }
-        if let Some(Moved { before, after }) = moved {
-            before.iter().for_each(|pin| self.pins.forget(pin));
-            after.into_iter().for_each(|pin| self.pins.keep(pin));
         }
     }
 

@@ -6,7 +6,8 @@
 //! business: a batch loads what it will touch, folds, and writes back.
 //!
 //! Reads go to the primary, of which a client knows one, and see what a majority
-//! has: so whoever saw a checkpoint sees what led to it.
+//! has: so whoever saw a checkpoint sees what led to it. The queue and the map
+//! are kept here too, and brought up to date with the checkpoint before they answer.
 //!
 //! The views of a generation are collections of their own, so that a new one
 //! can be built beside the old one and swapped in. While MongoDB is away every
@@ -18,6 +19,7 @@ mod batch;
 mod blocks;
 mod collections;
 mod follow;
+mod map;
 mod queries;
 mod queue;
 mod rebuild;
@@ -25,6 +27,7 @@ mod sandboxes;
 mod transaction;
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +41,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::collections::{Collections, Generation};
+use self::map::Map;
 use self::queue::Places;
 pub use self::rebuild::RebuildError;
 use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
@@ -73,6 +77,9 @@ struct Shared {
     /// What readers read; `None` until MongoDB was reached.
     generation: watch::Sender<Option<Generation>>,
     checkpoint: watch::Sender<Position>,
+    /// MongoDB did not answer when it was last looked at.
+    away: AtomicBool,
+    map: tokio::sync::RwLock<Map>,
     places: Mutex<Places>,
     /// Held by the one who brings them up to date.
     refreshing: tokio::sync::Mutex<()>,
@@ -98,6 +105,8 @@ impl MongoViews {
             client,
             generation: watch::Sender::new(None),
             checkpoint: watch::Sender::new(Position::START),
+            away: AtomicBool::default(),
+            map: tokio::sync::RwLock::default(),
             places: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
         });

@@ -89,29 +89,41 @@ impl StatusView {
     /// Brings a submission's view up to date with its next event. An event that
     /// the view has seen changes nothing, and so does any before the first.
     pub fn follow(view: &mut Option<Self>, envelope: &Envelope) -> Effects {
-        match (view.as_mut(), &envelope.event) {
-            (Some(view), event) if envelope.revision > view.revision => view.advance(envelope, event),
-            (Some(_), _) => Effects::default(),
-            (None, Event::Submitted(submitted)) => {
-                *view = Some(Self::begin(envelope, submitted));
-                Effects {
+        if let Some(view) = view {
+            return view.go_on(envelope);
+        }
+        let begun = Self::begin(envelope);
+        begun.map_or_else(Effects::default, |(begun, effects)| {
+            *view = Some(begun);
+            effects
+        })
+    }
+
+    /// The view that a first event makes; `None` for any other.
+    pub(crate) fn begin(envelope: &Envelope) -> Option<(Self, Effects)> {
+        match &envelope.event {
+            Event::Submitted(submitted) => {
+                let effects = Effects {
                     status: Some((None, Status::Submitted)),
                     enters: Some(envelope.position),
                     ..Effects::default()
-                }
+                };
+                Some((Self::submitted(envelope, submitted), effects))
             }
-            (
-                None,
-                Event::VerificationStarted(_)
-                | Event::ImagesPulled(_)
-                | Event::ContainersStarted(_)
-                | Event::Probed(_)
-                | Event::Passed(_)
-                | Event::Failed(_)
-                | Event::VerificationInterrupted(_)
-                | Event::RejudgeRequested(_),
-            ) => Effects::default(),
+            Event::VerificationStarted(_)
+            | Event::ImagesPulled(_)
+            | Event::ContainersStarted(_)
+            | Event::Probed(_)
+            | Event::Passed(_)
+            | Event::Failed(_)
+            | Event::VerificationInterrupted(_)
+            | Event::RejudgeRequested(_) => None,
         }
+    }
+
+    /// What a further event does; nothing, when the view has seen it.
+    pub(crate) fn go_on(&mut self, envelope: &Envelope) -> Effects {
+        if envelope.revision > self.revision { self.advance(envelope) } else { Effects::default() }
     }
 
     /// The view that a submission's events make, oldest first; `None` without any.
@@ -152,7 +164,7 @@ impl StatusView {
         })
     }
 
-    fn begin(envelope: &Envelope, submitted: &Submitted) -> Self {
+    fn submitted(envelope: &Envelope, submitted: &Submitted) -> Self {
         let place = &submitted.location.place;
         Self {
             id: envelope.id,
@@ -185,13 +197,13 @@ impl StatusView {
         }
     }
 
-    fn advance(&mut self, envelope: &Envelope, event: &Event) -> Effects {
+    fn advance(&mut self, envelope: &Envelope) -> Effects {
         let before = self.status;
         let mut effects = Effects::default();
         let queued = self.queued();
         let (place, queued_at) = (queued.position, queued.at);
         let mut place_after = place;
-        match event {
+        match &envelope.event {
             Event::Submitted(_) | Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => {
             }
             Event::VerificationStarted(started) => {

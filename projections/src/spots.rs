@@ -7,7 +7,9 @@
 
 use std::cmp::Reverse;
 
-use crate::cells::{Area, Block, Cell, CellId, Cells, Point, ZOOM_MAX, cell_side};
+use crate::area::{Area, Window};
+use crate::cells::{Cell, CellId, Cells, ZOOM_MAX, cell_side};
+use crate::square::Point;
 use crate::view::{Bounds, Spot};
 
 /// How many cells a box may have. One that has more is shown at a lower zoom:
@@ -42,21 +44,21 @@ impl Frame {
     pub(crate) fn of(bounds: Bounds, zoom: u8) -> Self {
         let area = Area::of(bounds);
         let mut zoom = zoom.min(ZOOM_MAX);
-        while zoom > 0 && area.as_ref().is_some_and(|area| area.block(zoom, 0).len() > CELLS_MAX) {
+        while zoom > 0 && area.as_ref().is_some_and(|area| area.window(zoom, 0).len() > CELLS_MAX) {
             zoom -= 1;
         }
         Self { zoom, area }
     }
 
     /// The cells that must be known to say what the frame shows.
-    pub(crate) fn block(&self) -> Option<Block> {
-        self.area.as_ref().map(|area| area.block(self.zoom, MARGIN))
+    pub(crate) fn window(&self) -> Option<Window> {
+        self.area.as_ref().map(|area| area.window(self.zoom, MARGIN))
     }
 
     /// What the frame shows.
     pub(crate) fn groups(&self, cells: &Cells) -> Vec<Group> {
         let Some(area) = &self.area else { return vec![] };
-        let mut groups = merge(cells.within(&area.block(self.zoom, MARGIN)).collect());
+        let mut groups = merge(cells.within(&area.window(self.zoom, MARGIN)).collect());
         groups.retain(|group| area.contains(group.total.centre()));
         groups
     }
@@ -97,9 +99,9 @@ pub(crate) fn nearest(cells: &Cells, point: Point) -> Option<Group> {
 }
 
 /// The cells that must be known to say what is [`nearest`] to a point.
-pub(crate) fn around(point: Point) -> Block {
+pub(crate) fn around(point: Point) -> Window {
     let here = point.cell(ZOOM_MAX);
-    Block::around(here, here, MARGIN)
+    Window::around(here, here, MARGIN)
 }
 
 /// Merges cells of one zoom whose centres are too near to each other.
@@ -208,24 +210,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cells::tests::{cells_of, pin, pins};
+    use crate::cells::tests::{all, cells_of, pin, pins};
 
     fn world() -> Bounds {
         Bounds { west: -180.0, south: -90.0, east: 180.0, north: 90.0 }
     }
 
     /// Every cell of a zoom that a screen shows has a pin: the most that there is to do.
-    fn dense(zoom: u8, side: u32) -> Cells {
-        let mut cells = Cells::default();
+    fn dense(zoom: u8, side: u32) -> Vec<(CellId, Cell)> {
         let middle = 2u32 << zoom;
-        for (y, x) in (0..side).flat_map(|y| (0..side).map(move |x| (middle + y, middle + x))) {
+        let all = (0..side).flat_map(|y| (0..side).map(move |x| (middle + y, middle + x)));
+        let cell = |(y, x): (u32, u32)| {
             // Somewhere in the cell, but always at the same place.
             let within = |seed: u32| (seed.wrapping_mul(2_654_435_761) >> 8) as i64 % cell_side(zoom) as i64;
             let at = |n: u32, seed| i64::from(n) * cell_side(zoom) as i64 + within(seed);
             let cell = Cell { count: 1, places: 1, x: at(x, x * 31 + y), y: at(y, y * 17 + x), pin: 1 };
-            cells.put(CellId { zoom, y, x: x.cast_signed() }, cell);
-        }
-        cells
+            (CellId { zoom, y, x: x.cast_signed() }, cell)
+        };
+        all.map(cell).collect()
     }
 
     #[test]
@@ -242,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_grid_does_not_show() {
-        let groups = merge(dense(8, 60).iter().collect());
+        let groups = merge(dense(8, 60));
         let total: i64 = groups.iter().map(|group| group.total.count).sum();
         assert_eq!(total, 60 * 60);
         let overlaps = |some: &Group| {
@@ -262,7 +264,7 @@ mod tests {
         for zoom in 3..=16 {
             let width = 30.0 * 360.0 / f64::from(4u32 << zoom);
             let screen = Bounds { west: 0.0, south: 0.0, east: width, north: width / 2.0 };
-            let cells = Frame::of(screen, zoom).block().unwrap().len();
+            let cells = Frame::of(screen, zoom).window().unwrap().len();
             assert!(cells < 1800, "{cells} at zoom {zoom}");
         }
     }
@@ -329,7 +331,7 @@ mod tests {
                         let x = id.x + ((cell.x - cell.home().x) << up);
                         ((id.y >> up, x >> up) == (cell.y, cell.x)).then_some(CellId { x, ..id })
                     });
-                    let ids = cells.iter().filter(|(id, _)| id.zoom == zoom).filter_map(|(id, _)| inside(id));
+                    let ids = all(&cells, zoom).filter_map(|(id, _)| inside(id));
                     let mut inside: Vec<_> = ids.map(|id| (id, cells.get(id).unwrap())).collect();
                     inside.sort_by_key(|(id, _)| *id);
                     merge(inside).len()

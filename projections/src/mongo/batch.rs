@@ -1,23 +1,22 @@
 //! A batch of events: load what it touches, fold, write back what changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use domain::submission::{Event, SubmissionId};
 use event_store::Position;
-use mongodb::bson::{Bson, doc, to_bson};
+use mongodb::bson::{doc, to_bson};
 use mongodb::error::Result;
 use mongodb::options::{FindOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection};
 
-use super::collections::{
-    Collections, Head, PassDocument, PinDocument, StatusDocument, number, place_key, place_of,
-};
-use super::transaction::{Ended, Transaction, among, delete, find, replace, update, write};
+use super::blocks::Stored;
+use super::collections::{Collections, Head, PassDocument, PinDocument, StatusDocument, number};
+use super::transaction::{Ended, Transaction, Write, among, find, write};
 use super::{Shared, said};
-use crate::cells::Point;
 use crate::fold::Fold;
 use crate::owner::Owner;
 use crate::project::Pass;
+use crate::square::Point;
 use crate::view::Pin;
 use crate::{ApplyError, Envelope};
 
@@ -79,16 +78,22 @@ impl Collections {
             .await?;
         let Some(head) = claimed else { return Ok(None) };
         if !events.is_empty() {
-            self.follow(session, head, events).await?;
+            self.follow(session, head, events, upto).await?;
         }
         Ok(Some(()))
     }
 
-    async fn follow(&self, session: &mut ClientSession, head: Head, events: &[Envelope]) -> Result<()> {
-        let mut fold = self.load(session, head, events).await?;
-        let places = fold.places.clone();
+    async fn follow(
+        &self,
+        session: &mut ClientSession,
+        head: Head,
+        events: &[Envelope],
+        upto: Position,
+    ) -> Result<()> {
+        let (mut fold, blocks) = self.load(session, head, events).await?;
         let entries: HashMap<SubmissionId, usize> =
             fold.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
+        let known: HashSet<String> = fold.owners.keys().cloned().collect();
         let mut moves: HashMap<SubmissionId, Position> = HashMap::new();
         let mut passes: BTreeMap<Position, Option<Pin>> = BTreeMap::new();
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
@@ -110,50 +115,48 @@ impl Collections {
             let unchanged = before == Some(view.timeline.len());
             let document = (!unchanged).then(|| StatusDocument::new(view, moved.unwrap_or_default()))?;
             Some(match before {
-                None => replace(document.id.as_str(), &document),
-                Some(entries) => {
-                    document.update(entries, moved.is_some()).and_then(|by| update(document.id.as_str(), &by))
-                }
+                None => Write::insert(&document),
+                Some(entries) => document
+                    .update(entries, moved.is_some())
+                    .and_then(|by| Write::update(document.id.as_str(), &by)),
             })
         });
         self.write(session, &self.statuses(), statuses).await?;
 
-        let pins = pins.into_values().map(PinDocument::new);
-        let pins = pins.map(|document| replace(document.owner.as_str(), &document));
+        let pins = pins.into_values().map(PinDocument::new).map(|document| {
+            if known.contains(&document.owner) {
+                Write::update(document.owner.as_str(), &document)
+            } else {
+                Write::insert(&document)
+            }
+        });
         self.write(session, &self.pins(), pins).await?;
 
-        let (counted, revoked): (Vec<_>, Vec<_>) = passes.into_iter().partition(|(_, pin)| pin.is_some());
-        let counted =
-            counted.into_iter().filter_map(|(position, pin)| Some(PassDocument { position, pin: pin? }));
-        let counted = counted.map(|document| replace(number(document.position), &document));
-        self.write(session, &self.passes(), counted).await?;
-        let revoked = revoked.into_iter().map(|(position, _)| number(position));
-        delete(self.database(), session, self.passes().name(), revoked).await?;
-
-        let changed =
-            |(point, _): &(&Point, &u64)| fold.places[*point] != places.get(*point).copied().unwrap_or(0);
-        let (gone, here): (Vec<_>, Vec<_>) =
-            fold.places.iter().filter(changed).partition(|(_, count)| **count == 0);
-        let here = here.into_iter().map(|(point, count)| {
-            update(place_key(*point), &doc! { "$set": { "n": i64::try_from(*count).unwrap_or(i64::MAX) } })
+        let passes = passes.into_iter().map(|(position, pin)| match pin {
+            Some(pin) => Write::insert(&PassDocument { position, pin }),
+            None => Write::delete(number(position)),
         });
-        self.write(session, &self.places(), here).await?;
-        let gone = gone.into_iter().map(|(point, _)| Bson::from(place_key(*point)));
-        delete(self.database(), session, self.places().name(), gone).await?;
+        self.write(session, &self.passes(), passes).await?;
 
-        self.add(session, &fold.cells).await?;
+        let blocks = blocks.changed(&fold.cells, &fold.places, upto)?;
+        self.write(session, &self.blocks(), blocks.into_iter().map(Ok)).await?;
         let counters = fold
             .counters
             .iter()
-            .map(|(counter, by)| update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
+            .map(|(counter, by)| Write::update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
         self.write(session, &self.counters(), counters).await?;
 
-        let recent = update(self.generation, &doc! { "$set": { "recent": to_bson(&fold.recent)? } });
+        let recent = Write::update(self.generation, &doc! { "$set": { "recent": to_bson(&fold.recent)? } });
         self.write(session, &Self::heads(self.database()), [recent]).await
     }
 
     /// Everything that the events will touch, but for what are sums.
-    async fn load(&self, session: &mut ClientSession, head: Head, events: &[Envelope]) -> Result<Fold> {
+    async fn load(
+        &self,
+        session: &mut ClientSession,
+        head: Head,
+        events: &[Envelope],
+    ) -> Result<(Fold, Stored)> {
         let mut fold = Fold { recent: head.recent, ..Fold::default() };
         let ids: BTreeSet<String> = events.iter().map(|envelope| envelope.id.to_string()).collect();
         let statuses =
@@ -205,11 +208,9 @@ impl Collections {
             fold.owners.insert(document.owner, owner);
         }
 
-        let keys = places.into_iter().map(place_key).collect();
-        let places = find(&self.places(), session, among(keys), FindOptions::default()).await?;
-        let pins = |n: i64| u64::try_from(n).unwrap_or(0);
-        fold.places = places.into_iter().map(|place| (place_of(place.key), pins(place.n))).collect();
-        Ok(fold)
+        let blocks = self.stored(session, places).await?;
+        fold.places = blocks.places();
+        Ok((fold, blocks))
     }
 
     /// An owner's newest passes, oldest first.
@@ -223,9 +224,8 @@ impl Collections {
         &self,
         session: &mut ClientSession,
         collection: &Collection<T>,
-        writes: impl IntoIterator<Item = Result<mongodb::bson::RawDocumentBuf>>,
+        writes: impl IntoIterator<Item = Result<Write>>,
     ) -> Result<()> {
-        let writes = writes.into_iter().collect::<Result<Vec<_>>>()?;
         write(self.database(), session, collection.name(), writes).await
     }
 }

@@ -8,8 +8,9 @@ use mongodb::options::IndexOptions;
 use mongodb::{Collection, Database, IndexModel};
 use serde::{Deserialize, Serialize};
 
-use super::blocks::Block;
-use crate::cells::{CellId, Point, ZOOM_MAX};
+use super::blocks::BlockDocument;
+use crate::cells::{CellId, ZOOM_MAX};
+use crate::square::Point;
 use crate::totals::{Counter, Recent};
 use crate::view::{Pin, ReasonView, Status, StatusView, Waiting};
 
@@ -120,11 +121,11 @@ pub(super) struct PassDocument {
     pub(super) pin: Pin,
 }
 
-/// A number under a key.
+/// How much something counts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Count<K> {
+pub(super) struct Count {
     #[serde(rename = "_id")]
-    pub(super) key: K,
+    pub(super) key: Counter,
     pub(super) n: i64,
 }
 
@@ -158,16 +159,11 @@ impl Collections {
         self.collection("passes")
     }
 
-    /// How many pins a place has.
-    pub(super) fn places(&self) -> Collection<Count<i64>> {
-        self.collection("places")
-    }
-
-    pub(super) fn counters(&self) -> Collection<Count<Counter>> {
+    pub(super) fn counters(&self) -> Collection<Count> {
         self.collection("counters")
     }
 
-    pub(super) fn blocks(&self) -> Collection<Block> {
+    pub(super) fn blocks(&self) -> Collection<BlockDocument> {
         self.collection("blocks")
     }
 
@@ -194,10 +190,9 @@ impl Collections {
             ])
             .await?;
         self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
-        for made in [self.places().name(), self.counters().name(), self.blocks().name()] {
-            // A collection that is there already is as good.
-            let _ = self.database.create_collection(made).await;
-        }
+        self.blocks().create_index(index(doc! { "changed": 1, "_id": 1 })).await?;
+        // A collection that is there already is as good.
+        let _ = self.database.create_collection(self.counters().name()).await;
         Ok(())
     }
 
@@ -216,7 +211,6 @@ impl Collections {
         self.statuses().drop().await?;
         self.pins().drop().await?;
         self.passes().drop().await?;
-        self.places().drop().await?;
         self.counters().drop().await?;
         self.blocks().drop().await?;
         Self::heads(&self.database).delete_one(doc! { "_id": self.generation }).await?;
@@ -303,17 +297,6 @@ fn is_unfinished(view: &StatusView) -> bool {
 /// A cell of the deepest zoom as a number.
 pub(super) fn cell_key(id: CellId) -> i64 {
     i64::from(id.y) << 32 | i64::from(id.x)
-}
-
-/// A place as a number.
-pub(super) fn place_key(point: Point) -> i64 {
-    (u64::from(point.y) << 32 | u64::from(point.x)).cast_signed()
-}
-
-/// The place that a number means.
-pub(super) fn place_of(key: i64) -> Point {
-    let key = key.cast_unsigned();
-    Point { x: (key & u64::from(u32::MAX)) as u32, y: (key >> 32) as u32 }
 }
 
 /// A position as MongoDB counts.

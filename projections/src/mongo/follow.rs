@@ -2,6 +2,7 @@
 //! write, so somebody has to look.
 
 use std::sync::Weak;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use event_store::Position;
@@ -22,19 +23,18 @@ const FIRST: Generation = 1;
 
 /// Looks until nobody wants to know any longer.
 pub(super) async fn follow(shared: Weak<Shared>) {
-    let mut away = false;
     while let Some(shared) = shared.upgrade() {
         let looked = timeout(ANSWER, shared.look()).await;
-        drop(shared);
         let looked = looked.unwrap_or_else(|_| Err(late(ANSWER)));
-        match (&looked, away) {
+        let away = looked.is_err();
+        match (&looked, shared.away.swap(away, Ordering::Relaxed)) {
             (Err(error), false) => {
                 tracing::warn!(error = said(error), "MongoDB is away: the views wait for it");
             }
             (Ok(_), true) => tracing::info!("MongoDB is back"),
             (Ok(_), false) | (Err(_), true) => {}
         }
-        away = looked.is_err();
+        drop(shared);
         tokio::time::sleep(if away { PAUSE_AWAY } else { PAUSE }).await;
     }
 }

@@ -1,6 +1,6 @@
 //! The questions, each within one snapshot of the views where it asks twice.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 use domain::submission::SubmissionId;
 use event_store::Position;
@@ -11,11 +11,11 @@ use mongodb::error::Result;
 use mongodb::options::FindOptions;
 
 use super::Shared;
-use super::blocks::{Address, Block};
 use super::collections::{Collections, PinDocument, cell_key, number};
-use super::transaction::{among, find};
-use crate::cells::{self, CellId, Cells, Point, ZOOM_MAX};
-use crate::spots::{Frame, Group, around, expansion, nearest};
+use super::transaction::find;
+use crate::cells::CellId;
+use crate::spots::{Frame, around, nearest};
+use crate::square::Point;
 use crate::totals::{self, Counters};
 use crate::view::{Bounds, Pin, Spot, StatsView, StatusView};
 
@@ -58,6 +58,7 @@ impl Shared {
         let counts = find(&collections.counters(), &mut session, doc! {}, FindOptions::default()).await?;
         let counters: Counters = counts.into_iter().filter(|c| c.n != 0).map(|c| (c.key, c.n)).collect();
         let (recent, checkpoint) = head.map_or_else(Default::default, |head| (head.recent, head.checkpoint));
+        self.saw(checkpoint);
         Ok(totals::stats(&counters, &recent, checkpoint))
     }
 
@@ -80,38 +81,18 @@ impl Shared {
     }
 
     pub(super) async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>> {
-        let collections = self.collections()?;
-        let mut session = self.snapshot().await?;
         let frame = Frame::of(bounds, zoom);
-        let mut cells = Cells::default();
-        collections.read(&mut session, frame.block().into_iter().flat_map(ids), &mut cells).await?;
-        let groups = frame.groups(&cells);
-
-        let alone = groups.iter().filter(|group| group.total.count == 1);
-        let alone = alone.map(|group| number(Position(group.total.pin))).collect();
-        let pins = collections.pins();
-        let pins = find(&pins, &mut session, with_positions(alone), FindOptions::default()).await?;
-        let mut pins: HashMap<Position, Pin> =
-            pins.into_iter().map(|document| (document.pin.position, document.pin)).collect();
-        let expansions = collections.expansions(&mut session, &groups).await?;
-        let spots = groups.iter().zip(expansions).map(|(group, expansion)| {
-            let pin = (group.total.count == 1).then(|| pins.remove(&Position(group.total.pin))).flatten();
-            pin.map_or_else(|| group.cluster(expansion), Spot::Pin)
-        });
-        Ok(spots.collect())
+        self.show(|map| map.spots(&frame)).await
     }
 
     pub(super) async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>> {
-        let collections = self.collections()?;
-        let mut session = self.snapshot().await?;
         let point = Point::at(lat, lon);
-        let mut cells = Cells::default();
-        collections.read(&mut session, ids(around(point)), &mut cells).await?;
-        let Some(group) = nearest(&cells, point) else { return Ok(vec![]) };
-        let options = FindOptions::builder().sort(doc! { "pin.position": -1 }).limit(limit(max)).build();
-        let here = in_cells(&group.cells);
-        let pins = find(&collections.pins(), &mut session, here, options).await?;
-        Ok(pins.into_iter().map(|document| document.pin).take(max).collect())
+        let nearest = self.show(|map| {
+            map.knows(around(point).blocks())?;
+            Ok(nearest(&map.cells, point))
+        });
+        let Some(group) = nearest.await? else { return Ok(vec![]) };
+        self.find(in_cells(&group.cells), doc! { "pin.position": -1 }, max).await
     }
 
     async fn find(&self, filter: Document, sorted: Document, max: usize) -> Result<Vec<Pin>> {
@@ -122,56 +103,8 @@ impl Shared {
     }
 
     /// A session in which every query sees the same moment.
-    async fn snapshot(&self) -> Result<ClientSession> {
+    pub(super) async fn snapshot(&self) -> Result<ClientSession> {
         self.client.start_session().snapshot(true).await
-    }
-}
-
-impl Collections {
-    /// Reads cells of one zoom.
-    async fn read(
-        &self,
-        session: &mut ClientSession,
-        ids: impl IntoIterator<Item = CellId>,
-        cells: &mut Cells,
-    ) -> Result<()> {
-        let addresses: Vec<Address> = ids.into_iter().map(Address::of).collect();
-        let Some(level) = addresses.first().map(|address| address.level) else { return Ok(()) };
-        let blocks: BTreeSet<i64> = addresses.into_iter().map(|address| address.block).collect();
-        let options = FindOptions::builder().projection(Block::projection(level)).build();
-        let found = find(&self.blocks(), session, among(blocks.into_iter().collect()), options).await?;
-        found.iter().for_each(|block| block.unpack(level, cells));
-        Ok(())
-    }
-
-    /// Where each group falls apart: all of them go down together, a zoom at a
-    /// time, and most need only one.
-    async fn expansions(&self, session: &mut ClientSession, groups: &[Group]) -> Result<Vec<Option<u8>>> {
-        let mut expansions = vec![None; groups.len()];
-        let mut together: Vec<(usize, Vec<CellId>)> = groups
-            .iter()
-            .enumerate()
-            .filter(|(_, group)| group.total.places > 1)
-            .map(|(index, group)| (index, group.cells.clone()))
-            .collect();
-        while let Some(zoom) =
-            together.first().map(|(_, ids)| ids[0].zoom + 1).filter(|zoom| *zoom <= ZOOM_MAX)
-        {
-            let mut cells = Cells::default();
-            let children = together.iter().flat_map(|(_, ids)| ids).flat_map(|id| id.children());
-            self.read(session, children, &mut cells).await?;
-            together = together
-                .into_iter()
-                .filter_map(|(index, ids)| match expansion(&cells, &ids, zoom) {
-                    Ok(apart) => {
-                        expansions[index] = Some(apart);
-                        None
-                    }
-                    Err(ids) => Some((index, ids)).filter(|(_, ids)| !ids.is_empty()),
-                })
-                .collect();
-        }
-        Ok(expansions)
     }
 }
 
@@ -183,10 +116,6 @@ fn changed_after(after: Position) -> Document {
     doc! { "pin.position": { "$gt": number(after) } }
 }
 
-fn with_positions(positions: Vec<Bson>) -> Document {
-    doc! { "pin.position": { "$in": positions } }
-}
-
 /// Texts that begin with a text: those between it and it with the last of all characters.
 fn beginning_with(field: &str, text: &str) -> Document {
     doc! { field: { "$gte": text, "$lt": format!("{text}\u{10ffff}") } }
@@ -195,11 +124,6 @@ fn beginning_with(field: &str, text: &str) -> Document {
 fn in_cells(cells: &[CellId]) -> Document {
     let keys: Vec<Bson> = cells.iter().map(|id| cell_key(id.home()).into()).collect();
     doc! { "cell": { "$in": keys } }
-}
-
-fn ids(block: cells::Block) -> impl Iterator<Item = CellId> {
-    let cells::Block { zoom, rows, columns } = block;
-    rows.flat_map(move |y| columns.clone().map(move |x| CellId { zoom, y, x }))
 }
 
 /// MongoDB takes 0 for no limit.

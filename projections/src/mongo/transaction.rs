@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, rawdoc, to_raw_document_buf};
-use mongodb::error::{Error, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
+use mongodb::bson::{Bson, Document, RawArrayBuf, RawDocumentBuf, doc, rawdoc, to_raw_document_buf};
+use mongodb::error::{Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::{FindOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database};
 use serde::Serialize;
@@ -103,44 +103,59 @@ pub(super) async fn find<T: DeserializeOwned + Send + Sync>(
 
 /// The documents with these names.
 pub(super) fn among<K: Into<Bson>>(ids: Vec<K>) -> Document {
-    mongodb::bson::doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
+    doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
 }
 
-/// An update of the document `id`, which is made when there is none.
-pub(super) fn update(id: impl Into<Bson>, by: &Document) -> Result<RawDocumentBuf> {
-    upsert(id, by)
+/// One of the many small writes of a batch.
+pub(super) enum Write {
+    Insert(RawDocumentBuf),
+    Update(RawDocumentBuf),
+    Delete(RawDocumentBuf),
 }
 
-/// A replacement of the document `id`, which is made when there is none.
-pub(super) fn replace(id: impl Into<Bson>, document: &impl Serialize) -> Result<RawDocumentBuf> {
-    upsert(id, document)
+impl Write {
+    /// A document that is not there yet.
+    pub(super) fn insert(document: &impl Serialize) -> Result<Self> {
+        Ok(Self::Insert(to_raw_document_buf(document)?))
+    }
+
+    /// An update of the document `id`, or a replacement, which is made when there is none.
+    pub(super) fn update(id: impl Into<Bson>, by: &impl Serialize) -> Result<Self> {
+        let (filter, by) = (to_raw_document_buf(&doc! { "_id": id.into() })?, to_raw_document_buf(by)?);
+        Ok(Self::Update(rawdoc! { "q": filter, "u": by, "upsert": true }))
+    }
+
+    /// The end of the document `id`.
+    pub(super) fn delete(id: impl Into<Bson>) -> Result<Self> {
+        let filter = to_raw_document_buf(&doc! { "_id": id.into() })?;
+        Ok(Self::Delete(rawdoc! { "q": filter, "limit": 1 }))
+    }
 }
 
-/// Writes many updates or replacements.
+/// Writes much to one collection, with as few commands as there can be.
 pub(super) async fn write(
     database: &Database,
     session: &mut ClientSession,
     collection: &str,
-    writes: Vec<RawDocumentBuf>,
+    writes: impl IntoIterator<Item = Result<Write>>,
 ) -> Result<()> {
-    commands(database, session, "update", "updates", collection, writes).await
+    let (mut inserts, mut updates, mut deletes) = (vec![], vec![], vec![]);
+    for write in writes {
+        match write? {
+            Write::Insert(write) => inserts.push(write),
+            Write::Update(write) => updates.push(write),
+            Write::Delete(write) => deletes.push(write),
+        }
+    }
+    for (command, field, writes) in
+        [("insert", "documents", inserts), ("update", "updates", updates), ("delete", "deletes", deletes)]
+    {
+        run(database, session, command, field, collection, writes).await?;
+    }
+    Ok(())
 }
 
-/// Deletes documents by their `_id`.
-pub(super) async fn delete(
-    database: &Database,
-    session: &mut ClientSession,
-    collection: &str,
-    ids: impl IntoIterator<Item = Bson>,
-) -> Result<()> {
-    let delete = |id: Bson| {
-        to_raw_document_buf(&mongodb::bson::doc! { "q": { "_id": id }, "limit": 1 }).map_err(Error::from)
-    };
-    let deletes = ids.into_iter().map(delete).collect::<Result<Vec<_>>>()?;
-    commands(database, session, "delete", "deletes", collection, deletes).await
-}
-
-async fn commands(
+async fn run(
     database: &Database,
     session: &mut ClientSession,
     command: &str,
@@ -166,10 +181,4 @@ async fn commands(
         }
     }
     Ok(())
-}
-
-fn upsert(id: impl Into<Bson>, by: &impl Serialize) -> Result<RawDocumentBuf> {
-    let filter = to_raw_document_buf(&mongodb::bson::doc! { "_id": id.into() })?;
-    let by = to_raw_document_buf(by)?;
-    Ok(rawdoc! { "q": filter, "u": by, "upsert": true })
 }
