@@ -13,13 +13,16 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use domain::sandbox::SandboxReported;
 use event_store::Position;
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use projections::contract::{Bench, Story, WORLD, assert_same, in_memory, tell};
+use projections::view::SandboxView;
 use projections::{MemoryViews, MongoViews, Queries, QueryError, Views, run};
 use support::{log, write};
 use testbed::Mongo;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -97,6 +100,13 @@ async fn every_query_and_every_write_uses_an_index() {
     bench.views.apply(last.position, &events[200..], newest.position).await.unwrap();
     let folded = MemoryViews::new();
     folded.apply(Position::START, &events, newest.position).await.unwrap();
+    let sandbox = SandboxReported { trouble: None, nodes: vec![] };
+    let since = jiff::Timestamp::UNIX_EPOCH;
+    for position in [Position(1), Position(2)] {
+        let report = SandboxView { verifier: "v1".to_owned(), position, since, sandbox: sandbox.clone() };
+        bench.views.keep(&report).await.unwrap();
+        assert_eq!(bench.views.sandboxes().await.unwrap(), [report]);
+    }
     for _rebuild in 0..3 {
         assert_same(&*bench.views, &folded, story.submissions()).await;
         bench.views.rebuild(&log, |_| ()).await.unwrap();
@@ -190,6 +200,53 @@ async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written(
     // And again: what the first rebuild left is no hindrance.
     bench.views.rebuild(&log, |_| ()).await.unwrap();
     assert_same(&*bench.views, &folded, story.submissions()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_rides_out_a_lost_primary() {
+    let mongo = Mongo::replica_set().await.unwrap();
+    let bench = open_in(&mongo).await;
+    let (log, _folder) = log();
+    let story = Story::random(36, 9000);
+    let written = write(&log, &story.events).await;
+    let head = written.last().unwrap().position;
+    let (told, mut progress) = watch::channel(Position::START);
+    let killing = async {
+        // In the middle: the first of several batches is there.
+        timeout(DEADLINE, progress.wait_for(|at| *at > Position::START)).await.unwrap().unwrap();
+        let primary = mongo.primary().await.unwrap();
+        primary.kill().await.unwrap();
+    };
+    let told = |at| {
+        told.send_replace(at);
+    };
+    let (rebuilt, ()) = tokio::join!(bench.views.rebuild(&log, told), killing);
+    assert_eq!(rebuilt.unwrap(), head);
+
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*bench.views, &folded, story.submissions().take(200)).await;
+    mongo.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_screen_that_was_looked_at_before_shows_what_another_process_changed_since() {
+    let bench = open().await;
+    let reader = bench.reopened().await;
+    let story = Story::random(37, 600);
+    let folded = MemoryViews::new();
+    let mut from = Position::START;
+    for batch in story.events.chunks(20) {
+        let upto = batch.last().unwrap().position;
+        bench.views.apply(from, batch, upto).await.unwrap();
+        folded.apply(from, batch, upto).await.unwrap();
+        timeout(DEADLINE, reader.watch().wait_for(|at| *at >= upto)).await.unwrap().unwrap();
+        for zoom in [0, 2, 5, 16] {
+            let (seen, expected) = (reader.pins(WORLD, zoom).await, folded.pins(WORLD, zoom).await);
+            assert_eq!(seen.unwrap(), expected.unwrap(), "at {upto}, zoom {zoom}");
+        }
+        from = upto;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
