@@ -115,3 +115,67 @@ fn reported(health: &Health) -> SandboxReported {
     };
     SandboxReported { trouble: health.waiting.clone(), nodes: health.nodes.iter().map(node).collect() }
 }
+
+#[cfg(test)]
+mod tests {
+    use event_store::{Read, SqliteStore};
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    async fn recorded(store: &SqliteStore) -> Vec<SandboxReported> {
+        let stream = StreamName::new("sandbox-v1").unwrap();
+        let recorded = store.read_stream(&stream, 0, Direction::Forwards, 100).await.unwrap();
+        recorded.iter().map(|event| event.decode(SandboxReported::from_stored).unwrap()).collect()
+    }
+
+    async fn until_recorded(store: &SqliteStore, count: usize) -> Vec<SandboxReported> {
+        let enough = async {
+            while recorded(store).await.len() < count {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(DEADLINE, enough).await.expect("it is recorded");
+        recorded(store).await
+    }
+
+    fn one_node(state: NodeState, slots: usize) -> Health {
+        Health { waiting: None, nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots }] }
+    }
+
+    #[tokio::test]
+    async fn each_change_is_recorded_once_and_a_new_start_repeats_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
+        let (told, health) = watch::channel(one_node(NodeState::Ready, 4));
+        let log: Arc<dyn EventStore> = Arc::new(store.clone());
+        let mut before = Reports::new(Arc::clone(&log), "v1");
+        let following = health.clone();
+        let following = tokio::spawn(async move { before.follow(following).await });
+        let first = until_recorded(&store, 1).await;
+        assert_eq!((first[0].slots(), &first[0].trouble), (4, &None));
+        following.abort();
+
+        // The same name starts again and finds what it said last.
+        let mut after = Reports::new(log, "v1");
+        let mut stopping = health.clone();
+        let following = tokio::spawn(async move {
+            tokio::select! {
+                never = after.follow(health) => match never {},
+                _ = stopping.wait_for(|health| health.waiting.is_some()) => {}
+            }
+            after.say_goodbye().await;
+        });
+        told.send_replace(one_node(NodeState::Refused { why: "no seccomp".to_owned() }, 0));
+        let second = until_recorded(&store, 2).await;
+        let refused = sandbox::NodeState::Refused { reason: "no seccomp".to_owned() };
+        assert_eq!(second[1].nodes, [sandbox::Node { name: "n1".to_owned(), state: refused }]);
+        assert_eq!(second.len(), 2, "what was known was said again: {second:?}");
+
+        told.send_replace(Health::waiting("it stops"));
+        timeout(DEADLINE, following).await.expect("it says good-bye").unwrap();
+        let last = recorded(&store).await.pop().unwrap();
+        assert_eq!(last.trouble.as_deref(), Some("the verifier was stopped"));
+    }
+}
