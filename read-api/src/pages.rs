@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use tower_http::compression::CompressionLayer;
 
@@ -49,6 +49,17 @@ pub(crate) fn router(tiles: Option<&Tiles>) -> Router {
         router = router.route(file.path, serve(file, None));
     }
     router.layer(CompressionLayer::new())
+}
+
+/// What a person is shown at an address that has no page; none until the pages have been built.
+pub(crate) fn nowhere() -> Option<Response> {
+    let File { kind, content, .. } = find("/nowhere.html")?;
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (header::CONTENT_SECURITY_POLICY, policy(None)),
+    ];
+    Some((StatusCode::NOT_FOUND, headers, *content).into_response())
 }
 
 fn find(path: &str) -> Option<&'static File> {

@@ -2,7 +2,7 @@
 //! of unknown paths, and the headers that every answer has.
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::metrics::{self, Metrics};
+use crate::pages;
 use crate::problem::Problem;
 
 /// What an answer may load when it is opened as a page: nothing. Pages say
@@ -56,8 +57,13 @@ fn description(routes: OpenApi) -> OpenApi {
     OpenApiBuilder::new().info(info).components(Some(components)).build().merge_from(routes)
 }
 
-async fn unknown(uri: Uri) -> Problem {
-    Problem::not_found(format!("There is nothing at {}; /docs shows what there is.", uri.path()))
+/// A program is told so by a problem, and a person by a page.
+async fn unknown(uri: Uri, headers: HeaderMap) -> Response {
+    let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok()).unwrap_or_default();
+    pages::nowhere().filter(|_| accepts.contains("text/html")).unwrap_or_else(|| {
+        let what = format!("There is nothing at {}; /docs shows what there is.", uri.path());
+        Problem::not_found(what).into_response()
+    })
 }
 
 /// The router says which methods are possible, but not in words.

@@ -3,7 +3,7 @@ import "@fontsource-variable/inter/wght.css";
 import "../style/base.css";
 import { el, svg } from "./dom";
 
-type Page = "map" | "submit" | "status" | "organise";
+type Page = "map" | "submit" | "status" | "organise" | "nowhere";
 
 const PAGES: { page: Page; href: string; label: string }[] = [
   { page: "map", href: "/", label: "Map" },

@@ -1,6 +1,7 @@
 // A text field that offers completions, by the ARIA pattern "editable combobox
 // with list autocomplete": arrows choose, Enter takes, Escape closes.
 import { el, fill } from "./dom";
+import { count } from "./format";
 import { isAbort } from "./http";
 
 const SETTLE_MS = 120;
@@ -80,10 +81,10 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
       ),
     );
     const nothing = found.length === 0 && settings.nothing !== undefined;
-    if (nothing) fill(list, el("li", { class: "option-none" }, settings.nothing));
+    if (nothing) fill(list, el("li", { role: "option", "aria-disabled": "true", class: "option-none" }, settings.nothing));
     list.hidden = found.length === 0 && !nothing;
     input.setAttribute("aria-expanded", String(!list.hidden));
-    status.textContent = found.length > 0 ? `${found.length} suggestions; use the arrow keys.` : (settings.nothing ?? "");
+    status.textContent = found.length > 0 ? `${count(found.length, "suggestion")}; use the arrow keys.` : (settings.nothing ?? "");
     activate(-1);
   };
   const ask = async (): Promise<void> => {

@@ -34,6 +34,8 @@ export class LiveStream {
   ) {
     document.addEventListener("visibilitychange", () => this.#seenOrHidden());
     window.addEventListener("online", () => this.retryNow());
+    // A page that was left may be kept for the way back, and would keep one of the few connections.
+    window.addEventListener("pagehide", () => this.#pause());
     void this.#run();
   }
 
@@ -48,15 +50,17 @@ export class LiveStream {
   #seenOrHidden(): void {
     clearTimeout(this.#hidden);
     if (document.hidden) {
-      this.#hidden = setTimeout(() => {
-        this.#paused = true;
-        clearTimeout(this.#timer);
-        this.#connection?.abort();
-      }, HIDDEN_MS);
+      this.#hidden = setTimeout(() => this.#pause(), HIDDEN_MS);
     } else {
       this.#paused = false;
       this.retryNow();
     }
+  }
+
+  #pause(): void {
+    this.#paused = true;
+    clearTimeout(this.#timer);
+    this.#connection?.abort();
   }
 
   async #run(): Promise<void> {

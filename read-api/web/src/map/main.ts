@@ -23,6 +23,8 @@ import { World } from "./world";
 const WORLD = latLngBounds([-66, -180], [84.5, 180]);
 /** A pin that somebody looked for is shown from about this near. */
 const NEAR_ZOOM = 6;
+/** The search lies over the top of the map: a card keeps clear of it. */
+const SEARCH_PX = 68;
 const CREDITS =
   'Map: <a href="https://www.naturalearthdata.com">Natural Earth</a> · ' +
   'Places: <a href="https://www.geonames.org">GeoNames</a>, <a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>';
@@ -211,7 +213,8 @@ function openCard(pin: PinFeature, focus: boolean): void {
 function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | null, focus: boolean): void {
   const before = document.activeElement;
   card?.remove();
-  const shown = popup({ minWidth: 240, maxWidth: 300, maxHeight: 340, autoPanPadding: [24, 24], offset: [0, -4] })
+  const maxHeight = Math.min(340, mapBox.clientHeight - SEARCH_PX - 90);
+  const shown = popup({ minWidth: 240, maxWidth: 300, maxHeight, autoPanPaddingTopLeft: [24, SEARCH_PX], autoPanPaddingBottomRight: [24, 24], offset: [0, -4] })
     .setLatLng(placeOf(spot))
     .setContent(content)
     .on("remove", () => {
@@ -225,6 +228,10 @@ function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | nul
   card = shown;
   shown.openOn(map);
   remember(named);
+  // Leaflet hears Escape only while the map itself has the focus.
+  content.addEventListener("keydown", ({ key }) => {
+    if (key === "Escape") shown.close();
+  });
   if (focus) content.focus({ preventScroll: true });
 }
 

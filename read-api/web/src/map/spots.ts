@@ -54,7 +54,8 @@ export class SpotLayer extends Renderer {
     const map = this.#insides._map;
     const reached = (spot: SpotFeature): boolean =>
       map.latLngToContainerPoint(placeOf(spot)).distanceTo(where) <= Math.max(radiusOf(spot), PIN_RADIUS + REACH);
-    return [...this.#fresh.values()].find(reached) ?? this.#spots.findLast(reached) ?? null;
+    const cluster = this.#spots.findLast((spot) => isCluster(spot) && reached(spot));
+    return cluster ?? [...this.#fresh.values()].find(reached) ?? this.#spots.findLast(reached) ?? null;
   }
 
   /** What is shown within the box, those of most pins first. */
@@ -117,12 +118,21 @@ export class SpotLayer extends Renderer {
     context.translate(-bounds.min.x, -bounds.min.y);
     const pen = new Pen(context);
     const where = (spot: SpotFeature): Point => map.latLngToLayerPoint(placeOf(spot));
+    const draw = (pin: PinFeature): void => pen.pin(where(pin), pin.properties.owner === this.#selected);
+    const discs: Disc[] = [];
     for (const spot of this.#spots) {
-      if (this.#isFresh(spot)) continue;
-      if (isCluster(spot)) pen.cluster(where(spot), spot.properties.point_count, radiusOf(spot), spot.properties.expansion_zoom === null);
-      else pen.pin(where(spot), spot.properties.owner === this.#selected);
+      if (isCluster(spot)) {
+        const { point_count: count, expansion_zoom: zoom } = spot.properties;
+        discs.push({ at: where(spot), radius: radiusOf(spot), count, samePlace: zoom === null });
+      } else if (!this.#isFresh(spot)) draw(spot);
     }
-    for (const pin of this.#fresh.values()) pen.pin(where(pin), pin.properties.owner === this.#selected);
+    for (const pin of this.#fresh.values()) {
+      // Under a disc it would not be seen: it is counted there, if its owner was not before.
+      const disc = discs.find(({ at, radius }) => at.distanceTo(where(pin)) <= radius);
+      if (disc === undefined) draw(pin);
+      else if (pin.properties.passes === 1) disc.count += 1;
+    }
+    for (const disc of discs) pen.cluster(disc);
   }
 }
 
@@ -146,6 +156,16 @@ function radiusOf(spot: SpotFeature): number {
   return isCluster(spot) ? Math.min(12 + 2.6 * Math.log10(spot.properties.point_count), 24) : PIN_RADIUS;
 }
 
+/** A cluster as it is drawn. */
+interface Disc {
+  at: Point;
+  /** Pixels. */
+  radius: number;
+  count: number;
+  /** Its pins share one place, and coming nearer would not part them. */
+  samePlace: boolean;
+}
+
 class Pen {
   readonly #fill = colour("--pin");
   readonly #text = colour("--pin-ink");
@@ -162,7 +182,7 @@ class Pen {
     this.#disc(at, PIN_RADIUS - 2, this.#fill);
   }
 
-  cluster(at: Point, count: number, radius: number, samePlace: boolean): void {
+  cluster({ at, radius, count, samePlace }: Disc): void {
     this.#disc(at, radius + 5, this.#fill, 0.22);
     this.#disc(at, radius, this.#fill);
     if (samePlace) {

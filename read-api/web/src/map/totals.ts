@@ -114,7 +114,7 @@ export class Totals {
         "li",
         {},
         el("span", { class: "answer" }, foreign(answer)),
-        el("span", { class: "votes" }, number(votes), el("span", { class: "share" }, percent(votes / all))),
+        el("span", { class: "votes" }, number(votes), " ", el("span", { class: "share" }, percent(votes / all))),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
       );
     });

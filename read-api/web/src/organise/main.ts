@@ -144,7 +144,7 @@ function rejudge(): HTMLElement {
   const input = (id: string): HTMLInputElement => el("input", { id, autocomplete: "off", spellcheck: "false" });
   const id = new Field("id", input("rejudge-id"), { label: "Submission", hint: "Its id, or the address of its page." });
   const reason = new Field("why", input("rejudge-why"), { label: "Why", hint: "The participant reads this." });
-  const by = new Field("by", input("rejudge-by"), { label: "Who asks", optional: true });
+  const by = new Field("by", input("rejudge-by"), { label: "Who asks", hint: "The participant reads this too.", optional: true });
   const answer = el("p", { role: "status" });
   const form = el(
     "form",

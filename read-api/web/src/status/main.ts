@@ -7,7 +7,7 @@ import { country, moment, momentInFull } from "../lib/format";
 import { Failure, get } from "../lib/http";
 import { LiveStream } from "../lib/live";
 import { stepList, tick } from "./steps";
-import { reasons, standing } from "./verdict";
+import { gist, reasons, standing } from "./verdict";
 import { familiar } from "./words";
 
 const NAMES = { submitted: "Waiting", verifying: "Being verified", passed: "Passed", failed: "Not yet" };
@@ -96,8 +96,8 @@ function draw(): void {
   if (submission === null) return;
   const { name, twitter, location: where, images, answers, status, submitted_at: at } = submission;
   document.title = `${NAMES[status]} · Muster`;
-  say(word, `${NAMES[status]}.`);
-  fill(lead, "Sent by ", foreign(name), ", ", el("time", { datetime: at, title: momentInFull(at) }, moment(at)));
+  say(word, `${NAMES[status]}. ${gist(submission, challenge)}`);
+  fill(lead, "Sent ", el("time", { datetime: at, title: momentInFull(at) }, moment(at)), " by ", foreign(name));
   const labels = new Map(challenge?.answers.map(({ field, label }) => [field, label]));
   fill(
     place,
@@ -124,8 +124,8 @@ function draw(): void {
 
 function nobodys(): void {
   heading.textContent = "There is no such submission";
-  fill(lead, "Check the address: it is the one that you were given when you submitted. ", el("a", { href: "/submit" }, "Or take part now"), ".");
-  fill(place);
+  fill(lead, "Check the address: it is the one that you were given when you submitted.");
+  fill(place, el("p", { class: "ways" }, el("a", { class: "button primary", href: "/submit" }, "Take part"), el("a", { class: "button", href: "/" }, "See the map")));
 }
 
 function row(term: string, description: Node): HTMLElement {

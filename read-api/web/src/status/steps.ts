@@ -2,7 +2,7 @@
 import type { Probe, Submission, TimelineEntry } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { mebibytes, moment, momentInFull, took } from "../lib/format";
-import { familiar, meaning, plain } from "./words";
+import { familiar, meaning, type Stage } from "./words";
 
 interface Step {
   title: string;
@@ -24,6 +24,9 @@ const NOW: Partial<Record<TimelineEntry["type"], { title: string; ahead: number 
   ContainersStarted: { title: "Asking the apps", ahead: 3 },
   Probed: { title: "Deciding", ahead: 4 },
 };
+
+/** What was done before the verdict. */
+const SEEN: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "Asked" };
 
 /** The steps as a list. */
 export function stepList(submission: Submission): HTMLElement {
@@ -75,7 +78,7 @@ function told(entry: TimelineEntry, spent: string): Step {
         title: "Images pulled",
         state: "done",
         details: entry.data.images.map(({ image, node, size_bytes, took_ms }) =>
-          el("p", {}, name(image), ` ${mebibytes(size_bytes)} in ${took(took_ms)}, on `, foreign(node)),
+          el("p", {}, name(image), `: ${mebibytes(size_bytes)} in ${took(took_ms)}, on `, foreign(node)),
         ),
       };
     case "ContainersStarted":
@@ -83,11 +86,11 @@ function told(entry: TimelineEntry, spent: string): Step {
         title: "Containers started",
         state: "done",
         details: entry.data.images.map(({ image, node, took_ms }) =>
-          el("p", {}, name(image), ` in ${took(took_ms)}, on `, foreign(node)),
+          el("p", {}, name(image), `: in ${took(took_ms)}, on `, foreign(node)),
         ),
       };
     case "Probed":
-      return { title: "Asked", state: "done", details: entry.data.images.map(probe) };
+      return { title: SEEN[furthest(entry.data.images)], state: "done", details: entry.data.images.map(probe) };
     case "Passed":
       return { title: "Passed", state: "good" };
     case "Failed":
@@ -96,7 +99,7 @@ function told(entry: TimelineEntry, spent: string): Step {
       return {
         title: "Broken off, by no fault of yours",
         state: "done",
-        details: [el("p", {}, `${entry.data.message} (${plain(entry.data.code)})`)],
+        details: [el("p", {}, entry.data.message)],
       };
     case "RejudgeRequested":
       return {
@@ -110,7 +113,13 @@ function told(entry: TimelineEntry, spent: string): Step {
 function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
   const answered = status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${took(latency_ms)}`}.`;
   const verdict = outcome === "matched" ? "It answered as submitted." : `${meaning(outcome).title}.`;
-  return el("p", {}, name(image), ` ${verdict}${answered}`);
+  return el("p", {}, name(image), `: ${verdict}${answered}`);
+}
+
+/** How far the image came that came furthest. */
+function furthest(probes: Probe[]): Stage {
+  const stages = probes.map(({ outcome }) => (outcome === "matched" ? "ask" : meaning(outcome).stage));
+  return (["ask", "run", "pull"] as const).find((stage) => stages.includes(stage)) ?? "ask";
 }
 
 function name(image: string): HTMLElement {

@@ -1,7 +1,7 @@
 // Where a submission stands, on top of its page; and after a failed verdict,
 // every reason: what we asked, what came back, what we expected, what to do.
 import type { Challenge, Probe, Reason, Submission } from "../lib/api";
-import { el } from "../lib/dom";
+import { el, foreign } from "../lib/dom";
 import { moment, number, ordinal, roughly } from "../lib/format";
 import { writeView } from "../map/address";
 import { current } from "./steps";
@@ -16,12 +16,12 @@ export function standing(submission: Submission, challenge: Challenge | null): H
       return box("wait", "Being verified", [el("p", {}, `${current(submission)}…`)]);
     case "passed":
       return box("ok", "Passed", [
-        el("p", {}, `${submission.name}, ${submission.location.city} is on the map.`),
+        el("p", {}, foreign(submission.name), " is on the map, at ", foreign(submission.location.city), "."),
         el("p", { class: "actions" }, el("a", { class: "button primary", href: pinAddress(submission) }, "See your pin")),
       ]);
     case "failed":
       return box("bad", "Not yet", [
-        el("p", {}, failedBecause(submission, challenge)),
+        el("p", {}, gist(submission, challenge)),
         el(
           "p",
           { class: "actions" },
@@ -29,6 +29,15 @@ export function standing(submission: Submission, challenge: Challenge | null): H
         ),
       ]);
   }
+}
+
+/** The verdict in a sentence, for the page and for those who listen to it; nothing before there is one. */
+export function gist({ status, reasons: all, images, location }: Submission, challenge: Challenge | null): string {
+  if (status === "passed") return `Your pin is on the map, at ${location.city}.`;
+  if (status !== "failed") return "";
+  const one = all.length === 1 && all[0] !== undefined ? `${meaning(all[0].code).title}.` : "Here is what we saw of each image.";
+  const any = challenge?.images.answering === "any" && images.length > 1 ? " One image that answers as asked is enough." : "";
+  return one + any;
 }
 
 /** Every reason of a failed verdict. */
@@ -59,12 +68,6 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
   }
   lines.push(el("p", { class: "aside" }, "You may close this page: its address stays valid, and only you know it."));
   return lines;
-}
-
-function failedBecause({ reasons: all, images }: Submission, challenge: Challenge | null): string {
-  const one = all.length === 1 && all[0] !== undefined ? `${meaning(all[0].code).title}.` : "Here is what we saw.";
-  const any = challenge?.images.answering === "any" && images.length > 1 ? " One image that answers as asked is enough." : "";
-  return one + any;
 }
 
 function reason({ code, image, message, advice }: Reason, probe: Probe | undefined, challenge: Challenge | null): HTMLElement {

@@ -2,7 +2,7 @@
 import type { Challenge } from "../lib/api";
 
 /** How far a verification had come. */
-type Stage = "pull" | "run" | "ask";
+export type Stage = "pull" | "run" | "ask";
 
 interface Meaning {
   title: string;
