@@ -2,20 +2,19 @@
 //! follows it to the verdict, others see the pin appear; a cluster splits;
 //! names are text whatever they contain; a dead server is said, and comes back.
 
-use std::future::IntoFuture;
-use std::sync::{Arc, Mutex};
+mod keyboard;
+mod organise;
+mod reasons;
+mod tiles;
+
 use std::time::Duration;
 
-use axum::Router;
-use axum::http::Uri;
-use axum::http::header::CONTENT_TYPE;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use testbed::{App, Registry, Testbed};
-use tokio::net::TcpListener;
 
 use crate::support::browser::{ARROW_DOWN, Browser, ENTER, Look};
-use crate::support::{Entry, Kind, Shape, System};
+use crate::support::{Entry, Kind, System};
 
 const JUDGED: Duration = Duration::from_secs(120);
 
@@ -33,6 +32,7 @@ async fn submitted_in_one_window_and_seen_in_another() {
     visitor.go(&system.url("/")).await;
     visitor.reads(".headline", "0").await;
     visitor.picture("map-empty").await;
+    visitor.is_accessible().await;
     visitor.script("window.neverReloaded = true").await;
 
     participant.go(&system.url("/submit")).await;
@@ -52,6 +52,7 @@ async fn submitted_in_one_window_and_seen_in_another() {
     participant.reads("#location-error", "Several places").await;
     participant.reads("[id='images[0]-error']", "quay.io").await;
     participant.picture("submit-errors").await;
+    participant.is_accessible().await;
 
     participant.rewrite("#location", "Zür").await;
     participant.reads("#location-options", "Zürich").await;
@@ -66,6 +67,7 @@ async fn submitted_in_one_window_and_seen_in_another() {
     assert!(participant.address().await.contains("/s/"), "{}", participant.address().await);
     participant.reads(".standing", "Passed").await;
     participant.picture("status-passed").await;
+    participant.is_accessible().await;
 
     visitor.reads(".arrivals-list", "Ada Lovelace").await;
     visitor.reads(".headline", "1").await;
@@ -78,6 +80,7 @@ async fn submitted_in_one_window_and_seen_in_another() {
         assert!(card.contains(part), "{card} lacks {part}");
     }
     participant.picture("map-pin").await;
+    participant.is_accessible().await;
     for browser in [&participant, &visitor] {
         assert_eq!(browser.complaints().await, Vec::<String>::new());
     }
@@ -100,6 +103,7 @@ async fn a_failed_verdict_says_what_to_do_and_the_form_is_filled_in_again() {
     browser.picture("status-failed").await;
     browser.wear(Look { size: (390, 844), dark: true }).await;
     browser.picture("status-failed-phone-dark").await;
+    browser.is_accessible().await;
 
     browser.click(".standing a").await;
     browser.reads(".expected pre", "Participant wrong").await;
@@ -128,6 +132,7 @@ async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_ea
     browser.click(".in-view summary").await;
     browser.holds("a cluster and a pin", &format!("return {LISTED}.map(b => b.textContent).join('|').startsWith('3 pins') && {LISTED}.length === 2")).await;
     browser.picture("map-clusters").await;
+    browser.is_accessible().await;
     browser.click(".in-view-list button[data-cluster]").await;
     browser.holds("two in Zürich, one in Winterthur", &format!("return {LISTED}.length === 2 && {LISTED}[0].textContent.startsWith('2 pins') && {LISTED}[1].textContent.includes('Winterthur')")).await;
     // Two of one place never split: they are listed.
@@ -137,6 +142,7 @@ async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_ea
     browser
         .holds("both in a list", "return document.querySelectorAll('.pin-list button').length === 2")
         .await;
+    browser.is_accessible().await;
     let shared = browser.address().await;
     browser.click(".pin-list button").await;
     browser.reads(".pin-card", "Zürich, Switzerland").await;
@@ -150,8 +156,12 @@ async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_ea
     other.picture("map-dark").await;
 
     // And a search finds what is far away.
-    other.write("#search", "tok").await;
+    other.write("#search", "qqq").await;
+    other.reads("#search-options", "No pin has a name or a city that begins so.").await;
+    other.is_accessible().await;
+    other.rewrite("#search", "tok").await;
     other.reads("#search-options", "Tokyo, Japan").await;
+    other.is_accessible().await;
     other.write("#search", &format!("{ARROW_DOWN}{ENTER}")).await;
     other.reads(".pin-card", "Tokyo, Japan").await;
     assert_eq!(other.complaints().await, Vec::<String>::new());
@@ -188,6 +198,7 @@ async fn names_are_text_whatever_they_contain() {
         browser.reads(".pin-list", name).await;
     }
     browser.picture("map-names").await;
+    browser.is_accessible().await;
     for (id, name) in ids.iter().zip(names) {
         browser.go(&system.url(&format!("/s/{id}"))).await;
         browser.reads(".lead", name).await;
@@ -223,6 +234,9 @@ async fn a_dead_server_is_said_and_the_pages_come_back_by_themselves() {
         browser.reads(".connection", "does not answer").await;
     }
     map.picture("map-server-gone").await;
+    for browser in [&map, &status, &form] {
+        browser.is_accessible().await;
+    }
     system.restart().await;
 
     for browser in [&map, &status] {
@@ -237,112 +251,17 @@ async fn a_dead_server_is_said_and_the_pages_come_back_by_themselves() {
     form.reads(".standing", "2nd of 2").await;
     map.reads(".state-submitted", "2").await;
     form.picture("status-waiting-phone").await;
-}
+    form.is_accessible().await;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn organisers_see_what_waits_and_ask_for_another_verdict() {
-    let bed = Testbed::shared().await.unwrap();
-    let system = System::start(bed).await;
-    let entry = Entry::prepare(&bed.registry, "again", Kind::ServerError).await;
-    let id = system.submit("again", &entry.body).await;
-    system.verdict(&id, JUDGED).await;
-    let browser = Browser::open(Look::DESK).await;
-
-    browser.go(&system.url("/organise")).await;
-    browser.write("#token", &format!("guessed{ENTER}")).await;
-    browser.reads("#token-error", "token").await;
-    browser.rewrite("#token", &format!("{}{ENTER}", crate::support::system::TOKEN)).await;
-    browser.reads(".counts", "The app answered with an error").await;
-    // Slots and nodes, and what becomes of one that is drained.
-    let node = &bed.swarm.nodes()[0];
-    let row = format!("tr[data-node='{}']", node.name());
-    browser.reads(&format!("{row}[data-state=ready]"), "ready").await;
-    browser.reads(".sandbox", "0 of ").await;
-    browser.picture("organise").await;
-    browser.write("#rejudge-id", &id).await;
-    browser.write("#rejudge-why", "the registry was ill").await;
-    browser.click(".actions .button").await;
-    browser.click("p[role=status] a").await;
-    browser.reads(".steps", "the registry was ill").await;
-    browser.reads(".steps", "attempt 2").await;
-    browser.reads(".standing", "Not yet").await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn tiles_come_from_where_they_are_set_to_come_from_and_nothing_else_does() {
-    let tiles = TileServer::start().await;
-    let template = format!("{}/{{z}}/{{x}}/{{y}}.png", tiles.origin);
-    let system =
-        System::start_set(&["--tiles", &template, "--tiles-attribution", "© <b>Somebody</b> & others"]).await;
-    let browser = Browser::open(Look::DESK).await;
-    browser.go(&system.url("/#5/47.4/8.5")).await;
-    browser.reads(".leaflet-control-attribution", "© <b>Somebody</b> & others").await;
-    browser
-        .holds("tiles to be drawn", "return [...document.querySelectorAll('.pane-tiles img')].some(tile => tile.naturalWidth === 256)")
-        .await;
-    assert!(tiles.asked().iter().any(|path| path.starts_with("/5/")), "{:?}", tiles.asked());
-    // The same server is elsewhere to all other pages, and to whatever else a page may load.
-    let refused = format!(
-        "return fetch('{}/0/0/0.png', {{ mode: 'no-cors' }}).then(() => 'loaded', () => 'refused')",
-        tiles.origin
-    );
-    assert_eq!(browser.script(&refused).await, "refused");
-    browser.go(&system.url("/submit")).await;
-    browser.reads("h1", "Take part").await;
-    let picture = format!(
-        "return new Promise(done => {{ const i = new Image(); i.onload = () => done('loaded'); i.onerror = () => done('refused'); i.src = '{}/0/0/0.png'; }})",
-        tiles.origin
-    );
-    assert_eq!(browser.script(&picture).await, "refused");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_tiles_nothing_is_loaded_from_elsewhere() {
-    let system = System::without_a_swarm(Shape::OneProcess).await;
-    let browser = Browser::open(Look::DESK).await;
-    for (path, there) in [
-        ("/#6/47.4/8.5", ".leaflet-control-attribution"),
-        ("/submit", ".form"),
-        ("/organise", ".form"),
-        ("/s/none", "h1"),
-    ] {
-        browser.go(&system.url(path)).await;
-        browser.reads(there, "").await;
-        let script = "return performance.getEntriesByType('resource').map(one => one.name)";
-        let loaded = browser.script(script).await;
-        let loaded: Vec<&str> = loaded.as_array().unwrap().iter().map(|one| one.as_str().unwrap()).collect();
-        assert!(!loaded.is_empty());
-        assert!(loaded.iter().all(|one| one.starts_with(&system.url("/"))), "{path}: {loaded:?}");
+    // Where there is no page, there is still one that says so.
+    for (path, says) in [("/s/none", "no such submission"), ("/nowhere", "nothing here")] {
+        map.go(&system.url(path)).await;
+        map.reads("h1", says).await;
+        map.reads(".top", "Take part").await;
+        map.is_accessible().await;
     }
-    assert_eq!(browser.complaints().await, Vec::<String>::new());
+    map.picture("nothing-here").await;
 }
-
-/// A server of tiles, all the same, on this machine.
-struct TileServer {
-    origin: String,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl TileServer {
-    async fn start() -> Self {
-        let asked: Arc<Mutex<Vec<String>>> = Arc::default();
-        let noted = Arc::clone(&asked);
-        let tile = async move |uri: Uri| {
-            noted.lock().unwrap().push(uri.path().to_owned());
-            ([(CONTENT_TYPE, "image/svg+xml")], TILE)
-        };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(axum::serve(listener, Router::new().fallback(tile)).into_future());
-        Self { origin, asked }
-    }
-
-    fn asked(&self) -> Vec<String> {
-        self.asked.lock().unwrap().clone()
-    }
-}
-
-const TILE: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" width="256" height="256"><rect width="256" height="256" fill="#bcd" stroke="#789"/></svg>"##;
 
 /// Pushes an app that answers as it should; what its participant submits.
 async fn prepared(registry: &Registry, owner: &str, name: &str, location: &str) -> Value {

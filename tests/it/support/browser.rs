@@ -14,9 +14,18 @@ use testbed::until;
 /// How long a page may take to become what is expected of it.
 const PATIENCE: Duration = Duration::from_secs(45);
 
+/// What looks for what keeps people from using a page.
+const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/read-api/web/node_modules/axe-core/axe.min.js");
+
+/// What it found, as lines.
+const VIOLATIONS: &str = "return axe.run({ resultTypes: ['violations'] }).then(found => found.violations.flatMap(rule => \
+    rule.nodes.map(node => `${rule.id} (${rule.impact}) at ${node.target}: ${node.failureSummary}`)))";
+
 /// As WebDriver writes keys that have no character.
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const ARROW_DOWN: &str = "\u{e015}";
+pub(crate) const ESCAPE: &str = "\u{e00c}";
+pub(crate) const TAB: &str = "\u{e004}";
 
 /// Whether nothing on the page moves but what never ends.
 const STILL: &str = "return document.getAnimations().every(moves => \
@@ -72,12 +81,32 @@ impl Browser {
 
     /// Takes another size or another theme.
     pub(crate) async fn wear(&self, Look { size: (width, height), dark }: Look) {
-        let theme = if dark { "dark" } else { "light" };
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", metrics).await;
-        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
-        self.devtools("Emulation.setEmulatedMedia", features).await;
+        self.darken(dark).await;
+    }
+
+    /// Finds nothing on the page that keeps anybody from using it, in light and in dark.
+    pub(crate) async fn is_accessible(&self) {
+        let axe = std::fs::read_to_string(AXE).expect("axe-core is there; if not: cd read-api/web && npm ci");
+        self.script(&axe).await;
+        let was_dark = self.script("return matchMedia('(prefers-color-scheme: dark)').matches").await == true;
+        for dark in [!was_dark, was_dark] {
+            self.darken(dark).await;
+            self.holds("an end of all movement", STILL).await;
+            let found = self.script(VIOLATIONS).await;
+            assert_eq!(found, json!([]), "{found:#}\n{}", self.page().await);
+        }
+    }
+
+    /// Presses keys, one after the other, on whatever has the focus.
+    pub(crate) async fn press(&self, keys: &str) {
+        let strokes = keys.chars().flat_map(|key| {
+            ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key.to_string() }))
+        });
+        let keyboard = json!({ "type": "key", "id": "keyboard", "actions": strokes.collect::<Vec<_>>() });
+        self.ask(Method::POST, "/actions", json!({ "actions": [keyboard] })).await.unwrap();
     }
 
     /// Goes to an address.
@@ -196,6 +225,12 @@ impl Browser {
         if in_doubt && self.script("return location.protocol").await == "chrome-error:" {
             self.ask(Method::POST, "/refresh", json!({})).await.ok();
         }
+    }
+
+    async fn darken(&self, dark: bool) {
+        let theme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": theme }] });
+        self.devtools("Emulation.setEmulatedMedia", features).await;
     }
 
     async fn page(&self) -> String {

@@ -1,0 +1,155 @@
+//! What a participant reads when it did not go well: every reason of a failed
+//! verdict, and every fault of ours, so that a beginner knows what to do.
+
+use domain::submission::{
+    Difference, Event, Failed, FailureCode, ImageProbe, InterruptionCode, Outcome, Participants, Platforms,
+    Probed, Reason, SCHEMA, VerificationInterrupted, VerificationStarted,
+};
+use event_store::{Append, EsdbStore, Expected, Metadata, NewEvent, StreamName};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::support::browser::{Browser, Look};
+use crate::support::{Shape, System};
+
+/// Every reason of a failed verdict: what it is called, what we did, and what to do.
+const REASONS: [(FailureCode, &str, &str, &str); 16] = [
+    (FailureCode::ImageNotFound, "does not have this image", "Looked the image up", "push the image"),
+    (FailureCode::ImageForbidden, "does not give this image", "Looked the image up", "public"),
+    (FailureCode::ImageTooLarge, "too large", "Looked the image up", "smaller"),
+    (FailureCode::WrongPlatform, "another machine", "Looked the image up", "--platform linux/amd64"),
+    (FailureCode::ImageRefused, "not run here", "Looked the image up", "Dockerfile"),
+    (FailureCode::DidNotStart, "did not start", "started a container", "docker run"),
+    (FailureCode::ExitedEarly, "ended before", "started a container", "docker run"),
+    (FailureCode::OutOfMemory, "more memory", "started a container", "--memory"),
+    (FailureCode::NothingOnPort, "Nobody listened", "GET /getconfig on port 80", "0.0.0.0"),
+    (FailureCode::TimedOut, "in time", "GET /getconfig on port 80", "at once"),
+    (FailureCode::BadHttp, "not HTTP", "GET /getconfig on port 80", "curl"),
+    (FailureCode::AnswerTooLarge, "too long", "GET /getconfig on port 80", "asked-for fields only"),
+    (FailureCode::BadStatus, "with an error", "GET /getconfig on port 80", "status 200"),
+    (FailureCode::Redirected, "elsewhere", "GET /getconfig on port 80", "without a redirect"),
+    (FailureCode::NotJson, "not the JSON", "GET /getconfig on port 80", "one JSON object"),
+    (FailureCode::Mismatch, "differs", "GET /getconfig on port 80", "just what you submit"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_reason_says_what_was_done_what_came_back_what_was_expected_and_what_to_do() {
+    let site = Site::start().await;
+    let id = site.submit("ada").await;
+    let image = |code: FailureCode| format!("registry.test:5000/ada/{}", word(&code)).parse().unwrap();
+    let message = |code: FailureCode| format!("What {} saw.\nError: its last line", word(&code));
+    let probes = REASONS.map(|(code, ..)| ImageProbe {
+        image: image(code),
+        outcome: Outcome::Failed(code),
+        status: None,
+        latency_ms: None,
+        message: Some(message(code)),
+        differing: match code {
+            FailureCode::Mismatch => vec![
+                Difference {
+                    field: "vote".into(),
+                    expected: "Rust".into(),
+                    returned: Some("<b>Go</b>".into()),
+                },
+                Difference { field: "name".into(), expected: "Ada Lovelace".into(), returned: None },
+            ],
+            _ => vec![],
+        },
+    });
+    let reasons = REASONS.map(|(code, ..)| Reason {
+        code,
+        image: Some(image(code)),
+        message: message(code),
+        fault: Participants::Participant,
+    });
+    site.record(id, Event::Probed(Probed { attempt: 1, images: probes.into() })).await;
+    site.record(id, Event::Failed(Failed { attempt: 1, reasons: reasons.into() })).await;
+
+    let browser = Browser::open(Look::DESK).await;
+    browser.go(&site.system.url(&format!("/s/{id}"))).await;
+    browser.reads("main > [role=status]", "Not yet. Here is what we saw of each image.").await;
+    for (code, title, did, advice) in REASONS {
+        let told = format!("[data-code={}]", word(&code));
+        browser.reads(&format!("{told} h2"), title).await;
+        let row = |nth: usize| format!("{told} dl > div:nth-child({nth})");
+        browser.reads(&row(1), did).await;
+        browser.reads(&row(2), &message(code)).await;
+        let expected = if code == FailureCode::Mismatch { "Ada Lovelace" } else { "." };
+        browser.reads(&row(3), expected).await;
+        browser.reads(&row(4), advice).await;
+    }
+    let compared = browser.text("[data-code=mismatch] tbody").await.unwrap();
+    assert_eq!(compared, "voteRust<b>Go</b>nameAda Lovelacenothing: the field is missing");
+    browser.is_accessible().await;
+    // On a telephone nothing is wider than the screen.
+    browser.wear(Look { size: (390, 844), dark: false }).await;
+    browser.holds("a page that fits", "return document.documentElement.scrollWidth <= 390").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_breaks_off_is_ours_and_says_when_it_goes_on() {
+    let site = Site::start().await;
+    let browser = Browser::open(Look::DESK).await;
+    for (code, says, again) in [
+        (InterruptionCode::RateLimited, "limits how fast we may ask", Some("2100-01-01T00:00:00Z")),
+        (InterruptionCode::NodeLost, "went away", None),
+    ] {
+        let id = site.submit(&word(&code)).await;
+        browser.go(&site.system.url(&format!("/s/{id}"))).await;
+        let deadline = "2100-01-01T00:00:00Z".parse().unwrap();
+        let started = VerificationStarted { attempt: 1, verifier: "v1".to_owned(), deadline };
+        site.record(id, Event::VerificationStarted(started)).await;
+        browser.reads(".standing", "Being verified").await;
+        browser.reads(".step-now", "Pulling the images").await;
+        browser.is_accessible().await;
+        let interrupted = VerificationInterrupted {
+            attempt: 1,
+            code,
+            message: "node2 is down".to_owned(),
+            fault: Platforms::Platform,
+            retry_at: again.map(|moment| moment.parse().unwrap()),
+        };
+        site.record(id, Event::VerificationInterrupted(interrupted)).await;
+        let standing = browser.reads(".standing", "by no fault of yours").await;
+        let when = if again.is_some() { "tried again at " } else { "tried again when we are well" };
+        assert!(standing.contains(says) && standing.contains(when), "{standing}");
+        browser.reads(".steps", "node2 is down").await;
+        browser.is_accessible().await;
+    }
+}
+
+/// The program without a Swarm, and its log: what a verifier would record, the
+/// test does.
+struct Site {
+    system: System,
+    log: EsdbStore,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let system = System::without_a_swarm(Shape::OneProcess).await;
+        let log = EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap();
+        Self { system, log }
+    }
+
+    async fn submit(&self, owner: &str) -> Uuid {
+        let image = format!("registry.test:5000/{}/app", owner.replace('_', "-"));
+        let body =
+            json!({ "name": "Ada Lovelace", "location": "London, UK", "images": [image], "vote": "Rust" });
+        self.system.submit(owner, &body).await.parse().unwrap()
+    }
+
+    async fn record(&self, id: Uuid, event: Event) {
+        let metadata =
+            Metadata { schema: SCHEMA, correlation_id: id, causation_id: id, actor: "test".to_owned() };
+        let kind = event.kind().to_owned();
+        let event = NewEvent { id: Uuid::new_v4(), kind, data: event.to_stored().into(), metadata };
+        let stream = StreamName::of("submission", id);
+        self.log.append(&stream, Expected::Any, vec![event]).await.unwrap();
+    }
+}
+
+/// A code as it is written.
+fn word(code: &impl serde::Serialize) -> String {
+    serde_json::to_value(code).unwrap().as_str().unwrap().to_owned()
+}
