@@ -268,4 +268,4 @@ fn lease_expired(message: &str) -> Stop {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

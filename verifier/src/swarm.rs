@@ -5,6 +5,8 @@
 mod api;
 mod docker;
 mod engine;
+#[cfg(test)]
+pub(crate) mod fake;
 mod spec;
 mod starts;
 mod task;

@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use domain::Challenge;
 
 use super::*;
-use crate::attempt::tests::Fake;
 use crate::swarm::Deployment;
+use crate::swarm::fake::Fake;
 
 const SOON: Duration = Duration::from_secs(20);
 
