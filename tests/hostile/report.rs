@@ -1,6 +1,7 @@
 //! What the attacks came to: a table for people, and the verdict on us.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use testbed::until;
@@ -68,22 +69,9 @@ impl Usage {
 }
 
 impl Report {
+    /// Past the test runner, which keeps to itself what a test that passes prints.
     pub(crate) fn print(&self) {
-        println!("\n{}", self.table());
-        for ended in &self.ended {
-            if let Some(wrong) = &ended.wrong {
-                println!("{} does not end as it deserves: {wrong}", ended.name);
-            }
-        }
-        println!("honest alone: median {:.2?}, longest {:.2?}", self.alone.median(), self.alone.longest());
-        println!(
-            "honest beside: {} of them, median {:.2?}, longest {:.2?}; {:.1} times as long as alone",
-            self.beside.waits.len(),
-            self.beside.median(),
-            self.beside.longest(),
-            self.beside.median().as_secs_f64() / self.alone.median().as_secs_f64(),
-        );
-        println!("before: {:?}; after: {:?}; largest log {} KiB", self.before, self.after, self.log_kib);
+        std::io::stdout().write_all(self.told().as_bytes()).unwrap();
     }
 
     /// Writes the table where it is to be kept, if it is.
@@ -105,6 +93,25 @@ impl Report {
         assert!(self.after.peak_mib <= PEAK_MIB, "{:?}", self.after);
         assert!(self.after.files <= self.before.files + MORE_FILES, "{:?}", self.after);
         assert!(self.log_kib <= LOG_KIB, "a log grew to {} KiB", self.log_kib);
+    }
+
+    fn told(&self) -> String {
+        let wrong = self.ended.iter().filter_map(|ended| Some((&ended.name, ended.wrong.as_ref()?)));
+        let wrong: String =
+            wrong.map(|(name, wrong)| format!("{name} does not end as it deserves: {wrong}\n")).collect();
+        let Self { alone, beside, before, after, log_kib, .. } = self;
+        format!(
+            "\n{}\n{wrong}honest alone: median {:.2?}, longest {:.2?}\nhonest beside: {} of them, median {:.2?}, \
+             longest {:.2?}; {:.1} times as long as alone\nbefore: {before:?}; after: {after:?}; largest log {log_kib} \
+             KiB\n",
+            self.table(),
+            alone.median(),
+            alone.longest(),
+            beside.waits.len(),
+            beside.median(),
+            beside.longest(),
+            beside.median().as_secs_f64() / alone.median().as_secs_f64(),
+        )
     }
 
     fn page(&self) -> String {

@@ -24,6 +24,10 @@ pub(super) struct Collections {
     pub(super) generation: Generation,
 }
 
+/// The shape of all that is stored, raised when a document changes: views of
+/// another shape are left alone, and new ones are made from the log.
+const SHAPE: u32 = 2;
+
 /// The name of the one document that says which generation is read.
 const CURRENT: &str = "current";
 
@@ -140,11 +144,11 @@ impl Collections {
 
     /// The pointer and the heads.
     pub(super) fn current(database: &Database) -> Collection<Current> {
-        database.collection("views")
+        database.collection(&format!("views_v{SHAPE}"))
     }
 
     pub(super) fn heads(database: &Database) -> Collection<Head> {
-        database.collection("heads")
+        database.collection(&format!("heads_v{SHAPE}"))
     }
 
     pub(super) fn statuses(&self) -> Collection<StatusDocument> {
@@ -218,7 +222,7 @@ impl Collections {
     }
 
     fn collection<T: Send + Sync>(&self, name: &str) -> Collection<T> {
-        self.database.collection(&format!("{name}_{}", self.generation))
+        self.database.collection(&format!("{name}_v{SHAPE}_{}", self.generation))
     }
 }
 
