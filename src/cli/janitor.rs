@@ -11,8 +11,8 @@ use super::up::heed_signals;
 use super::{Exit, complain};
 use crate::telemetry;
 
-/// Removes from this node participants' containers whose time is over and
-/// participants' images that are not used any more, until SIGTERM or Ctrl-C.
+/// Removes from this node participants' containers that ended or whose time is over,
+/// and participants' images that are not used any more, until SIGTERM or Ctrl-C.
 ///
 /// Run it on each sandbox node. Engines that `--swarm` names have one already,
 /// within `muster up` or the verifier. What is not a participant's is not touched.

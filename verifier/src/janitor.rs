@@ -47,6 +47,10 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// run so long after it was made, was abandoned.
 const ABANDONED_S: i64 = 600;
 
+/// One of ours that has ended is of no use to anybody after this. A Swarm that
+/// came back with less than it knew leaves such behind.
+const ENDED: Duration = Duration::from_secs(60);
+
 /// How tidy a node is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Housekeeping {
@@ -66,6 +70,8 @@ pub struct Janitor {
     /// When each image of ours was last used, by its id; since the start, for
     /// those that were used before.
     used: HashMap<String, Instant>,
+    /// When each container of ours was first seen to have ended, by its id.
+    ended: HashMap<String, Instant>,
 }
 
 impl Default for Housekeeping {
@@ -91,7 +97,7 @@ impl Janitor {
     }
 
     pub(crate) fn of(engine: Arc<Engine>, rules: Housekeeping) -> Self {
-        Self { engine, rules, used: HashMap::new() }
+        Self { engine, rules, used: HashMap::new(), ended: HashMap::new() }
     }
 
     /// Keeps the node tidy until `stopping`; waits for an engine that is away.
@@ -169,8 +175,12 @@ impl Janitor {
         let now = self.now().await?.as_second();
         let options = ListContainersOptions { all: true, ..Default::default() };
         let containers = in_time(docker.list_containers(Some(options))).await?;
-        for container in containers.iter().filter(|container| is_over(container, now)) {
+        self.note_ends(&containers);
+        for container in &containers {
             let Some(id) = &container.id else { continue };
+            if !is_over(container, now) && !self.is_forgotten(id) {
+                continue;
+            }
             tracing::warn!(container = id, "a container that nobody waits for is removed");
             let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
             unless_gone(in_time(docker.remove_container(id, Some(options))).await)?;
@@ -185,6 +195,20 @@ impl Janitor {
             }
         }
         self.discard_images(docker, &in_use).await
+    }
+
+    /// Notes which containers of ours have ended, and forgets those that are gone.
+    fn note_ends(&mut self, containers: &[ContainerSummary]) {
+        let ended = containers.iter().filter(|container| has_ended(container));
+        let known = std::mem::take(&mut self.ended);
+        let since = |id: &str| known.get(id).copied().unwrap_or_else(Instant::now);
+        self.ended =
+            ended.filter_map(|container| container.id.clone()).map(|id| (id.clone(), since(&id))).collect();
+    }
+
+    /// Whether a container ended and nobody has removed it since.
+    fn is_forgotten(&self, id: &str) -> bool {
+        self.ended.get(id).is_some_and(|since| since.elapsed() >= ENDED)
     }
 
     async fn discard_images(&mut self, docker: &Docker, in_use: &HashSet<String>) -> Result<(), ApiError> {
@@ -235,6 +259,12 @@ fn is_over(container: &ContainerSummary, now: i64) -> bool {
         }
 }
 
+/// Whether a container of ours ran, and does so no more.
+fn has_ended(container: &ContainerSummary) -> bool {
+    use ContainerSummaryStateEnum::{DEAD, EXITED};
+    has(container, label::VERIFIER) && matches!(container.state, Some(EXITED | DEAD))
+}
+
 fn has(container: &ContainerSummary, label: &str) -> bool {
     container.labels.as_ref().is_some_and(|labels| labels.contains_key(label))
 }
@@ -276,5 +306,32 @@ mod tests {
         assert!(!is_over(&container(&relay, RUNNING), 1_000_000));
         assert!(!is_over(&container(&relay, CREATED), 1600) && is_over(&container(&relay, CREATED), 1601));
         assert!(!is_over(&container(&[("muster.ttl", "60")], RUNNING), 1_000_000));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_container_of_ours_that_ended_is_forgotten_after_a_minute() {
+        use ContainerSummaryStateEnum::{EXITED, RUNNING};
+        let container = |id: &str, label: &str, state| ContainerSummary {
+            id: Some(id.to_owned()),
+            labels: Some([(label.to_owned(), "v".to_owned())].into()),
+            state: Some(state),
+            ..Default::default()
+        };
+        let seen = [
+            container("ended", label::VERIFIER, EXITED),
+            container("runs", label::VERIFIER, RUNNING),
+            container("foreign", "v", EXITED),
+        ];
+        let mut janitor = Janitor::new("unix:///nobody", None, Housekeeping::default()).unwrap();
+        janitor.note_ends(&seen);
+        tokio::time::advance(ENDED - Duration::from_secs(1)).await;
+        janitor.note_ends(&seen);
+        assert!(!janitor.is_forgotten("ended"));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        janitor.note_ends(&seen);
+        assert!(janitor.is_forgotten("ended"));
+        assert!(!janitor.is_forgotten("runs") && !janitor.is_forgotten("foreign"));
+        janitor.note_ends(&[]);
+        assert!(janitor.ended.is_empty());
     }
 }

@@ -62,9 +62,11 @@ impl Scene {
     }
 
     pub(super) async fn stop(self) -> Result<()> {
-        drop(self.janitors);
         self.stage.stop().await?;
+        // A Swarm that lost all its managers forgets what ended on a node that
+        // had just come back: the node's own janitor does not.
         assert_nothing_left(&self.bed).await?;
+        drop(self.janitors);
         self.bed.stop().await
     }
 
