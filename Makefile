@@ -2,7 +2,7 @@
 .PHONY: help run test check web build bench soak doctor clean
 
 # Tests that would take each other's processors.
-alone := browser:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
+alone := browser:: faults:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
 
 # What `read-api` carries in the program.
 pages := read-api/web/dist/index.html
