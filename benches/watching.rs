@@ -1,0 +1,185 @@
+//! What a browser makes of it: how long a verdict takes from the log to its
+//! pin, and whether the map moves smoothly while a hundred pins arrive a second
+//! among a million, beside the same movements over an empty map.
+//!
+//! `cargo bench --bench watching [-- PINS]`: a million pins unless said.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
+
+#[expect(dead_code, reason = "the tests do more with it")]
+#[path = "../tests/it/support/browser.rs"]
+mod browser;
+#[expect(dead_code, reason = "other benchmarks do more with it")]
+#[path = "support/site.rs"]
+mod site;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use browser::{Browser, Look};
+use domain::SubmissionId;
+use domain::submission::{Event, Passed};
+use event_store::Position;
+use projections::{Envelope, MemoryViews, Queries, Views};
+use serde_json::Value;
+use site::{Site, submitted, submitted_from};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+/// Two views at one zoom, degrees east; each takes this many pins, too far from
+/// each other to be shown as one.
+const VIEWS: [f64; 2] = [0.0, 100.0];
+const ZOOM: u8 = 5;
+const COLUMNS: u64 = 12;
+const ROWS: u64 = 8;
+const APART: f64 = 3.2;
+
+/// How many pins arrive at once, and how often.
+const ARRIVE: u64 = 10;
+const EVERY: Duration = Duration::from_millis(100);
+
+/// Notes when a disc of a pin's size is first drawn at a place.
+const WATCH_PINS: &str = "
+    window.drawn = new Map();
+    const arc = CanvasRenderingContext2D.prototype.arc;
+    CanvasRenderingContext2D.prototype.arc = function (x, y, radius, ...rest) {
+        const place = `${Math.round(x)},${Math.round(y)}`;
+        if (radius === 7 && !window.drawn.has(place)) window.drawn.set(place, performance.timeOrigin + performance.now());
+        return arc.call(this, x, y, radius, ...rest);
+    };";
+
+/// Drags the map about and goes nearer and away for twenty seconds, as with a
+/// mouse; answers how long each frame took, and the tasks that held one up.
+const MOVE: &str = "
+    const map = document.querySelector('.map');
+    const { left, top, width, height } = map.getBoundingClientRect();
+    const [x, y] = [left + width / 2, top + height / 2];
+    const mouse = (type, target, dx, dy) => target.dispatchEvent(new MouseEvent(type, {
+        bubbles: true, cancelable: true, clientX: x + dx, clientY: y + dy, button: 0, buttons: 1, view: window }));
+    const long = [];
+    new PerformanceObserver(list => long.push(...list.getEntries().map(entry => entry.duration))).observe({ entryTypes: ['longtask'] });
+    const frames = [];
+    const began = performance.now();
+    let [last, step] = [began, 0];
+    return new Promise(done => requestAnimationFrame(function frame(now) {
+        frames.push(now - last);
+        last = now;
+        step += 1;
+        const at = step % 120;
+        if (at === 0) mouse('mousedown', map, 0, 0);
+        else if (at < 60) mouse('mousemove', document, 3 * at, at);
+        else if (at === 60) mouse('mouseup', document, 180, 60);
+        else if (at % 6 === 0) map.dispatchEvent(new WheelEvent('wheel', {
+            bubbles: true, cancelable: true, clientX: x, clientY: y, deltaY: Math.floor(step / 120) % 2 === 0 ? -60 : 60 }));
+        if (now - began < 20000) return requestAnimationFrame(frame);
+        frames.sort((one, other) => one - other);
+        const part = share => frames[Math.floor(frames.length * share)];
+        done({ frames: frames.length, p50: part(0.5), p95: part(0.95), p99: part(0.99), longest: frames.at(-1),
+            long: long.length, held: long.reduce((sum, one) => sum + one, 0) });
+    }));";
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    // Cargo passes a flag of its own.
+    let pins = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
+    verdict_to_pin().await?;
+    let empty = Arc::new(MemoryViews::new());
+    moved("an empty map", empty, 0).await?;
+    moved(&format!("{pins} pins, 100 more a second"), many(pins).await, pins).await
+}
+
+async fn verdict_to_pin() -> anyhow::Result<()> {
+    let site = Site::start().await?;
+    let browser = Browser::open(Look::DESK).await;
+    let mut took = Vec::new();
+    for east in VIEWS {
+        // Another query, or the browser would only move the map that it has.
+        browser.go(&format!("http://{}/?{east}#{ZOOM}/0/{east}", site.address())).await;
+        browser.reads(".headline", &took.len().to_string()).await;
+        browser.script(WATCH_PINS).await;
+        let mut given = Vec::new();
+        for number in 0..COLUMNS * ROWS {
+            let from_middle = |at: u64, of: u64| (at as f64 - (of - 1) as f64 / 2.0) * APART;
+            let place = (from_middle(number / COLUMNS, ROWS), east + from_middle(number % COLUMNS, COLUMNS));
+            let id = SubmissionId(Uuid::new_v4());
+            site.record(id, &[submitted_from(number + east as u64 * 1000, place)]).await?;
+            // Not in step with whatever the page does at intervals.
+            tokio::time::sleep(Duration::from_millis(150 + number * 37 % 200)).await;
+            given.push(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3);
+            site.record(id, &[Event::Passed(Passed { attempt: 1 })]).await?;
+        }
+        let all = format!("return window.drawn.size === {}", given.len());
+        browser.holds("every pin to be drawn", &all).await;
+        let drawn =
+            browser.script("return [...window.drawn.values()].sort((one, other) => one - other)").await;
+        let drawn = drawn.as_array().unwrap().iter().map(|at| at.as_f64().unwrap());
+        took.extend(given.iter().zip(drawn).map(|(given, drawn)| drawn - given));
+    }
+    took.sort_by(f64::total_cmp);
+    let at = |share: f64| took[(took.len() as f64 * share) as usize];
+    println!("from a verdict's append to its pin's drawing, {} verdicts", took.len());
+    println!("  p50 {:.0} ms   p99 {:.0} ms   longest {:.0} ms", at(0.5), at(0.99), took[took.len() - 1]);
+    Ok(())
+}
+
+/// Moves the map over some views while pins arrive, if there are any.
+async fn moved(what: &str, views: Arc<MemoryViews>, pins: u64) -> anyhow::Result<()> {
+    let site = Site::over(Arc::clone(&views)).await?;
+    let browser = Browser::open(Look::DESK).await;
+    browser.go(&format!("http://{}/", site.address())).await;
+    browser.reads(".headline", "").await;
+    browser.holds("the map", "return document.querySelector('.spots') !== null").await;
+    let arriving = CancellationToken::new();
+    let arrivals = arriving.clone().run_until_cancelled_owned(async move {
+        let mut every = tokio::time::interval(EVERY);
+        let mut number = pins;
+        loop {
+            every.tick().await;
+            pass(&views, number..number + ARRIVE).await;
+            number += ARRIVE;
+        }
+    });
+    let arrivals = (pins > 0).then(|| tokio::spawn(arrivals));
+    let seen: Value = browser.script(MOVE).await;
+    arriving.cancel();
+    if let Some(arrivals) = arrivals {
+        arrivals.await?;
+    }
+    let figure = |name: &str| seen[name].as_f64().unwrap_or_default();
+    println!("the map is moved for 20 s: {what}");
+    println!(
+        "  {:.0} frames   p50 {:.0} ms   p95 {:.0} ms   p99 {:.0} ms   longest {:.0} ms   {:.0} tasks over 50 ms, {:.0} ms together",
+        figure("frames"),
+        figure("p50"),
+        figure("p95"),
+        figure("p99"),
+        figure("longest"),
+        figure("long"),
+        figure("held"),
+    );
+    Ok(())
+}
+
+async fn many(pins: u64) -> Arc<MemoryViews> {
+    let views = Arc::new(MemoryViews::new());
+    for first in (0..pins).step_by(1000) {
+        pass(&views, first..(first + 1000).min(pins)).await;
+    }
+    views
+}
+
+/// Some submit and pass.
+async fn pass(views: &MemoryViews, numbers: std::ops::Range<u64>) {
+    let from = views.checkpoint().await.unwrap();
+    let mut at = from;
+    let mut events = Vec::new();
+    for number in numbers {
+        let id = SubmissionId(Uuid::new_v4());
+        for (revision, event) in (0..).zip([submitted(number), Event::Passed(Passed { attempt: 1 })]) {
+            at = Position(at.0 + 1);
+            let recorded_at = jiff::Timestamp::now();
+            events.push(Envelope { id, revision, position: at, recorded_at, event });
+        }
+    }
+    views.apply(from, &events, at).await.unwrap();
+}
