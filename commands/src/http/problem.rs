@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 use crate::CommandError;
 
 /// When to come back after a failure of ours.
-const RETRY_AFTER: Duration = Duration::from_secs(5);
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// A problem document, `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
@@ -74,6 +74,11 @@ impl Problem {
         Self { retry_after: Some(wait), ..Self::new(StatusCode::TOO_MANY_REQUESTS, detail) }
     }
 
+    /// What is no fault of theirs and will be over soon.
+    pub(super) fn later(detail: &str, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, detail) }
+    }
+
     /// Whether whoever asked can mend it by asking for something else.
     pub(super) fn is_wrong_input(&self) -> bool {
         matches!(self.status, 400 | 413 | 415 | 422)
@@ -108,15 +113,13 @@ impl From<CommandError> for Problem {
             CommandError::Contended(_) | CommandError::Overtaken { .. } => {
                 let detail =
                     "Others changed this submission at the same time. Nothing was recorded; try again.";
-                let again = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-                Self { retry_after: Some(Duration::from_secs(1)), ..again }
+                Self::later(detail, Duration::from_secs(1))
             }
             CommandError::Unavailable(why) => {
                 tracing::error!(%why, "a command was not recorded");
                 let detail = "The event log cannot be written at the moment, by no fault of yours. \
                     Send the same again later; with an Idempotency-Key it is never recorded twice.";
-                let later = Self::new(StatusCode::SERVICE_UNAVAILABLE, detail);
-                Self { retry_after: Some(RETRY_AFTER), ..later }
+                Self::later(detail, RETRY_AFTER)
             }
             CommandError::Impossible(why) => {
                 tracing::error!(%why, "a command cannot be carried out");

@@ -21,7 +21,7 @@ use super::{
     Api, Limits,
     body::Fields,
     form,
-    problem::{FieldProblem, Problem},
+    problem::{FieldProblem, Problem, RETRY_AFTER},
     take,
 };
 
@@ -145,7 +145,11 @@ pub(super) async fn accept(
     // A place that nobody knows is compared with every name that there is:
     // others' requests do not wait for that.
     let read = spawn_blocking(move || form::read(fields, &challenge, gazetteer));
-    let submitted = read.await.expect("reading a form does not panic").map_err(Problem::fields)?;
+    // It is not read when this process stops before its turn has come.
+    let stops = |_| {
+        Problem::later("Muster is stopping. Nothing was recorded; send the same again soon.", RETRY_AFTER)
+    };
+    let submitted = read.await.map_err(stops)?.map_err(Problem::fields)?;
     take(limits.by_owner.as_ref(), || submitted.owner.clone())
         .map_err(|wait| Problem::too_many(&format!("for images of {}", submitted.owner), wait))?;
     let id = api.submission_id(&submitted.owner, key);
