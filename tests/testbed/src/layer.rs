@@ -62,8 +62,13 @@ impl Layer {
         Self { size, ..self }
     }
 
+    /// Under which a registry keeps it: `sha256:HEX`.
+    pub fn digest(&self) -> String {
+        digest(&self.blob)
+    }
+
     pub(crate) fn descriptor(&self) -> Value {
-        json!({ "mediaType": self.media_type, "digest": digest(&self.blob), "size": self.size })
+        json!({ "mediaType": self.media_type, "digest": self.digest(), "size": self.size })
     }
 
     /// One that is not compressed, and so has one digest for both its forms.

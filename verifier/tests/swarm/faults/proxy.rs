@@ -39,7 +39,6 @@ struct Rule {
     /// What the first line of a request begins with.
     begins: String,
     manner: Manner,
-    passed: usize,
     left: usize,
     met: usize,
 }
@@ -51,14 +50,10 @@ enum Behind {
 }
 
 impl Rule {
-    fn meet(&mut self) -> Option<Manner> {
-        if self.passed > 0 {
-            self.passed -= 1;
-            return None;
-        }
+    fn meet(&mut self) -> Manner {
         self.left -= 1;
         self.met += 1;
-        Some(self.manner)
+        self.manner
     }
 }
 
@@ -106,18 +101,7 @@ impl Proxy {
     /// From now on, so many `times` it answers requests whose first line begins
     /// so in this manner.
     pub(crate) fn misbehave(&self, begins: impl Into<String>, manner: Manner, times: usize) {
-        self.misbehave_after(0, begins, manner, times);
-    }
-
-    /// The same, but the first `passed` of these requests are passed on.
-    pub(crate) fn misbehave_after(
-        &self,
-        passed: usize,
-        begins: impl Into<String>,
-        manner: Manner,
-        times: usize,
-    ) {
-        self.rules().push(Rule { begins: begins.into(), manner, passed, left: times, met: 0 });
+        self.rules().push(Rule { begins: begins.into(), manner, left: times, met: 0 });
     }
 
     /// Behaves from now on; how often it did not since it was last told to.
@@ -154,7 +138,7 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
     let manner = {
         let mut rules = rules.lock().unwrap_or_else(PoisonError::into_inner);
         let rule = rules.iter_mut().find(|rule| rule.left > 0 && head.starts_with(&rule.begins));
-        rule.and_then(Rule::meet)
+        rule.map(Rule::meet)
     };
     match manner {
         Some(Manner::Stall) => {

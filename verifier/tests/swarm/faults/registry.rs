@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use domain::submission::InterruptionCode;
-use testbed::App;
+use testbed::{App, Layer};
 
 use super::proxy::Manner;
 use super::scene::{Scene, told};
@@ -18,9 +18,10 @@ pub(super) async fn what_a_registry_does_wrong_is_not_the_images_fault(scene: &S
         scene.registry.misbehave(of("limited", "manifests/sha256"), Manner::Say(429, TOO_MANY), 1);
         // The configuration is lost, to the verifier and to the engine.
         scene.registry.misbehave(of("robbed", "blobs/"), Manner::Say(404, "blob unknown to registry"), 1);
-        // The verifier has looked, and then a node waits for what never comes: its
-        // task stays in `preparing`.
-        scene.registry.misbehave_after(1, of("stuck", "blobs/"), Manner::Stall, 1);
+        // A node waits for a layer that never comes: its task stays in `preparing`.
+        // No other image has it, for whoever shares a download waits with it.
+        let alone = Layer::files(&[("alone", 0o644, b"of the stuck")])?;
+        scene.registry.misbehave(of("stuck", &format!("blobs/{}", alone.digest())), Manner::Stall, 1);
         let mut submitted = Vec::new();
         for (owner, expected) in [
             ("hurried", InterruptionCode::RateLimited),
@@ -28,7 +29,9 @@ pub(super) async fn what_a_registry_does_wrong_is_not_the_images_fault(scene: &S
             ("robbed", InterruptionCode::RegistryUnavailable),
             ("stuck", InterruptionCode::PullFailed),
         ] {
-            submitted.push((owner, expected, scene.submit(owner, App::good).await?));
+            let layers = (owner == "stuck").then(|| alone.clone());
+            let app = |answer: &_| App::good(answer).with_layers(layers);
+            submitted.push((owner, expected, scene.submit(owner, app).await?));
         }
         for (owner, expected, id) in submitted {
             let (interruptions, _) = scene.passes(id).await?;

@@ -88,7 +88,10 @@ impl Scene {
         ensure!(outcome.reasons.is_empty(), "{:#?}", outcome.events);
         self.nothing_is_left_of(id).await?;
         let codes = outcome.events.iter().filter_map(|event| match event {
-            Event::VerificationInterrupted(interrupted) => Some(interrupted.code),
+            Event::VerificationInterrupted(interrupted) => {
+                println!("          {:?}: {}", interrupted.code, interrupted.message);
+                Some(interrupted.code)
+            }
             _ => None,
         });
         let nodes = outcome.events.iter().filter_map(|event| match event {
