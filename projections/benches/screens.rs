@@ -42,12 +42,16 @@ async fn main() {
     let mut other = Supercluster::start();
     let mut pins = 0;
     for size in [10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= most) {
+        let mut filled = vec![];
         for views in [&memory as &dyn Views, &in_mongo] {
+            let start = Instant::now();
             fill(views, pins..size).await;
+            filled.push(start.elapsed());
         }
+        let more = size - pins;
         pins = size;
         let indexed = other.load(pins);
-        println!("\n{pins} pins, {}", load());
+        println!("\n{pins} pins, {}; {more} more took {filled:.1?}", load());
         let head = ["memory", "MongoDB, first", "MongoDB, again", "supercluster"];
         println!("{:26}{}", "p50 (p99) of a screen", head.map(|name| format!(" {name:>20}")).concat());
         for (name, city) in [("world", false), ("dense city", true)] {

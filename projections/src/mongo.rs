@@ -24,6 +24,7 @@ mod queries;
 mod queue;
 mod rebuild;
 mod sandboxes;
+mod screen;
 mod transaction;
 
 use std::fmt;

@@ -39,21 +39,51 @@ pub async fn run(
     views: Arc<dyn Views>,
     shutdown: CancellationToken,
 ) -> Result<(), ProjectionError> {
-    let mut pause = PAUSES[0];
+    let mut pace = Pace::default();
     loop {
-        match follow(&*subscribe, &*views, &shutdown, &mut pause).await {
+        match follow(&*subscribe, &*views, &shutdown, &mut pace).await {
             Interruption::Shutdown => return Ok(()),
             Interruption::Overtaken(position) => {
                 tracing::info!(%position, "another projector was faster");
                 continue;
             }
-            Interruption::Unavailable(why) => tracing::warn!(why, ?pause, "the projection waits"),
+            Interruption::Unavailable(why) => {
+                tracing::warn!(why, pause = ?pace.pause, "the projection waits");
+            }
             Interruption::Fatal(error) => return Err(error),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSES[1]),
+            () = tokio::time::sleep(pace.pause) => pace.slow(),
         }
+    }
+}
+
+/// How the projection goes on after something was unavailable.
+struct Pace {
+    /// How long it waits first.
+    pause: Duration,
+    /// How many deliveries it applies at once: what is too much for a store's
+    /// memory or deadline may fit in parts.
+    batch: usize,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { pause: PAUSES[0], batch: BATCH }
+    }
+}
+
+impl Pace {
+    fn slow(&mut self) {
+        self.pause = (self.pause * 2).min(PAUSES[1]);
+        self.batch = (self.batch / 2).max(1);
+    }
+
+    /// After a batch that was applied.
+    fn recover(&mut self) {
+        self.pause = PAUSES[0];
+        self.batch = (self.batch + BATCH / 64).min(BATCH);
     }
 }
 
@@ -79,7 +109,7 @@ async fn follow(
     subscribe: &dyn Subscribe,
     views: &dyn Views,
     shutdown: &CancellationToken,
-    pause: &mut Duration,
+    pace: &mut Pace,
 ) -> Interruption {
     let mut at = match views.checkpoint().await {
         Ok(position) => position,
@@ -98,7 +128,7 @@ async fn follow(
         tokio::select! {
             biased;
             () = shutdown.cancelled() => return Interruption::Shutdown,
-            _ = read.recv_many(&mut batch, BATCH) => {}
+            _ = read.recv_many(&mut batch, pace.batch) => {}
         }
         let mut end = batch.is_empty().then(|| Interruption::Unavailable("the log ended".to_owned()));
         let (mut events, mut upto) = (Vec::with_capacity(batch.len()), at);
@@ -127,7 +157,10 @@ async fn follow(
         }
         if upto > at {
             match views.apply(at, &events, upto).await {
-                Ok(()) => (at, *pause) = (upto, PAUSES[0]),
+                Ok(()) => {
+                    at = upto;
+                    pace.recover();
+                }
                 Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
                 Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
             }

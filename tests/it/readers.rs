@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use domain::SubmissionId;
-use domain::submission::{ChallengeId, Event, Location, Participant, Passed, Place, SCHEMA, Submitted};
-use event_store::{Append, EsdbStore, Expected, Metadata, NewEvent, Position, StreamName};
+use domain::submission::{ChallengeId, Event, Location, Participant, Passed, Place, Submitted};
+use event_store::Position;
 use futures::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbed::until;
@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use uuid::Uuid;
 
-use crate::support::{Shape, System};
+use crate::support::{Log, Shape, System};
 
 const READERS: usize = 10_000;
 
@@ -66,7 +66,7 @@ async fn ten_thousand_listen_and_half_of_them_stall() {
     for (n, stream) in readers.into_iter().enumerate() {
         tokio::spawn(read(stream, Arc::clone(&seen), n));
     }
-    let log = EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap();
+    let log = Log::of(&system).await;
     let mut delays = Vec::new();
     for round in 0..ROUNDS {
         let passes = join_all((0..PASSES).map(|n| pass(&log, round * PASSES + n))).await;
@@ -144,7 +144,7 @@ async fn read(mut stream: TcpStream, seen: Arc<[AtomicU64]>, n: usize) {
 }
 
 /// Somebody submits and passes; where the log has it.
-async fn pass(log: &EsdbStore, number: u64) -> Position {
+async fn pass(log: &Log, number: u64) -> Position {
     let id = SubmissionId(Uuid::new_v4());
     let (lat, lon) = ((number % 120) as f64 - 50.0, (number / 120 % 360) as f64 - 180.0);
     let submitted = Submitted {
@@ -158,19 +158,7 @@ async fn pass(log: &EsdbStore, number: u64) -> Position {
         answers: [("vote".to_owned(), "Rust".to_owned())].into(),
         owner: format!("docker.io/owner{number}"),
     };
-    let events = [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })].map(|event| NewEvent {
-        id: Uuid::new_v4(),
-        kind: event.kind().to_owned(),
-        data: event.to_stored().into(),
-        metadata: Metadata {
-            schema: SCHEMA,
-            correlation_id: id.0,
-            causation_id: id.0,
-            actor: "test".to_owned(),
-        },
-    });
-    let stream = StreamName::of("submission", id.0);
-    log.append(&stream, Expected::NoStream, events.into()).await.unwrap().position
+    log.record(id, [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })]).await
 }
 
 async fn metrics(system: &System) -> String {

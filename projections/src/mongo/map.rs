@@ -16,9 +16,8 @@ use super::Shared;
 use super::collections::{Collections, Generation, number};
 use super::transaction::find;
 use crate::blocks::BlockId;
-use crate::cells::{Cells, ZOOM_MAX};
-use crate::spots::{Frame, Group, expansion};
-use crate::view::{Pin, Spot};
+use crate::cells::Cells;
+use crate::view::Pin;
 
 /// So many cells are kept, and pins that stand alone: about a hundred megabytes.
 const CELLS_MAX: usize = 1 << 20;
@@ -32,20 +31,22 @@ const CHANGED_MAX: usize = 1 << 16;
 pub(super) struct Map {
     generation: Generation,
     upto: Position,
+    /// How often something was read into it.
+    readings: u64,
     /// Blocks that are known to have no pins are among them.
     pub(super) cells: Cells,
     /// How many were read since there were none.
     cells_read: usize,
     /// By the event that last changed it a pin is always the same. There is
     /// none when it is not known, and `None` when there is none.
-    pins: HashMap<Position, Option<Pin>>,
+    pub(super) pins: HashMap<Position, Option<Pin>>,
 }
 
 /// What must be known of the map before it can be shown.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     pub(super) blocks: BTreeSet<BlockId>,
-    pins: BTreeSet<Position>,
+    pub(super) pins: BTreeSet<Position>,
 }
 
 /// The name of a block.
@@ -57,9 +58,13 @@ struct Changed {
 
 impl Shared {
     /// Shows something of the map as it is at the newest checkpoint that is
-    /// known here, or a later one; `show` is called again once what it missed
-    /// is there. While MongoDB is away nothing is shown.
-    pub(super) async fn show<T>(&self, show: impl Fn(&Map) -> std::result::Result<T, Missing>) -> Result<T> {
+    /// known here, or a later one. What `look` makes looks at one moment of it,
+    /// and again once what it missed is there. While MongoDB is away nothing is
+    /// shown.
+    pub(super) async fn show<T, L>(&self, look: impl Fn() -> L) -> Result<T>
+    where
+        L: FnMut(&Map) -> std::result::Result<T, Missing>,
+    {
         let collections = self.collections()?;
         let current = |map: &Map| {
             let fresh = map.generation == collections.generation && map.upto >= *self.checkpoint.borrow();
@@ -67,22 +72,25 @@ impl Shared {
         };
         let map = self.map.read().await;
         if current(&map)
-            && let Ok(shown) = show(&map)
+            && let Ok(shown) = look()(&map)
         {
             return Ok(shown);
         }
+        let readings = map.readings;
         drop(map);
         let mut map = self.map.write().await;
         // Somebody else may have read it while this one waited.
-        if current(&map)
-            && let Ok(shown) = show(&map)
+        if map.readings != readings
+            && current(&map)
+            && let Ok(shown) = look()(&map)
         {
             return Ok(shown);
         }
         let mut session = self.snapshot().await?;
         map.refresh(&collections, &mut session).await?;
+        let mut look = look();
         loop {
-            match show(&map) {
+            match look(&map) {
                 Ok(shown) => return Ok(shown),
                 Err(missing) => map.read(&collections, &mut session, missing).await?,
             }
@@ -91,16 +99,6 @@ impl Shared {
 }
 
 impl Map {
-    /// What the frame shows.
-    pub(super) fn spots(&self, frame: &Frame) -> std::result::Result<Vec<Spot>, Missing> {
-        let Some(window) = frame.window() else { return Ok(vec![]) };
-        self.knows(window.blocks())?;
-        let groups = frame.groups(&self.cells);
-        let mut missing = Missing::default();
-        let spots = groups.iter().filter_map(|group| self.spot(group, &mut missing)).collect();
-        if missing.blocks.is_empty() && missing.pins.is_empty() { Ok(spots) } else { Err(missing) }
-    }
-
     /// That all of these blocks are known.
     pub(super) fn knows(
         &self,
@@ -108,34 +106,6 @@ impl Map {
     ) -> std::result::Result<(), Missing> {
         let blocks: BTreeSet<_> = blocks.into_iter().filter(|block| !self.cells.has(*block)).collect();
         if blocks.is_empty() { Ok(()) } else { Err(Missing { blocks, ..Missing::default() }) }
-    }
-
-    fn spot(&self, group: &Group, missing: &mut Missing) -> Option<Spot> {
-        if group.total.count == 1 {
-            let position = Position(group.total.pin);
-            let Some(pin) = self.pins.get(&position) else {
-                missing.pins.insert(position);
-                return None;
-            };
-            return Some(pin.clone().map_or_else(|| group.cluster(None), Spot::Pin));
-        }
-        if group.total.places == 1 {
-            return Some(group.cluster(None));
-        }
-        // A block has three zooms, and most groups need but one more of them.
-        let mut ids = group.cells.clone();
-        while let Some(zoom) = ids.first().map(|id| id.zoom + 1).filter(|zoom| *zoom <= ZOOM_MAX) {
-            let children = ids.iter().flat_map(|id| id.children()).map(|id| BlockId::of(id.home()));
-            if let Err(unknown) = self.knows(children) {
-                missing.blocks.extend(unknown.blocks);
-                return None;
-            }
-            match expansion(&self.cells, &ids, zoom) {
-                Ok(apart) => return Some(group.cluster(Some(apart))),
-                Err(deeper) => ids = deeper,
-            }
-        }
-        Some(group.cluster(None))
     }
 
     /// Forgets what changed until the session's moment.
@@ -146,7 +116,7 @@ impl Map {
             .await?;
         let upto = head.map_or(Position::START, |head| head.checkpoint);
         if self.generation != collections.generation || upto < self.upto || self.cells_read > CELLS_MAX {
-            *self = Self { generation: collections.generation, ..Self::default() };
+            *self = Self { generation: collections.generation, readings: self.readings, ..Self::default() };
         }
         if self.pins.len() > PINS_MAX {
             self.pins.clear();
@@ -155,6 +125,7 @@ impl Map {
             self.forget(collections, session).await?;
         }
         self.upto = upto;
+        self.readings += 1;
         Ok(())
     }
 

@@ -12,6 +12,8 @@ use mongodb::options::FindOptions;
 
 use super::Shared;
 use super::collections::{Collections, PinDocument, cell_key, number};
+use super::map::Map;
+use super::screen::Screen;
 use super::transaction::find;
 use crate::cells::CellId;
 use crate::spots::{Frame, around, nearest};
@@ -82,14 +84,20 @@ impl Shared {
 
     pub(super) async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>> {
         let frame = Frame::of(bounds, zoom);
-        self.show(|map| map.spots(&frame)).await
+        self.show(|| {
+            let mut screen = Screen::of(&frame);
+            move |map| screen.spots(map)
+        })
+        .await
     }
 
     pub(super) async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>> {
         let point = Point::at(lat, lon);
-        let nearest = self.show(|map| {
-            map.knows(around(point).blocks())?;
-            Ok(nearest(&map.cells, point))
+        let nearest = self.show(|| {
+            |map: &Map| {
+                map.knows(around(point).blocks())?;
+                Ok(nearest(&map.cells, point))
+            }
         });
         let Some(group) = nearest.await? else { return Ok(vec![]) };
         self.find(in_cells(&group.cells), doc! { "pin.position": -1 }, max).await

@@ -1,16 +1,16 @@
 //! What a participant reads when it did not go well: every reason of a failed
 //! verdict, and every fault of ours, so that a beginner knows what to do.
 
+use domain::SubmissionId;
 use domain::submission::{
     Difference, Event, Failed, FailureCode, ImageProbe, InterruptionCode, Outcome, Participants, Platforms,
-    Probed, Reason, SCHEMA, VerificationInterrupted, VerificationStarted,
+    Probed, Reason, VerificationInterrupted, VerificationStarted,
 };
-use event_store::{Append, EsdbStore, Expected, Metadata, NewEvent, StreamName};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::support::browser::{Browser, Look};
-use crate::support::{Shape, System};
+use crate::support::{Log, Shape, System};
 
 /// Every reason of a failed verdict: what it is called, what we did, and what to do.
 const REASONS: [(FailureCode, &str, &str, &str); 16] = [
@@ -122,13 +122,13 @@ async fn what_breaks_off_is_ours_and_says_when_it_goes_on() {
 /// test does.
 struct Site {
     system: System,
-    log: EsdbStore,
+    log: Log,
 }
 
 impl Site {
     async fn start() -> Self {
         let system = System::without_a_swarm(Shape::OneProcess).await;
-        let log = EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap();
+        let log = Log::of(&system).await;
         Self { system, log }
     }
 
@@ -140,12 +140,7 @@ impl Site {
     }
 
     async fn record(&self, id: Uuid, event: Event) {
-        let metadata =
-            Metadata { schema: SCHEMA, correlation_id: id, causation_id: id, actor: "test".to_owned() };
-        let kind = event.kind().to_owned();
-        let event = NewEvent { id: Uuid::new_v4(), kind, data: event.to_stored().into(), metadata };
-        let stream = StreamName::of("submission", id);
-        self.log.append(&stream, Expected::Any, vec![event]).await.unwrap();
+        self.log.record(SubmissionId(id), [event]).await;
     }
 }
 

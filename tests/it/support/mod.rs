@@ -28,7 +28,9 @@ pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/ca
 pub(crate) mod browser;
 pub(crate) mod entry;
 pub(crate) mod front;
+pub(crate) mod log;
 pub(crate) mod system;
 
 pub(crate) use entry::{Entry, Kind, ada};
+pub(crate) use log::Log;
 pub(crate) use system::{Part, Shape, System};

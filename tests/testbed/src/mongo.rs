@@ -202,7 +202,7 @@ fn spawn_daemon(host: &Host) -> Result<Process> {
             "--dbpath",
             data.to_str().context("the path is plain")?,
             "--wiredTigerCacheSizeGB",
-            "0.25",
+            "1",
         ],
     )
 }

@@ -1,0 +1,114 @@
+//! A store with little room: what it cannot take at once it is given in parts.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::submission::SubmissionId;
+use event_store::Position;
+use projections::contract::{Story, assert_same};
+use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
+use projections::{ApplyError, Envelope, MemoryViews, Queries, QueryError, Views, run};
+use support::{log, write};
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Views that take at most so many events at once, as MongoDB does whose cache is small.
+struct Narrow {
+    views: MemoryViews,
+    most: usize,
+    refused: AtomicUsize,
+}
+
+#[tokio::test]
+async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
+    let (log, _folder) = log();
+    let story = Story::random(7, 1000);
+    let written = write(&log, &story.events).await;
+    let head = written.last().unwrap().position;
+    let narrow = Narrow { views: MemoryViews::new(), most: 400, refused: AtomicUsize::new(0) };
+    let (views, shutdown) = (Arc::new(narrow), CancellationToken::new());
+    let projector = tokio::spawn(run(Arc::new(log), views.clone(), shutdown.clone()));
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    shutdown.cancel();
+    timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+
+    assert!(views.refused.load(Ordering::Relaxed) > 0, "it was given too much at first");
+    let folded = MemoryViews::new();
+    folded.apply(Position::START, &written, head).await.unwrap();
+    assert_same(&*views, &folded, story.submissions()).await;
+}
+
+#[async_trait]
+impl Views for Narrow {
+    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+        if events.len() > self.most {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));
+        }
+        self.views.apply(from, events, upto).await
+    }
+
+    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+        self.views.keep(sandbox).await
+    }
+}
+
+#[async_trait]
+impl Queries for Narrow {
+    async fn checkpoint(&self) -> Result<Position, QueryError> {
+        self.views.checkpoint().await
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.views.watch()
+    }
+
+    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
+        self.views.status(id).await
+    }
+
+    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
+        self.views.queue_place(id).await
+    }
+
+    async fn stats(&self) -> Result<StatsView, QueryError> {
+        self.views.stats().await
+    }
+
+    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+        self.views.pins(bounds, zoom).await
+    }
+
+    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.views.pins_at(lat, lon, max).await
+    }
+
+    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.views.pins_changed(after, max).await
+    }
+
+    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.views.find_pins(text, max).await
+    }
+
+    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.unfinished(max).await
+    }
+
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.verifying(max).await
+    }
+
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
+        self.views.sandboxes().await
+    }
+}
