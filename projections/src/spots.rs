@@ -12,9 +12,9 @@ use crate::cells::{Cell, CellId, Cells, ZOOM_MAX, cell_side};
 use crate::square::Point;
 use crate::view::{Bounds, Spot};
 
-/// How many cells a box may have. One that has more is shown at a lower zoom:
-/// no screen is that large.
-const CELLS_MAX: usize = 16 * 1024;
+/// How many cells a box may have: a screen of 8192 pixels each way, wherever
+/// its edges are. One that has more is shown at a lower zoom.
+const CELLS_MAX: usize = 17 * 1024;
 
 /// How often what was left alone may look for a neighbour.
 const ROUNDS: u32 = 2;

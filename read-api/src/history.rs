@@ -235,9 +235,13 @@ fn lines(
                     return;
                 }
             }
-            // A reader of a long history is not waited for when we stop.
-            if page.end || app.stopping.is_cancelled() {
+            if page.end {
                 break;
+            }
+            // A reader of a long history is not waited for when we stop, but told.
+            if app.stopping.is_cancelled() {
+                yield last_words(ReadError::Unavailable("the process is stopping".to_owned()));
+                return;
             }
             page = match app.log.read_all(page.next, &wanted.filter, PAGE_EVENTS).await {
                 Ok(next) => next,

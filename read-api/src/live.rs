@@ -145,11 +145,7 @@ impl Frame {
         // A listener of another log, or of views that were built anew.
         let strange = after > stats.position;
         let reset = strange || pins.len() > FRAME_PINS;
-        let upto = match pins.last() {
-            _ if reset => stats.position,
-            Some(newest) => newest.position.max(stats.position),
-            None => stats.position,
-        };
+        let upto = stats.position;
         let mut all = Vec::new();
         if reset {
             pins.clear();

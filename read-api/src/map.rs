@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use projections::Queries;
 use projections::view::{Bounds, StatsView};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -27,9 +26,6 @@ const SOUGHT_CHARS_MAX: usize = 100;
 
 /// The widest screen that is drawn in full, pixels of 256 to a tile.
 const SCREEN_PX: f64 = 8192.0;
-
-/// So many pins may be shown in whatever detail is asked for.
-const FEW: u64 = 5_000;
 
 /// Which part of the map.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -112,7 +108,8 @@ pub(crate) async fn stats(
 /// What the map shows in a box at a zoom: pins, and clusters of pins.
 ///
 /// A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true),
-/// `point_count` and `expansion_zoom`.
+/// `point_count` and `expansion_zoom`. A box larger than any screen is shown in
+/// less detail; `zoom` says in which.
 #[utoipa::path(
     get,
     path = "/api/v1/pins",
@@ -138,7 +135,8 @@ pub(crate) async fn pins(
     if etag.is_known(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
-    let zoom = affordable(&*queries, bounds, zoom).await?;
+    // No request costs more than a screen does.
+    let zoom = zoom.min(deepest_fitting(bounds));
     let spots = queries.pins(bounds, zoom).await?;
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::of_spots(spots, zoom))))
 }
@@ -188,16 +186,6 @@ pub(crate) async fn pins_at(
     let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
     let pins = app.queries.pins_at(lat, lon, AT_MAX).await?;
     Ok(axum::Json(FeatureCollection::of_pins(pins)))
-}
-
-/// The zoom at which a box is shown: no request costs more than a screen does,
-/// so a larger box is shown in less detail once there are many pins.
-async fn affordable(queries: &dyn Queries, bounds: Bounds, zoom: u8) -> Result<u8, Problem> {
-    let fitting = deepest_fitting(bounds);
-    if zoom <= fitting || queries.stats().await?.pins <= FEW {
-        return Ok(zoom);
-    }
-    Ok(fitting)
 }
 
 /// The deepest zoom at which the box is no larger than a screen.

@@ -128,6 +128,11 @@ impl Readers {
         self.metrics.set_readers(counts.all);
         Ok(Place { readers: Arc::clone(self), address })
     }
+
+    /// How many places are taken.
+    pub(crate) fn count(&self) -> usize {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).all
+    }
 }
 
 impl Drop for Place {

@@ -26,6 +26,10 @@ const WAIT_MAX: Duration = Duration::from_secs(60);
 const LOOK_AGAIN_MIN: Duration = Duration::from_millis(25);
 const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 
+/// The more read along the rarer each looks, so that together they do not ask
+/// the log and the views more than two thousand times a second.
+const LOOK_OF_ONE: Duration = Duration::from_micros(500);
+
 /// What a participant is told.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StatusAnswer {
@@ -134,20 +138,24 @@ async fn news(
         tokio::select! {
             () = tokio::time::sleep_until(deadline) => {}
             () = app.stopping.cancelled() => {}
-            () = next_look(&mut checkpoint) => {}
+            () = next_look(&mut checkpoint, app.readers.count()) => {}
         }
     }
 }
 
-/// When it is worth looking again: the views moved, but not at once; or some
-/// time has passed.
-pub(crate) async fn next_look(checkpoint: &mut tokio::sync::watch::Receiver<event_store::Position>) {
+/// When it is worth looking again for one of so many readers: the views moved,
+/// but not at once; or some time has passed.
+pub(crate) async fn next_look(
+    checkpoint: &mut tokio::sync::watch::Receiver<event_store::Position>,
+    readers: usize,
+) {
     let moved = async {
         if checkpoint.changed().await.is_err() {
             // No view will ever move again; only the log may.
             std::future::pending::<()>().await;
         }
-        tokio::time::sleep(LOOK_AGAIN_MIN).await;
+        let all = LOOK_OF_ONE.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX));
+        tokio::time::sleep(all.max(LOOK_AGAIN_MIN)).await;
     };
     // Elapsed or moved: either way it is time.
     let _ = tokio::time::timeout(LOOK_AGAIN_MAX, moved).await;

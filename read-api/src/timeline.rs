@@ -73,7 +73,7 @@ fn follow(app: Arc<App>, id: SubmissionId, first: StatusView, after: Position) -
                 }
             }
             tokio::select! {
-                () = next_look(&mut checkpoint) => {}
+                () = next_look(&mut checkpoint, app.readers.count()) => {}
                 Ok(()) = platform.changed() => {}
             }
             view = app.statuses.get(id).await.ok().flatten();

@@ -49,6 +49,8 @@ fn configured() -> Vec<(&'static str, &'static str, Value, Deserves)> {
         ("volume-of-the-kernel", "Volumes", json!({ "/proc/sys": {} }), refused("VOLUME")),
         ("volume-of-everything", "Volumes", json!({ "/": {} }), refused("VOLUME")),
         ("volume-template", "Volumes", json!({ "/{{.Node.Hostname}}": {} }), refused("VOLUME")),
+        ("volume-in-small-letters", "volumes", json!({ "/data": {} }), refused("it says volumes")),
+        ("workdir-in-capitals", "WORKINGDIR", "/proc/self/fd/7".into(), refused("it says WORKINGDIR")),
         ("volumes-many", "Volumes", volumes(9), refused("more than 8 volumes")),
         ("ports-out-of-range", "ExposedPorts", json!({ "99999/tcp": {}, "x/y": {} }), Pass),
         ("config-huge", "Labels", json!({ "x": "x".repeat(2 << 20) }), refused("bytes")),

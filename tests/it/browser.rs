@@ -5,6 +5,7 @@
 mod keyboard;
 mod organise;
 mod reasons;
+mod slow;
 mod tiles;
 
 use std::time::Duration;

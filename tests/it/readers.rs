@@ -6,15 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use domain::SubmissionId;
-use domain::submission::{ChallengeId, Event, Location, Participant, Passed, Place, Submitted};
-use event_store::Position;
 use futures::future::join_all;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use testbed::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
-use uuid::Uuid;
 
 use crate::support::{Log, Shape, System};
 
@@ -69,7 +65,7 @@ async fn ten_thousand_listen_and_half_of_them_stall() {
     let log = Log::of(&system).await;
     let mut delays = Vec::new();
     for round in 0..ROUNDS {
-        let passes = join_all((0..PASSES).map(|n| pass(&log, round * PASSES + n))).await;
+        let passes = join_all((0..PASSES).map(|n| log.pass(round * PASSES + n))).await;
         let newest = passes.into_iter().max().unwrap();
         let recorded = Instant::now();
         let told = until("everybody who reads to be told", DEADLINE, async || {
@@ -99,7 +95,7 @@ async fn ten_thousand_listen_and_half_of_them_stall() {
         metrics(&system).await.contains(&left).then_some(())
     });
     cut_off.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
-    let newest = pass(&log, ROUNDS * PASSES).await;
+    let newest = log.pass(ROUNDS * PASSES).await;
     let told = until("the others to be told", DEADLINE, async || {
         seen.iter().all(|at| at.load(Ordering::Relaxed) >= newest.0).then_some(())
     });
@@ -141,24 +137,6 @@ async fn read(mut stream: TcpStream, seen: Arc<[AtomicU64]>, n: usize) {
         }
         rest.drain(..=end);
     }
-}
-
-/// Somebody submits and passes; where the log has it.
-async fn pass(log: &Log, number: u64) -> Position {
-    let id = SubmissionId(Uuid::new_v4());
-    let (lat, lon) = ((number % 120) as f64 - 50.0, (number / 120 % 360) as f64 - 180.0);
-    let submitted = Submitted {
-        challenge: ChallengeId { id: "birthday".to_owned(), rules: "sha256:r".to_owned() },
-        participant: Participant { name: format!("Number {number}"), twitter: None },
-        location: Location {
-            typed: "Somewhere".to_owned(),
-            place: Place { city: "Somewhere".to_owned(), country: "GB".to_owned(), lat, lon },
-        },
-        images: vec![format!("owner{number}/app").parse().unwrap()],
-        answers: [("vote".to_owned(), "Rust".to_owned())].into(),
-        owner: format!("docker.io/owner{number}"),
-    };
-    log.record(id, [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })]).await
 }
 
 async fn metrics(system: &System) -> String {

@@ -58,7 +58,8 @@ struct Changed {
 
 impl Shared {
     /// Shows something of the map as it is at the newest checkpoint that is
-    /// known here, or a later one. What `look` makes looks at one moment of it,
+    /// known here now, or a later one: who waits for somebody else's reading
+    /// makes do with it. What `look` makes looks at one moment of it,
     /// and again once what it missed is there. While MongoDB is away nothing is
     /// shown.
     pub(super) async fn show<T, L>(&self, look: impl Fn() -> L) -> Result<T>
@@ -66,8 +67,9 @@ impl Shared {
         L: FnMut(&Map) -> std::result::Result<T, Missing>,
     {
         let collections = self.collections()?;
+        let asked = *self.checkpoint.borrow();
         let current = |map: &Map| {
-            let fresh = map.generation == collections.generation && map.upto >= *self.checkpoint.borrow();
+            let fresh = map.generation == collections.generation && map.upto >= asked;
             fresh && !self.away.load(Ordering::Relaxed)
         };
         let map = self.map.read().await;

@@ -1,4 +1,4 @@
-//! Views that count how often they are asked.
+//! Views that count how often they are asked, and answer when they are told to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,11 +13,27 @@ use tokio::sync::watch;
 pub(crate) struct Counting {
     views: Arc<MemoryViews>,
     asked: AtomicU64,
+    /// Whether changed pins are held back, and how often they were asked for then.
+    held: watch::Sender<Option<u64>>,
 }
 
 impl Counting {
     pub(crate) fn new(views: Arc<MemoryViews>) -> Self {
-        Self { views, asked: AtomicU64::new(0) }
+        Self { views, asked: AtomicU64::new(0), held: watch::Sender::new(None) }
+    }
+
+    /// Holds changed pins back, until they are released.
+    pub(crate) fn hold_pins(&self) {
+        self.held.send_replace(Some(0));
+    }
+
+    /// Until somebody waits for them.
+    pub(crate) async fn is_awaited(&self) {
+        self.held.subscribe().wait_for(|held| held.is_some_and(|asked| asked > 0)).await.unwrap();
+    }
+
+    pub(crate) fn release_pins(&self) {
+        self.held.send_replace(None);
     }
 
     pub(crate) fn asked(&self) -> u64 {
@@ -61,6 +77,8 @@ impl Queries for Counting {
     }
 
     async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
+        self.held.send_if_modified(|held| held.as_mut().map(|asked| *asked += 1).is_some());
+        self.held.subscribe().wait_for(Option::is_none).await.unwrap();
         self.ask().pins_changed(after, max).await
     }
 

@@ -123,6 +123,18 @@ async fn it_can_be_followed() {
     tokio::time::timeout(DEADLINE, ended).await.expect("it ends when the process stops");
 }
 
+#[tokio::test]
+async fn what_is_cut_short_because_the_process_stops_says_so() {
+    const EVENTS: usize = 3000;
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    world.record(id, (1..EVENTS as u32).map(started)).await;
+    world.stopping.cancel();
+    let text = world.as_organiser("/api/v1/history").await.text().await.unwrap();
+    let (read, last) = (text.lines().count(), text.lines().last().unwrap());
+    assert!(read < EVENTS && last.starts_with(r#"{"problem":"#), "{read} lines, then {last}");
+}
+
 /// A reader that stops is not read ahead for: of a log of 60 MB no more than a
 /// few pages are taken in.
 #[tokio::test]

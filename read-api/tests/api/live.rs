@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::submission::{Event, Passed};
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,6 +31,28 @@ async fn totals_and_pins_come_as_they_change() {
     world.record(id, [rejudge(), started(2), failed(2)]).await;
     let gone = messages.next_named("pins").await;
     assert_eq!(gone.data["features"][0]["properties"]["passes"], 0);
+}
+
+/// A frame's totals are read before its pins: what passes in between is told
+/// with the pins, and the totals follow by themselves.
+#[tokio::test]
+async fn totals_catch_up_with_pins_that_came_between() {
+    let world = World::new().await;
+    world.settle().await;
+    let mut messages = Messages::open(&world, "/api/v1/live", None).await;
+    let first = messages.next().await.unwrap();
+    assert_eq!(first.data["pins"], 0);
+    world.queries.hold_pins();
+    let id = world.submit("ada", LONDON).await;
+    tokio::time::timeout(DEADLINE, world.queries.is_awaited()).await.unwrap();
+    world.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
+    world.settle().await;
+    world.queries.release_pins();
+    let told = async {
+        let first = messages.next_named("stats").await;
+        stats_of_pins(&mut messages, first, 1).await
+    };
+    tokio::time::timeout(DEADLINE, told).await.expect("the totals have the pin, too");
 }
 
 #[tokio::test]

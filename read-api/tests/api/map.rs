@@ -119,7 +119,7 @@ async fn pins_near_to_each_other_across_the_date_line_are_one_cluster() {
         let lon = cluster["geometry"]["coordinates"][0].as_f64().unwrap();
         assert!(lon.abs() > 179.99 && lon.abs() <= 180.0, "{query}: {lon}");
     }
-    let apart = world.json("/api/v1/pins?bbox=179,-30,-179,0&zoom=12").await;
+    let apart = world.json("/api/v1/pins?bbox=179.5,-17,-179.5,-16&zoom=12").await;
     assert_eq!(ids(&apart), ["docker.io/east", "docker.io/west"]);
 }
 
@@ -155,6 +155,19 @@ async fn pins_are_found_by_name_and_city() {
     for query in ["", "?q=", "?q=%20", &format!("?q={long}")] {
         let problem = world.problem(&format!("/api/v1/pins/search{query}"), StatusCode::BAD_REQUEST).await;
         assert_eq!(problem["errors"][0]["field"], "q");
+    }
+}
+
+#[tokio::test]
+async fn a_box_larger_than_any_screen_is_shown_in_less_detail_and_says_so() {
+    let world = World::new().await;
+    for (asked, shown) in [
+        ("zoom=12", 5),
+        ("zoom=3", 3),
+        ("bbox=-0.02,51.49,0.02,51.51&zoom=16", 16),
+        ("bbox=-89,-40,90,40&zoom=7", 6),
+    ] {
+        assert_eq!(world.json(&format!("/api/v1/pins?{asked}")).await["zoom"], shown, "{asked}");
     }
 }
 

@@ -46,6 +46,10 @@ async fn it_counts() {
     world.settle().await;
     world.json(&format!("/api/v1/submissions/{id}")).await;
     world.get("/nowhere").await;
+    for made_up in ["BREW", "AAAAAAA"] {
+        let method = reqwest::Method::from_bytes(made_up.as_bytes()).unwrap();
+        world.client.request(method, world.url("/nowhere")).send().await.unwrap();
+    }
     let _listening = Messages::open(&world, "/api/v1/live", None).await;
 
     let response = world.get("/metrics").await;
@@ -59,6 +63,7 @@ async fn it_counts() {
         "muster_live_readers 1",
         "muster_http_requests_total{method=\"GET\",route=\"/api/v1/submissions/{id}\",status=\"200\"} 1",
         "muster_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "muster_http_requests_total{method=\"other\",route=\"none\",status=\"404\"} 2",
         "muster_http_request_seconds_count{route=\"/api/v1/submissions/{id}\"} 1",
         "# EOF",
     ] {

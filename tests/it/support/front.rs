@@ -1,7 +1,9 @@
 //! What an operator puts in front of several processes, so that they are one
-//! site: submissions and the rules go to one of them, all else to the other.
+//! site: submissions and the rules go to one of them, all else to the other. Or
+//! what lies between a participant far away and the site.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -20,15 +22,26 @@ pub(crate) struct Front {
 struct Behind {
     commands: String,
     read_api: String,
+    /// How long what the map shows is under way.
+    pins_take: Duration,
     http: reqwest::Client,
 }
 
 impl Front {
     pub(crate) async fn of(commands: String, read_api: String) -> Self {
+        Self::between(commands, read_api, Duration::ZERO).await
+    }
+
+    /// Before one process, whose answers for the map take so long.
+    pub(crate) async fn far_from(site: String, pins_take: Duration) -> Self {
+        Self::between(site.clone(), site, pins_take).await
+    }
+
+    async fn between(commands: String, read_api: String, pins_take: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-        let behind = Arc::new(Behind { commands, read_api, http: http.build().unwrap() });
+        let behind = Arc::new(Behind { commands, read_api, pins_take, http: http.build().unwrap() });
         let site = Router::new().fallback(forward).with_state(behind);
         let serving = tokio::spawn(async { axum::serve(listener, site).await.unwrap() }).abort_handle();
         Self { address, serving }
@@ -52,6 +65,9 @@ async fn forward(State(behind): State<Arc<Behind>>, request: Request) -> Respons
         (&Method::POST, _) | (_, "/api/v1/challenge" | "/api/v1/places") => &behind.commands,
         _ => &behind.read_api,
     };
+    if asked.uri.path() == "/api/v1/pins" {
+        tokio::time::sleep(behind.pins_take).await;
+    }
     let Ok(body) = to_bytes(body, usize::MAX).await else { return StatusCode::BAD_REQUEST.into_response() };
     let request = behind.http.request(asked.method, format!("http://{to}{}", asked.uri));
     match request.headers(end_to_end(asked.headers)).body(body).send().await {

@@ -2,7 +2,9 @@
 //! the test does.
 
 use domain::SubmissionId;
-use domain::submission::{CATEGORY, Event, SCHEMA};
+use domain::submission::{
+    CATEGORY, ChallengeId, Event, Location, Participant, Passed, Place, SCHEMA, Submitted,
+};
 use event_store::{Append, EsdbStore, Expected, Metadata, NewEvent, Position, StreamName};
 use uuid::Uuid;
 
@@ -31,5 +33,23 @@ impl Log {
         });
         let stream = StreamName::of(CATEGORY, id.0);
         self.0.append(&stream, Expected::Any, events.collect()).await.unwrap().position
+    }
+
+    /// Somebody of this number, at a place of its own, submits and passes; where the log has it.
+    pub(crate) async fn pass(&self, number: u64) -> Position {
+        let id = SubmissionId(Uuid::new_v4());
+        let (lat, lon) = ((number % 120) as f64 - 50.0, ((number / 120 + 180) % 360) as f64 - 180.0);
+        let submitted = Submitted {
+            challenge: ChallengeId { id: "birthday".to_owned(), rules: "sha256:r".to_owned() },
+            participant: Participant { name: format!("Number {number}"), twitter: None },
+            location: Location {
+                typed: "Somewhere".to_owned(),
+                place: Place { city: "Somewhere".to_owned(), country: "GB".to_owned(), lat, lon },
+            },
+            images: vec![format!("owner{number}/app").parse().unwrap()],
+            answers: [("vote".to_owned(), "Rust".to_owned())].into(),
+            owner: format!("docker.io/owner{number}"),
+        };
+        self.record(id, [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })]).await
     }
 }

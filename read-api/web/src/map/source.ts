@@ -41,6 +41,8 @@ export class PinSource {
   #shown: Loaded | null = null;
   #version = 0;
   #request: AbortController | null = null;
+  /** What it is for, while it is under way. */
+  #asking: string | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #due = Infinity;
   #failures = 0;
@@ -87,10 +89,16 @@ export class PinSource {
   async #ask(): Promise<void> {
     if (this.#screen === null) return;
     const sheet = sheetFor(this.#screen);
+    // A slow answer is waited for: else none would ever come while pins do.
+    if (this.#asking === sheet.key) {
+      this.#askIn(RECOUNT_MS, "keep");
+      return;
+    }
     const [version, askedAt] = [this.#version, performance.now()];
     this.#request?.abort();
     const request = new AbortController();
     this.#request = request;
+    this.#asking = sheet.key;
     try {
       const { west, south, east, north, zoom } = sheet;
       const path = `/api/v1/pins?bbox=${west},${south},${east},${north}&zoom=${zoom}`;
@@ -107,6 +115,8 @@ export class PinSource {
       this.onFailure(error as Failure);
       this.#failures += 1;
       this.#askIn(Math.min(RETRY_MS.first * 2 ** this.#failures, RETRY_MS.longest), "keep");
+    } finally {
+      if (this.#request === request) this.#asking = null;
     }
   }
 

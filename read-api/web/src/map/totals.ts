@@ -95,7 +95,7 @@ export class Totals {
         { viewBox: `0 0 ${minutes.length * (width + 1) - 1} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
         ...bars,
       ),
-      el("figcaption", {}, `${count(passes, "pass", "passes")} in the last hour${waited}`),
+      el("figcaption", {}, `${count(passes, "pass", "passes")} in the last hour of activity${waited}`),
     );
   }
 
