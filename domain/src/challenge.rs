@@ -145,11 +145,13 @@ impl Challenge {
         format!("sha256:{hex}")
     }
 
-    /// The longest that one attempt may take: every step at its limit, and room
-    /// for placing and clearing away. A claim that is older is void.
+    /// The longest that one attempt may take: every step at its limit, in two
+    /// slots, each image asked after the other and once more, and room for
+    /// placing and clearing away. A claim that is older is void.
     pub fn attempt_max(&self) -> Duration {
         let limits = &self.limits;
-        Duration::from_secs(limits.pull_s + 2 * (limits.start_s + limits.answer_s) + 30)
+        let answers = 3 * self.images.max as u64 * limits.answer_s;
+        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 60)
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -208,6 +210,15 @@ mod tests {
         stricter.images.answering = Answering::All;
         assert_eq!(challenge.digest(), Challenge::birthday().digest());
         assert_ne!(challenge.digest(), stricter.digest());
+    }
+
+    #[test]
+    fn an_attempt_has_time_for_every_image_to_answer_late() {
+        let mut challenge = Challenge::birthday();
+        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 15 + 3 * 3 * 10 + 60));
+        challenge.images.max = 10;
+        let asked = 2 * (challenge.limits.start_s + 10 * challenge.limits.answer_s);
+        assert!(challenge.attempt_max() > Duration::from_secs(challenge.limits.pull_s + asked));
     }
 
     #[test]

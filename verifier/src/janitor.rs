@@ -118,7 +118,8 @@ impl Janitor {
         let docker = self.engine.docker()?;
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            ("event".to_owned(), vec!["create".to_owned(), "die".to_owned()]),
+            // One that could not be created is only said to be destroyed.
+            ("event".to_owned(), ["create", "die", "destroy"].map(str::to_owned).into()),
             ("label".to_owned(), vec![label::SUBMISSION.to_owned()]),
         ]);
         // What happens before the engine begins to tell is seen by the first round.
@@ -141,7 +142,7 @@ impl Janitor {
         }
     }
 
-    /// A container of ours was made of an image, or ended.
+    /// A container of ours was made of an image, or ended, or could not be made.
     async fn heed(&mut self, docker: &Docker, event: EventMessage) -> Result<(), ApiError> {
         let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
         let Some(image) = attributes.get("image").and_then(|image| image.parse::<ImageRef>().ok()) else {

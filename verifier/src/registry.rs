@@ -75,12 +75,14 @@ impl Registry {
         let asked = asked.unwrap_or_else(|| "latest".to_owned());
         let reply = session.get(&format!("manifests/{asked}"), MANIFEST_MAX).await?;
         let digest = verified(&reply, pinned)?;
-        let manifest = match manifest::parse(&reply.body)? {
-            Manifest::Image(manifest) => manifest,
+        let (digest, manifest) = match manifest::parse(&reply.body)? {
+            Manifest::Image(manifest) => (digest, manifest),
+            // The part that is checked is the one that is run: an engine chooses
+            // by rules of its own among all that an index lists.
             Manifest::Index(index) => {
                 let part = index.for_our_platform()?;
                 match manifest::parse(&self.part(&mut session, "manifests", part, MANIFEST_MAX).await?)? {
-                    Manifest::Image(manifest) => manifest,
+                    Manifest::Image(manifest) => (part.digest.clone(), manifest),
                     Manifest::Index(_) => return Err(refused("its index lists another index")),
                 }
             }
@@ -123,7 +125,10 @@ impl Registry {
         }
         let reply =
             session.get(&format!("{kind}/{}", part.digest), max).await.map_err(|error| match error {
-                LookupError::Participant(FailureCode::ImageNotFound, _) => lost(part),
+                // Whoever gave the manifest may have its parts.
+                LookupError::Participant(FailureCode::ImageNotFound | FailureCode::ImageForbidden, _) => {
+                    lost(part)
+                }
                 other => other,
             })?;
         verified(&reply, Some(&part.digest))?;
@@ -145,7 +150,10 @@ fn verified(reply: &Reply, asked: Option<&Digest>) -> Result<Digest> {
 
 /// The registry had it when the image was pushed, or it would have refused it.
 fn lost(part: &Descriptor) -> LookupError {
-    unavailable(&format!("it has the image, but lost its part {}; push it again", part.digest))
+    let part = &part.digest;
+    unavailable(&format!(
+        "it has the image, but does not give its part {part}; if that stays so, push it again"
+    ))
 }
 
 fn refused(why: &str) -> LookupError {

@@ -74,8 +74,12 @@ impl Ledger {
                 None => (Standing::Admitted, AGAIN),
                 Some(why) => (Standing::Refused(why), AGAIN),
             },
-            // It cannot be had otherwise: its operator did not let us look.
-            Err(Unseen::OutOfReach) => (Standing::Admitted, AGAIN),
+            // It cannot be had otherwise: its operator did not let us look. An
+            // engine that was looked at before is only slow now.
+            Err(Unseen::OutOfReach) => match &entry.standing {
+                refused @ Standing::Refused(_) => (refused.clone(), PAUSE),
+                Standing::New(_) | Standing::Admitted => (Standing::Admitted, AGAIN),
+            },
             Err(Unseen::Failed(why)) => match &entry.standing {
                 Standing::New(_) => (Standing::New(Some(why.clone())), PAUSE),
                 known => (known.clone(), PAUSE),
@@ -201,6 +205,9 @@ mod tests {
         assert!(due(&mut ledger, &new, now));
         ledger.record(&new, &Err(Unseen::Failed("no relay".into())), now);
         assert!(ledger.refused().is_some());
+        assert!(due(&mut ledger, &new, now + PAUSE));
+        ledger.record(&new, &Err(Unseen::OutOfReach), now);
+        assert!(ledger.refused().is_some() && !ledger.admits("n"), "it was seen before");
         assert!(due(&mut ledger, &new, now + PAUSE));
         ledger.record(&new, &Ok(vec![check(CheckState::Holds)]), now);
         assert!(ledger.admits("n") && ledger.refused().is_none());

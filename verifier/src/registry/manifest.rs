@@ -7,6 +7,7 @@ use domain::Digest;
 use domain::challenge::Limits;
 use domain::submission::FailureCode;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{LookupError, Result, refused};
 
@@ -19,6 +20,13 @@ const ENV_MAX: usize = 64 << 10;
 /// The platform that all nodes have.
 const OS: &str = "linux";
 const ARCHITECTURE: &str = "amd64";
+
+/// The names that are read here. Engines take one in any case for the same, and
+/// the last of several, so that they might read another value than we do.
+const MANIFEST_NAMES: &[&str] = &["schemaVersion", "mediaType", "config", "layers", "manifests"];
+const PART_NAMES: &[&str] = &["mediaType", "digest", "size", "urls", "platform"];
+const CONFIG_NAMES: &[&str] = &["os", "architecture", "config", "rootfs"];
+const SETTINGS_NAMES: &[&str] = &["Entrypoint", "Cmd", "Env", "Volumes", "WorkingDir"];
 
 /// What a name leads to.
 #[derive(Debug)]
@@ -75,7 +83,7 @@ struct Settings {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     env: Option<Vec<String>>,
-    volumes: Option<BTreeMap<String, serde_json::Value>>,
+    volumes: Option<BTreeMap<String, Value>>,
     working_dir: Option<String>,
 }
 
@@ -89,6 +97,12 @@ pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
         manifests: Option<serde::de::IgnoredAny>,
     }
     let not_one = |error: serde_json::Error| refused(&format!("its manifest cannot be read ({error})"));
+    let all: Value = serde_json::from_slice(body).map_err(not_one)?;
+    spelt_right(&all, MANIFEST_NAMES)?;
+    spelt_right(&all["config"], PART_NAMES)?;
+    for part in [&all["layers"], &all["manifests"]].into_iter().filter_map(Value::as_array).flatten() {
+        spelt_right(part, PART_NAMES)?;
+    }
     let head: Head = serde_json::from_slice(body).map_err(not_one)?;
     match head {
         Head { schema_version: 2, manifests: Some(_) } => {
@@ -151,8 +165,11 @@ impl ImageManifest {
 
 /// Whether an image's configuration can be run; the volumes that it declares.
 pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
-    let config: Config = serde_json::from_slice(body)
-        .map_err(|error| refused(&format!("its configuration cannot be read ({error})")))?;
+    let not_one = |error: serde_json::Error| refused(&format!("its configuration cannot be read ({error})"));
+    let all: Value = serde_json::from_slice(body).map_err(not_one)?;
+    spelt_right(&all, CONFIG_NAMES)?;
+    spelt_right(&all["config"], SETTINGS_NAMES)?;
+    let config: Config = serde_json::from_slice(body).map_err(not_one)?;
     if !config.platform.is_ours() {
         return Err(wrong_platform(&config.platform.named()));
     }
@@ -189,6 +206,21 @@ impl Platform {
     fn named(&self) -> String {
         let named = format!("{}/{}", self.os, self.architecture);
         named.chars().filter(|c| !c.is_control()).take(40).collect()
+    }
+}
+
+/// Whether the names of an object are ours to the letter, or quite different.
+fn spelt_right(object: &Value, names: &[&str]) -> Result<()> {
+    let folded = |name: &str| name.to_uppercase().to_lowercase();
+    let is_near = |key: &&String| {
+        !names.contains(&key.as_str()) && names.iter().any(|name| folded(name) == folded(key))
+    };
+    match object.as_object().and_then(|object| object.keys().find(is_near)) {
+        None => Ok(()),
+        Some(key) => {
+            let key: String = key.chars().take(PATH_MAX).collect();
+            Err(refused(&format!("it says {key}, which engines take for another name")))
+        }
     }
 }
 
@@ -308,6 +340,31 @@ mod tests {
             code(check_config(br#"{"os":"linux","architecture":"amd64"}"#)),
             FailureCode::ImageRefused
         );
+    }
+
+    #[test]
+    fn a_name_that_only_an_engine_would_read_is_refused() {
+        for settings in [
+            json!({ "volumes": { "/d": {} } }),
+            json!({ "WORKINGDIR": "/proc/self/fd/7" }),
+            json!({ "Workin\u{0067}dir": "/" }),
+            json!({ "Volume\u{017f}": {} }),
+        ] {
+            assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
+        }
+        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(vec![]));
+        let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
+        assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
+        let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());
+        for rest in [
+            format!(r#""config":{config},"layers":[],"Layers":[{config}]"#),
+            format!(r#""config":{config},"layers":[{{"digest":"{0}","Digest":"{0}","size":1}}]"#, digest()),
+            format!(r#""config":{{"digest":"{0}","size":1,"SIZE":2}},"layers":[]"#, digest()),
+            format!(r#""MANIFESTS":[],"config":{config},"layers":[]"#),
+        ] {
+            let body = format!(r#"{{"schemaVersion":2,{rest}}}"#);
+            assert_eq!(code(parse(body.as_bytes())), FailureCode::ImageRefused, "{body}");
+        }
     }
 
     #[test]

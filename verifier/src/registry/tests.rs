@@ -229,15 +229,39 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_registry_that_lost_a_part_is_at_fault_itself() {
-    let (manifest, _) = image();
-    let registry = scripted(move |request, _| match request.contains("/manifests/") {
-        true => reply("200 OK", "", &manifest),
-        false => {
-            reply("404 Not Found", "", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#)
-        }
+async fn a_registry_that_does_not_give_a_part_is_at_fault_itself() {
+    for (status, body) in [
+        ("404 Not Found", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
+        ("403 Forbidden", "the signature has expired"),
+    ] {
+        let (manifest, _) = image();
+        let registry = scripted(move |request, _| match request.contains("/manifests/") {
+            true => reply("200 OK", "", &manifest),
+            false => reply(status, "", body),
+        });
+        let error = look_up(&registry).await.unwrap_err();
+        assert_eq!(fault(error), InterruptionCode::RegistryUnavailable, "{status}");
+    }
+}
+
+/// An engine would take `x86_64` for our platform too, and the first of several.
+#[tokio::test]
+async fn the_part_of_an_index_that_was_checked_is_the_one_that_is_run() {
+    let (manifest, config) = image();
+    let (good, other) = (sha(&manifest), sha("another"));
+    let part = |digest: &str, size: usize, architecture: &str| {
+        let platform = serde_json::json!({ "os": "linux", "architecture": architecture });
+        serde_json::json!({ "mediaType": "m", "digest": digest, "size": size, "platform": platform })
+    };
+    let parts = [part(&other, 10, "x86_64"), part(&good, manifest.len(), "amd64")];
+    let index = serde_json::json!({ "schemaVersion": 2, "manifests": parts }).to_string();
+    let registry = scripted(move |request, _| match request.split(' ').next() {
+        Some("HEAD") => layer_of(5000),
+        _ if request.contains("/manifests/v1") => reply("200 OK", "", &index),
+        _ if request.contains("/manifests/") => reply("200 OK", "", &manifest),
+        _ => reply("200 OK", "", &config),
     });
-    assert_eq!(fault(look_up(&registry).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
+    assert_eq!(look_up(&registry).await.unwrap().digest.to_string(), good);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -54,6 +55,8 @@ pub(crate) struct DockerSwarm {
     verifier: String,
     managers: Managers,
     logins: Logins,
+    /// Whether a node was ever labelled for participants' containers.
+    has_sandboxes: AtomicBool,
 }
 
 /// A service as the API shows it; the client's own type loses some of it.
@@ -69,7 +72,12 @@ impl DockerSwarm {
     /// The Swarm that these engines lead, for the verifier of this name. Nodes
     /// that pull for it are lent these logins.
     pub(crate) fn new(engines: Vec<Arc<Engine>>, logins: Logins, verifier: &str) -> Self {
-        Self { verifier: verifier.to_owned(), managers: Managers::new(engines), logins }
+        Self {
+            verifier: verifier.to_owned(),
+            managers: Managers::new(engines),
+            logins,
+            has_sandboxes: AtomicBool::new(false),
+        }
     }
 
     fn credentials(&self, image: &str) -> Option<DockerCredentials> {
@@ -149,7 +157,10 @@ impl Swarm for DockerSwarm {
             let labels = node.spec.as_ref().and_then(|spec| spec.labels.as_ref());
             labels.and_then(|labels| labels.get(label::SANDBOX)).is_some_and(|value| value == "true")
         };
-        let only_sandboxes = listed.iter().any(is_sandbox);
+        // When the last label goes, with its node or for a while, there is no
+        // node: participants' containers never come to run on the others.
+        let labelled = listed.iter().any(is_sandbox);
+        let only_sandboxes = self.has_sandboxes.fetch_or(labelled, Ordering::Relaxed) || labelled;
         let meant = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
         Ok(meant.filter_map(sandbox_node).collect())
     }

@@ -167,7 +167,11 @@ fn ending(err: &str, exit_code: i64) -> Ending {
     }
     // Its own words come before the others, for they quote what it is called.
     let own = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
-    if says(&["starting container failed", "No command specified"]) && says(&own) {
+    // Before it quotes what it was to start, the engine may say what it could not start itself.
+    let (engines, _) = err.split_once("exec: \"").unwrap_or((err, ""));
+    let is_engines = [": fork/exec /", "unable to retrieve OCI runtime error"];
+    let is_engines = is_engines.iter().any(|words| engines.contains(words));
+    if says(&["starting container failed", "No command specified"]) && says(&own) && !is_engines {
         return Ending::NotStarted(err.to_owned());
     }
     // Nothing but the image's WORKDIR and USER can cause these.
@@ -239,6 +243,21 @@ mod tests {
             ended("rejected", "no matching manifest for linux/amd64 in the manifest list entries", 0),
             Ending::WrongPlatform(_)
         ));
+    }
+
+    #[test]
+    fn what_the_engine_could_not_start_is_not_the_participants_command() {
+        let start = "starting container failed: failed to create shim task: OCI runtime create failed: ";
+        for engines in [
+            "runc create failed: Running hook #0:: fork/exec /proc/24330/exe: resource temporarily unavailable",
+            "unable to retrieve OCI runtime error (open log.json: no such file): exec: \"runc\": executable file \
+             not found in $PATH",
+        ] {
+            assert_eq!(fault(&format!("{start}{engines}")), InterruptionCode::NodeIll, "{engines}");
+        }
+        let own =
+            "runc create failed: unable to start container process: exec: \"x: fork/exec /y\": not found";
+        assert!(matches!(ended("failed", &format!("{start}{own}"), 0), Ending::NotStarted(_)));
     }
 
     #[test]

@@ -17,8 +17,9 @@ use super::scene::{Scene, told};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// Two of three managers are killed, so that there is no Swarm any more. A
-/// container whose time is over leaves the third node, and its image after it;
-/// what is not ours stays, and what was only pulled stays until it is run.
+/// container whose time is over leaves the third node, and its image after it,
+/// and so does the image of one that could not even be created; what is not
+/// ours stays, and what was only pulled stays until it is run.
 pub(super) async fn a_node_without_managers_is_kept_tidy(scene: &Scene) -> Result<()> {
     told("no manager is alive", async {
         let [first, second, third] = scene.bed.swarm.nodes() else { anyhow::bail!("three nodes") };
@@ -33,24 +34,31 @@ pub(super) async fn a_node_without_managers_is_kept_tidy(scene: &Scene) -> Resul
             Ok(name)
         };
         let (foreign, pulled, run) = (image("foreign").await?, image("pulled").await?, image("run").await?);
-        let kept = create(docker, &foreign, &[]).await?;
-        let alone = image("alone").await?;
+        let kept = create(docker, &foreign, &[], None).await?;
+        let (alone, unmade) = (image("alone").await?, image("unmade").await?);
         first.kill().await?;
         second.kill().await?;
 
         let ours = [("muster.verifier", "v"), ("muster.submission", "s"), ("muster.ttl", "3")];
-        let forgotten = create(docker, &run, &ours).await?;
+        let impossible = create(docker, &unmade, &ours, Some("/config.json")).await;
+        ensure!(impossible.is_err(), "no container works in a file");
+        let forgotten = create(docker, &run, &ours, None).await?;
         docker.start_container(&forgotten, None::<StartContainerOptions>).await?;
         until("the container to go", LIMIT, async || is_gone(docker, &forgotten).await.then_some(())).await?;
-        until("its image to go", LIMIT, async || docker.inspect_image(&run).await.is_err().then_some(()))
-            .await?;
+        for image in [&run, &unmade] {
+            until("its image to go", LIMIT, async || {
+                docker.inspect_image(image).await.is_err().then_some(())
+            })
+            .await
+            .with_context(|| image.clone())?;
+        }
 
         // By then the others would have gone too.
         ensure!(!is_gone(docker, &kept).await, "a foreign container stays");
         for name in [&foreign, &alone, &pulled] {
             docker.inspect_image(name).await.with_context(|| format!("{name} stays"))?;
         }
-        let late = create(docker, &pulled, &ours).await?;
+        let late = create(docker, &pulled, &ours, None).await?;
         for container in [kept, late] {
             let options = RemoveContainerOptions { force: true, ..Default::default() };
             docker.remove_container(&container, Some(options)).await?;
@@ -71,8 +79,15 @@ async fn pull(docker: &Docker, image: &str) -> Result<()> {
     Ok(docker.create_image(Some(options), None, None).try_for_each(|_| std::future::ready(Ok(()))).await?)
 }
 
-async fn create(docker: &Docker, image: &str, labels: &[(&str, &str)]) -> Result<String> {
+/// A container with these labels that works in a directory; its id.
+async fn create(
+    docker: &Docker,
+    image: &str,
+    labels: &[(&str, &str)],
+    directory: Option<&str>,
+) -> Result<String> {
     let body = ContainerCreateBody {
+        working_dir: directory.map(str::to_owned),
         image: Some(image.to_owned()),
         labels: Some(labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()),
         host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..Default::default() }),
