@@ -24,6 +24,7 @@ use crate::wait::until;
 const START: Duration = Duration::from_secs(30);
 const NUMBER: u8 = 2;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// Where the layer with the program is pushed once, for others to name.
 const SHARED: &str = "testbed/program";
 
@@ -66,6 +67,31 @@ impl Registry {
     /// Pushes an image as `NAMESPACE/NAME:TAG`; the full reference to it.
     pub async fn push(&self, name: &str, app: &App) -> Result<String> {
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        self.image(repository, tag, app).await?;
+        Ok(format!("{}/{repository}:{tag}", self.address))
+    }
+
+    /// Pushes an index as `NAMESPACE/NAME:TAG`: an image for each of these
+    /// architectures, listed in this order.
+    pub async fn push_index(&self, name: &str, parts: &[(&str, App)]) -> Result<String> {
+        let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
+        let mut manifests = Vec::new();
+        for (architecture, app) in parts {
+            let manifest = self.image(repository, tag, app).await?;
+            manifests.push(json!({
+                "mediaType": MANIFEST,
+                "digest": digest(manifest.as_bytes()),
+                "size": manifest.len(),
+                "platform": { "os": "linux", "architecture": architecture },
+            }));
+        }
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": manifests });
+        self.manifest(repository, tag, INDEX, &index.to_string()).await?;
+        Ok(format!("{}/{repository}:{tag}", self.address))
+    }
+
+    /// Pushes an image; its manifest.
+    async fn image(&self, repository: &str, tag: &str, app: &App) -> Result<String> {
         self.shared.get_or_try_init(|| self.blob(SHARED, &PROGRAM_LAYER.blob)).await?;
         let layers = app.all_layers()?;
         let config = serde_json::to_vec(&app.config(&layers))?;
@@ -85,15 +111,9 @@ impl Registry {
                 self.blob(repository, blob).await?;
             }
         }
-        let reply = self
-            .client
-            .put(self.url(&format!("{repository}/manifests/{tag}")))
-            .header(header::CONTENT_TYPE, MANIFEST)
-            .body(manifest.to_string())
-            .send()
-            .await?;
-        expect(reply, StatusCode::CREATED, "the manifest").await?;
-        Ok(format!("{}/{repository}:{tag}", self.address))
+        let manifest = manifest.to_string();
+        self.manifest(repository, tag, MANIFEST, &manifest).await?;
+        Ok(manifest)
     }
 
     /// Ends the registry; its images stay.
@@ -118,6 +138,17 @@ impl Registry {
         self.stop().await?;
         self.restart().await?;
         Ok(LOGIN)
+    }
+
+    async fn manifest(&self, repository: &str, tag: &str, media_type: &str, manifest: &str) -> Result<()> {
+        let reply = self
+            .client
+            .put(self.url(&format!("{repository}/manifests/{tag}")))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(manifest.to_owned())
+            .send()
+            .await?;
+        expect(reply, StatusCode::CREATED, "the manifest").await
     }
 
     /// Uploads a blob, unless the shared repository has it.

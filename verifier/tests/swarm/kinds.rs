@@ -18,6 +18,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     let kinds: Vec<(&str, Option<(FailureCode, &str)>)> = vec![
         ("good", None),
         ("slow", None),
+        ("index", None),
         ("missing", Some((FailureCode::ImageNotFound, "missing/app"))),
         ("wrong", Some((FailureCode::Mismatch, "vote"))),
         ("wrong-port", Some((FailureCode::NothingOnPort, "port 80"))),
@@ -44,6 +45,12 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             "good" => Some(App::good(&answer)),
             "slow" => Some(App::slow(&answer, Duration::from_secs(2))),
             "missing" => None,
+            // An engine would take the first part for our platform, too.
+            "index" => {
+                let parts = [("x86_64", App::exits(3, "the other")), ("amd64", App::good(&answer))];
+                bed.registry.push_index(&name, &parts).await?;
+                None
+            }
             "wrong" => Some(App::wrong(&answer, "vote")),
             "wrong-port" => Some(App::playing(&["wrong-port", "8080"], &answer)),
             "silent" => Some(App::playing(&["silent"], &answer)),
