@@ -204,3 +204,23 @@ async fn read_ahead(mut deliveries: Subscription, ahead: mpsc::Sender<Result<See
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_is_halved_until_it_is_taken_and_then_grows_slowly() {
+        let mut pace = Pace::default();
+        assert_eq!((pace.batch, pace.pause), (BATCH, PAUSES[0]));
+        pace.slow();
+        pace.slow();
+        assert_eq!((pace.batch, pace.pause), (BATCH / 4, PAUSES[0] * 4));
+        pace.recover();
+        assert!(pace.batch > BATCH / 4 && pace.batch < BATCH / 2 && pace.pause == PAUSES[0]);
+        (0..100).for_each(|_| pace.slow());
+        assert_eq!((pace.batch, pace.pause), (1, PAUSES[1]));
+        (0..100).for_each(|_| pace.recover());
+        assert_eq!(pace.batch, BATCH);
+    }
+}
