@@ -271,6 +271,12 @@ fn start_driver() -> (Child, String) {
             .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
         assert!(found, "{program} is missing: apt-get install -y chromium chromium-driver");
     }
+    // The port that it finds must be free of both kinds of addresses; when it is
+    // not, the driver ends at once.
+    (0..5).find_map(|_| try_to_start_driver()).expect("chromedriver says its port")
+}
+
+fn try_to_start_driver() -> Option<(Child, String)> {
     let mut driver = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "chromedriver", "--port=0"])
         .stdin(Stdio::null())
@@ -280,12 +286,13 @@ fn start_driver() -> (Child, String) {
         .expect("setpriv is part of util-linux");
     // Not taken: a driver whose output is closed ends.
     let said = BufReader::new(driver.stdout.as_mut().expect("it is piped"));
-    let port = said
-        .lines()
-        .map_while(Result::ok)
-        .find_map(|line| {
-            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
-        })
-        .expect("chromedriver says its port");
-    (driver, format!("http://127.0.0.1:{port}"))
+    let port = said.lines().map_while(Result::ok).find_map(|line| {
+        line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+    });
+    let Some(port) = port else {
+        let ended = driver.wait();
+        eprintln!("chromedriver did not start: {ended:?}");
+        return None;
+    };
+    Some((driver, format!("http://127.0.0.1:{port}")))
 }
