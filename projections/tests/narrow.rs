@@ -5,11 +5,13 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::Position;
+use event_store::{Filter, Position, SqliteStore, Subscribe, Subscription};
+use futures::StreamExt;
 use projections::contract::{Story, assert_same};
 use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
 use projections::{ApplyError, Envelope, MemoryViews, Queries, QueryError, Views, run};
@@ -20,34 +22,59 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
+const EVENTS: usize = 1000;
+
 /// Views that take at most so many events at once, as MongoDB does whose cache is small.
 struct Narrow {
     views: MemoryViews,
     most: usize,
+    /// How many events were read of the log; nothing is applied before all were,
+    /// so that they do come at once.
+    read: watch::Receiver<usize>,
+    refused: AtomicUsize,
+}
+
+/// A log that counts what is read of it.
+struct Counted {
+    log: SqliteStore,
+    read: watch::Sender<usize>,
 }
 
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let (log, _folder) = log();
-    let story = Story::random(7, 1000);
+    let story = Story::random(7, EVENTS);
     let written = write(&log, &story.events).await;
     let head = written.last().unwrap().position;
-    let narrow = Narrow { views: MemoryViews::new(), most: 400 };
+    let (counts, read) = watch::channel(0);
+    let narrow = Narrow { views: MemoryViews::new(), most: 400, read, refused: AtomicUsize::new(0) };
     let (views, shutdown) = (Arc::new(narrow), CancellationToken::new());
-    let projector = tokio::spawn(run(Arc::new(log), views.clone(), shutdown.clone()));
+    let log = Arc::new(Counted { log, read: counts });
+    let projector = tokio::spawn(run(log, views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
 
+    assert!(views.refused.load(Ordering::Relaxed) > 0, "it was given too much at first");
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
     assert_same(&*views, &folded, story.submissions()).await;
 }
 
+impl Subscribe for Counted {
+    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+        let read = self.read.clone();
+        Box::pin(self.log.subscribe(after, filter).inspect(move |_| read.send_modify(|read| *read += 1)))
+    }
+}
+
 #[async_trait]
 impl Views for Narrow {
     async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+        let mut read = self.read.clone();
+        timeout(DEADLINE, read.wait_for(|read| *read >= EVENTS)).await.unwrap().unwrap();
         if events.len() > self.most {
+            self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));
         }
         self.views.apply(from, events, upto).await
