@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::{Filter, Position, SqliteStore, Subscribe, Subscription};
+use event_store::{Delivery, Filter, Position, Read, SqliteStore, Subscribe, Subscription};
 use futures::StreamExt;
 use projections::contract::{Story, assert_same};
 use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
@@ -28,17 +28,11 @@ const EVENTS: usize = 1000;
 struct Narrow {
     views: MemoryViews,
     most: usize,
-    /// How many events were read of the log; nothing is applied before all were,
-    /// so that they do come at once.
-    read: watch::Receiver<usize>,
     refused: AtomicUsize,
 }
 
-/// A log that counts what is read of it.
-struct Counted {
-    log: SqliteStore,
-    read: watch::Sender<usize>,
-}
+/// A log that delivers all of its events at once.
+struct AtOnce(SqliteStore);
 
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
@@ -46,11 +40,9 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let story = Story::random(7, EVENTS);
     let written = write(&log, &story.events).await;
     let head = written.last().unwrap().position;
-    let (counts, read) = watch::channel(0);
-    let narrow = Narrow { views: MemoryViews::new(), most: 400, read, refused: AtomicUsize::new(0) };
+    let narrow = Narrow { views: MemoryViews::new(), most: 64, refused: AtomicUsize::new(0) };
     let (views, shutdown) = (Arc::new(narrow), CancellationToken::new());
-    let log = Arc::new(Counted { log, read: counts });
-    let projector = tokio::spawn(run(log, views.clone(), shutdown.clone()));
+    let projector = tokio::spawn(run(Arc::new(AtOnce(log)), views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
@@ -61,18 +53,18 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     assert_same(&*views, &folded, story.submissions()).await;
 }
 
-impl Subscribe for Counted {
+impl Subscribe for AtOnce {
     fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
-        let read = self.read.clone();
-        Box::pin(self.log.subscribe(after, filter).inspect(move |_| read.send_modify(|read| *read += 1)))
+        let log = self.0.clone();
+        let all = async move { log.read_all(after, &filter, EVENTS).await.unwrap().events };
+        let ready = futures::stream::once(all).flat_map(futures::stream::iter);
+        Box::pin(ready.map(|event| Ok(Delivery::Event(event))).chain(futures::stream::pending()))
     }
 }
 
 #[async_trait]
 impl Views for Narrow {
     async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
-        let mut read = self.read.clone();
-        timeout(DEADLINE, read.wait_for(|read| *read >= EVENTS)).await.unwrap().unwrap();
         if events.len() > self.most {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));

@@ -271,8 +271,7 @@ fn start_driver() -> (Child, String) {
             .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
         assert!(found, "{program} is missing: apt-get install -y chromium chromium-driver");
     }
-    // The port that it finds must be free of both kinds of addresses; when it is
-    // not, the driver ends at once.
+    // Once in some hundred starts it was seen to end before it said a port.
     (0..5).find_map(|_| try_to_start_driver()).expect("chromedriver says its port")
 }
 
@@ -286,12 +285,16 @@ fn try_to_start_driver() -> Option<(Child, String)> {
         .expect("setpriv is part of util-linux");
     // Not taken: a driver whose output is closed ends.
     let said = BufReader::new(driver.stdout.as_mut().expect("it is piped"));
+    let mut heard = Vec::new();
     let port = said.lines().map_while(Result::ok).find_map(|line| {
-        line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned())
+        let port =
+            line.split_once("successfully on port ").map(|(_, port)| port.trim_end_matches('.').to_owned());
+        heard.push(line);
+        port
     });
     let Some(port) = port else {
         let ended = driver.wait();
-        eprintln!("chromedriver did not start: {ended:?}");
+        eprintln!("chromedriver did not start ({ended:?}) and said: {heard:#?}");
         return None;
     };
     Some((driver, format!("http://127.0.0.1:{port}")))
