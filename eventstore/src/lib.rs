@@ -9,6 +9,8 @@
 //! types of that kind cannot be appended here, and readers of the whole log
 //! are not shown them.
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;

@@ -7,8 +7,6 @@
 //! projections::contract!(open);
 //! ```
 
-#![expect(missing_docs, reason = "a test's name is its sentence")]
-
 mod pins;
 mod queue;
 mod sandboxes;

@@ -1,6 +1,8 @@
 //! The ports of the read model: [`Views`] is written by the projection,
 //! [`Queries`] is read by everybody else.
 
+#![warn(missing_docs)]
+
 use async_trait::async_trait;
 use domain::submission::{Event, SubmissionId};
 use event_store::{Position, Revision};
