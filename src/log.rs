@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use event_store::node::{self, Config};
+use event_store::node::{self, NodeConfig};
 use event_store::{EsdbStore, EventStore, SqliteStore};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -43,7 +43,7 @@ impl Log {
     pub(crate) fn serve(
         &self,
         listener: TcpListener,
-        config: Config,
+        config: NodeConfig,
         stopping: CancellationToken,
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let Self::Embedded(log) = self else {

@@ -51,7 +51,7 @@ pub struct Doors {
     /// For HTTP: what its roles serve, and what operators ask of every process.
     pub http: Option<TcpListener>,
     /// For clients of the log, and on what terms.
-    pub node: Option<(TcpListener, node::Config)>,
+    pub node: Option<(TcpListener, node::NodeConfig)>,
 }
 
 impl Role {

@@ -10,7 +10,9 @@ use domain::submission::{
     Participant, Passed, Place, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
 };
 use domain::{Challenge, ImageRef, SubmissionId};
-use event_store::{Append, Expected, Metadata, NewEvent, Position, Read, SqliteStore, StreamName};
+use event_store::{
+    Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
+};
 use projections::{MemoryViews, Queries};
 use read_api::{Metrics, ReadApi, ReaderLimits};
 use tokio::net::TcpListener;
@@ -70,7 +72,7 @@ impl Site {
             id: Uuid::new_v4(),
             kind: event.kind().to_owned(),
             data: event.to_stored().into(),
-            metadata: Metadata {
+            metadata: EventMetadata {
                 schema: SCHEMA,
                 correlation_id: id.0,
                 causation_id: id.0,
@@ -78,7 +80,7 @@ impl Site {
             },
         });
         let stream = StreamName::of(CATEGORY, id.0);
-        Ok(self.store.append(&stream, Expected::Any, events.collect()).await?.position)
+        Ok(self.store.append(&stream, ExpectedRevision::Any, events.collect()).await?.position)
     }
 
     /// Waits until the views have seen all that was recorded.

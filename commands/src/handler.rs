@@ -13,7 +13,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use domain::submission::{CATEGORY, SCHEMA, Submitted};
 use domain::{Challenge, Command, Event, Submission, SubmissionId, decide};
 use event_store::{
-    Append, AppendError, Appended, Direction, Expected, Metadata, NewEvent, Position, Revision, StreamName,
+    Append, AppendError, AppendReceipt, EventMetadata, ExpectedRevision, NewEvent, Position, ReadDirection,
+    Revision, StreamName,
 };
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -73,7 +74,7 @@ pub struct Handled {
 /// A submission as its stream has it.
 struct Loaded {
     state: Submission,
-    newest: Option<Appended>,
+    newest: Option<AppendReceipt>,
 }
 
 impl Commands {
@@ -155,7 +156,7 @@ impl Commands {
         if !handled.events.is_empty() {
             return Ok(handled.position);
         }
-        let first = self.store.read_stream(&stream(id), 0, Direction::Forwards, 1).await?;
+        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
         Ok(first.first().map_or(handled.position, |submitted| submitted.position))
     }
 
@@ -164,10 +165,11 @@ impl Commands {
         let mut loaded = Loaded { state: Submission::Unknown, newest: None };
         loop {
             let from = loaded.newest.map_or(0, |newest| newest.revision + 1);
-            let page = self.store.read_stream(&stream, from, Direction::Forwards, PAGE).await?;
+            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
             for recorded in &page {
                 loaded.state = loaded.state.evolve(&recorded.decode(Event::from_stored)?);
-                loaded.newest = Some(Appended { revision: recorded.revision, position: recorded.position });
+                loaded.newest =
+                    Some(AppendReceipt { revision: recorded.revision, position: recorded.position });
             }
             if page.len() < PAGE {
                 return Ok(loaded);
@@ -186,7 +188,9 @@ impl Commands {
         if let (Some(newest), true) = (loaded.newest, events.is_empty()) {
             return Ok(Handled::before(newest));
         }
-        let expected = loaded.newest.map_or(Expected::NoStream, |newest| Expected::Exact(newest.revision));
+        let expected = loaded
+            .newest
+            .map_or(ExpectedRevision::NoStream, |newest| ExpectedRevision::Exact(newest.revision));
         let new = events.iter().map(|event| new_event(id, event, cause)).collect();
         let appended = self.append(&stream(id), expected, new).await?;
         Ok(Handled { revision: appended.revision, position: appended.position, events })
@@ -197,9 +201,9 @@ impl Commands {
     async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, CommandError> {
+    ) -> Result<AppendReceipt, CommandError> {
         let mut pauses = APPEND_PAUSES.iter();
         loop {
             match self.store.append(stream, expected, events.clone()).await {
@@ -218,7 +222,7 @@ impl Commands {
 }
 
 impl Handled {
-    fn before(newest: Appended) -> Self {
+    fn before(newest: AppendReceipt) -> Self {
         Self { revision: newest.revision, position: newest.position, events: Vec::new() }
     }
 }
@@ -245,7 +249,7 @@ fn new_event(id: SubmissionId, event: &Event, cause: &Cause) -> NewEvent {
         id: Uuid::now_v7(),
         kind: event.kind().to_owned(),
         data: event.to_stored().into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: SCHEMA,
             correlation_id: id.0,
             causation_id: cause.id,

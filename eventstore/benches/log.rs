@@ -14,8 +14,8 @@ use std::{
 };
 
 use event_store::{
-    Append, Delivery, EsdbStore, EventStore, Expected, Filter, Metadata, NewEvent, Position, SqliteStore,
-    StreamName, Subscribe, node,
+    Append, EsdbStore, EventFilter, EventMetadata, EventStore, ExpectedRevision, NewEvent, Position,
+    SqliteStore, StreamName, Subscribe, SubscriptionItem, node,
 };
 use futures::{StreamExt, future::join_all};
 use tempfile::TempDir;
@@ -39,7 +39,7 @@ async fn main() {
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("esdb://{}?tls=false", listener.local_addr().unwrap());
-    tokio::spawn(node::serve(listener, log.clone(), node::Config::default(), std::future::pending()));
+    tokio::spawn(node::serve(listener, log.clone(), node::NodeConfig::default(), std::future::pending()));
     let wire = Arc::new(EsdbStore::connect(&address).await.unwrap());
     let embedded = Arc::new(log);
 
@@ -86,19 +86,19 @@ fn bare(path: &Path) -> String {
 
 async fn appends<S: EventStore + 'static>(store: &Arc<S>, writers: usize) -> String {
     // The first call may have to connect.
-    store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
     let started = Instant::now();
     let writers = (0..writers).map(|_| {
         let store = Arc::clone(store);
         tokio::spawn(async move {
             let stream = stream();
-            let mut expected = Expected::NoStream;
+            let mut expected = ExpectedRevision::NoStream;
             let mut times = Vec::new();
             while started.elapsed() < SPAN {
                 let before = Instant::now();
                 let appended = store.append(&stream, expected, vec![event()]).await.unwrap();
                 times.push(before.elapsed());
-                expected = Expected::Exact(appended.revision);
+                expected = ExpectedRevision::Exact(appended.revision);
             }
             times
         })
@@ -110,12 +110,12 @@ async fn appends<S: EventStore + 'static>(store: &Arc<S>, writers: usize) -> Str
 async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
     let stream = stream();
     let head = store.head().await.unwrap();
-    let mut follower = store.subscribe(head, Filter::stream_prefix(stream.as_str()));
-    while !matches!(follower.next().await.unwrap().unwrap(), Delivery::CaughtUp(_)) {}
+    let mut follower = store.subscribe(head, EventFilter::stream_prefix(stream.as_str()));
+    while !matches!(follower.next().await.unwrap().unwrap(), SubscriptionItem::CaughtUp(_)) {}
     let (heard, mut heard_at) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         while let Some(Ok(delivery)) = follower.next().await {
-            if matches!(delivery, Delivery::Event(_)) && heard.send(Instant::now()).is_err() {
+            if matches!(delivery, SubscriptionItem::Event(_)) && heard.send(Instant::now()).is_err() {
                 return;
             }
         }
@@ -123,7 +123,7 @@ async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
     let mut times = Vec::new();
     let started = Instant::now();
     while started.elapsed() < SPAN {
-        store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+        store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
         let returned = Instant::now();
         // It may be heard of before the append returns.
         times.push(heard_at.recv().await.unwrap().saturating_duration_since(returned));
@@ -134,7 +134,7 @@ async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
 async fn fill(store: &impl Append, events: usize) {
     for _ in 0..events.div_ceil(FILL) {
         let some = (0..FILL).map(|_| event()).collect();
-        store.append(&stream(), Expected::NoStream, some).await.unwrap();
+        store.append(&stream(), ExpectedRevision::NoStream, some).await.unwrap();
     }
 }
 
@@ -155,16 +155,16 @@ fn rows(path: &Path) -> String {
 
 async fn catch_up(store: &impl Subscribe) -> String {
     let started = Instant::now();
-    let mut follower = store.subscribe(Position::START, Filter::default());
+    let mut follower = store.subscribe(Position::START, EventFilter::default());
     let mut read: usize = 0;
     loop {
         match follower.next().await.unwrap().unwrap() {
-            Delivery::Event(event) => {
+            SubscriptionItem::Event(event) => {
                 std::hint::black_box(event);
                 read += 1;
             }
-            Delivery::Checkpoint(_) => {}
-            Delivery::CaughtUp(_) => break,
+            SubscriptionItem::Checkpoint(_) => {}
+            SubscriptionItem::CaughtUp(_) => break,
         }
     }
     format!("{:>10.0}", read as f64 / started.elapsed().as_secs_f64())
@@ -175,7 +175,7 @@ async fn stalled(address: &str) -> String {
     let before = resident_mb();
     let followers = join_all((0..STALLED).map(async |_| {
         let client = EsdbStore::connect(address).await.unwrap();
-        let mut follower = client.subscribe(Position::START, Filter::default());
+        let mut follower = client.subscribe(Position::START, EventFilter::default());
         follower.next().await.unwrap().unwrap();
         follower
     }))
@@ -215,7 +215,7 @@ fn event() -> NewEvent {
         id: Uuid::new_v4(),
         kind: "Measured".to_owned(),
         data: format!(r#"{{"text":"{}"}}"#, "x".repeat(300)).into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: 1,
             correlation_id: Uuid::new_v4(),
             causation_id: Uuid::new_v4(),

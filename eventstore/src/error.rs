@@ -1,6 +1,6 @@
 //! What can go wrong, by what the caller will do about it.
 
-use crate::{Expected, Revision, StreamName};
+use crate::{ExpectedRevision, Revision, StreamName};
 
 /// Why an append did not happen, or may not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -11,7 +11,7 @@ pub enum AppendError {
         /// The stream appended to.
         stream: StreamName,
         /// What the writer believed.
-        expected: Expected,
+        expected: ExpectedRevision,
         /// The stream's newest revision, if it has events.
         actual: Option<Revision>,
     },

@@ -31,8 +31,9 @@ use self::{
     link::{CALL_DEADLINE, Failure, Link, authenticated},
 };
 use crate::{
-    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
-    Recorded, Revision, StreamName, Subscribe, Subscription, sqlite::proposed_by_us,
+    Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
+    ReadDirection, ReadError, RecordedEvent, Revision, StreamName, Subscribe, Subscription,
+    sqlite::proposed_by_us,
 };
 
 /// By how much a server's clock may be set back without hiding what was
@@ -69,7 +70,7 @@ impl EsdbStore {
 
 impl EsdbStore {
     /// The first event from `position` on.
-    async fn at_or_after(&self, position: Position) -> Result<Option<Recorded>, ReadError> {
+    async fn at_or_after(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
         let options = ReadAllOptions::default()
             .position(as_position(position))
             .forwards()
@@ -106,13 +107,13 @@ impl Read for EsdbStore {
         &self,
         stream: &StreamName,
         from: Revision,
-        direction: Direction,
+        direction: ReadDirection,
         max: usize,
-    ) -> Result<Vec<Recorded>, ReadError> {
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
         let position = if from >= i64::MAX as u64 {
             match direction {
-                Direction::Forwards => return Ok(Vec::new()),
-                Direction::Backwards => StreamPosition::End,
+                ReadDirection::Forwards => return Ok(Vec::new()),
+                ReadDirection::Backwards => StreamPosition::End,
             }
         } else {
             StreamPosition::Position(from)
@@ -123,8 +124,8 @@ impl Read for EsdbStore {
         // The direction comes last, because the position sets one too.
         let options = ReadStreamOptions::default().position(position).max_count(max).deadline(CALL_DEADLINE);
         let options = match direction {
-            Direction::Forwards => options.forwards(),
-            Direction::Backwards => options.backwards(),
+            ReadDirection::Forwards => options.forwards(),
+            ReadDirection::Backwards => options.backwards(),
         };
         let (name, options) = (stream.as_str(), &authenticated!(self.link, options));
         let read =
@@ -139,7 +140,12 @@ impl Read for EsdbStore {
         }
     }
 
-    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError> {
         // The server begins with the event at the position, which is known.
         let options = ReadAllOptions::default()
             .position(as_position(after))
@@ -152,7 +158,7 @@ impl Read for EsdbStore {
         if events.is_empty() && after > Position::START {
             return Err(beyond_the_end(after));
         }
-        let mut page = Page { events: Vec::new(), next: after, end: events.len() <= PAGE_EVENTS };
+        let mut page = EventPage { events: Vec::new(), next: after, end: events.len() <= PAGE_EVENTS };
         for event in &events {
             if page.events.len() == max {
                 page.end = false;
@@ -182,7 +188,7 @@ impl Read for EsdbStore {
         Ok(newest.map_or(Position::START, |event| Position(event.get_original_event().position.commit)))
     }
 
-    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+    async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
         // A server whose clock is set back by less does not hide anything.
         let moment = moment.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN);
         let (mut older, mut newer) = (0, self.head().await?.0);
@@ -207,9 +213,9 @@ impl Append for EsdbStore {
     async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         let events =
             proposed_by_us(stream, events)?.into_iter().map(event_data).collect::<Result<Vec<_>, _>>()?;
         let options = AppendToStreamOptions::default()
@@ -222,7 +228,7 @@ impl Append for EsdbStore {
             async move { client.append_to_stream(name, options, events).await }
         });
         match written.await {
-            Ok(written) => Ok(Appended {
+            Ok(written) => Ok(AppendReceipt {
                 revision: written.next_expected_version,
                 position: Position(written.position.commit),
             }),
@@ -243,7 +249,7 @@ impl Append for EsdbStore {
 }
 
 impl Subscribe for EsdbStore {
-    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         follow::follow(self.clone(), after, filter)
     }
 }

@@ -18,13 +18,13 @@ pub struct NewEvent {
     /// The event's content, a JSON document.
     pub data: Bytes,
     /// What is known about the event, beside what it says.
-    pub metadata: Metadata,
+    pub metadata: EventMetadata,
 }
 
 /// What every event of ours carries beside its data. Names as in
 /// EventStoreDB, whose tools understand `$correlationId` and `$causationId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Metadata {
+pub struct EventMetadata {
     /// The version of the event's shape.
     pub schema: u32,
     /// What belongs together: for us, the submission.
@@ -39,7 +39,7 @@ pub struct Metadata {
 
 /// An event as it was recorded.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Recorded {
+pub struct RecordedEvent {
     /// As given by the writer.
     pub id: Uuid,
     /// The stream that it belongs to.
@@ -52,18 +52,18 @@ pub struct Recorded {
     pub kind: String,
     /// The event's content; JSON when we wrote it.
     pub data: Bytes,
-    /// What is known about the event; [`Metadata`] as JSON when we wrote it.
+    /// What is known about the event; [`EventMetadata`] as JSON when we wrote it.
     pub metadata: Bytes,
     /// When the store took it in.
     pub recorded_at: Timestamp,
 }
 
-impl Recorded {
+impl RecordedEvent {
     /// The metadata of an event that we wrote.
     ///
     /// # Errors
     /// When it is not ours, or damaged.
-    pub fn metadata(&self) -> Result<Metadata, ReadError> {
+    pub fn metadata(&self) -> Result<EventMetadata, ReadError> {
         self.parse(&self.metadata)
     }
 

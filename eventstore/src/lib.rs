@@ -23,10 +23,12 @@ mod stream;
 
 pub use self::esdb::{ConnectError, EsdbStore};
 pub use error::{AppendError, ReadError};
-pub use event::{Metadata, NewEvent, Recorded};
+pub use event::{EventMetadata, NewEvent, RecordedEvent};
 pub use line::OneLine;
-pub use sqlite::{OpenError, SqliteStore};
-pub use stream::{Direction, Expected, Filter, Position, Revision, StreamName, StreamNameError};
+pub use sqlite::{OpenLogError, SqliteStore};
+pub use stream::{
+    EventFilter, ExpectedRevision, Position, ReadDirection, Revision, StreamName, StreamNameError,
+};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -42,15 +44,20 @@ pub trait Read: Send + Sync {
         &self,
         stream: &StreamName,
         from: Revision,
-        direction: Direction,
+        direction: ReadDirection,
         max: usize,
-    ) -> Result<Vec<Recorded>, ReadError>;
+    ) -> Result<Vec<RecordedEvent>, ReadError>;
 
     /// One page of the whole log: events strictly after `after` that pass the
     /// filter, in the order of their positions. A page looks at a bounded
     /// number of events, so it may be empty before the end. A position beyond
     /// the log's end is [`ReadError::Refused`]: it is another log's.
-    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError>;
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError>;
 
     /// The position of the newest event; [`Position::START`] for an empty log.
     async fn head(&self) -> Result<Position, ReadError>;
@@ -58,7 +65,7 @@ pub trait Read: Send + Sync {
     /// A position after which everything stands that was recorded at `moment`
     /// or later, found without reading what is before it. Events that are a
     /// little older may stand after it, too.
-    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError>;
+    async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError>;
 }
 
 /// Appending to a stream.
@@ -73,9 +80,9 @@ pub trait Append: Read {
     async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError>;
+    ) -> Result<AppendReceipt, AppendError>;
 }
 
 /// Following the log.
@@ -83,7 +90,7 @@ pub trait Subscribe: Send + Sync {
     /// Everything strictly after `after` that passes the filter: first what is
     /// recorded, then what comes, without a gap or a repeat. The subscription
     /// heals itself: it yields an error only when going on would lose events.
-    fn subscribe(&self, after: Position, filter: Filter) -> Subscription;
+    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription;
 }
 
 /// All three; what an adapter is.
@@ -92,13 +99,13 @@ pub trait EventStore: Append + Subscribe {}
 impl<T: Append + Subscribe> EventStore for T {}
 
 /// What [`Subscribe::subscribe`] gives.
-pub type Subscription = BoxStream<'static, Result<Delivery, ReadError>>;
+pub type Subscription = BoxStream<'static, Result<SubscriptionItem, ReadError>>;
 
 /// One item of a subscription.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Delivery {
+pub enum SubscriptionItem {
     /// An event that passed the filter.
-    Event(Recorded),
+    Event(RecordedEvent),
     /// Everything up to this position has been considered. Sent now and then
     /// while catching up, so that a filtered reader's checkpoint moves too.
     Checkpoint(Position),
@@ -108,9 +115,9 @@ pub enum Delivery {
 
 /// One page of the log.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Page {
+pub struct EventPage {
     /// The events that passed the filter.
-    pub events: Vec<Recorded>,
+    pub events: Vec<RecordedEvent>,
     /// Where the next page starts (pass it as `after`).
     pub next: Position,
     /// Whether the end of the log was reached.
@@ -119,7 +126,7 @@ pub struct Page {
 
 /// What an append answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Appended {
+pub struct AppendReceipt {
     /// The stream's revision after the append.
     pub revision: Revision,
     /// The position of the last event appended.

@@ -17,7 +17,7 @@ mod status;
 mod streams;
 mod subscribe;
 
-pub use auth::Credentials;
+pub use auth::NodeCredentials;
 
 use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -50,11 +50,11 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// How the node is reached, and by whom.
 #[derive(Debug, Clone, Default)]
-pub struct Config {
+pub struct NodeConfig {
     /// Who may use it; everybody, when there are none.
-    pub credentials: Option<Credentials>,
+    pub credentials: Option<NodeCredentials>,
     /// What it proves its name with; without, it speaks in the clear.
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsFiles>,
     /// The host name or address that clients are told to reach it by; that
     /// which it listens on, when not given.
     pub advertise: Option<String>,
@@ -62,7 +62,7 @@ pub struct Config {
 
 /// The files of a certificate chain and its private key, both PEM.
 #[derive(Debug, Clone)]
-pub struct Tls {
+pub struct TlsFiles {
     /// The chain, the node's own certificate first.
     pub certificate: PathBuf,
     /// The private key.
@@ -100,7 +100,7 @@ pub enum ServeError {
 pub async fn serve(
     listener: TcpListener,
     store: SqliteStore,
-    config: Config,
+    config: NodeConfig,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let address = listener.local_addr()?;
@@ -145,8 +145,8 @@ pub async fn serve(
     }
 }
 
-impl fmt::Debug for Credentials {
+impl fmt::Debug for NodeCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("NodeCredentials").field("user", &self.user).finish_non_exhaustive()
     }
 }

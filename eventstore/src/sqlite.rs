@@ -17,7 +17,7 @@ mod streams;
 mod write;
 mod writer;
 
-pub use open::OpenError;
+pub use open::OpenLogError;
 pub(crate) use pages::{Entry, LogPage, PAGE_EVENTS, Span, StreamAnswer};
 pub(crate) use write::{
     Action, Condition, MAX_APPEND_BYTES, Proposed, Rejected, Write, Written, proposed_by_us,
@@ -40,8 +40,8 @@ use tokio::{
 
 use self::{pages::failed, readers::Readers, writer::Job};
 use crate::{
-    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
-    Recorded, Revision, StreamName, Subscribe, Subscription,
+    Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
+    ReadDirection, ReadError, RecordedEvent, Revision, StreamName, Subscribe, Subscription,
 };
 
 /// How many bytes may wait to be written before writes have to wait.
@@ -77,17 +77,17 @@ impl SqliteStore {
     /// # Errors
     /// When another process has the log open, when the file is not a log or
     /// one of another version, or when it cannot be opened for writing.
-    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenLogError> {
         let path = path.as_ref();
         let lock = open::lock(path)?;
         let connection = open::writer(path)?;
-        let failed = |error| OpenError::Sqlite { path: path.to_owned(), error };
+        let failed = |error| OpenLogError::Sqlite { path: path.to_owned(), error };
         let (new_head, head) = watch::channel(pages::head(&connection).map_err(failed)?);
         let (jobs, queue) = mpsc::unbounded_channel();
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
             .spawn(move || writer::run(connection, queue, new_head, lock))
-            .map_err(|error| OpenError::Lock { path: path.to_owned(), error })?;
+            .map_err(|error| OpenLogError::Lock { path: path.to_owned(), error })?;
         Ok(Self {
             shared: Arc::new(Shared {
                 jobs: Mutex::new(Some(jobs)),
@@ -145,7 +145,7 @@ impl SqliteStore {
         &self,
         name: StreamName,
         from: Revision,
-        direction: Direction,
+        direction: ReadDirection,
         max: usize,
     ) -> Result<StreamAnswer, ReadError> {
         self.shared.readers.read(move |log| pages::stream_page(log, &name, from, direction, max)).await
@@ -166,10 +166,10 @@ impl SqliteStore {
 async fn port_page(
     readers: &Arc<Readers>,
     after: Position,
-    filter: Arc<Filter>,
+    filter: Arc<EventFilter>,
     max: usize,
-) -> Result<Page, ReadError> {
-    let span = Span { from: after, direction: Direction::Forwards, consider: PAGE_EVENTS, max };
+) -> Result<EventPage, ReadError> {
+    let span = Span { from: after, direction: ReadDirection::Forwards, consider: PAGE_EVENTS, max };
     let page = readers
         .read(move |log| {
             let head = pages::head(log).map_err(failed)?;
@@ -183,7 +183,7 @@ async fn port_page(
         })
         .await?;
     let events = page.entries.into_iter().map(|entry| entry.event).collect();
-    Ok(Page { events, next: page.next, end: page.end })
+    Ok(EventPage { events, next: page.next, end: page.end })
 }
 
 impl Shared {
@@ -219,9 +219,9 @@ impl Read for SqliteStore {
         &self,
         stream: &StreamName,
         from: Revision,
-        direction: Direction,
+        direction: ReadDirection,
         max: usize,
-    ) -> Result<Vec<Recorded>, ReadError> {
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
         let mut events = Vec::new();
         let mut from = from;
         while events.len() < max {
@@ -235,15 +235,20 @@ impl Read for SqliteStore {
             events.extend(page.entries.into_iter().map(|entry| entry.event));
             let Some(last) = events.last().filter(|_| !page.end) else { break };
             from = match direction {
-                Direction::Forwards => last.revision + 1,
-                Direction::Backwards if last.revision == 0 => break,
-                Direction::Backwards => last.revision - 1,
+                ReadDirection::Forwards => last.revision + 1,
+                ReadDirection::Backwards if last.revision == 0 => break,
+                ReadDirection::Backwards => last.revision - 1,
             };
         }
         Ok(events)
     }
 
-    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError> {
         port_page(&self.shared.readers, after, Arc::new(filter.clone()), max).await
     }
 
@@ -251,8 +256,8 @@ impl Read for SqliteStore {
         Ok(*self.shared.head.borrow())
     }
 
-    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
-        self.shared.readers.read(move |log| pages::before(log, moment).map_err(failed)).await
+    async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+        self.shared.readers.read(move |log| pages::position_before(log, moment).map_err(failed)).await
     }
 }
 
@@ -261,13 +266,13 @@ impl Append for SqliteStore {
     async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         let written = self.write(Write::of_ours(stream.clone(), expected, events)?).await;
         match written {
             Ok(Written { revision: Some(revision), position: Some(position) }) => {
-                Ok(Appended { revision, position })
+                Ok(AppendReceipt { revision, position })
             }
             Ok(_) => Err(AppendError::Refused("an append needs at least one event".to_owned())),
             Err(Rejected::Conflict { actual }) => {
@@ -282,7 +287,7 @@ impl Append for SqliteStore {
 }
 
 impl Subscribe for SqliteStore {
-    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         follow::follow(Arc::clone(&self.shared.readers), self.shared.head.clone(), after, filter)
     }
 }

@@ -85,7 +85,7 @@ impl fmt::Display for Position {
 
 /// What the writer believes about the stream it appends to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Expected {
+pub enum ExpectedRevision {
     /// The stream has no events.
     NoStream,
     /// The stream's newest event has this revision.
@@ -96,7 +96,7 @@ pub enum Expected {
 
 /// Which way a read goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub enum ReadDirection {
     /// Oldest first.
     Forwards,
     /// Newest first.
@@ -105,14 +105,14 @@ pub enum Direction {
 
 /// Which events of the log a reader wants. The default wants all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Filter {
+pub struct EventFilter {
     /// Only events whose type is one of these; empty means any.
     pub kinds: Vec<String>,
     /// Only events whose stream begins with this.
     pub stream_prefix: Option<String>,
 }
 
-impl Filter {
+impl EventFilter {
     /// Only events of streams that begin with `prefix`.
     pub fn stream_prefix(prefix: impl Into<String>) -> Self {
         Self { stream_prefix: Some(prefix.into()), ..Self::default() }

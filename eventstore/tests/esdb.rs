@@ -15,8 +15,8 @@ use std::{
 };
 
 use event_store::{
-    Append, ConnectError, Delivery, EsdbStore, Expected, Filter, Position, Read, ReadError, SqliteStore,
-    Subscribe, Subscription, node,
+    Append, ConnectError, EsdbStore, EventFilter, ExpectedRevision, Position, Read, ReadError, SqliteStore,
+    Subscribe, Subscription, SubscriptionItem, node,
 };
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ async fn serve() -> (String, Node) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("esdb://{}?tls=false", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
-    tokio::spawn(node::serve(listener, log, node::Config::default(), stop.clone().cancelled_owned()));
+    tokio::spawn(node::serve(listener, log, node::NodeConfig::default(), stop.clone().cancelled_owned()));
     (address, Node { _folder: folder, _stop: stop.drop_guard() })
 }
 
@@ -65,13 +65,13 @@ async fn a_node_that_is_killed_and_comes_back_is_found_again() {
     let mut node = start_node(address, &log);
     let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
     let stream = stream();
-    let mut follower = store.subscribe(Position::START, Filter::stream_prefix(stream.as_str()));
-    let mut expected = Expected::NoStream;
+    let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(stream.as_str()));
+    let mut expected = ExpectedRevision::NoStream;
     for _ in 0..3 {
         for _ in 0..5 {
             let written = event();
             let appended = store.append(&stream, expected, vec![written.clone()]).await.unwrap();
-            expected = Expected::Exact(appended.revision);
+            expected = ExpectedRevision::Exact(appended.revision);
             assert_eq!(next_event(&mut follower).await, written.id);
         }
         node.kill().unwrap();
@@ -83,10 +83,10 @@ async fn a_node_that_is_killed_and_comes_back_is_found_again() {
         });
         node = start_node(address, &log);
         let appended = append.await.unwrap().unwrap();
-        expected = Expected::Exact(appended.revision);
+        expected = ExpectedRevision::Exact(appended.revision);
         assert_eq!(next_event(&mut follower).await, written.id, "nothing is repeated, nothing missed");
     }
-    assert_eq!(expected, Expected::Exact(17));
+    assert_eq!(expected, ExpectedRevision::Exact(17));
     node.kill().unwrap();
     node.wait().unwrap();
 }
@@ -98,7 +98,7 @@ async fn node_process() {
     let listener = TcpListener::bind(env::var("NODE_ADDRESS").unwrap()).await.unwrap();
     let log = SqliteStore::open(log).unwrap();
     std::io::stdout().write_all(b"ready\n").unwrap();
-    node::serve(listener, log, node::Config::default(), std::future::pending()).await.unwrap();
+    node::serve(listener, log, node::NodeConfig::default(), std::future::pending()).await.unwrap();
 }
 
 fn start_node(address: SocketAddr, log: &Path) -> Child {
@@ -136,7 +136,7 @@ async fn without_certificates() {
 
     let (address, _node) = serve().await;
     let store = EsdbStore::connect(&address).await.unwrap();
-    store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
 }
 
 #[test]
@@ -169,18 +169,18 @@ async fn before_another_tls_library() {
     assert!(CryptoProvider::get_default().is_some(), "others find the choice made");
     aws_lc_rs::default_provider().install_default().unwrap_err();
     let again = EsdbStore::connect(&address).await.unwrap();
-    store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
-    again.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    again.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_of_another_log_is_refused() {
     let (address, _node) = serve().await;
     let store = EsdbStore::connect(&address).await.unwrap();
-    let appended = store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    let appended = store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
     let beyond = Position(appended.position.0 + 1);
-    assert!(matches!(store.read_all(beyond, &Filter::default(), 10).await, Err(ReadError::Refused(_))));
-    let mut follower = store.subscribe(beyond, Filter::default());
+    assert!(matches!(store.read_all(beyond, &EventFilter::default(), 10).await, Err(ReadError::Refused(_))));
+    let mut follower = store.subscribe(beyond, EventFilter::default());
     assert!(matches!(follower.next().await, Some(Err(ReadError::Refused(_)))));
 }
 
@@ -190,7 +190,7 @@ async fn what_is_long_past_is_passed_over() {
     let path = folder.path().join("log.db");
     let log = SqliteStore::open(&path).unwrap();
     for _ in 0..50 {
-        log.append(&stream(), Expected::NoStream, vec![event(), event()]).await.unwrap();
+        log.append(&stream(), ExpectedRevision::NoStream, vec![event(), event()]).await.unwrap();
     }
     log.close().await;
     // An event every ten minutes.
@@ -201,11 +201,12 @@ async fn what_is_long_past_is_passed_over() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let log = SqliteStore::open(&path).unwrap();
-    tokio::spawn(node::serve(listener, log.clone(), node::Config::default(), std::future::pending()));
+    tokio::spawn(node::serve(listener, log.clone(), node::NodeConfig::default(), std::future::pending()));
     let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
     for position in 1..=100 {
         let moment = Timestamp::from_second(600 * position).unwrap();
-        let (exact, found) = (log.before(moment).await.unwrap(), store.before(moment).await.unwrap());
+        let (exact, found) =
+            (log.position_before(moment).await.unwrap(), store.position_before(moment).await.unwrap());
         assert_eq!(exact, Position(position as u64 - 1));
         assert!(found <= exact && exact.0 - found.0 <= 1, "{found} instead of {exact}");
     }
@@ -220,7 +221,7 @@ fn this_test(name: &str) -> Command {
 async fn next_event(follower: &mut Subscription) -> Uuid {
     loop {
         let delivery = timeout(DEADLINE, follower.next()).await.expect("in time");
-        if let Delivery::Event(event) = delivery.expect("no end").expect("no error") {
+        if let SubscriptionItem::Event(event) = delivery.expect("no end").expect("no error") {
             return event.id;
         }
     }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use event_store::{Append, Expected, Filter, Position, Read, SqliteStore, StreamName};
+use event_store::{Append, EventFilter, ExpectedRevision, Position, Read, SqliteStore, StreamName};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -36,7 +36,7 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
     let mut log = HashMap::new();
     let mut newest: HashMap<StreamName, u64> = HashMap::new();
     loop {
-        let page = store.read_all(at, &Filter::default(), 500).await.unwrap();
+        let page = store.read_all(at, &EventFilter::default(), 500).await.unwrap();
         for event in page.events {
             assert_eq!(event.position.0, log.len() as u64 + 1, "no gap in the log");
             let next = newest.get(&event.stream).map_or(0, |last| last + 1);
@@ -117,7 +117,7 @@ async fn storm() {
                 loop {
                     let events = vec![support::event_of(300), support::event()];
                     let last = events[1].id;
-                    let appended = store.append(&stream, Expected::Any, events).await.unwrap();
+                    let appended = store.append(&stream, ExpectedRevision::Any, events).await.unwrap();
                     let line = format!("ack {last} {stream} {} {}\n", appended.revision, appended.position);
                     std::io::stdout().write_all(line.as_bytes()).unwrap();
                 }

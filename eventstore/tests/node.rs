@@ -14,9 +14,9 @@ use esdb::{
     TombstoneStreamOptions,
 };
 use event_store::{
-    Append, AppendError, Delivery, Direction, EsdbStore, Expected, Filter, Position, Read, ReadError,
-    SqliteStore, StreamName, Subscribe,
-    node::{self, Config, Credentials, ServeError, Tls},
+    Append, AppendError, EsdbStore, EventFilter, Position, Read, ReadDirection, ReadError, SqliteStore,
+    StreamName, Subscribe, SubscriptionItem,
+    node::{self, NodeConfig, NodeCredentials, ServeError, TlsFiles},
 };
 use futures::{StreamExt, future::join_all};
 use tempfile::TempDir;
@@ -45,10 +45,10 @@ struct Node {
 
 impl Node {
     async fn start() -> Self {
-        Self::with(Config::default(), "tls=false", "").await
+        Self::with(NodeConfig::default(), "tls=false", "").await
     }
 
-    async fn with(config: Config, parameters: &str, user: &str) -> Self {
+    async fn with(config: NodeConfig, parameters: &str, user: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -150,14 +150,17 @@ async fn deletions_do_not_surprise_readers_of_the_port() {
     node.append(&kept, events(1)).await;
 
     let stream = |name: &str| StreamName::new(name).unwrap();
-    let read = async |name: &str| node.log.read_stream(&stream(name), 0, Direction::Forwards, 10).await;
+    let read = async |name: &str| node.log.read_stream(&stream(name), 0, ReadDirection::Forwards, 10).await;
     assert_eq!(read(&deleted).await, Ok(vec![]));
     assert!(matches!(read(&gone).await, Err(ReadError::Refused(_))));
-    let append = node.log.append(&stream(&gone), Expected::NoStream, vec![support::event()]).await;
+    let append = node
+        .log
+        .append(&stream(&gone), event_store::ExpectedRevision::NoStream, vec![support::event()])
+        .await;
     assert!(matches!(append, Err(AppendError::Refused(_))), "{append:?}");
-    let mut deliveries = node.log.subscribe(Position::START, Filter::default());
+    let mut deliveries = node.log.subscribe(Position::START, EventFilter::default());
     let mut kinds = Vec::new();
-    while let Delivery::Event(event) = deliveries.next().await.unwrap().unwrap() {
+    while let SubscriptionItem::Event(event) = deliveries.next().await.unwrap().unwrap() {
         kinds.push(event.kind);
     }
     assert_eq!(kinds, ["Tested"; 4], "what happened stays in the log, without the store's own events");
@@ -380,8 +383,8 @@ async fn five_hundred_idle_subscribers_all_hear_the_news() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_is_asked_for_and_a_wrong_one_refused() {
-    let credentials = Some(Credentials { user: "admin".to_owned(), password: "right".to_owned() });
-    let config = Config { credentials, ..Config::default() };
+    let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "right".to_owned() });
+    let config = NodeConfig { credentials, ..NodeConfig::default() };
     let node = Node::with(config, "tls=false", "admin:right@").await;
     let name = name();
     node.append(&name, events(1)).await;
@@ -399,17 +402,18 @@ async fn a_password_is_asked_for_and_a_wrong_one_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
     let folder = TempDir::new().unwrap();
-    let tls = Tls { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
+    let tls = TlsFiles { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&tls.certificate, made.cert.pem()).unwrap();
     fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
     let parameters = format!("tls=true&tlsCaFile={}", tls.certificate.display());
-    let node = Node::with(Config { tls: Some(tls.clone()), ..Config::default() }, &parameters, "").await;
+    let node =
+        Node::with(NodeConfig { tls: Some(tls.clone()), ..NodeConfig::default() }, &parameters, "").await;
     assert_eq!(node.append(&name(), events(1)).await, 0);
 
     fs::write(&tls.key, "no key").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let config = Config { tls: Some(tls.clone()), ..Config::default() };
+    let config = NodeConfig { tls: Some(tls.clone()), ..NodeConfig::default() };
     let error = node::serve(listener, node.log.clone(), config, pending()).await.unwrap_err();
     assert!(error.to_string().starts_with(&tls.key.display().to_string()), "{error}");
 }
@@ -417,13 +421,13 @@ async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_is_discovered_behind_tls_and_a_password() {
     let folder = TempDir::new().unwrap();
-    let tls = Tls { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
+    let tls = TlsFiles { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(&tls.certificate, made.cert.pem()).unwrap();
     fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
-    let credentials = Some(Credentials { user: "admin".to_owned(), password: "p:s@".to_owned() });
+    let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "p:s@".to_owned() });
     let ca = tls.certificate.display().to_string();
-    let config = Config { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
+    let config = NodeConfig { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
     let node = Node::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
     let port = node.address.port();
     for address in [
@@ -432,19 +436,24 @@ async fn it_is_discovered_behind_tls_and_a_password() {
         format!("esdb://admin:p:s%40@localhost:{port},localhost:{port}?tlsCaFile={ca}"),
     ] {
         let store = EsdbStore::connect(&address).await.unwrap();
-        store.append(&support::stream(), Expected::NoStream, vec![support::event()]).await.unwrap();
+        store
+            .append(&support::stream(), event_store::ExpectedRevision::NoStream, vec![support::event()])
+            .await
+            .unwrap();
     }
     let stranger =
         EsdbStore::connect(&format!("esdb://admin:no@localhost:{port}?tlsCaFile={ca}")).await.unwrap();
-    let refused = stranger.append(&support::stream(), Expected::NoStream, vec![support::event()]).await;
+    let refused = stranger
+        .append(&support::stream(), event_store::ExpectedRevision::NoStream, vec![support::event()])
+        .await;
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_others_reach_needs_a_password_and_tls() {
     let node = Node::start().await;
-    let credentials = Some(Credentials { user: "admin".to_owned(), password: "right".to_owned() });
-    for config in [Config::default(), Config { credentials, ..Config::default() }] {
+    let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "right".to_owned() });
+    for config in [NodeConfig::default(), NodeConfig { credentials, ..NodeConfig::default() }] {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let error = node::serve(listener, node.log.clone(), config, pending()).await.unwrap_err();
         assert!(error.to_string().ends_with("that needs a password and TLS"), "{error}");

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 
 use event_store::{
-    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Position, Read, SqliteStore,
-    StreamName,
+    Append, AppendError, AppendReceipt, EventFilter, ExpectedRevision, NewEvent, Position, Read,
+    ReadDirection, SqliteStore, StreamName,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -17,13 +17,16 @@ mod support;
 #[derive(Debug, Clone)]
 struct Step {
     stream: u8,
-    expected: Expected,
+    expected: ExpectedRevision,
     ids: Vec<u8>,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let expected =
-        prop_oneof![Just(Expected::NoStream), Just(Expected::Any), (0..4_u64).prop_map(Expected::Exact),];
+    let expected = prop_oneof![
+        Just(ExpectedRevision::NoStream),
+        Just(ExpectedRevision::Any),
+        (0..4_u64).prop_map(ExpectedRevision::Exact),
+    ];
     let step = (0..2_u8, expected, prop::collection::vec(0..6_u8, 1..4))
         .prop_map(|(stream, expected, ids)| Step { stream, expected, ids });
     prop::collection::vec(step, 1..25)
@@ -34,18 +37,18 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model(Vec<(u8, u8)>);
 
 impl Model {
-    fn append(&mut self, step: &Step) -> Option<Appended> {
+    fn append(&mut self, step: &Step) -> Option<AppendReceipt> {
         let in_stream: Vec<(usize, u8)> = (1..)
             .zip(&self.0)
             .filter(|(_, (stream, _))| *stream == step.stream)
             .map(|(position, (_, id))| (position, *id))
             .collect();
-        let at = |revision: usize| Appended {
+        let at = |revision: usize| AppendReceipt {
             revision: revision as u64,
             position: Position(in_stream[revision].0 as u64),
         };
         let first = match step.expected {
-            Expected::Any => {
+            ExpectedRevision::Any => {
                 let found: Vec<_> =
                     step.ids.iter().map(|id| in_stream.iter().rposition(|(_, other)| other == id)).collect();
                 if found[0].is_some() {
@@ -54,12 +57,12 @@ impl Model {
                 }
                 in_stream.len()
             }
-            Expected::NoStream => 0,
-            Expected::Exact(revision) => revision as usize + 1,
+            ExpectedRevision::NoStream => 0,
+            ExpectedRevision::Exact(revision) => revision as usize + 1,
         };
         if first == in_stream.len() {
             self.0.extend(step.ids.iter().map(|id| (step.stream, *id)));
-            return Some(Appended {
+            return Some(AppendReceipt {
                 revision: (in_stream.len() + step.ids.len() - 1) as u64,
                 position: Position(self.0.len() as u64),
             });
@@ -91,12 +94,12 @@ proptest! {
                 };
                 prop_assert_eq!(answer, model.append(step), "{:?}", step);
             }
-            let page = store.read_all(Position::START, &Filter::default(), usize::MAX).await.unwrap();
+            let page = store.read_all(Position::START, &EventFilter::default(), usize::MAX).await.unwrap();
             let log: Vec<_> = page.events.iter().map(|e| (e.stream.clone(), e.id)).collect();
             let listed: Vec<_> = model.0.iter().map(|(s, id)| (names[s].clone(), uuid(*id))).collect();
             prop_assert_eq!(log, listed);
             for (n, name) in &names {
-                let read = store.read_stream(name, 0, Direction::Forwards, usize::MAX).await.unwrap();
+                let read = store.read_stream(name, 0, ReadDirection::Forwards, usize::MAX).await.unwrap();
                 let ids: Vec<_> = read.iter().map(|e| e.id).collect();
                 let listed: Vec<_> = model.0.iter().filter(|(s, _)| s == n).map(|(_, id)| uuid(*id)).collect();
                 prop_assert_eq!(ids, listed);

@@ -5,7 +5,8 @@
 use std::{fs, process::Command};
 
 use event_store::{
-    Append, Direction, Expected, Filter, OpenError, Position, Read, ReadError, SqliteStore, Subscribe,
+    Append, EventFilter, ExpectedRevision, OpenLogError, Position, Read, ReadDirection, ReadError,
+    SqliteStore, Subscribe,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -25,7 +26,7 @@ event_store::contract!(open);
 async fn positions_start_at_1() {
     let (store, _folder) = open().await;
     assert_eq!(store.head().await, Ok(Position::START));
-    let appended = store.append(&stream(), Expected::NoStream, vec![event()]).await.unwrap();
+    let appended = store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
     assert_eq!(appended.position, Position(1));
 }
 
@@ -34,15 +35,15 @@ async fn a_log_that_was_closed_is_opened_again_with_all_its_events() {
     let (store, folder) = open().await;
     let stream = stream();
     for _ in 0..3 {
-        store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+        store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
     }
-    let before = store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap();
+    let before = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
     store.close().await;
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
     assert!(!files.iter().any(|file| file == "log.db-wal"), "flushed into the log: {files:?}");
 
     let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
-    assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap(), before);
+    assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap(), before);
     assert_eq!(store.head().await, Ok(Position(3)));
 }
 
@@ -51,7 +52,7 @@ async fn dropping_the_last_clone_closes_the_log() {
     let (store, folder) = open().await;
     let clone = store.clone();
     drop(store);
-    clone.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+    clone.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
     drop(clone);
     SqliteStore::open(folder.path().join("log.db")).unwrap();
 }
@@ -65,7 +66,7 @@ async fn closing_ends_subscriptions_and_refuses_appends() {
     store.close().await;
     assert!(matches!(deliveries.next().await, Some(Err(ReadError::Unavailable(_)))));
     assert!(deliveries.next().await.is_none());
-    let refused = clone.append(&stream(), Expected::Any, vec![event()]).await.unwrap_err();
+    let refused = clone.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap_err();
     assert_eq!(refused.to_string(), "the event store is unavailable: the store is closed");
 }
 
@@ -74,9 +75,9 @@ async fn a_log_in_use_is_not_opened_twice() {
     let (store, folder) = open().await;
     let path = folder.path().join("log.db");
     let again = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(again, OpenError::InUse(_)));
+    assert!(matches!(again, OpenLogError::InUse(_)));
     assert!(again.to_string().contains("is in use by another process"), "{again}");
-    store.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+    store.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
 }
 
 #[test]
@@ -85,12 +86,12 @@ fn what_is_not_a_log_of_ours_is_refused_and_left_alone() {
 
     let text = folder.path().join("text");
     fs::write(&text, "not a database, but long enough to look at".repeat(100)).unwrap();
-    assert!(matches!(SqliteStore::open(&text), Err(OpenError::NotALog(_))));
+    assert!(matches!(SqliteStore::open(&text), Err(OpenLogError::NotALog(_))));
     assert!(fs::read_to_string(&text).unwrap().starts_with("not a database"));
 
     let other = folder.path().join("other.db");
     rusqlite::Connection::open(&other).unwrap().execute_batch("CREATE TABLE mine (a)").unwrap();
-    assert!(matches!(SqliteStore::open(&other), Err(OpenError::NotALog(_))));
+    assert!(matches!(SqliteStore::open(&other), Err(OpenLogError::NotALog(_))));
 
     let newer = folder.path().join("newer.db");
     drop(SqliteStore::open(&newer).unwrap());
@@ -105,7 +106,7 @@ fn what_is_not_a_log_of_ours_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_position_of_another_log_is_refused() {
     let (store, _folder) = open().await;
-    store.append(&stream(), Expected::Any, vec![event()]).await.unwrap();
+    store.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
     let page = store.read_all(Position(2), &Default::default(), 10).await;
     assert!(matches!(page, Err(ReadError::Refused(_))), "{page:?}");
     let mut deliveries = store.subscribe(Position(2), Default::default());
@@ -116,9 +117,9 @@ async fn a_position_of_another_log_is_refused() {
 async fn a_moment_is_found_where_reading_everything_finds_it() {
     let (store, folder) = open().await;
     let path = folder.path().join("log.db");
-    assert_eq!(store.before(Timestamp::now()).await, Ok(Position::START));
+    assert_eq!(store.position_before(Timestamp::now()).await, Ok(Position::START));
     for _ in 0..60 {
-        store.append(&stream(), Expected::NoStream, vec![event(), event()]).await.unwrap();
+        store.append(&stream(), ExpectedRevision::NoStream, vec![event(), event()]).await.unwrap();
     }
     store.close().await;
     // Many at the same moment, and pauses.
@@ -127,13 +128,13 @@ async fn a_moment_is_found_where_reading_everything_finds_it() {
         .execute("UPDATE events SET recorded_at = 1000 * (position / 7) * (position / 7)", [])
         .unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    let all = store.read_all(Position::START, &Filter::default(), 1000).await.unwrap().events;
+    let all = store.read_all(Position::START, &EventFilter::default(), 1000).await.unwrap().events;
     for near in all.iter().map(|event| event.recorded_at) {
         for nanoseconds in [-1_000_000, -1000, -1, 0, 1, 1000] {
             let moment = near + SignedDuration::from_nanos(nanoseconds);
             let scanned = all.iter().take_while(|event| event.recorded_at < moment).last();
             let scanned = scanned.map_or(Position::START, |event| event.position);
-            assert_eq!(store.before(moment).await, Ok(scanned), "{moment}");
+            assert_eq!(store.position_before(moment).await, Ok(scanned), "{moment}");
         }
     }
 }
@@ -142,7 +143,7 @@ async fn a_moment_is_found_where_reading_everything_finds_it() {
 async fn a_clock_set_back_does_not_send_the_log_into_the_past() {
     let (store, folder) = open().await;
     let (path, stream) = (folder.path().join("log.db"), stream());
-    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
     store.close().await;
     // As if the clock had been an hour ahead when the first event came.
     rusqlite::Connection::open(&path)
@@ -150,8 +151,8 @@ async fn a_clock_set_back_does_not_send_the_log_into_the_past() {
         .execute("UPDATE events SET recorded_at = recorded_at + 3600000000", [])
         .unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
-    let events = store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap();
+    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
+    let events = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
     assert!(events[1].recorded_at >= events[0].recorded_at);
 }
 
@@ -159,11 +160,11 @@ async fn a_clock_set_back_does_not_send_the_log_into_the_past() {
 async fn an_event_that_cannot_be_read_is_an_error_not_a_gap() {
     let (store, folder) = open().await;
     let (path, stream) = (folder.path().join("log.db"), stream());
-    store.append(&stream, Expected::Any, vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
     store.close().await;
     rusqlite::Connection::open(&path).unwrap().execute("UPDATE events SET id = x'00'", []).unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    let read = store.read_stream(&stream, 0, Direction::Forwards, 10).await;
+    let read = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await;
     assert!(matches!(&read, Err(ReadError::Refused(why)) if why.contains("damaged")), "{read:?}");
     let mut deliveries = store.subscribe(Position::START, Default::default());
     assert!(matches!(deliveries.next().await, Some(Err(ReadError::Refused(_)))));
@@ -191,20 +192,20 @@ async fn on_a_small_disk() {
     let ballast = disk.join("ballast");
     let store = SqliteStore::open(disk.join("log.db")).unwrap();
     let stream = stream();
-    store.append(&stream, Expected::NoStream, vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::NoStream, vec![event()]).await.unwrap();
 
     // `write` may stop short of what was asked for; the disk is full then.
     let _ = fs::write(&ballast, vec![0; 1024 * 1024]);
     let large = support::event_of(100 * 1024);
-    let error = store.append(&stream, Expected::Exact(0), vec![large.clone()]).await.unwrap_err();
+    let error = store.append(&stream, ExpectedRevision::Exact(0), vec![large.clone()]).await.unwrap_err();
     assert!(error.to_string().contains("the disk is full"), "{error}");
-    assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap().len(), 1);
+    assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
     assert_eq!(store.head().await, Ok(Position(1)));
 
     fs::remove_file(&ballast).unwrap();
-    let appended = store.append(&stream, Expected::Exact(0), vec![large]).await.unwrap();
+    let appended = store.append(&stream, ExpectedRevision::Exact(0), vec![large]).await.unwrap();
     assert_eq!((appended.revision, appended.position), (1, Position(2)));
-    store.append(&stream, Expected::Exact(1), vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::Exact(1), vec![event()]).await.unwrap();
 }
 
 #[test]

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use domain::submission::{CATEGORY, Event, SCHEMA};
 use event_store::{
-    Append, Delivery, Expected, Filter, Metadata, NewEvent, Position, Read, SqliteStore, StreamName,
-    Subscribe,
+    Append, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
+    Subscribe, SubscriptionItem,
 };
 use futures::{StreamExt, stream};
 use mongodb::bson::{Bson, Document, doc};
@@ -87,7 +87,7 @@ async fn write(log: &SqliteStore, submissions: u64) {
 }
 
 async fn append(log: &SqliteStore, number: u64, step: usize, event: Event) {
-    let metadata = Metadata {
+    let metadata = EventMetadata {
         schema: SCHEMA,
         correlation_id: Uuid::from_u128(1),
         causation_id: Uuid::from_u128(2),
@@ -99,17 +99,17 @@ async fn append(log: &SqliteStore, number: u64, step: usize, event: Event) {
         data: event.to_stored().into(),
         metadata,
     };
-    let expected = (step as u64).checked_sub(1).map_or(Expected::NoStream, Expected::Exact);
+    let expected = (step as u64).checked_sub(1).map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
     log.append(&StreamName::of(CATEGORY, id(number).0), expected, vec![new]).await.unwrap();
 }
 
 async fn read(log: &SqliteStore, upto: Position) -> Duration {
     let start = Instant::now();
-    let mut deliveries = log.subscribe(Position::START, Filter::stream_prefix("submission-"));
+    let mut deliveries = log.subscribe(Position::START, EventFilter::stream_prefix("submission-"));
     while let Some(delivery) = deliveries.next().await {
         let at = match delivery.unwrap() {
-            Delivery::Event(event) => event.position,
-            Delivery::Checkpoint(at) | Delivery::CaughtUp(at) => at,
+            SubscriptionItem::Event(event) => event.position,
+            SubscriptionItem::Checkpoint(at) | SubscriptionItem::CaughtUp(at) => at,
         };
         if at >= upto {
             break;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::{Filter, Position, Read};
+use event_store::{EventFilter, Position, Read};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -81,7 +81,7 @@ impl MemoryViews {
     /// When the log cannot be read.
     pub async fn at(log: &dyn Read, moment: Moment) -> Result<Self, ProjectionError> {
         let views = Self::new();
-        let filter = Filter::stream_prefix(crate::STREAM_PREFIX);
+        let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
         let mut after = Position::START;
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;

@@ -6,7 +6,7 @@
 
 use domain::sandbox::SandboxReported;
 use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
-use event_store::{Position, ReadError, Recorded};
+use event_store::{Position, ReadError, RecordedEvent};
 use jiff::Timestamp;
 
 use crate::Envelope;
@@ -46,7 +46,7 @@ impl Envelope {
     ///
     /// # Errors
     /// When it is not one, or cannot be understood; the error names the event.
-    pub fn decode(recorded: &Recorded) -> Result<Self, ReadError> {
+    pub fn decode(recorded: &RecordedEvent) -> Result<Self, ReadError> {
         let undecodable = |why: &str| ReadError::Undecodable {
             kind: recorded.kind.clone(),
             stream: recorded.stream.clone(),
@@ -74,7 +74,7 @@ impl SandboxView {
     ///
     /// # Errors
     /// When it is one but cannot be understood; the error names the event.
-    pub fn decode(recorded: &Recorded) -> Result<Option<Self>, ReadError> {
+    pub fn decode(recorded: &RecordedEvent) -> Result<Option<Self>, ReadError> {
         let Some(verifier) = SandboxReported::verifier(recorded.stream.as_str()) else { return Ok(None) };
         Ok(Some(Self {
             verifier: verifier.to_owned(),

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{Delivery, Filter, Position, ReadError, Recorded, Subscribe, Subscription};
+use event_store::{
+    EventFilter, Position, ReadError, RecordedEvent, Subscribe, Subscription, SubscriptionItem,
+};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -117,7 +119,7 @@ async fn follow(
     };
     let (ahead, mut read) = mpsc::channel(BATCH);
     // All of the log, so that the checkpoint keeps up with its end.
-    let deliveries = subscribe.subscribe(at, Filter::default());
+    let deliveries = subscribe.subscribe(at, EventFilter::default());
     let reading = CancellationToken::new();
     let _ends_with_us = reading.clone().drop_guard();
     tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, ahead)));
@@ -180,7 +182,7 @@ enum Seen {
 }
 
 impl Seen {
-    fn of(recorded: &Recorded) -> Result<Self, ReadError> {
+    fn of(recorded: &RecordedEvent) -> Result<Self, ReadError> {
         if recorded.stream.as_str().starts_with(STREAM_PREFIX) {
             return Envelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
         }
@@ -194,8 +196,10 @@ impl Seen {
 async fn read_ahead(mut deliveries: Subscription, ahead: mpsc::Sender<Result<Seen, ReadError>>) {
     while let Some(delivery) = deliveries.next().await {
         let seen = match delivery {
-            Ok(Delivery::Event(recorded)) => Seen::of(&recorded),
-            Ok(Delivery::Checkpoint(position) | Delivery::CaughtUp(position)) => Ok(Seen::Nothing(position)),
+            Ok(SubscriptionItem::Event(recorded)) => Seen::of(&recorded),
+            Ok(SubscriptionItem::Checkpoint(position) | SubscriptionItem::CaughtUp(position)) => {
+                Ok(Seen::Nothing(position))
+            }
             Err(error) => Err(error),
         };
         let last = seen.is_err();

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use domain::sandbox::SandboxReported;
 use domain::submission::CATEGORY;
-use event_store::{Append, Expected, Position, StreamName};
+use event_store::{Append, ExpectedRevision, Position, StreamName};
 use projections::contract::{Bench, Story, assert_same, in_memory};
 use projections::{MemoryViews, Moment, Queries, Views, run};
 use support::{log, stored, write};
@@ -67,10 +67,10 @@ async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
     story.submit_and_pass("ada", 0);
     let before = write(&log, &story.events).await;
     let stream = StreamName::of(CATEGORY, Uuid::new_v4());
-    log.append(&stream, Expected::NoStream, vec![stored("Exploded", b"{}")]).await.unwrap();
+    log.append(&stream, ExpectedRevision::NoStream, vec![stored("Exploded", b"{}")]).await.unwrap();
     log.append(
         &StreamName::of(CATEGORY, Uuid::new_v4()),
-        Expected::Any,
+        ExpectedRevision::Any,
         vec![stored("Passed", br#"{"attempt":1}"#)],
     )
     .await
@@ -92,7 +92,7 @@ async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
     write(&log, &story.events).await;
     let append = async |stream: &str, kind: &str, data: &[u8]| {
         let stream = StreamName::new(stream).unwrap();
-        log.append(&stream, Expected::Any, vec![stored(kind, data)]).await.unwrap().position
+        log.append(&stream, ExpectedRevision::Any, vec![stored(kind, data)]).await.unwrap().position
     };
     append("sandbox-v1", SandboxReported::KIND, br#"{"trouble":"none yet","nodes":[]}"#).await;
     let newest = append("sandbox-v1", SandboxReported::KIND, br#"{"trouble":null,"nodes":[]}"#).await;

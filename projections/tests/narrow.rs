@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::{Delivery, Filter, Position, Read, SqliteStore, Subscribe, Subscription};
+use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
 use projections::contract::{Story, assert_same};
 use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
@@ -54,11 +54,11 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
 }
 
 impl Subscribe for AtOnce {
-    fn subscribe(&self, after: Position, filter: Filter) -> Subscription {
+    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         let log = self.0.clone();
         let all = async move { log.read_all(after, &filter, EVENTS).await.unwrap().events };
         let ready = futures::stream::once(all).flat_map(futures::stream::iter);
-        Box::pin(ready.map(|event| Ok(Delivery::Event(event))).chain(futures::stream::pending()))
+        Box::pin(ready.map(|event| Ok(SubscriptionItem::Event(event))).chain(futures::stream::pending()))
     }
 }
 

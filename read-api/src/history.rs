@@ -15,7 +15,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::submission::{Event, SubmissionId};
 use event_store::{
-    Delivery, Direction, Filter, OneLine, Page, Position, Read, ReadError, Recorded, StreamName, Subscription,
+    EventFilter, EventPage, OneLine, Position, Read, ReadDirection, ReadError, RecordedEvent, StreamName,
+    Subscription, SubscriptionItem,
 };
 use futures::{Stream, StreamExt};
 use jiff::Timestamp;
@@ -122,7 +123,7 @@ pub(crate) async fn history(
     let place = app.readers.admit(peer)?;
     // Before the answer begins, so that what is wrong gets its own status.
     let after = match wanted.since {
-        Some(since) => after.max(app.log.before(since).await?),
+        Some(since) => after.max(app.log.position_before(since).await?),
         None => after,
     };
     let first = app.log.read_all(after, &wanted.filter, PAGE_EVENTS).await.map_err(|error| match error {
@@ -152,7 +153,7 @@ impl HistoryParameters {
             Some(_) => return Err(Problem::parameter("follow", "write true or false")),
         };
         let wanted = Wanted {
-            filter: Filter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
+            filter: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
             owner: self.owner.filter(|owner| !owner.is_empty()).map(Owner::new),
             since: moment("since", self.since)?,
             until: moment("until", self.until)?,
@@ -163,14 +164,14 @@ impl HistoryParameters {
 
 /// What a reader wants of the log.
 struct Wanted {
-    filter: Filter,
+    filter: EventFilter,
     owner: Option<Owner>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
 impl Wanted {
-    async fn wants(&mut self, log: &dyn Read, event: &Recorded) -> Result<bool, ReadError> {
+    async fn wants(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
         // The clock may have been set back: later events are looked at, too.
         let in_time = self.since.is_none_or(|since| event.recorded_at >= since)
             && self.until.is_none_or(|until| event.recorded_at < until);
@@ -198,8 +199,11 @@ impl Owner {
             return Ok(*known);
         }
         let is_submission = SubmissionId::from_stream(stream.as_str()).is_some();
-        let first =
-            if is_submission { log.read_stream(stream, 0, Direction::Forwards, 1).await? } else { vec![] };
+        let first = if is_submission {
+            log.read_stream(stream, 0, ReadDirection::Forwards, 1).await?
+        } else {
+            vec![]
+        };
         let has = match first.first() {
             Some(first) => {
                 matches!(first.decode(Event::from_stored)?, Event::Submitted(submitted) if submitted.owner == self.name)
@@ -217,7 +221,7 @@ impl Owner {
 fn lines(
     app: Arc<App>,
     mut wanted: Wanted,
-    first: Page,
+    first: EventPage,
     follow: bool,
     place: Place,
 ) -> impl Stream<Item = Bytes> {
@@ -276,12 +280,12 @@ fn lines(
 
 /// The next event; `Some(Ok(None))` when it is time for a heartbeat, `None`
 /// when there will be no more.
-async fn next_event(coming: &mut Subscription) -> Option<Result<Option<Recorded>, ReadError>> {
+async fn next_event(coming: &mut Subscription) -> Option<Result<Option<RecordedEvent>, ReadError>> {
     let next = async {
         loop {
             match coming.next().await? {
-                Ok(Delivery::Event(event)) => return Some(Ok(Some(event))),
-                Ok(Delivery::Checkpoint(_) | Delivery::CaughtUp(_)) => {}
+                Ok(SubscriptionItem::Event(event)) => return Some(Ok(Some(event))),
+                Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_)) => {}
                 Err(error) => return Some(Err(error)),
             }
         }
@@ -289,7 +293,7 @@ async fn next_event(coming: &mut Subscription) -> Option<Result<Option<Recorded>
     tokio::time::timeout(HEARTBEAT, next).await.unwrap_or(Some(Ok(None)))
 }
 
-async fn text(log: &dyn Read, wanted: &mut Wanted, events: Vec<Recorded>) -> Result<Bytes, ReadError> {
+async fn text(log: &dyn Read, wanted: &mut Wanted, events: Vec<RecordedEvent>) -> Result<Bytes, ReadError> {
     let mut text = Vec::new();
     for event in events {
         if wanted.wants(log, &event).await? {
@@ -306,8 +310,8 @@ fn last_words(error: ReadError) -> Bytes {
     line.into()
 }
 
-impl<'a> From<&'a Recorded> for Line<'a> {
-    fn from(event: &'a Recorded) -> Self {
+impl<'a> From<&'a RecordedEvent> for Line<'a> {
+    fn from(event: &'a RecordedEvent) -> Self {
         let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {
             position: event.position.0,

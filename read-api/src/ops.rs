@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
-use event_store::{Filter, Position, Read};
+use event_store::{EventFilter, Position, Read};
 use projections::Queries;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -142,7 +142,7 @@ async fn behind(log: &dyn Read, views: &dyn Queries, head: Position) -> Option<S
     }
     // The log may have grown by what is not the views' to see.
     let seen = *views.watch().borrow();
-    let unseen = log.read_all(seen, &Filter::stream_prefix("submission-"), 1).await;
+    let unseen = log.read_all(seen, &EventFilter::stream_prefix("submission-"), 1).await;
     match unseen {
         Ok(page) if page.events.is_empty() && page.end => None,
         _ => Some(format!("the views are at {seen} of {head}")),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::submission::{CATEGORY, SubmissionId};
-use event_store::{Direction, Position, Read, ReadError, Recorded, Revision, StreamName};
+use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
 use jiff::Timestamp;
 use projections::view::StatusView;
 use projections::{Envelope, Queries};
@@ -46,7 +46,7 @@ impl Statuses {
         }
         let stream = StreamName::of(CATEGORY, id.0);
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
-        match self.log.read_stream(&stream, next, Direction::Forwards, 1).await {
+        match self.log.read_stream(&stream, next, ReadDirection::Forwards, 1).await {
             Ok(newer) if newer.is_empty() => Ok(view),
             Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
             // A stream that was deleted: there is no such submission any more.
@@ -75,12 +75,12 @@ impl Statuses {
     async fn fold(
         &self,
         stream: &StreamName,
-        belongs: impl Fn(&Recorded) -> bool,
+        belongs: impl Fn(&RecordedEvent) -> bool,
     ) -> Result<Option<StatusView>, Problem> {
         let mut view = None;
         let mut next: Revision = 0;
         while next < STREAM_MAX {
-            let page = self.log.read_stream(stream, next, Direction::Forwards, PAGE).await?;
+            let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE).await?;
             for event in &page {
                 if !belongs(event) {
                     return Ok(view);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use event_store::node::{Config, Credentials, Tls};
+use event_store::node::{NodeConfig, NodeCredentials, TlsFiles};
 
 use super::{List, SettingError, Text, listen, setting};
 
@@ -12,7 +12,7 @@ pub struct Node {
     /// Where it listens; port 0 takes any that is free.
     pub listen: SocketAddr,
     /// How it is reached, and by whom.
-    pub config: Config,
+    pub config: NodeConfig,
 }
 
 impl Node {
@@ -24,7 +24,7 @@ impl Node {
     ) -> Result<Option<Self>, SettingError> {
         let address = setting("eventstore-listen", address, None, |text| listen(text).map(Some))?;
         let Some(address) = address else { return Ok(None) };
-        let config = Config {
+        let config = NodeConfig {
             credentials: login.map(credentials).transpose()?,
             tls: tls.map(files).transpose()?,
             advertise: advertise.map(|Text(host)| host),
@@ -40,10 +40,10 @@ impl Node {
 }
 
 /// What was typed is not shown again, for it may be the password.
-fn credentials(Text(login): Text) -> Result<Credentials, SettingError> {
+fn credentials(Text(login): Text) -> Result<NodeCredentials, SettingError> {
     match login.split_once(':') {
         Some((user, password)) if !user.is_empty() && !password.is_empty() => {
-            Ok(Credentials { user: user.to_owned(), password: password.to_owned() })
+            Ok(NodeCredentials { user: user.to_owned(), password: password.to_owned() })
         }
         _ => Err(SettingError(
             "the setting eventstore-login (--eventstore-login, MUSTER_EVENTSTORE_LOGIN): \
@@ -53,9 +53,9 @@ fn credentials(Text(login): Text) -> Result<Credentials, SettingError> {
     }
 }
 
-fn files(List(files): List) -> Result<Tls, SettingError> {
+fn files(List(files): List) -> Result<TlsFiles, SettingError> {
     match &files[..] {
-        [certificate, key] => Ok(Tls { certificate: certificate.into(), key: key.into() }),
+        [certificate, key] => Ok(TlsFiles { certificate: certificate.into(), key: key.into() }),
         _ => Err(SettingError(
             "the setting eventstore-tls (--eventstore-tls, MUSTER_EVENTSTORE_TLS): \
              two files are expected, CERTIFICATE,KEY"

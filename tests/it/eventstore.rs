@@ -9,7 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use event_store::{
-    Append, Direction, EsdbStore, Expected, Filter, Metadata, NewEvent, Position, Read, StreamName, Subscribe,
+    Append, EsdbStore, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, ReadDirection,
+    StreamName, Subscribe,
 };
 use futures::StreamExt;
 use futures::future::join_all;
@@ -119,12 +120,12 @@ async fn whoever_stops_reading_a_million_events_costs_no_memory() {
         let node = Process::start(&["eventstore", "--data", &data], "--listen").await;
         let address = format!("esdb://{}?tls=false", node.address);
         let store = EsdbStore::connect(&address).await.unwrap();
-        store.read_all(Position(500_000), &Filter::default(), 1).await.unwrap();
+        store.read_all(Position(500_000), &EventFilter::default(), 1).await.unwrap();
         let before = node.resident_mb();
         // Each would be sent 300 MB, did it take them.
         let stalled = join_all((0..20).map(async |_| {
             let stalled = EsdbStore::connect(&address).await.unwrap();
-            let mut follower = stalled.subscribe(Position::START, Filter::default());
+            let mut follower = stalled.subscribe(Position::START, EventFilter::default());
             timeout(DEADLINE, follower.next()).await.expect("in time").unwrap().unwrap();
             follower
         }))
@@ -134,8 +135,11 @@ async fn whoever_stops_reading_a_million_events_costs_no_memory() {
 
         // Meanwhile others write and read.
         let stream = StreamName::of("other", Uuid::new_v4());
-        timeout(DEADLINE, store.append(&stream, Expected::NoStream, vec![event()])).await.unwrap().unwrap();
-        assert_eq!(store.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap().len(), 1);
+        timeout(DEADLINE, store.append(&stream, ExpectedRevision::NoStream, vec![event()]))
+            .await
+            .unwrap()
+            .unwrap();
+        assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
         println!("the node: {before} MB before, {most} MB with 20 stalled readers");
     }
 
@@ -195,7 +199,7 @@ fn event() -> NewEvent {
         id: Uuid::new_v4(),
         kind: "Tested".to_owned(),
         data: "{}".into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: 1,
             correlation_id: Uuid::new_v4(),
             causation_id: Uuid::new_v4(),

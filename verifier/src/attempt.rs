@@ -9,7 +9,7 @@ use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Observation, Saw};
 use domain::submission::{Case, InterruptionCode, PlatformFault};
 use domain::{Command, Event, ImageRef, Submission};
-use event_store::{Direction, Read, StreamName};
+use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
@@ -115,7 +115,7 @@ impl Attempts {
         let mut last = None;
         loop {
             let from = last.map_or(0, |(revision, _)| revision + 1);
-            let page = self.store.read_stream(&stream, from, Direction::Forwards, PAGE).await?;
+            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
             for recorded in &page {
                 state = state.evolve(&recorded.decode(Event::from_stored)?);
                 last = Some((recorded.revision, recorded.id));

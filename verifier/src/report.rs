@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::sandbox::{self, SCHEMA, SandboxReported};
-use event_store::{Direction, EventStore, Expected, Metadata, NewEvent, ReadError, Revision, StreamName};
+use event_store::{
+    EventMetadata, EventStore, ExpectedRevision, NewEvent, ReadDirection, ReadError, Revision, StreamName,
+};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use uuid::Uuid;
@@ -76,7 +78,7 @@ impl Reports {
             id,
             kind: SandboxReported::KIND.to_owned(),
             data: now.to_stored().into(),
-            metadata: Metadata {
+            metadata: EventMetadata {
                 schema: SCHEMA,
                 correlation_id: id,
                 causation_id: id,
@@ -86,7 +88,7 @@ impl Reports {
         // Nobody else writes here; and should it have been recorded after all,
         // then once more does no harm.
         self.store
-            .append(&self.stream, Expected::Any, vec![event])
+            .append(&self.stream, ExpectedRevision::Any, vec![event])
             .await
             .map_err(|error| error.to_string())?;
         self.told = Some(now);
@@ -95,7 +97,7 @@ impl Reports {
 
     /// What was recorded before this start.
     async fn newest(&self) -> Result<Option<SandboxReported>, ReadError> {
-        let newest = self.store.read_stream(&self.stream, Revision::MAX, Direction::Backwards, 1).await?;
+        let newest = self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, 1).await?;
         newest.first().map(|recorded| recorded.decode(SandboxReported::from_stored)).transpose()
     }
 }
@@ -126,7 +128,7 @@ mod tests {
 
     async fn recorded(store: &SqliteStore) -> Vec<SandboxReported> {
         let stream = StreamName::new("sandbox-v1").unwrap();
-        let recorded = store.read_stream(&stream, 0, Direction::Forwards, 100).await.unwrap();
+        let recorded = store.read_stream(&stream, 0, ReadDirection::Forwards, 100).await.unwrap();
         recorded.iter().map(|event| event.decode(SandboxReported::from_stored).unwrap()).collect()
     }
 

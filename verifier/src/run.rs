@@ -7,7 +7,10 @@ use std::time::Duration;
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::submission::{CATEGORY, InterruptionCode, PlatformFault};
 use domain::{Command, Event, SubmissionId};
-use event_store::{Delivery, Direction, EventStore, Filter, Position, ReadError, Recorded, Subscription};
+use event_store::{
+    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, Subscription,
+    SubscriptionItem,
+};
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -116,18 +119,18 @@ impl Run {
     }
 
     fn follow(&self, after: Position) -> Subscription {
-        self.store.subscribe(after, Filter::stream_prefix(format!("{CATEGORY}-")))
+        self.store.subscribe(after, EventFilter::stream_prefix(format!("{CATEGORY}-")))
     }
 
-    async fn take_in(&self, state: &mut State, delivery: Delivery) -> Result<(), ReadError> {
+    async fn take_in(&self, state: &mut State, delivery: SubscriptionItem) -> Result<(), ReadError> {
         match delivery {
-            Delivery::Event(recorded) => {
+            SubscriptionItem::Event(recorded) => {
                 if let Some(id) = SubmissionId::from_stream(recorded.stream.as_str()) {
                     let event = recorded.decode(Event::from_stored)?;
                     // The queue has forgotten whose it was when it had its verdict.
                     if matches!(event, Event::RejudgeRequested(_)) && !state.queue.knows(id) {
                         let first =
-                            self.store.read_stream(&recorded.stream, 0, Direction::Forwards, 1).await?;
+                            self.store.read_stream(&recorded.stream, 0, ReadDirection::Forwards, 1).await?;
                         if let Some(first) = first.first() {
                             state.queue.apply(id, noted(&recorded), &first.decode(Event::from_stored)?);
                         }
@@ -136,8 +139,8 @@ impl Run {
                 }
                 state.position = recorded.position;
             }
-            Delivery::Checkpoint(position) => state.position = position,
-            Delivery::CaughtUp(position) => {
+            SubscriptionItem::Checkpoint(position) => state.position = position,
+            SubscriptionItem::CaughtUp(position) => {
                 state.position = position;
                 if !std::mem::replace(&mut state.caught_up, true) {
                     self.interrupt_predecessors(state);
@@ -195,7 +198,7 @@ impl Run {
     }
 }
 
-fn noted(recorded: &Recorded) -> Noted {
+fn noted(recorded: &RecordedEvent) -> Noted {
     Noted { event: recorded.id, position: recorded.position, at: recorded.recorded_at }
 }
 

@@ -6,7 +6,7 @@ use commands::{Actor, CommandError, Commands, Handled};
 use domain::challenge::{Observation, Saw};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command, Rejection, SubmissionId};
-use event_store::{Append, Direction, Read, StreamName};
+use event_store::{Append, Read, ReadDirection, StreamName};
 use futures::future::join_all;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
@@ -59,7 +59,7 @@ async fn what_is_decided_is_recorded_and_says_who_and_why() {
     assert_eq!((handled.revision, handled.events.len()), (0, 1));
 
     let stream = StreamName::of("submission", id.0);
-    let recorded = log.read_stream(&stream, 0, Direction::Forwards, 10).await.unwrap();
+    let recorded = log.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
     assert_eq!(recorded[0].position, handled.position);
     let metadata = recorded[0].metadata().unwrap();
     assert_eq!((metadata.actor.as_str(), metadata.correlation_id), ("participant", id.0));

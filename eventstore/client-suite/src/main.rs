@@ -75,7 +75,7 @@ async fn serve(folder: &std::path::Path) -> String {
     let log = SqliteStore::open(folder.join("log.db")).expect("a new log");
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    tokio::spawn(node::serve(listener, log, node::Config::default(), std::future::pending()));
+    tokio::spawn(node::serve(listener, log, node::NodeConfig::default(), std::future::pending()));
     format!("esdb://{address}?tls=false&discoveryInterval=20")
 }
 

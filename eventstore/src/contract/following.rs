@@ -6,7 +6,10 @@ use futures::StreamExt;
 use tokio::time::timeout;
 
 use super::streams::{Category, append, event, events, ids, ids_of, read_log};
-use crate::{Delivery, EventStore, Expected, Filter, Position, Recorded, Subscribe, Subscription};
+use crate::{
+    EventFilter, EventStore, ExpectedRevision, Position, RecordedEvent, Subscribe, Subscription,
+    SubscriptionItem,
+};
 
 /// How long anything may take before the contract counts as broken.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -14,12 +17,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 pub async fn a_subscription_delivers_history_then_what_comes(store: impl EventStore) {
     let category = Category::new();
     let all = events("Followed", 6);
-    let past = append(&store, &category.stream(), Expected::NoStream, &all[..3]).await;
+    let past = append(&store, &category.stream(), ExpectedRevision::NoStream, &all[..3]).await;
     let mut follower = Follower::new(&store, Position::START, category.filter());
     assert_eq!(ids(&follower.until_caught_up().await), ids_of(&all[..3]));
     assert!(follower.seen >= past.position);
     for event in &all[3..] {
-        append(&store, &category.stream(), Expected::NoStream, [event]).await;
+        append(&store, &category.stream(), ExpectedRevision::NoStream, [event]).await;
         assert_eq!(follower.event().await.id, event.id);
     }
 }
@@ -28,7 +31,7 @@ pub async fn a_subscription_begins_strictly_after_its_position(store: impl Event
     let category = Category::new();
     let all = events("Followed", 4);
     for event in &all {
-        append(&store, &category.stream(), Expected::NoStream, [event]).await;
+        append(&store, &category.stream(), ExpectedRevision::NoStream, [event]).await;
     }
     let log = read_log(&store, category.filter()).await;
     let mut middle = Follower::new(&store, log[1].position, category.filter());
@@ -41,15 +44,15 @@ pub async fn a_subscription_is_filtered(store: impl EventStore) {
     let (wanted, other) = (Category::new(), Category::new());
     let kind = wanted.kind("Wanted");
     let past = [event(&kind, "1"), event("Other", "2")];
-    append(&store, &other.stream(), Expected::NoStream, &events("Theirs", 3)).await;
-    append(&store, &wanted.stream(), Expected::NoStream, &past).await;
-    let filter = Filter { kinds: vec![kind.clone()], ..wanted.filter() };
+    append(&store, &other.stream(), ExpectedRevision::NoStream, &events("Theirs", 3)).await;
+    append(&store, &wanted.stream(), ExpectedRevision::NoStream, &past).await;
+    let filter = EventFilter { kinds: vec![kind.clone()], ..wanted.filter() };
     let mut follower = Follower::new(&store, Position::START, filter);
     assert_eq!(ids(&follower.until_caught_up().await), [past[0].id]);
-    append(&store, &wanted.stream(), Expected::NoStream, &events("Other", 3)).await;
-    append(&store, &other.stream(), Expected::NoStream, [&event(&kind, "3")]).await;
+    append(&store, &wanted.stream(), ExpectedRevision::NoStream, &events("Other", 3)).await;
+    append(&store, &other.stream(), ExpectedRevision::NoStream, [&event(&kind, "3")]).await;
     let last = event(&kind, "4");
-    append(&store, &wanted.stream(), Expected::NoStream, [&last]).await;
+    append(&store, &wanted.stream(), ExpectedRevision::NoStream, [&last]).await;
     assert_eq!(follower.event().await.id, last.id);
 }
 
@@ -57,9 +60,9 @@ pub async fn a_subscription_to_little_of_a_long_log_reports_how_far_it_is(store:
     let (rare, common) = (Category::new(), Category::new());
     let start = store.head().await.expect("readable");
     for _ in 0..30 {
-        append(&store, &common.stream(), Expected::NoStream, &events("Common", 100)).await;
+        append(&store, &common.stream(), ExpectedRevision::NoStream, &events("Common", 100)).await;
     }
-    let last = append(&store, &rare.stream(), Expected::NoStream, &events("Rare", 1)).await;
+    let last = append(&store, &rare.stream(), ExpectedRevision::NoStream, &events("Rare", 1)).await;
     let mut follower = Follower::new(&store, start, rare.filter());
     let rare = follower.until_caught_up().await;
     assert_eq!(rare.len(), 1);
@@ -77,7 +80,7 @@ pub async fn a_subscription_started_amid_appends_has_no_gap_and_no_repeat(store:
             let (store, stream) = (Arc::clone(&store), category.stream());
             tokio::spawn(async move {
                 for _ in 0..APPENDS {
-                    append(&*store, &stream, Expected::Any, &events("Storm", 2)).await;
+                    append(&*store, &stream, ExpectedRevision::Any, &events("Storm", 2)).await;
                 }
             })
         })
@@ -107,13 +110,13 @@ pub async fn a_subscriber_that_stalls_misses_nothing(store: impl EventStore) {
     let category = Category::new();
     let mut follower = Follower::new(&store, Position::START, category.filter());
     let first = events("Stalled", 1);
-    append(&store, &category.stream(), Expected::NoStream, &first).await;
+    append(&store, &category.stream(), ExpectedRevision::NoStream, &first).await;
     assert_eq!(follower.event().await.id, first[0].id);
     // It is not asked again while these come: many times what any buffer holds.
     let mut missed = Vec::new();
     for _ in 0..40 {
         let some = events("Stalled", 100);
-        append(&store, &category.stream(), Expected::NoStream, &some).await;
+        append(&store, &category.stream(), ExpectedRevision::NoStream, &some).await;
         missed.extend(ids_of(&some));
     }
     let mut delivered = Vec::new();
@@ -131,45 +134,45 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(store: &(impl Subscribe + ?Sized), after: Position, filter: Filter) -> Self {
+    fn new(store: &(impl Subscribe + ?Sized), after: Position, filter: EventFilter) -> Self {
         Self { deliveries: store.subscribe(after, filter), seen: after, checkpoints: 0 }
     }
 
-    async fn delivery(&mut self) -> Delivery {
+    async fn delivery(&mut self) -> SubscriptionItem {
         let delivery = timeout(DEADLINE, self.deliveries.next()).await;
         let delivery = delivery.expect("something is delivered in time");
         let delivery = delivery.expect("a subscription has no end").expect("it heals itself");
         let at = match &delivery {
-            Delivery::Event(event) => {
+            SubscriptionItem::Event(event) => {
                 assert!(event.position > self.seen, "{} after {}", event.position, self.seen);
                 event.position
             }
-            Delivery::Checkpoint(at) => {
+            SubscriptionItem::Checkpoint(at) => {
                 self.checkpoints += 1;
                 *at
             }
-            Delivery::CaughtUp(at) => *at,
+            SubscriptionItem::CaughtUp(at) => *at,
         };
         assert!(at >= self.seen, "{at} after {}", self.seen);
         self.seen = at;
         delivery
     }
 
-    async fn event(&mut self) -> Recorded {
+    async fn event(&mut self) -> RecordedEvent {
         loop {
-            if let Delivery::Event(event) = self.delivery().await {
+            if let SubscriptionItem::Event(event) = self.delivery().await {
                 return event;
             }
         }
     }
 
-    async fn until_caught_up(&mut self) -> Vec<Recorded> {
+    async fn until_caught_up(&mut self) -> Vec<RecordedEvent> {
         let mut events = Vec::new();
         loop {
             match self.delivery().await {
-                Delivery::Event(event) => events.push(event),
-                Delivery::Checkpoint(_) => {}
-                Delivery::CaughtUp(_) => return events,
+                SubscriptionItem::Event(event) => events.push(event),
+                SubscriptionItem::Checkpoint(_) => {}
+                SubscriptionItem::CaughtUp(_) => return events,
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The whole log: its pages, its filters, its end, its moments.
 
 use super::streams::{Category, append, event, events, ids, ids_of, read_log};
-use crate::{EventStore, Expected, Filter, Position};
+use crate::{EventFilter, EventStore, ExpectedRevision, Position};
 
 pub async fn the_log_is_read_in_pages(store: impl EventStore) {
     let category = Category::new();
@@ -9,7 +9,7 @@ pub async fn the_log_is_read_in_pages(store: impl EventStore) {
     let mut written = Vec::new();
     for _ in 0..7 {
         let some = events("Paged", 3);
-        append(&store, &category.stream(), Expected::NoStream, &some).await;
+        append(&store, &category.stream(), ExpectedRevision::NoStream, &some).await;
         written.extend(some);
     }
     let filter = category.filter();
@@ -34,9 +34,9 @@ pub async fn the_log_is_read_in_pages(store: impl EventStore) {
 pub async fn the_log_is_filtered_by_stream_prefix(store: impl EventStore) {
     let (wanted, other) = (Category::new(), Category::new());
     let ours = events("Ours", 2);
-    append(&store, &other.stream(), Expected::NoStream, &events("Theirs", 2)).await;
-    append(&store, &wanted.stream(), Expected::NoStream, &ours).await;
-    append(&store, &other.stream(), Expected::NoStream, &events("Theirs", 2)).await;
+    append(&store, &other.stream(), ExpectedRevision::NoStream, &events("Theirs", 2)).await;
+    append(&store, &wanted.stream(), ExpectedRevision::NoStream, &ours).await;
+    append(&store, &other.stream(), ExpectedRevision::NoStream, &events("Theirs", 2)).await;
     assert_eq!(ids(&read_log(&store, wanted.filter()).await), ids_of(&ours));
 }
 
@@ -44,21 +44,22 @@ pub async fn the_log_is_filtered_by_type(store: impl EventStore) {
     let category = Category::new();
     let (a, b, c) = (category.kind("A"), category.kind("AB"), category.kind("C"));
     let all = [event(&a, "1"), event(&b, "2"), event(&c, "3"), event(&a, "4")];
-    append(&store, &category.stream(), Expected::NoStream, &all).await;
+    append(&store, &category.stream(), ExpectedRevision::NoStream, &all).await;
     let kinds = async |kinds: Vec<String>| {
-        let filter = Filter { kinds, stream_prefix: None };
+        let filter = EventFilter { kinds, stream_prefix: None };
         ids(&read_log(&store, filter).await)
     };
     let of = |wanted: &[usize]| wanted.iter().map(|&n| all[n].id).collect::<Vec<_>>();
     assert_eq!(kinds(vec![a.clone()]).await, of(&[0, 3]), "a type, not a prefix of one");
     assert_eq!(kinds(vec![b, c]).await, of(&[1, 2]));
-    let both = Filter { kinds: vec![a], stream_prefix: Some("no such stream".to_owned()) };
+    let both = EventFilter { kinds: vec![a], stream_prefix: Some("no such stream".to_owned()) };
     assert_eq!(read_log(&store, both).await, []);
 }
 
 pub async fn the_head_is_the_newest_position(store: impl EventStore) {
     let before = store.head().await.expect("readable");
-    let appended = append(&store, &Category::new().stream(), Expected::NoStream, &events("Newest", 1)).await;
+    let appended =
+        append(&store, &Category::new().stream(), ExpectedRevision::NoStream, &events("Newest", 1)).await;
     assert!(appended.position > before);
     assert!(store.head().await.expect("readable") >= appended.position);
 }
@@ -66,14 +67,14 @@ pub async fn the_head_is_the_newest_position(store: impl EventStore) {
 pub async fn nothing_of_a_moment_stands_before_where_it_is_found(store: impl EventStore) {
     let category = Category::new();
     for _ in 0..5 {
-        append(&store, &category.stream(), Expected::NoStream, &events("Timed", 3)).await;
+        append(&store, &category.stream(), ExpectedRevision::NoStream, &events("Timed", 3)).await;
     }
     let all = read_log(&store, category.filter()).await;
     for moment in all.iter().map(|event| event.recorded_at) {
-        let found = store.before(moment).await.expect("readable");
+        let found = store.position_before(moment).await.expect("readable");
         let later = all.iter().filter(|event| event.recorded_at >= moment);
         assert!(later.clone().all(|event| event.position > found), "nothing of that moment is missed");
     }
     let past = all[0].recorded_at - jiff::SignedDuration::from_hours(24 * 365 * 100);
-    assert_eq!(store.before(past).await, Ok(Position::START));
+    assert_eq!(store.position_before(past).await, Ok(Position::START));
 }

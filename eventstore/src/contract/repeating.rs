@@ -3,54 +3,61 @@
 use std::collections::HashSet;
 
 use super::streams::{Category, append, event, events, ids, ids_of, read};
-use crate::{AppendError, EventStore, Expected, NewEvent, Revision};
+use crate::{AppendError, EventStore, ExpectedRevision, NewEvent, Revision};
 
 pub async fn appending_again_to_no_stream_is_recognised(store: impl EventStore) {
-    repeat(store, [], Expected::NoStream).await;
+    repeat(store, [], ExpectedRevision::NoStream).await;
 }
 
 pub async fn appending_again_at_a_revision_is_recognised(store: impl EventStore) {
-    repeat(store, events("Before", 2), Expected::Exact(1)).await;
+    repeat(store, events("Before", 2), ExpectedRevision::Exact(1)).await;
 }
 
 pub async fn appending_again_without_expectation_is_recognised(store: impl EventStore) {
-    repeat(store, events("Before", 2), Expected::Any).await;
+    repeat(store, events("Before", 2), ExpectedRevision::Any).await;
 }
 
 pub async fn appending_again_is_recognised_after_others_appended(store: impl EventStore) {
-    for (before, expected) in
-        [(vec![], Expected::NoStream), (events("Before", 1), Expected::Exact(0)), (vec![], Expected::Any)]
-    {
+    for (before, expected) in [
+        (vec![], ExpectedRevision::NoStream),
+        (events("Before", 1), ExpectedRevision::Exact(0)),
+        (vec![], ExpectedRevision::Any),
+    ] {
         let stream = Category::new().stream();
         if !before.is_empty() {
-            append(&store, &stream, Expected::NoStream, &before).await;
+            append(&store, &stream, ExpectedRevision::NoStream, &before).await;
         }
         let again = events("Again", 2);
         let first = append(&store, &stream, expected, &again).await;
-        append(&store, &stream, Expected::Any, &events("Other", 3)).await;
+        append(&store, &stream, ExpectedRevision::Any, &events("Other", 3)).await;
         assert_eq!(append(&store, &stream, expected, &again).await, first, "{expected:?}");
         assert_eq!(read(&store, &stream).await.len(), before.len() + 5);
     }
 }
 
 pub async fn half_a_repetition_conflicts(store: impl EventStore) {
-    for expected in [Expected::NoStream, Expected::Any] {
+    for expected in [ExpectedRevision::NoStream, ExpectedRevision::Any] {
         let stream = Category::new().stream();
         let first = events("First", 2);
-        append(&store, &stream, Expected::NoStream, &first).await;
+        append(&store, &stream, ExpectedRevision::NoStream, &first).await;
         let half = vec![first[1].clone(), event("New", "{}")];
-        let half = if expected == Expected::Any { half } else { vec![first[0].clone(), half[1].clone()] };
+        let half =
+            if expected == ExpectedRevision::Any { half } else { vec![first[0].clone(), half[1].clone()] };
         let result = store.append(&stream, expected, half).await;
         assert!(matches!(result, Err(AppendError::Conflict { .. })), "{expected:?}: {result:?}");
         assert_eq!(ids(&read(&store, &stream).await), ids_of(&first));
     }
 }
 
-async fn repeat(store: impl EventStore, before: impl IntoIterator<Item = NewEvent>, expected: Expected) {
+async fn repeat(
+    store: impl EventStore,
+    before: impl IntoIterator<Item = NewEvent>,
+    expected: ExpectedRevision,
+) {
     let stream = Category::new().stream();
     let before: Vec<_> = before.into_iter().collect();
     if !before.is_empty() {
-        append(&store, &stream, Expected::NoStream, &before).await;
+        append(&store, &stream, ExpectedRevision::NoStream, &before).await;
     }
     let again = events("Again", 3);
     let first = append(&store, &stream, expected, &again).await;

@@ -2,7 +2,10 @@
 
 use uuid::Uuid;
 
-use crate::{Append, Direction, Expected, Filter, Metadata, NewEvent, Position, Read, Recorded, StreamName};
+use crate::{
+    Append, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, ReadDirection,
+    RecordedEvent, StreamName,
+};
 
 /// Streams that belong to one test alone.
 pub(super) struct Category(Uuid);
@@ -20,26 +23,26 @@ impl Category {
         format!("{}{name}", self.0.simple())
     }
 
-    pub(super) fn filter(&self) -> Filter {
-        Filter::stream_prefix(format!("contract{}-", self.0.simple()))
+    pub(super) fn filter(&self) -> EventFilter {
+        EventFilter::stream_prefix(format!("contract{}-", self.0.simple()))
     }
 }
 
 pub(super) async fn append<'a>(
     store: &(impl Append + ?Sized),
     stream: &StreamName,
-    expected: Expected,
+    expected: ExpectedRevision,
     events: impl IntoIterator<Item = &'a NewEvent>,
-) -> crate::Appended {
+) -> crate::AppendReceipt {
     let events = events.into_iter().cloned().collect();
     store.append(stream, expected, events).await.expect("appended")
 }
 
-pub(super) async fn read(store: &(impl Read + ?Sized), stream: &StreamName) -> Vec<Recorded> {
-    store.read_stream(stream, 0, Direction::Forwards, usize::MAX).await.expect("readable")
+pub(super) async fn read(store: &(impl Read + ?Sized), stream: &StreamName) -> Vec<RecordedEvent> {
+    store.read_stream(stream, 0, ReadDirection::Forwards, usize::MAX).await.expect("readable")
 }
 
-pub(super) async fn read_log(store: &(impl Read + ?Sized), filter: Filter) -> Vec<Recorded> {
+pub(super) async fn read_log(store: &(impl Read + ?Sized), filter: EventFilter) -> Vec<RecordedEvent> {
     let mut all = Vec::new();
     let mut at = Position::START;
     loop {
@@ -57,7 +60,7 @@ pub(super) fn event(kind: &str, json: &str) -> NewEvent {
         id: Uuid::new_v4(),
         kind: kind.to_owned(),
         data: json.to_owned().into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: 1,
             correlation_id: Uuid::new_v4(),
             causation_id: Uuid::new_v4(),
@@ -70,7 +73,7 @@ pub(super) fn events(kind: &str, count: usize) -> Vec<NewEvent> {
     (0..count).map(|n| event(kind, &format!(r#"{{"n":{n}}}"#))).collect()
 }
 
-pub(super) fn ids(events: &[Recorded]) -> Vec<Uuid> {
+pub(super) fn ids(events: &[RecordedEvent]) -> Vec<Uuid> {
     events.iter().map(|event| event.id).collect()
 }
 

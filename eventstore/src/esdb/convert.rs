@@ -1,16 +1,19 @@
 //! Between the client's vocabulary and ours.
 
-use ::esdb::{EventData, ExpectedRevision, RecordedEvent, ResolvedEvent, StreamPosition};
+use ::esdb::{EventData, ResolvedEvent, StreamPosition};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use crate::{AppendError, Expected, Filter, Position, ReadError, Recorded, StreamName, sqlite::Proposed};
+use crate::{
+    AppendError, EventFilter, ExpectedRevision, Position, ReadError, RecordedEvent, StreamName,
+    sqlite::Proposed,
+};
 
-pub(super) fn expected_revision(expected: Expected) -> ExpectedRevision {
+pub(super) fn expected_revision(expected: ExpectedRevision) -> ::esdb::ExpectedRevision {
     match expected {
-        Expected::NoStream => ExpectedRevision::NoStream,
-        Expected::Exact(revision) => ExpectedRevision::Exact(revision),
-        Expected::Any => ExpectedRevision::Any,
+        ExpectedRevision::NoStream => ::esdb::ExpectedRevision::NoStream,
+        ExpectedRevision::Exact(revision) => ::esdb::ExpectedRevision::Exact(revision),
+        ExpectedRevision::Any => ::esdb::ExpectedRevision::Any,
     }
 }
 
@@ -31,11 +34,11 @@ pub(super) fn event_data(event: Proposed) -> Result<EventData, AppendError> {
 }
 
 /// Whether an event passes the filter and is not the server's own.
-pub(super) fn of_ours(event: &RecordedEvent, filter: &Filter) -> bool {
+pub(super) fn of_ours(event: &::esdb::RecordedEvent, filter: &EventFilter) -> bool {
     filter.passes_ours(&event.stream_id, &event.event_type)
 }
 
-pub(super) fn recorded(event: &ResolvedEvent) -> Result<Recorded, ReadError> {
+pub(super) fn recorded(event: &ResolvedEvent) -> Result<RecordedEvent, ReadError> {
     let event = event.get_original_event();
     let stream = StreamName::recorded(event.stream_id.clone());
     // The client's own field is cut off at the second.
@@ -50,7 +53,7 @@ pub(super) fn recorded(event: &ResolvedEvent) -> Result<Recorded, ReadError> {
             revision: event.revision,
             why: "it does not say when it was recorded".to_owned(),
         })?;
-    Ok(Recorded {
+    Ok(RecordedEvent {
         id: event.id,
         stream,
         revision: event.revision,

@@ -11,12 +11,12 @@ use super::{
     convert::{as_position, of_ours, recorded},
     link::{Pause, authenticated, is_final},
 };
-use crate::{Delivery, Filter, Position, ReadError, Subscription};
+use crate::{EventFilter, Position, ReadError, Subscription, SubscriptionItem};
 
 /// A checkpoint is due after so many events that did not pass the filter.
 const CHECKPOINT_EVENTS: u32 = 1000;
 
-pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subscription {
+pub(super) fn follow(store: EsdbStore, after: Position, filter: EventFilter) -> Subscription {
     Box::pin(stream! {
         let mut at = after;
         let mut live = false;
@@ -49,23 +49,23 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subsc
                         at = Position(original.position.commit);
                         if of_ours(original, &filter) {
                             silent = 0;
-                            yield recorded(&event).map(Delivery::Event);
+                            yield recorded(&event).map(SubscriptionItem::Event);
                         } else {
                             silent += 1;
                             if silent == CHECKPOINT_EVENTS {
                                 silent = 0;
-                                yield Ok(Delivery::Checkpoint(at));
+                                yield Ok(SubscriptionItem::Checkpoint(at));
                             }
                         }
                     }
                     SubscriptionEvent::Checkpoint(position) => {
                         at = Position(position.commit);
                         silent = 0;
-                        yield Ok(Delivery::Checkpoint(at));
+                        yield Ok(SubscriptionItem::Checkpoint(at));
                     }
                     SubscriptionEvent::CaughtUp if !live => {
                         live = true;
-                        yield Ok(Delivery::CaughtUp(at));
+                        yield Ok(SubscriptionItem::CaughtUp(at));
                     }
                     _ => continue,
                 }
@@ -85,7 +85,7 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: Filter) -> Subsc
 
 /// What the server can sort out. It filters by one thing only, and types by
 /// their beginning, so the rest is done here.
-fn on_the_server(filter: &Filter) -> SubscriptionFilter {
+fn on_the_server(filter: &EventFilter) -> SubscriptionFilter {
     let wanted = match (&filter.stream_prefix, &filter.kinds[..]) {
         (Some(prefix), _) => SubscriptionFilter::on_stream_name().add_prefix(prefix),
         (None, []) => SubscriptionFilter::on_event_type().exclude_system_events(),

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::EsdbStore;
 use crate::{
-    Append, AppendError, Delivery, Direction, Expected, Filter, Metadata, NewEvent, Position, Read,
-    ReadError, SqliteStore, StreamName, Subscribe, Subscription,
+    Append, AppendError, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read,
+    ReadDirection, ReadError, SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
     node::{
         self,
         proto::{
@@ -48,23 +48,23 @@ async fn a_server_that_is_not_up_yet_is_waited_for() {
     let (appending, name) = (store.clone(), stream_name());
     let append = tokio::spawn({
         let name = name.clone();
-        async move { appending.append(&name, Expected::NoStream, vec![event()]).await }
+        async move { appending.append(&name, ExpectedRevision::NoStream, vec![event()]).await }
     });
     // The client is dead after its first connect; this is the one after it.
     until(|| store.link.client().1 > 0).await;
     let folder = tempfile::TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let listener = TcpListener::bind(address).await.unwrap();
-    tokio::spawn(node::serve(listener, log, node::Config::default(), std::future::pending()));
+    tokio::spawn(node::serve(listener, log, node::NodeConfig::default(), std::future::pending()));
     assert_eq!(append.await.unwrap().unwrap().revision, 0);
-    assert_eq!(store.read_stream(&name, 0, Direction::Forwards, 10).await.unwrap().len(), 1);
+    assert_eq!(store.read_stream(&name, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_never_comes_is_unavailable_in_time() {
     let store = connect("esdb://127.0.0.1:1?tls=false").await;
     let started = Instant::now();
-    let append = store.append(&stream_name(), Expected::Any, vec![event()]).await;
+    let append = store.append(&stream_name(), ExpectedRevision::Any, vec![event()]).await;
     assert!(matches!(append, Err(AppendError::Unavailable(_))), "{append:?}");
     assert!(started.elapsed() < super::CALL_DEADLINE + Duration::from_secs(2));
 }
@@ -80,15 +80,17 @@ async fn a_dead_member_of_a_cluster_is_left_for_another() {
         hosts.push(listener.local_addr().unwrap());
         let stop = tokio_util::sync::CancellationToken::new();
         let node =
-            node::serve(listener, log.clone(), node::Config::default(), stop.clone().cancelled_owned());
+            node::serve(listener, log.clone(), node::NodeConfig::default(), stop.clone().cancelled_owned());
         stops.push((stop, tokio::spawn(node)));
     }
     let store = connect(&format!("esdb://{},{}?tls=false", hosts[0], hosts[1])).await;
     let name = stream_name();
-    let mut follower = store.subscribe(Position::START, Filter::stream_prefix(name.as_str()));
-    for (expected, stop) in
-        [(Expected::NoStream, None), (Expected::Exact(0), Some(0)), (Expected::Exact(1), Some(1))]
-    {
+    let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(name.as_str()));
+    for (expected, stop) in [
+        (ExpectedRevision::NoStream, None),
+        (ExpectedRevision::Exact(0), Some(0)),
+        (ExpectedRevision::Exact(1), Some(1)),
+    ] {
         // One of the two stops is the member in use; then there is none, and
         // one of them comes back.
         if let Some(n) = stop {
@@ -98,7 +100,7 @@ async fn a_dead_member_of_a_cluster_is_left_for_another() {
             if n == 1 {
                 let listener = TcpListener::bind(hosts[0]).await.unwrap();
                 let node =
-                    node::serve(listener, log.clone(), node::Config::default(), std::future::pending());
+                    node::serve(listener, log.clone(), node::NodeConfig::default(), std::future::pending());
                 tokio::spawn(node);
             }
         }
@@ -116,7 +118,7 @@ async fn a_subscription_that_ends_well_goes_on_where_it_was() {
         vec![Ok(confirmation()), Ok(recorded(4))],
     ])
     .await;
-    let mut follower = fake.store.subscribe(Position::START, Filter::default());
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     for position in 1..=4 {
         assert_eq!(next_event(&mut follower).await, id(position));
     }
@@ -131,14 +133,14 @@ async fn a_subscription_resumes_from_a_checkpoint_too() {
         vec![Ok(confirmation()), Ok(answer(Content::CaughtUp(CaughtUp::default()))), Ok(recorded(8))],
     ])
     .await;
-    let mut follower = fake.store.subscribe(Position::START, Filter::default());
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let mut deliveries = Vec::new();
     while deliveries.len() < 4 {
         deliveries.push(timeout(DEADLINE, follower.next()).await.unwrap().unwrap().unwrap());
     }
-    assert_eq!(deliveries[1], Delivery::Checkpoint(Position(7)));
-    assert_eq!(deliveries[2], Delivery::CaughtUp(Position(7)));
-    assert!(matches!(&deliveries[3], Delivery::Event(event) if event.position == Position(8)));
+    assert_eq!(deliveries[1], SubscriptionItem::Checkpoint(Position(7)));
+    assert_eq!(deliveries[2], SubscriptionItem::CaughtUp(Position(7)));
+    assert!(matches!(&deliveries[3], SubscriptionItem::Event(event) if event.position == Position(8)));
     assert_eq!(fake.asked()[1], 7);
 }
 
@@ -150,14 +152,14 @@ async fn what_makes_the_client_panic_does_not_end_a_subscription() {
         vec![Ok(confirmation()), Ok(recorded(1))],
     ])
     .await;
-    let mut follower = fake.store.subscribe(Position::START, Filter::default());
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     assert_eq!(next_event(&mut follower).await, id(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_always_breaks_off_is_tried_with_pauses() {
     let fake = Fake::serve((0..200).map(|_| vec![Ok(confirmation()), Err(Status::unavailable("no"))])).await;
-    let mut follower = fake.store.subscribe(Position::START, Filter::default());
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let nothing = timeout(Duration::from_secs(2), follower.next()).await;
     assert!(nothing.is_err(), "{nothing:?}");
     let tries = fake.asked().len();
@@ -167,7 +169,7 @@ async fn a_subscription_that_always_breaks_off_is_tried_with_pauses() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_subscription_ends_with_the_reason() {
     let fake = Fake::serve([vec![Err(Status::permission_denied("no"))]]).await;
-    let mut follower = fake.store.subscribe(Position::START, Filter::default());
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let refused = timeout(DEADLINE, follower.next()).await.unwrap();
     assert!(matches!(refused, Some(Err(ReadError::Refused(_)))), "{refused:?}");
     assert!(follower.next().await.is_none());
@@ -297,7 +299,7 @@ async fn next_event(follower: &mut Subscription) -> Uuid {
     loop {
         let delivery =
             timeout(DEADLINE, follower.next()).await.expect("in time").expect("no end").expect("no error");
-        if let Delivery::Event(event) = delivery {
+        if let SubscriptionItem::Event(event) = delivery {
             return event.id;
         }
     }
@@ -325,7 +327,7 @@ fn event() -> NewEvent {
         id: Uuid::new_v4(),
         kind: "Tested".to_owned(),
         data: "{}".into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: 1,
             correlation_id: Uuid::new_v4(),
             causation_id: Uuid::new_v4(),

@@ -17,7 +17,8 @@ use super::{
                 success::{CurrentRevisionOption, PositionOption},
                 wrong_expected_version::{
                     CurrentRevisionOption as Current, CurrentRevisionOption2060 as Current2060,
-                    ExpectedRevisionOption as Expected, ExpectedRevisionOption2060 as Expected2060,
+                    ExpectedRevisionOption as ExpectedOption,
+                    ExpectedRevisionOption2060 as ExpectedOption2060,
                 },
             },
             delete_req::options::ExpectedStreamRevision as Deleting,
@@ -167,14 +168,15 @@ fn success(written: Written) -> Success {
 fn wrong_version(expected: Condition, actual: Option<Revision>) -> WrongExpectedVersion {
     const EMPTY: Empty = NOTHING;
     let (expected, expected_2060) = match expected {
-        Condition::Exact(revision) => {
-            (Expected::ExpectedRevision(revision), Some(Expected2060::ExpectedRevision2060(revision)))
-        }
-        Condition::Any => (Expected::ExpectedAny(EMPTY), Some(Expected2060::Any2060(EMPTY))),
+        Condition::Exact(revision) => (
+            ExpectedOption::ExpectedRevision(revision),
+            Some(ExpectedOption2060::ExpectedRevision2060(revision)),
+        ),
+        Condition::Any => (ExpectedOption::ExpectedAny(EMPTY), Some(ExpectedOption2060::Any2060(EMPTY))),
         Condition::StreamExists => {
-            (Expected::ExpectedStreamExists(EMPTY), Some(Expected2060::StreamExists2060(EMPTY)))
+            (ExpectedOption::ExpectedStreamExists(EMPTY), Some(ExpectedOption2060::StreamExists2060(EMPTY)))
         }
-        Condition::NoStream => (Expected::ExpectedNoStream(EMPTY), None),
+        Condition::NoStream => (ExpectedOption::ExpectedNoStream(EMPTY), None),
     };
     let (current, current_2060) = match actual {
         Some(revision) => (Current::CurrentRevision(revision), Current2060::CurrentRevision2060(revision)),

@@ -7,7 +7,7 @@ use super::status;
 
 /// A user and a password, as HTTP's Basic scheme sends them.
 #[derive(Clone)]
-pub struct Credentials {
+pub struct NodeCredentials {
     /// The user's name; without a colon.
     pub user: String,
     /// The password.
@@ -16,9 +16,9 @@ pub struct Credentials {
 
 /// What looks at a call before it is served.
 pub(super) fn check(
-    credentials: Option<Credentials>,
+    credentials: Option<NodeCredentials>,
 ) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
-    let expected = credentials.map(|Credentials { user, password }| format!("{user}:{password}"));
+    let expected = credentials.map(|NodeCredentials { user, password }| format!("{user}:{password}"));
     move |request| {
         let Some(expected) = &expected else { return Ok(request) };
         let Some(given) = request.metadata().get("authorization") else {

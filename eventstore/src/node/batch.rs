@@ -154,7 +154,7 @@ fn success(written: Written) -> Success {
 
 fn refusal(why: &Rejected, expected: Condition, stream: Option<StreamIdentifier>) -> rpc::Status {
     use shared::wrong_expected_version::{
-        CurrentStreamRevisionOption as Current, ExpectedStreamPositionOption as Expected,
+        CurrentStreamRevisionOption as Current, ExpectedStreamPositionOption as ExpectedOption,
     };
     match why {
         Rejected::Conflict { actual } => {
@@ -164,10 +164,10 @@ fn refusal(why: &Rejected, expected: Condition, stream: Option<StreamIdentifier>
                     None => Current::CurrentNoStream(()),
                 }),
                 expected_stream_position_option: Some(match expected {
-                    Condition::Exact(revision) => Expected::ExpectedStreamPosition(revision),
-                    Condition::Any => Expected::ExpectedAny(()),
-                    Condition::StreamExists => Expected::ExpectedStreamExists(()),
-                    Condition::NoStream => Expected::ExpectedNoStream(()),
+                    Condition::Exact(revision) => ExpectedOption::ExpectedStreamPosition(revision),
+                    Condition::Any => ExpectedOption::ExpectedAny(()),
+                    Condition::StreamExists => ExpectedOption::ExpectedStreamExists(()),
+                    Condition::NoStream => ExpectedOption::ExpectedNoStream(()),
                 }),
             };
             error(Code::AlreadyExists, "WrongExpectedVersion", "WrongExpectedVersion", &details)

@@ -27,7 +27,7 @@ use tokio_rustls::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
-use super::{ServeError, Tls};
+use super::{ServeError, TlsFiles};
 
 /// The most connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -42,7 +42,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// The cryptography is named, because the process-wide choice is not ours to
 /// make: clients of other protocols in this process insist on making it.
-pub(super) fn acceptor(tls: &Tls) -> Result<TlsAcceptor, ServeError> {
+pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     let unusable = |path: &std::path::Path, why: String| ServeError::Tls { path: path.to_owned(), why };
     let of_certificate = |why: String| unusable(&tls.certificate, why);
     let chain = CertificateDer::pem_file_iter(&tls.certificate)

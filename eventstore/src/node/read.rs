@@ -12,8 +12,8 @@ use super::{
         read_req::{
             Options,
             options::{
-                AllOptions, CountOption, FilterOption, ReadDirection, StreamOption, StreamOptions,
-                all_options::AllOption, stream_options::RevisionOption, uuid_option,
+                AllOptions, CountOption, FilterOption, ReadDirection as WireDirection, StreamOption,
+                StreamOptions, all_options::AllOption, stream_options::RevisionOption, uuid_option,
             },
         },
         read_resp::{Content, ReadEvent, StreamNotFound},
@@ -23,7 +23,7 @@ use super::{
     subscribe,
 };
 use crate::{
-    Direction, Position, Revision, StreamName,
+    Position, ReadDirection, Revision, StreamName,
     sqlite::{Entry, PAGE_EVENTS, Span, StreamAnswer},
 };
 
@@ -42,8 +42,8 @@ pub(super) async fn read(node: Node, request: ReadReq) -> Result<Answers<ReadRes
     let options = request.options.ok_or_else(|| invalid("the options are missing"))?;
     let shape = Shape::parse(&options)?;
     let direction = match options.read_direction() {
-        ReadDirection::Forwards => Direction::Forwards,
-        ReadDirection::Backwards => Direction::Backwards,
+        WireDirection::Forwards => ReadDirection::Forwards,
+        WireDirection::Backwards => ReadDirection::Backwards,
     };
     let filter = match options.filter_option {
         Some(FilterOption::Filter(filter)) => Some(Filter::parse(filter)?),
@@ -58,7 +58,7 @@ pub(super) async fn read(node: Node, request: ReadReq) -> Result<Answers<ReadRes
         (Some(StreamOption::Stream(_)), _) if filter.is_some() => {
             Err(invalid("only $all can be read with a filter"))
         }
-        (_, None) if direction == Direction::Backwards => Err(invalid("a subscription goes forwards")),
+        (_, None) if direction == ReadDirection::Backwards => Err(invalid("a subscription goes forwards")),
         (Some(StreamOption::Stream(stream)), Some(count)) => {
             let positions = options.control_option.is_some_and(|control| control.compatibility >= 1);
             stream_events(node, stream, direction, count, positions, shape).await
@@ -82,7 +82,7 @@ pub(super) async fn read(node: Node, request: ReadReq) -> Result<Answers<ReadRes
 fn log_events(
     node: Node,
     from: AllOption,
-    direction: Direction,
+    direction: ReadDirection,
     count: u64,
     filter: Option<Filter>,
     shape: Shape,
@@ -92,8 +92,8 @@ fn log_events(
     let mut from = match (from, direction) {
         (AllOption::Start(_), _) => Position::START,
         (AllOption::End(_), _) => Position(u64::MAX),
-        (AllOption::Position(at), Direction::Forwards) => Position(at.commit_position.saturating_sub(1)),
-        (AllOption::Position(at), Direction::Backwards) => Position(at.commit_position),
+        (AllOption::Position(at), ReadDirection::Forwards) => Position(at.commit_position.saturating_sub(1)),
+        (AllOption::Position(at), ReadDirection::Backwards) => Position(at.commit_position),
     };
     Box::pin(try_stream! {
         let mut left = usize::try_from(count).unwrap_or(usize::MAX);
@@ -120,7 +120,7 @@ fn log_events(
 async fn stream_events(
     node: Node,
     options: StreamOptions,
-    direction: Direction,
+    direction: ReadDirection,
     count: u64,
     positions: bool,
     shape: Shape,
@@ -144,8 +144,8 @@ async fn stream_events(
             };
             left -= page.entries.len();
             let next_from = page.entries.last().and_then(|entry| match direction {
-                Direction::Forwards => entry.event.revision.checked_add(1),
-                Direction::Backwards => entry.event.revision.checked_sub(1),
+                ReadDirection::Forwards => entry.event.revision.checked_add(1),
+                ReadDirection::Backwards => entry.event.revision.checked_sub(1),
             });
             for entry in page.entries {
                 yield answer(Content::Event(shape.event(&node, entry).await?));
@@ -166,7 +166,7 @@ pub(super) async fn stream_page(
     node: &Node,
     stream: &StreamName,
     from: Revision,
-    direction: Direction,
+    direction: ReadDirection,
     max: usize,
 ) -> Result<StreamAnswer, Status> {
     match node.store.stream_page(stream.clone(), from, direction, max).await {
@@ -193,7 +193,7 @@ impl Shape {
         }
         let target = match link_target(&entry) {
             Some((stream, revision)) => {
-                let page = node.store.stream_page(stream, revision, Direction::Forwards, 1).await;
+                let page = node.store.stream_page(stream, revision, ReadDirection::Forwards, 1).await;
                 match page.map_err(|error| status::unreadable(&error))? {
                     StreamAnswer::Page(page) => {
                         page.entries.into_iter().find(|entry| entry.event.revision == revision)

@@ -23,7 +23,7 @@ use super::{
     streams::{Answers, Node},
 };
 use crate::{
-    Direction, Position, Revision, StreamName,
+    Position, ReadDirection, Revision, StreamName,
     sqlite::{PAGE_EVENTS, Span, StreamAnswer},
 };
 
@@ -45,7 +45,7 @@ pub(super) fn to_all(node: Node, from: AllOption, filter: Option<Filter>, shape:
         let mut live = false;
         loop {
             let consider = usize::try_from(interval - considered).unwrap_or(usize::MAX).min(PAGE_EVENTS);
-            let span = Span { from: at, direction: Direction::Forwards, consider, max: usize::MAX };
+            let span = Span { from: at, direction: ReadDirection::Forwards, consider, max: usize::MAX };
             let wanted = filter.clone();
             let wants = move |stream: &str, kind: &str| match &wanted {
                 Some(filter) => filter.wants(stream, kind),
@@ -87,7 +87,7 @@ pub(super) fn to_stream(
         let mut next = match from {
             RevisionOption::Start(_) => 0,
             RevisionOption::Revision(Revision::MAX) | RevisionOption::End(_) => {
-                match stream_page(&node, &stream, Revision::MAX, Direction::Backwards, 1).await? {
+                match stream_page(&node, &stream, Revision::MAX, ReadDirection::Backwards, 1).await? {
                     StreamAnswer::Page(page) => page.last + 1,
                     StreamAnswer::NotFound | StreamAnswer::Gone => 0,
                 }
@@ -98,7 +98,7 @@ pub(super) fn to_stream(
         loop {
             // Looked at before the page: what comes in between wakes us again.
             let seen = *head.borrow();
-            let page = match stream_page(&node, &stream, next, Direction::Forwards, PAGE_EVENTS).await {
+            let page = match stream_page(&node, &stream, next, ReadDirection::Forwards, PAGE_EVENTS).await {
                 // Whoever was there when it ended sees what ended it.
                 Err(gone) if live => {
                     let tombstone = node.store.tombstone(stream.clone()).await;

@@ -7,7 +7,7 @@ use async_stream::stream;
 use tokio::{sync::watch, time::sleep};
 
 use super::{PAGE_EVENTS, port_page, readers::Readers};
-use crate::{Delivery, Filter, Position, ReadError, Subscription};
+use crate::{EventFilter, Position, ReadError, Subscription, SubscriptionItem};
 
 /// The pauses after a failed read: the first, and the longest.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(5)];
@@ -16,7 +16,7 @@ pub(super) fn follow(
     readers: Arc<Readers>,
     mut head: watch::Receiver<Position>,
     after: Position,
-    filter: Filter,
+    filter: EventFilter,
 ) -> Subscription {
     let filter = Arc::new(filter);
     Box::pin(stream! {
@@ -42,15 +42,15 @@ pub(super) fn follow(
             at = page.next;
             for event in page.events {
                 told = event.position;
-                yield Ok(Delivery::Event(event));
+                yield Ok(SubscriptionItem::Event(event));
             }
             if page.end && !live {
                 live = true;
                 told = at;
-                yield Ok(Delivery::CaughtUp(at));
+                yield Ok(SubscriptionItem::CaughtUp(at));
             } else if at.0 - told.0 >= PAGE_EVENTS as u64 {
                 told = at;
-                yield Ok(Delivery::Checkpoint(at));
+                yield Ok(SubscriptionItem::Checkpoint(at));
             }
             if page.end && head.wait_for(|head| *head > at).await.is_err() {
                 yield Err(ReadError::Unavailable("the store was closed".to_owned()));

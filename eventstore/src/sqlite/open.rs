@@ -22,7 +22,7 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub enum OpenLogError {
     /// A log has one writer; others reach it over the wire.
     #[error("{} is in use by another process; a log has one writer", .0.display())]
     InUse(PathBuf),
@@ -59,24 +59,24 @@ pub enum OpenError {
 ///
 /// A file of its own, because closing any handle of the database file would
 /// drop the locks that SQLite holds on it.
-pub(super) fn lock(log: &Path) -> Result<File, OpenError> {
+pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
     let mut name = OsString::from(log);
     name.push(".lock");
     let path = PathBuf::from(name);
     let file = match File::options().create(true).truncate(false).write(true).open(&path) {
         Ok(file) => file,
-        Err(error) => return Err(OpenError::Lock { path, error }),
+        Err(error) => return Err(OpenLogError::Lock { path, error }),
     };
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(log.to_owned())),
-        Err(TryLockError::Error(error)) => Err(OpenError::Lock { path, error }),
+        Err(TryLockError::WouldBlock) => Err(OpenLogError::InUse(log.to_owned())),
+        Err(TryLockError::Error(error)) => Err(OpenLogError::Lock { path, error }),
     }
 }
 
 /// The connection that writes. Makes the schema in a new file and checks it
 /// in an old one.
-pub(super) fn writer(path: &Path) -> Result<Connection, OpenError> {
+pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     let failed = |error| sqlite_error(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
@@ -99,7 +99,7 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenLogError> {
     let failed = |error| sqlite_error(path, error);
     let transaction = connection.transaction().map_err(failed)?;
     let number = |sql| transaction.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(failed);
@@ -115,14 +115,14 @@ fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenErro
     }
     match (application, version) {
         (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
-        (APPLICATION_ID, found) => Err(OpenError::Version { path: path.to_owned(), found }),
-        _ => Err(OpenError::NotALog(path.to_owned())),
+        (APPLICATION_ID, found) => Err(OpenLogError::Version { path: path.to_owned(), found }),
+        _ => Err(OpenLogError::NotALog(path.to_owned())),
     }
 }
 
-fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenError {
+fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenLogError {
     match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::NotADatabase) => OpenError::NotALog(path.to_owned()),
-        _ => OpenError::Sqlite { path: path.to_owned(), error },
+        Some(rusqlite::ErrorCode::NotADatabase) => OpenLogError::NotALog(path.to_owned()),
+        _ => OpenLogError::Sqlite { path: path.to_owned(), error },
     }
 }

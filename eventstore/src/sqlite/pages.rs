@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row, Transaction, params};
 use uuid::Uuid;
 
 use super::streams::{END_OF_TIME, Stream, is_gone};
-use crate::{Direction, Position, ReadError, Recorded, Revision, StreamName};
+use crate::{Position, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
 
 /// How many events a page looks at, at most.
 pub(crate) const PAGE_EVENTS: usize = 1000;
@@ -21,7 +21,7 @@ const COLUMNS: &str =
 
 /// An event, and whether its writer called it JSON.
 pub(crate) struct Entry {
-    pub(crate) event: Recorded,
+    pub(crate) event: RecordedEvent,
     pub(crate) json: bool,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct Entry {
 pub(crate) struct Span {
     /// Begins after this position, or before it when going backwards.
     pub(crate) from: Position,
-    pub(crate) direction: Direction,
+    pub(crate) direction: ReadDirection,
     /// How many events to look at, at most [`PAGE_EVENTS`].
     pub(crate) consider: usize,
     /// How many events to return.
@@ -71,8 +71,8 @@ pub(super) fn log_page(
     wants: impl Fn(&str, &str) -> Result<bool, ReadError>,
 ) -> Result<LogPage, ReadError> {
     let (beyond, order) = match span.direction {
-        Direction::Forwards => (">", "ASC"),
-        Direction::Backwards => ("<", "DESC"),
+        ReadDirection::Forwards => (">", "ASC"),
+        ReadDirection::Backwards => ("<", "DESC"),
     };
     let consider = span.consider.min(PAGE_EVENTS);
     let from = i64::try_from(span.from.0).unwrap_or(i64::MAX);
@@ -100,7 +100,7 @@ pub(super) fn log_page(
             page.entries.push(entry);
         }
     }
-    if !page.end && span.direction == Direction::Forwards {
+    if !page.end && span.direction == ReadDirection::Forwards {
         page.end = page.next == head(log).map_err(failed)?;
     }
     Ok(page)
@@ -110,7 +110,7 @@ pub(super) fn stream_page(
     log: &Transaction<'_>,
     name: &StreamName,
     from: Revision,
-    direction: Direction,
+    direction: ReadDirection,
     max: usize,
 ) -> Result<StreamAnswer, ReadError> {
     if is_gone(log, name).map_err(failed)? {
@@ -123,8 +123,8 @@ pub(super) fn stream_page(
     }
     let from = from.min(i64::MAX as u64);
     let (oldest, newest, order) = match direction {
-        Direction::Forwards => (stream.oldest().max(from), i64::MAX as u64, "ASC"),
-        Direction::Backwards => (stream.oldest(), from, "DESC"),
+        ReadDirection::Forwards => (stream.oldest().max(from), i64::MAX as u64, "ASC"),
+        ReadDirection::Backwards => (stream.oldest(), from, "DESC"),
     };
     let max = max.min(PAGE_EVENTS);
     let mut statement = log
@@ -159,7 +159,7 @@ pub(super) fn head(log: &Connection) -> rusqlite::Result<Position> {
 
 /// The newest position whose event, and so every one before it, was recorded
 /// before `moment`. The log's clock never goes backwards.
-pub(super) fn before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {
+pub(super) fn position_before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {
     // The first moment that a row is told apart from, in its own unit.
     let micros = moment.as_nanosecond().div_euclid(1000) + i128::from(moment.as_nanosecond() % 1000 != 0);
     let mut recorded_at = log.prepare_cached("SELECT recorded_at FROM events WHERE position = ?1")?;
@@ -204,7 +204,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
     let stream = StreamName::recorded(name);
     let recorded_at = Timestamp::from_microsecond(recorded_at_us)
         .map_err(|error| ReadError::Refused(format!("the log is damaged at position {position}: {error}")))?;
-    let event = Recorded { id, stream, revision, position, kind, data, metadata, recorded_at };
+    let event = RecordedEvent { id, stream, revision, position, kind, data, metadata, recorded_at };
     Ok(Entry { event, json })
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 use uuid::Uuid;
 
-use crate::{AppendError, Expected, NewEvent, Position, Revision, StreamName};
+use crate::{AppendError, ExpectedRevision, NewEvent, Position, Revision, StreamName};
 
 /// The most that one append may carry, in bytes, as in EventStoreDB.
 pub(crate) const MAX_APPEND_BYTES: usize = 1024 * 1024;
@@ -71,14 +71,14 @@ impl Write {
     /// the store itself.
     pub(super) fn of_ours(
         stream: StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<Self, AppendError> {
         let events = proposed_by_us(&stream, events)?;
         let condition = match expected {
-            Expected::Any => Condition::Any,
-            Expected::NoStream => Condition::NoStream,
-            Expected::Exact(revision) => Condition::Exact(revision),
+            ExpectedRevision::Any => Condition::Any,
+            ExpectedRevision::NoStream => Condition::NoStream,
+            ExpectedRevision::Exact(revision) => Condition::Exact(revision),
         };
         Ok(Self { stream, condition, action: Action::Append(events) })
     }

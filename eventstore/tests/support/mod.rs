@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::allow_attributes, reason = "no test needs all of it")]
 
-use event_store::{Metadata, NewEvent, StreamName};
+use event_store::{EventMetadata, NewEvent, StreamName};
 use uuid::Uuid;
 
 /// A stream that nobody else uses.
@@ -21,7 +21,7 @@ pub(crate) fn event_of(bytes: usize) -> NewEvent {
         id: Uuid::new_v4(),
         kind: "Tested".to_owned(),
         data: format!("\"{}\"", "x".repeat(bytes)).into(),
-        metadata: Metadata {
+        metadata: EventMetadata {
             schema: 1,
             correlation_id: Uuid::new_v4(),
             causation_id: Uuid::new_v4(),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use event_store::{Filter, Position, Read, ReadError};
+use event_store::{EventFilter, Position, Read, ReadError};
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::doc;
@@ -67,7 +67,7 @@ impl MongoViews {
             return Err(RebuildError::OtherLog { views, log: head });
         }
         let new = shared.begin_generation(&old).await?;
-        let filter = Filter::stream_prefix(STREAM_PREFIX);
+        let filter = EventFilter::stream_prefix(STREAM_PREFIX);
         let mut at = Position::START;
         loop {
             let page = log.read_all(at, &filter, BATCH).await?;

@@ -1,7 +1,9 @@
 //! A real log, and a story in it.
 
 use domain::submission::{CATEGORY, SCHEMA};
-use event_store::{Append, Direction, Expected, Metadata, NewEvent, Read, SqliteStore, StreamName};
+use event_store::{
+    Append, EventMetadata, ExpectedRevision, NewEvent, Read, ReadDirection, SqliteStore, StreamName,
+};
 use projections::Envelope;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -18,8 +20,8 @@ pub(crate) async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelop
     for envelope in events {
         let stream = StreamName::of(CATEGORY, envelope.id.0);
         let new = stored(envelope.event.kind(), &envelope.event.to_stored());
-        log.append(&stream, Expected::Any, vec![new]).await.unwrap();
-        let read = log.read_stream(&stream, envelope.revision, Direction::Forwards, 1);
+        log.append(&stream, ExpectedRevision::Any, vec![new]).await.unwrap();
+        let read = log.read_stream(&stream, envelope.revision, ReadDirection::Forwards, 1);
         written.push(Envelope::decode(&read.await.unwrap()[0]).unwrap());
     }
     written
@@ -27,7 +29,7 @@ pub(crate) async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelop
 
 /// An event as it is appended.
 pub(crate) fn stored(kind: &str, data: &[u8]) -> NewEvent {
-    let metadata = Metadata {
+    let metadata = EventMetadata {
         schema: SCHEMA,
         correlation_id: Uuid::new_v4(),
         causation_id: Uuid::new_v4(),

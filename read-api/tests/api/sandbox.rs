@@ -2,7 +2,7 @@
 
 use domain::sandbox::{Node, NodeState, SCHEMA, SandboxReported};
 use domain::submission::{ContainersStarted, Event, StartedImage};
-use event_store::{Append, Expected, Metadata, NewEvent, StreamName};
+use event_store::{Append, EventMetadata, ExpectedRevision, NewEvent, StreamName};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -91,8 +91,13 @@ async fn report(world: &World, verifier: &str, sandbox: SandboxReported) {
         id,
         kind: SandboxReported::KIND.to_owned(),
         data: sandbox.to_stored().into(),
-        metadata: Metadata { schema: SCHEMA, correlation_id: id, causation_id: id, actor: "test".to_owned() },
+        metadata: EventMetadata {
+            schema: SCHEMA,
+            correlation_id: id,
+            causation_id: id,
+            actor: "test".to_owned(),
+        },
     };
     let stream = StreamName::new(SandboxReported::stream(verifier)).unwrap();
-    world.store.append(&stream, Expected::Any, vec![event]).await.unwrap();
+    world.store.append(&stream, ExpectedRevision::Any, vec![event]).await.unwrap();
 }

@@ -12,7 +12,9 @@ use domain::submission::{
     ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Place,
     Platforms, Reason, RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
 };
-use event_store::{Append, Expected, Metadata, NewEvent, Position, Read, SqliteStore, StreamName};
+use event_store::{
+    Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
+};
 use projections::{MemoryViews, Queries};
 use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
 use reqwest::{Client, Response, StatusCode};
@@ -167,7 +169,7 @@ impl World {
             id: Uuid::new_v4(),
             kind: event.kind().to_owned(),
             data: event.to_stored().into(),
-            metadata: Metadata {
+            metadata: EventMetadata {
                 schema: SCHEMA,
                 correlation_id: id.0,
                 causation_id: id.0,
@@ -175,7 +177,7 @@ impl World {
             },
         });
         let stream = StreamName::of("submission", id.0);
-        self.store.append(&stream, Expected::Any, events.collect()).await.unwrap().position
+        self.store.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }
 
     /// Waits until the views have seen all that was recorded.

@@ -2,7 +2,7 @@
 //! same from the log and from a server.
 
 use domain::{Event, SubmissionId};
-use event_store::{Metadata, OneLine, Recorded};
+use event_store::{EventMetadata, OneLine, RecordedEvent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -54,7 +54,7 @@ impl Line {
             let (Some(data), Some(metadata)) = (&self.data, &self.metadata) else {
                 return Err("it is not JSON".to_owned());
             };
-            let metadata: Metadata = serde_json::from_str(metadata.get()).map_err(|e| e.to_string())?;
+            let metadata: EventMetadata = serde_json::from_str(metadata.get()).map_err(|e| e.to_string())?;
             Event::from_stored(&self.kind, metadata.schema, data.get().as_bytes()).map_err(|e| e.to_string())
         };
         read().map(Some).map_err(|why| {
@@ -63,8 +63,8 @@ impl Line {
     }
 }
 
-impl From<&Recorded> for Line {
-    fn from(event: &Recorded) -> Self {
+impl From<&RecordedEvent> for Line {
+    fn from(event: &RecordedEvent) -> Self {
         let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {
             position: event.position.0,

@@ -6,7 +6,9 @@ use std::time::Duration;
 use async_stream::try_stream;
 use domain::SubmissionId;
 use domain::submission::CATEGORY;
-use event_store::{Delivery, Direction, EventStore, Filter, Position, ReadError, Recorded, StreamName};
+use event_store::{
+    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, StreamName, SubscriptionItem,
+};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -88,7 +90,7 @@ impl Source {
         match self {
             Self::Log(log) => {
                 let stream = StreamName::of(CATEGORY, id.0);
-                let first = log.store().read_stream(&stream, 0, Direction::Forwards, 1).await?;
+                let first = log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await?;
                 let event = first.first().map(|event| Line::from(event).event()).transpose()?;
                 Ok(event.flatten().as_ref().and_then(Who::of))
             }
@@ -113,7 +115,7 @@ impl Source {
 }
 
 impl Wanted {
-    fn in_time(&self, event: &Recorded) -> bool {
+    fn in_time(&self, event: &RecordedEvent) -> bool {
         self.since.is_none_or(|since| event.recorded_at >= since)
             && self.until.is_none_or(|until| event.recorded_at < until)
     }
@@ -136,10 +138,10 @@ fn of_log(
     wanted: Wanted,
 ) -> impl futures::Stream<Item = Result<Item, Failure>> + Send {
     try_stream! {
-        let filter = Filter { kinds: wanted.kinds.clone(), stream_prefix: wanted.stream.clone() };
+        let filter = EventFilter { kinds: wanted.kinds.clone(), stream_prefix: wanted.stream.clone() };
         let mut after = Position(wanted.after);
         if let Some(since) = wanted.since {
-            after = after.max(log.before(since).await?);
+            after = after.max(log.position_before(since).await?);
         }
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
@@ -156,10 +158,10 @@ fn of_log(
             let mut coming = log.subscribe(after, filter);
             while let Some(delivery) = coming.next().await {
                 match delivery? {
-                    Delivery::Event(event) if wanted.in_time(&event) => {
+                    SubscriptionItem::Event(event) if wanted.in_time(&event) => {
                         yield Item::Line(Box::new((&event).into()));
                     }
-                    Delivery::Event(_) | Delivery::Checkpoint(_) | Delivery::CaughtUp(_) => {}
+                    SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_) => {}
                 }
             }
         }

@@ -5,7 +5,7 @@ use domain::SubmissionId;
 use domain::submission::{
     CATEGORY, ChallengeId, Event, Location, Participant, Passed, Place, SCHEMA, Submitted,
 };
-use event_store::{Append, EsdbStore, Expected, Metadata, NewEvent, Position, StreamName};
+use event_store::{Append, EsdbStore, EventMetadata, ExpectedRevision, NewEvent, Position, StreamName};
 use uuid::Uuid;
 
 use super::System;
@@ -24,7 +24,7 @@ impl Log {
             id: Uuid::new_v4(),
             kind: event.kind().to_owned(),
             data: event.to_stored().into(),
-            metadata: Metadata {
+            metadata: EventMetadata {
                 schema: SCHEMA,
                 correlation_id: id.0,
                 causation_id: id.0,
@@ -32,7 +32,7 @@ impl Log {
             },
         });
         let stream = StreamName::of(CATEGORY, id.0);
-        self.0.append(&stream, Expected::Any, events.collect()).await.unwrap().position
+        self.0.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }
 
     /// Somebody of this number, at a place of its own, submits and passes; where the log has it.

@@ -94,7 +94,7 @@ impl Stage {
 
     async fn events(&self) -> Vec<Event> {
         let stream = StreamName::of("submission", self.id.0);
-        let recorded = self.store.read_stream(&stream, 0, Direction::Forwards, 100).await.unwrap();
+        let recorded = self.store.read_stream(&stream, 0, ReadDirection::Forwards, 100).await.unwrap();
         recorded.iter().map(|one| one.decode(Event::from_stored).unwrap()).collect()
     }
 }

@@ -11,7 +11,7 @@ use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, List
 use commands::{Actor, Cause, Commands};
 use domain::submission::{ChallengeId, Location, Participant, Place, Reason, Submitted};
 use domain::{Challenge, Command, Event, SubmissionId};
-use event_store::{Direction, EventStore, Filter, Position, Read, SqliteStore, StreamName};
+use event_store::{EventFilter, EventStore, Position, Read, ReadDirection, SqliteStore, StreamName};
 use serde_json::{Value, json};
 use testbed::{Testbed, until};
 use tokio::task::JoinHandle;
@@ -166,7 +166,7 @@ impl Stage {
     pub(crate) async fn events(&self, id: SubmissionId) -> Result<Vec<Event>> {
         let stream = StreamName::of("submission", id.0);
         let Log { store, .. } = self.log.as_ref().context("it has the log")?;
-        let recorded = store.read_stream(&stream, 0, Direction::Forwards, 1000).await?;
+        let recorded = store.read_stream(&stream, 0, ReadDirection::Forwards, 1000).await?;
         recorded.iter().map(|one| Ok(one.decode(Event::from_stored)?)).collect()
     }
 
@@ -175,7 +175,7 @@ impl Stage {
         let Log { store, .. } = self.log.as_ref().context("it has the log")?;
         let (mut history, mut after) = (Vec::new(), Position::START);
         loop {
-            let page = store.read_all(after, &Filter::stream_prefix("submission-"), 1000).await?;
+            let page = store.read_all(after, &EventFilter::stream_prefix("submission-"), 1000).await?;
             for one in &page.events {
                 let id = SubmissionId::from_stream(one.stream.as_str()).context("a submission's stream")?;
                 history.push((id, one.decode(Event::from_stored)?));

@@ -12,7 +12,7 @@ use commands::{Actor, Cause, Commands, Gazetteer, Settings, router};
 use domain::challenge::Form;
 use domain::submission::{Place, Submitted};
 use domain::{Challenge, Event, SubmissionId};
-use event_store::{Append, Direction, Filter, Position, Read, SqliteStore, StreamName};
+use event_store::{Append, EventFilter, Position, Read, ReadDirection, SqliteStore, StreamName};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -89,7 +89,7 @@ pub(crate) fn by(actor: Actor) -> Cause {
 /// What was recorded of a submission, as types of events.
 pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static str> {
     let stream = StreamName::of("submission", id.0);
-    let recorded = log.read_stream(&stream, 0, Direction::Forwards, 1000).await.unwrap();
+    let recorded = log.read_stream(&stream, 0, ReadDirection::Forwards, 1000).await.unwrap();
     recorded.iter().map(|event| event.decode(Event::from_stored).unwrap().kind()).collect()
 }
 
@@ -124,7 +124,7 @@ impl App {
 
     /// How many events the log has.
     pub(crate) async fn recorded(&self) -> usize {
-        self.log.read_all(Position::START, &Filter::default(), 10_000).await.unwrap().events.len()
+        self.log.read_all(Position::START, &EventFilter::default(), 10_000).await.unwrap().events.len()
     }
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use event_store::{
-    Append, AppendError, Appended, Direction, Expected, Filter, NewEvent, Page, Position, Read, ReadError,
-    Recorded, Revision, SqliteStore, StreamName,
+    Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
+    ReadDirection, ReadError, RecordedEvent, Revision, SqliteStore, StreamName,
 };
 use jiff::Timestamp;
 
@@ -35,9 +35,9 @@ impl Append for BadLine {
     async fn append(
         &self,
         stream: &StreamName,
-        expected: Expected,
+        expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<Appended, AppendError> {
+    ) -> Result<AppendReceipt, AppendError> {
         let silent = self
             .silences
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
@@ -56,13 +56,18 @@ impl Read for BadLine {
         &self,
         stream: &StreamName,
         from: Revision,
-        direction: Direction,
+        direction: ReadDirection,
         max: usize,
-    ) -> Result<Vec<Recorded>, ReadError> {
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
         self.log.read_stream(stream, from, direction, max).await
     }
 
-    async fn read_all(&self, after: Position, filter: &Filter, max: usize) -> Result<Page, ReadError> {
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError> {
         self.log.read_all(after, filter, max).await
     }
 
@@ -70,7 +75,7 @@ impl Read for BadLine {
         self.log.head().await
     }
 
-    async fn before(&self, moment: Timestamp) -> Result<Position, ReadError> {
-        self.log.before(moment).await
+    async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
+        self.log.position_before(moment).await
     }
 }
