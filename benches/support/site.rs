@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use domain::submission::{
-    CATEGORY, ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Outcome,
-    Participant, Passed, Place, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
+    CATEGORY, ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Participant, Passed,
+    Place, ProbeOutcome, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
 };
 use domain::{Challenge, ImageRef, SubmissionId};
 use event_store::{
@@ -127,7 +127,7 @@ pub(crate) fn passed(number: u64) -> Vec<Event> {
         PulledImage { image: image.clone(), digest, size_bytes: 1000, node: node.clone(), took_ms: 20 };
     let probe = ImageProbe {
         image: image.clone(),
-        outcome: Outcome::Matched,
+        outcome: ProbeOutcome::Matched,
         status: Some(200),
         latency_ms: Some(2),
         message: None,

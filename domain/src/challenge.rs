@@ -7,13 +7,13 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-mod again;
 mod form;
 mod judge;
+mod rejudge;
 
-pub use again::Retrial;
-pub use form::{Entry, FieldError, Form};
-pub use judge::{Judgement, Observation, Saw, Verdict};
+pub use form::{FieldError, SubmissionForm, ValidatedForm};
+pub use judge::{Evidence, Judgement, Observation, Verdict};
+pub use rejudge::RejudgePreview;
 
 const BIRTHDAY: &str = include_str!("../challenges/birthday.toml");
 
@@ -36,7 +36,7 @@ pub struct Challenge {
     /// What the images are asked.
     pub probe: ProbeRules,
     /// What they may use.
-    pub limits: Limits,
+    pub limits: ResourceLimits,
 }
 
 /// How many images, and from where.
@@ -50,13 +50,13 @@ pub struct ImageRules {
     /// Registries that images may come from, with their port if it is not the usual one.
     pub registries: Vec<String>,
     /// Whether any or all must answer as asked.
-    pub answering: Answering,
+    pub answering: RequiredImages,
 }
 
 /// How many of a submission's images must answer as asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Answering {
+pub enum RequiredImages {
     /// One is enough.
     Any,
     /// Every one.
@@ -93,7 +93,7 @@ pub struct ProbeRules {
 /// What one image may use, and how long each step may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Limits {
+pub struct ResourceLimits {
     /// Memory of one container, MiB.
     pub memory_mib: u64,
     /// Processors of one container; 0.5 is half of one.
@@ -207,7 +207,7 @@ mod tests {
     fn another_rule_is_another_digest() {
         let challenge = Challenge::birthday();
         let mut stricter = challenge.clone();
-        stricter.images.answering = Answering::All;
+        stricter.images.answering = RequiredImages::All;
         assert_eq!(challenge.digest(), Challenge::birthday().digest());
         assert_ne!(challenge.digest(), stricter.digest());
     }

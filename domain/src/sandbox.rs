@@ -20,23 +20,23 @@ pub struct SandboxReported {
     /// Why nothing is verified just now, in a sentence for the operator; `None` while all is well.
     pub trouble: Option<String>,
     /// Every node that is there for participants' containers, by name.
-    pub nodes: Vec<Node>,
+    pub nodes: Vec<SandboxNode>,
 }
 
 /// A node of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Node {
+pub struct SandboxNode {
     /// Its host name.
     pub name: String,
     /// What it can be used for.
     #[serde(flatten)]
-    pub state: NodeState,
+    pub state: SandboxNodeState,
 }
 
 /// What a node can be used for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
-pub enum NodeState {
+pub enum SandboxNodeState {
     /// Submissions are verified there.
     Ready {
         /// So many at a time.
@@ -58,7 +58,7 @@ pub enum NodeState {
 /// Why a stored event is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of a sandbox of schema {SCHEMA} or older: {0}")]
-pub struct DecodeError(String);
+pub struct SandboxDecodeError(String);
 
 impl SandboxReported {
     /// The event's type, as stored.
@@ -88,18 +88,18 @@ impl SandboxReported {
     ///
     /// # Errors
     /// When its type or shape is not known, or it was written by a newer version.
-    pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, DecodeError> {
+    pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, SandboxDecodeError> {
         if kind != Self::KIND {
-            return Err(DecodeError(format!("unknown type {kind}")));
+            return Err(SandboxDecodeError(format!("unknown type {kind}")));
         }
         if schema > SCHEMA {
-            return Err(DecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
+            return Err(SandboxDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
         }
-        serde_json::from_slice(data).map_err(|error| DecodeError(error.to_string()))
+        serde_json::from_slice(data).map_err(|error| SandboxDecodeError(error.to_string()))
     }
 }
 
-impl NodeState {
+impl SandboxNodeState {
     /// How many submissions may be under way there at a time.
     pub fn slots(&self) -> u32 {
         match self {
@@ -114,15 +114,15 @@ mod tests {
     use super::*;
 
     fn one_of_each() -> SandboxReported {
-        let node = |name: &str, state| Node { name: name.to_owned(), state };
+        let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
         SandboxReported {
             trouble: None,
             nodes: vec![
-                node("a", NodeState::Ready { slots: 4 }),
-                node("b", NodeState::Drained),
-                node("c", NodeState::Down),
-                node("e", NodeState::Paused),
-                node("d", NodeState::Refused { reason: "no seccomp".to_owned() }),
+                node("a", SandboxNodeState::Ready { slots: 4 }),
+                node("b", SandboxNodeState::Drained),
+                node("c", SandboxNodeState::Down),
+                node("e", SandboxNodeState::Paused),
+                node("d", SandboxNodeState::Refused { reason: "no seccomp".to_owned() }),
             ],
         }
     }

@@ -32,8 +32,8 @@ pub(crate) mod scenario;
 pub use command::{Command, PlatformFault};
 pub use decide::{Rejection, decide};
 pub use event::*;
-pub use failure::{FailureCode, InterruptionCode, Participants, Platforms, Reason};
-pub use state::{Case, Claim, Retry, Step, Submission};
+pub use failure::{FailureCode, InterruptionCode, Reason};
+pub use state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 
 /// The category of the streams of submissions: `submission-<uuid>`.
 pub const CATEGORY: &str = "submission";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::sandbox::{Node, NodeState};
+use domain::sandbox::{SandboxNode, SandboxNodeState};
 use domain::submission::Event;
 use jiff::Timestamp;
 use projections::view::{SandboxView, StatusView};
@@ -127,7 +127,7 @@ impl Sandbox {
     fn new(report: SandboxView, under_way: &UnderWay) -> Self {
         let SandboxView { verifier, since, sandbox, .. } = report;
         let slots = sandbox.slots();
-        let in_use = |node: Node| {
+        let in_use = |node: SandboxNode| {
             let under_way = under_way.on(&verifier, &node.name);
             NodeInUse::new(node, under_way)
         };
@@ -137,14 +137,14 @@ impl Sandbox {
 }
 
 impl NodeInUse {
-    fn new(node: Node, under_way: usize) -> Self {
+    fn new(node: SandboxNode, under_way: usize) -> Self {
         let slots = node.state.slots();
         let (state, reason) = match node.state {
-            NodeState::Ready { .. } => ("ready", None),
-            NodeState::Paused => ("paused", None),
-            NodeState::Drained => ("drained", None),
-            NodeState::Down => ("down", None),
-            NodeState::Refused { reason } => ("refused", Some(reason)),
+            SandboxNodeState::Ready { .. } => ("ready", None),
+            SandboxNodeState::Paused => ("paused", None),
+            SandboxNodeState::Drained => ("drained", None),
+            SandboxNodeState::Down => ("down", None),
+            SandboxNodeState::Refused { reason } => ("refused", Some(reason)),
         };
         Self { name: node.name, state, reason, slots, under_way }
     }

@@ -3,7 +3,7 @@
 
 mod chosen;
 
-use domain::challenge::Retrial;
+use domain::challenge::RejudgePreview;
 use domain::{Event, SubmissionId};
 use projections::view::StatusView;
 
@@ -142,7 +142,8 @@ fn outlook(rules: &Rules, view: &StatusView) -> Outlook {
         })
         .flatten()
         .collect();
-    let trial = Retrial { same_rules, answering: rules.images.answering, compare: &rules.probe.compare };
+    let trial =
+        RejudgePreview { same_rules, answering: rules.images.answering, compare: &rules.probe.compare };
     match trial.passes(&view.images, &probes) {
         Some(passes) if passes == before => Outlook::Stays(before),
         Some(passes) => Outlook::Changes { from: before, to: passes },

@@ -13,7 +13,7 @@ mod site;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -68,7 +68,7 @@ pub enum InspectError {
 pub async fn inspect(
     engines: &[String],
     certificates: Option<&Path>,
-    limits: &Limits,
+    limits: &ResourceLimits,
 ) -> Result<Vec<Inspected>, InspectError> {
     // Of its own, so that it meets nobody else's.
     let name = format!("inspect-{}", Uuid::new_v4().as_fields().0);

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
-use domain::challenge::{Observation, Saw};
-use domain::submission::{Case, InterruptionCode, PlatformFault};
+use domain::challenge::{Evidence, Observation};
+use domain::submission::{InterruptionCode, PlatformFault, SubmissionFacts};
 use domain::{Command, Event, ImageRef, Submission};
 use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
@@ -63,7 +63,7 @@ impl Attempts {
     /// False when it could not be claimed.
     pub(crate) async fn make(&self, ticket: Ticket, lease: Lease, stop: &CancellationToken) -> bool {
         let id = ticket.id;
-        let (case, mut journal) = match self.claim(ticket).await {
+        let (facts, mut journal) = match self.claim(ticket).await {
             Ok(claimed) => claimed,
             Err(why) => {
                 tracing::debug!(submission = %id, %why, "not claimed");
@@ -74,7 +74,7 @@ impl Attempts {
         tracing::info!(submission = %id, attempt, slot = lease.name(), "an attempt begins");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
-        let work = AssertUnwindSafe(self.verify(&case, &mut journal, lease)).catch_unwind();
+        let work = AssertUnwindSafe(self.verify(&facts, &mut journal, lease)).catch_unwind();
         let outcome = tokio::select! {
             outcome = timeout(time, work) => match outcome {
                 Ok(Ok(outcome)) => outcome,
@@ -102,7 +102,7 @@ impl Attempts {
     }
 
     /// Claims by appending; whoever comes second is refused.
-    async fn claim(&self, ticket: Ticket) -> Result<(Case, Journal), CommandError> {
+    async fn claim(&self, ticket: Ticket) -> Result<(SubmissionFacts, Journal), CommandError> {
         let now = Timestamp::now();
         let time =
             SignedDuration::try_from(self.context.challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
@@ -125,11 +125,11 @@ impl Attempts {
             }
         }
         match (state, last) {
-            (Submission::Verifying { case, claim, .. }, Some((revision, cause)))
+            (Submission::Verifying { facts, claim, .. }, Some((revision, cause)))
                 if claim.verifier == self.verifier && claim.deadline == deadline =>
             {
                 let commands = self.commands.clone();
-                Ok((case, Journal { commands, id: ticket.id, claim, revision, cause }))
+                Ok((facts, Journal { commands, id: ticket.id, claim, revision, cause }))
             }
             _ => Err(CommandError::Contended(1)),
         }
@@ -138,22 +138,22 @@ impl Attempts {
     /// Runs the images and says what each did.
     async fn verify(
         &self,
-        case: &Case,
+        facts: &SubmissionFacts,
         journal: &mut Journal,
         lease: Lease,
     ) -> Result<Vec<Observation>, Stop> {
-        let (mut findings, runnable) = self.look_up(case).await;
-        if !runnable.is_empty() && !self.is_decided(case, &findings) {
+        let (mut findings, runnable) = self.look_up(facts).await;
+        if !runnable.is_empty() && !self.is_decided(facts, &findings) {
             let found: BTreeMap<ImageRef, Found> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
-            let first = self.try_in(lease, 1, case, journal, runnable, &findings).await?;
+            let first = self.try_in(lease, 1, facts, journal, runnable, &findings).await?;
             // No connection is no proof: the network between two nodes fails too.
             let (doubtful, clear): (Vec<_>, Vec<_>) =
                 first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
             findings.extend(clear);
             let again: Vec<(ImageRef, Found)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), found[image].clone())).collect();
-            if !again.is_empty() && !self.is_decided(case, &findings) {
+            if !again.is_empty() && !self.is_decided(facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
                     return Err(interrupted(
@@ -161,7 +161,7 @@ impl Attempts {
                         "no connection, and no other slot is free",
                     ));
                 };
-                let second = self.try_in(lease, 2, case, journal, again, &findings).await?;
+                let second = self.try_in(lease, 2, facts, journal, again, &findings).await?;
                 let doubtful: BTreeMap<ImageRef, Finding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
@@ -170,7 +170,7 @@ impl Attempts {
             }
         }
         let observations = seen(&findings);
-        if self.context.challenge.judge(&case.submitted, &observations).verdict.is_some() {
+        if self.context.challenge.judge(&facts.submitted, &observations).verdict.is_some() {
             return Ok(observations);
         }
         let ours = findings.into_iter().find_map(|(_, finding)| match finding {
@@ -185,17 +185,17 @@ impl Attempts {
 
     /// What the registries say of each image: those that can be run, and what
     /// was found out about the others.
-    async fn look_up(&self, case: &Case) -> (Vec<(ImageRef, Finding)>, Vec<(ImageRef, Found)>) {
+    async fn look_up(&self, facts: &SubmissionFacts) -> (Vec<(ImageRef, Finding)>, Vec<(ImageRef, Found)>) {
         let limits = &self.context.challenge.limits;
-        let lookups = case.submitted.images.iter().map(|image| async move {
-            (image.clone(), self.registry.look_up(image, case.digests.get(image), limits).await)
+        let lookups = facts.submitted.images.iter().map(|image| async move {
+            (image.clone(), self.registry.look_up(image, facts.digests.get(image), limits).await)
         });
         let (mut findings, mut runnable) = (Vec::new(), Vec::new());
         for (image, looked_up) in join_all(lookups).await {
             match looked_up {
                 Ok(found) => runnable.push((image, found)),
                 Err(LookupError::Participant(code, message)) => {
-                    findings.push((image, Finding::Saw(Saw::Fault { code, message })));
+                    findings.push((image, Finding::Saw(Evidence::Failure { code, message })));
                 }
                 Err(LookupError::Platform(fault)) => findings.push((image, Finding::Ours(fault))),
             }
@@ -209,7 +209,7 @@ impl Attempts {
         &self,
         mut lease: Lease,
         number: u32,
-        case: &Case,
+        facts: &SubmissionFacts,
         journal: &mut Journal,
         images: Vec<(ImageRef, Found)>,
         findings: &[(ImageRef, Finding)],
@@ -236,7 +236,7 @@ impl Attempts {
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordStarted { attempt, images }).await?;
         }
-        let findings = trial.asked(case, &seen(findings)).await;
+        let findings = trial.asked(facts, &seen(findings)).await;
         if let Some(why) = findings.iter().find_map(|(_, finding)| finding.is_of_the_slot()) {
             lease.set_aside(why);
         }
@@ -246,14 +246,14 @@ impl Attempts {
         Ok(findings)
     }
 
-    fn is_decided(&self, case: &Case, findings: &[(ImageRef, Finding)]) -> bool {
-        self.context.challenge.judge(&case.submitted, &seen(findings)).verdict.is_some()
+    fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, Finding)]) -> bool {
+        self.context.challenge.judge(&facts.submitted, &seen(findings)).verdict.is_some()
     }
 }
 
 fn seen(findings: &[(ImageRef, Finding)]) -> Vec<Observation> {
     let seen = findings.iter().filter_map(|(image, finding)| match finding {
-        Finding::Saw(saw) => Some(Observation { image: image.clone(), saw: saw.clone() }),
+        Finding::Saw(evidence) => Some(Observation { image: image.clone(), evidence: evidence.clone() }),
         Finding::Seems(..) | Finding::Ours(_) => None,
     });
     seen.collect()

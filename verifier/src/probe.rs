@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ::relay::request::{MAX_BODY, MAX_TOTAL};
-use domain::challenge::{Limits, ProbeRules, Saw};
+use domain::challenge::{Evidence, ProbeRules, ResourceLimits};
 use domain::submission::FailureCode;
 use tokio::time::sleep;
 
@@ -26,7 +26,7 @@ const HEAD_MAX: usize = 16 << 10;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Told {
     /// This is what the image did.
-    Saw(Saw),
+    Saw(Evidence),
     /// Nothing accepts connections (yet).
     Refused,
     /// No connection came about, which may be the network's fault.
@@ -46,7 +46,7 @@ pub(crate) struct Question {
 pub(crate) struct Patience(Duration);
 
 impl Question {
-    pub(crate) fn new(probe: &ProbeRules, limits: &Limits) -> Self {
+    pub(crate) fn new(probe: &ProbeRules, limits: &ResourceLimits) -> Self {
         let seconds = Duration::from_secs(limits.answer_s).min(MAX_TOTAL);
         let bytes = usize::try_from(limits.answer_kib << 10).unwrap_or(usize::MAX).min(MAX_BODY);
         let limits = RequestLimits {
@@ -76,7 +76,7 @@ impl Question {
             Ok(Err(failure)) => return Told::Saw(self.fault(failure)),
             Err(error) => return Told::Relay(error.to_string()),
         };
-        Told::Saw(Saw::Answer {
+        Told::Saw(Evidence::Http {
             status: answer.status,
             latency_ms: answer.latency.as_millis().try_into().unwrap_or(u64::MAX),
             redirect: answer.location,
@@ -96,7 +96,7 @@ impl Question {
         format!("The container runs, but port {} was not reached from two networks: {why}.", self.port)
     }
 
-    fn fault(&self, failure: Failure) -> Saw {
+    fn fault(&self, failure: Failure) -> Evidence {
         let asked = format!("GET {} on port {}", self.path, self.port);
         let seconds = self.limits.total.as_secs();
         let (code, message) = match failure {
@@ -117,7 +117,7 @@ impl Question {
                 (FailureCode::BadHttp, format!("{asked} was answered with what cannot be read: {other}."))
             }
         };
-        Saw::Fault { code, message }
+        Evidence::Failure { code, message }
     }
 }
 
@@ -145,11 +145,11 @@ mod tests {
         let challenge = Challenge::birthday();
         let question = Question::new(&challenge.probe, &challenge.limits);
         let code = |failure| match question.told(Ok(Err(failure))) {
-            Told::Saw(Saw::Fault { code, message }) => {
+            Told::Saw(Evidence::Failure { code, message }) => {
                 assert!(message.contains("/getconfig"), "{message}");
                 Some(code)
             }
-            Told::Saw(Saw::Answer { .. }) => panic!("it did not answer"),
+            Told::Saw(Evidence::Http { .. }) => panic!("it did not answer"),
             Told::Refused | Told::NoWay(_) | Told::Relay(_) => None,
         };
         assert_eq!(code(Failure::TimedOut(Part::Head)), Some(FailureCode::TimedOut));

@@ -7,7 +7,7 @@ mod http;
 mod logins;
 mod manifest;
 
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -67,7 +67,7 @@ impl Registry {
         &self,
         image: &ImageRef,
         known: Option<&Digest>,
-        limits: &Limits,
+        limits: &ResourceLimits,
     ) -> Result<Found> {
         let pinned = known.or(image.digest());
         let mut session = self.http.session(image);

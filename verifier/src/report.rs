@@ -106,14 +106,14 @@ fn reported(health: &Health) -> SandboxReported {
     let node = |node: &NodeHealth| {
         let state = match &node.state {
             NodeState::Ready => {
-                sandbox::NodeState::Ready { slots: u32::try_from(node.slots).unwrap_or(u32::MAX) }
+                sandbox::SandboxNodeState::Ready { slots: u32::try_from(node.slots).unwrap_or(u32::MAX) }
             }
-            NodeState::Paused => sandbox::NodeState::Paused,
-            NodeState::Drained => sandbox::NodeState::Drained,
-            NodeState::Unheard | NodeState::Down => sandbox::NodeState::Down,
-            NodeState::Refused { why } => sandbox::NodeState::Refused { reason: why.clone() },
+            NodeState::Paused => sandbox::SandboxNodeState::Paused,
+            NodeState::Drained => sandbox::SandboxNodeState::Drained,
+            NodeState::Unheard | NodeState::Down => sandbox::SandboxNodeState::Down,
+            NodeState::Refused { why } => sandbox::SandboxNodeState::Refused { reason: why.clone() },
         };
-        sandbox::Node { name: node.name.clone(), state }
+        sandbox::SandboxNode { name: node.name.clone(), state }
     };
     SandboxReported { trouble: health.waiting.clone(), nodes: health.nodes.iter().map(node).collect() }
 }
@@ -171,8 +171,8 @@ mod tests {
         });
         told.send_replace(one_node(NodeState::Refused { why: "no seccomp".to_owned() }, 0));
         let second = until_recorded(&store, 2).await;
-        let refused = sandbox::NodeState::Refused { reason: "no seccomp".to_owned() };
-        assert_eq!(second[1].nodes, [sandbox::Node { name: "n1".to_owned(), state: refused }]);
+        let refused = sandbox::SandboxNodeState::Refused { reason: "no seccomp".to_owned() };
+        assert_eq!(second[1].nodes, [sandbox::SandboxNode { name: "n1".to_owned(), state: refused }]);
         assert_eq!(second.len(), 2, "what was known was said again: {second:?}");
 
         told.send_replace(Health::waiting("it stops"));

@@ -21,7 +21,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -69,7 +69,7 @@ struct Inner {
     watch: Watch,
     verifier: String,
     /// Within which each app is kept, and an inspector as if it were one.
-    limits: Limits,
+    limits: ResourceLimits,
     pool: Mutex<Pool>,
     preparing: Semaphore,
     /// Told whenever a slot may have become ready, or be missing.
@@ -83,7 +83,7 @@ impl Slots {
     pub(crate) fn start(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
-        limits: Limits,
+        limits: ResourceLimits,
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {

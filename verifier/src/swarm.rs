@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use domain::submission::{InterruptionCode, PlatformFault};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -197,7 +197,7 @@ pub(crate) struct Deployment {
     /// Paths that the image wants to write to.
     pub(crate) volumes: Vec<String>,
     /// What it may use.
-    pub(crate) limits: Limits,
+    pub(crate) limits: ResourceLimits,
 }
 
 /// The last lines that a task's container wrote.

@@ -7,9 +7,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::challenge::{Observation, Saw};
+use domain::challenge::{Evidence, Observation};
 use domain::submission::{
-    Case, FailureCode, InterruptionCode, Outcome, PlatformFault, PulledImage, StartedImage,
+    FailureCode, InterruptionCode, PlatformFault, ProbeOutcome, PulledImage, StartedImage, SubmissionFacts,
 };
 use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
@@ -139,15 +139,19 @@ impl<'a> Trial<'a> {
 
     /// Asks the apps until each has answered or had its time, or until those
     /// that have decide, together with what was `seen` of others; what was found.
-    pub(crate) async fn asked(mut self, case: &Case, seen: &[Observation]) -> Vec<(ImageRef, Finding)> {
+    pub(crate) async fn asked(
+        mut self,
+        facts: &SubmissionFacts,
+        seen: &[Observation],
+    ) -> Vec<(ImageRef, Finding)> {
         let question = Question::new(&self.context.challenge.probe, &self.context.challenge.limits);
         let mut patience = Patience::new();
         loop {
             for index in 0..self.apps.len() {
                 if self.apps[index].finding.is_none() {
-                    self.ask(index, case, &question).await;
+                    self.ask(index, facts, &question).await;
                 }
-                if self.is_decided(case, seen) {
+                if self.is_decided(facts, seen) {
                     return self.findings();
                 }
             }
@@ -160,7 +164,7 @@ impl<'a> Trial<'a> {
 
     /// Asks one app, and once more if it answers as it should: what is right only
     /// once may be chance, or meant for us alone.
-    async fn ask(&mut self, index: usize, case: &Case, question: &Question) {
+    async fn ask(&mut self, index: usize, facts: &SubmissionFacts, question: &Question) {
         self.take_note();
         let start = Duration::from_secs(self.context.challenge.limits.start_s);
         let app = &self.apps[index];
@@ -174,14 +178,14 @@ impl<'a> Trial<'a> {
             return;
         };
         let mut told = self.tell(question, address).await;
-        if self.is_right(index, case, &told) {
+        if self.is_right(index, facts, &told) {
             told = self.tell(question, address).await;
         }
         let had_its_time = since.elapsed() >= start;
         let finding = match told {
             Told::Refused | Told::NoWay(_) if !had_its_time => return,
-            Told::Saw(saw @ Saw::Answer { .. }) => Finding::Saw(saw),
-            Told::Saw(Saw::Fault { code, message }) => self.unless_ended(index, code, message).await,
+            Told::Saw(evidence @ Evidence::Http { .. }) => Finding::Saw(evidence),
+            Told::Saw(Evidence::Failure { code, message }) => self.unless_ended(index, code, message).await,
             Told::Refused => {
                 let message = question.nothing_on_port(start);
                 self.unless_ended(index, FailureCode::NothingOnPort, message).await
@@ -189,7 +193,7 @@ impl<'a> Trial<'a> {
             Told::NoWay(why) => {
                 let message = question.not_reached(&why);
                 match self.unless_ended(index, FailureCode::NothingOnPort, message).await {
-                    Finding::Saw(Saw::Fault { code, message }) => Finding::Seems(code, message),
+                    Finding::Saw(Evidence::Failure { code, message }) => Finding::Seems(code, message),
                     known => known,
                 }
             }
@@ -206,11 +210,11 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn is_right(&self, index: usize, case: &Case, told: &Told) -> bool {
-        let Told::Saw(saw) = told else { return false };
-        let seen = Observation { image: self.apps[index].image.clone(), saw: saw.clone() };
-        let judgement = self.context.challenge.judge(&case.submitted, &[seen]);
-        judgement.probes.iter().all(|probe| probe.outcome == Outcome::Matched)
+    fn is_right(&self, index: usize, facts: &SubmissionFacts, told: &Told) -> bool {
+        let Told::Saw(evidence) = told else { return false };
+        let seen = Observation { image: self.apps[index].image.clone(), evidence: evidence.clone() };
+        let judgement = self.context.challenge.judge(&facts.submitted, &[seen]);
+        judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)
     }
 
     /// What is held against an app, unless its container turns out to have ended
@@ -230,7 +234,7 @@ impl<'a> Trial<'a> {
         }
         match self.context.swarm.last_lines(&task).await {
             Ok(LastLines { are_all: true, .. }) if self.tasks.now().at > since => {
-                Finding::Saw(Saw::Fault { code, message })
+                Finding::Saw(Evidence::Failure { code, message })
             }
             Ok(_) | Err(_) => Finding::Seems(code, message),
         }
@@ -271,7 +275,7 @@ impl<'a> Trial<'a> {
                 (FailureCode::ExitedEarly, message)
             }
         };
-        Finding::Saw(Saw::Fault { code, message })
+        Finding::Saw(Evidence::Failure { code, message })
     }
 
     async fn last_words(&self, task: &str) -> String {
@@ -324,14 +328,14 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn is_decided(&self, case: &Case, seen: &[Observation]) -> bool {
+    fn is_decided(&self, facts: &SubmissionFacts, seen: &[Observation]) -> bool {
         let mut observations = seen.to_vec();
         for app in &self.apps {
-            if let Some(Finding::Saw(saw)) = &app.finding {
-                observations.push(Observation { image: app.image.clone(), saw: saw.clone() });
+            if let Some(Finding::Saw(evidence)) = &app.finding {
+                observations.push(Observation { image: app.image.clone(), evidence: evidence.clone() });
             }
         }
-        self.context.challenge.judge(&case.submitted, &observations).verdict.is_some()
+        self.context.challenge.judge(&facts.submitted, &observations).verdict.is_some()
     }
 
     fn findings(self) -> Vec<(ImageRef, Finding)> {

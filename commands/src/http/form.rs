@@ -1,6 +1,6 @@
 //! From the fields of a body to a form, from a form to an entry at its place.
 
-use domain::challenge::{Challenge, Form};
+use domain::challenge::{Challenge, SubmissionForm};
 use domain::submission::{Place, Submitted};
 use serde_json::Value;
 
@@ -30,7 +30,7 @@ pub(super) fn read(
         }
     };
     match (entry, place) {
-        (Some(entry), Ok(place)) if errors.is_empty() => return Ok(entry.at(place)),
+        (Some(entry), Ok(place)) if errors.is_empty() => return Ok(entry.into_submitted(place)),
         (_, Err(nowhere)) if errors.iter().all(|told| told.field != "location") => errors.push(nowhere),
         _ => {}
     }
@@ -39,7 +39,7 @@ pub(super) fn read(
 
 /// The fields, sorted into a form as far as they are of the right type.
 struct Typed {
-    form: Form,
+    form: SubmissionForm,
     /// `images`, or `repo` as the original called it.
     images_field: &'static str,
     errors: Vec<FieldProblem>,
@@ -69,7 +69,7 @@ impl Typed {
                 (field, answer.unwrap_or_default())
             })
             .collect();
-        let form = Form {
+        let form = SubmissionForm {
             name: name.unwrap_or_default(),
             twitter,
             location: location.unwrap_or_default(),

@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use domain::challenge::Answering;
+use domain::challenge::RequiredImages;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -36,7 +36,7 @@ struct ImagesGuide {
     registries: Vec<String>,
     /// `any` or `all` of them must answer as asked.
     #[schema(value_type = String)]
-    answering: Answering,
+    answering: RequiredImages,
     /// Compressed, MiB.
     size_max_mib: u64,
 }

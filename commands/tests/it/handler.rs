@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use commands::{Actor, CommandError, Commands, Handled};
-use domain::challenge::{Observation, Saw};
+use domain::challenge::{Evidence, Observation};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command, Rejection, SubmissionId};
 use event_store::{Append, Read, ReadDirection, StreamName};
@@ -34,7 +34,7 @@ fn claim(verifier: &str) -> Command {
 fn fail(attempt: u32) -> Command {
     let fault = |image| Observation {
         image,
-        saw: Saw::Fault { code: FailureCode::TimedOut, message: "no answer".into() },
+        evidence: Evidence::Failure { code: FailureCode::TimedOut, message: "no answer".into() },
     };
     Command::Conclude { attempt, observations: ada().images.into_iter().map(fault).collect() }
 }

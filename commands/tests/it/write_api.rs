@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, header};
 use commands::{Actor, Commands, Settings};
-use domain::challenge::{Observation, Saw};
+use domain::challenge::{Evidence, Observation};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command};
 use futures::future::join_all;
@@ -251,9 +251,9 @@ async fn only_organisers_ask_for_another_verdict() {
     let at = Timestamp::now();
     let claim = Command::Claim { verifier: "v".into(), at, deadline: at + 1.minute() };
     commands.handle(id, claim, by(Actor::Verifier("v".into()))).await.unwrap();
-    let saw = Saw::Fault { code: FailureCode::TimedOut, message: "no answer".into() };
+    let evidence = Evidence::Failure { code: FailureCode::TimedOut, message: "no answer".into() };
     let observations =
-        ada().images.into_iter().map(|image| Observation { image, saw: saw.clone() }).collect();
+        ada().images.into_iter().map(|image| Observation { image, evidence: evidence.clone() }).collect();
     let conclude = Command::Conclude { attempt: 1, observations };
     commands.handle(id, conclude, by(Actor::Verifier("v".into()))).await.unwrap();
     let answer = ask(Some(TOKEN), &path, why.clone()).await;

@@ -14,7 +14,7 @@ const ANSWER_CHARS_MAX: usize = 50;
 
 /// A submission as it was typed; nothing is checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Form {
+pub struct SubmissionForm {
     /// The participant's name.
     pub name: String,
     /// `@account`.
@@ -29,7 +29,7 @@ pub struct Form {
 
 /// A form that meets every rule; only its place is still a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub struct ValidatedForm {
     challenge: ChallengeId,
     participant: Participant,
     location: String,
@@ -52,7 +52,7 @@ impl Challenge {
     ///
     /// # Errors
     /// Everything that is wrong, not only the first.
-    pub fn check(&self, form: Form) -> Result<Entry, Vec<FieldError>> {
+    pub fn check(&self, form: SubmissionForm) -> Result<ValidatedForm, Vec<FieldError>> {
         let mut errors = Vec::new();
         let name = self.name(&form.name, &mut errors);
         let twitter = form.twitter.as_deref().and_then(|typed| self.twitter(typed, &mut errors));
@@ -62,7 +62,7 @@ impl Challenge {
         if !errors.is_empty() {
             return Err(errors);
         }
-        Ok(Entry {
+        Ok(ValidatedForm {
             challenge: ChallengeId { id: self.id.clone(), rules: self.digest() },
             participant: Participant { name, twitter },
             location,
@@ -192,7 +192,7 @@ impl super::AnswerRule {
     }
 }
 
-impl Entry {
+impl ValidatedForm {
     /// The place as it was typed.
     pub fn location(&self) -> &str {
         &self.location
@@ -204,7 +204,7 @@ impl Entry {
     }
 
     /// The event that accepts this entry, at the place its location means.
-    pub fn at(self, place: Place) -> Submitted {
+    pub fn into_submitted(self, place: Place) -> Submitted {
         Submitted {
             challenge: self.challenge,
             participant: self.participant,
@@ -240,8 +240,8 @@ fn error(field: &str, message: impl Into<String>) -> FieldError {
 mod tests {
     use super::*;
 
-    fn form() -> Form {
-        Form {
+    fn form() -> SubmissionForm {
+        SubmissionForm {
             name: "Ada Lovelace".into(),
             twitter: Some("@ada".into()),
             location: "London, UK".into(),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     /// The fields that are wrong when `change` was made to a good form.
-    fn wrong(change: impl FnOnce(&mut Form)) -> Vec<String> {
+    fn wrong(change: impl FnOnce(&mut SubmissionForm)) -> Vec<String> {
         let mut form = form();
         change(&mut form);
         Challenge::birthday()
@@ -289,14 +289,14 @@ mod tests {
 
     #[test]
     fn everything_wrong_is_said_at_once() {
-        let fields = wrong(|f| *f = Form::default());
+        let fields = wrong(|f| *f = SubmissionForm::default());
         assert_eq!(fields, ["name", "location", "images", "vote"]);
     }
 
     #[test]
     fn refused_words_are_whole_words() {
         let challenge = Challenge { refused_words: vec!["Ass".into()], ..Challenge::birthday() };
-        let named = |name: &str| challenge.check(Form { name: name.into(), ..form() }).is_ok();
+        let named = |name: &str| challenge.check(SubmissionForm { name: name.into(), ..form() }).is_ok();
         assert!(named("Cassandra"));
         assert!(!named("an ass here"));
     }

@@ -5,9 +5,9 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::image::ImageRef;
-use crate::submission::{Difference, FailureCode, ImageProbe, Outcome, Reason, Submitted};
+use crate::submission::{FailureCode, FieldDifference, ImageProbe, ProbeOutcome, Reason, Submitted};
 
-use super::{Answering, Challenge};
+use super::{Challenge, RequiredImages};
 
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -17,14 +17,14 @@ pub struct Observation {
     /// The image, as submitted.
     pub image: ImageRef,
     /// What it did.
-    pub saw: Saw,
+    pub evidence: Evidence,
 }
 
 /// What an image did when it was run and asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Saw {
+pub enum Evidence {
     /// It answered over HTTP.
-    Answer {
+    Http {
         /// The HTTP status.
         status: u16,
         /// From the first byte sent to the last one received, milliseconds.
@@ -35,7 +35,7 @@ pub enum Saw {
         body: Vec<u8>,
     },
     /// It did not come so far, by its own fault.
-    Fault {
+    Failure {
         /// Which.
         code: FailureCode,
         /// What exactly, for its author.
@@ -78,18 +78,18 @@ impl Challenge {
         let passed = probes.len() - reasons.len();
         let all_seen = probes.len() == submitted.images.len();
         let verdict = match self.images.answering {
-            Answering::Any if passed > 0 => Some(Verdict::Passed),
-            Answering::All if passed == submitted.images.len() => Some(Verdict::Passed),
-            Answering::Any | Answering::All => all_seen.then_some(Verdict::Failed(reasons)),
+            RequiredImages::Any if passed > 0 => Some(Verdict::Passed),
+            RequiredImages::All if passed == submitted.images.len() => Some(Verdict::Passed),
+            RequiredImages::Any | RequiredImages::All => all_seen.then_some(Verdict::Failed(reasons)),
         };
         Judgement { probes, verdict }
     }
 
     fn examine(&self, submitted: &Submitted, seen: &Observation) -> (ImageProbe, Option<Reason>) {
         let asked = format!("GET {}", self.probe.path);
-        let (status, latency_ms, finding) = match &seen.saw {
-            Saw::Fault { code, message } => (None, None, Err((*code, message.clone(), vec![]))),
-            Saw::Answer { status, latency_ms, redirect, body } => {
+        let (status, latency_ms, finding) = match &seen.evidence {
+            Evidence::Failure { code, message } => (None, None, Err((*code, message.clone(), vec![]))),
+            Evidence::Http { status, latency_ms, redirect, body } => {
                 let finding = match status {
                     200 => self.compare(submitted, body, &asked),
                     300..=399 => Err((
@@ -111,12 +111,12 @@ impl Challenge {
         };
         let image = seen.image.clone();
         let (outcome, message, differing) = match finding {
-            Ok(()) => (Outcome::Matched, None, vec![]),
-            Err((code, message, differing)) => (Outcome::Failed(code), Some(message), differing),
+            Ok(()) => (ProbeOutcome::Matched, None, vec![]),
+            Err((code, message, differing)) => (ProbeOutcome::Failed(code), Some(message), differing),
         };
         let reason = match (&outcome, &message) {
-            (Outcome::Failed(code), Some(message)) => {
-                Some(Reason::new(*code, Some(image.clone()), message.clone()))
+            (ProbeOutcome::Failed(code), Some(message)) => {
+                Some(Reason { code: *code, image: Some(image.clone()), message: message.clone() })
             }
             _ => None,
         };
@@ -128,7 +128,7 @@ impl Challenge {
         submitted: &Submitted,
         body: &[u8],
         asked: &str,
-    ) -> Result<(), (FailureCode, String, Vec<Difference>)> {
+    ) -> Result<(), (FailureCode, String, Vec<FieldDifference>)> {
         let answer = match serde_json::from_slice::<UniqueKeys>(body) {
             Ok(UniqueKeys(Value::Object(answer))) => answer,
             Ok(_) => {
@@ -142,7 +142,7 @@ impl Challenge {
                 return Err((FailureCode::NotJson, message, vec![]));
             }
         };
-        let differing: Vec<Difference> = self
+        let differing: Vec<FieldDifference> = self
             .probe
             .compare
             .iter()
@@ -161,7 +161,7 @@ impl Challenge {
         submitted: &Submitted,
         answer: &Map<String, Value>,
         field: &str,
-    ) -> Option<Difference> {
+    ) -> Option<FieldDifference> {
         let returned = answer.get(field).unwrap_or(&Value::Null);
         let text = returned.as_str().map(str::trim);
         let (equal, expected) = match field {
@@ -185,7 +185,7 @@ impl Challenge {
                 (returned_choice == expected && (returned.is_null() || text.is_some()), expected.to_owned())
             }
         };
-        (!equal).then(|| Difference {
+        (!equal).then(|| FieldDifference {
             field: field.to_owned(),
             expected: shown(&expected),
             returned: answer.contains_key(field).then(|| shown(&returned_text(returned))),
@@ -303,11 +303,11 @@ mod tests {
     use crate::submission::scenario::{ada, answered, config_of};
 
     /// The outcome of an answer, and the fields that differ.
-    fn judged(status: u16, body: impl Into<Vec<u8>>) -> (Outcome, Vec<String>) {
+    fn judged(status: u16, body: impl Into<Vec<u8>>) -> (ProbeOutcome, Vec<String>) {
         let submitted = ada();
         let observation = Observation {
             image: submitted.images[0].clone(),
-            saw: Saw::Answer { status, latency_ms: 3, redirect: None, body: body.into() },
+            evidence: Evidence::Http { status, latency_ms: 3, redirect: None, body: body.into() },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
         (probe.outcome, probe.differing.into_iter().map(|d| d.field).collect())
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn what_was_submitted_matches() {
-        assert_eq!(judged(200, config_of(&ada()).to_string()), (Outcome::Matched, vec![]));
+        assert_eq!(judged(200, config_of(&ada()).to_string()), (ProbeOutcome::Matched, vec![]));
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             ("repo", serde_json::json!(["docker.io/ada/result:latest", "ada/voting"])),
             ("name", Value::from(" Ada Lovelace ")),
         ] {
-            assert_eq!(judged(200, with(field, same)), (Outcome::Matched, vec![]), "{field}");
+            assert_eq!(judged(200, with(field, same)), (ProbeOutcome::Matched, vec![]), "{field}");
         }
     }
 
@@ -351,7 +351,7 @@ mod tests {
             ("vote", serde_json::json!({"a": 1})),
         ] {
             let (outcome, differing) = judged(200, with(field, other));
-            assert_eq!(outcome, Outcome::Failed(FailureCode::Mismatch));
+            assert_eq!(outcome, ProbeOutcome::Failed(FailureCode::Mismatch));
             assert_eq!(differing, [field]);
         }
     }
@@ -363,20 +363,20 @@ mod tests {
         for body in ["", "hello", "[]", "3", "{", "{}{}", "\u{feff}{}", r#"{"a":1e999999}"#, &deep, twice] {
             assert_eq!(
                 judged(200, body).0,
-                Outcome::Failed(FailureCode::NotJson),
+                ProbeOutcome::Failed(FailureCode::NotJson),
                 "{}",
                 &body[..body.len().min(30)]
             );
         }
-        assert_eq!(judged(200, vec![0xff, 0xfe]).0, Outcome::Failed(FailureCode::NotJson));
+        assert_eq!(judged(200, vec![0xff, 0xfe]).0, ProbeOutcome::Failed(FailureCode::NotJson));
     }
 
     #[test]
     fn a_status_other_than_200_is_its_own_failure() {
         let right = config_of(&ada()).to_string();
-        assert_eq!(judged(500, right.clone()).0, Outcome::Failed(FailureCode::BadStatus));
-        assert_eq!(judged(204, right.clone()).0, Outcome::Failed(FailureCode::BadStatus));
-        assert_eq!(judged(302, right).0, Outcome::Failed(FailureCode::Redirected));
+        assert_eq!(judged(500, right.clone()).0, ProbeOutcome::Failed(FailureCode::BadStatus));
+        assert_eq!(judged(204, right.clone()).0, ProbeOutcome::Failed(FailureCode::BadStatus));
+        assert_eq!(judged(302, right).0, ProbeOutcome::Failed(FailureCode::Redirected));
     }
 
     #[test]
@@ -384,12 +384,12 @@ mod tests {
         let submitted = ada();
         let any = Challenge::birthday();
         let mut all = any.clone();
-        all.images.answering = Answering::All;
+        all.images.answering = RequiredImages::All;
         let right = answered(&submitted, 0);
         let other_right = answered(&submitted, 1);
         let missing = Observation {
             image: submitted.images[1].clone(),
-            saw: Saw::Fault { code: FailureCode::ImageNotFound, message: "no".into() },
+            evidence: Evidence::Failure { code: FailureCode::ImageNotFound, message: "no".into() },
         };
         let verdict = |challenge: &Challenge, seen: &[&Observation]| {
             let seen: Vec<Observation> = seen.iter().map(|o| (*o).clone()).collect();
@@ -411,7 +411,7 @@ mod tests {
         let submitted = ada();
         let observation = Observation {
             image: submitted.images[0].clone(),
-            saw: Saw::Answer { status: 200, latency_ms: 3, redirect: None, body: answer },
+            evidence: Evidence::Http { status: 200, latency_ms: 3, redirect: None, body: answer },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
         let returned = probe.differing[0].returned.clone().unwrap();

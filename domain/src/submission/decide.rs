@@ -9,8 +9,8 @@ use super::event::{
     ContainersStarted, Event, Failed, ImagesPulled, Passed, Probed, RejudgeRequested,
     VerificationInterrupted, VerificationStarted,
 };
-use super::failure::{InterruptionCode, Platforms};
-use super::state::{Case, Claim, Retry, Step, Submission};
+use super::failure::InterruptionCode;
+use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 use crate::challenge::{Challenge, Verdict};
 
 /// After so many attempts that we broke off, a submission waits until the
@@ -71,12 +71,12 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::Unknown, Command::Submit(submitted)) => Ok(vec![Event::Submitted(*submitted)]),
         (S::Unknown, _) => Err(Rejection::Unknown),
         (
-            S::Waiting { case, .. } | S::Verifying { case, .. } | S::Judged { case, .. },
+            S::Waiting { facts, .. } | S::Verifying { facts, .. } | S::Judged { facts, .. },
             Command::Submit(submitted),
-        ) => already(*case.submitted == *submitted, Rejection::AlreadySubmitted),
+        ) => already(*facts.submitted == *submitted, Rejection::AlreadySubmitted),
 
-        (S::Waiting { case, retry }, Command::Claim { verifier, at, deadline }) => {
-            claim(case, *retry, verifier, at, deadline)
+        (S::Waiting { facts, retry }, Command::Claim { verifier, at, deadline }) => {
+            claim(facts, *retry, verifier, at, deadline)
         }
         (S::Verifying { claim, .. }, Command::Claim { verifier, deadline, .. }) => already(
             claim.verifier == verifier && claim.deadline == deadline,
@@ -86,44 +86,44 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
 
         (S::Verifying { claim, step, .. }, Command::RecordPulled { attempt, images }) => {
             under_way(claim, attempt)?;
-            Ok(unless(*step >= Step::Pulled, Event::ImagesPulled(ImagesPulled { attempt, images })))
+            Ok(unless(*step >= AttemptStep::Pulled, Event::ImagesPulled(ImagesPulled { attempt, images })))
         }
         (S::Verifying { claim, step, .. }, Command::RecordStarted { attempt, images }) => {
             under_way(claim, attempt)?;
             Ok(unless(
-                *step >= Step::Started,
+                *step >= AttemptStep::Started,
                 Event::ContainersStarted(ContainersStarted { attempt, images }),
             ))
         }
-        (S::Verifying { case, claim, .. }, Command::Conclude { attempt, observations }) => {
+        (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations }) => {
             under_way(claim, attempt)?;
-            let judgement = challenge.judge(&case.submitted, &observations);
+            let judgement = challenge.judge(&facts.submitted, &observations);
             let verdict = match judgement.verdict.ok_or(Rejection::Inconclusive)? {
                 Verdict::Passed => Event::Passed(Passed { attempt }),
                 Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons }),
             };
             Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
         }
-        (S::Verifying { case, claim, .. }, Command::Interrupt { attempt, fault, at }) => {
+        (S::Verifying { facts, claim, .. }, Command::Interrupt { attempt, fault, at }) => {
             under_way(claim, attempt)?;
-            Ok(vec![interrupted(case, attempt, fault, at)])
+            Ok(vec![interrupted(facts, attempt, fault, at)])
         }
-        (S::Verifying { case, claim, .. }, Command::Expire { attempt, at }) => {
+        (S::Verifying { facts, claim, .. }, Command::Expire { attempt, at }) => {
             under_way(claim, attempt)?;
             if at < claim.deadline {
                 return Err(Rejection::NotExpired(claim.deadline));
             }
             let message = format!("{} did not report by {}", claim.verifier, claim.deadline);
             let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
-            Ok(vec![interrupted(case, attempt, fault, at)])
+            Ok(vec![interrupted(facts, attempt, fault, at)])
         }
 
         // A report that arrives after its attempt ended is either a repetition
         // of what ended it, or of somebody who was overtaken. Neither changes
         // anything; only the first may believe that all is well.
-        (S::Judged { case, .. }, Command::Conclude { attempt, .. })
-        | (S::Waiting { case, .. }, Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. }) => {
-            already(case.attempts == attempt, Rejection::Superseded(attempt))
+        (S::Judged { facts, .. }, Command::Conclude { attempt, .. })
+        | (S::Waiting { facts, .. }, Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. }) => {
+            already(facts.attempts == attempt, Rejection::Superseded(attempt))
         }
         (
             S::Waiting { .. } | S::Judged { .. },
@@ -144,32 +144,31 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
 }
 
 fn claim(
-    case: &Case,
-    retry: Retry,
+    facts: &SubmissionFacts,
+    retry: RetryTime,
     verifier: String,
     at: Timestamp,
     deadline: Timestamp,
 ) -> Result<Vec<Event>, Rejection> {
     match retry {
-        Retry::At(moment, _) if at < moment => Err(Rejection::NotBefore(moment)),
+        RetryTime::At(moment, _) if at < moment => Err(Rejection::NotBefore(moment)),
         _ if deadline <= at => Err(Rejection::ClaimEndsBeforeItBegins),
-        Retry::Now | Retry::At(..) | Retry::WhenWell(_) => {
-            let attempt = case.attempts + 1;
+        RetryTime::Now | RetryTime::At(..) | RetryTime::WhenWell(_) => {
+            let attempt = facts.attempts + 1;
             Ok(vec![Event::VerificationStarted(VerificationStarted { attempt, verifier, deadline })])
         }
     }
 }
 
-fn interrupted(case: &Case, attempt: u32, fault: PlatformFault, at: Timestamp) -> Event {
-    let wait = RETRY_AFTER_FIRST.saturating_mul(1 << case.interruptions.min(10)).min(RETRY_AFTER_MAX);
+fn interrupted(facts: &SubmissionFacts, attempt: u32, fault: PlatformFault, at: Timestamp) -> Event {
+    let wait = RETRY_AFTER_FIRST.saturating_mul(1 << facts.interruptions.min(10)).min(RETRY_AFTER_MAX);
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     let retry_at =
-        (case.interruptions + 1 < INTERRUPTIONS_MAX).then(|| at.saturating_add(wait).unwrap_or(at));
+        (facts.interruptions + 1 < INTERRUPTIONS_MAX).then(|| at.saturating_add(wait).unwrap_or(at));
     Event::VerificationInterrupted(VerificationInterrupted {
         attempt,
         code: fault.code,
         message: fault.message,
-        fault: Platforms::Platform,
         retry_at,
     })
 }
@@ -189,7 +188,7 @@ fn unless(recorded: bool, event: Event) -> Vec<Event> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::challenge::Saw;
+    use crate::challenge::Evidence;
     use crate::submission::FailureCode;
     use crate::submission::scenario::*;
 
@@ -314,13 +313,13 @@ mod tests {
         again.push(rejudge_requested());
         given(again.clone()).when(claim_by("v1")).then([started(2)]);
         let state: Submission = again.iter().collect();
-        assert_eq!(state.case().unwrap().digests.len(), 1);
+        assert_eq!(state.facts().unwrap().digests.len(), 1);
     }
 
     #[test]
     fn an_answer_that_is_wrong_says_where() {
         let mut seen = answered(&ada(), 0);
-        if let Saw::Answer { body, .. } = &mut seen.saw {
+        if let Evidence::Http { body, .. } = &mut seen.evidence {
             *body = br#"{"name":"Bob"}"#.to_vec();
         }
         let events = given([submitted(), started(1)])

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::failure::{FailureCode, InterruptionCode, Platforms, Reason};
+use super::failure::{FailureCode, InterruptionCode, Reason};
 use super::upcast::upcast;
 use crate::image::{Digest, ImageRef};
 
@@ -167,7 +167,7 @@ pub struct ImageProbe {
     /// As submitted.
     pub image: ImageRef,
     /// How it went.
-    pub outcome: Outcome,
+    pub outcome: ProbeOutcome,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
     /// From the first byte sent to the last received, milliseconds.
@@ -175,13 +175,13 @@ pub struct ImageProbe {
     /// What exactly went wrong.
     pub message: Option<String>,
     /// The fields that are not as submitted.
-    pub differing: Vec<Difference>,
+    pub differing: Vec<FieldDifference>,
 }
 
 /// How a probe went: `matched`, or the code of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Outcome {
+pub enum ProbeOutcome {
     /// It answered what was submitted.
     Matched,
     /// It did not.
@@ -191,7 +191,7 @@ pub enum Outcome {
 
 /// A field that is not as submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
+pub struct FieldDifference {
     /// Its name in the answer.
     pub field: String,
     /// What was submitted.
@@ -218,17 +218,47 @@ pub struct Failed {
 
 /// See [`Event::VerificationInterrupted`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredInterruption", into = "StoredInterruption")]
 pub struct VerificationInterrupted {
-    /// The attempt that ends with this.
+    /// The attempt that ends with this event.
     pub attempt: u32,
-    /// What failed us.
     pub code: InterruptionCode,
-    /// What exactly.
+    /// One sentence for the operator.
     pub message: String,
-    /// Always ours.
-    pub fault: Platforms,
-    /// When it is tried again; `None` when only once the platform is well.
+    /// When the next attempt may start; `None` if it must wait until the platform is well.
     pub retry_at: Option<Timestamp>,
+}
+
+/// A [`VerificationInterrupted`] as it is stored: readers of the raw history see whose fault it is.
+#[derive(Serialize, Deserialize)]
+struct StoredInterruption {
+    attempt: u32,
+    code: InterruptionCode,
+    message: String,
+    fault: PlatformFaultTag,
+    retry_at: Option<Timestamp>,
+}
+
+/// The constant `"platform"`. Any other text is refused when it is read.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PlatformFaultTag {
+    Platform,
+}
+
+impl From<VerificationInterrupted> for StoredInterruption {
+    fn from(event: VerificationInterrupted) -> Self {
+        let VerificationInterrupted { attempt, code, message, retry_at } = event;
+        Self { attempt, code, message, fault: PlatformFaultTag::Platform, retry_at }
+    }
+}
+
+impl From<StoredInterruption> for VerificationInterrupted {
+    fn from(stored: StoredInterruption) -> Self {
+        let StoredInterruption { attempt, code, message, fault: PlatformFaultTag::Platform, retry_at } =
+            stored;
+        Self { attempt, code, message, retry_at }
+    }
 }
 
 /// See [`Event::RejudgeRequested`].
@@ -243,7 +273,7 @@ pub struct RejudgeRequested {
 /// Why a stored event is not one of ours.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of schema {SCHEMA} or older: {0}")]
-pub struct DecodeError(String);
+pub struct EventDecodeError(String);
 
 impl Event {
     /// Every type, as stored.
@@ -296,9 +326,9 @@ impl Event {
     ///
     /// # Errors
     /// When its type or shape is not known, or it was written by a newer version.
-    pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, DecodeError> {
+    pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, EventDecodeError> {
         if schema > SCHEMA {
-            return Err(DecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
+            return Err(EventDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
         }
         let read = || match schema {
             // As nearly all of a log is; no look is taken at it first.
@@ -312,7 +342,7 @@ impl Event {
                 Self::of(kind, data)
             }
         };
-        read().map_err(|error| DecodeError(error.to_string()))
+        read().map_err(|error| EventDecodeError(error.to_string()))
     }
 
     /// The event of a type and its data.
@@ -382,5 +412,12 @@ mod tests {
         assert!(refused("Passed", SCHEMA + 1, r#"{"attempt":1}"#).contains("upgrade"));
         assert!(refused("Passed", SCHEMA, r#"{}"#).contains("attempt"));
         refused("Passed", SCHEMA, "{");
+    }
+
+    #[test]
+    fn a_fault_of_anybody_else_is_refused() {
+        let reason = r#"{"code":"bad_status","image":null,"message":"no","fault":"participant"}"#;
+        assert!(serde_json::from_str::<Reason>(reason).is_ok());
+        assert!(serde_json::from_str::<Reason>(&reason.replace("participant", "platform")).is_err());
     }
 }

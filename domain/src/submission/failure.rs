@@ -126,40 +126,42 @@ impl InterruptionCode {
     }
 }
 
-/// One reason of a failed verdict.
+/// One reason of a failed verdict. A verdict never rests on a fault of the platform.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredReason", into = "StoredReason")]
 pub struct Reason {
-    /// Which.
     pub code: FailureCode,
-    /// The image concerned, unless it is all of them.
+    /// The image concerned, or `None` if all are.
     pub image: Option<ImageRef>,
-    /// What exactly, in a sentence.
+    /// One sentence for the participant.
     pub message: String,
-    /// Always the participant's: a verdict never rests on a fault of ours.
-    pub fault: Participants,
 }
 
-impl Reason {
-    /// A reason for a failed verdict.
-    pub fn new(code: FailureCode, image: Option<ImageRef>, message: String) -> Self {
-        Self { code, image, message, fault: Participants::Participant }
-    }
+/// A [`Reason`] as it is stored: readers of the raw history see whose fault it is.
+#[derive(Serialize, Deserialize)]
+struct StoredReason {
+    code: FailureCode,
+    image: Option<ImageRef>,
+    message: String,
+    fault: ParticipantFault,
 }
 
-/// Whose fault a failed verdict is: there is only one answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// The constant `"participant"`. Any other text is refused when it is read.
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Participants {
-    /// The participant's.
-    #[default]
+enum ParticipantFault {
     Participant,
 }
 
-/// Whose fault an interruption is: there is only one answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Platforms {
-    /// Ours.
-    #[default]
-    Platform,
+impl From<Reason> for StoredReason {
+    fn from(Reason { code, image, message }: Reason) -> Self {
+        Self { code, image, message, fault: ParticipantFault::Participant }
+    }
+}
+
+impl From<StoredReason> for Reason {
+    fn from(StoredReason { code, image, message, fault }: StoredReason) -> Self {
+        let ParticipantFault::Participant = fault;
+        Self { code, image, message }
+    }
 }

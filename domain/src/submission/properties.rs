@@ -36,7 +36,7 @@ proptest! {
     fn any_history_folds(history in prop::collection::vec(any_event(), 0..40)) {
         let state: Submission = history.iter().collect();
         let submitted = history.iter().any(|event| matches!(event, Event::Submitted(_)));
-        prop_assert_eq!(state.case().is_some(), submitted);
+        prop_assert_eq!(state.facts().is_some(), submitted);
     }
 
     #[test]

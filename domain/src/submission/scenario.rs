@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::challenge::{Challenge, Observation, Saw};
+use crate::challenge::{Challenge, Evidence, Observation};
 
 pub(crate) struct Given(Vec<Event>);
 
@@ -87,12 +87,15 @@ pub(crate) fn answered(submitted: &Submitted, image: usize) -> Observation {
     let body = config_of(submitted).to_string().into_bytes();
     Observation {
         image: submitted.images[image].clone(),
-        saw: Saw::Answer { status: 200, latency_ms: 2, redirect: None, body },
+        evidence: Evidence::Http { status: 200, latency_ms: 2, redirect: None, body },
     }
 }
 
 pub(crate) fn fault(image: usize, code: FailureCode) -> Observation {
-    Observation { image: ada().images[image].clone(), saw: Saw::Fault { code, message: "no".into() } }
+    Observation {
+        image: ada().images[image].clone(),
+        evidence: Evidence::Failure { code, message: "no".into() },
+    }
 }
 
 pub(crate) fn submit() -> Command {
@@ -152,7 +155,7 @@ pub(crate) fn running(attempt: u32) -> Event {
 pub(crate) fn probed_right(attempt: u32) -> Event {
     let image = ImageProbe {
         image: ada().images[0].clone(),
-        outcome: Outcome::Matched,
+        outcome: ProbeOutcome::Matched,
         status: Some(200),
         latency_ms: Some(2),
         message: None,
@@ -168,7 +171,7 @@ pub(crate) fn passed(attempt: u32) -> Event {
 pub(crate) fn failed(attempt: u32, reasons: impl IntoIterator<Item = (usize, FailureCode)>) -> Event {
     let reasons = reasons
         .into_iter()
-        .map(|(image, code)| Reason::new(code, Some(ada().images[image].clone()), "no".into()))
+        .map(|(image, code)| Reason { code, image: Some(ada().images[image].clone()), message: "no".into() })
         .collect();
     Event::Failed(Failed { attempt, reasons })
 }
@@ -178,7 +181,6 @@ pub(crate) fn interrupted_once(attempt: u32) -> Event {
         attempt,
         code: InterruptionCode::NoCapacity,
         message: "full".into(),
-        fault: Platforms::Platform,
         retry_at: Some(retry_moment()),
     })
 }
@@ -193,9 +195,9 @@ pub(crate) fn one_of_each() -> Vec<Event> {
     let expected = "Ada Lovelace".to_owned();
     images.push(ImageProbe {
         image: ada().images[1].clone(),
-        outcome: Outcome::Failed(FailureCode::Mismatch),
+        outcome: ProbeOutcome::Failed(FailureCode::Mismatch),
         message: Some("no".into()),
-        differing: vec![Difference { field: "name".into(), expected, returned: None }],
+        differing: vec![FieldDifference { field: "name".into(), expected, returned: None }],
         ..images[0].clone()
     });
     let Event::VerificationInterrupted(interrupted) = interrupted_once(1) else { unreachable!("it is one") };

@@ -19,23 +19,23 @@ pub enum Submission {
     /// It waits to be verified, for the first time or again.
     Waiting {
         /// What is known in every state.
-        case: Case,
+        facts: SubmissionFacts,
         /// From when on it may be claimed.
-        retry: Retry,
+        retry: RetryTime,
     },
     /// A verifier is at it.
     Verifying {
         /// What is known in every state.
-        case: Case,
+        facts: SubmissionFacts,
         /// Whose it is.
         claim: Claim,
         /// How far it came.
-        step: Step,
+        step: AttemptStep,
     },
     /// There is a verdict.
     Judged {
         /// What is known in every state.
-        case: Case,
+        facts: SubmissionFacts,
         /// The newest one.
         verdict: Verdict,
     },
@@ -43,7 +43,7 @@ pub enum Submission {
 
 /// What is known of a submission in every state.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Case {
+pub struct SubmissionFacts {
     /// What was submitted.
     pub submitted: Arc<Submitted>,
     /// How many attempts began, over its whole life.
@@ -56,7 +56,7 @@ pub struct Case {
 
 /// From when on a waiting submission may be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Retry {
+pub enum RetryTime {
     /// At once.
     Now,
     /// Not before this moment: we broke off the last attempt.
@@ -78,7 +78,7 @@ pub struct Claim {
 
 /// How far a verification came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Step {
+pub enum AttemptStep {
     /// Claimed.
     Claimed,
     /// Images are on nodes.
@@ -94,48 +94,48 @@ impl Submission {
     pub fn evolve(self, event: &Event) -> Self {
         match (self, event) {
             (Self::Unknown, Event::Submitted(submitted)) => Self::Waiting {
-                case: Case {
+                facts: SubmissionFacts {
                     submitted: Arc::new(submitted.clone()),
                     attempts: 0,
                     interruptions: 0,
                     digests: BTreeMap::new(),
                 },
-                retry: Retry::Now,
+                retry: RetryTime::Now,
             },
 
-            (Self::Waiting { case, .. }, Event::VerificationStarted(started)) => Self::Verifying {
-                case: Case { attempts: started.attempt, ..case },
+            (Self::Waiting { facts, .. }, Event::VerificationStarted(started)) => Self::Verifying {
+                facts: SubmissionFacts { attempts: started.attempt, ..facts },
                 claim: Claim {
                     attempt: started.attempt,
                     verifier: started.verifier.clone(),
                     deadline: started.deadline,
                 },
-                step: Step::Claimed,
+                step: AttemptStep::Claimed,
             },
 
-            (Self::Verifying { mut case, claim, .. }, Event::ImagesPulled(pulled)) => {
+            (Self::Verifying { mut facts, claim, .. }, Event::ImagesPulled(pulled)) => {
                 for image in &pulled.images {
-                    case.digests.entry(image.image.clone()).or_insert_with(|| image.digest.clone());
+                    facts.digests.entry(image.image.clone()).or_insert_with(|| image.digest.clone());
                 }
-                Self::Verifying { case, claim, step: Step::Pulled }
+                Self::Verifying { facts, claim, step: AttemptStep::Pulled }
             }
-            (Self::Verifying { case, claim, .. }, Event::ContainersStarted(_)) => {
-                Self::Verifying { case, claim, step: Step::Started }
+            (Self::Verifying { facts, claim, .. }, Event::ContainersStarted(_)) => {
+                Self::Verifying { facts, claim, step: AttemptStep::Started }
             }
-            (Self::Verifying { case, .. }, Event::Passed(_)) => Self::judged(case, Verdict::Passed),
-            (Self::Verifying { case, .. }, Event::Failed(failed)) => {
-                Self::judged(case, Verdict::Failed(failed.reasons.clone()))
+            (Self::Verifying { facts, .. }, Event::Passed(_)) => Self::judged(facts, Verdict::Passed),
+            (Self::Verifying { facts, .. }, Event::Failed(failed)) => {
+                Self::judged(facts, Verdict::Failed(failed.reasons.clone()))
             }
-            (Self::Verifying { case, .. }, Event::VerificationInterrupted(broken_off)) => Self::Waiting {
-                case: Case { interruptions: case.interruptions + 1, ..case },
+            (Self::Verifying { facts, .. }, Event::VerificationInterrupted(broken_off)) => Self::Waiting {
+                facts: SubmissionFacts { interruptions: facts.interruptions + 1, ..facts },
                 retry: match broken_off.retry_at {
-                    Some(moment) => Retry::At(moment, broken_off.code),
-                    None => Retry::WhenWell(broken_off.code),
+                    Some(moment) => RetryTime::At(moment, broken_off.code),
+                    None => RetryTime::WhenWell(broken_off.code),
                 },
             },
 
-            (Self::Judged { case, .. }, Event::RejudgeRequested(_)) => {
-                Self::Waiting { case, retry: Retry::Now }
+            (Self::Judged { facts, .. }, Event::RejudgeRequested(_)) => {
+                Self::Waiting { facts, retry: RetryTime::Now }
             }
 
             (
@@ -154,17 +154,17 @@ impl Submission {
     }
 
     /// What every state but [`Submission::Unknown`] knows.
-    pub fn case(&self) -> Option<&Case> {
+    pub fn facts(&self) -> Option<&SubmissionFacts> {
         match self {
             Self::Unknown => None,
-            Self::Waiting { case, .. } | Self::Verifying { case, .. } | Self::Judged { case, .. } => {
-                Some(case)
+            Self::Waiting { facts, .. } | Self::Verifying { facts, .. } | Self::Judged { facts, .. } => {
+                Some(facts)
             }
         }
     }
 
-    fn judged(case: Case, verdict: Verdict) -> Self {
-        Self::Judged { case: Case { interruptions: 0, ..case }, verdict }
+    fn judged(facts: SubmissionFacts, verdict: Verdict) -> Self {
+        Self::Judged { facts: SubmissionFacts { interruptions: 0, ..facts }, verdict }
     }
 }
 

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use domain::submission::{
-    ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Outcome, Participant, Passed,
-    Place, Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
+    ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Participant, Passed, Place,
+    ProbeOutcome, Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
 };
 use domain::{Digest, ImageRef, SubmissionId};
 use projections::{MongoViews, Queries};
@@ -48,7 +48,7 @@ pub(crate) fn submission(number: u64) -> [Event; 6] {
     let place = Place { city: format!("City {lat:.0}"), country: format!("C{}", number % 200), lat, lon };
     let probe = ImageProbe {
         image: image.clone(),
-        outcome: Outcome::Matched,
+        outcome: ProbeOutcome::Matched,
         status: Some(200),
         latency_ms: Some(2),
         message: None,

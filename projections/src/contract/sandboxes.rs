@@ -1,6 +1,6 @@
 //! What is known of the verifiers' sandboxes.
 
-use domain::sandbox::{Node, NodeState, SandboxReported};
+use domain::sandbox::{SandboxNode, SandboxNodeState, SandboxReported};
 use event_store::Position;
 use jiff::Timestamp;
 
@@ -20,7 +20,7 @@ pub async fn the_newest_report_on_each_sandbox_is_kept(bench: &dyn Bench) {
 }
 
 fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
-    let node = |name: &str, state| Node { name: name.to_owned(), state };
+    let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
     SandboxView {
         verifier: verifier.to_owned(),
         position: Position(position),
@@ -28,10 +28,10 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
         sandbox: SandboxReported {
             trouble: (slots == 1).then(|| "no manager answers".to_owned()),
             nodes: vec![
-                node("n1", NodeState::Ready { slots }),
-                node("n2", NodeState::Drained),
-                node("n3", NodeState::Down),
-                node("n4", NodeState::Refused { reason: "its engine is too old".to_owned() }),
+                node("n1", SandboxNodeState::Ready { slots }),
+                node("n2", SandboxNodeState::Drained),
+                node("n3", SandboxNodeState::Down),
+                node("n4", SandboxNodeState::Refused { reason: "its engine is too old".to_owned() }),
             ],
         },
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use domain::submission::{
     ChallengeId, Event, Failed, FailureCode, ImagesPulled, InterruptionCode, Location, Participant, Passed,
-    Place, Platforms, Reason, RejudgeRequested, Submitted, VerificationInterrupted, VerificationStarted,
+    Place, Reason, RejudgeRequested, Submitted, VerificationInterrupted, VerificationStarted,
 };
 use domain::{ImageRef, SubmissionId};
 use event_store::Position;
@@ -143,7 +143,8 @@ impl Story {
     /// It fails.
     pub fn fail(&mut self, id: SubmissionId, codes: &[FailureCode]) {
         let attempt = self.told[&id].attempts;
-        let reasons = codes.iter().map(|code| Reason::new(*code, None, "no".to_owned())).collect();
+        let reasons =
+            codes.iter().map(|code| Reason { code: *code, image: None, message: "no".to_owned() }).collect();
         self.tell(id, Event::Failed(Failed { attempt, reasons }), Phase::Judged);
     }
 
@@ -153,7 +154,6 @@ impl Story {
             attempt: self.told[&id].attempts,
             code,
             message: "full".to_owned(),
-            fault: Platforms::Platform,
             retry_at: retries.then(|| self.now + SignedDuration::from_secs(2)),
         };
         self.tell(id, Event::VerificationInterrupted(broken_off), Phase::Waiting);

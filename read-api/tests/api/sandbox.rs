@@ -1,6 +1,6 @@
 //! `GET /api/v1/sandbox`: where submissions are verified.
 
-use domain::sandbox::{Node, NodeState, SCHEMA, SandboxReported};
+use domain::sandbox::{SCHEMA, SandboxNode, SandboxNodeState, SandboxReported};
 use domain::submission::{ContainersStarted, Event, StartedImage};
 use event_store::{Append, EventMetadata, ExpectedRevision, NewEvent, StreamName};
 use reqwest::StatusCode;
@@ -13,11 +13,11 @@ use crate::world::{LONDON, TOKEN, World, passed, started};
 async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
     let world = World::new().await;
     assert_eq!(seen(&world).await, json!({ "verifiers": [] }));
-    let node = |name: &str, state| Node { name: name.to_owned(), state };
+    let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
     let nodes = vec![
-        node("n1", NodeState::Ready { slots: 4 }),
-        node("n2", NodeState::Drained),
-        node("n3", NodeState::Refused { reason: "it has no seccomp".to_owned() }),
+        node("n1", SandboxNodeState::Ready { slots: 4 }),
+        node("n2", SandboxNodeState::Drained),
+        node("n3", SandboxNodeState::Refused { reason: "it has no seccomp".to_owned() }),
     ];
     report(
         &world,

@@ -9,8 +9,8 @@ use std::time::Duration;
 use domain::SubmissionId;
 use domain::challenge::Challenge;
 use domain::submission::{
-    ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Place,
-    Platforms, Reason, RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
+    ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Place, Reason,
+    RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
 };
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
@@ -239,7 +239,8 @@ pub(crate) fn passed(attempt: u32) -> Event {
 }
 
 pub(crate) fn failed(attempt: u32) -> Event {
-    let reason = Reason::new(FailureCode::TimedOut, None, "It did not answer within 2 s.".to_owned());
+    let message = "It did not answer within 2 s.".to_owned();
+    let reason = Reason { code: FailureCode::TimedOut, image: None, message };
     Event::Failed(Failed { attempt, reasons: vec![reason] })
 }
 
@@ -248,7 +249,6 @@ pub(crate) fn interrupted(attempt: u32) -> Event {
         attempt,
         code: InterruptionCode::NoCapacity,
         message: "full".to_owned(),
-        fault: Platforms::Platform,
         retry_at: None,
     })
 }

@@ -1,7 +1,7 @@
 //! What analysts and organisers ask: moments of the past, history, rejudging.
 
 use domain::SubmissionId;
-use domain::challenge::Answering;
+use domain::challenge::RequiredImages;
 use jiff::Timestamp;
 use projections::view::StatsView;
 use reqwest::{RequestBuilder, Response};
@@ -28,7 +28,7 @@ pub(in crate::cli) struct Rules {
 
 #[derive(Debug, Deserialize)]
 pub(in crate::cli) struct ImageRules {
-    pub(in crate::cli) answering: Answering,
+    pub(in crate::cli) answering: RequiredImages,
 }
 
 #[derive(Debug, Deserialize)]

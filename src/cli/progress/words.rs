@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::Event;
-use domain::submission::{ImageProbe, Outcome, Reason};
+use domain::submission::{ImageProbe, ProbeOutcome, Reason};
 use projections::view::{QueuePlace, Status};
 
 use crate::cli::client::Standing;
@@ -117,9 +117,9 @@ fn of_probe(probe: &ImageProbe) -> Vec<String> {
         _ => String::new(),
     };
     let outcome = match (probe.outcome, &probe.message) {
-        (Outcome::Matched, _) => "as submitted".to_owned(),
-        (Outcome::Failed(_), Some(message)) => printable(message),
-        (Outcome::Failed(code), None) => word(&code),
+        (ProbeOutcome::Matched, _) => "as submitted".to_owned(),
+        (ProbeOutcome::Failed(_), Some(message)) => printable(message),
+        (ProbeOutcome::Failed(code), None) => word(&code),
     };
     let differing = probe.differing.iter().map(|field| {
         let returned = field.returned.as_deref().map_or("nothing".to_owned(), |text| format!("{text:?}"));

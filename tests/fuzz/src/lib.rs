@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use domain::challenge::{Observation, Saw, Verdict};
+use domain::challenge::{Evidence, Observation, Verdict};
 use domain::submission::{ChallengeId, Location, Participant, Place, Submitted};
 use domain::{Challenge, ImageRef};
 use relay::frame::{Frame, MAX_PAYLOAD};
@@ -70,8 +70,8 @@ pub fn answers(data: &[u8]) {
         LazyLock::new(|| (Challenge::birthday(), submitted("docker.io/ada/app:latest")));
     let (challenge, submitted) = &*CASE;
     let body = data.to_vec();
-    let saw = Saw::Answer { status: 200, latency_ms: 1, redirect: None, body };
-    let seen = Observation { image: submitted.images[0].clone(), saw };
+    let evidence = Evidence::Http { status: 200, latency_ms: 1, redirect: None, body };
+    let seen = Observation { image: submitted.images[0].clone(), evidence };
     match challenge.judge(submitted, &[seen]).verdict {
         Some(Verdict::Passed) => {
             let answer: serde_json::Value = serde_json::from_slice(data).expect("what passes is JSON");

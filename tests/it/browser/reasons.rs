@@ -3,8 +3,8 @@
 
 use domain::SubmissionId;
 use domain::submission::{
-    Difference, Event, Failed, FailureCode, ImageProbe, InterruptionCode, Outcome, Participants, Platforms,
-    Probed, Reason, VerificationInterrupted, VerificationStarted,
+    Event, Failed, FailureCode, FieldDifference, ImageProbe, InterruptionCode, ProbeOutcome, Probed, Reason,
+    VerificationInterrupted, VerificationStarted,
 };
 use serde_json::json;
 use uuid::Uuid;
@@ -40,28 +40,23 @@ async fn every_reason_says_what_was_done_what_came_back_what_was_expected_and_wh
     let message = |code: FailureCode| format!("What {} saw.\nError: its last line", word(&code));
     let probes = REASONS.map(|(code, ..)| ImageProbe {
         image: image(code),
-        outcome: Outcome::Failed(code),
+        outcome: ProbeOutcome::Failed(code),
         status: None,
         latency_ms: None,
         message: Some(message(code)),
         differing: match code {
             FailureCode::Mismatch => vec![
-                Difference {
+                FieldDifference {
                     field: "vote".into(),
                     expected: "Rust".into(),
                     returned: Some("<b>Go</b>".into()),
                 },
-                Difference { field: "name".into(), expected: "Ada Lovelace".into(), returned: None },
+                FieldDifference { field: "name".into(), expected: "Ada Lovelace".into(), returned: None },
             ],
             _ => vec![],
         },
     });
-    let reasons = REASONS.map(|(code, ..)| Reason {
-        code,
-        image: Some(image(code)),
-        message: message(code),
-        fault: Participants::Participant,
-    });
+    let reasons = REASONS.map(|(code, ..)| Reason { code, image: Some(image(code)), message: message(code) });
     site.record(id, Event::Probed(Probed { attempt: 1, images: probes.into() })).await;
     site.record(id, Event::Failed(Failed { attempt: 1, reasons: reasons.into() })).await;
 
@@ -106,7 +101,6 @@ async fn what_breaks_off_is_ours_and_says_when_it_goes_on() {
             attempt: 1,
             code,
             message: "node2 is down".to_owned(),
-            fault: Platforms::Platform,
             retry_at: again.map(|moment| moment.parse().unwrap()),
         };
         site.record(id, Event::VerificationInterrupted(interrupted)).await;

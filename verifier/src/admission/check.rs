@@ -1,6 +1,6 @@
 //! What is wanted of a node, item by item, and what an inspector found.
 
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use inspector::{Fact, Report};
 
 /// One protection: what was found, and what is wanted.
@@ -41,7 +41,7 @@ enum Weight {
 use Weight::{Must, Should};
 
 /// Holds what a container saw against what it was to be given.
-pub(super) fn judge(report: &Report, limits: &Limits) -> Vec<Check> {
+pub(super) fn judge(report: &Report, limits: &ResourceLimits) -> Vec<Check> {
     let is = |wanted: &'static str| move |found: &str| found == wanted;
     let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
     let no_capability = |found: &str| !found.is_empty() && found.bytes().all(|digit| digit == b'0');
@@ -137,7 +137,7 @@ pub(super) fn reason(checks: &[Check]) -> Option<String> {
 pub(super) mod tests {
     use super::*;
 
-    fn limits() -> Limits {
+    fn limits() -> ResourceLimits {
         domain::Challenge::birthday().limits
     }
 

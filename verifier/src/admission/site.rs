@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use inspector::Report;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
@@ -32,7 +32,7 @@ pub(crate) struct Site {
     name: String,
     labels: Labels,
     node: Node,
-    limits: Limits,
+    limits: ResourceLimits,
     network: Option<String>,
     relay: Option<Box<dyn Prober>>,
 }
@@ -44,7 +44,7 @@ impl Site {
         verifier: &str,
         name: String,
         node: Node,
-        limits: Limits,
+        limits: ResourceLimits,
     ) -> Self {
         let end = Timestamp::now().as_second().saturating_add(LEAVING.as_secs().cast_signed());
         let labels = Labels::from([

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use domain::submission::{
-    ChallengeId, Failed, InterruptionCode, Location, Participant, Passed, Place, Platforms, RejudgeRequested,
-    Submitted, VerificationInterrupted, VerificationStarted,
+    ChallengeId, Failed, InterruptionCode, Location, Participant, Passed, Place, RejudgeRequested, Submitted,
+    VerificationInterrupted, VerificationStarted,
 };
 use proptest::prelude::*;
 
@@ -50,7 +50,6 @@ impl Log {
             attempt: 1,
             code: InterruptionCode::NoCapacity,
             message: "full".into(),
-            fault: Platforms::Platform,
             retry_at: retry_at.map(second),
         };
         self.says(id, Event::VerificationInterrupted(interrupted))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use domain::Digest;
-use domain::challenge::Limits;
+use domain::challenge::ResourceLimits;
 use domain::submission::FailureCode;
 use serde::Deserialize;
 use serde_json::Value;
@@ -134,7 +134,7 @@ impl Index {
 
 impl ImageManifest {
     /// Whether it is an image that may be pulled; its compressed size in bytes.
-    pub(super) fn check(&self, limits: &Limits) -> Result<u64> {
+    pub(super) fn check(&self, limits: &ResourceLimits) -> Result<u64> {
         if !matches!(
             self.config.media_type.as_str(),
             "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"

@@ -1,14 +1,14 @@
 //! What a trial finds out about an image, and whom it concerns: the app, the
 //! slot, the node, or us.
 
-use domain::challenge::Saw;
+use domain::challenge::Evidence;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 
 /// What was found out about one image.
 #[derive(Debug)]
 pub(crate) enum Finding {
     /// What it did.
-    Saw(Saw),
+    Saw(Evidence),
     /// What it seems to have done, unless it was the slot or the node: it counts
     /// once another slot shows the same.
     Seems(FailureCode, String),
@@ -46,7 +46,7 @@ impl Finding {
     pub(crate) fn after(self, another: &Self) -> Self {
         match (self, another) {
             (Self::Seems(code, message), Self::Seems(before, _)) if code == *before => {
-                Self::Saw(Saw::Fault { code, message })
+                Self::Saw(Evidence::Failure { code, message })
             }
             (Self::Seems(_, why), _) => Self::Ours(fault(InterruptionCode::SlotFailed, &why)),
             (known, _) => known,

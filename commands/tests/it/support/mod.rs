@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
 use commands::{Actor, Cause, Commands, Gazetteer, Settings, router};
-use domain::challenge::Form;
+use domain::challenge::SubmissionForm;
 use domain::submission::{Place, Submitted};
 use domain::{Challenge, Event, SubmissionId};
 use event_store::{Append, EventFilter, Position, Read, ReadDirection, SqliteStore, StreamName};
@@ -50,7 +50,7 @@ pub(crate) fn settings() -> Settings {
 
 /// Ada's entry, as the domain has it.
 pub(crate) fn ada() -> Submitted {
-    let form = Form {
+    let form = SubmissionForm {
         name: "Ada Lovelace".into(),
         twitter: Some("@ada".into()),
         location: "London, UK".into(),
@@ -58,7 +58,7 @@ pub(crate) fn ada() -> Submitted {
         answers: [("vote".into(), "Python".into())].into(),
     };
     let place = Place { city: "London".into(), country: "GB".into(), lat: 51.50853, lon: -0.12574 };
-    Challenge::birthday().check(form).unwrap().at(place)
+    Challenge::birthday().check(form).unwrap().into_submitted(place)
 }
 
 /// Ada's entry, as it is sent.

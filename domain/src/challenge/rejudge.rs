@@ -1,22 +1,22 @@
 //! What recorded evidence is worth under other rules than it was taken under.
 
 use crate::image::ImageRef;
-use crate::submission::{FailureCode, ImageProbe, Outcome};
+use crate::submission::{FailureCode, ImageProbe, ProbeOutcome};
 
-use super::Answering;
+use super::RequiredImages;
 
 /// The part of the rules that an answer on record can be held against again.
 #[derive(Debug, Clone, Copy)]
-pub struct Retrial<'a> {
+pub struct RejudgePreview<'a> {
     /// Whether the evidence was taken under these very rules.
     pub same_rules: bool,
     /// How many images must answer as asked.
-    pub answering: Answering,
+    pub answering: RequiredImages,
     /// The fields of the answer that count.
     pub compare: &'a [String],
 }
 
-impl Retrial<'_> {
+impl RejudgePreview<'_> {
     /// Whether a submission of `images` would pass by what was probed; `None`
     /// when images decide that were not probed, or whose failure other limits
     /// might have spared. A field that was not compared counts as right.
@@ -28,21 +28,21 @@ impl Retrial<'_> {
         let each: Vec<Option<bool>> = each.collect();
         let (right, wrong) = (Some(true), Some(false));
         match self.answering {
-            Answering::Any if each.contains(&right) => right,
-            Answering::Any => each.iter().all(|answer| *answer == wrong).then_some(false),
-            Answering::All if each.contains(&wrong) => wrong,
-            Answering::All => each.iter().all(|answer| *answer == right).then_some(true),
+            RequiredImages::Any if each.contains(&right) => right,
+            RequiredImages::Any => each.iter().all(|answer| *answer == wrong).then_some(false),
+            RequiredImages::All if each.contains(&wrong) => wrong,
+            RequiredImages::All => each.iter().all(|answer| *answer == right).then_some(true),
         }
     }
 
     fn answers(&self, probe: &ImageProbe) -> Option<bool> {
         match probe.outcome {
-            Outcome::Matched => Some(true),
-            Outcome::Failed(_) if self.same_rules => Some(false),
-            Outcome::Failed(FailureCode::Mismatch) => {
+            ProbeOutcome::Matched => Some(true),
+            ProbeOutcome::Failed(_) if self.same_rules => Some(false),
+            ProbeOutcome::Failed(FailureCode::Mismatch) => {
                 Some(!probe.differing.iter().any(|difference| self.compare.contains(&difference.field)))
             }
-            Outcome::Failed(_) => None,
+            ProbeOutcome::Failed(_) => None,
         }
     }
 }
@@ -50,14 +50,14 @@ impl Retrial<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submission::Difference;
+    use crate::submission::FieldDifference;
 
     fn image(name: &str) -> ImageRef {
         name.parse().unwrap()
     }
 
-    fn probe(name: &str, outcome: Outcome, differing: &[&str]) -> ImageProbe {
-        let difference = |field: &&str| Difference {
+    fn probe(name: &str, outcome: ProbeOutcome, differing: &[&str]) -> ImageProbe {
+        let difference = |field: &&str| FieldDifference {
             field: (*field).to_owned(),
             expected: "a".into(),
             returned: Some("b".into()),
@@ -70,11 +70,11 @@ mod tests {
     fn what_is_compared_and_how_many_must_answer_can_be_judged_again() {
         let images = [image("ada/a"), image("ada/b")];
         let compare = ["name".to_owned()];
-        let trial = |answering| Retrial { same_rules: false, answering, compare: &compare };
-        let matched = probe("ada/a", Outcome::Matched, &[]);
-        let other_vote = probe("ada/b", Outcome::Failed(FailureCode::Mismatch), &["vote"]);
-        let other_name = probe("ada/b", Outcome::Failed(FailureCode::Mismatch), &["name", "vote"]);
-        let silent = probe("ada/b", Outcome::Failed(FailureCode::TimedOut), &[]);
+        let trial = |answering| RejudgePreview { same_rules: false, answering, compare: &compare };
+        let matched = probe("ada/a", ProbeOutcome::Matched, &[]);
+        let other_vote = probe("ada/b", ProbeOutcome::Failed(FailureCode::Mismatch), &["vote"]);
+        let other_name = probe("ada/b", ProbeOutcome::Failed(FailureCode::Mismatch), &["name", "vote"]);
+        let silent = probe("ada/b", ProbeOutcome::Failed(FailureCode::TimedOut), &[]);
         for (probes, any, all) in [
             (vec![matched.clone()], Some(true), None),
             (vec![matched.clone(), other_vote], Some(true), Some(true)),
@@ -84,10 +84,10 @@ mod tests {
             (vec![silent.clone()], None, None),
             (vec![], None, None),
         ] {
-            assert_eq!(trial(Answering::Any).passes(&images, &probes), any, "any of {probes:?}");
-            assert_eq!(trial(Answering::All).passes(&images, &probes), all, "all of {probes:?}");
+            assert_eq!(trial(RequiredImages::Any).passes(&images, &probes), any, "any of {probes:?}");
+            assert_eq!(trial(RequiredImages::All).passes(&images, &probes), all, "all of {probes:?}");
         }
-        let same = Retrial { same_rules: true, ..trial(Answering::All) };
+        let same = RejudgePreview { same_rules: true, ..trial(RequiredImages::All) };
         assert_eq!(same.passes(&images, &[silent]), Some(false));
     }
 }
