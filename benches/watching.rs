@@ -20,7 +20,7 @@ use browser::{Browser, Look};
 use domain::SubmissionId;
 use domain::submission::{Event, Passed};
 use event_store::Position;
-use projections::{Envelope, MemoryViews, Queries, Views};
+use projections::{EventEnvelope, MemoryViews, ViewQueries, ViewStore};
 use serde_json::Value;
 use site::{Site, submitted, submitted_from};
 use tokio_util::sync::CancellationToken;
@@ -178,7 +178,7 @@ async fn pass(views: &MemoryViews, numbers: std::ops::Range<u64>) {
         for (revision, event) in (0..).zip([submitted(number), Event::Passed(Passed { attempt: 1 })]) {
             at = Position(at.0 + 1);
             let recorded_at = jiff::Timestamp::now();
-            events.push(Envelope { id, revision, position: at, recorded_at, event });
+            events.push(EventEnvelope { id, revision, position: at, recorded_at, event });
         }
     }
     views.apply(from, &events, at).await.unwrap();

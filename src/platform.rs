@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::Queries;
+use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ const LOOKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)
 
 /// Follows what the verifiers report, until it is asked to stop.
 pub(crate) fn follow(
-    views: Arc<dyn Queries>,
+    views: Arc<dyn ViewQueries>,
     stopping: CancellationToken,
 ) -> watch::Receiver<Option<String>> {
     let (told, platform) = watch::channel(None);
@@ -46,7 +46,7 @@ mod tests {
     use event_store::Position;
     use jiff::Timestamp;
     use projections::view::SandboxView;
-    use projections::{MemoryViews, Views};
+    use projections::{MemoryViews, ViewStore};
 
     use super::*;
 
@@ -71,7 +71,7 @@ mod tests {
                 since: Timestamp::UNIX_EPOCH,
                 sandbox,
             };
-            views.keep(&report).await.unwrap();
+            views.record_sandbox(&report).await.unwrap();
             views.apply(at, &[], upto).await.unwrap();
             at = upto;
             platform.wait_for(|told| told.is_some() == paused).await.unwrap();

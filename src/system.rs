@@ -158,7 +158,7 @@ async fn run_over(
     parts.until_all_left().await
 }
 
-async fn open(views: &Views) -> anyhow::Result<Arc<dyn projections::Views>> {
+async fn open(views: &Views) -> anyhow::Result<Arc<dyn projections::ViewStore>> {
     Ok(match views {
         Views::Memory => Arc::new(MemoryViews::new()),
         Views::Mongo(address) => {

@@ -13,7 +13,7 @@ use domain::{Challenge, ImageRef, SubmissionId};
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
 };
-use projections::{MemoryViews, Queries};
+use projections::{MemoryViews, ViewQueries};
 use read_api::{Metrics, ReadApi, ReaderLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;

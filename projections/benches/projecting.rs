@@ -22,7 +22,7 @@ use event_store::{
 };
 use futures::{StreamExt, stream};
 use mongodb::bson::{Bson, Document, doc};
-use projections::{MemoryViews, Queries, Views, run};
+use projections::{MemoryViews, ViewQueries, ViewStore, run};
 use support::{asked_for, id, in_mongo, load, submission};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -118,7 +118,7 @@ async fn read(log: &SqliteStore, upto: Position) -> Duration {
     start.elapsed()
 }
 
-async fn project(log: &SqliteStore, views: Arc<dyn Views>, upto: Position) -> Duration {
+async fn project(log: &SqliteStore, views: Arc<dyn ViewStore>, upto: Position) -> Duration {
     let (start, stopped) = (Instant::now(), CancellationToken::new());
     let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), stopped.clone()));
     views.watch().wait_for(|seen| *seen >= upto).await.unwrap();

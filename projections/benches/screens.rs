@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 
 use domain::submission::Event;
 use event_store::Position;
-use projections::view::Bounds;
-use projections::{Envelope, MemoryViews, Queries, Views};
+use projections::view::BoundingBox;
+use projections::{EventEnvelope, MemoryViews, ViewQueries, ViewStore};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use support::{CITY, asked_for, id, in_mongo, load, mix, place, submission};
@@ -43,7 +43,7 @@ async fn main() {
     let mut pins = 0;
     for size in [10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= most) {
         let mut filled = vec![];
-        for views in [&memory as &dyn Views, &in_mongo] {
+        for views in [&memory as &dyn ViewStore, &in_mongo] {
             let start = Instant::now();
             fill(views, pins..size).await;
             filled.push(start.elapsed());
@@ -56,7 +56,7 @@ async fn main() {
         println!("{:26}{}", "p50 (p99) of a screen", head.map(|name| format!(" {name:>20}")).concat());
         for (name, city) in [("world", false), ("dense city", true)] {
             for zoom in ZOOMS {
-                let boxes: Vec<Bounds> = (0..TIMES).map(|number| screen(number, city, zoom)).collect();
+                let boxes: Vec<BoundingBox> = (0..TIMES).map(|number| screen(number, city, zoom)).collect();
                 let (here, spots) = ask(&memory, &boxes, zoom).await;
                 let (there, same) = ask(&in_mongo, &boxes, zoom).await;
                 let (again, too) = ask(&in_mongo, &boxes, zoom).await;
@@ -78,19 +78,19 @@ async fn main() {
 }
 
 /// Lets so many more pass.
-async fn fill(views: &dyn Views, numbers: std::ops::Range<u64>) {
+async fn fill(views: &dyn ViewStore, numbers: std::ops::Range<u64>) {
     for first in numbers.clone().step_by(BATCH as usize) {
         apply(views, first..(first + BATCH).min(numbers.end)).await;
     }
 }
 
 /// One batch; a submission's first and last events are enough for its pin.
-async fn apply(views: &dyn Views, numbers: std::ops::Range<u64>) {
+async fn apply(views: &dyn ViewStore, numbers: std::ops::Range<u64>) {
     let from = Position(numbers.start * 2);
     let upto = Position(numbers.end * 2);
     let envelopes = |number: u64| {
         let [submitted, .., passed] = submission(number);
-        let envelope = |revision: u64, event: Event| Envelope {
+        let envelope = |revision: u64, event: Event| EventEnvelope {
             id: id(number),
             revision,
             position: Position(number * 2 + 1 + revision),
@@ -99,11 +99,11 @@ async fn apply(views: &dyn Views, numbers: std::ops::Range<u64>) {
         };
         [envelope(0, submitted), envelope(1, passed)]
     };
-    let batch: Vec<Envelope> = numbers.flat_map(envelopes).collect();
+    let batch: Vec<EventEnvelope> = numbers.flat_map(envelopes).collect();
     views.apply(from, &batch, upto).await.unwrap();
 }
 
-async fn add(views: &dyn Views, pins: u64) -> Vec<Duration> {
+async fn add(views: &dyn ViewStore, pins: u64) -> Vec<Duration> {
     let mut times = vec![];
     for number in pins..pins + TIMES {
         let start = Instant::now();
@@ -113,23 +113,23 @@ async fn add(views: &dyn Views, pins: u64) -> Vec<Duration> {
     times
 }
 
-async fn ask(views: &dyn Queries, boxes: &[Bounds], zoom: u8) -> (Vec<Duration>, usize) {
+async fn ask(views: &dyn ViewQueries, boxes: &[BoundingBox], zoom: u8) -> (Vec<Duration>, usize) {
     let (mut times, mut spots) = (vec![], 0);
     for bounds in boxes {
         let start = Instant::now();
-        spots += views.pins(*bounds, zoom).await.unwrap().len();
+        spots += views.pins(*bounds, zoom).await.unwrap().features.len();
         times.push(start.elapsed());
     }
     (times, spots)
 }
 
 /// What a screen of 1920 by 960 pixels shows, with a pin in its middle.
-fn screen(number: u64, city: bool, zoom: u8) -> Bounds {
+fn screen(number: u64, city: bool, zoom: u8) -> BoundingBox {
     let near = |(lat, lon): &(f64, f64)| (lat - CITY.0).abs() < 0.5 && (lon - CITY.1).abs() < 0.5;
     let mut places = (0..).map(|more| place(mix(number) % 10_000 + more));
     let (lat, lon) = places.find(|place| near(place) == city).unwrap();
     let width = (30.0 * 360.0 / f64::from(4u32 << zoom)).min(360.0);
-    Bounds {
+    BoundingBox {
         west: (lon - width / 2.0).max(-180.0),
         east: (lon + width / 2.0).min(180.0),
         south: (lat - width / 4.0).max(-85.0),
@@ -192,7 +192,7 @@ impl Supercluster {
         ms(&self.answer(&json!({ "ask": "add", "lat": lat, "lon": lon })))
     }
 
-    fn ask(&mut self, boxes: &[Bounds], zoom: u8) -> (Vec<Duration>, u64) {
+    fn ask(&mut self, boxes: &[BoundingBox], zoom: u8) -> (Vec<Duration>, u64) {
         let boxes: Vec<[f64; 4]> = boxes.iter().map(|b| [b.west, b.south, b.east, b.north]).collect();
         let answer = self.answer(&json!({ "ask": "screens", "boxes": boxes, "zoom": zoom }));
         let Screens { ms, spots } = serde_json::from_value(answer).unwrap();

@@ -10,7 +10,7 @@ use std::ops::Range;
 use crate::blocks::{BlockId, Row};
 use crate::cells::{CellId, cell_bits, cells_around};
 use crate::square::{WORLD, across, down, fixed};
-use crate::view::Bounds;
+use crate::view::BoundingBox;
 
 /// A rectangle of cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,7 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.rows.len() * self.columns.len()
     }
@@ -63,8 +64,8 @@ pub(crate) struct Area {
 impl Area {
     /// What bounds mean on the square: nothing when they are upside down or
     /// not numbers.
-    pub(crate) fn of(bounds: Bounds) -> Option<Self> {
-        let Bounds { west, south, east, north } = bounds;
+    pub(crate) fn of(bounds: BoundingBox) -> Option<Self> {
+        let BoundingBox { west, south, east, north } = bounds;
         if ![west, south, east, north].iter().all(|degrees| degrees.is_finite()) || south > north {
             return None;
         }
@@ -75,6 +76,11 @@ impl Area {
             (west, east) => span(west, east),
         };
         Some(Self { x, y })
+    }
+
+    /// Returns the longer of the two sides in fixed-point units.
+    pub(crate) fn longest_side(&self) -> u64 {
+        (self.x.end - self.x.start).max(self.y.end - self.y.start)
     }
 
     pub(crate) fn contains(&self, (x, y): (i64, i64)) -> bool {
@@ -107,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_box_across_the_date_line_ends_on_the_next_lap() {
-        let bounds = |west, east| Bounds { west, south: -10.0, east, north: 10.0 };
+        let bounds = |west, east| BoundingBox { west, south: -10.0, east, north: 10.0 };
         let area = |west, east| Area::of(bounds(west, east)).unwrap();
         let side = WORLD / 36;
         assert_eq!(area(170.0, -170.0).x.end - area(170.0, -170.0).x.start, 2 * side + 1);
@@ -115,7 +121,7 @@ mod tests {
         assert_eq!(area(-170.0, 170.0).x, side..35 * side + 3);
         assert_eq!(area(-180.0, 180.0).x, 0..WORLD);
         assert_eq!(area(180.0, -180.0).window(3, 0).columns, 31..33);
-        assert_eq!(Area::of(Bounds { south: 11.0, ..bounds(0.0, 1.0) }), None);
+        assert_eq!(Area::of(BoundingBox { south: 11.0, ..bounds(0.0, 1.0) }), None);
         assert_eq!(area(5.0, 5.0).window(0, 0).len(), 2, "a line touches a cell of each half");
     }
 }

@@ -12,8 +12,8 @@ use crate::blocks::{Address, Block, BlockId, Row};
 use crate::square::{Point, WORLD};
 use crate::view::Pin;
 
-/// The deepest zoom.
-pub(crate) const ZOOM_MAX: u8 = 16;
+/// The highest zoom at which pins are clustered.
+pub const ZOOM_MAX: u8 = 16;
 
 /// How many zooms there are.
 const ZOOMS: usize = ZOOM_MAX as usize + 1;

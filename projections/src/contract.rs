@@ -1,17 +1,17 @@
 //! The written contract: what every store of views promises, a sentence each.
 //!
-//! A store's test names a function that gives a [`Bench`] with empty views:
+//! A store's test names a function that gives a [`ViewsUnderTest`] with empty views:
 //!
 //! ```text
 //! async fn open() -> MyBench { … }
 //! projections::contract!(open);
 //! ```
 
+pub mod history;
 mod pins;
 mod queue;
 mod sandboxes;
 mod status;
-pub mod story;
 mod writing;
 
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::Position;
 
+pub use history::EventHistory;
 pub use pins::*;
 pub use queue::*;
 pub use sandboxes::*;
 pub use status::*;
-pub use story::Story;
 pub use writing::*;
 
-use crate::view::Bounds;
-use crate::{MemoryViews, Queries, Views};
+use crate::view::BoundingBox;
+use crate::{MemoryViews, ViewQueries, ViewStore};
 
 /// Holds the store that `$open` gives to every sentence, each a test.
 #[macro_export]
@@ -78,38 +78,38 @@ macro_rules! contract {
 
 /// Views to be tested.
 #[async_trait]
-pub trait Bench: Send + Sync {
+pub trait ViewsUnderTest: Send + Sync {
     /// The views; empty at first.
-    fn views(&self) -> Arc<dyn Views>;
+    fn views(&self) -> Arc<dyn ViewStore>;
 
     /// The same views, as another process sees them, or this one when it starts again.
-    async fn reopened(&self) -> Arc<dyn Views>;
+    async fn reopened(&self) -> Arc<dyn ViewStore>;
 }
 
 /// The whole world.
-pub const WORLD: Bounds = Bounds { west: -180.0, south: -90.0, east: 180.0, north: 90.0 };
+pub const WORLD: BoundingBox = BoundingBox { west: -180.0, south: -90.0, east: 180.0, north: 90.0 };
 
 /// How long anything may take before the contract counts as broken.
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Applies what the views have not seen of a story.
-pub async fn tell(views: &dyn Views, story: &Story) {
+pub async fn catch_up(views: &dyn ViewStore, history: &EventHistory) {
     let from = views.checkpoint().await.expect("readable");
-    let seen = story.events.partition_point(|event| event.position <= from);
-    views.apply(from, &story.events[seen..], story.head()).await.expect("applied");
+    let seen = history.events.partition_point(|event| event.position <= from);
+    views.apply(from, &history.events[seen..], history.head()).await.expect("applied");
 }
 
 /// The views of a story in memory.
-pub async fn in_memory(story: &Story) -> MemoryViews {
+pub async fn in_memory(history: &EventHistory) -> MemoryViews {
     let views = MemoryViews::new();
-    tell(&views, story).await;
+    catch_up(&views, history).await;
     views
 }
 
 /// Compares everything that can be asked, to the last number.
 pub async fn assert_same(
-    views: &dyn Queries,
-    others: &dyn Queries,
+    views: &dyn ViewQueries,
+    others: &dyn ViewQueries,
     submissions: impl IntoIterator<Item = SubmissionId>,
 ) {
     assert_eq!(views.checkpoint().await.expect("readable"), others.checkpoint().await.expect("readable"));
@@ -131,7 +131,7 @@ pub async fn assert_same(
         let (found, other) = (views.find_pins(text, 50).await, others.find_pins(text, 50).await);
         assert_eq!(found.expect("readable"), other.expect("readable"), "{text}");
     }
-    for (_, _, lat, lon) in story::CITIES {
+    for (_, _, lat, lon) in history::CITIES {
         let (here, other) = (views.pins_at(lat, lon, 50).await, others.pins_at(lat, lon, 50).await);
         assert_eq!(here.expect("readable"), other.expect("readable"), "at {lat} {lon}");
     }

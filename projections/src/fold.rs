@@ -10,10 +10,10 @@ use std::collections::hash_map::Entry;
 
 use domain::submission::SubmissionId;
 
-use crate::Envelope;
+use crate::EventEnvelope;
 use crate::cells::Cells;
 use crate::owner::{Moved, Owner};
-use crate::project::Effects;
+use crate::project::EventEffects;
 use crate::square::Point;
 use crate::totals::{self, Counter, Counters, Recent};
 use crate::view::{Pin, StatusView};
@@ -32,28 +32,28 @@ pub(crate) struct Fold {
 
 impl Fold {
     /// Follows one event.
-    pub(crate) fn follow(&mut self, envelope: &Envelope) -> (Effects, Option<Moved>) {
+    pub(crate) fn apply(&mut self, envelope: &EventEnvelope) -> (EventEffects, Option<Moved>) {
         let (view, effects) = match self.statuses.entry(envelope.id) {
             Entry::Occupied(view) => {
                 let view = view.into_mut();
-                let effects = view.go_on(envelope);
+                let effects = view.apply_next(envelope);
                 (view, effects)
             }
-            Entry::Vacant(nothing) => match StatusView::begin(envelope) {
+            Entry::Vacant(nothing) => match StatusView::create(envelope) {
                 Some((view, effects)) => (nothing.insert(view), effects),
-                None => return (Effects::default(), None),
+                None => return (EventEffects::default(), None),
             },
         };
         let moved = effects.pass.as_ref().map(|pass| {
             let owner = self.owners.entry(view.owner.clone()).or_default();
-            owner.follow(pass, envelope.position)
+            owner.apply(pass, envelope.position)
         });
         totals::count(&mut self.counters, &effects);
         if let Some(moved) = &moved {
             moved.before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.take_away(pin));
             moved.after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.put_down(pin));
         }
-        self.recent.follow(envelope, &effects);
+        self.recent.apply(envelope, &effects);
         (effects, moved)
     }
 

@@ -1,6 +1,6 @@
 //! The read model: the shape of every view, who writes it and who reads it.
 //!
-//! [`run`] follows the log and hands each batch of events to a [`Views`]. What
+//! [`run`] follows the log and hands each batch of events to a [`ViewStore`]. What
 //! an event means is said once, in [`project`], whoever stores it.
 
 mod area;
@@ -22,9 +22,10 @@ pub mod view;
 #[cfg(feature = "contract")]
 pub mod contract;
 
-pub use memory::{MemoryViews, Moment};
-pub use mongo::{MongoViews, OpenError, RebuildError};
+pub use cells::ZOOM_MAX;
+pub use memory::{HistoryPoint, MemoryViews};
+pub use mongo::{MongoAddressError, MongoViews, RebuildError};
 pub use run::{ProjectionError, run};
-pub use store::{ApplyError, Envelope, Queries, QueryError, Views};
+pub use store::{ApplyError, EventEnvelope, QueryError, ViewQueries, ViewStore};
 
 pub(crate) use run::{BATCH, STREAM_PREFIX};

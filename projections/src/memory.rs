@@ -12,13 +12,15 @@ use tokio::sync::watch;
 use crate::cells::{CellId, ZOOM_MAX};
 use crate::fold::Fold;
 use crate::owner::Moved;
-use crate::project::Effects;
+use crate::project::EventEffects;
 use crate::queue::Queue;
 use crate::spots::{Frame, Group, expansion, nearest};
 use crate::square::Point;
 use crate::totals;
-use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, Status, StatusView};
-use crate::{ApplyError, Envelope, ProjectionError, Queries, QueryError, Views};
+use crate::view::{
+    BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView, SubmissionStatus,
+};
+use crate::{ApplyError, EventEnvelope, ProjectionError, QueryError, ViewQueries, ViewStore};
 
 /// So many events are applied before readers get their turn.
 const EVENTS_PER_TURN: usize = 16;
@@ -58,7 +60,7 @@ struct Pins {
 
 /// A moment in a log's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum HistoryPoint {
     /// With all events up to this position.
     Position(Position),
     /// With all events recorded up to this time.
@@ -79,16 +81,16 @@ impl MemoryViews {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub async fn at(log: &dyn Read, moment: Moment) -> Result<Self, ProjectionError> {
+    pub async fn at(log: &dyn Read, moment: HistoryPoint) -> Result<Self, ProjectionError> {
         let views = Self::new();
         let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
         let mut after = Position::START;
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
-            let envelopes = page.events.iter().map(Envelope::decode).collect::<Result<Vec<_>, _>>()?;
+            let envelopes = page.events.iter().map(EventEnvelope::decode).collect::<Result<Vec<_>, _>>()?;
             let past = envelopes.iter().position(|envelope| match moment {
-                Moment::Position(position) => envelope.position > position,
-                Moment::Time(time) => envelope.recorded_at > time,
+                HistoryPoint::Position(position) => envelope.position > position,
+                HistoryPoint::Time(time) => envelope.recorded_at > time,
             });
             let within = &envelopes[..past.unwrap_or(envelopes.len())];
             let upto = match past {
@@ -104,10 +106,10 @@ impl MemoryViews {
     }
 
     /// Follows events and sets the checkpoint. The caller is the only writer.
-    fn fold(&self, events: &[Envelope], upto: Position) {
+    fn fold(&self, events: &[EventEnvelope], upto: Position) {
         for some in events.chunks(EVENTS_PER_TURN) {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            some.iter().for_each(|envelope| state.follow(envelope));
+            some.iter().for_each(|envelope| state.apply(envelope));
         }
         self.state.write().unwrap_or_else(PoisonError::into_inner).checkpoint = upto;
         self.checkpoint.send_replace(upto);
@@ -125,8 +127,13 @@ impl Default for MemoryViews {
 }
 
 #[async_trait]
-impl Views for MemoryViews {
-    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+impl ViewStore for MemoryViews {
+    async fn apply(
+        &self,
+        from: Position,
+        events: &[EventEnvelope],
+        upto: Position,
+    ) -> Result<(), ApplyError> {
         let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let checkpoint = self.read().checkpoint;
         if checkpoint != from {
@@ -136,7 +143,7 @@ impl Views for MemoryViews {
         Ok(())
     }
 
-    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+    async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let kept = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
         if sandbox.position > kept.position {
@@ -147,7 +154,7 @@ impl Views for MemoryViews {
 }
 
 #[async_trait]
-impl Queries for MemoryViews {
+impl ViewQueries for MemoryViews {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
         Ok(self.read().checkpoint)
     }
@@ -162,7 +169,7 @@ impl Queries for MemoryViews {
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
         let state = self.read();
-        let place = state.fold.statuses.get(&id).filter(|view| view.status == Status::Submitted);
+        let place = state.fold.statuses.get(&id).filter(|view| view.status == SubmissionStatus::Submitted);
         let ahead = place.and_then(|view| state.queue.ahead(&view.owner, view.queued().position));
         Ok(ahead.map(|ahead| state.fold.recent.queue_place(ahead, &state.queue)))
     }
@@ -172,10 +179,14 @@ impl Queries for MemoryViews {
         Ok(totals::stats(&state.fold.counters, &state.fold.recent, state.checkpoint))
     }
 
-    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
         let state = self.read();
-        let groups = Frame::of(bounds, zoom).groups(&state.fold.cells);
-        Ok(groups.iter().map(|group| state.spot(group)).collect())
+        let frame = Frame::of(bounds, zoom);
+        let groups = frame.groups(&state.fold.cells);
+        Ok(MapView {
+            zoom: frame.zoom(),
+            features: groups.iter().map(|group| state.feature(group)).collect(),
+        })
     }
 
     async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
@@ -215,7 +226,7 @@ impl Queries for MemoryViews {
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let state = self.read();
         let newest = state.unfinished.values().rev().filter_map(|id| state.fold.statuses.get(id));
-        let verifying = newest.filter(|view| view.status == Status::Verifying).take(max);
+        let verifying = newest.filter(|view| view.status == SubmissionStatus::Verifying).take(max);
         let mut views: Vec<_> = verifying.cloned().collect();
         views.reverse();
         Ok(views)
@@ -227,8 +238,8 @@ impl Queries for MemoryViews {
 }
 
 impl State {
-    fn follow(&mut self, envelope: &Envelope) {
-        let (effects, moved) = self.fold.follow(envelope);
+    fn apply(&mut self, envelope: &EventEnvelope) {
+        let (effects, moved) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
         // Most events change nothing of what follows.
         if effects.status.is_some() || effects.leaves.is_some() {
@@ -240,12 +251,12 @@ impl State {
         }
     }
 
-    fn queue(&mut self, id: SubmissionId, effects: &Effects) {
+    fn queue(&mut self, id: SubmissionId, effects: &EventEffects) {
         let Some(view) = self.fold.statuses.get(&id) else { return };
         let accepted = view.accepted();
         match view.status {
-            Status::Submitted | Status::Verifying => self.unfinished.insert(accepted, id),
-            Status::Passed | Status::Failed => self.unfinished.remove(&accepted),
+            SubmissionStatus::Submitted | SubmissionStatus::Verifying => self.unfinished.insert(accepted, id),
+            SubmissionStatus::Passed | SubmissionStatus::Failed => self.unfinished.remove(&accepted),
         };
         if let Some(place) = effects.leaves {
             self.queue.leave(&view.owner, place);
@@ -255,13 +266,16 @@ impl State {
         }
     }
 
-    fn spot(&self, group: &Group) -> Spot {
+    fn feature(&self, group: &Group) -> MapFeature {
         let alone = self.pins.by_position.get(&Position(group.total.pin));
-        match alone.filter(|_| group.total.count == 1) {
-            Some(pin) => Spot::Pin(pin.clone()),
-            None if group.total.places == 1 => group.cluster(None),
-            None => group.cluster(expansion(&self.fold.cells, &group.cells, ZOOM_MAX).ok()),
+        if let Some(pin) = alone.filter(|_| group.total.count == 1) {
+            return MapFeature::Pin(pin.clone());
         }
+        let expansion_zoom = match group.total.places {
+            1 => None,
+            _ => expansion(&self.fold.cells, &group.cells, ZOOM_MAX).ok(),
+        };
+        group.feature(expansion_zoom)
     }
 }
 

@@ -45,8 +45,8 @@ use self::collections::{Collections, Generation};
 use self::map::Map;
 use self::queue::Places;
 pub use self::rebuild::RebuildError;
-use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
-use crate::{ApplyError, Envelope, Queries, QueryError, Views};
+use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use crate::{ApplyError, EventEnvelope, QueryError, ViewQueries, ViewStore};
 
 /// The database, when the address names none.
 const DATABASE: &str = "muster";
@@ -70,7 +70,7 @@ pub struct MongoViews {
 /// Why the views cannot be opened: the address is wrong. That nobody answers there is no reason.
 #[derive(Debug, thiserror::Error)]
 #[error("not the address of a MongoDB: {0}")]
-pub struct OpenError(#[source] mongodb::error::Error);
+pub struct MongoAddressError(#[source] mongodb::error::Error);
 
 struct Shared {
     client: Client,
@@ -92,15 +92,15 @@ impl MongoViews {
     ///
     /// # Errors
     /// When the address is not one.
-    pub async fn open(address: &str) -> Result<Self, OpenError> {
-        let mut options = ClientOptions::parse(address).await.map_err(OpenError)?;
+    pub async fn open(address: &str) -> Result<Self, MongoAddressError> {
+        let mut options = ClientOptions::parse(address).await.map_err(MongoAddressError)?;
         options.app_name.get_or_insert_with(|| "muster".to_owned());
         options.server_selection_timeout = Some(SELECTION);
         options.connect_timeout = Some(SELECTION);
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(WriteConcern::majority());
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
-        let client = Client::with_options(options).map_err(OpenError)?;
+        let client = Client::with_options(options).map_err(MongoAddressError)?;
         let shared = Arc::new(Shared {
             database: client.database(&name),
             client,
@@ -148,22 +148,27 @@ impl fmt::Debug for Shared {
 }
 
 #[async_trait]
-impl Views for MongoViews {
-    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+impl ViewStore for MongoViews {
+    async fn apply(
+        &self,
+        from: Position,
+        events: &[EventEnvelope],
+        upto: Position,
+    ) -> Result<(), ApplyError> {
         timeout(APPLY, self.shared.apply(from, events, upto))
             .await
             .unwrap_or_else(|_| Err(ApplyError::Unavailable(said(&late(APPLY)))))
     }
 
-    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
-        answer(self.shared.keep(sandbox))
+    async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+        answer(self.shared.record_sandbox(sandbox))
             .await
             .map_err(|QueryError::Unavailable(why)| ApplyError::Unavailable(why))
     }
 }
 
 #[async_trait]
-impl Queries for MongoViews {
+impl ViewQueries for MongoViews {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
         answer(self.shared.checkpoint()).await
     }
@@ -184,7 +189,7 @@ impl Queries for MongoViews {
         answer(self.shared.stats()).await
     }
 
-    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
         answer(self.shared.pins(bounds, zoom)).await
     }
 

@@ -2,7 +2,7 @@
 
 use event_store::Position;
 
-use crate::project::Pass;
+use crate::project::PassChange;
 use crate::view::Pin;
 
 /// An owner's passes, newest last. Each is the pin that it would be.
@@ -28,14 +28,14 @@ pub(crate) struct Moved {
 
 impl Owner {
     /// Follows a pass, or its end, at position `at`.
-    pub(crate) fn follow(&mut self, pass: &Pass, at: Position) -> Moved {
+    pub(crate) fn apply(&mut self, pass: &PassChange, at: Position) -> Moved {
         let before = self.pin.take();
         match pass {
-            Pass::Counts(pin) => {
+            PassChange::Counts(pin) => {
                 self.count += 1;
                 self.passes.push(Pin::clone(pin));
             }
-            Pass::Revoked(since) => {
+            PassChange::Revoked(since) => {
                 self.count = self.count.saturating_sub(1);
                 self.passes.retain(|pass| pass.position != *since);
             }
@@ -50,8 +50,8 @@ impl Owner {
 mod tests {
     use super::*;
 
-    fn pass(position: u64, city: &str) -> Pass {
-        Pass::Counts(Box::new(Pin {
+    fn pass(position: u64, city: &str) -> PassChange {
+        PassChange::Counts(Box::new(Pin {
             owner: "docker.io/ada".into(),
             name: "Ada".into(),
             twitter: None,
@@ -74,9 +74,9 @@ mod tests {
     #[test]
     fn a_later_pass_moves_the_pin_and_counts_up() {
         let mut owner = Owner::default();
-        let first = owner.follow(&pass(1, "London"), Position(1));
+        let first = owner.apply(&pass(1, "London"), Position(1));
         assert_eq!((first.before, seen(&first.after)), (None, Some(("London", 1, 1))));
-        let second = owner.follow(&pass(5, "Paris"), Position(5));
+        let second = owner.apply(&pass(5, "Paris"), Position(5));
         assert_eq!(seen(&second.before), Some(("London", 1, 1)));
         assert_eq!(seen(&second.after), Some(("Paris", 2, 5)));
     }
@@ -85,15 +85,15 @@ mod tests {
     fn when_a_pass_is_revoked_the_newest_that_is_left_is_shown() {
         let mut owner = Owner::default();
         for (at, city) in [(1, "London"), (2, "Paris"), (3, "Rome")] {
-            owner.follow(&pass(at, city), Position(at));
+            owner.apply(&pass(at, city), Position(at));
         }
-        let older = owner.follow(&Pass::Revoked(Position(1)), Position(7));
+        let older = owner.apply(&PassChange::Revoked(Position(1)), Position(7));
         assert_eq!(seen(&older.after), Some(("Rome", 2, 7)));
-        let newest = owner.follow(&Pass::Revoked(Position(3)), Position(8));
+        let newest = owner.apply(&PassChange::Revoked(Position(3)), Position(8));
         assert_eq!(seen(&newest.after), Some(("Paris", 1, 8)));
-        let last = owner.follow(&Pass::Revoked(Position(2)), Position(9));
+        let last = owner.apply(&PassChange::Revoked(Position(2)), Position(9));
         assert_eq!(seen(&last.after), Some(("Paris", 0, 9)), "that it is gone is news too");
-        let again = owner.follow(&pass(12, "Oslo"), Position(12));
+        let again = owner.apply(&pass(12, "Oslo"), Position(12));
         assert_eq!(seen(&again.before), Some(("Paris", 0, 9)));
         assert_eq!(seen(&again.after), Some(("Oslo", 1, 12)));
     }

@@ -1,7 +1,7 @@
 //! What an event means to the views: pure, and the same whoever stores them.
 //!
-//! [`StatusView::follow`] brings one submission's view up to date and answers
-//! [`Effects`]: what that changes in the views that many submissions share.
+//! [`StatusView::apply`] brings one submission's view up to date and answers
+//! [`EventEffects`]: what that changes in the views that many submissions share.
 //! Nothing is looked up: the view before and the event say all.
 
 use domain::sandbox::SandboxReported;
@@ -9,14 +9,16 @@ use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
 use event_store::{Position, ReadError, RecordedEvent};
 use jiff::Timestamp;
 
-use crate::Envelope;
-use crate::view::{Entry, LocationView, Pin, ReasonView, SandboxView, Status, StatusView, Waiting};
+use crate::EventEnvelope;
+use crate::view::{
+    LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry, WaitReason,
+};
 
 /// What an event changes beside its submission's own view.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct Effects {
+pub struct EventEffects {
     /// The status it had, if any, and the one it has now.
-    pub status: Option<(Option<Status>, Status)>,
+    pub status: Option<(Option<SubmissionStatus>, SubmissionStatus)>,
     /// The place in the queue that it gives up.
     pub leaves: Option<Position>,
     /// The place in the queue that it takes: the position of what put it there.
@@ -24,7 +26,7 @@ pub struct Effects {
     /// A verdict was reached on what was put into the queue at this moment.
     pub judged: Option<Timestamp>,
     /// What becomes of the owner's pin.
-    pub pass: Option<Pass>,
+    pub pass: Option<PassChange>,
     /// A verdict's reasons.
     pub failures: Vec<FailureCode>,
     /// A fault of ours.
@@ -34,14 +36,14 @@ pub struct Effects {
 /// A submission counts on the map from its first pass on, and until a rejudge
 /// fails it. A rejudge that passes it again changes nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Pass {
+pub enum PassChange {
     /// It passed, and did not count before. Its `passes` are not counted yet.
     Counts(Box<Pin>),
     /// It failed, and had counted since the event at this position.
     Revoked(Position),
 }
 
-impl Envelope {
+impl EventEnvelope {
     /// Reads an event of a submission.
     ///
     /// # Errors
@@ -88,25 +90,25 @@ impl SandboxView {
 impl StatusView {
     /// Brings a submission's view up to date with its next event. An event that
     /// the view has seen changes nothing, and so does any before the first.
-    pub fn follow(view: &mut Option<Self>, envelope: &Envelope) -> Effects {
+    pub fn apply(view: &mut Option<Self>, envelope: &EventEnvelope) -> EventEffects {
         if let Some(view) = view {
-            return view.go_on(envelope);
+            return view.apply_next(envelope);
         }
-        let begun = Self::begin(envelope);
-        begun.map_or_else(Effects::default, |(begun, effects)| {
+        let begun = Self::create(envelope);
+        begun.map_or_else(EventEffects::default, |(begun, effects)| {
             *view = Some(begun);
             effects
         })
     }
 
     /// The view that a first event makes; `None` for any other.
-    pub(crate) fn begin(envelope: &Envelope) -> Option<(Self, Effects)> {
+    pub(crate) fn create(envelope: &EventEnvelope) -> Option<(Self, EventEffects)> {
         match &envelope.event {
             Event::Submitted(submitted) => {
-                let effects = Effects {
-                    status: Some((None, Status::Submitted)),
+                let effects = EventEffects {
+                    status: Some((None, SubmissionStatus::Submitted)),
                     enters: Some(envelope.position),
-                    ..Effects::default()
+                    ..EventEffects::default()
                 };
                 Some((Self::submitted(envelope, submitted), effects))
             }
@@ -122,15 +124,15 @@ impl StatusView {
     }
 
     /// What a further event does; nothing, when the view has seen it.
-    pub(crate) fn go_on(&mut self, envelope: &Envelope) -> Effects {
-        if envelope.revision > self.revision { self.advance(envelope) } else { Effects::default() }
+    pub(crate) fn apply_next(&mut self, envelope: &EventEnvelope) -> EventEffects {
+        if envelope.revision > self.revision { self.update(envelope) } else { EventEffects::default() }
     }
 
     /// The view that a submission's events make, oldest first; `None` without any.
-    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Envelope>) -> Option<Self> {
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a EventEnvelope>) -> Option<Self> {
         let mut view = None;
         for envelope in events {
-            Self::follow(&mut view, envelope);
+            Self::apply(&mut view, envelope);
         }
         view
     }
@@ -142,7 +144,7 @@ impl StatusView {
 
     /// What put it into the queue last: the event of its place there.
     /// Being interrupted by a fault of ours does not cost the place.
-    pub fn queued(&self) -> &Entry {
+    pub fn queued(&self) -> &TimelineEntry {
         self.timeline
             .iter()
             .rfind(|entry| matches!(entry.event, Event::Submitted(_) | Event::RejudgeRequested(_)))
@@ -150,7 +152,7 @@ impl StatusView {
     }
 
     /// The pass since which it counts on the map.
-    pub fn counts_since(&self) -> Option<&Entry> {
+    pub fn counts_since(&self) -> Option<&TimelineEntry> {
         self.timeline.iter().fold(None, |since, entry| match entry.event {
             Event::Passed(_) => since.or(Some(entry)),
             Event::Failed(_) => None,
@@ -164,12 +166,12 @@ impl StatusView {
         })
     }
 
-    fn submitted(envelope: &Envelope, submitted: &Submitted) -> Self {
+    fn submitted(envelope: &EventEnvelope, submitted: &Submitted) -> Self {
         let place = &submitted.location.place;
         Self {
             id: envelope.id,
-            status: Status::Submitted,
-            waiting: Some(Waiting {
+            status: SubmissionStatus::Submitted,
+            waiting: Some(WaitReason {
                 code: None,
                 message: "It waits for its turn.".to_owned(),
                 retry_at: None,
@@ -197,9 +199,9 @@ impl StatusView {
         }
     }
 
-    fn advance(&mut self, envelope: &Envelope) -> Effects {
+    fn update(&mut self, envelope: &EventEnvelope) -> EventEffects {
         let before = self.status;
-        let mut effects = Effects::default();
+        let mut effects = EventEffects::default();
         let queued = self.queued();
         let (place, queued_at) = (queued.position, queued.at);
         let mut place_after = place;
@@ -207,15 +209,15 @@ impl StatusView {
             Event::Submitted(_) | Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => {
             }
             Event::VerificationStarted(started) => {
-                self.status = Status::Verifying;
+                self.status = SubmissionStatus::Verifying;
                 self.waiting = None;
                 self.attempts = started.attempt;
             }
             Event::Passed(_) => {
-                self.judge(Status::Passed, envelope, vec![]);
+                self.judge(SubmissionStatus::Passed, envelope, vec![]);
                 effects.judged = Some(queued_at);
                 effects.pass =
-                    self.counts_since().is_none().then(|| Pass::Counts(Box::new(self.pin(envelope))));
+                    self.counts_since().is_none().then(|| PassChange::Counts(Box::new(self.pin(envelope))));
             }
             Event::Failed(failed) => {
                 let reasons = failed.reasons.iter().map(|reason| ReasonView {
@@ -225,14 +227,14 @@ impl StatusView {
                     fault: "participant".to_owned(),
                     advice: reason.code.advice().to_owned(),
                 });
-                self.judge(Status::Failed, envelope, reasons.collect());
+                self.judge(SubmissionStatus::Failed, envelope, reasons.collect());
                 effects.judged = Some(queued_at);
-                effects.pass = self.counts_since().map(|entry| Pass::Revoked(entry.position));
+                effects.pass = self.counts_since().map(|entry| PassChange::Revoked(entry.position));
                 effects.failures = failed.reasons.iter().map(|reason| reason.code).collect();
             }
             Event::VerificationInterrupted(broken_off) => {
-                self.status = Status::Submitted;
-                self.waiting = Some(Waiting {
+                self.status = SubmissionStatus::Submitted;
+                self.waiting = Some(WaitReason {
                     code: Some(broken_off.code),
                     message: apology(broken_off.code, broken_off.retry_at),
                     retry_at: broken_off.retry_at,
@@ -240,8 +242,8 @@ impl StatusView {
                 effects.interruption = Some(broken_off.code);
             }
             Event::RejudgeRequested(_) => {
-                self.status = Status::Submitted;
-                self.waiting = Some(Waiting {
+                self.status = SubmissionStatus::Submitted;
+                self.waiting = Some(WaitReason {
                     code: None,
                     message: "An organiser asked for another verdict. It waits for its turn.".to_owned(),
                     retry_at: None,
@@ -254,8 +256,8 @@ impl StatusView {
         self.revision = envelope.revision;
         self.position = envelope.position;
 
-        let waited = (before == Status::Submitted).then_some(place);
-        let waits = (self.status == Status::Submitted).then_some(place_after);
+        let waited = (before == SubmissionStatus::Submitted).then_some(place);
+        let waits = (self.status == SubmissionStatus::Submitted).then_some(place_after);
         if waited != waits {
             (effects.leaves, effects.enters) = (waited, waits);
         }
@@ -265,14 +267,14 @@ impl StatusView {
         effects
     }
 
-    fn judge(&mut self, verdict: Status, envelope: &Envelope, reasons: Vec<ReasonView>) {
+    fn judge(&mut self, verdict: SubmissionStatus, envelope: &EventEnvelope, reasons: Vec<ReasonView>) {
         self.status = verdict;
         self.waiting = None;
         self.reasons = reasons;
         self.judged_at = Some(envelope.recorded_at);
     }
 
-    fn pin(&self, passed: &Envelope) -> Pin {
+    fn pin(&self, passed: &EventEnvelope) -> Pin {
         Pin {
             owner: self.owner.clone(),
             name: self.name.clone(),
@@ -289,8 +291,8 @@ impl StatusView {
     }
 }
 
-fn entry(envelope: &Envelope) -> Entry {
-    Entry { at: envelope.recorded_at, position: envelope.position, event: envelope.event.clone() }
+fn entry(envelope: &EventEnvelope) -> TimelineEntry {
+    TimelineEntry { at: envelope.recorded_at, position: envelope.position, event: envelope.event.clone() }
 }
 
 fn apology(code: InterruptionCode, retry_at: Option<Timestamp>) -> String {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::view::SandboxView;
-use crate::{ApplyError, Envelope, QueryError, Views};
+use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
 
 /// Streams of submissions begin with this.
 pub(crate) const STREAM_PREFIX: &str = "submission-";
@@ -38,7 +38,7 @@ pub struct ProjectionError(#[from] pub ReadError);
 /// events before it were applied.
 pub async fn run(
     subscribe: Arc<dyn Subscribe>,
-    views: Arc<dyn Views>,
+    views: Arc<dyn ViewStore>,
     shutdown: CancellationToken,
 ) -> Result<(), ProjectionError> {
     let mut pace = Pace::default();
@@ -109,7 +109,7 @@ impl From<ReadError> for Interruption {
 /// Follows the log from the views' checkpoint on.
 async fn follow(
     subscribe: &dyn Subscribe,
-    views: &dyn Views,
+    views: &dyn ViewStore,
     shutdown: &CancellationToken,
     pace: &mut Pace,
 ) -> Interruption {
@@ -151,7 +151,7 @@ async fn follow(
         }
         // Before the checkpoint moves past them.
         for sandbox in sandboxes.values() {
-            match views.keep(sandbox).await {
+            match views.record_sandbox(sandbox).await {
                 Ok(()) => {}
                 Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
                 Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
@@ -175,7 +175,7 @@ async fn follow(
 
 /// What the log delivered.
 enum Seen {
-    Event(Box<Envelope>),
+    Event(Box<EventEnvelope>),
     Sandbox(Box<SandboxView>),
     /// Nothing for us up to here.
     Nothing(Position),
@@ -184,7 +184,7 @@ enum Seen {
 impl Seen {
     fn of(recorded: &RecordedEvent) -> Result<Self, ReadError> {
         if recorded.stream.as_str().starts_with(STREAM_PREFIX) {
-            return Envelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
+            return EventEnvelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
         }
         let sandbox = SandboxView::decode(recorded)?;
         // Others may keep what is theirs in the same log.

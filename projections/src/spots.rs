@@ -9,12 +9,12 @@ use std::cmp::Reverse;
 
 use crate::area::{Area, Window};
 use crate::cells::{Cell, CellId, Cells, ZOOM_MAX, cell_side};
-use crate::square::Point;
-use crate::view::{Bounds, Spot};
+use crate::square::{Point, WORLD};
+use crate::view::{BoundingBox, Cluster, MapFeature};
 
-/// How many cells a box may have: a screen of 8192 pixels each way, wherever
-/// its edges are. One that has more is shown at a lower zoom.
-const CELLS_MAX: usize = 17 * 1024;
+/// The longest side of a viewport in tiles of 256 pixels: 8,192 pixels. A larger
+/// box is shown at a lower zoom, so no request costs more than a large screen.
+const TILES_MAX: u64 = 32;
 
 /// How often what was left alone may look for a neighbour.
 const ROUNDS: u32 = 2;
@@ -41,10 +41,14 @@ pub(crate) struct Group {
 }
 
 impl Frame {
-    pub(crate) fn of(bounds: Bounds, zoom: u8) -> Self {
+    pub(crate) fn zoom(&self) -> u8 {
+        self.zoom
+    }
+
+    pub(crate) fn of(bounds: BoundingBox, zoom: u8) -> Self {
         let area = Area::of(bounds);
         let mut zoom = zoom.min(ZOOM_MAX);
-        while zoom > 0 && area.as_ref().is_some_and(|area| area.window(zoom, 0).len() > CELLS_MAX) {
+        while zoom > 0 && area.as_ref().is_some_and(|area| area.longest_side() << zoom > TILES_MAX * WORLD) {
             zoom -= 1;
         }
         Self { zoom, area }
@@ -65,10 +69,10 @@ impl Frame {
 }
 
 impl Group {
-    /// A group of several pins, as a spot that splits at `expansion_zoom`.
-    pub(crate) fn cluster(&self, expansion_zoom: Option<u8>) -> Spot {
+    /// Returns the group of several pins as a cluster that splits at `expansion_zoom`.
+    pub(crate) fn feature(&self, expansion_zoom: Option<u8>) -> MapFeature {
         let (lat, lon) = self.total.place().lat_lon();
-        Spot::Cluster { count: self.total.count.unsigned_abs(), lat, lon, expansion_zoom }
+        MapFeature::Cluster(Cluster { count: self.total.count.unsigned_abs(), lat, lon, expansion_zoom })
     }
 }
 
@@ -212,8 +216,8 @@ mod tests {
     use super::*;
     use crate::cells::tests::{all, cells_of, pin, pins};
 
-    fn world() -> Bounds {
-        Bounds { west: -180.0, south: -90.0, east: 180.0, north: 90.0 }
+    fn world() -> BoundingBox {
+        BoundingBox { west: -180.0, south: -90.0, east: 180.0, north: 90.0 }
     }
 
     /// Every cell of a zoom that a screen shows has a pin: the most that there is to do.
@@ -238,7 +242,7 @@ mod tests {
         let counts: Vec<_> = groups.iter().map(|group| (group.total.count, group.cells.len())).collect();
         assert_eq!(counts, [(2, 2), (1, 1)]);
         assert_eq!(Frame::of(world(), 16).zoom, 5, "no screen is as large as the world at zoom 16");
-        let greenwich = Bounds { west: -0.01, south: 51.49, east: 0.01, north: 51.51 };
+        let greenwich = BoundingBox { west: -0.01, south: 51.49, east: 0.01, north: 51.51 };
         assert_eq!(Frame::of(greenwich, 16).groups(&near).len(), 2);
     }
 
@@ -260,10 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_viewport_of_the_world_has_zoom_5_and_one_of_a_city_the_highest_zoom() {
+        let zoom =
+            |west, south, east, north| Frame::of(BoundingBox { west, south, east, north }, ZOOM_MAX).zoom;
+        assert_eq!(zoom(-180.0, -90.0, 180.0, 90.0), 5);
+        assert_eq!(zoom(-180.0, -85.0, 180.0, 85.0), 5);
+        assert_eq!(zoom(-0.02, 51.49, 0.02, 51.51), 16);
+        assert_eq!(zoom(179.99, -0.01, -179.99, 0.01), 16, "a narrow box across the antimeridian");
+        assert_eq!(zoom(10.0, 0.0, -10.0, 1.0), 5, "all but twenty degrees");
+        assert_eq!(zoom(5.0, 5.0, 5.0, 5.0), 16);
+    }
+
+    #[test]
     fn how_much_is_looked_at_depends_on_the_screen_and_not_on_the_zoom() {
         for zoom in 3..=16 {
             let width = 30.0 * 360.0 / f64::from(4u32 << zoom);
-            let screen = Bounds { west: 0.0, south: 0.0, east: width, north: width / 2.0 };
+            let screen = BoundingBox { west: 0.0, south: 0.0, east: width, north: width / 2.0 };
             let cells = Frame::of(screen, zoom).window().unwrap().len();
             assert!(cells < 1800, "{cells} at zoom {zoom}");
         }
@@ -273,7 +289,7 @@ mod tests {
     fn neighbours_across_the_date_line_become_one_spot() {
         let cells = cells_of([&pin(1, 10.0, 179.9), &pin(2, 10.0, -179.9), &pin(3, 10.0, -179.8)]);
         let (across, west) =
-            (|west, east| Bounds { west, east, ..world() }, Bounds { west: 179.0, ..world() });
+            (|west, east| BoundingBox { west, east, ..world() }, BoundingBox { west: 179.0, ..world() });
         for zoom in 0..7 {
             assert_eq!(Frame::of(west, zoom).groups(&cells), [], "its centre is east of the line");
             for bounds in [world(), across(170.0, -170.0), across(-180.0, -179.0)] {
@@ -297,10 +313,10 @@ mod tests {
             let cells = cells_of(&pins);
             let shown = |bounds| Frame::of(bounds, zoom).groups(&cells);
             let mut parts: Vec<Group> = [
-                Bounds { east: west, south, ..world() },
-                Bounds { west, south, ..world() },
-                Bounds { east: west, north: south, ..world() },
-                Bounds { west, north: south, ..world() },
+                BoundingBox { east: west, south, ..world() },
+                BoundingBox { west, south, ..world() },
+                BoundingBox { east: west, north: south, ..world() },
+                BoundingBox { west, north: south, ..world() },
             ]
             .into_iter()
             .flat_map(shown)
@@ -312,8 +328,8 @@ mod tests {
             let home = |groups: Vec<Group>| -> BTreeSet<Vec<CellId>> {
                 groups.into_iter().map(|group| group.cells.into_iter().map(CellId::home).collect()).collect()
             };
-            let across = Bounds { west: west.abs(), east: -west.abs(), ..world() };
-            let rest = Bounds { west: -west.abs(), east: west.abs(), ..world() };
+            let across = BoundingBox { west: west.abs(), east: -west.abs(), ..world() };
+            let rest = BoundingBox { west: -west.abs(), east: west.abs(), ..world() };
             let both = shown(across).into_iter().chain(shown(rest)).collect();
             prop_assert_eq!(home(both), home(whole.clone()));
             let total: i64 = whole.iter().map(|group| group.total.count).sum();

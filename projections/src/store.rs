@@ -1,5 +1,5 @@
-//! The ports of the read model: [`Views`] is written by the projection,
-//! [`Queries`] is read by everybody else.
+//! The ports of the read model: [`ViewStore`] is written by the projection,
+//! [`ViewQueries`] is read by everybody else.
 
 #![warn(missing_docs)]
 
@@ -9,11 +9,11 @@ use event_store::{Position, Revision};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
+use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
 
 /// An event of a submission, as a projection sees it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Envelope {
+pub struct EventEnvelope {
     /// Whose.
     pub id: SubmissionId,
     /// Its number in its stream.
@@ -28,20 +28,21 @@ pub struct Envelope {
 
 /// The writing half. All views and the checkpoint move together or not at all.
 #[async_trait]
-pub trait Views: Queries {
+pub trait ViewStore: ViewQueries {
     /// Applies events in the order of their positions and sets the checkpoint
     /// to `upto`, provided that it still is `from`: of two projectors at the
     /// same batch one gets [`ApplyError::Overtaken`] and nothing counts twice.
-    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError>;
+    async fn apply(&self, from: Position, events: &[EventEnvelope], upto: Position)
+    -> Result<(), ApplyError>;
 
     /// Keeps a report on a sandbox, unless there is one of that verifier at the
     /// same position or a later one: it needs no checkpoint.
-    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError>;
+    async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError>;
 }
 
 /// The reading half.
 #[async_trait]
-pub trait Queries: Send + Sync {
+pub trait ViewQueries: Send + Sync {
     /// Up to where the views have seen the log.
     async fn checkpoint(&self) -> Result<Position, QueryError>;
 
@@ -57,9 +58,10 @@ pub trait Queries: Send + Sync {
     /// The totals.
     async fn stats(&self) -> Result<StatsView, QueryError>;
 
-    /// What the map shows in `bounds` at `zoom` (0 to 16). The cost depends on
-    /// what is shown, not on how many pins there are.
-    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError>;
+    /// Returns the pins and clusters in `bounds` at `zoom`, 0 to [`ZOOM_MAX`](crate::ZOOM_MAX). A box with
+    /// a side of more than 8,192 pixels (256 to a tile) is clustered at the highest zoom at which it has none.
+    /// The cost depends on the box's size in pixels, not on the number of pins.
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError>;
 
     /// The pins of the cluster whose centre is nearest to this place, newest
     /// first, at most `max`: for clusters that do not fall apart at any zoom.

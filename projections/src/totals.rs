@@ -8,10 +8,10 @@ use event_store::Position;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::Envelope;
-use crate::project::{Effects, Pass};
+use crate::EventEnvelope;
+use crate::project::{EventEffects, PassChange};
 use crate::queue::Queue;
-use crate::view::{Pin, QueuePlace, StatsView, Status};
+use crate::view::{Pin, QueuePlace, StatsView, SubmissionStatus};
 
 /// How many verdicts the pace and the waiting times look back on.
 const VERDICTS: usize = 100;
@@ -25,7 +25,7 @@ const CHOICES: usize = 100;
 /// Something that is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Counter {
-    Status(Status),
+    Status(SubmissionStatus),
     Pins,
     Country(String),
     Answer(String, String),
@@ -48,7 +48,7 @@ pub(crate) fn count_pin(counters: &mut Counters, pin: &Pin, by: i64) {
 }
 
 /// Adds what an event does to the counters, but for pins.
-pub(crate) fn count(counters: &mut Counters, effects: &Effects) {
+pub(crate) fn count(counters: &mut Counters, effects: &EventEffects) {
     if let Some((before, after)) = effects.status {
         add(counters, Counter::Status(after), 1);
         if let Some(before) = before {
@@ -101,7 +101,7 @@ struct Judged {
 
 impl Recent {
     /// Follows an event.
-    pub(crate) fn follow(&mut self, envelope: &Envelope, effects: &Effects) {
+    pub(crate) fn apply(&mut self, envelope: &EventEnvelope, effects: &EventEffects) {
         let at = envelope.recorded_at;
         self.newest = self.newest.max(Some(at));
         if let Some(queued_at) = effects.judged {
@@ -112,7 +112,7 @@ impl Recent {
                 self.verdicts.pop_front();
             }
         }
-        if let Some(Pass::Counts(_)) = effects.pass {
+        if let Some(PassChange::Counts(_)) = effects.pass {
             let minute = minute(at);
             match self.passes.binary_search_by_key(&minute, |(minute, _)| *minute) {
                 Ok(index) => self.passes[index].1 += 1,
@@ -158,7 +158,12 @@ impl Recent {
 
 /// The totals, as they are shown.
 pub(crate) fn stats(counters: &Counters, recent: &Recent, position: Position) -> StatsView {
-    let waiting = [Status::Submitted, Status::Verifying, Status::Passed, Status::Failed];
+    let waiting = [
+        SubmissionStatus::Submitted,
+        SubmissionStatus::Verifying,
+        SubmissionStatus::Passed,
+        SubmissionStatus::Failed,
+    ];
     let mut view = StatsView {
         submissions: waiting.map(|status| (status, 0)).into(),
         passes_per_minute: recent.passes_per_minute(),

@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 /// Where a submission stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Status {
+pub enum SubmissionStatus {
     /// It waits in the queue, for the first time or again.
     Submitted,
     /// A verifier is at it.
@@ -32,9 +32,9 @@ pub struct StatusView {
     #[schema(value_type = String, format = Uuid)]
     pub id: SubmissionId,
     /// Where it stands.
-    pub status: Status,
+    pub status: SubmissionStatus,
     /// While it waits: for what. Its place in the queue is asked for separately ([`QueuePlace`]).
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitReason>,
     /// The participant's name.
     pub name: String,
     /// `@account`.
@@ -55,7 +55,7 @@ pub struct StatusView {
     /// After a failed verdict: every reason, with what to do.
     pub reasons: Vec<ReasonView>,
     /// Everything that happened, oldest first.
-    pub timeline: Vec<Entry>,
+    pub timeline: Vec<TimelineEntry>,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub submitted_at: Timestamp,
@@ -86,7 +86,7 @@ pub struct LocationView {
 
 /// What a submission waits for, when it is not simply its turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Waiting {
+pub struct WaitReason {
     /// The fault of ours that broke off the last attempt; `None` when it only waits for its turn.
     #[schema(value_type = Option<String>)]
     pub code: Option<InterruptionCode>,
@@ -116,7 +116,7 @@ pub struct ReasonView {
 
 /// One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Entry {
+pub struct TimelineEntry {
     /// When it was recorded.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
@@ -156,7 +156,7 @@ pub struct QueuePlace {
 pub struct StatsView {
     /// Submissions by status.
     #[schema(value_type = BTreeMap<String, u64>)]
-    pub submissions: BTreeMap<Status, u64>,
+    pub submissions: BTreeMap<SubmissionStatus, u64>,
     /// Pins on the map: owners that passed.
     pub pins: u64,
     /// Pins by country code.
@@ -211,24 +211,37 @@ pub struct Pin {
     pub position: Position,
 }
 
-/// What the map shows at one spot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Spot {
-    /// One pin.
+/// The features of a viewport.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapView {
+    /// The zoom at which the pins were clustered: the requested zoom, or less if the bounding box is
+    /// larger than any screen at that zoom.
+    pub zoom: u8,
+    /// The pins and clusters whose centres are in the bounding box.
+    pub features: Vec<MapFeature>,
+}
+
+/// A pin, or a cluster of pins.
+#[derive(Debug, Clone, PartialEq)]
+pub enum MapFeature {
+    /// A pin that no other pin overlaps at this zoom.
     Pin(Pin),
-    /// Several, too near to each other to be told apart at this zoom.
-    Cluster {
-        /// How many.
-        count: u64,
-        /// Where their centre is, degrees north.
-        lat: f64,
-        /// Degrees east.
-        lon: f64,
-        /// The zoom at which the cluster falls apart; `None` when its pins share one place, or are too near
-        /// to each other at any zoom.
-        expansion_zoom: Option<u8>,
-    },
+    /// Several pins that would overlap at this zoom.
+    Cluster(Cluster),
+}
+
+/// Several pins that are shown as one feature.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cluster {
+    /// The number of pins.
+    pub count: u64,
+    /// The centre of the pins, degrees north.
+    pub lat: f64,
+    /// The centre of the pins, degrees east.
+    pub lon: f64,
+    /// The lowest zoom at which the cluster is shown as several features; `None` if its pins share one
+    /// place or stay one cluster at every zoom.
+    pub expansion_zoom: Option<u8>,
 }
 
 /// A verifier's sandbox, as it was reported last.
@@ -244,10 +257,10 @@ pub struct SandboxView {
     pub sandbox: SandboxReported,
 }
 
-/// A part of the world: degrees. `west` may be greater than `east`: then it
-/// spans the date line.
+/// A part of the world in degrees. If `west` is greater than `east`, the box
+/// crosses the antimeridian.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bounds {
+pub struct BoundingBox {
     /// −180 to 180.
     pub west: f64,
     /// −90 to 90.

@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use domain::sandbox::SandboxReported;
 use domain::submission::CATEGORY;
 use event_store::{Append, ExpectedRevision, Position, StreamName};
-use projections::contract::{Bench, Story, assert_same, in_memory};
-use projections::{MemoryViews, Moment, Queries, Views, run};
+use projections::contract::{EventHistory, ViewsUnderTest, assert_same, in_memory};
+use projections::{HistoryPoint, MemoryViews, ViewQueries, ViewStore, run};
 use support::{log, stored, write};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -25,12 +25,12 @@ const DEADLINE: Duration = Duration::from_secs(30);
 struct InMemory(Arc<MemoryViews>);
 
 #[async_trait]
-impl Bench for InMemory {
-    fn views(&self) -> Arc<dyn Views> {
+impl ViewsUnderTest for InMemory {
+    fn views(&self) -> Arc<dyn ViewStore> {
         Arc::clone(&self.0) as _
     }
 
-    async fn reopened(&self) -> Arc<dyn Views> {
+    async fn reopened(&self) -> Arc<dyn ViewStore> {
         self.views()
     }
 }
@@ -46,8 +46,8 @@ async fn the_views_follow_a_log_while_it_grows_and_two_projectors_count_once() {
     let shutdown = CancellationToken::new();
     let projectors =
         [(); 2].map(|()| tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone())));
-    let story = Story::random(21, 1500);
-    let written = write(&log, &story.events).await;
+    let history = EventHistory::random(21, 1500);
+    let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
@@ -57,15 +57,15 @@ async fn the_views_follow_a_log_while_it_grows_and_two_projectors_count_once() {
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*views, &folded, story.submissions()).await;
+    assert_same(&*views, &folded, history.submissions()).await;
 }
 
 #[tokio::test]
 async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
     let (log, _folder) = log();
-    let mut story = Story::new();
-    story.submit_and_pass("ada", 0);
-    let before = write(&log, &story.events).await;
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    let before = write(&log, &history.events).await;
     let stream = StreamName::of(CATEGORY, Uuid::new_v4());
     log.append(&stream, ExpectedRevision::NoStream, vec![stored("Exploded", b"{}")]).await.unwrap();
     log.append(
@@ -87,9 +87,9 @@ async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
 #[tokio::test]
 async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
     let (log, _folder) = log();
-    let mut story = Story::new();
-    story.submit_and_pass("ada", 0);
-    write(&log, &story.events).await;
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    write(&log, &history.events).await;
     let append = async |stream: &str, kind: &str, data: &[u8]| {
         let stream = StreamName::new(stream).unwrap();
         log.append(&stream, ExpectedRevision::Any, vec![stored(kind, data)]).await.unwrap().position
@@ -116,25 +116,25 @@ async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
 #[tokio::test]
 async fn the_views_of_any_moment_can_be_folded() {
     let (log, _folder) = log();
-    let story = Story::random(22, 300);
-    let written = write(&log, &story.events).await;
+    let history = EventHistory::random(22, 300);
+    let written = write(&log, &history.events).await;
     let upto = written[199].position;
-    let then = MemoryViews::at(&log, Moment::Position(upto)).await.unwrap();
+    let then = MemoryViews::at(&log, HistoryPoint::Position(upto)).await.unwrap();
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written[..200], upto).await.unwrap();
-    assert_same(&then, &folded, story.submissions()).await;
+    assert_same(&then, &folded, history.submissions()).await;
 
-    let before_all = MemoryViews::at(&log, Moment::Time(jiff::Timestamp::UNIX_EPOCH)).await.unwrap();
+    let before_all = MemoryViews::at(&log, HistoryPoint::Time(jiff::Timestamp::UNIX_EPOCH)).await.unwrap();
     assert_eq!(before_all.checkpoint().await.unwrap(), Position::START);
-    let now = MemoryViews::at(&log, Moment::Time(jiff::Timestamp::now())).await.unwrap();
+    let now = MemoryViews::at(&log, HistoryPoint::Time(jiff::Timestamp::now())).await.unwrap();
     assert_eq!(now.checkpoint().await.unwrap(), written.last().unwrap().position);
 }
 
 #[tokio::test]
 async fn a_seed_always_tells_the_same_story() {
-    assert_eq!(Story::random(3, 100).events, Story::random(3, 100).events);
+    assert_eq!(EventHistory::random(3, 100).events, EventHistory::random(3, 100).events);
     assert_eq!(
-        in_memory(&Story::random(3, 100)).await.checkpoint().await.unwrap(),
-        Story::random(3, 100).head()
+        in_memory(&EventHistory::random(3, 100)).await.checkpoint().await.unwrap(),
+        EventHistory::random(3, 100).head()
     );
 }

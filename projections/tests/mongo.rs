@@ -17,9 +17,9 @@ use domain::sandbox::SandboxReported;
 use event_store::Position;
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
-use projections::contract::{Bench, Story, WORLD, assert_same, in_memory, tell};
+use projections::contract::{EventHistory, ViewsUnderTest, WORLD, assert_same, catch_up, in_memory};
 use projections::view::SandboxView;
-use projections::{MemoryViews, MongoViews, Queries, QueryError, Views, run};
+use projections::{MemoryViews, MongoViews, QueryError, ViewQueries, ViewStore, run};
 use support::{log, write};
 use testbed::Mongo;
 use tokio::sync::watch;
@@ -37,12 +37,12 @@ struct InMongo {
 }
 
 #[async_trait]
-impl Bench for InMongo {
-    fn views(&self) -> Arc<dyn Views> {
+impl ViewsUnderTest for InMongo {
+    fn views(&self) -> Arc<dyn ViewStore> {
         Arc::clone(&self.views) as _
     }
 
-    async fn reopened(&self) -> Arc<dyn Views> {
+    async fn reopened(&self) -> Arc<dyn ViewStore> {
         connected(&self.address).await
     }
 }
@@ -67,7 +67,7 @@ async fn connected(address: &str) -> Arc<MongoViews> {
     views
 }
 
-async fn reachable(views: &dyn Queries) {
+async fn reachable(views: &dyn ViewQueries) {
     let answers = async {
         while views.stats().await.is_err() {
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -86,12 +86,12 @@ async fn an_address_that_is_none_is_refused_at_once() {
 async fn every_query_and_every_write_uses_an_index() {
     let bench = open().await;
     let (log, _folder) = log();
-    let story = Story::random(31, 300);
-    let events = write(&log, &story.events).await;
+    let history = EventHistory::random(31, 300);
+    let events = write(&log, &history.events).await;
     let ([.., last], [.., newest]) = (&events[..200], &events[..]) else { panic!("there are 300") };
     bench.views.apply(Position::START, &events[..200], last.position).await.unwrap();
     // The queue is read whole once, and afterwards what changed.
-    let id = story.submissions().next().unwrap();
+    let id = history.submissions().next().unwrap();
     bench.views.queue_place(id).await.unwrap();
 
     let client = mongodb::Client::with_uri_str(&bench.address).await.unwrap();
@@ -104,11 +104,11 @@ async fn every_query_and_every_write_uses_an_index() {
     let since = jiff::Timestamp::UNIX_EPOCH;
     for position in [Position(1), Position(2)] {
         let report = SandboxView { verifier: "v1".to_owned(), position, since, sandbox: sandbox.clone() };
-        bench.views.keep(&report).await.unwrap();
+        bench.views.record_sandbox(&report).await.unwrap();
         assert_eq!(bench.views.sandboxes().await.unwrap(), [report]);
     }
     for _rebuild in 0..3 {
-        assert_same(&*bench.views, &folded, story.submissions()).await;
+        assert_same(&*bench.views, &folded, history.submissions()).await;
         bench.views.rebuild(&log, |_| ()).await.unwrap();
     }
     database.run_command(doc! { "profile": 0 }).await.unwrap();
@@ -128,9 +128,9 @@ async fn every_query_and_every_write_uses_an_index() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_projector_that_is_killed_between_any_two_steps_loses_nothing_and_counts_nothing_twice() {
     let bench = open().await;
-    let story = Story::random(32, 300);
+    let history = EventHistory::random(32, 300);
     let mut killed = 0;
-    let mut rest = &story.events[..];
+    let mut rest = &history.events[..];
     while !rest.is_empty() {
         let batch = &rest[..rest.len().min(75)];
         let upto = batch.last().unwrap().position;
@@ -148,15 +148,15 @@ async fn a_projector_that_is_killed_between_any_two_steps_loses_nothing_and_coun
         rest = &rest[batch.len()..];
     }
     assert!(killed > 40, "killed {killed} times");
-    assert_same(&*bench.views, &in_memory(&story).await, story.submissions()).await;
+    assert_same(&*bench.views, &in_memory(&history).await, history.submissions()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written() {
     let bench = open().await;
     let (log, _folder) = log();
-    let story = Story::random(33, 1200);
-    let (before, meanwhile) = story.events.split_at(800);
+    let history = EventHistory::random(33, 1200);
+    let (before, meanwhile) = history.events.split_at(800);
     let mut written = write(&log, before).await;
     bench.views.apply(Position::START, &written, written.last().unwrap().position).await.unwrap();
     // Something spoiled them.
@@ -195,11 +195,11 @@ async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written(
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, story.submissions()).await;
-    assert_same(&*other, &folded, story.submissions()).await;
+    assert_same(&*bench.views, &folded, history.submissions()).await;
+    assert_same(&*other, &folded, history.submissions()).await;
     // And again: what the first rebuild left is no hindrance.
     bench.views.rebuild(&log, |_| ()).await.unwrap();
-    assert_same(&*bench.views, &folded, story.submissions()).await;
+    assert_same(&*bench.views, &folded, history.submissions()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -207,8 +207,8 @@ async fn a_rebuild_rides_out_a_lost_primary() {
     let mongo = Mongo::replica_set().await.unwrap();
     let bench = open_in(&mongo).await;
     let (log, _folder) = log();
-    let story = Story::random(36, 9000);
-    let written = write(&log, &story.events).await;
+    let history = EventHistory::random(36, 9000);
+    let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
     let (told, mut progress) = watch::channel(Position::START);
     let killing = async {
@@ -225,7 +225,7 @@ async fn a_rebuild_rides_out_a_lost_primary() {
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, story.submissions().take(200)).await;
+    assert_same(&*bench.views, &folded, history.submissions().take(200)).await;
     mongo.stop().await.unwrap();
 }
 
@@ -233,10 +233,10 @@ async fn a_rebuild_rides_out_a_lost_primary() {
 async fn a_screen_that_was_looked_at_before_shows_what_another_process_changed_since() {
     let bench = open().await;
     let reader = bench.reopened().await;
-    let story = Story::random(37, 600);
+    let history = EventHistory::random(37, 600);
     let folded = MemoryViews::new();
     let mut from = Position::START;
-    for batch in story.events.chunks(20) {
+    for batch in history.events.chunks(20) {
         let upto = batch.last().unwrap().position;
         bench.views.apply(from, batch, upto).await.unwrap();
         folded.apply(from, batch, upto).await.unwrap();
@@ -257,8 +257,8 @@ async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
     let shutdown = CancellationToken::new();
     let projectors = [bench.views(), bench.reopened().await]
         .map(|views| tokio::spawn(run(Arc::new(log.clone()), views, shutdown.clone())));
-    let story = Story::random(34, 4000);
-    let storm = write(&log, &story.events);
+    let history = EventHistory::random(34, 4000);
+    let storm = write(&log, &history.events);
     let killing = async {
         let mut watch = bench.views.watch();
         timeout(DEADLINE, watch.wait_for(|at| at.0 > 500)).await.unwrap().unwrap();
@@ -277,7 +277,7 @@ async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, story.submissions()).await;
+    assert_same(&*bench.views, &folded, history.submissions()).await;
     mongo.stop().await.unwrap();
 }
 
@@ -291,8 +291,8 @@ async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there
     let (log, _folder) = log();
     let shutdown = CancellationToken::new();
     let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone()));
-    let story = Story::random(35, 200);
-    let (first, rest) = story.events.split_at(100);
+    let history = EventHistory::random(35, 200);
+    let (first, rest) = history.events.split_at(100);
     let mut written = write(&log, first).await;
     refused(&*views).await;
 
@@ -320,7 +320,7 @@ async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*views, &folded, story.submissions()).await;
+    assert_same(&*views, &folded, history.submissions()).await;
     mongo.stop().await.unwrap();
 }
 
@@ -328,20 +328,20 @@ async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there
 async fn who_saw_a_checkpoint_sees_what_led_to_it() {
     let bench = open().await;
     let reader = bench.reopened().await;
-    let mut story = Story::new();
+    let mut history = EventHistory::new();
     for number in 0..50 {
-        let id = story.submit_and_pass(&format!("owner{number}"), number % 9);
-        tell(&*bench.views, &story).await;
+        let id = history.submit_and_pass(&format!("owner{number}"), number % 9);
+        catch_up(&*bench.views, &history).await;
         let mut watch = reader.watch();
-        timeout(DEADLINE, watch.wait_for(|at| *at >= story.head())).await.unwrap().unwrap();
+        timeout(DEADLINE, watch.wait_for(|at| *at >= history.head())).await.unwrap().unwrap();
         let view = reader.status(id).await.unwrap().expect("it was applied");
-        assert_eq!(view.position, story.head());
-        assert!(reader.stats().await.unwrap().position >= story.head());
+        assert_eq!(view.position, history.head());
+        assert!(reader.stats().await.unwrap().position >= history.head());
     }
 }
 
 /// Waits until reads are refused, each within a few seconds.
-async fn refused(views: &dyn Queries) {
+async fn refused(views: &dyn ViewQueries) {
     let refused = async {
         loop {
             let asked = Instant::now();

@@ -12,9 +12,9 @@ use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
-use projections::contract::{Story, assert_same};
-use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
-use projections::{ApplyError, Envelope, MemoryViews, Queries, QueryError, Views, run};
+use projections::contract::{EventHistory, assert_same};
+use projections::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use projections::{ApplyError, EventEnvelope, MemoryViews, QueryError, ViewQueries, ViewStore, run};
 use support::{log, write};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -37,8 +37,8 @@ struct AtOnce(SqliteStore);
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let (log, _folder) = log();
-    let story = Story::random(7, EVENTS);
-    let written = write(&log, &story.events).await;
+    let history = EventHistory::random(7, EVENTS);
+    let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
     let narrow = Narrow { views: MemoryViews::new(), most: 64, refused: AtomicUsize::new(0) };
     let (views, shutdown) = (Arc::new(narrow), CancellationToken::new());
@@ -50,7 +50,7 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     assert!(views.refused.load(Ordering::Relaxed) > 0, "it was given too much at first");
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*views, &folded, story.submissions()).await;
+    assert_same(&*views, &folded, history.submissions()).await;
 }
 
 impl Subscribe for AtOnce {
@@ -63,8 +63,13 @@ impl Subscribe for AtOnce {
 }
 
 #[async_trait]
-impl Views for Narrow {
-    async fn apply(&self, from: Position, events: &[Envelope], upto: Position) -> Result<(), ApplyError> {
+impl ViewStore for Narrow {
+    async fn apply(
+        &self,
+        from: Position,
+        events: &[EventEnvelope],
+        upto: Position,
+    ) -> Result<(), ApplyError> {
         if events.len() > self.most {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));
@@ -72,13 +77,13 @@ impl Views for Narrow {
         self.views.apply(from, events, upto).await
     }
 
-    async fn keep(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
-        self.views.keep(sandbox).await
+    async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
+        self.views.record_sandbox(sandbox).await
     }
 }
 
 #[async_trait]
-impl Queries for Narrow {
+impl ViewQueries for Narrow {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
         self.views.checkpoint().await
     }
@@ -99,7 +104,7 @@ impl Queries for Narrow {
         self.views.stats().await
     }
 
-    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
         self.views.pins(bounds, zoom).await
     }
 

@@ -8,7 +8,7 @@ use axum::http::{Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use event_store::{Read, Subscribe};
-use projections::Queries;
+use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
@@ -33,7 +33,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct ReadApi {
     /// The views.
-    pub queries: Arc<dyn Queries>,
+    pub queries: Arc<dyn ViewQueries>,
     /// The log, for history and for what the views have not seen yet.
     pub log: Arc<dyn Read>,
     /// The same log, to be followed.
@@ -56,7 +56,7 @@ pub struct ReadApi {
 
 /// What the handlers share.
 pub(crate) struct App {
-    pub(crate) queries: Arc<dyn Queries>,
+    pub(crate) queries: Arc<dyn ViewQueries>,
     pub(crate) log: Arc<dyn Read>,
     pub(crate) follow: Arc<dyn Subscribe>,
     pub(crate) statuses: Statuses,
@@ -115,7 +115,7 @@ pub fn router(api: ReadApi) -> OpenApiRouter {
 
 impl App {
     /// The views now, or at a moment of the past.
-    pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn Queries>, Problem> {
+    pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn ViewQueries>, Problem> {
         match parameters::past(moment)? {
             None => Ok(Arc::clone(&self.queries)),
             Some(time) => self.moments.at(time).await,

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use event_store::Position;
 use jiff::Timestamp;
-use projections::view::{Status, StatusView};
+use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -119,13 +119,13 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
 impl From<StatusView> for Record {
     fn from(mut view: StatusView) -> Self {
         let (status, statusmsg) = match view.status {
-            Status::Submitted => {
+            SubmissionStatus::Submitted => {
                 let waiting = view.waiting.map(|waiting| waiting.message);
                 ("submitted", waiting.unwrap_or_else(|| "Waiting for images to be tested".to_owned()))
             }
-            Status::Verifying => ("pending", "The images are being tested".to_owned()),
-            Status::Passed => ("successful", "Validation passed".to_owned()),
-            Status::Failed => {
+            SubmissionStatus::Verifying => ("pending", "The images are being tested".to_owned()),
+            SubmissionStatus::Passed => ("successful", "Validation passed".to_owned()),
+            SubmissionStatus::Failed => {
                 let reasons =
                     view.reasons.iter().map(|reason| format!("{} {}", reason.message, reason.advice));
                 ("failed", reasons.collect::<Vec<_>>().join(" "))

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use projections::view::{Pin, Spot};
+use projections::view::{Cluster, MapFeature, MapView, Pin};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -88,10 +88,9 @@ pub(crate) struct ClusterProperties {
 }
 
 impl FeatureCollection {
-    /// Spots clustered at `zoom`.
-    pub(crate) fn of_spots(spots: Vec<Spot>, zoom: u8) -> Self {
-        let features = spots.into_iter().map(Feature::from).collect();
-        Self { r#type: "FeatureCollection", features, zoom: Some(zoom) }
+    pub(crate) fn from_map(map: MapView) -> Self {
+        let features = map.features.into_iter().map(Feature::from).collect();
+        Self { r#type: "FeatureCollection", features, zoom: Some(map.zoom) }
     }
 
     /// Pins, one by one.
@@ -124,11 +123,11 @@ impl From<Pin> for Feature {
     }
 }
 
-impl From<Spot> for Feature {
-    fn from(spot: Spot) -> Self {
-        match spot {
-            Spot::Pin(pin) => pin.into(),
-            Spot::Cluster { count, lat, lon, expansion_zoom } => {
+impl From<MapFeature> for Feature {
+    fn from(feature: MapFeature) -> Self {
+        match feature {
+            MapFeature::Pin(pin) => pin.into(),
+            MapFeature::Cluster(Cluster { count, lat, lon, expansion_zoom }) => {
                 let properties = ClusterProperties { cluster: true, point_count: count, expansion_zoom };
                 Self::new(None, lon, lat, Properties::Cluster(properties))
             }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use event_store::Position;
 use futures::Stream;
-use projections::{Queries, QueryError};
+use projections::{QueryError, ViewQueries};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -89,7 +89,7 @@ pub(crate) async fn live(
 
 impl Live {
     /// Starts the task that writes the frames.
-    pub(crate) fn start(queries: Arc<dyn Queries>, stopping: CancellationToken) -> Self {
+    pub(crate) fn start(queries: Arc<dyn ViewQueries>, stopping: CancellationToken) -> Self {
         let (frames, _) = broadcast::channel(FRAMES_KEPT);
         let (latest, newest) = watch::channel(None);
         let source = Source { queries, frames: frames.clone(), latest };
@@ -98,7 +98,7 @@ impl Live {
     }
 
     /// All that changed since `after`, for one listener.
-    async fn since(&self, queries: &dyn Queries, after: Position) -> Result<Frame, QueryError> {
+    async fn since(&self, queries: &dyn ViewQueries, after: Position) -> Result<Frame, QueryError> {
         let _turn = self.catching_up.acquire().await.expect("it is never closed");
         Frame::since(queries, after).await
     }
@@ -106,7 +106,7 @@ impl Live {
 
 /// What writes the frames.
 struct Source {
-    queries: Arc<dyn Queries>,
+    queries: Arc<dyn ViewQueries>,
     frames: broadcast::Sender<Frame>,
     latest: watch::Sender<Option<Frame>>,
 }
@@ -137,7 +137,7 @@ impl Source {
 }
 
 impl Frame {
-    async fn since(queries: &dyn Queries, after: Position) -> Result<Self, QueryError> {
+    async fn since(queries: &dyn ViewQueries, after: Position) -> Result<Self, QueryError> {
         // The totals first: what the pins are newer by comes again with the
         // next frame, and nothing is left out.
         let stats = queries.stats().await?;

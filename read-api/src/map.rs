@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use projections::view::{Bounds, StatsView};
+use projections::view::StatsView;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -23,9 +23,6 @@ const FOUND_MAX: usize = 20;
 const AT_MAX: usize = 100;
 
 const SOUGHT_CHARS_MAX: usize = 100;
-
-/// The widest screen that is drawn in full, pixels of 256 to a tile.
-const SCREEN_PX: f64 = 8192.0;
 
 /// Which part of the map.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -135,10 +132,8 @@ pub(crate) async fn pins(
     if etag.is_known(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
-    // No request costs more than a screen does.
-    let zoom = zoom.min(deepest_fitting(bounds));
-    let spots = queries.pins(bounds, zoom).await?;
-    Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::of_spots(spots, zoom))))
+    let map = queries.pins(bounds, zoom).await?;
+    Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::from_map(map))))
 }
 
 /// Pins whose owner's name or whose city begins with a text; at most 20.
@@ -186,38 +181,4 @@ pub(crate) async fn pins_at(
     let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
     let pins = app.queries.pins_at(lat, lon, AT_MAX).await?;
     Ok(axum::Json(FeatureCollection::of_pins(pins)))
-}
-
-/// The deepest zoom at which the box is no larger than a screen.
-fn deepest_fitting(bounds: Bounds) -> u8 {
-    let degrees = bounds.east - bounds.west;
-    let width = if degrees < 0.0 { degrees + 360.0 } else { degrees } / 360.0;
-    let height = mercator(bounds.south) - mercator(bounds.north);
-    let fits = |zoom: &u8| width.max(height) * 256.0 * f64::from(1_u32 << zoom) <= SCREEN_PX;
-    (0..=parameters::ZOOM_MAX).rev().find(fits).unwrap_or(0)
-}
-
-/// How far down the Web Mercator square a latitude is, 0 to 1.
-fn mercator(lat: f64) -> f64 {
-    let sin = lat.to_radians().sin();
-    (0.5 - ((1.0 + sin) / (1.0 - sin)).ln() / (4.0 * std::f64::consts::PI)).clamp(0.0, 1.0)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fitting(bbox: &str) -> u8 {
-        deepest_fitting(parameters::bounds(bbox).unwrap())
-    }
-
-    #[test]
-    fn a_screen_of_the_world_is_shown_to_zoom_5_and_a_city_to_the_end() {
-        assert_eq!(fitting("-180,-90,180,90"), 5);
-        assert_eq!(fitting("-180,-85,180,85"), 5);
-        assert_eq!(fitting("-0.02,51.49,0.02,51.51"), 16);
-        assert_eq!(fitting("179.99,-0.01,-179.99,0.01"), 16, "a narrow box over the date line");
-        assert_eq!(fitting("10,0,-10,1"), 5, "all but twenty degrees");
-        assert_eq!(fitting("5,5,5,5"), 16);
-    }
 }

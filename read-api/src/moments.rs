@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use event_store::Read;
 use jiff::{SignedDuration, Timestamp};
-use projections::{MemoryViews, Moment, Queries};
+use projections::{HistoryPoint, MemoryViews, ViewQueries};
 use tokio::sync::{Semaphore, watch};
 
 use crate::problem::Problem;
@@ -46,7 +46,7 @@ impl Moments {
     }
 
     /// The views with everything recorded up to `time`.
-    pub(crate) async fn at(&self, time: Timestamp) -> Result<Arc<dyn Queries>, Problem> {
+    pub(crate) async fn at(&self, time: Timestamp) -> Result<Arc<dyn ViewQueries>, Problem> {
         let mut folding = self.folding(time)?;
         let done = tokio::time::timeout(PATIENCE, folding.wait_for(Option::is_some)).await;
         let again = "The log is being read up to that moment; ask again in a few seconds.";
@@ -93,7 +93,7 @@ impl Moments {
         let (log, turn) = (Arc::clone(&self.log), Arc::clone(&self.turn));
         tokio::spawn(async move {
             let _turn = turn.acquire_owned().await.expect("it is never closed");
-            let views = MemoryViews::at(&*log, Moment::Time(time)).await;
+            let views = MemoryViews::at(&*log, HistoryPoint::Time(time)).await;
             done.send_replace(Some(views.map(Arc::new).map_err(|error| error.to_string())));
         });
         folding

@@ -9,7 +9,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
 use event_store::{EventFilter, Position, Read};
-use projections::Queries;
+use projections::ViewQueries;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +33,7 @@ pub struct Operations {
     /// The log; nothing works without it.
     pub log: Arc<dyn Read>,
     /// The views, if this process writes or reads them.
-    pub views: Option<Arc<dyn Queries>>,
+    pub views: Option<Arc<dyn ViewQueries>>,
     /// What else keeps the process from its part, in a sentence for the
     /// operator; `None` while nothing does. Without it there is nothing else.
     pub hindrance: Option<watch::Receiver<Option<String>>>,
@@ -129,7 +129,7 @@ impl Operations {
 }
 
 /// Why what is read in the views may be old.
-async fn behind(log: &dyn Read, views: &dyn Queries, head: Position) -> Option<String> {
+async fn behind(log: &dyn Read, views: &dyn ViewQueries, head: Position) -> Option<String> {
     match tokio::time::timeout(STORE_DEADLINE, views.checkpoint()).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => return Some(format!("the views cannot be read: {error}")),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::submission::{FailureCode, InterruptionCode};
-use projections::view::{Status, StatusView};
+use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -59,8 +59,8 @@ pub(crate) async fn organiser(State(app): State<Arc<App>>, _: Organiser) -> Resu
     let unfinished = app.queries.unfinished(LISTED_MAX).await?;
     Ok(Json(Overview {
         platform: app.platform.borrow().clone(),
-        waiting: count(Status::Submitted),
-        verifying: count(Status::Verifying),
+        waiting: count(SubmissionStatus::Submitted),
+        verifying: count(SubmissionStatus::Verifying),
         unfinished,
         failures: stats.failures,
         interruptions: stats.interruptions,

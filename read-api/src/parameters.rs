@@ -8,13 +8,11 @@ use axum::http::{HeaderMap, StatusCode};
 use domain::SubmissionId;
 use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
-use projections::view::Bounds;
+use projections::ZOOM_MAX;
+use projections::view::BoundingBox;
 use serde::de::DeserializeOwned;
 
 use crate::problem::Problem;
-
-/// The deepest zoom that the map is clustered at.
-pub(crate) const ZOOM_MAX: u8 = 16;
 
 /// The query of a request; what is malformed becomes a problem document.
 pub(crate) struct Parameters<T>(pub(crate) T);
@@ -73,7 +71,7 @@ pub(crate) fn number(name: &str, text: &str) -> Result<u64, Problem> {
 }
 
 /// `west,south,east,north` in degrees.
-pub(crate) fn bounds(text: &str) -> Result<Bounds, Problem> {
+pub(crate) fn bounds(text: &str) -> Result<BoundingBox, Problem> {
     let wrong = |message: &str| Problem::parameter("bbox", message);
     let numbers: Vec<f64> = text
         .split(',')
@@ -92,7 +90,7 @@ pub(crate) fn bounds(text: &str) -> Result<Bounds, Problem> {
     if south > north {
         return Err(wrong("south is greater than north; the box is upside down"));
     }
-    Ok(Bounds { west, south, east, north })
+    Ok(BoundingBox { west, south, east, north })
 }
 
 /// A number of degrees from −`max` to `max`.
@@ -125,7 +123,7 @@ mod tests {
     fn a_box_is_four_numbers_the_right_way_up() {
         assert_eq!(
             bounds("-10, -20,10,20.5").unwrap(),
-            Bounds { west: -10.0, south: -20.0, east: 10.0, north: 20.5 }
+            BoundingBox { west: -10.0, south: -20.0, east: 10.0, north: 20.5 }
         );
         assert_eq!(bounds("170,-10,-170,10").unwrap().west, 170.0, "it spans the date line");
         for wrong in [

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use event_store::Revision;
-use projections::view::{QueuePlace, Status, StatusView, Waiting};
+use projections::view::{QueuePlace, StatusView, SubmissionStatus, WaitReason};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -101,14 +101,14 @@ pub(crate) async fn status(
 
 /// What is said of a submission besides its view.
 pub(crate) async fn answer(app: &App, mut view: StatusView) -> Result<StatusAnswer, Problem> {
-    if view.status != Status::Submitted {
+    if view.status != SubmissionStatus::Submitted {
         return Ok(StatusAnswer { view, queue: None, platform: None });
     }
     let queue = app.queries.queue_place(view.id).await?;
     let platform = app.platform.borrow().clone();
     if let Some(why) = &platform {
         let waiting =
-            view.waiting.get_or_insert(Waiting { code: None, message: String::new(), retry_at: None });
+            view.waiting.get_or_insert(WaitReason { code: None, message: String::new(), retry_at: None });
         // What broke off the last attempt is said with its code; the platform
         // speaks for those that only wait.
         if waiting.code.is_none() {

@@ -8,7 +8,7 @@ use domain::submission::{CATEGORY, SubmissionId};
 use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
 use jiff::Timestamp;
 use projections::view::StatusView;
-use projections::{Envelope, Queries};
+use projections::{EventEnvelope, ViewQueries};
 
 use crate::problem::Problem;
 
@@ -22,12 +22,12 @@ const STREAM_MAX: Revision = 5_000;
 
 /// Reads submissions so that everybody sees what they have written.
 pub(crate) struct Statuses {
-    queries: Arc<dyn Queries>,
+    queries: Arc<dyn ViewQueries>,
     log: Arc<dyn Read>,
 }
 
 impl Statuses {
-    pub(crate) fn new(queries: Arc<dyn Queries>, log: Arc<dyn Read>) -> Self {
+    pub(crate) fn new(queries: Arc<dyn ViewQueries>, log: Arc<dyn Read>) -> Self {
         Self { queries, log }
     }
 
@@ -85,7 +85,7 @@ impl Statuses {
                 if !belongs(event) {
                     return Ok(view);
                 }
-                StatusView::follow(&mut view, &Envelope::decode(event)?);
+                StatusView::apply(&mut view, &EventEnvelope::decode(event)?);
                 next = event.revision + 1;
             }
             if page.len() < PAGE {

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use domain::SubmissionId;
-use projections::view::Status;
+use projections::view::SubmissionStatus;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Exit;
@@ -46,7 +46,7 @@ pub(super) async fn follow(client: &Client, id: SubmissionId) -> Exit {
             }
         };
         screen.show(&standing);
-        let wait = if standing.view.status == Status::Submitted { WAITS[0] } else { WAITS[1] };
+        let wait = if standing.view.status == SubmissionStatus::Submitted { WAITS[0] } else { WAITS[1] };
         known = Some((standing.view.revision, wait));
         match exit(standing.view.status) {
             Exit::Undecided => {}
@@ -62,11 +62,11 @@ pub(super) fn say(standing: &Standing) -> Exit {
     exit(standing.view.status)
 }
 
-fn exit(status: Status) -> Exit {
+fn exit(status: SubmissionStatus) -> Exit {
     match status {
-        Status::Passed => Exit::Well,
-        Status::Failed => Exit::Failed,
-        Status::Submitted | Status::Verifying => Exit::Undecided,
+        SubmissionStatus::Passed => Exit::Well,
+        SubmissionStatus::Failed => Exit::Failed,
+        SubmissionStatus::Submitted | SubmissionStatus::Verifying => Exit::Undecided,
     }
 }
 

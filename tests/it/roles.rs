@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use event_store::{EsdbStore, Read};
-use projections::{MongoViews, Queries};
+use projections::{MongoViews, ViewQueries};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testbed::{Testbed, until};

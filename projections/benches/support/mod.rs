@@ -8,7 +8,7 @@ use domain::submission::{
     ProbeOutcome, Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
 };
 use domain::{Digest, ImageRef, SubmissionId};
-use projections::{MongoViews, Queries};
+use projections::{MongoViews, ViewQueries};
 use testbed::Mongo;
 use uuid::Uuid;
 

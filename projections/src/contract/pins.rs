@@ -3,81 +3,81 @@
 use domain::submission::FailureCode;
 use event_store::Position;
 
-use super::{Bench, Story, WORLD, tell};
-use crate::Views;
-use crate::view::{Bounds, Pin, Spot};
+use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
+use crate::ViewStore;
+use crate::view::{BoundingBox, Cluster, MapFeature, MapView, Pin};
 
-pub async fn an_owner_has_one_pin(bench: &dyn Bench) {
+pub async fn an_owner_has_one_pin(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("ada", 0);
-    tell(&*views, &story).await;
-    story.submit_and_pass("ada", 2);
-    tell(&*views, &story).await;
-    let [Spot::Pin(pin)] = &shown(&*views, WORLD, 16).await[..] else { panic!("one pin") };
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    catch_up(&*views, &history).await;
+    history.submit_and_pass("ada", 2);
+    catch_up(&*views, &history).await;
+    let [MapFeature::Pin(pin)] = &shown(&*views, WORLD, 16).await[..] else { panic!("one pin") };
     assert_eq!((pin.owner.as_str(), pin.city.as_str(), pin.passes), ("docker.io/ada", "Paris", 2));
-    assert_eq!((pin.position, pin.name.as_str()), (story.head(), "ada of Paris"));
+    assert_eq!((pin.position, pin.name.as_str()), (history.head(), "ada of Paris"));
     let stats = views.stats().await.expect("readable");
     assert_eq!((stats.pins, stats.places, stats.countries), (1, 1, [("FR".to_owned(), 1)].into()));
 }
 
-pub async fn a_rejudge_that_fails_takes_the_pin_away(bench: &dyn Bench) {
+pub async fn a_rejudge_that_fails_takes_the_pin_away(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let passes = [0, 2, 4].map(|city| story.submit_and_pass("ada", city));
-    let fails = |story: &mut Story, id| {
-        story.rejudge(id);
-        story.start(id);
-        story.fail(id, &[FailureCode::Mismatch]);
+    let mut history = EventHistory::new();
+    let passes = [0, 2, 4].map(|city| history.submit_and_pass("ada", city));
+    let fails = |history: &mut EventHistory, id| {
+        history.rejudge(id);
+        history.start(id);
+        history.fail(id, &[FailureCode::Mismatch]);
     };
-    story.rejudge(passes[2]);
-    tell(&*views, &story).await;
+    history.rejudge(passes[2]);
+    catch_up(&*views, &history).await;
     assert_eq!(pins(&*views).await[0].city, "San José", "the old verdict stands until there is a new one");
-    story.start(passes[2]);
-    story.fail(passes[2], &[FailureCode::Mismatch]);
-    tell(&*views, &story).await;
+    history.start(passes[2]);
+    history.fail(passes[2], &[FailureCode::Mismatch]);
+    catch_up(&*views, &history).await;
     let left = pins(&*views).await;
     assert_eq!((left[0].city.as_str(), left[0].passes), ("Paris", 2), "the newest that is left");
 
-    fails(&mut story, passes[0]);
-    fails(&mut story, passes[1]);
-    tell(&*views, &story).await;
+    fails(&mut history, passes[0]);
+    fails(&mut history, passes[1]);
+    catch_up(&*views, &history).await;
     assert_eq!(shown(&*views, WORLD, 3).await, []);
     let stats = views.stats().await.expect("readable");
     assert_eq!((stats.pins, stats.places, stats.countries.len(), stats.answers.len()), (0, 0, 0, 0));
     let gone = pins(&*views).await;
     assert_eq!(
         (gone.len(), gone[0].passes, gone[0].position),
-        (1, 0, story.head()),
+        (1, 0, history.head()),
         "that it is gone is told"
     );
     assert_eq!(views.find_pins("ada", 9).await.expect("readable"), []);
 }
 
-pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(bench: &dyn Bench) {
+pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let id = story.submit_and_pass("ada", 0);
-    story.submit_and_pass("ada", 2);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    let id = history.submit_and_pass("ada", 0);
+    history.submit_and_pass("ada", 2);
+    catch_up(&*views, &history).await;
     let before = pins(&*views).await;
-    story.rejudge(id);
-    story.start(id);
-    story.pass(id);
-    tell(&*views, &story).await;
+    history.rejudge(id);
+    history.start(id);
+    history.pass(id);
+    catch_up(&*views, &history).await;
     assert_eq!(pins(&*views).await, before);
 }
 
-pub async fn pins_that_changed_are_told_in_order(bench: &dyn Bench) {
+pub async fn pins_that_changed_are_told_in_order(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
+    let mut history = EventHistory::new();
     for owner in ["a", "b", "c"] {
-        story.submit_and_pass(owner, 0);
+        history.submit_and_pass(owner, 0);
     }
-    let middle = story.head();
-    story.submit_and_pass("a", 1);
-    story.submit_and_pass("d", 1);
-    tell(&*views, &story).await;
+    let middle = history.head();
+    history.submit_and_pass("a", 1);
+    history.submit_and_pass("d", 1);
+    catch_up(&*views, &history).await;
     let changed = async |after, max| -> Vec<String> {
         let pins = views.pins_changed(after, max).await.expect("readable");
         pins.into_iter().map(|pin| pin.owner).collect()
@@ -86,16 +86,16 @@ pub async fn pins_that_changed_are_told_in_order(bench: &dyn Bench) {
     assert_eq!(changed(Position::START, 10).await, owners);
     assert_eq!(changed(middle, 10).await, owners[2..]);
     assert_eq!(changed(Position::START, 1).await, owners[..1]);
-    assert!(changed(story.head(), 10).await.is_empty());
+    assert!(changed(history.head(), 10).await.is_empty());
 }
 
-pub async fn pins_are_found_by_name_and_by_city(bench: &dyn Bench) {
+pub async fn pins_are_found_by_name_and_by_city(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
+    let mut history = EventHistory::new();
     for (owner, city) in [("london-fan", 2), ("zoe", 8), ("bob", 0), ("eve", 8)] {
-        story.submit_and_pass(owner, city);
+        history.submit_and_pass(owner, city);
     }
-    tell(&*views, &story).await;
+    catch_up(&*views, &history).await;
     let found = async |text: &str, max| -> Vec<String> {
         let pins = views.find_pins(text, max).await.expect("readable");
         pins.into_iter().map(|pin| pin.owner.replace("docker.io/", "")).collect()
@@ -107,52 +107,57 @@ pub async fn pins_are_found_by_name_and_by_city(bench: &dyn Bench) {
     assert!(found("x", 9).await.is_empty());
 }
 
-pub async fn a_search_is_a_text_and_nothing_else(bench: &dyn Bench) {
+pub async fn a_search_is_a_text_and_nothing_else(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("ada", 0);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    catch_up(&*views, &history).await;
     for text in [".*", "^ada", "$ne", "{\"$gt\":\"\"}", "ad\u{0}", "\u{10ffff}", "ada of london!"] {
         assert_eq!(views.find_pins(text, 9).await.expect("readable"), [], "{text}");
     }
 }
 
-pub async fn a_cluster_falls_apart_at_its_expansion_zoom(bench: &dyn Bench) {
+pub async fn a_cluster_falls_apart_at_its_expansion_zoom(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
+    let mut history = EventHistory::new();
     for (owner, city) in [("a", 0), ("b", 0), ("c", 1), ("d", 4)] {
-        story.submit_and_pass(owner, city);
+        history.submit_and_pass(owner, city);
     }
-    tell(&*views, &story).await;
+    catch_up(&*views, &history).await;
     let spots = shown(&*views, WORLD, 2).await;
-    let pin = spots.iter().find_map(|spot| if let Spot::Pin(pin) = spot { Some(pin) } else { None });
+    let pin = spots.iter().find_map(|spot| if let MapFeature::Pin(pin) = spot { Some(pin) } else { None });
     assert_eq!((spots.len(), pin.map(|pin| pin.city.as_str())), (2, Some("San José")));
-    let Some(Spot::Cluster { count: 3, lat, lon, expansion_zoom: Some(zoom) }) =
-        spots.iter().find(|spot| matches!(spot, Spot::Cluster { .. }))
+    let Some(MapFeature::Cluster(Cluster { count: 3, lat, lon, expansion_zoom: Some(zoom) })) =
+        spots.iter().find(|spot| matches!(spot, MapFeature::Cluster(_)))
     else {
         panic!("{spots:?}")
     };
     assert!((51.3..51.6).contains(lat) && (-0.2..0.0).contains(lon), "{lat} {lon}");
-    let england = Bounds { west: -2.0, south: 50.0, east: 2.0, north: 53.0 };
+    let england = BoundingBox { west: -2.0, south: 50.0, east: 2.0, north: 53.0 };
     assert_eq!(shown(&*views, england, zoom - 1).await.len(), 1);
     let apart = shown(&*views, england, *zoom).await;
     assert!(
-        matches!(&apart[..], [Spot::Cluster { count: 2, expansion_zoom: None, .. }, Spot::Pin(_)]),
+        matches!(
+            &apart[..],
+            [MapFeature::Cluster(Cluster { count: 2, expansion_zoom: None, .. }), MapFeature::Pin(_)]
+        ),
         "{apart:?}"
     );
 }
 
-pub async fn pins_of_one_place_do_not_hide_each_other(bench: &dyn Bench) {
+pub async fn pins_of_one_place_do_not_hide_each_other(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
+    let mut history = EventHistory::new();
     for owner in ["a", "b", "c"] {
-        story.submit_and_pass(owner, 8);
+        history.submit_and_pass(owner, 8);
     }
-    story.submit_and_pass("d", 0);
-    tell(&*views, &story).await;
-    let near = Bounds { west: 8.0, south: 47.0, east: 9.0, north: 48.0 };
+    history.submit_and_pass("d", 0);
+    catch_up(&*views, &history).await;
+    let near = BoundingBox { west: 8.0, south: 47.0, east: 9.0, north: 48.0 };
     let spots = shown(&*views, near, 16).await;
-    let [Spot::Cluster { count: 3, lat, lon, expansion_zoom: None }] = spots[..] else { panic!("{spots:?}") };
+    let [MapFeature::Cluster(Cluster { count: 3, lat, lon, expansion_zoom: None })] = spots[..] else {
+        panic!("{spots:?}")
+    };
     assert!((lat - 47.36667).abs() < 1e-6 && (lon - 8.55).abs() < 1e-6, "{lat} {lon}");
     let listed = views.pins_at(lat, lon, 10).await.expect("readable");
     let owners: Vec<_> = listed.iter().map(|pin| pin.owner.as_str()).collect();
@@ -161,37 +166,38 @@ pub async fn pins_of_one_place_do_not_hide_each_other(bench: &dyn Bench) {
     assert_eq!(views.pins_at(0.0, 0.0, 2).await.expect("readable"), []);
 }
 
-pub async fn the_date_line_can_be_spanned(bench: &dyn Bench) {
+pub async fn the_date_line_can_be_spanned(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("suva", 6);
-    story.submit_and_pass("apia", 7);
-    story.submit_and_pass("london", 0);
-    tell(&*views, &story).await;
-    let pacific = Bounds { west: 170.0, south: -30.0, east: -160.0, north: 0.0 };
+    let mut history = EventHistory::new();
+    history.submit_and_pass("suva", 6);
+    history.submit_and_pass("apia", 7);
+    history.submit_and_pass("london", 0);
+    catch_up(&*views, &history).await;
+    let pacific = BoundingBox { west: 170.0, south: -30.0, east: -160.0, north: 0.0 };
     let mut cities: Vec<_> = shown(&*views, pacific, 8)
         .await
         .into_iter()
-        .map(|spot| if let Spot::Pin(pin) = spot { pin.city } else { panic!("far apart") })
+        .map(|spot| if let MapFeature::Pin(pin) = spot { pin.city } else { panic!("far apart") })
         .collect();
     cities.sort();
     assert_eq!(cities, ["Apia", "Suva"]);
 }
 
-pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn Bench) {
+pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("west", 9);
-    story.submit_and_pass("east", 10);
-    tell(&*views, &story).await;
-    let across = Bounds { west: 170.0, south: -30.0, east: -170.0, north: 0.0 };
+    let mut history = EventHistory::new();
+    history.submit_and_pass("west", 9);
+    history.submit_and_pass("east", 10);
+    catch_up(&*views, &history).await;
+    let across = BoundingBox { west: 170.0, south: -30.0, east: -170.0, north: 0.0 };
     for bounds in [WORLD, across] {
         let spots = shown(&*views, bounds, 4).await;
-        let [Spot::Cluster { count: 2, lat, lon, expansion_zoom: Some(zoom) }] = spots[..] else {
+        let [MapFeature::Cluster(Cluster { count: 2, lat, lon, expansion_zoom: Some(zoom) })] = spots[..]
+        else {
             panic!("{spots:?}")
         };
         assert!((-16.8..-16.6).contains(&lat) && (lon + 179.95).abs() < 0.001, "{lat} {lon}");
-        let near = Bounds { west: 179.5, south: -17.2, east: -179.5, north: -16.2 };
+        let near = BoundingBox { west: 179.5, south: -17.2, east: -179.5, north: -16.2 };
         assert_eq!(shown(&*views, near, zoom - 1).await.len(), 1);
         assert_eq!(shown(&*views, near, zoom).await.len(), 2);
     }
@@ -199,30 +205,31 @@ pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn Bench) {
     assert_eq!(listed.iter().map(|pin| pin.city.as_str()).collect::<Vec<_>>(), ["Waiyevo"]);
 }
 
-pub async fn bounds_that_make_no_sense_show_nothing(bench: &dyn Bench) {
+pub async fn bounds_that_make_no_sense_show_nothing(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("ada", 0);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    catch_up(&*views, &history).await;
     let nan = f64::NAN;
     for bounds in [
-        Bounds { south: 90.0, north: -90.0, ..WORLD },
-        Bounds { west: nan, ..WORLD },
-        Bounds { north: nan, ..WORLD },
-        Bounds { east: f64::INFINITY, ..WORLD },
+        BoundingBox { south: 90.0, north: -90.0, ..WORLD },
+        BoundingBox { west: nan, ..WORLD },
+        BoundingBox { north: nan, ..WORLD },
+        BoundingBox { east: f64::INFINITY, ..WORLD },
     ] {
         assert_eq!(shown(&*views, bounds, 3).await, [], "{bounds:?}");
     }
     assert_eq!(shown(&*views, WORLD, 99).await.len(), 1, "a zoom too deep is the deepest");
-    let outside = Bounds { west: -900.0, south: -900.0, east: 900.0, north: 900.0 };
+    let outside = BoundingBox { west: -900.0, south: -900.0, east: 900.0, north: 900.0 };
     assert_eq!(shown(&*views, outside, 4).await.len(), 1);
 }
 
-async fn shown(views: &dyn Views, bounds: Bounds, zoom: u8) -> Vec<Spot> {
-    views.pins(bounds, zoom).await.expect("readable")
+async fn shown(views: &dyn ViewStore, bounds: BoundingBox, zoom: u8) -> Vec<MapFeature> {
+    let MapView { features, .. } = views.pins(bounds, zoom).await.expect("readable");
+    features
 }
 
 /// All pins that are or were on the map.
-async fn pins(views: &dyn Views) -> Vec<Pin> {
+async fn pins(views: &dyn ViewStore) -> Vec<Pin> {
     views.pins_changed(Position::START, 1000).await.expect("readable")
 }

@@ -4,15 +4,15 @@ use domain::sandbox::{SandboxNode, SandboxNodeState, SandboxReported};
 use event_store::Position;
 use jiff::Timestamp;
 
-use super::Bench;
+use super::ViewsUnderTest;
 use crate::view::SandboxView;
 
-pub async fn the_newest_report_on_each_sandbox_is_kept(bench: &dyn Bench) {
+pub async fn the_newest_report_on_each_sandbox_is_kept(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
     assert_eq!(views.sandboxes().await.expect("readable"), []);
     let (first, second, other) = (report("v1", 3, 1), report("v1", 9, 2), report("a-second", 5, 4));
     for sandbox in [&first, &second, &other, &first, &second] {
-        views.keep(sandbox).await.expect("kept");
+        views.record_sandbox(sandbox).await.expect("kept");
     }
     for views in [views, bench.reopened().await] {
         assert_eq!(views.sandboxes().await.expect("readable"), [other.clone(), second.clone()]);

@@ -2,91 +2,95 @@
 
 use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
 
-use super::{Bench, Story, tell};
-use crate::Views;
-use crate::view::{Status, StatusView};
+use super::{EventHistory, ViewsUnderTest, catch_up};
+use crate::ViewStore;
+use crate::view::{StatusView, SubmissionStatus};
 
-pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(bench: &dyn Bench) {
+pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let id = story.submit("ada", 0);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    catch_up(&*views, &history).await;
     let view = status(&*views, id).await;
-    assert_eq!((view.status, view.attempts, view.revision), (Status::Submitted, 0, 0));
+    assert_eq!((view.status, view.attempts, view.revision), (SubmissionStatus::Submitted, 0, 0));
     assert_eq!((view.owner.as_str(), view.location.city.as_str()), ("docker.io/ada", "London"));
     assert_eq!(view.waiting.map(|waiting| waiting.code), Some(None));
 
-    story.start(id);
-    story.pull(id);
-    tell(&*views, &story).await;
+    history.start(id);
+    history.pull(id);
+    catch_up(&*views, &history).await;
     let view = status(&*views, id).await;
-    assert_eq!((view.status, view.attempts, view.waiting), (Status::Verifying, 1, None));
+    assert_eq!((view.status, view.attempts, view.waiting), (SubmissionStatus::Verifying, 1, None));
 
-    story.pass(id);
-    tell(&*views, &story).await;
+    history.pass(id);
+    catch_up(&*views, &history).await;
     let view = status(&*views, id).await;
-    assert_eq!((view.status, view.revision, view.position), (Status::Passed, 3, story.head()));
-    assert_eq!(view.judged_at, Some(story.events[3].recorded_at));
+    assert_eq!((view.status, view.revision, view.position), (SubmissionStatus::Passed, 3, history.head()));
+    assert_eq!(view.judged_at, Some(history.events[3].recorded_at));
     let timeline: Vec<_> = view.timeline.iter().map(|entry| (entry.position, &entry.event)).collect();
-    let told: Vec<_> = story.events.iter().map(|event| (event.position, &event.event)).collect();
+    let told: Vec<_> = history.events.iter().map(|event| (event.position, &event.event)).collect();
     assert_eq!(timeline, told);
-    assert_eq!(Some(view), StatusView::fold(&story.events));
+    assert_eq!(Some(view), StatusView::fold(&history.events));
 }
 
-pub async fn a_failed_verdict_says_why_and_what_to_do(bench: &dyn Bench) {
+pub async fn a_failed_verdict_says_why_and_what_to_do(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let id = story.submit("ada", 0);
-    story.start(id);
-    story.fail(id, &[FailureCode::ImageNotFound, FailureCode::NothingOnPort]);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    history.start(id);
+    history.fail(id, &[FailureCode::ImageNotFound, FailureCode::NothingOnPort]);
+    catch_up(&*views, &history).await;
     let view = status(&*views, id).await;
-    assert_eq!(view.status, Status::Failed);
+    assert_eq!(view.status, SubmissionStatus::Failed);
     let codes: Vec<_> = view.reasons.iter().map(|reason| reason.code).collect();
     assert_eq!(codes, [FailureCode::ImageNotFound, FailureCode::NothingOnPort]);
     assert_eq!(view.reasons[0].fault, "participant");
     assert_eq!(view.reasons[0].advice, FailureCode::ImageNotFound.advice());
 
-    story.rejudge(id);
-    tell(&*views, &story).await;
+    history.rejudge(id);
+    catch_up(&*views, &history).await;
     let view = status(&*views, id).await;
-    assert_eq!((view.status, view.reasons), (Status::Submitted, vec![]), "the old verdict is history");
+    assert_eq!(
+        (view.status, view.reasons),
+        (SubmissionStatus::Submitted, vec![]),
+        "the old verdict is history"
+    );
 }
 
-pub async fn who_waits_is_told_for_what(bench: &dyn Bench) {
+pub async fn who_waits_is_told_for_what(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let id = story.submit("ada", 0);
-    story.start(id);
-    story.interrupt(id, InterruptionCode::NoCapacity, true);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    history.start(id);
+    history.interrupt(id, InterruptionCode::NoCapacity, true);
+    catch_up(&*views, &history).await;
     let waiting = status(&*views, id).await.waiting.expect("it waits");
     assert_eq!(waiting.code, Some(InterruptionCode::NoCapacity));
     assert!(waiting.retry_at.is_some());
     assert!(waiting.message.starts_with(InterruptionCode::NoCapacity.explanation()), "{}", waiting.message);
     assert!(waiting.message.contains("our fault, not yours"), "{}", waiting.message);
 
-    story.start(id);
-    story.interrupt(id, InterruptionCode::SwarmUnavailable, false);
-    tell(&*views, &story).await;
+    history.start(id);
+    history.interrupt(id, InterruptionCode::SwarmUnavailable, false);
+    catch_up(&*views, &history).await;
     let waiting = status(&*views, id).await.waiting.expect("it waits");
     assert_eq!(waiting.retry_at, None);
     assert!(waiting.message.contains("as soon as the platform is well"), "{}", waiting.message);
 }
 
-pub async fn an_unknown_submission_has_no_status(bench: &dyn Bench) {
+pub async fn an_unknown_submission_has_no_status(bench: &dyn ViewsUnderTest) {
     let id = SubmissionId(uuid::Uuid::from_u128(7));
     assert_eq!(bench.views().status(id).await.expect("readable"), None);
     assert_eq!(bench.views().queue_place(id).await.expect("readable"), None);
 }
 
-pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn Bench) {
+pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    story.submit_and_pass("done", 0);
-    let ids = ["a", "b", "c"].map(|owner| story.submit(owner, 1));
-    story.start(ids[0]);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    history.submit_and_pass("done", 0);
+    let ids = ["a", "b", "c"].map(|owner| history.submit(owner, 1));
+    history.start(ids[0]);
+    catch_up(&*views, &history).await;
     let listed = async |max| -> Vec<SubmissionId> {
         views.unfinished(max).await.expect("readable").into_iter().map(|view| view.id).collect()
     };
@@ -94,14 +98,14 @@ pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn Bench) {
     assert_eq!(listed(2).await, ids[1..], "the newest two");
 }
 
-pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn Bench) {
+pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn ViewsUnderTest) {
     let views = bench.views();
-    let mut story = Story::new();
-    let ids = ["a", "b", "c", "d", "e"].map(|owner| story.submit(owner, 1));
-    ids[..4].iter().for_each(|id| story.start(*id));
-    story.pass(ids[0]);
-    story.interrupt(ids[1], InterruptionCode::NoCapacity, true);
-    tell(&*views, &story).await;
+    let mut history = EventHistory::new();
+    let ids = ["a", "b", "c", "d", "e"].map(|owner| history.submit(owner, 1));
+    ids[..4].iter().for_each(|id| history.start(*id));
+    history.pass(ids[0]);
+    history.interrupt(ids[1], InterruptionCode::NoCapacity, true);
+    catch_up(&*views, &history).await;
     let listed = async |max| -> Vec<SubmissionId> {
         views.verifying(max).await.expect("readable").into_iter().map(|view| view.id).collect()
     };
@@ -109,6 +113,6 @@ pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn Bench) {
     assert_eq!(listed(1).await, ids[3..4], "the newest");
 }
 
-async fn status(views: &dyn Views, id: SubmissionId) -> StatusView {
+async fn status(views: &dyn ViewStore, id: SubmissionId) -> StatusView {
     views.status(id).await.expect("readable").expect("there is one")
 }

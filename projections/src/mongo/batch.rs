@@ -15,16 +15,16 @@ use super::transaction::{Ended, Transaction, Write, among, find, write};
 use super::{Shared, said};
 use crate::fold::Fold;
 use crate::owner::Owner;
-use crate::project::Pass;
+use crate::project::PassChange;
 use crate::square::Point;
 use crate::view::Pin;
-use crate::{ApplyError, Envelope};
+use crate::{ApplyError, EventEnvelope};
 
 impl Shared {
     pub(super) async fn apply(
         &self,
         from: Position,
-        events: &[Envelope],
+        events: &[EventEnvelope],
         upto: Position,
     ) -> std::result::Result<(), ApplyError> {
         let unavailable = |error| ApplyError::Unavailable(said(&error));
@@ -46,7 +46,7 @@ impl Collections {
         &self,
         client: &mongodb::Client,
         from: Position,
-        events: &[Envelope],
+        events: &[EventEnvelope],
         upto: Position,
     ) -> Result<bool> {
         let mut transaction = Transaction::new(client).await?;
@@ -64,7 +64,7 @@ impl Collections {
         &self,
         session: &mut ClientSession,
         from: Position,
-        events: &[Envelope],
+        events: &[EventEnvelope],
         upto: Position,
     ) -> Result<Option<()>> {
         // First of all, so that two projectors meet here.
@@ -87,7 +87,7 @@ impl Collections {
         &self,
         session: &mut ClientSession,
         head: Head,
-        events: &[Envelope],
+        events: &[EventEnvelope],
         upto: Position,
     ) -> Result<()> {
         let (mut fold, blocks) = self.load(session, head, events).await?;
@@ -98,13 +98,13 @@ impl Collections {
         let mut passes: BTreeMap<Position, Option<Pin>> = BTreeMap::new();
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
         for envelope in events {
-            let (effects, moved) = fold.follow(envelope);
+            let (effects, moved) = fold.apply(envelope);
             if effects.enters.is_some() || effects.leaves.is_some() {
                 moves.insert(envelope.id, envelope.position);
             }
             match effects.pass {
-                Some(Pass::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
-                Some(Pass::Revoked(since)) => passes.insert(since, None),
+                Some(PassChange::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
+                Some(PassChange::Revoked(since)) => passes.insert(since, None),
                 None => None,
             };
             pins.extend(moved.and_then(|moved| moved.after).map(|pin| (pin.owner.clone(), pin)));
@@ -155,7 +155,7 @@ impl Collections {
         &self,
         session: &mut ClientSession,
         head: Head,
-        events: &[Envelope],
+        events: &[EventEnvelope],
     ) -> Result<(Fold, Stored)> {
         let mut fold = Fold { recent: head.recent, ..Fold::default() };
         let ids: BTreeSet<String> = events.iter().map(|envelope| envelope.id.to_string()).collect();

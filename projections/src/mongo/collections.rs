@@ -12,7 +12,7 @@ use super::blocks::BlockDocument;
 use crate::cells::{CellId, ZOOM_MAX};
 use crate::square::Point;
 use crate::totals::{Counter, Recent};
-use crate::view::{Pin, ReasonView, Status, StatusView, Waiting};
+use crate::view::{Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
 
 /// Which of several builds of the views.
 pub(super) type Generation = u32;
@@ -73,9 +73,9 @@ pub(super) struct StatusDocument {
 #[derive(Debug, Serialize)]
 struct Progress<'a> {
     #[serde(rename = "view.status")]
-    status: Status,
+    status: SubmissionStatus,
     #[serde(rename = "view.waiting")]
-    waiting: &'a Option<Waiting>,
+    waiting: &'a Option<WaitReason>,
     #[serde(rename = "view.attempts")]
     attempts: u32,
     #[serde(rename = "view.reasons")]
@@ -243,7 +243,7 @@ impl StatusDocument {
         Self {
             id: view.id.to_string(),
             unfinished: is_unfinished(&view).then(|| view.accepted()),
-            queued: (view.status == Status::Submitted).then(|| view.queued().position),
+            queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
             moved,
             view,
         }
@@ -295,7 +295,7 @@ impl PinDocument {
 }
 
 fn is_unfinished(view: &StatusView) -> bool {
-    matches!(view.status, Status::Submitted | Status::Verifying)
+    matches!(view.status, SubmissionStatus::Submitted | SubmissionStatus::Verifying)
 }
 
 /// A cell of the deepest zoom as a number.

@@ -19,7 +19,7 @@ use crate::cells::CellId;
 use crate::spots::{Frame, around, nearest};
 use crate::square::Point;
 use crate::totals::{self, Counters};
-use crate::view::{Bounds, Pin, Spot, StatsView, StatusView};
+use crate::view::{BoundingBox, MapView, Pin, StatsView, StatusView};
 
 impl Shared {
     pub(super) async fn checkpoint(&self) -> Result<Position> {
@@ -82,13 +82,13 @@ impl Shared {
         Ok(found)
     }
 
-    pub(super) async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>> {
+    pub(super) async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView> {
         let frame = Frame::of(bounds, zoom);
-        self.show(|| {
+        let features = self.show(|| {
             let mut screen = Screen::of(&frame);
-            move |map| screen.spots(map)
-        })
-        .await
+            move |map| screen.features(map)
+        });
+        Ok(MapView { zoom: frame.zoom(), features: features.await? })
     }
 
     pub(super) async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>> {

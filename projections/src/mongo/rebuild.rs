@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::collections::{Collections, Current, Head};
 use super::transaction::{Ended, Transaction};
 use super::{APPLY, MongoViews, Shared, late, ours, said};
-use crate::{BATCH, Envelope, STREAM_PREFIX};
+use crate::{BATCH, EventEnvelope, STREAM_PREFIX};
 
 /// For how long a MongoDB that went away is looked for; an election takes some
 /// twelve seconds.
@@ -72,7 +72,7 @@ impl MongoViews {
         loop {
             let page = log.read_all(at, &filter, BATCH).await?;
             let events =
-                page.events.iter().map(Envelope::decode).collect::<std::result::Result<Vec<_>, _>>()?;
+                page.events.iter().map(EventEnvelope::decode).collect::<std::result::Result<Vec<_>, _>>()?;
             if page.next > at {
                 shared.apply_patiently(&new, at, &events, page.next).await?;
                 at = page.next;
@@ -114,7 +114,7 @@ impl Shared {
         &self,
         new: &Collections,
         at: Position,
-        events: &[Envelope],
+        events: &[EventEnvelope],
         upto: Position,
     ) -> std::result::Result<(), RebuildError> {
         let (since, mut doubtful) = (Instant::now(), false);

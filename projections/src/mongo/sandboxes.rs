@@ -12,7 +12,7 @@ use super::follow::unless_there;
 use crate::view::SandboxView;
 
 impl Shared {
-    pub(super) async fn keep(&self, sandbox: &SandboxView) -> Result<()> {
+    pub(super) async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<()> {
         let newer = doc! { "_id": &sandbox.verifier, "position": { "$lt": number(sandbox.position) } };
         let kept = self.reports::<Document>().replace_one(newer, to_document(sandbox)?).upsert(true).await;
         // Where one as new is there, nothing matches, and a second cannot be made.

@@ -8,7 +8,7 @@ use crate::area::Window;
 use crate::blocks::BlockId;
 use crate::cells::{CellId, ZOOM_MAX};
 use crate::spots::{Frame, Group, expansion};
-use crate::view::Spot;
+use crate::view::MapFeature;
 
 /// A look at what a frame shows of one moment.
 pub(super) struct Screen<'a> {
@@ -22,7 +22,7 @@ struct Seen {
     group: Group,
     /// The cells that it is made of, at the deepest zoom at which it was seen to be one spot.
     cells: Vec<CellId>,
-    spot: Option<Spot>,
+    feature: Option<MapFeature>,
 }
 
 impl<'a> Screen<'a> {
@@ -31,7 +31,7 @@ impl<'a> Screen<'a> {
     }
 
     /// What the frame shows.
-    pub(super) fn spots(&mut self, map: &Map) -> std::result::Result<Vec<Spot>, Missing> {
+    pub(super) fn features(&mut self, map: &Map) -> std::result::Result<Vec<MapFeature>, Missing> {
         let groups = match &mut self.groups {
             Some(groups) => groups,
             unknown => {
@@ -41,11 +41,11 @@ impl<'a> Screen<'a> {
             }
         };
         let mut missing = Missing::default();
-        for seen in groups.iter_mut().filter(|seen| seen.spot.is_none()) {
-            seen.spot = seen.look(map, &mut missing);
+        for seen in groups.iter_mut().filter(|seen| seen.feature.is_none()) {
+            seen.feature = seen.look(map, &mut missing);
         }
         if missing.blocks.is_empty() && missing.pins.is_empty() {
-            Ok(groups.iter_mut().filter_map(|seen| seen.spot.take()).collect())
+            Ok(groups.iter_mut().filter_map(|seen| seen.feature.take()).collect())
         } else {
             Err(missing)
         }
@@ -54,10 +54,10 @@ impl<'a> Screen<'a> {
 
 impl Seen {
     fn of(group: Group) -> Self {
-        Self { cells: group.cells.clone(), group, spot: None }
+        Self { cells: group.cells.clone(), group, feature: None }
     }
 
-    fn look(&mut self, map: &Map, missing: &mut Missing) -> Option<Spot> {
+    fn look(&mut self, map: &Map, missing: &mut Missing) -> Option<MapFeature> {
         let group = &self.group;
         if group.total.count == 1 {
             let position = Position(group.total.pin);
@@ -65,10 +65,10 @@ impl Seen {
                 missing.pins.insert(position);
                 return None;
             };
-            return Some(pin.clone().map_or_else(|| group.cluster(None), Spot::Pin));
+            return Some(pin.clone().map_or_else(|| group.feature(None), MapFeature::Pin));
         }
         if group.total.places == 1 {
-            return Some(group.cluster(None));
+            return Some(group.feature(None));
         }
         // A block has three zooms, and most groups need but one more of them.
         while let Some(zoom) = self.cells.first().map(|id| id.zoom + 1).filter(|zoom| *zoom <= ZOOM_MAX) {
@@ -78,10 +78,10 @@ impl Seen {
                 return None;
             }
             match expansion(&map.cells, &self.cells, zoom) {
-                Ok(apart) => return Some(group.cluster(Some(apart))),
+                Ok(apart) => return Some(group.feature(Some(apart))),
                 Err(deeper) => self.cells = deeper,
             }
         }
-        Some(group.cluster(None))
+        Some(group.feature(None))
     }
 }

@@ -4,7 +4,7 @@ use domain::submission::{CATEGORY, SCHEMA};
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Read, ReadDirection, SqliteStore, StreamName,
 };
-use projections::Envelope;
+use projections::EventEnvelope;
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -15,14 +15,14 @@ pub(crate) fn log() -> (SqliteStore, TempDir) {
 }
 
 /// Appends a story's events; answers them as the log has them.
-pub(crate) async fn write(log: &SqliteStore, events: &[Envelope]) -> Vec<Envelope> {
+pub(crate) async fn write(log: &SqliteStore, events: &[EventEnvelope]) -> Vec<EventEnvelope> {
     let mut written = vec![];
     for envelope in events {
         let stream = StreamName::of(CATEGORY, envelope.id.0);
         let new = stored(envelope.event.kind(), &envelope.event.to_stored());
         log.append(&stream, ExpectedRevision::Any, vec![new]).await.unwrap();
         let read = log.read_stream(&stream, envelope.revision, ReadDirection::Forwards, 1);
-        written.push(Envelope::decode(&read.await.unwrap()[0]).unwrap());
+        written.push(EventEnvelope::decode(&read.await.unwrap()[0]).unwrap());
     }
     written
 }

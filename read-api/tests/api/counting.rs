@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use domain::SubmissionId;
 use event_store::Position;
-use projections::view::{Bounds, Pin, QueuePlace, SandboxView, Spot, StatsView, StatusView};
-use projections::{MemoryViews, Queries, QueryError};
+use projections::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use projections::{MemoryViews, QueryError, ViewQueries};
 use tokio::sync::watch;
 
 pub(crate) struct Counting {
@@ -47,7 +47,7 @@ impl Counting {
 }
 
 #[async_trait]
-impl Queries for Counting {
+impl ViewQueries for Counting {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
         self.ask().checkpoint().await
     }
@@ -68,7 +68,7 @@ impl Queries for Counting {
         self.ask().stats().await
     }
 
-    async fn pins(&self, bounds: Bounds, zoom: u8) -> Result<Vec<Spot>, QueryError> {
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
         self.ask().pins(bounds, zoom).await
     }
 

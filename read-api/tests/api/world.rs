@@ -15,7 +15,7 @@ use domain::submission::{
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
 };
-use projections::{MemoryViews, Queries};
+use projections::{MemoryViews, ViewQueries};
 use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;

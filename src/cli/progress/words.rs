@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::Event;
 use domain::submission::{ImageProbe, ProbeOutcome, Reason};
-use projections::view::{QueuePlace, Status};
+use projections::view::{QueuePlace, SubmissionStatus};
 
 use crate::cli::client::Standing;
 
@@ -71,9 +71,9 @@ pub(super) fn of_event(event: &Event) -> Vec<String> {
 /// What is going on; nothing once there is a verdict.
 pub(super) fn of_now(standing: &Standing) -> Option<String> {
     match standing.view.status {
-        Status::Submitted => Some(of_waiting(standing)),
-        Status::Verifying => Some(of_step(standing).to_owned()),
-        Status::Passed | Status::Failed => None,
+        SubmissionStatus::Submitted => Some(of_waiting(standing)),
+        SubmissionStatus::Verifying => Some(of_step(standing).to_owned()),
+        SubmissionStatus::Passed | SubmissionStatus::Failed => None,
     }
 }
 

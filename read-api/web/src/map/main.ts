@@ -57,6 +57,7 @@ document.body.append(
 const map = new LeafletMap(mapBox, {
   maxBounds: WORLD,
   maxBoundsViscosity: 1,
+  // The highest zoom at which the server clusters pins (`ZOOM_MAX`); it refuses a higher one.
   maxZoom: 16,
   zoomSnap: 0,
   zoomDelta: 1,

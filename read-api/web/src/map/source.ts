@@ -11,7 +11,6 @@ const RETRY_MS = { first: 1000, longest: 15_000 };
 const KEPT = 24;
 /** Part of a screen that is asked for beyond each edge. */
 const MARGIN = 0.3;
-const ZOOM_MAX = 16;
 const LAT_MAX = 85.0511;
 
 interface Sheet {
@@ -128,7 +127,7 @@ export class PinSource {
 
 /** The zoom at which the server is asked: cells are then at least as far apart as it sees to. */
 export function serverZoom(zoom: number): number {
-  return Math.max(0, Math.min(ZOOM_MAX, Math.floor(zoom + 0.01)));
+  return Math.max(0, Math.floor(zoom + 0.01));
 }
 
 function covers(sheet: Sheet, bounds: LatLngBounds): boolean {

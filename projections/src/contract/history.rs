@@ -11,7 +11,7 @@ use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use crate::Envelope;
+use crate::EventEnvelope;
 
 /// Cities: some near to each other, two of these on both sides of the date line.
 pub const CITIES: [(&str, &str, f64, f64); 11] = [
@@ -32,9 +32,9 @@ const VOTES: [&str; 4] = ["Rust", "C++", "Node.js", "Go"];
 
 /// A history that is being told.
 #[derive(Debug)]
-pub struct Story {
+pub struct EventHistory {
     /// What happened so far.
-    pub events: Vec<Envelope>,
+    pub events: Vec<EventEnvelope>,
     told: BTreeMap<SubmissionId, Told>,
     now: Timestamp,
     random: u64,
@@ -56,7 +56,7 @@ enum Phase {
     Judged,
 }
 
-impl Story {
+impl EventHistory {
     /// Nothing happened yet.
     pub fn new() -> Self {
         Self::seeded(1)
@@ -64,36 +64,36 @@ impl Story {
 
     /// Something like what happens on a busy day, the same for the same seed.
     pub fn random(seed: u64, events: usize) -> Self {
-        let mut story = Self::seeded(seed);
+        let mut history = Self::seeded(seed);
         let owners = (events as u64 / 12).max(3);
-        while story.events.len() < events {
-            let pause = story.draw(3000) as i64;
-            story.wait(SignedDuration::from_millis(pause));
-            let known: Vec<SubmissionId> = story.told.keys().copied().collect();
+        while history.events.len() < events {
+            let pause = history.draw(3000) as i64;
+            history.wait(SignedDuration::from_millis(pause));
+            let known: Vec<SubmissionId> = history.told.keys().copied().collect();
             let id = match known.len() as u64 {
                 0 => None,
                 // Sooner or later everything is told to its end, and now and then something new begins.
-                count => Some(known[story.draw(count) as usize]).filter(|_| story.draw(4) > 0),
+                count => Some(known[history.draw(count) as usize]).filter(|_| history.draw(4) > 0),
             };
-            match id.map(|id| (id, story.told[&id].phase)) {
+            match id.map(|id| (id, history.told[&id].phase)) {
                 None => {
-                    let owner = format!("owner{}", story.draw(owners));
-                    let city = story.draw(CITIES.len() as u64) as usize;
-                    story.submit(&owner, city);
+                    let owner = format!("owner{}", history.draw(owners));
+                    let city = history.draw(CITIES.len() as u64) as usize;
+                    history.submit(&owner, city);
                 }
-                Some((id, Phase::Waiting)) => story.start(id),
-                Some((id, Phase::Verifying)) => match story.draw(8) {
-                    0 => story.interrupt(id, InterruptionCode::NoCapacity, true),
-                    1 => story.interrupt(id, InterruptionCode::SwarmUnavailable, false),
-                    2 => story.pull(id),
-                    3 => story.fail(id, &[FailureCode::NothingOnPort, FailureCode::ImageNotFound]),
-                    _ => story.pass(id),
+                Some((id, Phase::Waiting)) => history.start(id),
+                Some((id, Phase::Verifying)) => match history.draw(8) {
+                    0 => history.interrupt(id, InterruptionCode::NoCapacity, true),
+                    1 => history.interrupt(id, InterruptionCode::SwarmUnavailable, false),
+                    2 => history.pull(id),
+                    3 => history.fail(id, &[FailureCode::NothingOnPort, FailureCode::ImageNotFound]),
+                    _ => history.pass(id),
                 },
-                Some((id, Phase::Judged)) if story.draw(4) == 0 => story.rejudge(id),
+                Some((id, Phase::Judged)) if history.draw(4) == 0 => history.rejudge(id),
                 Some(_) => {}
             }
         }
-        story
+        history
     }
 
     /// A new submission from one of the [`CITIES`].
@@ -197,7 +197,13 @@ impl Story {
         // Logs have gaps between positions.
         let position = Position(self.head().0 + 1 + self.draw(2));
         let told = self.told.get_mut(&id).expect("submitted before");
-        self.events.push(Envelope { id, revision: told.revision, position, recorded_at: self.now, event });
+        self.events.push(EventEnvelope {
+            id,
+            revision: told.revision,
+            position,
+            recorded_at: self.now,
+            event,
+        });
         told.revision += 1;
         told.phase = phase;
     }
@@ -216,7 +222,7 @@ impl Story {
     }
 }
 
-impl Default for Story {
+impl Default for EventHistory {
     fn default() -> Self {
         Self::new()
     }
