@@ -6,22 +6,13 @@
 //! any moment: a claim that nobody reports on is interrupted at its deadline,
 //! or at once when a verifier of the same name starts again.
 
-pub mod admission;
-mod attempt;
 mod health;
 pub mod janitor;
-mod journal;
-mod probe;
-mod queue;
 mod registry;
 pub mod relay;
-mod report;
-mod run;
-mod slots;
+mod sandbox;
 mod swarm;
-mod tasks;
-mod trial;
-mod words;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,16 +24,15 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Attempts;
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
 use crate::registry::Registry;
 pub use crate::registry::{Logins, LoginsError};
-use crate::report::Reports;
-use crate::run::Run;
-use crate::slots::{Capacity, Slots};
+pub use crate::sandbox::admission;
+use crate::sandbox::report::Reports;
+use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
-use crate::trial::Context;
+use crate::work::{Attempts, Context, Run};
 
 /// The longest name of a verifier: networks and hosts are named after it.
 const NAME_MAX: usize = 30;

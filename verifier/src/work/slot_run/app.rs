@@ -8,8 +8,8 @@ use tokio::time::Instant;
 
 use super::Finding;
 use crate::registry::Found;
+use crate::sandbox::tasks::Seen;
 use crate::swarm::{Ending, Phase, Task};
-use crate::tasks::Seen;
 
 /// One of the images.
 pub(super) struct App {

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 use super::plan::Stage;
 use super::pool::Slot;
 use super::{Inner, Slots};
+use crate::sandbox::tasks::Tasks;
 use crate::swarm::{Deployment, Node, Prober, Swarm, SwarmError};
-use crate::tasks::Tasks;
 
 /// How long the managers may be away while a service is to be made: they take
 /// ten to twenty seconds to find a new leader.

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Inner;
 use super::plan::Stage;
 use super::pool::Pool;
-use crate::admission::Site;
+use crate::sandbox::admission::Site;
 use crate::swarm::Node;
 
 /// Begins to look at the nodes that are due.

@@ -15,7 +15,7 @@ use crate::health::Health;
 use crate::registry::Logins;
 use crate::registry::tests::{Scripted, generous};
 use crate::relay::{Answer, Failure, RelayError, Response};
-use crate::slots::{Capacity, Slots};
+use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::fake::Fake;
 use crate::swarm::{Ending, Phase, Swarm, SwarmError};
 

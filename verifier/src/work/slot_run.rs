@@ -18,12 +18,12 @@ use tokio::time::Instant;
 use self::app::{App, Running};
 pub(crate) use self::finding::Finding;
 use self::finding::fault;
-use crate::probe::{Patience, Question, Told};
 use crate::registry::Found;
-use crate::slots::{Lease, Slots};
+use crate::sandbox::slots::{Lease, Slots};
+use crate::sandbox::tasks::{Seen, Tasks};
 use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, label};
-use crate::tasks::{Seen, Tasks};
-use crate::words::{last_lines, quoted};
+use crate::work::probe::{Patience, Question, Told};
+use crate::work::sanitise::{last_lines, quoted};
 
 /// How long the Swarm may take to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);

@@ -26,10 +26,10 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::admission::Ledger;
 use crate::health::{Health, NodeHealth, NodeState};
+use crate::sandbox::admission::Ledger;
+use crate::sandbox::tasks::{Tasks, Watch};
 use crate::swarm::{Labels, Node, Swarm, SwarmError, label};
-use crate::tasks::{Tasks, Watch};
 
 pub(crate) use lease::Lease;
 use lease::Left;

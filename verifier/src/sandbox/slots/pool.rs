@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::plan::{Capacity, Census, Stage};
-use crate::admission::Ledger;
+use crate::sandbox::admission::Ledger;
 use crate::swarm::{Node, Prober};
 
 /// How long a node that seemed ill is left alone, if another is well. Without

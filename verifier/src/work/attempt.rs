@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::journal::{Journal, Lost};
-use crate::queue::Ticket;
 use crate::registry::{Found, LookupError, Registry};
-use crate::slots::Lease;
+use crate::sandbox::slots::Lease;
 use crate::swarm::{Labels, label};
-use crate::trial::{Context, Finding, Trial, service_name};
+use crate::work::journal::{Journal, Lost};
+use crate::work::queue::Ticket;
+use crate::work::slot_run::{Context, Finding, Trial, service_name};
 
 /// A verifier reports this long before its claim is over, so as not to be overtaken.
 const REPORT: Duration = Duration::from_secs(5);

@@ -17,9 +17,9 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::Attempts;
-use crate::queue::{Held, Noted, Queue};
-use crate::slots::Slots;
+use crate::sandbox::slots::Slots;
+use crate::work::attempt::Attempts;
+use crate::work::queue::{Held, Noted, Queue};
 
 /// Moments pass without anybody saying so: retries, deadlines.
 const TICK: Duration = Duration::from_millis(250);

@@ -1,0 +1,14 @@
+//! The work on submissions: takes the next one, runs its images in a slot, probes
+//! them, and reports each step as a command.
+
+mod attempt;
+mod journal;
+mod probe;
+mod queue;
+mod run;
+mod sanitise;
+mod slot_run;
+
+pub(crate) use attempt::Attempts;
+pub(crate) use run::Run;
+pub(crate) use slot_run::Context;
