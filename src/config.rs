@@ -22,7 +22,7 @@ use std::sync::Arc;
 use commands::Rate;
 use domain::Challenge;
 use read_api::Tiles;
-use verifier::Logins;
+use verifier::RegistryLogins;
 
 use typed::{List, Text};
 
@@ -49,8 +49,8 @@ pub struct Settings {
     pub tiles: Option<Tiles>,
     /// Registries that are spoken to without TLS.
     pub insecure_registries: Vec<String>,
-    /// Logins for private registries.
-    pub logins: Logins,
+    /// RegistryLogins for private registries.
+    pub logins: RegistryLogins,
     /// How many submissions are verified at once; `None` for as many as fit.
     pub slots: Option<usize>,
     /// How often one address may ask; `None` for as often as it likes.
@@ -112,7 +112,7 @@ impl Settings {
             token: options.token.map(|Text(token)| token),
             tiles: tiles(options.tiles, options.tiles_attribution)?,
             insecure_registries: options.insecure_registries.map(|List(list)| list).unwrap_or_default(),
-            logins: setting("registry-logins", options.registry_logins, Logins::default(), logins)?,
+            logins: setting("registry-logins", options.registry_logins, RegistryLogins::default(), logins)?,
             slots: setting("slots", options.slots, None, slots)?,
             rate_by_address: setting(
                 "rate-by-address",
@@ -205,9 +205,9 @@ fn tiles(url: Option<Text>, attribution: Option<Text>) -> Result<Option<Tiles>, 
     setting("tiles", Some(url), None, |url| Tiles::new(url, &by).map(Some))
 }
 
-fn logins(path: &str) -> Result<Logins, String> {
+fn logins(path: &str) -> Result<RegistryLogins, String> {
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Logins::parse(&text).map_err(|error| error.to_string())
+    RegistryLogins::parse(&text).map_err(|error| error.to_string())
 }
 
 fn slots(text: &str) -> Result<Option<usize>, &'static str> {

@@ -167,8 +167,8 @@ async fn open(views: &Views) -> anyhow::Result<Arc<dyn projections::ViewStore>> 
     })
 }
 
-fn verifier(settings: &Settings, key_space: Uuid) -> verifier::Settings {
-    verifier::Settings {
+fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings {
+    verifier::VerifierSettings {
         name: data::verifier_name(key_space),
         swarm: settings.swarm.clone(),
         swarm_certificates: settings.swarm_certificates.clone(),

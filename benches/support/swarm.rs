@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use testbed::{Node, Testbed, until};
 use tokio::time::sleep;
-use verifier::relay::{Failure, Limits, Relay, Request, Spec};
+use verifier::relay::{Failure, Limits, Relay, RelaySpec, Request};
 
 /// The pause between two looks at a task.
 const LOOK: Duration = Duration::from_millis(20);
@@ -69,7 +69,7 @@ impl<'a> Lane<'a> {
         let network = json!({ "Name": name, "Driver": "overlay", "Internal": true, "Attachable": true });
         let made = post(&http, "/networks/create", &network).await?;
         let network = made["Id"].as_str().context("a network's id")?.to_owned();
-        let spec = Spec { network: network.clone(), labels: [].into() };
+        let spec = RelaySpec { network: network.clone(), labels: [].into() };
         let relay = Relay::open(node.docker(), &spec).await?;
         let node_id = node.id().await;
         Ok(Self { name, node, node_id, http, network, relay })

@@ -33,7 +33,7 @@ use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::plan::{Kept, doomed};
+use self::plan::{ParticipantImage, to_remove};
 use crate::SettingsError;
 use crate::swarm::{ApiError, Engine, label};
 
@@ -227,9 +227,9 @@ impl Janitor {
                 *used = now;
             }
             let bytes = image.size.try_into().unwrap_or(0);
-            Kept { id: image.id.clone(), bytes, idle: now.duration_since(*used) }
+            ParticipantImage { id: image.id.clone(), bytes, idle: now.duration_since(*used) }
         });
-        for Kept { id, idle, .. } in doomed(kept.collect(), &self.rules) {
+        for ParticipantImage { id, idle, .. } in to_remove(kept.collect(), &self.rules) {
             let idle_s = idle.as_secs();
             tracing::info!(image = id, idle_s, "an image that was not used for long is removed");
             discard(docker, ours[id.as_str()]).await?;

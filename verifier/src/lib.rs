@@ -26,20 +26,20 @@ use tokio_util::sync::CancellationToken;
 
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
-use crate::registry::Registry;
-pub use crate::registry::{Logins, LoginsError};
+use crate::registry::RegistryClient;
+pub use crate::registry::{LoginsError, RegistryLogins};
 pub use crate::sandbox::admission;
-use crate::sandbox::report::Reports;
+use crate::sandbox::report::SandboxReporter;
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
-use crate::work::{Attempts, Context, Run};
+use crate::work::{AttemptRunner, RunContext, WorkLoop};
 
 /// The longest name of a verifier: networks and hosts are named after it.
 const NAME_MAX: usize = 30;
 
 /// How a verifier is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub struct VerifierSettings {
     /// Its name, which no other running verifier of the same log or Swarm may
     /// have, and which it keeps over restarts: 1 to 30 lower-case letters,
     /// digits and hyphens, no hyphen first or last.
@@ -52,9 +52,9 @@ pub struct Settings {
     /// Registries (`host` or `host:port`) that speak plain HTTP, beside those on
     /// the loopback. The engines must be told the same.
     pub insecure_registries: Vec<String>,
-    /// Logins for registries, for the lookup and for the nodes that pull. They
+    /// RegistryLogins for registries, for the lookup and for the nodes that pull. They
     /// should be allowed to read and nothing else: the Swarm keeps them.
-    pub logins: Logins,
+    pub logins: RegistryLogins,
     /// How many submissions may be under way on each node at a time. `None`
     /// follows the nodes' processors and memory.
     pub slots_per_node: Option<usize>,
@@ -84,7 +84,7 @@ pub enum SettingsError {
 pub struct Verifier {
     store: Arc<dyn EventStore>,
     commands: Commands,
-    settings: Settings,
+    settings: VerifierSettings,
     engines: Vec<Arc<Engine>>,
     swarm: Arc<dyn Swarm>,
     health: watch::Sender<Health>,
@@ -100,7 +100,7 @@ impl Verifier {
     pub fn new(
         store: Arc<dyn EventStore>,
         commands: Commands,
-        settings: Settings,
+        settings: VerifierSettings,
     ) -> Result<Self, SettingsError> {
         if !is_name(&settings.name) {
             return Err(SettingsError::Name(settings.name));
@@ -140,15 +140,15 @@ impl Verifier {
         let told = health.subscribe();
         let limits = challenge.limits.clone();
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, capacity, health);
-        let mut reports = Reports::new(Arc::clone(&store), &settings.name);
-        let attempts = Attempts {
+        let mut reports = SandboxReporter::new(Arc::clone(&store), &settings.name);
+        let attempts = AttemptRunner {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
-            registry: Registry::new(settings.insecure_registries, settings.logins),
-            context: Context { challenge, swarm, slots: slots.clone() },
+            registry: RegistryClient::new(settings.insecure_registries, settings.logins),
+            context: RunContext { challenge, swarm, slots: slots.clone() },
         };
-        let run = Run {
+        let run = WorkLoop {
             store,
             commands,
             verifier: settings.name,

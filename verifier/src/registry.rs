@@ -13,8 +13,8 @@ use domain::{Digest, ImageRef};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 
-use self::http::{Http, Reply, Size};
-pub use self::logins::{Logins, LoginsError};
+use self::http::{BlobSize, RegistryHttp, RegistryReply};
+pub use self::logins::{LoginsError, RegistryLogins};
 use self::manifest::{Descriptor, ImageManifest, Manifest};
 
 /// A manifest or an index of them; registries take no larger ones.
@@ -27,13 +27,13 @@ const CONFIG_MAX: usize = 1 << 20;
 const WEIGHED_AT_ONCE: usize = 8;
 
 /// Registries, by the rules of their own protocol.
-pub(crate) struct Registry {
-    http: Http,
+pub(crate) struct RegistryClient {
+    http: RegistryHttp,
 }
 
 /// An image that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct ResolvedImage {
     /// What the name means now, or meant when it was first looked up.
     pub(crate) digest: Digest,
     /// Compressed, bytes.
@@ -53,12 +53,12 @@ pub(crate) enum LookupError {
 
 type Result<T> = std::result::Result<T, LookupError>;
 
-impl Registry {
+impl RegistryClient {
     /// `insecure` are the registries (`host` or `host:port`) that speak plain
     /// HTTP; those on the loopback always do, as engines have it too. A login is
     /// shown to its own registry alone.
-    pub(crate) fn new(insecure: impl IntoIterator<Item = String>, logins: Logins) -> Self {
-        Self { http: Http::new(insecure.into_iter().collect(), logins) }
+    pub(crate) fn new(insecure: impl IntoIterator<Item = String>, logins: RegistryLogins) -> Self {
+        Self { http: RegistryHttp::new(insecure.into_iter().collect(), logins) }
     }
 
     /// Looks up what `image` means, or the `known` digest that it meant before,
@@ -68,7 +68,7 @@ impl Registry {
         image: &ImageRef,
         known: Option<&Digest>,
         limits: &ResourceLimits,
-    ) -> Result<Found> {
+    ) -> Result<ResolvedImage> {
         let pinned = known.or(image.digest());
         let mut session = self.http.session(image);
         let asked = pinned.map(ToString::to_string).or_else(|| image.tag().map(str::to_owned));
@@ -91,31 +91,31 @@ impl Registry {
         Self::weigh(&session, &manifest).await?;
         let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
         let volumes = manifest::check_config(&config)?;
-        Ok(Found { digest, size_bytes, volumes })
+        Ok(ResolvedImage { digest, size_bytes, volumes })
     }
 
     /// Whether the layers are as large as the manifest says, which is what was
     /// held against the limit.
-    async fn weigh(session: &http::Session<'_>, manifest: &ImageManifest) -> Result<()> {
+    async fn weigh(session: &http::RegistrySession<'_>, manifest: &ImageManifest) -> Result<()> {
         let weighed: Vec<_> = manifest.layers.iter().map(|layer| Self::weigh_one(session, layer)).collect();
         stream::iter(weighed).buffer_unordered(WEIGHED_AT_ONCE).try_collect().await
     }
 
-    async fn weigh_one(session: &http::Session<'_>, layer: &Descriptor) -> Result<()> {
+    async fn weigh_one(session: &http::RegistrySession<'_>, layer: &Descriptor) -> Result<()> {
         match session.size(&format!("blobs/{}", layer.digest)).await {
-            Size::Of(size) if size != layer.size => Err(refused(&format!(
+            BlobSize::Of(size) if size != layer.size => Err(refused(&format!(
                 "its manifest says that layer {} has {} bytes, and it has {size}",
                 layer.digest, layer.size
             ))),
-            Size::Gone => Err(lost(layer)),
-            Size::Of(_) | Size::Unknown => Ok(()),
+            BlobSize::Gone => Err(lost(layer)),
+            BlobSize::Of(_) | BlobSize::Unknown => Ok(()),
         }
     }
 
     /// A part that a manifest names by its digest.
     async fn part(
         &self,
-        session: &mut http::Session<'_>,
+        session: &mut http::RegistrySession<'_>,
         kind: &str,
         part: &Descriptor,
         max: usize,
@@ -137,7 +137,7 @@ impl Registry {
 }
 
 /// The digest of an answer, which is the one that was asked for, if any was.
-fn verified(reply: &Reply, asked: Option<&Digest>) -> Result<Digest> {
+fn verified(reply: &RegistryReply, asked: Option<&Digest>) -> Result<Digest> {
     let hex: String = Sha256::digest(&reply.body).iter().map(|byte| format!("{byte:02x}")).collect();
     let digest: Digest = format!("sha256:{hex}").parse().expect("it is the digest of some bytes");
     match asked {

@@ -4,7 +4,7 @@
 //! A [`Relay`] is cattle. Whatever goes wrong with it says nothing about the
 //! participant: open another and ask again. A container that outlives its
 //! verifier ends by itself, because its stdin ends or stays silent; one that was
-//! created and never started is found by the labels of its [`Spec`].
+//! created and never started is found by the labels of its [`RelaySpec`].
 
 mod container;
 pub(crate) mod image;
@@ -19,10 +19,10 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 pub use relay::{Answer, Failure, Limits, Part, Request, RequestError, Response, Violation};
-pub use session::Doubt;
+pub use session::SessionError;
 
-use container::Container;
-use session::Session;
+use container::RelayContainer;
+use session::RelaySession;
 
 /// How often an idle relay is asked whether it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -30,7 +30,7 @@ const _: () = assert!(HEARTBEAT.as_secs() * 3 < relay::SILENCE.as_secs());
 
 /// Where a relay is to stand.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct RelaySpec {
     /// The slot's network, by an id or name that the verifier made.
     pub network: String,
     /// The container's labels, by which a sweep finds it.
@@ -53,7 +53,7 @@ pub enum RelayError {
     Late(&'static str),
     /// The relay was given up.
     #[error("the relay was given up: {0}")]
-    Doubt(#[from] Doubt),
+    Session(#[from] SessionError),
     /// The relay had been given up before, or while this was asked of it.
     #[error("the relay is gone")]
     Gone,
@@ -63,14 +63,14 @@ pub enum RelayError {
 #[derive(Debug)]
 pub struct Relay {
     container: String,
-    questions: mpsc::Sender<Question>,
+    questions: mpsc::Sender<PendingProbe>,
     keeper: JoinHandle<Result<(), RelayError>>,
 }
 
 #[derive(Debug)]
-struct Question {
+struct PendingProbe {
     request: Request,
-    response: oneshot::Sender<Result<Response, Doubt>>,
+    response: oneshot::Sender<Result<Response, SessionError>>,
 }
 
 impl Relay {
@@ -82,7 +82,7 @@ impl Relay {
     /// # Errors
     /// [`RelayError`]; then no container is left, unless the engine does not
     /// remove it either.
-    pub async fn open(docker: &Docker, spec: &Spec) -> Result<Self, RelayError> {
+    pub async fn open(docker: &Docker, spec: &RelaySpec) -> Result<Self, RelayError> {
         // A task of its own, so that a caller who stops waiting leaves no
         // half-made container behind.
         let (docker, spec) = (docker.clone(), spec.clone());
@@ -105,11 +105,11 @@ impl Relay {
     /// deadline at the latest; that the app gave no answer is a [`Response`] too.
     ///
     /// # Errors
-    /// [`RelayError::Doubt`] or [`RelayError::Gone`]: this relay has been given
+    /// [`RelayError::Session`] or [`RelayError::Gone`]: this relay has been given
     /// up and what the app did is not known. Open another.
     pub async fn probe(&mut self, request: Request) -> Result<Response, RelayError> {
         let (response, answered) = oneshot::channel();
-        let question = Question { request, response };
+        let question = PendingProbe { request, response };
         let asked = self.questions.send(question).await;
         asked.map_err(|_| RelayError::Gone)?;
         Ok(answered.await.map_err(|_| RelayError::Gone)??)
@@ -125,10 +125,10 @@ impl Relay {
     }
 }
 
-async fn open(docker: &Docker, spec: &Spec) -> Result<Relay, RelayError> {
+async fn open(docker: &Docker, spec: &RelaySpec) -> Result<Relay, RelayError> {
     let image = image::ensure(docker).await?;
-    let (container, attached) = Container::start(docker, &image, spec).await?;
-    let mut session = Session::new(attached);
+    let (container, attached) = RelayContainer::start(docker, &image, spec).await?;
+    let mut session = RelaySession::new(attached);
     if let Err(doubt) = session.ping().await {
         drop(session);
         container.remove().await?;
@@ -144,9 +144,9 @@ async fn open(docker: &Docker, spec: &Spec) -> Result<Relay, RelayError> {
 
 /// Serves the relay until its owner lets go or a doubt arises, then removes it.
 async fn keep(
-    container: Container,
-    mut session: Session,
-    mut asked: mpsc::Receiver<Question>,
+    container: RelayContainer,
+    mut session: RelaySession,
+    mut asked: mpsc::Receiver<PendingProbe>,
 ) -> Result<(), RelayError> {
     if let Err(doubt) = serve(&mut session, &mut asked).await {
         tracing::warn!(container = container.id(), %doubt, "a relay was given up");
@@ -157,11 +157,14 @@ async fn keep(
     container.remove().await
 }
 
-async fn serve(session: &mut Session, asked: &mut mpsc::Receiver<Question>) -> Result<(), Doubt> {
+async fn serve(
+    session: &mut RelaySession,
+    asked: &mut mpsc::Receiver<PendingProbe>,
+) -> Result<(), SessionError> {
     loop {
         tokio::select! {
             question = asked.recv() => {
-                let Some(Question { request, response }) = question else {
+                let Some(PendingProbe { request, response }) = question else {
                     return Ok(());
                 };
                 match session.probe(request).await {

@@ -29,7 +29,7 @@ use crate::relay::{Relay, RelayError, Request, Response};
 pub(crate) use api::ApiError;
 pub(crate) use docker::DockerSwarm;
 pub(crate) use engine::{EndpointError, Engine};
-pub(crate) use task::{Ending, Phase, Task};
+pub(crate) use task::{Task, TaskEnding, TaskPhase};
 pub(crate) use tls::CertificatesError;
 
 /// The engines at these addresses, over TCP with the certificates in a
@@ -84,7 +84,7 @@ pub(crate) type Labels = HashMap<String, String>;
 #[async_trait]
 pub(crate) trait Swarm: Send + Sync {
     /// The nodes for participants' containers, whatever state they are in.
-    async fn nodes(&self) -> Result<Vec<Node>, SwarmError>;
+    async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError>;
 
     /// The image of our own programs on a node, by the id that its engine gives
     /// it; `None` when none of the engines that are named is the node's.
@@ -117,7 +117,7 @@ pub(crate) trait Swarm: Send + Sync {
         node: &str,
         network: &str,
         labels: &Labels,
-    ) -> Result<Box<dyn Prober>, SwarmError>;
+    ) -> Result<Box<dyn SlotRelay>, SwarmError>;
 
     /// Removes a service, by its name or id. One that is gone is no error.
     async fn remove_service(&self, service: &str) -> Result<(), SwarmError>;
@@ -128,15 +128,15 @@ pub(crate) trait Swarm: Send + Sync {
     /// Removes this verifier's containers, of slots that are not live, from all
     /// engines that answer: a dead predecessor's relays, and what an engine
     /// that was away forgot to remove.
-    async fn remove_strays(&self, is_live: IsLive<'_>) -> Result<(), SwarmError>;
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<(), SwarmError>;
 
     /// The services and networks that verifiers made, this one and others.
-    async fn belongings(&self) -> Result<Belongings, SwarmError>;
+    async fn owned_resources(&self) -> Result<OwnedResources, SwarmError>;
 }
 
 /// One relay: makes requests from within a slot.
 #[async_trait]
-pub(crate) trait Prober: Send + Sync {
+pub(crate) trait SlotRelay: Send + Sync {
     /// Makes a request. An app that does not answer is a [`Response`] too.
     async fn probe(&mut self, request: Request) -> Result<Response, RelayError>;
 
@@ -148,7 +148,7 @@ pub(crate) trait Prober: Send + Sync {
 }
 
 #[async_trait]
-impl Prober for Relay {
+impl SlotRelay for Relay {
     async fn probe(&mut self, request: Request) -> Result<Response, RelayError> {
         Self::probe(self, request).await
     }
@@ -164,7 +164,7 @@ impl Prober for Relay {
 
 /// A node for participants' containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Node {
+pub(crate) struct SwarmNode {
     /// As the Swarm knows it.
     pub(crate) id: String,
     /// Its host name.
@@ -211,16 +211,16 @@ pub(crate) struct LastLines {
 
 /// What verifiers made.
 #[derive(Debug, Default)]
-pub(crate) struct Belongings {
+pub(crate) struct OwnedResources {
     /// Services.
-    pub(crate) services: Vec<Belonging>,
+    pub(crate) services: Vec<OwnedResource>,
     /// Networks of slots.
-    pub(crate) networks: Vec<Belonging>,
+    pub(crate) networks: Vec<OwnedResource>,
 }
 
 /// A service or network that a verifier made.
 #[derive(Debug)]
-pub(crate) struct Belonging {
+pub(crate) struct OwnedResource {
     /// Its id.
     pub(crate) id: String,
     /// Its name.

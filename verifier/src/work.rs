@@ -9,6 +9,6 @@ mod run;
 mod sanitise;
 mod slot_run;
 
-pub(crate) use attempt::Attempts;
-pub(crate) use run::Run;
-pub(crate) use slot_run::Context;
+pub(crate) use attempt::AttemptRunner;
+pub(crate) use run::WorkLoop;
+pub(crate) use slot_run::RunContext;

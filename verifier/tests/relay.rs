@@ -16,7 +16,7 @@ use serde_json::json;
 use testbed::{App, Node, Testbed, until};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
-use verifier::relay::{Failure, Limits, Part, Relay, RelayError, Request, Spec};
+use verifier::relay::{Failure, Limits, Part, Relay, RelayError, RelaySpec, Request};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -26,7 +26,7 @@ async fn node() -> &'static Node {
 }
 
 /// A slot of the test's own.
-async fn slot(docker: &Docker, name: &str) -> Spec {
+async fn slot(docker: &Docker, name: &str) -> RelaySpec {
     let network = NetworkCreateRequest {
         name: name.to_owned(),
         driver: Some("overlay".to_owned()),
@@ -38,12 +38,15 @@ async fn slot(docker: &Docker, name: &str) -> Spec {
     spec(name)
 }
 
-fn spec(network: &str) -> Spec {
-    Spec { network: network.to_owned(), labels: HashMap::from([("slot".to_owned(), network.to_owned())]) }
+fn spec(network: &str) -> RelaySpec {
+    RelaySpec {
+        network: network.to_owned(),
+        labels: HashMap::from([("slot".to_owned(), network.to_owned())]),
+    }
 }
 
 /// Runs a participant's image in the slot, and returns its address there.
-async fn run(docker: &Docker, spec: &Spec, name: &str, app: &App) -> IpAddr {
+async fn run(docker: &Docker, spec: &RelaySpec, name: &str, app: &App) -> IpAddr {
     let bed = Testbed::shared().await.unwrap();
     let image = bed.registry.push(name, app).await.unwrap();
     let pull = CreateImageOptions { from_image: Some(image.clone()), ..CreateImageOptions::default() };
@@ -70,7 +73,7 @@ fn request(address: impl Into<IpAddr>, total: Duration) -> Request {
 }
 
 /// How many containers a slot has, running or not.
-async fn containers(docker: &Docker, spec: &Spec) -> usize {
+async fn containers(docker: &Docker, spec: &RelaySpec) -> usize {
     let label = format!("slot={}", spec.network);
     let options = ListContainersOptions {
         all: true,
@@ -211,7 +214,7 @@ async fn one_that_is_stuck_is_given_up_and_removed() {
     docker.pause_container(relay.container()).await.unwrap();
     let stuck = relay.probe(request([127, 0, 0, 1], Duration::from_secs(1)));
     let stuck = stuck.await;
-    assert!(matches!(stuck, Err(RelayError::Doubt(_))), "{stuck:?}");
+    assert!(matches!(stuck, Err(RelayError::Session(_))), "{stuck:?}");
     assert!(!relay.is_alive());
     relay.close().await.unwrap();
     assert_eq!(containers(docker, &spec).await, 0);

@@ -1,31 +1,31 @@
 //! The nodes that participants' containers run on, each looked at from inside a
 //! container of ours that is made as theirs are.
 
-use verifier::admission::{Check, CheckState, InspectError, Inspected, Unseen, inspect};
+use verifier::admission::{Check, CheckState, InspectError, InspectSwarmError, InspectedNode, inspect_swarm};
 
 use super::Finding;
 use crate::config::Settings;
 
 pub(super) async fn examine(settings: &Settings) -> Vec<Finding> {
     let certificates = settings.swarm_certificates.as_deref();
-    match inspect(&settings.swarm, certificates, &settings.challenge.limits).await {
+    match inspect_swarm(&settings.swarm, certificates, &settings.challenge.limits).await {
         Ok(nodes) => nodes.into_iter().flat_map(of_node).collect(),
         // The engines have said the rest.
-        Err(InspectError::Engine(_)) => Vec::new(),
-        Err(InspectError::Swarm(why)) => {
+        Err(InspectSwarmError::Engine(_)) => Vec::new(),
+        Err(InspectSwarmError::Swarm(why)) => {
             vec![Finding::unseen(format!("nodes: {why}"), "make a manager answer, then ask again")]
         }
     }
 }
 
-fn of_node(Inspected { name, inspection }: Inspected) -> Vec<Finding> {
+fn of_node(InspectedNode { name, inspection }: InspectedNode) -> Vec<Finding> {
     match inspection {
         Ok(checks) => checks.into_iter().map(|check| of_check(&name, check)).collect(),
-        Err(why @ Unseen::OutOfReach) => {
+        Err(why @ InspectError::OutOfReach) => {
             let cure = "it is used unchecked; name its engine in --swarm, too, and it is checked";
             vec![Finding::unseen(format!("{name}: {why}"), cure)]
         }
-        Err(Unseen::Failed(why)) => {
+        Err(InspectError::Failed(why)) => {
             vec![Finding::missing(format!("{name}: {why}"), "it gets no work; read its engine's log")]
         }
     }

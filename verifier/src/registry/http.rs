@@ -16,8 +16,8 @@ use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use self::hosts::{Hosts, REQUEST};
-use super::logins::{Login, Logins};
+use self::hosts::{REQUEST, RegistryHosts};
+use super::logins::{RegistryLogin, RegistryLogins};
 use super::{LookupError, Result, platform, unavailable};
 
 const TOKEN_MAX: usize = 64 << 10;
@@ -30,22 +30,22 @@ const QUOTED_MAX: usize = 200;
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
-pub(super) struct Http {
-    hosts: Hosts,
-    logins: Logins,
+pub(super) struct RegistryHttp {
+    hosts: RegistryHosts,
+    logins: RegistryLogins,
 }
 
 /// Requests about one image; they share what lets them in.
-pub(super) struct Session<'a> {
-    http: &'a Http,
+pub(super) struct RegistrySession<'a> {
+    http: &'a RegistryHttp,
     image: &'a ImageRef,
-    login: Option<&'a Login>,
+    login: Option<&'a RegistryLogin>,
     /// `Bearer …` or `Basic …`, once it was asked for.
     authorization: Option<String>,
 }
 
 /// How large a thing is.
-pub(super) enum Size {
+pub(super) enum BlobSize {
     /// So many bytes.
     Of(u64),
     /// The registry does not have it.
@@ -54,43 +54,43 @@ pub(super) enum Size {
     Unknown,
 }
 
-pub(super) struct Reply {
+pub(super) struct RegistryReply {
     pub(super) body: Vec<u8>,
 }
 
 /// Some servers say it under one name, some under the other, some under both.
 #[derive(Deserialize)]
-struct Token {
+struct RegistryToken {
     token: Option<String>,
     access_token: Option<String>,
 }
 
 #[derive(Deserialize)]
-struct Errors {
-    errors: Vec<OneError>,
+struct RegistryErrors {
+    errors: Vec<RegistryMessage>,
 }
 
 #[derive(Deserialize)]
-struct OneError {
+struct RegistryMessage {
     #[serde(default)]
     code: String,
     #[serde(default)]
     message: String,
 }
 
-impl Http {
-    pub(super) fn new(insecure: HashSet<String>, logins: Logins) -> Self {
-        Self { hosts: Hosts::new(insecure), logins }
+impl RegistryHttp {
+    pub(super) fn new(insecure: HashSet<String>, logins: RegistryLogins) -> Self {
+        Self { hosts: RegistryHosts::new(insecure), logins }
     }
 
-    pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> Session<'a> {
-        Session { http: self, image, login: self.logins.of(image.registry()), authorization: None }
+    pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> RegistrySession<'a> {
+        RegistrySession { http: self, image, login: self.logins.of(image.registry()), authorization: None }
     }
 }
 
-impl Session<'_> {
+impl RegistrySession<'_> {
     /// GETs `v2/<repository>/<path>`; at most `max` bytes.
-    pub(super) async fn get(&mut self, path: &str, max: usize) -> Result<Reply> {
+    pub(super) async fn get(&mut self, path: &str, max: usize) -> Result<RegistryReply> {
         let patience = REQUEST * 3;
         timeout(patience, self.get_now(path, max)).await.unwrap_or_else(|_| {
             Err(unavailable(&format!("{} took more than {patience:?}", self.image.registry())))
@@ -99,21 +99,21 @@ impl Session<'_> {
 
     /// How large `v2/<repository>/<path>` is. What the registry does not say of
     /// a thing's size is no fault of the thing.
-    pub(super) async fn size(&self, path: &str) -> Size {
+    pub(super) async fn size(&self, path: &str) -> BlobSize {
         let asked = async {
             let base = self.http.hosts.base(self.image.registry())?;
             self.follow(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?).await
         };
-        let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return Size::Unknown };
+        let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return BlobSize::Unknown };
         let length = header(response.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
         match (response.status(), length) {
-            (StatusCode::NOT_FOUND, _) => Size::Gone,
-            (StatusCode::OK, Some(length)) => Size::Of(length),
-            _ => Size::Unknown,
+            (StatusCode::NOT_FOUND, _) => BlobSize::Gone,
+            (StatusCode::OK, Some(length)) => BlobSize::Of(length),
+            _ => BlobSize::Unknown,
         }
     }
 
-    async fn get_now(&mut self, path: &str, max: usize) -> Result<Reply> {
+    async fn get_now(&mut self, path: &str, max: usize) -> Result<RegistryReply> {
         let base = self.http.hosts.base(self.image.registry())?;
         let url = self.url(&base, path)?;
         let mut response = self.send(Method::GET, url.clone()).await?;
@@ -130,7 +130,7 @@ impl Session<'_> {
         }
         let response = self.follow(Method::GET, &base, response).await?;
         if response.status().is_success() {
-            return Ok(Reply { body: self.body(response, max).await? });
+            return Ok(RegistryReply { body: self.body(response, max).await? });
         }
         Err(self.refusal(response).await)
     }
@@ -178,7 +178,7 @@ impl Session<'_> {
         let registry = self.image.registry();
         let Some((realm, service)) = bearer(challenge) else {
             let login = self.login.filter(|_| is_basic(challenge));
-            let basic = login.map(Login::basic);
+            let basic = login.map(RegistryLogin::basic);
             return basic.ok_or_else(|| forbidden(&format!("{registry} asks for a password")));
         };
         let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
@@ -200,8 +200,9 @@ impl Session<'_> {
             return Err(self.refusal(response).await);
         }
         let body = self.body(response, TOKEN_MAX).await?;
-        let token =
-            serde_json::from_slice::<Token>(&body).ok().and_then(|said| said.token.or(said.access_token));
+        let token = serde_json::from_slice::<RegistryToken>(&body)
+            .ok()
+            .and_then(|said| said.token.or(said.access_token));
         token
             .filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
             .map(|token| format!("Bearer {token}"))
@@ -290,10 +291,10 @@ fn bearer(challenge: &str) -> Option<(&str, &str)> {
 
 /// A registry's own words, to go behind ours: `` or ` (CODE: message)`.
 fn quoted(body: &[u8]) -> String {
-    let Ok(Errors { errors }) = serde_json::from_slice(body) else {
+    let Ok(RegistryErrors { errors }) = serde_json::from_slice(body) else {
         return String::new();
     };
-    let Some(OneError { code, message }) = errors.first() else {
+    let Some(RegistryMessage { code, message }) = errors.first() else {
         return String::new();
     };
     let text: String = format!("{code}: {message}").chars().filter(|c| !c.is_control()).collect();

@@ -1,4 +1,4 @@
-//! Logins for registries that do not give everything to everybody, as
+//! RegistryLogins for registries that do not give everything to everybody, as
 //! `docker login` writes them down.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ const DOCKER_IO: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "docker
 
 /// A login for each of some registries. Passwords are not shown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Logins(BTreeMap<String, Login>);
+pub struct RegistryLogins(BTreeMap<String, RegistryLogin>);
 
 /// A name and a password.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Login {
+pub(crate) struct RegistryLogin {
     pub(crate) user: String,
     pub(crate) password: String,
 }
@@ -40,13 +40,13 @@ pub enum LoginsError {
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct DockerConfig {
     #[serde(default)]
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, DockerAuth>,
 }
 
 #[derive(Deserialize)]
-struct Auth {
+struct DockerAuth {
     #[serde(default)]
     auth: String,
     #[serde(default)]
@@ -55,13 +55,13 @@ struct Auth {
     password: String,
 }
 
-impl Logins {
+impl RegistryLogins {
     /// Reads the `auths` of a Docker client's `config.json`.
     ///
     /// # Errors
     /// When it is not one, or has a registry whose password it does not have.
     pub fn parse(json: &str) -> Result<Self, LoginsError> {
-        let config: Config =
+        let config: DockerConfig =
             serde_json::from_str(json).map_err(|error| LoginsError::Syntax(error.line(), error.column()))?;
         let logins = config.auths.into_iter().map(|(address, auth)| {
             let registry = registry(&address);
@@ -72,21 +72,21 @@ impl Logins {
     }
 
     /// The login for a registry, by its `host` or `host:port`.
-    pub(crate) fn of(&self, registry: &str) -> Option<&Login> {
+    pub(crate) fn of(&self, registry: &str) -> Option<&RegistryLogin> {
         self.0.get(registry)
     }
 }
 
-impl Login {
+impl RegistryLogin {
     /// What says it to an HTTP server.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
     }
 }
 
-impl fmt::Debug for Login {
+impl fmt::Debug for RegistryLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Login({})", self.user)
+        write!(f, "RegistryLogin({})", self.user)
     }
 }
 
@@ -97,10 +97,10 @@ fn registry(address: &str) -> String {
     if DOCKER_IO.contains(&host) { "docker.io".to_owned() } else { host.to_owned() }
 }
 
-fn login(registry: &str, auth: Auth) -> Result<Login, LoginsError> {
-    let Auth { auth, username: user, password } = auth;
+fn login(registry: &str, auth: DockerAuth) -> Result<RegistryLogin, LoginsError> {
+    let DockerAuth { auth, username: user, password } = auth;
     if !user.is_empty() && !password.is_empty() {
-        return Ok(Login { user, password });
+        return Ok(RegistryLogin { user, password });
     }
     if auth.is_empty() {
         return Err(LoginsError::Elsewhere(registry.to_owned()));
@@ -108,7 +108,7 @@ fn login(registry: &str, auth: Auth) -> Result<Login, LoginsError> {
     let decoded = STANDARD.decode(auth.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     match decoded.as_deref().and_then(|text| text.split_once(':')) {
         Some((user, password)) if !user.is_empty() && !password.is_empty() => {
-            Ok(Login { user: user.to_owned(), password: password.to_owned() })
+            Ok(RegistryLogin { user: user.to_owned(), password: password.to_owned() })
         }
         _ => Err(LoginsError::Login(registry.to_owned())),
     }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_clients_file_is_read() {
-        let logins = Logins::parse(
+        let logins = RegistryLogins::parse(
             r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YWRhOnB3OjE="},
                 "r.lan:5000":{"username":"bob","password":"pw"}},"HttpHeaders":{}}"#,
         )
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_file_without_the_passwords_is_refused_by_name() {
-        let error = |text: &str| Logins::parse(text).unwrap_err().to_string();
+        let error = |text: &str| RegistryLogins::parse(text).unwrap_err().to_string();
         assert!(error(r#"{"auths":{"r.lan":{}},"credsStore":"pass"}"#).contains("r.lan"));
         assert!(error(r#"{"auths":{"r.lan":{"auth":"c2VjcmV0"}}}"#).contains("r.lan"));
         for secret in [r#"{"auths":{"r.lan":{"auth":5ecret}}}"#, r#"{"auths":{"r.lan":"5ecret"}}"#] {

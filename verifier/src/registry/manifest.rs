@@ -34,7 +34,7 @@ pub(super) enum Manifest {
     /// An image.
     Image(ImageManifest),
     /// One image for each of several platforms.
-    Index(Index),
+    Index(ImageIndex),
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,7 +44,7 @@ pub(super) struct ImageManifest {
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Index {
+pub(super) struct ImageIndex {
     manifests: Vec<Descriptor>,
 }
 
@@ -58,11 +58,11 @@ pub(super) struct Descriptor {
     #[serde(default)]
     urls: Vec<String>,
     #[serde(default)]
-    platform: Option<Platform>,
+    platform: Option<ImagePlatform>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Platform {
+struct ImagePlatform {
     #[serde(default)]
     architecture: String,
     #[serde(default)]
@@ -70,16 +70,16 @@ struct Platform {
 }
 
 #[derive(Debug, Deserialize)]
-struct Config {
+struct ImageConfig {
     #[serde(flatten)]
-    platform: Platform,
+    platform: ImagePlatform,
     #[serde(default)]
-    config: Option<Settings>,
+    config: Option<ContainerConfig>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Settings {
+struct ContainerConfig {
     entrypoint: Option<Vec<String>>,
     cmd: Option<Vec<String>>,
     env: Option<Vec<String>>,
@@ -91,7 +91,7 @@ struct Settings {
 pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
-    struct Head {
+    struct ManifestHead {
         schema_version: u32,
         #[serde(default)]
         manifests: Option<serde::de::IgnoredAny>,
@@ -103,21 +103,21 @@ pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
     for part in [&all["layers"], &all["manifests"]].into_iter().filter_map(Value::as_array).flatten() {
         spelt_right(part, PART_NAMES)?;
     }
-    let head: Head = serde_json::from_slice(body).map_err(not_one)?;
+    let head: ManifestHead = serde_json::from_slice(body).map_err(not_one)?;
     match head {
-        Head { schema_version: 2, manifests: Some(_) } => {
+        ManifestHead { schema_version: 2, manifests: Some(_) } => {
             serde_json::from_slice(body).map(Manifest::Index).map_err(not_one)
         }
-        Head { schema_version: 2, manifests: None } => {
+        ManifestHead { schema_version: 2, manifests: None } => {
             serde_json::from_slice(body).map(Manifest::Image).map_err(not_one)
         }
-        Head { schema_version, .. } => Err(refused(&format!(
+        ManifestHead { schema_version, .. } => Err(refused(&format!(
             "its manifest has schema {schema_version}, which is long outdated; build it with a current Docker"
         ))),
     }
 }
 
-impl Index {
+impl ImageIndex {
     /// The image for our nodes.
     pub(super) fn for_our_platform(&self) -> Result<&Descriptor> {
         let platforms = self.manifests.iter().filter_map(|part| Some((part, part.platform.as_ref()?)));
@@ -169,7 +169,7 @@ pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
     let all: Value = serde_json::from_slice(body).map_err(not_one)?;
     spelt_right(&all, CONFIG_NAMES)?;
     spelt_right(&all["config"], SETTINGS_NAMES)?;
-    let config: Config = serde_json::from_slice(body).map_err(not_one)?;
+    let config: ImageConfig = serde_json::from_slice(body).map_err(not_one)?;
     if !config.platform.is_ours() {
         return Err(wrong_platform(&config.platform.named()));
     }
@@ -198,7 +198,7 @@ pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
     }
 }
 
-impl Platform {
+impl ImagePlatform {
     fn is_ours(&self) -> bool {
         self.os == OS && self.architecture == ARCHITECTURE
     }
@@ -353,7 +353,7 @@ mod tests {
             assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
         }
         assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(vec![]));
-        let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
+        let top = br#"{"os":"linux","architecture":"amd64","ImageConfig":{},"config":{"Cmd":["/app"]}}"#;
         assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
         let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());
         for rest in [

@@ -10,12 +10,12 @@ use domain::Challenge;
 use super::*;
 
 /// Answers each request as it is told to; records what was asked.
-pub(crate) struct Scripted {
+pub(crate) struct ScriptedRegistry {
     pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
-fn scripted(replies: impl Fn(&str, &str) -> String + Send + 'static) -> Scripted {
+fn scripted(replies: impl Fn(&str, &str) -> String + Send + 'static) -> ScriptedRegistry {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let asked = Arc::new(Mutex::new(Vec::new()));
@@ -35,7 +35,7 @@ fn scripted(replies: impl Fn(&str, &str) -> String + Send + 'static) -> Scripted
             let _ = stream.write_all(replies(&request, &own).as_bytes());
         }
     });
-    Scripted { address, asked }
+    ScriptedRegistry { address, asked }
 }
 
 fn reply(status: &str, headers: &str, body: &str) -> String {
@@ -43,9 +43,11 @@ fn reply(status: &str, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
-async fn look_up(registry: &Scripted) -> Result<Found> {
+async fn look_up(registry: &ScriptedRegistry) -> Result<ResolvedImage> {
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
-    Registry::new([], Logins::default()).look_up(&image, None, &Challenge::birthday().limits).await
+    RegistryClient::new([], RegistryLogins::default())
+        .look_up(&image, None, &Challenge::birthday().limits)
+        .await
 }
 
 async fn told(status: &'static str, headers: &'static str, body: &'static str) -> LookupError {
@@ -69,7 +71,7 @@ fn failure(error: LookupError) -> (FailureCode, String) {
 #[tokio::test]
 async fn each_refusal_of_a_registry_has_its_own_name() {
     let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-    let (code, message) = failure(told("404 Not Found", "", unknown).await);
+    let (code, message) = failure(told("404 Not ResolvedImage", "", unknown).await);
     assert_eq!(code, FailureCode::ImageNotFound);
     assert!(message.contains("ada/app:v1 (MANIFEST_UNKNOWN: manifest unknown)"), "{message}");
 
@@ -86,7 +88,7 @@ async fn a_registry_that_is_gone_is_nobodys_fault() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let gone = Scripted { address, asked: Arc::default() };
+    let gone = ScriptedRegistry { address, asked: Arc::default() };
     assert_eq!(fault(look_up(&gone).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
 }
 
@@ -129,7 +131,7 @@ fn layer_of(size: u64) -> String {
 }
 
 /// A registry that has every image, and they are all the same.
-pub(crate) fn generous() -> Scripted {
+pub(crate) fn generous() -> ScriptedRegistry {
     let (manifest, config) = image();
     scripted(move |request, _| {
         let body = if request.contains("/manifests/") { &manifest } else { &config };
@@ -157,7 +159,9 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
         if request.starts_with("HEAD ") {
             return layer_of(5000);
         }
-        content.get(path).map_or_else(|| reply("404 Not Found", "", ""), |body| reply("200 OK", "", body))
+        content
+            .get(path)
+            .map_or_else(|| reply("404 Not ResolvedImage", "", ""), |body| reply("200 OK", "", body))
     });
     let found = look_up(&registry).await.unwrap();
     assert_eq!(found.digest.to_string(), sha(&manifest));
@@ -167,7 +171,7 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
     // The same name, but the registry now says something else under the digest that is known.
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
     let known = sha("what it was").parse().unwrap();
-    let looked_up = Registry::new([], Logins::default())
+    let looked_up = RegistryClient::new([], RegistryLogins::default())
         .look_up(&image, Some(&known), &Challenge::birthday().limits)
         .await;
     assert_eq!(failure(looked_up.unwrap_err()).0, FailureCode::ImageNotFound);
@@ -215,8 +219,8 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
         let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
         let limits = Challenge::birthday().limits;
         let with = async |auths: &str| {
-            let logins = Logins::parse(&format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap();
-            Registry::new([], logins).look_up(&image, None, &limits).await
+            let logins = RegistryLogins::parse(&format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap();
+            RegistryClient::new([], logins).look_up(&image, None, &limits).await
         };
         let ours =
             |password: &str| format!(r#""{}":{{"username":"at","password":"{password}"}}"#, registry.address);
@@ -231,7 +235,7 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
 #[tokio::test]
 async fn a_registry_that_does_not_give_a_part_is_at_fault_itself() {
     for (status, body) in [
-        ("404 Not Found", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
+        ("404 Not ResolvedImage", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
         ("403 Forbidden", "the signature has expired"),
     ] {
         let (manifest, _) = image();

@@ -13,8 +13,8 @@ use bollard::query_parameters::{
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
-use super::image::{self, Image};
-use super::{RelayError, Spec, in_time};
+use super::image::{self, ProgramImage};
+use super::{RelayError, RelaySpec, in_time};
 
 const MEMORY: i64 = 32 << 20;
 const PIDS: i64 = 32;
@@ -31,12 +31,12 @@ const STARTS: u32 = 4;
 static STARTING: Semaphore = Semaphore::const_new(3);
 
 /// A container that exists until it is removed.
-pub(super) struct Container {
+pub(super) struct RelayContainer {
     docker: Docker,
     id: String,
 }
 
-impl Container {
+impl RelayContainer {
     /// Creates, attaches and starts a container. When it fails, none is left.
     ///
     /// Two failures are tried again, because they pass: an engine that has just
@@ -45,8 +45,8 @@ impl Container {
     /// word that it may.
     pub(super) async fn start(
         docker: &Docker,
-        image: &Image,
-        spec: &Spec,
+        image: &ProgramImage,
+        spec: &RelaySpec,
     ) -> Result<(Self, AttachContainerResults), RelayError> {
         let mut attempt = 1;
         loop {
@@ -88,7 +88,7 @@ impl Container {
         .await
     }
 
-    async fn create(docker: &Docker, image: &Image, spec: &Spec) -> Result<Self, RelayError> {
+    async fn create(docker: &Docker, image: &ProgramImage, spec: &RelaySpec) -> Result<Self, RelayError> {
         let created = docker.create_container(None::<CreateContainerOptions>, body(image, spec));
         let created = in_time("create a relay", PATIENCE, created).await?;
         Ok(Self { docker: docker.clone(), id: created.id })
@@ -110,7 +110,7 @@ impl Container {
     }
 }
 
-fn body(image: &Image, spec: &Spec) -> ContainerCreateBody {
+fn body(image: &ProgramImage, spec: &RelaySpec) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(image.name.clone()),
         entrypoint: Some(vec![image::PROGRAM.to_owned()]),

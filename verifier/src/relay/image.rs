@@ -24,7 +24,7 @@ const REPOSITORY: &str = "muster-relay";
 const INSTRUCTION: &str = r#"ENTRYPOINT ["/muster-inspector"]"#;
 
 /// An image that an engine has.
-pub(crate) struct Image {
+pub(crate) struct ProgramImage {
     /// Its name, for containers of the engine's own.
     pub(super) name: String,
     /// The engine's id of it, by which a service uses it without any registry.
@@ -33,7 +33,7 @@ pub(crate) struct Image {
 
 /// Makes sure that the engine has the image. The tag is the digest of what is in
 /// it, so an engine that has the name has these very programs.
-pub(crate) async fn ensure(docker: &Docker) -> Result<Image, RelayError> {
+pub(crate) async fn ensure(docker: &Docker) -> Result<ProgramImage, RelayError> {
     let tag = tag();
     let name = format!("{REPOSITORY}:{tag}");
     let id = match id(docker, &name).await? {
@@ -43,7 +43,7 @@ pub(crate) async fn ensure(docker: &Docker) -> Result<Image, RelayError> {
             id(docker, &name).await?.ok_or(RelayError::Late("import the relay's image"))?
         }
     };
-    Ok(Image { name, id })
+    Ok(ProgramImage { name, id })
 }
 
 async fn id(docker: &Docker, name: &str) -> Result<Option<String>, RelayError> {

@@ -16,7 +16,7 @@ const MARGIN: Duration = Duration::from_secs(5);
 
 /// What ended the trust in a relay.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Doubt {
+pub enum SessionError {
     /// The engine's own framing of the stream was lost.
     #[error("the engine's stream lost its framing")]
     Console,
@@ -44,52 +44,52 @@ pub enum Doubt {
 }
 
 /// Both halves of the attach, which end together.
-pub(super) struct Session {
+pub(super) struct RelaySession {
     attached: AttachContainerResults,
     decoder: Decoder,
     last_id: u64,
 }
 
-impl Session {
+impl RelaySession {
     pub(super) fn new(attached: AttachContainerResults) -> Self {
         Self { attached, decoder: Decoder::default(), last_id: 0 }
     }
 
-    pub(super) async fn ping(&mut self) -> Result<(), Doubt> {
+    pub(super) async fn ping(&mut self) -> Result<(), SessionError> {
         match self.call(&Call::Ping, MARGIN).await? {
             Reply::Pong => Ok(()),
-            Reply::Probed(_) => Err(Doubt::Unasked),
+            Reply::Probed(_) => Err(SessionError::Unasked),
         }
     }
 
-    pub(super) async fn probe(&mut self, request: Request) -> Result<Response, Doubt> {
+    pub(super) async fn probe(&mut self, request: Request) -> Result<Response, SessionError> {
         let patience = request.limits().total + MARGIN;
         match self.call(&Call::Probe(request), patience).await? {
             Reply::Probed(response) => Ok(response),
-            Reply::Pong => Err(Doubt::Unasked),
+            Reply::Pong => Err(SessionError::Unasked),
         }
     }
 
     /// Reads while nothing is expected, and returns when something comes.
-    pub(super) async fn unasked(&mut self) -> Doubt {
+    pub(super) async fn unasked(&mut self) -> SessionError {
         match self.frame().await {
-            Ok(_) => Doubt::Unasked,
+            Ok(_) => SessionError::Unasked,
             Err(doubt) => doubt,
         }
     }
 
-    async fn call(&mut self, call: &Call, patience: Duration) -> Result<Reply, Doubt> {
-        timeout(patience, self.exchange(call)).await.unwrap_or(Err(Doubt::Silent))
+    async fn call(&mut self, call: &Call, patience: Duration) -> Result<Reply, SessionError> {
+        timeout(patience, self.exchange(call)).await.unwrap_or(Err(SessionError::Silent))
     }
 
-    async fn exchange(&mut self, call: &Call) -> Result<Reply, Doubt> {
+    async fn exchange(&mut self, call: &Call) -> Result<Reply, SessionError> {
         self.last_id += 1;
         let frame = Frame { id: self.last_id, payload: call.encode() };
         let bytes = frame.encode()?;
-        self.send(&bytes).await.map_err(|error| Doubt::Input(error.kind()))?;
+        self.send(&bytes).await.map_err(|error| SessionError::Input(error.kind()))?;
         let frame = self.frame().await?;
         if frame.id != self.last_id {
-            return Err(Doubt::Unasked);
+            return Err(SessionError::Unasked);
         }
         Ok(Reply::decode(&frame.payload)?)
     }
@@ -99,18 +99,18 @@ impl Session {
         self.attached.input.flush().await
     }
 
-    async fn frame(&mut self) -> Result<Frame, Doubt> {
+    async fn frame(&mut self) -> Result<Frame, SessionError> {
         loop {
-            let output = self.attached.output.next().await.ok_or(Doubt::Ended)?;
-            let message = match output.map_err(|error| Doubt::Stream(error.to_string()))? {
+            let output = self.attached.output.next().await.ok_or(SessionError::Ended)?;
+            let message = match output.map_err(|error| SessionError::Stream(error.to_string()))? {
                 LogOutput::StdOut { message } => message,
-                LogOutput::Console { .. } => return Err(Doubt::Console),
-                LogOutput::StdErr { .. } | LogOutput::StdIn { .. } => return Err(Doubt::Unasked),
+                LogOutput::Console { .. } => return Err(SessionError::Console),
+                LogOutput::StdErr { .. } | LogOutput::StdIn { .. } => return Err(SessionError::Unasked),
             };
             let mut bytes = message.as_ref();
             match self.decoder.feed(&mut bytes)? {
                 Some(frame) if bytes.is_empty() => return Ok(frame),
-                Some(_) => return Err(Doubt::Unasked),
+                Some(_) => return Err(SessionError::Unasked),
                 None => {}
             }
         }
@@ -136,8 +136,8 @@ mod tests {
     }
 
     /// A session with a relay that says these things, whatever it is asked.
-    fn session(said: Vec<LogOutput>) -> Session {
-        Session::new(AttachContainerResults {
+    fn session(said: Vec<LogOutput>) -> RelaySession {
+        RelaySession::new(AttachContainerResults {
             output: Box::pin(stream::iter(said).map(Ok)),
             input: Box::pin(tokio::io::sink()),
         })
@@ -155,7 +155,7 @@ mod tests {
         let mut session = session(pieces.map(|piece| stdout(piece.to_vec())).to_vec());
         assert_eq!(session.ping().await, Ok(()));
         assert_eq!(session.probe(request()).await, Ok(Err(Failure::Refused)));
-        assert_eq!(session.ping().await, Err(Doubt::Ended));
+        assert_eq!(session.ping().await, Err(SessionError::Ended));
     }
 
     #[tokio::test]
@@ -164,42 +164,45 @@ mod tests {
         let console = |bytes: &'static [u8]| LogOutput::Console { message: Bytes::from_static(bytes) };
         let no_message = Frame { id: 1, payload: vec![77] };
         for (said, doubt) in [
-            (vec![], Doubt::Ended),
-            (vec![stdout(b"hello".to_vec())], Doubt::Frame(FrameError::Magic)),
-            (vec![stdout(b"MRL1\xff\xff\xff\xff".repeat(3))], Doubt::Frame(FrameError::TooLong(u32::MAX))),
-            (vec![console(b"\x03err")], Doubt::Console),
-            (vec![stdout(no_message.encode().unwrap())], Doubt::Message(MessageError::Value)),
-            (vec![stdout(reply(7, &Reply::Pong))], Doubt::Unasked),
-            (vec![stdout(reply(1, &Reply::Probed(Err(Failure::Refused))))], Doubt::Unasked),
-            (vec![stdout([pong.clone(), pong].concat())], Doubt::Unasked),
+            (vec![], SessionError::Ended),
+            (vec![stdout(b"hello".to_vec())], SessionError::Frame(FrameError::Magic)),
+            (
+                vec![stdout(b"MRL1\xff\xff\xff\xff".repeat(3))],
+                SessionError::Frame(FrameError::TooLong(u32::MAX)),
+            ),
+            (vec![console(b"\x03err")], SessionError::Console),
+            (vec![stdout(no_message.encode().unwrap())], SessionError::Message(MessageError::Value)),
+            (vec![stdout(reply(7, &Reply::Pong))], SessionError::Unasked),
+            (vec![stdout(reply(1, &Reply::Probed(Err(Failure::Refused))))], SessionError::Unasked),
+            (vec![stdout([pong.clone(), pong].concat())], SessionError::Unasked),
         ] {
             assert_eq!(session(said).ping().await, Err(doubt));
         }
         let unasked = vec![stdout(reply(1, &Reply::Pong))];
-        assert_eq!(session(unasked).unasked().await, Doubt::Unasked);
+        assert_eq!(session(unasked).unasked().await, SessionError::Unasked);
         // A second answer, and one that came too late for its own question.
         let twice = [reply(1, &Reply::Pong), reply(1, &Reply::Pong)].map(stdout).to_vec();
         let mut session = session(twice.clone());
         assert_eq!(session.ping().await, Ok(()));
-        assert_eq!(session.unasked().await, Doubt::Unasked);
+        assert_eq!(session.unasked().await, SessionError::Unasked);
         let mut session = self::session(twice);
         assert_eq!(session.ping().await, Ok(()));
-        assert_eq!(session.probe(request()).await, Err(Doubt::Unasked));
+        assert_eq!(session.probe(request()).await, Err(SessionError::Unasked));
     }
 
     #[tokio::test]
     async fn a_relay_that_says_nothing_is_not_awaited_for_ever() {
-        let mut session = Session::new(AttachContainerResults {
+        let mut session = RelaySession::new(AttachContainerResults {
             output: Box::pin(stream::pending()),
             input: Box::pin(tokio::io::sink()),
         });
         let brief = Duration::from_millis(10);
         let reply = session.call(&Call::Ping, brief).await;
-        assert_eq!(reply, Err(Doubt::Silent));
+        assert_eq!(reply, Err(SessionError::Silent));
         // Nor is one that does not read what it is sent.
         let (input, _unread) = tokio::io::duplex(4);
         session.attached.input = Box::pin(input);
         let reply = session.call(&Call::Ping, brief).await;
-        assert_eq!(reply, Err(Doubt::Silent));
+        assert_eq!(reply, Err(SessionError::Silent));
     }
 }

@@ -7,8 +7,8 @@
 //! its engine is another one, and now and then.
 
 mod check;
-mod ledger;
-mod site;
+mod inspection;
+mod node_registry;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use futures::future::join_all;
 use uuid::Uuid;
 
 pub use check::{Check, CheckState};
-pub(crate) use ledger::Ledger;
-pub(crate) use site::Site;
+pub(crate) use inspection::Inspection;
+pub(crate) use node_registry::NodeRegistry;
 
 use crate::SettingsError;
 use crate::health::NodeState;
-use crate::registry::Logins;
+use crate::registry::RegistryLogins;
 use crate::swarm::{self, DockerSwarm, Swarm};
 
 /// What an inspection of a node showed.
-pub type Inspection = Result<Vec<Check>, Unseen>;
+pub type InspectionResult = Result<Vec<Check>, InspectError>;
 
 /// Why an inspection showed nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unseen {
+pub enum InspectError {
     /// Our own program cannot be brought to the node.
     #[error("none of the engines that are named is this node's, so our inspector cannot be brought there")]
     OutOfReach,
@@ -42,16 +42,16 @@ pub enum Unseen {
 
 /// A node of a Swarm, as an inspection found it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Inspected {
+pub struct InspectedNode {
     /// Its host name.
     pub name: String,
     /// What was seen.
-    pub inspection: Inspection,
+    pub inspection: InspectionResult,
 }
 
 /// Why no node could be inspected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum InspectError {
+pub enum InspectSwarmError {
     /// An address is none, or the certificates cannot be used.
     #[error(transparent)]
     Engine(#[from] SettingsError),
@@ -64,17 +64,17 @@ pub enum InspectError {
 /// if one is named, for containers with these limits; beside any verifier. Takes a few seconds, at most two minutes.
 ///
 /// # Errors
-/// [`InspectError`]
-pub async fn inspect(
+/// [`InspectSwarmError`]
+pub async fn inspect_swarm(
     engines: &[String],
     certificates: Option<&Path>,
     limits: &ResourceLimits,
-) -> Result<Vec<Inspected>, InspectError> {
+) -> Result<Vec<InspectedNode>, InspectSwarmError> {
     // Of its own, so that it meets nobody else's.
     let name = format!("inspect-{}", Uuid::new_v4().as_fields().0);
     let engines = swarm::engines(engines, certificates).map_err(SettingsError::from)?;
-    let swarm: Arc<dyn Swarm> = Arc::new(DockerSwarm::new(engines, Logins::default(), &name));
-    let nodes = swarm.nodes().await.map_err(|error| InspectError::Swarm(error.to_string()))?;
+    let swarm: Arc<dyn Swarm> = Arc::new(DockerSwarm::new(engines, RegistryLogins::default(), &name));
+    let nodes = swarm.nodes().await.map_err(|error| InspectSwarmError::Swarm(error.to_string()))?;
     let inspected = nodes.into_iter().enumerate().map(|(number, node)| {
         let (swarm, limits) = (Arc::clone(&swarm), limits.clone());
         let slot = format!("muster-{name}-{number}");
@@ -82,12 +82,12 @@ pub async fn inspect(
         async move {
             let name = node.name.clone();
             if let NodeState::Refused { why } = node.state {
-                return Inspected { name, inspection: Err(Unseen::Failed(why)) };
+                return InspectedNode { name, inspection: Err(InspectError::Failed(why)) };
             }
-            let mut site = Site::new(swarm, &verifier, slot, node, limits);
+            let mut site = Inspection::new(swarm, &verifier, slot, node, limits);
             let inspection = site.look().await;
             site.leave().await;
-            Inspected { name, inspection }
+            InspectedNode { name, inspection }
         }
     });
     Ok(join_all(inspected).await)

@@ -26,7 +26,7 @@ const AWAY: Duration = Duration::from_secs(2);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// The reports of one verifier.
-pub(crate) struct Reports {
+pub(crate) struct SandboxReporter {
     store: Arc<dyn EventStore>,
     verifier: String,
     stream: StreamName,
@@ -34,7 +34,7 @@ pub(crate) struct Reports {
     told: Option<SandboxReported>,
 }
 
-impl Reports {
+impl SandboxReporter {
     /// Those of the verifier of this name.
     pub(crate) fn new(store: Arc<dyn EventStore>, verifier: &str) -> Self {
         let stream = StreamName::new(SandboxReported::stream(verifier));
@@ -152,7 +152,7 @@ mod tests {
         let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
         let (told, health) = watch::channel(one_node(NodeState::Ready, 4));
         let log: Arc<dyn EventStore> = Arc::new(store.clone());
-        let mut before = Reports::new(Arc::clone(&log), "v1");
+        let mut before = SandboxReporter::new(Arc::clone(&log), "v1");
         let following = health.clone();
         let following = tokio::spawn(async move { before.follow(following).await });
         let first = until_recorded(&store, 1).await;
@@ -160,7 +160,7 @@ mod tests {
         following.abort();
 
         // The same name starts again and finds what it said last.
-        let mut after = Reports::new(log, "v1");
+        let mut after = SandboxReporter::new(log, "v1");
         let mut stopping = health.clone();
         let following = tokio::spawn(async move {
             tokio::select! {

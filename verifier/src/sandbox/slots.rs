@@ -13,8 +13,8 @@
 
 mod inspect;
 mod lease;
-mod plan;
 mod pool;
+mod slot_table;
 mod sweep;
 
 use std::collections::HashMap;
@@ -27,15 +27,15 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use tokio_util::task::TaskTracker;
 
 use crate::health::{Health, NodeHealth, NodeState};
-use crate::sandbox::admission::Ledger;
-use crate::sandbox::tasks::{Tasks, Watch};
-use crate::swarm::{Labels, Node, Swarm, SwarmError, label};
+use crate::sandbox::admission::NodeRegistry;
+use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
+use crate::swarm::{Labels, Swarm, SwarmError, SwarmNode, label};
 
-pub(crate) use lease::Lease;
-use lease::Left;
-pub(crate) use plan::Capacity;
-use plan::{Census, Stage};
-use pool::{Pool, Slot};
+use lease::Leftovers;
+pub(crate) use lease::SlotLease;
+use pool::{Slot, SlotPool};
+pub(crate) use slot_table::Capacity;
+use slot_table::{SlotState, SlotTable};
 
 /// How often the nodes are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -61,18 +61,18 @@ const CLEAR: Duration = Duration::from_secs(10);
 /// All slots of this verifier. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Slots {
-    inner: Arc<Inner>,
+    inner: Arc<SlotKeeper>,
 }
 
-struct Inner {
+struct SlotKeeper {
     swarm: Arc<dyn Swarm>,
-    watch: Watch,
+    watch: TaskPoller,
     verifier: String,
     /// Within which each app is kept, and an inspector as if it were one.
     limits: ResourceLimits,
-    pool: Mutex<Pool>,
+    pool: Mutex<SlotPool>,
     preparing: Semaphore,
-    /// Told whenever a slot may have become ready, or be missing.
+    /// ProbeResult whenever a slot may have become ready, or be missing.
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
@@ -87,17 +87,17 @@ impl Slots {
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {
-        let inner = Arc::new(Inner {
-            watch: Watch::start(Arc::clone(&swarm)),
+        let inner = Arc::new(SlotKeeper {
+            watch: TaskPoller::start(Arc::clone(&swarm)),
             swarm,
             verifier: verifier.to_owned(),
             limits,
-            pool: Mutex::new(Pool {
+            pool: Mutex::new(SlotPool {
                 capacity,
                 nodes: Vec::new(),
-                ledger: Ledger::default(),
+                ledger: NodeRegistry::default(),
                 reachable: false,
-                census: Census::default(),
+                census: SlotTable::default(),
                 ready: Vec::new(),
                 doubted: HashMap::new(),
                 next: None,
@@ -120,20 +120,20 @@ impl Slots {
 
     /// A slot that is ready, if there is one and one more submission may be
     /// under way; on another node than `avoid` if possible.
-    pub(crate) fn take(&self, avoid: Option<&str>) -> Option<Lease> {
+    pub(crate) fn take(&self, avoid: Option<&str>) -> Option<SlotLease> {
         let slot = {
             let mut pool = self.inner.pool();
             let index = pool.pick(avoid)?;
             let slot = pool.ready.swap_remove(index);
-            pool.census.set(&slot.name, &slot.node.id, Stage::Busy);
+            pool.census.set(&slot.name, &slot.node.id, SlotState::Busy);
             slot
         };
         self.inner.changed.send_replace(());
-        Some(Lease::new(slot, self))
+        Some(SlotLease::new(slot, self))
     }
 
     /// Waits for a slot until the deadline.
-    pub(crate) async fn wait(&self, avoid: Option<&str>, deadline: Instant) -> Option<Lease> {
+    pub(crate) async fn wait(&self, avoid: Option<&str>, deadline: Instant) -> Option<SlotLease> {
         let mut changes = self.changes();
         loop {
             if let Some(lease) = self.take(avoid) {
@@ -175,8 +175,8 @@ impl Slots {
     }
 }
 
-impl Inner {
-    fn pool(&self) -> MutexGuard<'_, Pool> {
+impl SlotKeeper {
+    fn pool(&self) -> MutexGuard<'_, SlotPool> {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -250,13 +250,13 @@ impl Inner {
         for node in missing {
             let name = format!("muster-{}-{next}", self.verifier);
             next += 1;
-            pool.census.set(&name, &node.id, Stage::Preparing);
+            pool.census.set(&name, &node.id, SlotState::Preparing);
             self.work.spawn(Arc::clone(self).prepare(name, node));
         }
         pool.next = Some(next);
     }
 
-    async fn prepare(self: Arc<Self>, name: String, node: Node) {
+    async fn prepare(self: Arc<Self>, name: String, node: SwarmNode) {
         let Ok(_turn) = self.preparing.acquire().await else { return };
         let labels = Labels::from([
             (label::VERIFIER.to_owned(), self.verifier.clone()),
@@ -291,7 +291,7 @@ impl Inner {
             let mut pool = self.pool();
             pool.trouble = None;
             if !pool.closed {
-                pool.census.set(&slot.name, &slot.node.id, Stage::Ready);
+                pool.census.set(&slot.name, &slot.node.id, SlotState::Ready);
                 pool.ready.push(slot);
                 drop(pool);
                 self.changed.send_replace(());
@@ -302,8 +302,8 @@ impl Inner {
     }
 
     /// Removes what a submission left in its slot, and waits until it is gone.
-    async fn cool(self: Arc<Self>, mut slot: Slot, mut tasks: Tasks, left: Left) {
-        let Left { services, creating, ill } = left;
+    async fn cool(self: Arc<Self>, mut slot: Slot, mut tasks: TaskWatcher, left: Leftovers) {
+        let Leftovers { services, creating, ill } = left;
         creating.close();
         creating.wait().await;
         let mut removed = true;
@@ -335,7 +335,7 @@ impl Inner {
     /// Removes a slot in the background.
     fn retire(self: &Arc<Self>, slot: Slot, why: &str) {
         tracing::info!(slot = slot.name, node = slot.node.name, why, "a slot is set aside");
-        self.pool().census.set(&slot.name, &slot.node.id, Stage::Retiring);
+        self.pool().census.set(&slot.name, &slot.node.id, SlotState::Retiring);
         let inner = Arc::clone(self);
         self.work.spawn(async move {
             let Slot { name, network, relay, .. } = slot;

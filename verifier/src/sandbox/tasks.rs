@@ -11,7 +11,7 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::swarm::{Phase, Swarm, Task};
+use crate::swarm::{Swarm, Task, TaskPhase};
 
 /// The pauses between two looks. Looking takes a twentieth of the time at most:
 /// alone, nobody waits long for what the managers know; where many wait, the
@@ -23,14 +23,14 @@ const SHARE: u32 = 20;
 /// The tasks as they were seen last. Clones are watchers; while there is one
 /// besides the first, the Swarm is asked.
 #[derive(Clone)]
-pub(crate) struct Tasks {
-    seen: watch::Receiver<Seen>,
+pub(crate) struct TaskWatcher {
+    seen: watch::Receiver<TaskSnapshot>,
     _interest: Arc<()>,
 }
 
 /// What one look showed.
 #[derive(Debug, Clone)]
-pub(crate) struct Seen {
+pub(crate) struct TaskSnapshot {
     /// When it was begun: what happened before, it shows.
     pub(crate) at: Instant,
     /// Every task of ours.
@@ -40,24 +40,24 @@ pub(crate) struct Seen {
 }
 
 /// What keeps the looks going, until it is dropped.
-pub(crate) struct Watch {
-    tasks: Tasks,
+pub(crate) struct TaskPoller {
+    tasks: TaskWatcher,
     looking: tokio::task::JoinHandle<()>,
 }
 
-impl Watch {
+impl TaskPoller {
     /// Begins to look.
     pub(crate) fn start(swarm: Arc<dyn Swarm>) -> Self {
-        let nothing = Seen { at: Instant::now(), tasks: Arc::new([]), blind: None };
+        let nothing = TaskSnapshot { at: Instant::now(), tasks: Arc::new([]), blind: None };
         let (looks, seen) = watch::channel(nothing);
         let interest = Arc::new(());
-        let tasks = Tasks { seen, _interest: Arc::clone(&interest) };
+        let tasks = TaskWatcher { seen, _interest: Arc::clone(&interest) };
         let looking = tokio::spawn(async move {
             let mut starts = swarm.starts();
             let mut started = HashMap::new();
             loop {
                 let at = Instant::now();
-                // This task and `Watch` itself hold one each.
+                // This task and `TaskPoller` itself hold one each.
                 if Arc::strong_count(&interest) <= 2 {
                     sleep(PAUSE_MIN).await;
                     continue;
@@ -66,7 +66,7 @@ impl Watch {
                     Ok(tasks) => {
                         started.retain(|id, heard| *heard > at || tasks.iter().any(|task| task.id == *id));
                         let tasks = running(&tasks, &started);
-                        looks.send_replace(Seen { at, tasks, blind: None });
+                        looks.send_replace(TaskSnapshot { at, tasks, blind: None });
                     }
                     Err(error) => looks.send_modify(|seen| seen.blind = Some(error.to_string())),
                 }
@@ -87,20 +87,20 @@ impl Watch {
     }
 
     /// Somebody who waits for tasks.
-    pub(crate) fn watcher(&self) -> Tasks {
+    pub(crate) fn watcher(&self) -> TaskWatcher {
         self.tasks.clone()
     }
 }
 
-impl Drop for Watch {
+impl Drop for TaskPoller {
     fn drop(&mut self) {
         self.looking.abort();
     }
 }
 
-impl Tasks {
+impl TaskWatcher {
     /// The newest look.
-    pub(crate) fn now(&self) -> Seen {
+    pub(crate) fn now(&self) -> TaskSnapshot {
         self.seen.borrow().clone()
     }
 
@@ -108,7 +108,7 @@ impl Tasks {
     pub(crate) async fn until<T>(
         &mut self,
         deadline: Instant,
-        mut shows: impl FnMut(&Seen) -> Option<T>,
+        mut shows: impl FnMut(&TaskSnapshot) -> Option<T>,
     ) -> Option<T> {
         timeout_at(deadline, async {
             loop {
@@ -129,9 +129,10 @@ impl Tasks {
 /// The tasks, with those running whose engines say so, unless more is known.
 fn running(tasks: &[Task], started: &HashMap<String, Instant>) -> Arc<[Task]> {
     let known = tasks.iter().cloned().map(|mut task| {
-        let is_on_its_way = matches!(task.phase, Phase::Placing(_) | Phase::Pulling | Phase::Starting);
+        let is_on_its_way =
+            matches!(task.phase, TaskPhase::Placing(_) | TaskPhase::Pulling | TaskPhase::Starting);
         if is_on_its_way && started.contains_key(&task.id) {
-            task.phase = Phase::Running;
+            task.phase = TaskPhase::Running;
         }
         task
     });

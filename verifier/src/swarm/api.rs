@@ -29,12 +29,12 @@ pub(crate) enum ApiError {
 }
 
 /// The managers, of which any will do. The one that last answered is asked first.
-pub(super) struct Managers {
+pub(super) struct SwarmManagers {
     engines: Vec<Arc<Engine>>,
     current: AtomicUsize,
 }
 
-impl Managers {
+impl SwarmManagers {
     pub(super) fn new(engines: Vec<Arc<Engine>>) -> Self {
         Self { engines, current: AtomicUsize::new(0) }
     }

@@ -21,23 +21,23 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::api::{ApiError, Managers};
+use super::api::{ApiError, SwarmManagers};
 use super::engine::Engine;
 use super::spec::{dropped, service_spec};
 use super::starts;
-use super::task::Row;
+use super::task::TaskRow;
 use super::{
-    Belonging, Belongings, Deployment, IsLive, Labels, LastLines, Node, Prober, Swarm, SwarmError, Task,
-    label,
+    Deployment, IsLive, Labels, LastLines, OwnedResource, OwnedResources, SlotRelay, Swarm, SwarmError,
+    SwarmNode, Task, label,
 };
 use crate::health::NodeState;
-use crate::registry::Logins;
-use crate::relay::{Relay, Spec, image};
+use crate::registry::RegistryLogins;
+use crate::relay::{Relay, RelaySpec, image};
 
-/// Something is read. Managers answer in milliseconds, or not at all.
+/// Something is read. SwarmManagers answer in milliseconds, or not at all.
 const READ: Duration = Duration::from_secs(5);
 
-/// Something is changed. Managers themselves give up after 20 s.
+/// Something is changed. SwarmManagers themselves give up after 20 s.
 const WRITE: Duration = Duration::from_secs(22);
 
 /// A node tells the last lines of a log.
@@ -53,8 +53,8 @@ const ENGINE_MIN: (u32, u32) = (20, 10);
 /// The Swarm of some managers.
 pub(crate) struct DockerSwarm {
     verifier: String,
-    managers: Managers,
-    logins: Logins,
+    managers: SwarmManagers,
+    logins: RegistryLogins,
     /// Whether a node was ever labelled for participants' containers.
     has_sandboxes: AtomicBool,
 }
@@ -62,7 +62,7 @@ pub(crate) struct DockerSwarm {
 /// A service as the API shows it; the client's own type loses some of it.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Stored {
+struct StoredService {
     #[serde(rename = "ID")]
     id: String,
     spec: Value,
@@ -71,10 +71,10 @@ struct Stored {
 impl DockerSwarm {
     /// The Swarm that these engines lead, for the verifier of this name. Nodes
     /// that pull for it are lent these logins.
-    pub(crate) fn new(engines: Vec<Arc<Engine>>, logins: Logins, verifier: &str) -> Self {
+    pub(crate) fn new(engines: Vec<Arc<Engine>>, logins: RegistryLogins, verifier: &str) -> Self {
         Self {
             verifier: verifier.to_owned(),
-            managers: Managers::new(engines),
+            managers: SwarmManagers::new(engines),
             logins,
             has_sandboxes: AtomicBool::new(false),
         }
@@ -134,7 +134,7 @@ impl DockerSwarm {
         Ok((id, found.labels.unwrap_or_default()))
     }
 
-    async fn stored(&self, service: &str) -> Result<Stored, ApiError> {
+    async fn stored(&self, service: &str) -> Result<StoredService, ApiError> {
         let path = format!("/services/{service}");
         let path = &path;
         self.managers.ask(READ, |engine| async move { engine.get(path, &[]).await }).await
@@ -148,7 +148,7 @@ impl DockerSwarm {
 
 #[async_trait]
 impl Swarm for DockerSwarm {
-    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+    async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError> {
         let listed = self
             .managers
             .ask(READ, |engine| async move { Ok(engine.docker()?.list_nodes(None).await?) })
@@ -201,7 +201,7 @@ impl Swarm for DockerSwarm {
             Err(ApiError::Conflict(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let Stored { id, spec: stored } = self.stored(created.as_deref().unwrap_or(name)).await?;
+        let StoredService { id, spec: stored } = self.stored(created.as_deref().unwrap_or(name)).await?;
         let has = |(name, value): (&String, &String)| stored["Labels"][name] == *value;
         if !deployment.labels.iter().all(has) {
             return Err(SwarmError::Refused(format!("somebody else has a service {name}")));
@@ -220,7 +220,7 @@ impl Swarm for DockerSwarm {
         let query = &[("filters", filters.as_str())];
         let rows = self
             .managers
-            .ask(READ, |engine| async move { engine.get::<Vec<Row>>("/tasks", query).await })
+            .ask(READ, |engine| async move { engine.get::<Vec<TaskRow>>("/tasks", query).await })
             .await?;
         Ok(rows.into_iter().map(Task::from).collect())
     }
@@ -260,8 +260,8 @@ impl Swarm for DockerSwarm {
         node: &str,
         network: &str,
         labels: &Labels,
-    ) -> Result<Box<dyn Prober>, SwarmError> {
-        let spec = Spec { network: network.to_owned(), labels: labels.clone() };
+    ) -> Result<Box<dyn SlotRelay>, SwarmError> {
+        let spec = RelaySpec { network: network.to_owned(), labels: labels.clone() };
         let near = self.engine_of(node).await;
         let is_near = |engine: &&Arc<Engine>| near.as_ref().is_some_and(|near| Arc::ptr_eq(near, engine));
         let others = self.managers.engines().filter(|engine| !is_near(engine));
@@ -293,7 +293,7 @@ impl Swarm for DockerSwarm {
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
 
-    async fn remove_strays(&self, is_live: IsLive<'_>) -> Result<(), SwarmError> {
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<(), SwarmError> {
         let ours = format!("{}={}", label::VERIFIER, self.verifier);
         for engine in self.managers.engines() {
             let Ok(docker) = engine.docker() else { continue };
@@ -327,7 +327,7 @@ impl Swarm for DockerSwarm {
         Ok(())
     }
 
-    async fn belongings(&self) -> Result<Belongings, SwarmError> {
+    async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {
         let filters = Some(Self::made_by_verifiers());
         let filters = &filters;
         let services = self
@@ -346,7 +346,7 @@ impl Swarm for DockerSwarm {
             .await?;
         let services = services.into_iter().filter_map(|service| {
             let spec = service.spec?;
-            Some(Belonging {
+            Some(OwnedResource {
                 id: service.id?,
                 name: spec.name?,
                 labels: spec.labels?,
@@ -354,23 +354,23 @@ impl Swarm for DockerSwarm {
             })
         });
         let networks = networks.into_iter().filter_map(|network| {
-            Some(Belonging {
+            Some(OwnedResource {
                 id: network.id?,
                 name: network.name?,
                 labels: network.labels?,
                 created: network.created.and_then(|at| at.parse().ok()),
             })
         });
-        Ok(Belongings { services: services.collect(), networks: networks.collect() })
+        Ok(OwnedResources { services: services.collect(), networks: networks.collect() })
     }
 }
 
 /// The node, once the managers know what it is.
-fn sandbox_node(node: &bollard::models::Node) -> Option<Node> {
+fn sandbox_node(node: &bollard::models::Node) -> Option<SwarmNode> {
     let description = node.description.as_ref()?;
     let resources = description.resources.as_ref()?;
     let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
-    Some(Node {
+    Some(SwarmNode {
         id: node.id.clone()?,
         name: description.hostname.clone()?,
         milli_cpus: positive(resources.nano_cpus)? / 1_000_000,

@@ -28,7 +28,7 @@ const BODY_MAX: usize = 16 << 20;
 
 /// Where an engine answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Endpoint {
+pub(crate) enum EngineEndpoint {
     /// `unix:///PATH`.
     Unix(String),
     /// `tcp://HOST:PORT`.
@@ -42,14 +42,14 @@ pub(crate) struct EndpointError(String);
 
 /// An engine, whether it answers or not.
 pub(crate) struct Engine {
-    endpoint: Endpoint,
+    endpoint: EngineEndpoint,
     /// On what terms it is spoken to over TCP; in the clear without any.
     tls: Option<Arc<ClientConfig>>,
     docker: OnceLock<Docker>,
     plain: reqwest::Client,
 }
 
-impl FromStr for Endpoint {
+impl FromStr for EngineEndpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
@@ -71,7 +71,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl std::fmt::Display for Endpoint {
+impl std::fmt::Display for EngineEndpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{path}"),
@@ -82,12 +82,12 @@ impl std::fmt::Display for Endpoint {
 
 impl Engine {
     /// An engine; over TCP on these terms.
-    pub(super) fn new(endpoint: Endpoint, tls: Option<Arc<ClientConfig>>) -> Self {
+    pub(super) fn new(endpoint: EngineEndpoint, tls: Option<Arc<ClientConfig>>) -> Self {
         let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let builder = match (&endpoint, &tls) {
-            (Endpoint::Unix(path), _) => builder.unix_socket(path.as_str()),
-            (Endpoint::Tcp(_), None) => builder.connect_timeout(CONNECT),
-            (Endpoint::Tcp(_), Some(tls)) => {
+            (EngineEndpoint::Unix(path), _) => builder.unix_socket(path.as_str()),
+            (EngineEndpoint::Tcp(_), None) => builder.connect_timeout(CONNECT),
+            (EngineEndpoint::Tcp(_), Some(tls)) => {
                 builder.connect_timeout(CONNECT).tls_backend_preconfigured(ClientConfig::clone(tls))
             }
         };
@@ -95,7 +95,7 @@ impl Engine {
         Self { endpoint, tls, docker: OnceLock::new(), plain }
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
+    pub(crate) fn endpoint(&self) -> &EngineEndpoint {
         &self.endpoint
     }
 
@@ -105,11 +105,13 @@ impl Engine {
             return Ok(docker.clone());
         }
         let connected = match (&self.endpoint, &self.tls) {
-            (Endpoint::Unix(path), _) => Docker::connect_with_unix(path, CLIENT_LIMIT_S, API_DEFAULT_VERSION),
-            (Endpoint::Tcp(place), None) => {
+            (EngineEndpoint::Unix(path), _) => {
+                Docker::connect_with_unix(path, CLIENT_LIMIT_S, API_DEFAULT_VERSION)
+            }
+            (EngineEndpoint::Tcp(place), None) => {
                 Docker::connect_with_http(place, CLIENT_LIMIT_S, API_DEFAULT_VERSION)
             }
-            (Endpoint::Tcp(place), Some(tls)) => connect_with_tls(place, tls),
+            (EngineEndpoint::Tcp(place), Some(tls)) => connect_with_tls(place, tls),
         };
         let docker = connected.map_err(ApiError::from)?;
         Ok(self.docker.get_or_init(|| docker).clone())
@@ -125,9 +127,9 @@ impl Engine {
 
     fn url(&self, path: &str) -> String {
         match (&self.endpoint, &self.tls) {
-            (Endpoint::Unix(_), _) => format!("http://engine{path}"),
-            (Endpoint::Tcp(place), None) => format!("http://{place}{path}"),
-            (Endpoint::Tcp(place), Some(_)) => format!("https://{place}{path}"),
+            (EngineEndpoint::Unix(_), _) => format!("http://engine{path}"),
+            (EngineEndpoint::Tcp(place), None) => format!("http://{place}{path}"),
+            (EngineEndpoint::Tcp(place), Some(_)) => format!("https://{place}{path}"),
         }
     }
 
@@ -195,12 +197,12 @@ mod tests {
     #[test]
     fn an_address_is_a_socket_or_a_host_with_a_port() {
         for text in ["unix:///var/run/docker.sock", "tcp://10.0.0.1:2375", "tcp://node-1.lan:2375"] {
-            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<EngineEndpoint>().unwrap().to_string(), text);
         }
         for text in
             ["", "/var/run/docker.sock", "unix://docker.sock", "tcp://host", "ssh://host:22", "tcp://a b:1"]
         {
-            let error = text.parse::<Endpoint>().unwrap_err().to_string();
+            let error = text.parse::<EngineEndpoint>().unwrap_err().to_string();
             assert!(error.contains("unix:///PATH"), "{error}");
         }
     }

@@ -11,17 +11,18 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::{
-    Belongings, Deployment, IsLive, Labels, LastLines, Node, Phase, Prober, Swarm, SwarmError, Task, label,
+    Deployment, IsLive, Labels, LastLines, OwnedResources, SlotRelay, Swarm, SwarmError, SwarmNode, Task,
+    TaskPhase, label,
 };
 use crate::health::NodeState;
 use crate::relay::{Answer, RelayError, Request, Response};
 
 /// A Swarm of two nodes that does what it is told.
 #[derive(Default)]
-pub(crate) struct Fake {
+pub(crate) struct FakeSwarm {
     /// What happens to each service's task, in the order of deployment; those
     /// without a line run.
-    pub(crate) phases: Mutex<VecDeque<Result<Phase, SwarmError>>>,
+    pub(crate) phases: Mutex<VecDeque<Result<TaskPhase, SwarmError>>>,
     /// What the relays see, in the order of asking; then all is well.
     pub(crate) responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
     pub(crate) body: Vec<u8>,
@@ -45,7 +46,7 @@ pub(crate) struct Fake {
     pub(crate) relays_die: Arc<AtomicBool>,
 }
 
-impl Fake {
+impl FakeSwarm {
     /// One whose relays take so long until they answer.
     pub(crate) fn whose_relays_take(relays_take: Duration) -> Self {
         Self { relays_take, ..Self::default() }
@@ -59,9 +60,9 @@ struct FakeRelay {
 }
 
 #[async_trait]
-impl Swarm for Fake {
-    async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
-        let node = |id: &str| Node {
+impl Swarm for FakeSwarm {
+    async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError> {
+        let node = |id: &str| SwarmNode {
             id: id.into(),
             name: id.into(),
             milli_cpus: 1000,
@@ -86,7 +87,7 @@ impl Swarm for Fake {
 
     async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
         self.deployed.lock().unwrap().push(deployment.node.clone());
-        let phase = self.phases.lock().unwrap().pop_front().unwrap_or(Ok(Phase::Running))?;
+        let phase = self.phases.lock().unwrap().pop_front().unwrap_or(Ok(TaskPhase::Running))?;
         let task = Task {
             id: format!("task-of-{}", deployment.name),
             service: deployment.name.clone(),
@@ -115,7 +116,7 @@ impl Swarm for Fake {
         Ok(LastLines { text: b"no database".to_vec(), are_all: !*self.is_out_of_touch.lock().unwrap() })
     }
 
-    async fn open_relay(&self, _: &str, _: &str, _: &Labels) -> Result<Box<dyn Prober>, SwarmError> {
+    async fn open_relay(&self, _: &str, _: &str, _: &Labels) -> Result<Box<dyn SlotRelay>, SwarmError> {
         tokio::time::sleep(self.relays_take).await;
         let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
         Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
@@ -134,17 +135,17 @@ impl Swarm for Fake {
         Ok(())
     }
 
-    async fn remove_strays(&self, _: IsLive<'_>) -> Result<(), SwarmError> {
+    async fn remove_orphans(&self, _: IsLive<'_>) -> Result<(), SwarmError> {
         Ok(())
     }
 
-    async fn belongings(&self) -> Result<Belongings, SwarmError> {
-        Ok(Belongings::default())
+    async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {
+        Ok(OwnedResources::default())
     }
 }
 
 #[async_trait]
-impl Prober for FakeRelay {
+impl SlotRelay for FakeRelay {
     async fn probe(&mut self, _: Request) -> Result<Response, RelayError> {
         let scripted = self.responses.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| {

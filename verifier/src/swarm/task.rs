@@ -18,14 +18,14 @@ pub(crate) struct Task {
     /// The name of the slot that it runs in.
     pub(crate) slot: String,
     /// How far it came.
-    pub(crate) phase: Phase,
+    pub(crate) phase: TaskPhase,
     /// Its addresses, by the id of the network.
     pub(crate) addresses: Vec<(String, IpAddr)>,
 }
 
 /// How far a task came.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Phase {
+pub(crate) enum TaskPhase {
     /// It has no node yet, with the reason if the managers say one.
     Placing(Option<String>),
     /// The node fetches the image.
@@ -35,12 +35,12 @@ pub(crate) enum Phase {
     /// The container runs.
     Running,
     /// It will run no more, and no container is left of it.
-    Ended(Ending),
+    Ended(TaskEnding),
 }
 
 /// Why a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum TaskEnding {
     /// Its program ended, with this code.
     Exited(i64),
     /// Its program could not be started, by its own fault.
@@ -48,13 +48,13 @@ pub(crate) enum Ending {
     /// Built for another platform, the node says.
     WrongPlatform(String),
     /// We or the node failed it.
-    Ours(InterruptionCode, String),
+    PlatformFault(InterruptionCode, String),
 }
 
 /// A task as the engine's API has it. The client's own type lacks the addresses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(super) struct Row {
+pub(super) struct TaskRow {
     #[serde(rename = "ID")]
     id: String,
     #[serde(rename = "ServiceID", default)]
@@ -113,8 +113,8 @@ struct RowNetwork {
     id: String,
 }
 
-impl From<Row> for Task {
-    fn from(row: Row) -> Self {
+impl From<TaskRow> for Task {
+    fn from(row: TaskRow) -> Self {
         let exit_code = row.status.container_status.map_or(0, |status| status.exit_code);
         let attachments = row.networks_attachments.unwrap_or_default();
         let addresses = attachments.into_iter().filter_map(|attachment| {
@@ -133,23 +133,25 @@ impl From<Row> for Task {
     }
 }
 
-fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> Phase {
+fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> TaskPhase {
     let said = (!err.is_empty()).then(|| err.to_owned());
     match state {
-        "complete" => Phase::Ended(Ending::Exited(exit_code)),
-        "failed" | "rejected" => Phase::Ended(ending(err, exit_code)),
+        "complete" => TaskPhase::Ended(TaskEnding::Exited(exit_code)),
+        "failed" | "rejected" => TaskPhase::Ended(ending(err, exit_code)),
         // It is about to be killed, as on a node that is drained: what its app
         // does from now on proves nothing.
-        _ if matches!(desired, "shutdown" | "remove" | "orphaned") => Phase::Ended(Ending::Ours(
-            InterruptionCode::NodeLost,
-            said.unwrap_or_else(|| format!("the Swarm stops the task, which was {state}")),
-        )),
-        "new" | "allocated" | "pending" => Phase::Placing(said),
-        "assigned" | "accepted" | "preparing" => Phase::Pulling,
-        "ready" | "starting" => Phase::Starting,
-        "running" => Phase::Running,
+        _ if matches!(desired, "shutdown" | "remove" | "orphaned") => {
+            TaskPhase::Ended(TaskEnding::PlatformFault(
+                InterruptionCode::NodeLost,
+                said.unwrap_or_else(|| format!("the Swarm stops the task, which was {state}")),
+            ))
+        }
+        "new" | "allocated" | "pending" => TaskPhase::Placing(said),
+        "assigned" | "accepted" | "preparing" => TaskPhase::Pulling,
+        "ready" | "starting" => TaskPhase::Starting,
+        "running" => TaskPhase::Running,
         // Nobody but the Swarm itself stops a task whose service is there.
-        _ => Phase::Ended(Ending::Ours(
+        _ => TaskPhase::Ended(TaskEnding::PlatformFault(
             InterruptionCode::NodeLost,
             said.unwrap_or_else(|| format!("the Swarm stopped the task ({state})")),
         )),
@@ -158,12 +160,12 @@ fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> Phase {
 
 /// What a failure means, by the engine's words. Words that are not known are
 /// never held against the participant.
-fn ending(err: &str, exit_code: i64) -> Ending {
+fn ending(err: &str, exit_code: i64) -> TaskEnding {
     use InterruptionCode as Code;
     let says = |words: &[&str]| words.iter().any(|word| err.contains(word));
-    let ours = |code| Ending::Ours(code, err.to_owned());
+    let ours = |code| TaskEnding::PlatformFault(code, err.to_owned());
     if says(&["non-zero exit"]) {
-        return Ending::Exited(exit_code);
+        return TaskEnding::Exited(exit_code);
     }
     // Its own words come before the others, for they quote what it is called.
     let own = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
@@ -172,11 +174,11 @@ fn ending(err: &str, exit_code: i64) -> Ending {
     let is_engines = [": fork/exec /", "unable to retrieve OCI runtime error"];
     let is_engines = is_engines.iter().any(|words| engines.contains(words));
     if says(&["starting container failed", "No command specified"]) && says(&own) && !is_engines {
-        return Ending::NotStarted(err.to_owned());
+        return TaskEnding::NotStarted(err.to_owned());
     }
     // Nothing but the image's WORKDIR and USER can cause these.
     if err.starts_with("Cannot mkdir: ") || says(&["uids and gids must be in range"]) {
-        return Ending::NotStarted(err.to_owned());
+        return TaskEnding::NotStarted(err.to_owned());
     }
     if says(&["no space left on device", "failed to register layer"]) {
         return ours(Code::NodeIll);
@@ -185,7 +187,7 @@ fn ending(err: &str, exit_code: i64) -> Ending {
         return ours(Code::RateLimited);
     }
     if says(&["no matching manifest"]) {
-        return Ending::WrongPlatform(err.to_owned());
+        return TaskEnding::WrongPlatform(err.to_owned());
     }
     // The registry has it, or we would not have come so far.
     if says(&[
@@ -207,41 +209,44 @@ fn ending(err: &str, exit_code: i64) -> Ending {
 mod tests {
     use super::*;
 
-    fn ended(state: &str, err: &str, code: i64) -> Ending {
+    fn ended(state: &str, err: &str, code: i64) -> TaskEnding {
         match phase(state, "running", err, code) {
-            Phase::Ended(ending) => ending,
+            TaskPhase::Ended(ending) => ending,
             other => panic!("{other:?}"),
         }
     }
 
     fn fault(err: &str) -> InterruptionCode {
         match ended("rejected", err, 0) {
-            Ending::Ours(code, _) => code,
+            TaskEnding::PlatformFault(code, _) => code,
             other => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn an_end_is_told_by_its_words() {
-        assert_eq!(ended("complete", "", 0), Ending::Exited(0));
-        assert_eq!(ended("failed", "task: non-zero exit (3)", 3), Ending::Exited(3));
+        assert_eq!(ended("complete", "", 0), TaskEnding::Exited(0));
+        assert_eq!(ended("failed", "task: non-zero exit (3)", 3), TaskEnding::Exited(3));
         let start = "starting container failed: failed to create shim task: OCI runtime create failed: runc create \
                      failed: unable to start container process: ";
         for own in [
             "exec: \"/nope\": stat /nope: no such file or directory: unknown",
             "exec /app: exec format error",
         ] {
-            assert!(matches!(ended("failed", &format!("{start}{own}"), 0), Ending::NotStarted(_)), "{own}");
+            assert!(
+                matches!(ended("failed", &format!("{start}{own}"), 0), TaskEnding::NotStarted(_)),
+                "{own}"
+            );
         }
         for own in [
             "Cannot mkdir: /config.json is not a directory",
             "starting container failed: uids and gids must be in range 0-2147483647",
         ] {
-            assert!(matches!(ended("rejected", own, 0), Ending::NotStarted(_)), "{own}");
+            assert!(matches!(ended("rejected", own, 0), TaskEnding::NotStarted(_)), "{own}");
         }
         assert!(matches!(
             ended("rejected", "no matching manifest for linux/amd64 in the manifest list entries", 0),
-            Ending::WrongPlatform(_)
+            TaskEnding::WrongPlatform(_)
         ));
     }
 
@@ -257,7 +262,7 @@ mod tests {
         }
         let own =
             "runc create failed: unable to start container process: exec: \"x: fork/exec /y\": not found";
-        assert!(matches!(ended("failed", &format!("{start}{own}"), 0), Ending::NotStarted(_)));
+        assert!(matches!(ended("failed", &format!("{start}{own}"), 0), TaskEnding::NotStarted(_)));
     }
 
     #[test]
@@ -276,8 +281,11 @@ mod tests {
             assert_eq!(fault(network), InterruptionCode::SlotFailed, "{network}");
         }
         assert_eq!(fault("something nobody has seen before"), InterruptionCode::NodeIll);
-        assert!(matches!(ended("shutdown", "", 137), Ending::Ours(InterruptionCode::NodeLost, _)));
-        assert!(matches!(ended("orphaned", "", 0), Ending::Ours(InterruptionCode::NodeLost, _)));
+        assert!(matches!(
+            ended("shutdown", "", 137),
+            TaskEnding::PlatformFault(InterruptionCode::NodeLost, _)
+        ));
+        assert!(matches!(ended("orphaned", "", 0), TaskEnding::PlatformFault(InterruptionCode::NodeLost, _)));
     }
 
     #[test]
@@ -285,11 +293,11 @@ mod tests {
         for desired in ["shutdown", "remove"] {
             let stopped = phase("running", desired, "", 0);
             assert!(
-                matches!(stopped, Phase::Ended(Ending::Ours(InterruptionCode::NodeLost, _))),
+                matches!(stopped, TaskPhase::Ended(TaskEnding::PlatformFault(InterruptionCode::NodeLost, _))),
                 "{stopped:?}"
             );
             // One that ended by itself is not wanted any more either.
-            assert_eq!(phase("complete", desired, "", 3), Phase::Ended(Ending::Exited(3)));
+            assert_eq!(phase("complete", desired, "", 3), TaskPhase::Ended(TaskEnding::Exited(3)));
         }
     }
 
@@ -298,8 +306,8 @@ mod tests {
         let row = r#"{"ID":"t1","Version":{"Index":9},"Spec":{"ContainerSpec":{"Labels":{"muster.slot":"s1"}}},
             "ServiceID":"x1","Slot":1,"Status":{"State":"running","Message":"started","ContainerStatus":{"ExitCode":0}},
             "DesiredState":"running","NetworksAttachments":[{"Network":{"ID":"n1"},"Addresses":["10.0.1.3/24"]}]}"#;
-        let task: Task = serde_json::from_str::<Row>(row).unwrap().into();
-        assert_eq!((task.slot.as_str(), &task.phase), ("s1", &Phase::Running));
+        let task: Task = serde_json::from_str::<TaskRow>(row).unwrap().into();
+        assert_eq!((task.slot.as_str(), &task.phase), ("s1", &TaskPhase::Running));
         assert_eq!(task.addresses, [("n1".to_owned(), IpAddr::from([10, 0, 1, 3]))]);
     }
 }

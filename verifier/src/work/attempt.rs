@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::registry::{Found, LookupError, Registry};
-use crate::sandbox::slots::Lease;
+use crate::registry::{LookupError, RegistryClient, ResolvedImage};
+use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, label};
-use crate::work::journal::{Journal, Lost};
+use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::queue::Ticket;
-use crate::work::slot_run::{Context, Finding, Trial, service_name};
+use crate::work::slot_run::{AppFinding, RunContext, SlotRun, service_name};
 
 /// A verifier reports this long before its claim is over, so as not to be overtaken.
 const REPORT: Duration = Duration::from_secs(5);
@@ -36,32 +36,32 @@ const ANOTHER_SLOT: Duration = Duration::from_secs(15);
 const PAGE: usize = 256;
 
 /// What every attempt needs.
-pub(crate) struct Attempts {
+pub(crate) struct AttemptRunner {
     pub(crate) verifier: String,
     pub(crate) store: Arc<dyn Read>,
     pub(crate) commands: Commands,
-    pub(crate) registry: Registry,
-    pub(crate) context: Context,
+    pub(crate) registry: RegistryClient,
+    pub(crate) context: RunContext,
 }
 
 /// Why there is no verdict.
-enum Stop {
+enum NoVerdict {
     /// By a fault of ours: the submission is tried again.
     Interrupted(PlatformFault),
     /// It is no longer ours to say.
-    Lost(Lost),
+    Journal(JournalError),
 }
 
-impl From<Lost> for Stop {
-    fn from(lost: Lost) -> Self {
-        Self::Lost(lost)
+impl From<JournalError> for NoVerdict {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
     }
 }
 
-impl Attempts {
+impl AttemptRunner {
     /// Claims the submission and brings it to a verdict, or back to the queue.
     /// False when it could not be claimed.
-    pub(crate) async fn make(&self, ticket: Ticket, lease: Lease, stop: &CancellationToken) -> bool {
+    pub(crate) async fn make(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> bool {
         let id = ticket.id;
         let (facts, mut journal) = match self.claim(ticket).await {
             Ok(claimed) => claimed,
@@ -85,11 +85,11 @@ impl Attempts {
         };
         let report = match outcome {
             Ok(observations) => Command::Conclude { attempt, observations },
-            Err(Stop::Interrupted(fault)) => {
+            Err(NoVerdict::Interrupted(fault)) => {
                 tracing::warn!(submission = %id, attempt, code = ?fault.code, why = fault.message, "interrupted");
                 Command::Interrupt { attempt, fault, at: Timestamp::now() }
             }
-            Err(Stop::Lost(lost)) => {
+            Err(NoVerdict::Journal(lost)) => {
                 tracing::warn!(submission = %id, attempt, %lost, "dropped");
                 return true;
             }
@@ -102,7 +102,7 @@ impl Attempts {
     }
 
     /// Claims by appending; whoever comes second is refused.
-    async fn claim(&self, ticket: Ticket) -> Result<(SubmissionFacts, Journal), CommandError> {
+    async fn claim(&self, ticket: Ticket) -> Result<(SubmissionFacts, AttemptJournal), CommandError> {
         let now = Timestamp::now();
         let time =
             SignedDuration::try_from(self.context.challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
@@ -129,7 +129,7 @@ impl Attempts {
                 if claim.verifier == self.verifier && claim.deadline == deadline =>
             {
                 let commands = self.commands.clone();
-                Ok((facts, Journal { commands, id: ticket.id, claim, revision, cause }))
+                Ok((facts, AttemptJournal { commands, id: ticket.id, claim, revision, cause }))
             }
             _ => Err(CommandError::Contended(1)),
         }
@@ -139,19 +139,19 @@ impl Attempts {
     async fn verify(
         &self,
         facts: &SubmissionFacts,
-        journal: &mut Journal,
-        lease: Lease,
-    ) -> Result<Vec<Observation>, Stop> {
+        journal: &mut AttemptJournal,
+        lease: SlotLease,
+    ) -> Result<Vec<Observation>, NoVerdict> {
         let (mut findings, runnable) = self.look_up(facts).await;
         if !runnable.is_empty() && !self.is_decided(facts, &findings) {
-            let found: BTreeMap<ImageRef, Found> = runnable.iter().cloned().collect();
+            let found: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             let first = self.try_in(lease, 1, facts, journal, runnable, &findings).await?;
             // No connection is no proof: the network between two nodes fails too.
             let (doubtful, clear): (Vec<_>, Vec<_>) =
                 first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
             findings.extend(clear);
-            let again: Vec<(ImageRef, Found)> =
+            let again: Vec<(ImageRef, ResolvedImage)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), found[image].clone())).collect();
             if !again.is_empty() && !self.is_decided(facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
@@ -162,7 +162,7 @@ impl Attempts {
                     ));
                 };
                 let second = self.try_in(lease, 2, facts, journal, again, &findings).await?;
-                let doubtful: BTreeMap<ImageRef, Finding> = doubtful.into_iter().collect();
+                let doubtful: BTreeMap<ImageRef, AppFinding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
                     (image, finding)
@@ -174,18 +174,21 @@ impl Attempts {
             return Ok(observations);
         }
         let ours = findings.into_iter().find_map(|(_, finding)| match finding {
-            Finding::Ours(fault) => Some(fault),
-            Finding::Saw(_) | Finding::Seems(..) => None,
+            AppFinding::PlatformFault(fault) => Some(fault),
+            AppFinding::Confirmed(_) | AppFinding::Suspected(..) => None,
         });
         Err(ours.map_or_else(
             || interrupted(InterruptionCode::SlotFailed, "not every image could be asked"),
-            Stop::Interrupted,
+            NoVerdict::Interrupted,
         ))
     }
 
     /// What the registries say of each image: those that can be run, and what
     /// was found out about the others.
-    async fn look_up(&self, facts: &SubmissionFacts) -> (Vec<(ImageRef, Finding)>, Vec<(ImageRef, Found)>) {
+    async fn look_up(
+        &self,
+        facts: &SubmissionFacts,
+    ) -> (Vec<(ImageRef, AppFinding)>, Vec<(ImageRef, ResolvedImage)>) {
         let limits = &self.context.challenge.limits;
         let lookups = facts.submitted.images.iter().map(|image| async move {
             (image.clone(), self.registry.look_up(image, facts.digests.get(image), limits).await)
@@ -195,9 +198,9 @@ impl Attempts {
             match looked_up {
                 Ok(found) => runnable.push((image, found)),
                 Err(LookupError::Participant(code, message)) => {
-                    findings.push((image, Finding::Saw(Evidence::Failure { code, message })));
+                    findings.push((image, AppFinding::Confirmed(Evidence::Failure { code, message })));
                 }
-                Err(LookupError::Platform(fault)) => findings.push((image, Finding::Ours(fault))),
+                Err(LookupError::Platform(fault)) => findings.push((image, AppFinding::PlatformFault(fault))),
             }
         }
         (findings, runnable)
@@ -207,13 +210,13 @@ impl Attempts {
     /// step by step.
     async fn try_in(
         &self,
-        mut lease: Lease,
+        mut lease: SlotLease,
         number: u32,
         facts: &SubmissionFacts,
-        journal: &mut Journal,
-        images: Vec<(ImageRef, Found)>,
-        findings: &[(ImageRef, Finding)],
-    ) -> Result<Vec<(ImageRef, Finding)>, Lost> {
+        journal: &mut AttemptJournal,
+        images: Vec<(ImageRef, ResolvedImage)>,
+        findings: &[(ImageRef, AppFinding)],
+    ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
         let claim = &journal.claim;
         let attempt = claim.attempt;
         let labels = Labels::from([
@@ -227,7 +230,7 @@ impl Attempts {
             ),
         ]);
         let name = service_name(journal.id, attempt, number);
-        let mut trial = Trial::begin(&self.context, &mut lease, &name, &labels, images).await;
+        let mut trial = SlotRun::begin(&self.context, &mut lease, &name, &labels, images).await;
         let images = trial.pulled().await;
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordPulled { attempt, images }).await?;
@@ -246,24 +249,26 @@ impl Attempts {
         Ok(findings)
     }
 
-    fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, Finding)]) -> bool {
+    fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {
         self.context.challenge.judge(&facts.submitted, &seen(findings)).verdict.is_some()
     }
 }
 
-fn seen(findings: &[(ImageRef, Finding)]) -> Vec<Observation> {
+fn seen(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {
     let seen = findings.iter().filter_map(|(image, finding)| match finding {
-        Finding::Saw(evidence) => Some(Observation { image: image.clone(), evidence: evidence.clone() }),
-        Finding::Seems(..) | Finding::Ours(_) => None,
+        AppFinding::Confirmed(evidence) => {
+            Some(Observation { image: image.clone(), evidence: evidence.clone() })
+        }
+        AppFinding::Suspected(..) | AppFinding::PlatformFault(_) => None,
     });
     seen.collect()
 }
 
-fn interrupted(code: InterruptionCode, message: &str) -> Stop {
-    Stop::Interrupted(PlatformFault { code, message: message.to_owned() })
+fn interrupted(code: InterruptionCode, message: &str) -> NoVerdict {
+    NoVerdict::Interrupted(PlatformFault { code, message: message.to_owned() })
 }
 
-fn lease_expired(message: &str) -> Stop {
+fn lease_expired(message: &str) -> NoVerdict {
     interrupted(InterruptionCode::LeaseExpired, message)
 }
 

@@ -15,7 +15,7 @@ use uuid::Uuid;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The reports of one attempt.
-pub(crate) struct Journal {
+pub(crate) struct AttemptJournal {
     pub(crate) commands: Commands,
     pub(crate) id: SubmissionId,
     pub(crate) claim: Claim,
@@ -26,18 +26,18 @@ pub(crate) struct Journal {
 
 /// Why an attempt is not worth going on with.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Lost {
+pub(crate) enum JournalError {
     /// Somebody else decided what becomes of the submission.
     #[error("the submission moved on: {0}")]
     Overtaken(CommandError),
     /// The store did not take the report as long as the claim held.
     #[error("the report was not taken: {0}")]
-    Unheard(CommandError),
+    Unavailable(CommandError),
 }
 
-impl Journal {
+impl AttemptJournal {
     /// Records what `command` leads to.
-    pub(crate) async fn record(&mut self, command: Command) -> Result<(), Lost> {
+    pub(crate) async fn record(&mut self, command: Command) -> Result<(), JournalError> {
         let cause = Cause { actor: Actor::Verifier(self.claim.verifier.clone()), id: self.cause };
         loop {
             let handled =
@@ -48,9 +48,11 @@ impl Journal {
                     return Ok(());
                 }
                 Err(error @ (CommandError::Overtaken { .. } | CommandError::Rejected(_))) => {
-                    return Err(Lost::Overtaken(error));
+                    return Err(JournalError::Overtaken(error));
                 }
-                Err(error) if Timestamp::now() >= self.claim.deadline => return Err(Lost::Unheard(error)),
+                Err(error) if Timestamp::now() >= self.claim.deadline => {
+                    return Err(JournalError::Unavailable(error));
+                }
                 Err(error) => {
                     tracing::warn!(submission = %self.id, %error, "a report was not taken; it is repeated");
                     sleep(PAUSE).await;

@@ -24,28 +24,28 @@ const HEAD_MAX: usize = 16 << 10;
 
 /// What one request told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum ProbeResult {
     /// This is what the image did.
-    Saw(Evidence),
+    Observed(Evidence),
     /// Nothing accepts connections (yet).
-    Refused,
+    ConnectionRefused,
     /// No connection came about, which may be the network's fault.
-    NoWay(String),
+    Unreachable(String),
     /// The relay failed.
-    Relay(String),
+    RelayFailed(String),
 }
 
 /// The request that the challenge makes of every app.
-pub(crate) struct Question {
+pub(crate) struct ProbeRequest {
     path: String,
     port: u16,
     limits: RequestLimits,
 }
 
 /// Waits a little longer each time.
-pub(crate) struct Patience(Duration);
+pub(crate) struct Backoff(Duration);
 
-impl Question {
+impl ProbeRequest {
     pub(crate) fn new(probe: &ProbeRules, limits: &ResourceLimits) -> Self {
         let seconds = Duration::from_secs(limits.answer_s).min(MAX_TOTAL);
         let bytes = usize::try_from(limits.answer_kib << 10).unwrap_or(usize::MAX).min(MAX_BODY);
@@ -65,18 +65,18 @@ impl Question {
     }
 
     /// What came of it.
-    pub(crate) fn told(&self, outcome: Result<Response, RelayError>) -> Told {
+    pub(crate) fn told(&self, outcome: Result<Response, RelayError>) -> ProbeResult {
         let answer = match outcome {
             Ok(Ok(answer)) => answer,
-            Ok(Err(Failure::Refused)) => return Told::Refused,
+            Ok(Err(Failure::Refused)) => return ProbeResult::ConnectionRefused,
             Ok(Err(failure @ (Failure::ConnectTimedOut | Failure::Unreachable))) => {
-                return Told::NoWay(failure.to_string());
+                return ProbeResult::Unreachable(failure.to_string());
             }
-            Ok(Err(failure @ Failure::Local(_))) => return Told::Relay(failure.to_string()),
-            Ok(Err(failure)) => return Told::Saw(self.fault(failure)),
-            Err(error) => return Told::Relay(error.to_string()),
+            Ok(Err(failure @ Failure::Local(_))) => return ProbeResult::RelayFailed(failure.to_string()),
+            Ok(Err(failure)) => return ProbeResult::Observed(self.fault(failure)),
+            Err(error) => return ProbeResult::RelayFailed(error.to_string()),
         };
-        Told::Saw(Evidence::Http {
+        ProbeResult::Observed(Evidence::Http {
             status: answer.status,
             latency_ms: answer.latency.as_millis().try_into().unwrap_or(u64::MAX),
             redirect: answer.location,
@@ -121,7 +121,7 @@ impl Question {
     }
 }
 
-impl Patience {
+impl Backoff {
     pub(crate) fn new() -> Self {
         Self(PAUSE_FIRST)
     }
@@ -143,14 +143,16 @@ mod tests {
     #[test]
     fn each_way_to_fail_is_told_apart() {
         let challenge = Challenge::birthday();
-        let question = Question::new(&challenge.probe, &challenge.limits);
+        let question = ProbeRequest::new(&challenge.probe, &challenge.limits);
         let code = |failure| match question.told(Ok(Err(failure))) {
-            Told::Saw(Evidence::Failure { code, message }) => {
+            ProbeResult::Observed(Evidence::Failure { code, message }) => {
                 assert!(message.contains("/getconfig"), "{message}");
                 Some(code)
             }
-            Told::Saw(Evidence::Http { .. }) => panic!("it did not answer"),
-            Told::Refused | Told::NoWay(_) | Told::Relay(_) => None,
+            ProbeResult::Observed(Evidence::Http { .. }) => panic!("it did not answer"),
+            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::RelayFailed(_) => {
+                None
+            }
         };
         assert_eq!(code(Failure::TimedOut(Part::Head)), Some(FailureCode::TimedOut));
         assert_eq!(code(Failure::ClosedEarly(Part::Body)), Some(FailureCode::BadHttp));

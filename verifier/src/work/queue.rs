@@ -35,7 +35,7 @@ pub(crate) struct Queue {
 
 /// An event's place in the log, as far as the queue cares.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Noted {
+pub(crate) struct EventRef {
     /// The event.
     pub(crate) event: Uuid,
     /// Its place in the log.
@@ -55,7 +55,7 @@ pub(crate) struct Ticket {
 
 /// A claim that holds, or held.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct HeldClaim {
     /// On which submission.
     pub(crate) id: SubmissionId,
     /// The event of the claim.
@@ -113,7 +113,7 @@ struct Line {
 impl Queue {
     /// Takes note of what happened to a submission. Events of submissions that
     /// the queue does not know, for they have their verdict, change nothing.
-    pub(crate) fn apply(&mut self, id: SubmissionId, noted: Noted, event: &Event) {
+    pub(crate) fn apply(&mut self, id: SubmissionId, noted: EventRef, event: &Event) {
         match event {
             Event::Submitted(submitted) => {
                 if !self.entries.contains_key(&id) {
@@ -208,9 +208,9 @@ impl Queue {
     }
 
     /// The claims for which `wanted` holds.
-    pub(crate) fn claims(&self, wanted: impl Fn(&Held) -> bool) -> Vec<Held> {
+    pub(crate) fn claims(&self, wanted: impl Fn(&HeldClaim) -> bool) -> Vec<HeldClaim> {
         let held = self.entries.iter().filter_map(|(id, entry)| match &entry.stage {
-            Stage::Claimed { attempt, verifier, deadline } => Some(Held {
+            Stage::Claimed { attempt, verifier, deadline } => Some(HeldClaim {
                 id: *id,
                 cause: entry.cause,
                 attempt: *attempt,
@@ -231,7 +231,7 @@ impl Queue {
         cause
     }
 
-    fn update(&mut self, id: SubmissionId, noted: Noted, change: impl FnOnce(&mut Entry)) {
+    fn update(&mut self, id: SubmissionId, noted: EventRef, change: impl FnOnce(&mut Entry)) {
         if let Some(mut entry) = self.remove_if(id, |_| true) {
             entry.cause = noted.event;
             change(&mut entry);

@@ -18,8 +18,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::slots::Slots;
-use crate::work::attempt::Attempts;
-use crate::work::queue::{Held, Noted, Queue};
+use crate::work::attempt::AttemptRunner;
+use crate::work::queue::{EventRef, HeldClaim, Queue};
 
 /// Moments pass without anybody saying so: retries, deadlines.
 const TICK: Duration = Duration::from_millis(250);
@@ -34,17 +34,17 @@ const REPORT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// All that the loop works with.
-pub(crate) struct Run {
+pub(crate) struct WorkLoop {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) commands: Commands,
     pub(crate) verifier: String,
-    pub(crate) attempts: Arc<Attempts>,
+    pub(crate) attempts: Arc<AttemptRunner>,
     pub(crate) slots: Slots,
     pub(crate) grace: Duration,
 }
 
 /// What the loop knows.
-struct State {
+struct LoopState {
     queue: Queue,
     position: Position,
     /// Whether the queue knows all that was recorded before the start.
@@ -54,10 +54,10 @@ struct State {
     interrupting: JoinSet<()>,
 }
 
-impl Run {
+impl WorkLoop {
     /// Verifies until `shutdown`; then finishes what is in hand, within the grace.
     pub(crate) async fn until(self, shutdown: CancellationToken) -> Result<(), ReadError> {
-        let mut state = State {
+        let mut state = LoopState {
             queue: Queue::default(),
             position: Position::START,
             caught_up: false,
@@ -82,7 +82,7 @@ impl Run {
 
     async fn work(
         &self,
-        state: &mut State,
+        state: &mut LoopState,
         shutdown: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
@@ -122,7 +122,7 @@ impl Run {
         self.store.subscribe(after, EventFilter::stream_prefix(format!("{CATEGORY}-")))
     }
 
-    async fn take_in(&self, state: &mut State, delivery: SubscriptionItem) -> Result<(), ReadError> {
+    async fn take_in(&self, state: &mut LoopState, delivery: SubscriptionItem) -> Result<(), ReadError> {
         match delivery {
             SubscriptionItem::Event(recorded) => {
                 if let Some(id) = SubmissionId::from_stream(recorded.stream.as_str()) {
@@ -150,7 +150,7 @@ impl Run {
         Ok(())
     }
 
-    fn begin_what_is_next(&self, state: &mut State, stop: &CancellationToken) {
+    fn begin_what_is_next(&self, state: &mut LoopState, stop: &CancellationToken) {
         while self.slots.has_free() {
             let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
             // An attempt that needed a second slot may have come in between.
@@ -165,7 +165,7 @@ impl Run {
 
     /// Whoever bore this verifier's name before is dead, and so are its claims:
     /// they need not be waited for.
-    fn interrupt_predecessors(&self, state: &mut State) {
+    fn interrupt_predecessors(&self, state: &mut LoopState) {
         for held in state.queue.claims(|held| held.verifier == self.verifier) {
             let message = format!("{} was started anew", self.verifier);
             let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
@@ -174,7 +174,7 @@ impl Run {
         }
     }
 
-    fn interrupt_what_is_over(&self, state: &mut State) {
+    fn interrupt_what_is_over(&self, state: &mut LoopState) {
         if !state.caught_up || !state.interrupting.is_empty() {
             return;
         }
@@ -184,7 +184,7 @@ impl Run {
         }
     }
 
-    fn interrupt(&self, state: &mut State, held: &Held, command: Command) {
+    fn interrupt(&self, state: &mut LoopState, held: &HeldClaim, command: Command) {
         let (commands, id) = (self.commands.clone(), held.id);
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: held.cause };
         state.interrupting.spawn(async move {
@@ -198,8 +198,8 @@ impl Run {
     }
 }
 
-fn noted(recorded: &RecordedEvent) -> Noted {
-    Noted { event: recorded.id, position: recorded.position, at: recorded.recorded_at }
+fn noted(recorded: &RecordedEvent) -> EventRef {
+    EventRef { event: recorded.id, position: recorded.position, at: recorded.recorded_at }
 }
 
 fn later(by: SignedDuration) -> Timestamp {

@@ -15,14 +15,14 @@ use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use self::app::{App, Running};
-pub(crate) use self::finding::Finding;
+use self::app::{AppRun, Running};
+pub(crate) use self::finding::AppFinding;
 use self::finding::fault;
-use crate::registry::Found;
-use crate::sandbox::slots::{Lease, Slots};
-use crate::sandbox::tasks::{Seen, Tasks};
-use crate::swarm::{Deployment, Ending, Labels, LastLines, Phase, Swarm, label};
-use crate::work::probe::{Patience, Question, Told};
+use crate::registry::ResolvedImage;
+use crate::sandbox::slots::{SlotLease, Slots};
+use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
+use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskPhase, label};
+use crate::work::probe::{Backoff, ProbeRequest, ProbeResult};
 use crate::work::sanitise::{last_lines, quoted};
 
 /// How long the Swarm may take to give a task its node and its address.
@@ -41,28 +41,28 @@ const KILLED: i64 = 137;
 const SIGNALLED: i64 = 128;
 
 /// What a trial needs beside its slot.
-pub(crate) struct Context {
+pub(crate) struct RunContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) slots: Slots,
 }
 
 /// A run of some images in one slot.
-pub(crate) struct Trial<'a> {
-    context: &'a Context,
-    lease: &'a mut Lease,
-    tasks: Tasks,
-    apps: Vec<App>,
+pub(crate) struct SlotRun<'a> {
+    context: &'a RunContext,
+    lease: &'a mut SlotLease,
+    tasks: TaskWatcher,
+    apps: Vec<AppRun>,
 }
 
-impl<'a> Trial<'a> {
+impl<'a> SlotRun<'a> {
     /// Begins to run `images` in the slot; `name` is the services' common name.
     pub(crate) async fn begin(
-        context: &'a Context,
-        lease: &'a mut Lease,
+        context: &'a RunContext,
+        lease: &'a mut SlotLease,
         name: &str,
         labels: &Labels,
-        images: Vec<(ImageRef, Found)>,
+        images: Vec<(ImageRef, ResolvedImage)>,
     ) -> Self {
         let began = Instant::now();
         let mut labels = labels.clone();
@@ -86,10 +86,10 @@ impl<'a> Trial<'a> {
         let apps = join_all(deployed).await.into_iter().map(|(image, found, service)| {
             let (service, finding) = match service {
                 Ok(service) => (service, None),
-                Err(error) => (String::new(), Some(Finding::Ours(error.into()))),
+                Err(error) => (String::new(), Some(AppFinding::PlatformFault(error.into()))),
             };
             let task = String::new();
-            App { image, found, service, began, phase: None, task, pulled: None, running: None, finding }
+            AppRun { image, found, service, began, phase: None, task, pulled: None, running: None, finding }
         });
         let apps = apps.collect();
         Self { context, tasks: lease.tasks(), lease, apps }
@@ -99,14 +99,14 @@ impl<'a> Trial<'a> {
     pub(crate) async fn pulled(&mut self) -> Vec<PulledImage> {
         let limit = Duration::from_secs(self.context.challenge.limits.pull_s);
         let began = Instant::now();
-        let is_placed = |app: &App| !matches!(app.phase, None | Some(Phase::Placing(_)));
+        let is_placed = |app: &AppRun| !matches!(app.phase, None | Some(TaskPhase::Placing(_)));
         self.wait(began + PLACING.min(limit), is_placed).await;
         self.give_up(is_placed, |app| match &app.phase {
-            Some(Phase::Placing(Some(why))) => fault(InterruptionCode::NoCapacity, why),
+            Some(TaskPhase::Placing(Some(why))) => fault(InterruptionCode::NoCapacity, why),
             Some(_) => fault(InterruptionCode::SlotFailed, "the task was given neither node nor address"),
             None => fault(InterruptionCode::SwarmUnavailable, "the service was given no task"),
         });
-        let is_pulled = |app: &App| app.pulled.is_some();
+        let is_pulled = |app: &AppRun| app.pulled.is_some();
         self.wait(began + limit, is_pulled).await;
         let late = format!("it did not arrive on the node within {} s", limit.as_secs());
         self.give_up(is_pulled, |_| fault(InterruptionCode::PullFailed, &late));
@@ -125,7 +125,7 @@ impl<'a> Trial<'a> {
 
     /// Waits until the containers run, and says which.
     pub(crate) async fn started(&mut self) -> Vec<StartedImage> {
-        let is_running = |app: &App| app.running.is_some();
+        let is_running = |app: &AppRun| app.running.is_some();
         self.wait(Instant::now() + STARTING, is_running).await;
         let late = format!("the node did not start it within {} s", STARTING.as_secs());
         self.give_up(is_running, |_| fault(InterruptionCode::NodeIll, &late));
@@ -143,9 +143,9 @@ impl<'a> Trial<'a> {
         mut self,
         facts: &SubmissionFacts,
         seen: &[Observation],
-    ) -> Vec<(ImageRef, Finding)> {
-        let question = Question::new(&self.context.challenge.probe, &self.context.challenge.limits);
-        let mut patience = Patience::new();
+    ) -> Vec<(ImageRef, AppFinding)> {
+        let question = ProbeRequest::new(&self.context.challenge.probe, &self.context.challenge.limits);
+        let mut patience = Backoff::new();
         loop {
             for index in 0..self.apps.len() {
                 if self.apps[index].finding.is_none() {
@@ -164,17 +164,17 @@ impl<'a> Trial<'a> {
 
     /// Asks one app, and once more if it answers as it should: what is right only
     /// once may be chance, or meant for us alone.
-    async fn ask(&mut self, index: usize, facts: &SubmissionFacts, question: &Question) {
+    async fn ask(&mut self, index: usize, facts: &SubmissionFacts, question: &ProbeRequest) {
         self.take_note();
         let start = Duration::from_secs(self.context.challenge.limits.start_s);
         let app = &self.apps[index];
-        if matches!(app.phase, Some(Phase::Ended(_))) {
+        if matches!(app.phase, Some(TaskPhase::Ended(_))) {
             self.apps[index].finding = Some(self.ending(index).await);
             return;
         }
         let Some(Running { since, address: Some(address) }) = app.running else {
             let fault = fault(InterruptionCode::SlotFailed, "the task has no address in its slot");
-            self.apps[index].finding = Some(Finding::Ours(fault));
+            self.apps[index].finding = Some(AppFinding::PlatformFault(fault));
             return;
         };
         let mut told = self.tell(question, address).await;
@@ -183,35 +183,41 @@ impl<'a> Trial<'a> {
         }
         let had_its_time = since.elapsed() >= start;
         let finding = match told {
-            Told::Refused | Told::NoWay(_) if !had_its_time => return,
-            Told::Saw(evidence @ Evidence::Http { .. }) => Finding::Saw(evidence),
-            Told::Saw(Evidence::Failure { code, message }) => self.unless_ended(index, code, message).await,
-            Told::Refused => {
+            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) if !had_its_time => return,
+            ProbeResult::Observed(evidence @ Evidence::Http { .. }) => AppFinding::Confirmed(evidence),
+            ProbeResult::Observed(Evidence::Failure { code, message }) => {
+                self.unless_ended(index, code, message).await
+            }
+            ProbeResult::ConnectionRefused => {
                 let message = question.nothing_on_port(start);
                 self.unless_ended(index, FailureCode::NothingOnPort, message).await
             }
-            Told::NoWay(why) => {
+            ProbeResult::Unreachable(why) => {
                 let message = question.not_reached(&why);
                 match self.unless_ended(index, FailureCode::NothingOnPort, message).await {
-                    Finding::Saw(Evidence::Failure { code, message }) => Finding::Seems(code, message),
+                    AppFinding::Confirmed(Evidence::Failure { code, message }) => {
+                        AppFinding::Suspected(code, message)
+                    }
                     known => known,
                 }
             }
-            Told::Relay(why) => Finding::Ours(fault(InterruptionCode::SlotFailed, &why)),
+            ProbeResult::RelayFailed(why) => {
+                AppFinding::PlatformFault(fault(InterruptionCode::SlotFailed, &why))
+            }
         };
         self.apps[index].finding = Some(finding);
     }
 
     /// What one request to an app tells.
-    async fn tell(&mut self, question: &Question, address: IpAddr) -> Told {
+    async fn tell(&mut self, question: &ProbeRequest, address: IpAddr) -> ProbeResult {
         match question.to(address) {
             Ok(request) => question.told(self.lease.relay().probe(request).await),
-            Err(error) => Told::Relay(error.to_string()),
+            Err(error) => ProbeResult::RelayFailed(error.to_string()),
         }
     }
 
-    fn is_right(&self, index: usize, facts: &SubmissionFacts, told: &Told) -> bool {
-        let Told::Saw(evidence) = told else { return false };
+    fn is_right(&self, index: usize, facts: &SubmissionFacts, told: &ProbeResult) -> bool {
+        let ProbeResult::Observed(evidence) = told else { return false };
         let seen = Observation { image: self.apps[index].image.clone(), evidence: evidence.clone() };
         let judgement = self.context.challenge.judge(&facts.submitted, &[seen]);
         judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)
@@ -221,11 +227,11 @@ impl<'a> Trial<'a> {
     /// or to be stopped: one that did a moment ago cannot be told from one that
     /// hangs up or never listened, until a look from now on shows it. A node that
     /// says nothing at all may have killed it itself.
-    async fn unless_ended(&mut self, index: usize, code: FailureCode, message: String) -> Finding {
+    async fn unless_ended(&mut self, index: usize, code: FailureCode, message: String) -> AppFinding {
         let (task, since) = (self.apps[index].task.clone(), Instant::now());
-        let ended = |seen: &Seen| {
+        let ended = |seen: &TaskSnapshot| {
             let known = seen.tasks.iter().find(|known| known.id == task);
-            let has_ended = known.is_none_or(|known| matches!(known.phase, Phase::Ended(_)));
+            let has_ended = known.is_none_or(|known| matches!(known.phase, TaskPhase::Ended(_)));
             (seen.at > since && has_ended).then_some(())
         };
         if self.tasks.until(since + AFTERMATH, ended).await.is_some() {
@@ -234,48 +240,48 @@ impl<'a> Trial<'a> {
         }
         match self.context.swarm.last_lines(&task).await {
             Ok(LastLines { are_all: true, .. }) if self.tasks.now().at > since => {
-                Finding::Saw(Evidence::Failure { code, message })
+                AppFinding::Confirmed(Evidence::Failure { code, message })
             }
-            Ok(_) | Err(_) => Finding::Seems(code, message),
+            Ok(_) | Err(_) => AppFinding::Suspected(code, message),
         }
     }
 
     /// What it means that a container ended.
-    async fn ending(&self, index: usize) -> Finding {
-        let App { phase, task, .. } = &self.apps[index];
-        let Some(Phase::Ended(ending)) = phase else {
-            return Finding::Ours(fault(InterruptionCode::NodeLost, "the task is gone"));
+    async fn ending(&self, index: usize) -> AppFinding {
+        let AppRun { phase, task, .. } = &self.apps[index];
+        let Some(TaskPhase::Ended(ending)) = phase else {
+            return AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, "the task is gone"));
         };
         if !self.context.slots.is_well(&self.lease.node().id) {
             let why = format!("{} went away", self.lease.node().name);
-            return Finding::Ours(fault(InterruptionCode::NodeLost, &why));
+            return AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, &why));
         }
         let (code, message) = match ending {
-            Ending::Ours(code, why) => return Finding::Ours(fault(*code, why)),
-            Ending::WrongPlatform(why) => {
+            TaskEnding::PlatformFault(code, why) => return AppFinding::PlatformFault(fault(*code, why)),
+            TaskEnding::WrongPlatform(why) => {
                 (FailureCode::WrongPlatform, format!("The node cannot run the image: {}", quoted(why)))
             }
-            Ending::NotStarted(why) => {
+            TaskEnding::NotStarted(why) => {
                 (FailureCode::DidNotStart, format!("The container did not start: {}", quoted(why)))
             }
-            Ending::Exited(KILLED) => {
+            TaskEnding::Exited(KILLED) => {
                 let limit = self.context.challenge.limits.memory_mib;
                 let words = self.last_words(task).await;
                 let message = format!(
                     "The app was killed (exit code 137), as happens beyond {limit} MiB of memory.{words}"
                 );
-                return Finding::Seems(FailureCode::OutOfMemory, message);
+                return AppFinding::Suspected(FailureCode::OutOfMemory, message);
             }
-            Ending::Exited(code) => {
+            TaskEnding::Exited(code) => {
                 let words = self.last_words(task).await;
                 let message = format!("The app ended by itself with exit code {code}.{words}");
                 if *code > SIGNALLED {
-                    return Finding::Seems(FailureCode::ExitedEarly, message);
+                    return AppFinding::Suspected(FailureCode::ExitedEarly, message);
                 }
                 (FailureCode::ExitedEarly, message)
             }
         };
-        Finding::Saw(Evidence::Failure { code, message })
+        AppFinding::Confirmed(Evidence::Failure { code, message })
     }
 
     async fn last_words(&self, task: &str) -> String {
@@ -289,7 +295,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Waits until each app has reached it, or never will.
-    async fn wait(&mut self, deadline: Instant, reached: impl Fn(&App) -> bool) {
+    async fn wait(&mut self, deadline: Instant, reached: impl Fn(&AppRun) -> bool) {
         let (apps, slots) = (&mut self.apps, &self.context.slots);
         let (node, network) = (self.lease.node(), self.lease.network());
         let all = self.tasks.until(deadline, |seen| {
@@ -298,7 +304,7 @@ impl<'a> Trial<'a> {
                 app.take_note(seen, network);
                 if !is_well && !app.is_over() {
                     let why = format!("{} went away", node.name);
-                    app.finding = Some(Finding::Ours(fault(InterruptionCode::NodeLost, &why)));
+                    app.finding = Some(AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, &why)));
                 }
             }
             apps.iter().all(|app| app.is_over() || reached(app)).then_some(())
@@ -315,13 +321,13 @@ impl<'a> Trial<'a> {
     }
 
     /// Gives up on the apps that have not `reached` it and still might.
-    fn give_up(&mut self, reached: impl Fn(&App) -> bool, why: impl Fn(&App) -> PlatformFault) {
+    fn give_up(&mut self, reached: impl Fn(&AppRun) -> bool, why: impl Fn(&AppRun) -> PlatformFault) {
         let seen = self.tasks.now();
         for app in &mut self.apps {
             if app.is_over() || reached(app) {
                 continue;
             }
-            app.finding = Some(Finding::Ours(match &seen.blind {
+            app.finding = Some(AppFinding::PlatformFault(match &seen.blind {
                 Some(blind) if seen.at.elapsed() > BLIND => fault(InterruptionCode::SwarmUnavailable, blind),
                 _ => why(app),
             }));
@@ -331,14 +337,14 @@ impl<'a> Trial<'a> {
     fn is_decided(&self, facts: &SubmissionFacts, seen: &[Observation]) -> bool {
         let mut observations = seen.to_vec();
         for app in &self.apps {
-            if let Some(Finding::Saw(evidence)) = &app.finding {
+            if let Some(AppFinding::Confirmed(evidence)) = &app.finding {
                 observations.push(Observation { image: app.image.clone(), evidence: evidence.clone() });
             }
         }
         self.context.challenge.judge(&facts.submitted, &observations).verdict.is_some()
     }
 
-    fn findings(self) -> Vec<(ImageRef, Finding)> {
+    fn findings(self) -> Vec<(ImageRef, AppFinding)> {
         self.apps.into_iter().filter_map(|app| Some((app.image, app.finding?))).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use domain::Challenge;
 use testbed::{App, Testbed};
-use verifier::admission::{CheckState, Inspected, inspect};
+use verifier::admission::{CheckState, InspectedNode, inspect_swarm};
 use verifier::{Health, NodeState};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
@@ -18,9 +18,9 @@ const NO_FILTER: &str = "/run/no-seccomp.json";
 async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
     let bed = Testbed::single().await?;
     let began = Instant::now();
-    let inspected = inspect(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
+    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
     println!("inspected and tidied after {:?}", began.elapsed());
-    let [Inspected { name, inspection }] = &inspected[..] else { panic!("one node: {inspected:?}") };
+    let [InspectedNode { name, inspection }] = &inspected[..] else { panic!("one node: {inspected:?}") };
     assert_eq!(name, bed.swarm.nodes()[0].name());
     let checks = inspection.as_ref().map_err(Clone::clone)?;
     for check in checks {

@@ -6,7 +6,7 @@ use bollard::query_parameters::ListServicesOptions;
 use domain::Event;
 use domain::submission::FailureCode;
 use testbed::{App, Testbed};
-use verifier::Logins;
+use verifier::RegistryLogins;
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
@@ -26,7 +26,7 @@ async fn an_image_of_a_private_registry_is_run_with_the_operators_login() -> Res
 
     let mut stage = Stage::prepared(&bed, "known", Some(1))?;
     let auths = serde_json::json!({ "auths": { address: { "username": user, "password": password } } });
-    stage.settings.logins = Logins::parse(&auths.to_string())?;
+    stage.settings.logins = RegistryLogins::parse(&auths.to_string())?;
     stage.run()?;
     let id = stage.submit("ada", &[&image]).await?;
     stage.event(id, |event| matches!(event, Event::ContainersStarted(_))).await?;

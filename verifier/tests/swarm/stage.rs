@@ -17,7 +17,7 @@ use testbed::{Testbed, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use verifier::{Health, Logins, Settings, Verifier};
+use verifier::{Health, RegistryLogins, Verifier, VerifierSettings};
 
 /// Longer than any verdict here takes.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -26,7 +26,7 @@ pub(crate) struct Stage {
     log: Option<Log>,
     challenge: Arc<Challenge>,
     /// What it runs with from the next start on.
-    pub(crate) settings: Settings,
+    pub(crate) settings: VerifierSettings,
     running: Option<Running>,
     place: PathBuf,
     /// Goes with the stage, unless the place is somebody else's.
@@ -95,12 +95,12 @@ impl Stage {
         challenge.limits.memory_mib = 64;
         challenge.limits.image_mib = 16;
         challenge.limits.pull_s = 20;
-        let settings = Settings {
+        let settings = VerifierSettings {
             name: name.to_owned(),
             swarm,
             swarm_certificates: None,
             insecure_registries: vec![registry],
-            logins: Logins::default(),
+            logins: RegistryLogins::default(),
             slots_per_node: slots,
             grace: Duration::from_secs(30),
         };
@@ -135,7 +135,7 @@ impl Stage {
     pub(crate) fn rival(&self, name: &str) -> Result<Running> {
         let Log { store, commands } = self.log.as_ref().context("it has the log")?;
         let store: Arc<dyn EventStore> = Arc::new(store.clone());
-        let settings = Settings { name: name.to_owned(), ..self.settings.clone() };
+        let settings = VerifierSettings { name: name.to_owned(), ..self.settings.clone() };
         let verifier = Verifier::new(store, commands.clone(), settings)?;
         let shutdown = CancellationToken::new();
         let health = verifier.health();

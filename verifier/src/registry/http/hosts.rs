@@ -23,7 +23,7 @@ const RELATED: [(&str, &[&str]); 3] = [
 ];
 
 /// The clients for the hosts of registries.
-pub(super) struct Hosts {
+pub(super) struct RegistryHosts {
     insecure: HashSet<String>,
     /// For the world, by the system's proxy if it has one.
     tls: Client,
@@ -31,7 +31,7 @@ pub(super) struct Hosts {
     plain: Client,
 }
 
-impl Hosts {
+impl RegistryHosts {
     /// `insecure` are those that speak plain HTTP, beside the loopback.
     pub(super) fn new(insecure: HashSet<String>) -> Self {
         let builder = || {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_registry_leads_only_to_its_own() {
-        let hosts = Hosts::new(HashSet::from(["registry.lan:5000".to_owned()]));
+        let hosts = RegistryHosts::new(HashSet::from(["registry.lan:5000".to_owned()]));
         let may = |registry: &str, to: &str| {
             hosts.may_lead_to(registry, &hosts.base(registry).unwrap(), &Url::parse(to).unwrap())
         };
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn only_the_loopback_and_what_is_listed_go_without_tls() {
-        let hosts = Hosts::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
+        let hosts = RegistryHosts::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
         for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
             assert_eq!(hosts.base(plain).unwrap().scheme(), "http", "{plain}");
         }

@@ -33,12 +33,12 @@ pub enum CheckState {
 
 /// What depends on an item.
 #[derive(Clone, Copy)]
-enum Weight {
+enum CheckWeight {
     Must,
     Should,
 }
 
-use Weight::{Must, Should};
+use CheckWeight::{Must, Should};
 
 /// Holds what a container saw against what it was to be given.
 pub(super) fn judge(report: &Report, limits: &ResourceLimits) -> Vec<Check> {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Inner;
-use super::plan::Stage;
-use super::pool::Pool;
-use crate::sandbox::admission::Site;
-use crate::swarm::Node;
+use super::SlotKeeper;
+use super::pool::SlotPool;
+use super::slot_table::SlotState;
+use crate::sandbox::admission::Inspection;
+use crate::swarm::SwarmNode;
 
 /// Begins to look at the nodes that are due.
-pub(super) fn begin(inner: &Arc<Inner>) {
+pub(super) fn begin(inner: &Arc<SlotKeeper>) {
     let mut pool = inner.pool();
     let Some(mut next) = pool.next else { return };
     if pool.closed || !pool.reachable {
@@ -22,20 +22,20 @@ pub(super) fn begin(inner: &Arc<Inner>) {
     for node in pool.ledger.due(&pool.nodes, Instant::now()) {
         let name = format!("muster-{}-{next}", inner.verifier);
         next += 1;
-        pool.census.set(&name, &node.id, Stage::Inspecting);
+        pool.census.set(&name, &node.id, SlotState::Inspecting);
         inner.work.spawn(inspect(Arc::clone(inner), name, node));
     }
     pool.next = Some(next);
 }
 
-async fn inspect(inner: Arc<Inner>, name: String, node: Node) {
+async fn inspect(inner: Arc<SlotKeeper>, name: String, node: SwarmNode) {
     let swarm = Arc::clone(&inner.swarm);
-    let mut site = Site::new(swarm, &inner.verifier, name.clone(), node.clone(), inner.limits.clone());
+    let mut site = Inspection::new(swarm, &inner.verifier, name.clone(), node.clone(), inner.limits.clone());
     let inspection = site.look().await;
     let useless = {
         let mut pool = inner.pool();
         pool.ledger.record(&node, &inspection, Instant::now());
-        let Pool { ledger, nodes, .. } = &mut *pool;
+        let SlotPool { ledger, nodes, .. } = &mut *pool;
         ledger.mark(nodes);
         pool.take_useless()
     };

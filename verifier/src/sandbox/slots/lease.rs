@@ -7,27 +7,27 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
 
-use super::plan::Stage;
 use super::pool::Slot;
-use super::{Inner, Slots};
-use crate::sandbox::tasks::Tasks;
-use crate::swarm::{Deployment, Node, Prober, Swarm, SwarmError};
+use super::slot_table::SlotState;
+use super::{SlotKeeper, Slots};
+use crate::sandbox::tasks::TaskWatcher;
+use crate::swarm::{Deployment, SlotRelay, Swarm, SwarmError, SwarmNode};
 
 /// How long the managers may be away while a service is to be made: they take
 /// ten to twenty seconds to find a new leader.
 const ELECTION: Duration = Duration::from_secs(45);
 
 /// A slot in use. However its holder ends, the slot is cleaned after it.
-pub(crate) struct Lease {
+pub(crate) struct SlotLease {
     slot: Option<Slot>,
-    inner: Arc<Inner>,
-    tasks: Tasks,
-    left: Left,
+    inner: Arc<SlotKeeper>,
+    tasks: TaskWatcher,
+    left: Leftovers,
 }
 
 /// What a submission leaves in its slot.
 #[derive(Default)]
-pub(super) struct Left {
+pub(super) struct Leftovers {
     /// The names of its services.
     pub(super) services: Vec<String>,
     /// Those that are still being made.
@@ -36,15 +36,15 @@ pub(super) struct Left {
     pub(super) ill: Option<String>,
 }
 
-impl Lease {
+impl SlotLease {
     pub(super) fn new(slot: Slot, slots: &Slots) -> Self {
         let inner = Arc::clone(&slots.inner);
         let tasks = inner.watch.watcher();
-        Self { slot: Some(slot), inner, tasks, left: Left::default() }
+        Self { slot: Some(slot), inner, tasks, left: Leftovers::default() }
     }
 
     /// The slot's node.
-    pub(crate) fn node(&self) -> &Node {
+    pub(crate) fn node(&self) -> &SwarmNode {
         &self.slot().node
     }
 
@@ -59,12 +59,12 @@ impl Lease {
     }
 
     /// The tasks, to wait for this slot's.
-    pub(crate) fn tasks(&self) -> Tasks {
+    pub(crate) fn tasks(&self) -> TaskWatcher {
         self.tasks.clone()
     }
 
     /// The slot's relay.
-    pub(crate) fn relay(&mut self) -> &mut dyn Prober {
+    pub(crate) fn relay(&mut self) -> &mut dyn SlotRelay {
         self.slot.as_mut().expect("a lease has its slot until it is dropped").relay.as_mut()
     }
 
@@ -100,11 +100,11 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for SlotLease {
     fn drop(&mut self) {
         // Without a runtime everything ends; the next start sweeps.
         if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
-            self.inner.pool().census.set(&slot.name, &slot.node.id, Stage::Cooling);
+            self.inner.pool().census.set(&slot.name, &slot.node.id, SlotState::Cooling);
             self.inner.changed.send_replace(());
             let cooling =
                 Arc::clone(&self.inner).cool(slot, self.tasks.clone(), std::mem::take(&mut self.left));

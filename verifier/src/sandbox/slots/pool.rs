@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::plan::{Capacity, Census, Stage};
-use crate::sandbox::admission::Ledger;
-use crate::swarm::{Node, Prober};
+use super::slot_table::{Capacity, SlotState, SlotTable};
+use crate::sandbox::admission::NodeRegistry;
+use crate::swarm::{SlotRelay, SwarmNode};
 
 /// How long a node that seemed ill is left alone, if another is well. Without
 /// this, one that fails at once would always have room, and take all.
 const DOUBT: Duration = Duration::from_secs(30);
 
 /// The slots, by what they are doing.
-pub(super) struct Pool {
+pub(super) struct SlotPool {
     pub(super) capacity: Capacity,
     /// The nodes, as a manager showed them last.
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<SwarmNode>,
     /// Which of them keep apps in bounds.
-    pub(super) ledger: Ledger,
+    pub(super) ledger: NodeRegistry,
     /// Whether a manager answered when they were last asked for.
     pub(super) reachable: bool,
-    pub(super) census: Census,
+    pub(super) census: SlotTable,
     pub(super) ready: Vec<Slot>,
     /// The nodes that seemed ill, and when.
     pub(super) doubted: HashMap<String, Instant>,
@@ -37,19 +37,19 @@ pub(super) struct Pool {
 /// A slot that is there.
 pub(super) struct Slot {
     pub(super) name: String,
-    pub(super) node: Node,
+    pub(super) node: SwarmNode,
     pub(super) network: String,
-    pub(super) relay: Box<dyn Prober>,
+    pub(super) relay: Box<dyn SlotRelay>,
     pub(super) uses: u32,
 }
 
-impl Pool {
+impl SlotPool {
     /// A ready slot on the node with the most room.
     pub(super) fn pick(&self, avoid: Option<&str>) -> Option<usize> {
         if !self.reachable {
             return None;
         }
-        let is_doubted = |node: &Node| self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT);
+        let is_doubted = |node: &SwarmNode| self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT);
         let mut usable = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
         let all_are_doubted = usable.all(is_doubted);
         let room = |slot: &Slot| {
@@ -60,7 +60,7 @@ impl Pool {
             if !self.ledger.admits(&node.id) {
                 return None;
             }
-            let busy = self.census.count(&node.id, Stage::Busy);
+            let busy = self.census.count(&node.id, SlotState::Busy);
             self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
         };
         let candidates =

@@ -7,9 +7,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::Inner;
-use super::plan::Census;
-use crate::swarm::{Belonging, Belongings, SwarmError, label};
+use super::SlotKeeper;
+use super::slot_table::SlotTable;
+use crate::swarm::{OwnedResource, OwnedResources, SwarmError, label};
 
 /// How long after its claim's end another verifier's service is left to it.
 const GRACE: SignedDuration = SignedDuration::from_secs(120);
@@ -21,7 +21,7 @@ const NETWORK_AGE: SignedDuration = SignedDuration::from_secs(3600);
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// Sweeps once; whether it could.
-pub(super) async fn sweep(inner: &Arc<Inner>) -> bool {
+pub(super) async fn sweep(inner: &Arc<SlotKeeper>) -> bool {
     let first = inner.pool().next.is_none();
     match sweep_now(inner, first).await {
         Ok(_) => true,
@@ -35,17 +35,17 @@ pub(super) async fn sweep(inner: &Arc<Inner>) -> bool {
 
 /// Sweeps until nothing of ours is left, or no manager answers: nothing is in
 /// use any more.
-pub(super) async fn clear(inner: &Arc<Inner>) {
-    inner.pool().census = Census::default();
+pub(super) async fn clear(inner: &Arc<SlotKeeper>) {
+    inner.pool().census = SlotTable::default();
     while let Ok(false) = sweep_now(inner, false).await {
         sleep(AGAIN).await;
     }
 }
 
 /// Whether nothing of ours is left that nobody holds.
-async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<bool, SwarmError> {
-    inner.swarm.remove_strays(&|slot| inner.pool().census.has(slot)).await?;
-    let Belongings { services, networks } = inner.swarm.belongings().await?;
+async fn sweep_now(inner: &Arc<SlotKeeper>, first: bool) -> Result<bool, SwarmError> {
+    inner.swarm.remove_orphans(&|slot| inner.pool().census.has(slot)).await?;
+    let OwnedResources { services, networks } = inner.swarm.owned_resources().await?;
     let now = Timestamp::now();
     for service in services.iter().filter(|service| is_garbage(inner, service, now)) {
         tracing::info!(service = service.name, "a service that nobody holds is removed");
@@ -69,13 +69,13 @@ async fn sweep_now(inner: &Arc<Inner>, first: bool) -> Result<bool, SwarmError> 
     Ok(clean)
 }
 
-fn is_ours(inner: &Inner, belonging: &Belonging) -> bool {
+fn is_ours(inner: &SlotKeeper, belonging: &OwnedResource) -> bool {
     belonging.labels.get(label::VERIFIER) == Some(&inner.verifier)
 }
 
 /// Whether nobody holds it: ours, of a slot that is none; or another
 /// verifier's, and its time is over.
-fn is_garbage(inner: &Inner, belonging: &Belonging, now: Timestamp) -> bool {
+fn is_garbage(inner: &SlotKeeper, belonging: &OwnedResource, now: Timestamp) -> bool {
     if is_ours(inner, belonging) {
         let slot = belonging.labels.get(label::SLOT).map_or("", String::as_str);
         return !inner.pool().census.has(slot);

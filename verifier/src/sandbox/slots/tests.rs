@@ -7,27 +7,27 @@ use domain::Challenge;
 
 use super::*;
 use crate::swarm::Deployment;
-use crate::swarm::fake::Fake;
+use crate::swarm::fake::FakeSwarm;
 
 const SOON: Duration = Duration::from_secs(20);
 
-fn slots(fake: &Arc<Fake>) -> Slots {
+fn slots(fake: &Arc<FakeSwarm>) -> Slots {
     slots_with(fake, 1)
 }
 
-fn slots_with(fake: &Arc<Fake>, per_node: usize) -> Slots {
+fn slots_with(fake: &Arc<FakeSwarm>, per_node: usize) -> Slots {
     let capacity = Capacity { per_node: Some(per_node), memory_mib: 64 };
-    let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(fake);
+    let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(fake);
     let limits = Challenge::birthday().limits;
     Slots::start(swarm, "v1", limits, capacity, watch::Sender::new(Health::default()))
 }
 
-async fn lease(slots: &Slots) -> Lease {
+async fn lease(slots: &Slots) -> SlotLease {
     slots.wait(None, Instant::now() + SOON).await.expect("a slot is ready")
 }
 
 /// Runs something in a slot, as a submission does.
-async fn used(slots: &Slots) -> (Lease, String) {
+async fn used(slots: &Slots) -> (SlotLease, String) {
     let mut lease = lease(slots).await;
     let network = lease.network().to_owned();
     let deployment = Deployment {
@@ -43,12 +43,12 @@ async fn used(slots: &Slots) -> (Lease, String) {
     (lease, network)
 }
 
-fn has(fake: &Fake, network: &str) -> bool {
+fn has(fake: &FakeSwarm, network: &str) -> bool {
     fake.networks.lock().unwrap().iter().any(|id| id == network)
 }
 
 /// Waits until the slot's network is removed.
-async fn set_aside(fake: &Fake, network: &str, within: Duration) {
+async fn set_aside(fake: &FakeSwarm, network: &str, within: Duration) {
     let gone = timeout(within, async {
         while has(fake, network) {
             sleep(Duration::from_millis(10)).await;
@@ -59,7 +59,7 @@ async fn set_aside(fake: &Fake, network: &str, within: Duration) {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_that_is_well_is_used_again() {
-    let fake = Arc::new(Fake::default());
+    let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let (first, network) = used(&slots).await;
     drop(first);
@@ -78,7 +78,7 @@ async fn a_slot_that_is_well_is_used_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_whose_network_seems_ill_is_set_aside() {
-    let fake = Arc::new(Fake::default());
+    let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let (mut first, network) = used(&slots).await;
     first.set_aside("no connection in time");
@@ -90,7 +90,7 @@ async fn a_slot_whose_network_seems_ill_is_set_aside() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slot_in_which_a_task_stays_is_set_aside() {
-    let fake = Arc::new(Fake::default());
+    let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let (first, network) = used(&slots).await;
     fake.tasks_stay.store(true, Ordering::Relaxed);
@@ -105,7 +105,7 @@ async fn a_slot_in_which_a_task_stays_is_set_aside() {
 
 #[tokio::test(start_paused = true)]
 async fn slots_whose_relays_died_are_set_aside_and_replaced() {
-    let fake = Arc::new(Fake::default());
+    let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let network = lease(&slots).await.network().to_owned();
     fake.relays_die.store(true, Ordering::Relaxed);
@@ -118,7 +118,7 @@ async fn slots_whose_relays_died_are_set_aside_and_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn who_leaves_makes_no_more_slots() {
-    let fake = Arc::new(Fake::whose_relays_take(Duration::from_secs(1)));
+    let fake = Arc::new(FakeSwarm::whose_relays_take(Duration::from_secs(1)));
     let slots = slots_with(&fake, 8);
     drop(lease(&slots).await);
     let made = fake.networks_made.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Attempts on a scripted Swarm: what a real one does not do on demand. The
+//! AttemptRunner on a scripted Swarm: what a real one does not do on demand. The
 //! log, the commands and the HTTP client of the registry are real.
 
 use std::collections::BTreeMap;
@@ -12,37 +12,37 @@ use uuid::Uuid;
 
 use super::*;
 use crate::health::Health;
-use crate::registry::Logins;
-use crate::registry::tests::{Scripted, generous};
+use crate::registry::RegistryLogins;
+use crate::registry::tests::{ScriptedRegistry, generous};
 use crate::relay::{Answer, Failure, RelayError, Response};
 use crate::sandbox::slots::{Capacity, Slots};
-use crate::swarm::fake::Fake;
-use crate::swarm::{Ending, Phase, Swarm, SwarmError};
+use crate::swarm::fake::FakeSwarm;
+use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
 
-struct Stage {
-    fake: Arc<Fake>,
-    attempts: Attempts,
+struct AttemptScene {
+    fake: Arc<FakeSwarm>,
+    attempts: AttemptRunner,
     store: SqliteStore,
     id: domain::SubmissionId,
-    _registry: Scripted,
+    _registry: ScriptedRegistry,
     _directory: tempfile::TempDir,
 }
 
 /// One submission of one image that has `start_s` of 1 s, on the Swarm that does this.
 async fn given(
-    phases: impl IntoIterator<Item = Result<Phase, SwarmError>>,
+    phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
     responses: impl IntoIterator<Item = Result<Response, RelayError>>,
-) -> Stage {
+) -> AttemptScene {
     let registry = generous();
     let image: ImageRef = format!("{}/ada/app", registry.address).parse().unwrap();
     let body = serde_json::json!({
         "name": "Ada", "location": "London", "repo": [image.to_string()], "vote": "Python",
     });
-    let fake = Arc::new(Fake {
+    let fake = Arc::new(FakeSwarm {
         phases: Mutex::new(phases.into_iter().collect()),
         responses: Arc::new(Mutex::new(responses.into_iter().collect())),
         body: body.to_string().into_bytes(),
-        ..Fake::default()
+        ..FakeSwarm::default()
     });
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("log.db")).unwrap();
@@ -52,7 +52,7 @@ async fn given(
     let commands = Commands::new(Arc::new(store.clone()), Arc::clone(&challenge));
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
-    let swarm: Arc<dyn Swarm> = Arc::<Fake>::clone(&fake);
+    let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
     let slots = Slots::start(Arc::clone(&swarm), "v1", challenge.limits.clone(), capacity, health);
     let id = domain::SubmissionId(Uuid::now_v7());
     let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
@@ -66,18 +66,18 @@ async fn given(
     };
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
     commands.handle(id, Command::Submit(Box::new(submitted)), cause).await.unwrap();
-    let attempts = Attempts {
+    let attempts = AttemptRunner {
         verifier: "v1".into(),
         store: Arc::new(store.clone()),
         commands,
-        registry: Registry::new([], Logins::default()),
-        context: Context { challenge, swarm, slots },
+        registry: RegistryClient::new([], RegistryLogins::default()),
+        context: RunContext { challenge, swarm, slots },
     };
-    Stage { fake, attempts, store, id, _registry: registry, _directory: directory }
+    AttemptScene { fake, attempts, store, id, _registry: registry, _directory: directory }
 }
 
-impl Stage {
-    async fn lease(&self) -> Lease {
+impl AttemptScene {
+    async fn lease(&self) -> SlotLease {
         let deadline = Instant::now() + Duration::from_secs(20);
         self.attempts.context.slots.wait(None, deadline).await.unwrap()
     }
@@ -130,7 +130,7 @@ async fn each_step_is_recorded() {
 
 #[tokio::test]
 async fn an_app_is_asked_as_soon_as_its_engine_says_that_it_runs() {
-    let stage = given([Ok(Phase::Pulling)], []).await;
+    let stage = given([Ok(TaskPhase::Pulling)], []).await;
     let fake = Arc::clone(&stage.fake);
     let telling = tokio::spawn(async move {
         loop {
@@ -194,7 +194,7 @@ async fn an_app_that_is_right_only_once_fails() {
 
 #[tokio::test]
 async fn an_app_that_ends_while_it_is_asked_ended_early() {
-    let stage = given([Ok(Phase::Ended(Ending::Exited(3)))], []).await;
+    let stage = given([Ok(TaskPhase::Ended(TaskEnding::Exited(3)))], []).await;
     let events = stage.attempted().await;
     assert_eq!(failure(&events), FailureCode::ExitedEarly);
     let Some(Event::Failed(failed)) = events.last() else { panic!("{events:#?}") };
@@ -204,25 +204,25 @@ async fn an_app_that_ends_while_it_is_asked_ended_early() {
 
 #[tokio::test]
 async fn memory_and_a_bad_program_have_their_own_words() {
-    let killed = || Ok(Phase::Ended(Ending::Exited(137)));
+    let killed = || Ok(TaskPhase::Ended(TaskEnding::Exited(137)));
     assert_eq!(failure(&given([killed(), killed()], []).await.attempted().await), FailureCode::OutOfMemory);
-    let not_started = Ending::NotStarted("exec: \"/nope\": no such file or directory".into());
-    let stage = given([Ok(Phase::Ended(not_started))], []).await;
+    let not_started = TaskEnding::NotStarted("exec: \"/nope\": no such file or directory".into());
+    let stage = given([Ok(TaskPhase::Ended(not_started))], []).await;
     assert_eq!(failure(&stage.attempted().await), FailureCode::DidNotStart);
 }
 
 #[tokio::test]
 async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
     for code in [137, 255] {
-        let stage = given([Ok(Phase::Ended(Ending::Exited(code)))], []).await;
+        let stage = given([Ok(TaskPhase::Ended(TaskEnding::Exited(code)))], []).await;
         let events = stage.attempted().await;
         assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
         let deployed = stage.fake.deployed.lock().unwrap().clone();
         assert_ne!(deployed[0], deployed[1], "another node");
     }
     // Two doubts of different kinds prove nothing.
-    let killed = Ok(Phase::Ended(Ending::Exited(137)));
-    let crashed = Ok(Phase::Ended(Ending::Exited(139)));
+    let killed = Ok(TaskPhase::Ended(TaskEnding::Exited(137)));
+    let crashed = Ok(TaskPhase::Ended(TaskEnding::Exited(139)));
     assert_eq!(
         interruption(&given([killed, crashed], []).await.attempted().await),
         InterruptionCode::SlotFailed
@@ -251,7 +251,12 @@ async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
 
 #[tokio::test]
 async fn a_node_that_fails_is_left_alone_for_a_while() {
-    let ill = || Ok(Phase::Ended(Ending::Ours(InterruptionCode::NodeIll, "no space left on device".into())));
+    let ill = || {
+        Ok(TaskPhase::Ended(TaskEnding::PlatformFault(
+            InterruptionCode::NodeIll,
+            "no space left on device".into(),
+        )))
+    };
     let stage = given([ill(), ill()], []).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
     let first = stage.lease().await;
@@ -271,10 +276,10 @@ async fn a_node_that_fails_is_left_alone_for_a_while() {
 
 #[tokio::test]
 async fn what_the_platform_does_wrong_interrupts() {
-    let lost = Ending::Ours(InterruptionCode::NodeLost, "orphaned".into());
+    let lost = TaskEnding::PlatformFault(InterruptionCode::NodeLost, "orphaned".into());
     let unprotected = || Err(SwarmError::Unprotected(vec!["CapabilityDrop".into()]));
     for (phase, code) in [
-        (Ok(Phase::Ended(lost)), InterruptionCode::NodeLost),
+        (Ok(TaskPhase::Ended(lost)), InterruptionCode::NodeLost),
         (unprotected(), InterruptionCode::NodeIll),
         (Err(SwarmError::Refused("no".into())), InterruptionCode::SwarmUnavailable),
     ] {
@@ -328,12 +333,12 @@ async fn only_one_of_two_verifiers_claims() {
     let stage = given([], []).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
     let (one, other) = (stage.lease().await, stage.lease().await);
-    let rival = Attempts {
+    let rival = AttemptRunner {
         verifier: "v2".into(),
         store: Arc::clone(&stage.attempts.store),
         commands: stage.attempts.commands.clone(),
-        registry: Registry::new([], Logins::default()),
-        context: Context {
+        registry: RegistryClient::new([], RegistryLogins::default()),
+        context: RunContext {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),
             slots: stage.attempts.context.slots.clone(),

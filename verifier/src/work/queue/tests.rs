@@ -22,7 +22,7 @@ fn log() -> Log {
 impl Log {
     fn says(&mut self, id: u128, event: Event) -> &mut Self {
         self.position += 1;
-        let noted = Noted {
+        let noted = EventRef {
             event: Uuid::from_u128(self.position.into()),
             position: Position(self.position),
             at: second(self.position.try_into().unwrap()),

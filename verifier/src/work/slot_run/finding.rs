@@ -6,23 +6,23 @@ use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 
 /// What was found out about one image.
 #[derive(Debug)]
-pub(crate) enum Finding {
+pub(crate) enum AppFinding {
     /// What it did.
-    Saw(Evidence),
+    Confirmed(Evidence),
     /// What it seems to have done, unless it was the slot or the node: it counts
     /// once another slot shows the same.
-    Seems(FailureCode, String),
+    Suspected(FailureCode, String),
     /// A fault of ours.
-    Ours(PlatformFault),
+    PlatformFault(PlatformFault),
 }
 
-impl Finding {
+impl AppFinding {
     /// Why another slot is to be tried.
     pub(crate) fn doubt(&self) -> Option<&str> {
         match self {
-            Self::Seems(_, why) => Some(why),
-            Self::Ours(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
-            Self::Saw(_) | Self::Ours(_) => None,
+            Self::Suspected(_, why) => Some(why),
+            Self::PlatformFault(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
+            Self::Confirmed(_) | Self::PlatformFault(_) => None,
         }
     }
 
@@ -30,8 +30,8 @@ impl Finding {
     /// so it seems.
     pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
         match self {
-            Self::Seems(FailureCode::NothingOnPort, why) => Some(why),
-            Self::Seems(..) => None,
+            Self::Suspected(FailureCode::NothingOnPort, why) => Some(why),
+            Self::Suspected(..) => None,
             _ => self.doubt(),
         }
     }
@@ -39,16 +39,16 @@ impl Finding {
     /// Whether the node failed: it lost the image on the way, or is ill itself.
     pub(crate) fn is_of_the_node(&self) -> bool {
         let of_the_node = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
-        matches!(self, Self::Ours(fault) if of_the_node.contains(&fault.code))
+        matches!(self, Self::PlatformFault(fault) if of_the_node.contains(&fault.code))
     }
 
     /// What it means after what was found in `another` slot before.
     pub(crate) fn after(self, another: &Self) -> Self {
         match (self, another) {
-            (Self::Seems(code, message), Self::Seems(before, _)) if code == *before => {
-                Self::Saw(Evidence::Failure { code, message })
+            (Self::Suspected(code, message), Self::Suspected(before, _)) if code == *before => {
+                Self::Confirmed(Evidence::Failure { code, message })
             }
-            (Self::Seems(_, why), _) => Self::Ours(fault(InterruptionCode::SlotFailed, &why)),
+            (Self::Suspected(_, why), _) => Self::PlatformFault(fault(InterruptionCode::SlotFailed, &why)),
             (known, _) => known,
         }
     }

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::check::{Check, CheckState, judge};
-use super::{Inspection, Unseen};
+use super::{InspectError, InspectionResult};
 use crate::relay::{self, Failure, Request};
-use crate::swarm::{Deployment, Labels, Node, Phase, Prober, Swarm, SwarmError, label};
+use crate::swarm::{Deployment, Labels, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase, label};
 
 /// A small program of an image that is there already starts within a second or
 /// two; a node that needs longer is looked at again.
@@ -26,24 +26,24 @@ const LEAVING: Duration = Duration::from_secs(60);
 const DOORS: [u16; 5] = [2375, 2376, 2377, 7946, 22];
 
 /// The slot of an inspection.
-pub(crate) struct Site {
+pub(crate) struct Inspection {
     swarm: Arc<dyn Swarm>,
     /// The name of the slot, and of its network and service.
     name: String,
     labels: Labels,
-    node: Node,
+    node: SwarmNode,
     limits: ResourceLimits,
     network: Option<String>,
-    relay: Option<Box<dyn Prober>>,
+    relay: Option<Box<dyn SlotRelay>>,
 }
 
-impl Site {
+impl Inspection {
     /// Nothing is made yet. The name is of nothing else that the verifier has.
     pub(crate) fn new(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
         name: String,
-        node: Node,
+        node: SwarmNode,
         limits: ResourceLimits,
     ) -> Self {
         let end = Timestamp::now().as_second().saturating_add(LEAVING.as_secs().cast_signed());
@@ -55,10 +55,10 @@ impl Site {
         Self { swarm, name, labels, node, limits, network: None, relay: None }
     }
 
-    /// Looks at the node. Afterwards [`Site::leave`] must follow, however it ended.
-    pub(crate) async fn look(&mut self) -> Inspection {
+    /// Looks at the node. Afterwards [`Inspection::leave`] must follow, however it ended.
+    pub(crate) async fn look(&mut self) -> InspectionResult {
         let Some(image) = self.swarm.own_image(&self.node.id).await.map_err(failed)? else {
-            return Err(Unseen::OutOfReach);
+            return Err(InspectError::OutOfReach);
         };
         match timeout(PATIENCE, self.seen(image)).await {
             Ok(Err(SwarmError::Unprotected(dropped))) => Ok(vec![Check {
@@ -69,9 +69,10 @@ impl Site {
                 cure: "update the managers' engines to 20.10 or newer",
             }]),
             Ok(seen) => seen.map_err(failed),
-            Err(_) => {
-                Err(Unseen::Failed(format!("the inspector did not answer within {} s", PATIENCE.as_secs())))
-            }
+            Err(_) => Err(InspectError::Failed(format!(
+                "the inspector did not answer within {} s",
+                PATIENCE.as_secs()
+            ))),
         }
     }
 
@@ -164,8 +165,8 @@ async fn running(swarm: &dyn Swarm, service: &str, network: &str) -> Result<IpAd
         if let Some(task) = tasks.iter().find(|task| task.service == service) {
             let address = task.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address);
             match (&task.phase, address) {
-                (Phase::Running, Some(address)) => return Ok(address),
-                (Phase::Ended(ending), _) => {
+                (TaskPhase::Running, Some(address)) => return Ok(address),
+                (TaskPhase::Ended(ending), _) => {
                     return Err(SwarmError::Refused(format!("the inspector ended: {ending:?}")));
                 }
                 _ => {}
@@ -176,7 +177,7 @@ async fn running(swarm: &dyn Swarm, service: &str, network: &str) -> Result<IpAd
 }
 
 /// Asks the inspector, which may still be opening its port.
-async fn ask(relay: &mut dyn Prober, inspector: IpAddr, path: &str) -> Result<String, SwarmError> {
+async fn ask(relay: &mut dyn SlotRelay, inspector: IpAddr, path: &str) -> Result<String, SwarmError> {
     let address = SocketAddr::new(inspector, 80);
     let request = Request::new(address, path, "inspector", relay::Limits::default());
     let request = request.map_err(|error| SwarmError::Refused(error.to_string()))?;
@@ -194,6 +195,6 @@ async fn ask(relay: &mut dyn Prober, inspector: IpAddr, path: &str) -> Result<St
     }
 }
 
-fn failed(error: SwarmError) -> Unseen {
-    Unseen::Failed(error.to_string())
+fn failed(error: SwarmError) -> InspectError {
+    InspectError::Failed(error.to_string())
 }

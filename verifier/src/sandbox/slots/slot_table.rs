@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use crate::health::NodeState;
-use crate::swarm::Node;
+use crate::swarm::SwarmNode;
 
 /// Slots in use or ready beyond the submissions that may be under way. A slot is
 /// used for half a second and cools for three or four, so the next submission
@@ -29,7 +29,7 @@ pub(crate) struct Capacity {
 
 /// What a slot is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum SlotState {
     Preparing,
     Ready,
     Busy,
@@ -41,13 +41,13 @@ pub(super) enum Stage {
 
 /// Every slot there is: its node, and what it is doing.
 #[derive(Debug, Default)]
-pub(super) struct Census {
-    slots: HashMap<String, (String, Stage)>,
+pub(super) struct SlotTable {
+    slots: HashMap<String, (String, SlotState)>,
 }
 
 impl Capacity {
     /// On one node: at least one, once it is ready.
-    pub(super) fn of_node(&self, node: &Node) -> usize {
+    pub(super) fn of_node(&self, node: &SwarmNode) -> usize {
         if node.state != NodeState::Ready {
             return 0;
         }
@@ -60,15 +60,15 @@ impl Capacity {
 
     /// A node for each slot that is missing. Slots that cool come back, so a few
     /// are made beside them, but not for ever.
-    pub(super) fn missing(&self, nodes: &[Node], census: &Census) -> Vec<Node> {
-        let missing_on = |node: &Node| {
+    pub(super) fn missing(&self, nodes: &[SwarmNode], census: &SlotTable) -> Vec<SwarmNode> {
+        let missing_on = |node: &SwarmNode| {
             let of = |stage| census.count(&node.id, stage);
             let wanted = self.of_node(node);
             if wanted == 0 {
                 return 0;
             }
-            let usable = of(Stage::Busy) + of(Stage::Ready) + of(Stage::Preparing);
-            let all = usable + of(Stage::Cooling) + of(Stage::Retiring);
+            let usable = of(SlotState::Busy) + of(SlotState::Ready) + of(SlotState::Preparing);
+            let all = usable + of(SlotState::Cooling) + of(SlotState::Retiring);
             let (each, more) = ALL;
             let room = (wanted * each + more).saturating_sub(all);
             (wanted + SPARE).saturating_sub(usable).min(room)
@@ -77,8 +77,8 @@ impl Capacity {
     }
 }
 
-impl Census {
-    pub(super) fn set(&mut self, slot: &str, node: &str, stage: Stage) {
+impl SlotTable {
+    pub(super) fn set(&mut self, slot: &str, node: &str, stage: SlotState) {
         self.slots.insert(slot.to_owned(), (node.to_owned(), stage));
     }
 
@@ -90,7 +90,7 @@ impl Census {
         self.slots.contains_key(slot)
     }
 
-    pub(super) fn count(&self, node: &str, stage: Stage) -> usize {
+    pub(super) fn count(&self, node: &str, stage: SlotState) -> usize {
         self.slots.values().filter(|(at, doing)| at == node && *doing == stage).count()
     }
 
@@ -98,13 +98,13 @@ impl Census {
     pub(super) fn usable(&self) -> usize {
         self.slots
             .values()
-            .filter(|(_, doing)| matches!(doing, Stage::Ready | Stage::Busy | Stage::Cooling))
+            .filter(|(_, doing)| matches!(doing, SlotState::Ready | SlotState::Busy | SlotState::Cooling))
             .count()
     }
 
     /// Slots that somebody holds.
     pub(super) fn in_use(&self) -> usize {
-        self.slots.values().filter(|(_, doing)| *doing == Stage::Busy).count()
+        self.slots.values().filter(|(_, doing)| *doing == SlotState::Busy).count()
     }
 }
 
@@ -112,8 +112,8 @@ impl Census {
 mod tests {
     use super::*;
 
-    fn node(id: &str, cpus: u64, memory_mib: u64) -> Node {
-        Node {
+    fn node(id: &str, cpus: u64, memory_mib: u64) -> SwarmNode {
+        SwarmNode {
             id: id.into(),
             name: id.into(),
             milli_cpus: cpus * 1000,
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(CAPACITY.of_node(&node("a", 8, 2_000)), 2);
         assert_eq!(CAPACITY.of_node(&node("a", 1, 100)), 1);
         assert_eq!(CAPACITY.of_node(&node("a", 64, 256_000)), PER_NODE_MAX);
-        let drained = Node { state: NodeState::Drained, ..node("a", 2, 16_000) };
+        let drained = SwarmNode { state: NodeState::Drained, ..node("a", 2, 16_000) };
         assert_eq!(CAPACITY.of_node(&drained), 0);
         assert_eq!(Capacity { per_node: Some(3), ..CAPACITY }.of_node(&node("a", 1, 100)), 3);
     }
@@ -141,19 +141,19 @@ mod tests {
     fn slots_are_made_until_there_are_enough() {
         let nodes = [node("a", 1, 16_000), node("b", 1, 16_000)];
         let capacity = Capacity { per_node: Some(1), ..CAPACITY };
-        let mut census = Census::default();
-        let missing = |census: &Census| -> Vec<String> {
+        let mut census = SlotTable::default();
+        let missing = |census: &SlotTable| -> Vec<String> {
             capacity.missing(&nodes, census).into_iter().map(|node| node.id).collect()
         };
         assert_eq!(missing(&census), ["a", "a", "a", "b", "b", "b"]);
-        census.set("1", "a", Stage::Busy);
-        census.set("2", "a", Stage::Preparing);
+        census.set("1", "a", SlotState::Busy);
+        census.set("2", "a", SlotState::Preparing);
         assert_eq!(missing(&census), ["a", "b", "b", "b"]);
         // What cools is no use to anybody yet, but comes back.
-        census.set("1", "a", Stage::Cooling);
+        census.set("1", "a", SlotState::Cooling);
         assert_eq!(missing(&census), ["a", "a", "b", "b", "b"]);
         for number in 3..13 {
-            census.set(&number.to_string(), "a", Stage::Cooling);
+            census.set(&number.to_string(), "a", SlotState::Cooling);
         }
         assert_eq!(missing(&census), ["b", "b", "b"]);
     }
@@ -162,10 +162,10 @@ mod tests {
     fn spare_slots_are_few_however_many_are_in_use() {
         let nodes = [node("a", 1, 16_000)];
         let capacity = Capacity { per_node: Some(16), ..CAPACITY };
-        let mut census = Census::default();
+        let mut census = SlotTable::default();
         assert_eq!(capacity.missing(&nodes, &census).len(), 18);
         for number in 0..18 {
-            census.set(&number.to_string(), "a", Stage::Busy);
+            census.set(&number.to_string(), "a", SlotState::Busy);
         }
         assert!(capacity.missing(&nodes, &census).is_empty());
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::check::{CheckState, reason};
-use super::{Inspection, Unseen};
+use super::{InspectError, InspectionResult};
 use crate::health::NodeState;
-use crate::swarm::Node;
+use crate::swarm::SwarmNode;
 
 /// An engine may have been started anew with other settings, between two
 /// heartbeats and under the same version.
@@ -18,30 +18,30 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// What is known of the nodes, by their ids.
 #[derive(Default)]
-pub(crate) struct Ledger {
-    entries: HashMap<String, Entry>,
+pub(crate) struct NodeRegistry {
+    entries: HashMap<String, NodeRecord>,
 }
 
-struct Entry {
+struct NodeRecord {
     /// The version of the engine that was looked at.
     engine: String,
-    standing: Standing,
+    standing: Admission,
     /// When it is looked at again; `None` while it is.
     again: Option<Instant>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-enum Standing {
+enum Admission {
     /// Nothing is known yet, and if so, why not.
     New(Option<String>),
     Admitted,
     Refused(String),
 }
 
-impl Ledger {
+impl NodeRegistry {
     /// The nodes to look at now; each is taken for being looked at until
-    /// [`Ledger::record`]. A node that went away starts anew when it is back.
-    pub(crate) fn due(&mut self, nodes: &[Node], now: Instant) -> Vec<Node> {
+    /// [`NodeRegistry::record`]. A node that went away starts anew when it is back.
+    pub(crate) fn due(&mut self, nodes: &[SwarmNode], now: Instant) -> Vec<SwarmNode> {
         let is_there = |id: &String| nodes.iter().any(|node| node.id == *id && node.state != NodeState::Down);
         self.entries.retain(|id, entry| entry.again.is_none() || is_there(id));
         let mut due = Vec::new();
@@ -50,9 +50,9 @@ impl Ledger {
             if node.state != NodeState::Ready && self.refusal(&node.id).is_none() {
                 continue;
             }
-            let entry = self.entries.entry(node.id.clone()).or_insert_with(|| Entry {
+            let entry = self.entries.entry(node.id.clone()).or_insert_with(|| NodeRecord {
                 engine: node.engine.clone(),
-                standing: Standing::New(None),
+                standing: Admission::New(None),
                 again: Some(now),
             });
             let is_due = entry.again.is_some_and(|again| again <= now || entry.engine != node.engine);
@@ -66,22 +66,22 @@ impl Ledger {
 
     /// Takes down what an inspection showed. One that showed nothing leaves the
     /// node as it was.
-    pub(crate) fn record(&mut self, node: &Node, inspection: &Inspection, now: Instant) {
+    pub(crate) fn record(&mut self, node: &SwarmNode, inspection: &InspectionResult, now: Instant) {
         let Some(entry) = self.entries.get_mut(&node.id) else { return };
         entry.engine.clone_from(&node.engine);
         let (standing, pause) = match inspection {
             Ok(checks) => match reason(checks) {
-                None => (Standing::Admitted, AGAIN),
-                Some(why) => (Standing::Refused(why), AGAIN),
+                None => (Admission::Admitted, AGAIN),
+                Some(why) => (Admission::Refused(why), AGAIN),
             },
             // It cannot be had otherwise: its operator did not let us look. An
             // engine that was looked at before is only slow now.
-            Err(Unseen::OutOfReach) => match &entry.standing {
-                refused @ Standing::Refused(_) => (refused.clone(), PAUSE),
-                Standing::New(_) | Standing::Admitted => (Standing::Admitted, AGAIN),
+            Err(InspectError::OutOfReach) => match &entry.standing {
+                refused @ Admission::Refused(_) => (refused.clone(), PAUSE),
+                Admission::New(_) | Admission::Admitted => (Admission::Admitted, AGAIN),
             },
-            Err(Unseen::Failed(why)) => match &entry.standing {
-                Standing::New(_) => (Standing::New(Some(why.clone())), PAUSE),
+            Err(InspectError::Failed(why)) => match &entry.standing {
+                Admission::New(_) => (Admission::New(Some(why.clone())), PAUSE),
                 known => (known.clone(), PAUSE),
             },
         };
@@ -92,11 +92,11 @@ impl Ledger {
 
     /// Whether the node may be given work.
     pub(crate) fn admits(&self, node: &str) -> bool {
-        self.entries.get(node).is_some_and(|entry| entry.standing == Standing::Admitted)
+        self.entries.get(node).is_some_and(|entry| entry.standing == Admission::Admitted)
     }
 
     /// Marks the nodes that are refused here: they are as good as gone.
-    pub(crate) fn mark(&self, nodes: &mut [Node]) {
+    pub(crate) fn mark(&self, nodes: &mut [SwarmNode]) {
         for node in nodes.iter_mut().filter(|node| node.state == NodeState::Ready) {
             if let Some(why) = self.refusal(&node.id) {
                 node.state = NodeState::Refused { why: why.to_owned() };
@@ -112,28 +112,28 @@ impl Ledger {
     /// Why some node could not be looked at yet.
     pub(crate) fn trouble(&self) -> Option<&str> {
         self.entries.values().find_map(|entry| match &entry.standing {
-            Standing::New(why) => why.as_deref(),
-            Standing::Admitted | Standing::Refused(_) => None,
+            Admission::New(why) => why.as_deref(),
+            Admission::Admitted | Admission::Refused(_) => None,
         })
     }
 
     /// Why the node must not be given work.
     fn refusal(&self, node: &str) -> Option<&str> {
         match &self.entries.get(node)?.standing {
-            Standing::Refused(why) => Some(why),
-            Standing::New(_) | Standing::Admitted => None,
+            Admission::Refused(why) => Some(why),
+            Admission::New(_) | Admission::Admitted => None,
         }
     }
 }
 
 /// Tells the operator what changed.
-fn tell(node: &Node, inspection: &Inspection, before: &Standing, after: &Standing) {
+fn tell(node: &SwarmNode, inspection: &InspectionResult, before: &Admission, after: &Admission) {
     let node = node.name.as_str();
     if before == after {
         return;
     }
     match (inspection, after) {
-        (_, Standing::Refused(why)) => {
+        (_, Admission::Refused(why)) => {
             tracing::warn!(node, why, "the node is refused: it would not keep apps in bounds")
         }
         (Err(unseen), _) => tracing::warn!(node, %unseen, "the node is not checked"),
@@ -150,8 +150,8 @@ mod tests {
     use super::super::check::Check;
     use super::*;
 
-    fn node(state: NodeState, engine: &str) -> Node {
-        Node {
+    fn node(state: NodeState, engine: &str) -> SwarmNode {
+        SwarmNode {
             id: "n".into(),
             name: "n".into(),
             milli_cpus: 1000,
@@ -167,7 +167,7 @@ mod tests {
     }
 
     /// Whether the node is to be looked at now.
-    fn due(ledger: &mut Ledger, node: &Node, now: Instant) -> bool {
+    fn due(ledger: &mut NodeRegistry, node: &SwarmNode, now: Instant) -> bool {
         let due = ledger.due(std::slice::from_ref(node), now);
         assert!(due.iter().all(|due| due == node));
         !due.is_empty()
@@ -175,12 +175,12 @@ mod tests {
 
     #[test]
     fn a_node_gets_work_once_it_was_looked_at() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
         let here = node(NodeState::Ready, "1");
         assert!(due(&mut ledger, &here, now));
         assert!(!due(&mut ledger, &here, now), "it is being looked at");
         assert!(!ledger.admits("n"));
-        ledger.record(&here, &Err(Unseen::Failed("no relay".into())), now);
+        ledger.record(&here, &Err(InspectError::Failed("no relay".into())), now);
         assert!(!ledger.admits("n") && ledger.trouble() == Some("no relay"));
         assert!(due(&mut ledger, &here, now + PAUSE));
         ledger.record(&here, &Ok(vec![check(CheckState::Advised)]), now);
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_node_that_lacks_something_is_refused_until_it_has_it() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
         let old = node(NodeState::Ready, "1");
         assert!(due(&mut ledger, &old, now));
         ledger.record(&old, &Ok(vec![check(CheckState::Lacking)]), now);
@@ -203,10 +203,10 @@ mod tests {
         // Another engine, another look; which at first shows nothing.
         let new = node(NodeState::Ready, "2");
         assert!(due(&mut ledger, &new, now));
-        ledger.record(&new, &Err(Unseen::Failed("no relay".into())), now);
+        ledger.record(&new, &Err(InspectError::Failed("no relay".into())), now);
         assert!(ledger.refused().is_some());
         assert!(due(&mut ledger, &new, now + PAUSE));
-        ledger.record(&new, &Err(Unseen::OutOfReach), now);
+        ledger.record(&new, &Err(InspectError::OutOfReach), now);
         assert!(ledger.refused().is_some() && !ledger.admits("n"), "it was seen before");
         assert!(due(&mut ledger, &new, now + PAUSE));
         ledger.record(&new, &Ok(vec![check(CheckState::Holds)]), now);
@@ -215,10 +215,10 @@ mod tests {
 
     #[test]
     fn a_node_is_looked_at_again_when_it_was_away_and_after_a_while() {
-        let (mut ledger, now) = (Ledger::default(), Instant::now());
+        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
         let here = node(NodeState::Ready, "1");
         assert!(due(&mut ledger, &here, now));
-        ledger.record(&here, &Err(Unseen::OutOfReach), now);
+        ledger.record(&here, &Err(InspectError::OutOfReach), now);
         assert!(ledger.admits("n"), "what cannot be looked at is used, and said");
         assert!(due(&mut ledger, &here, now + AGAIN));
         assert!(ledger.admits("n"), "meanwhile it goes on");
