@@ -61,7 +61,7 @@ enum Command {
 #[repr(u8)]
 enum Exit {
     /// What was asked for was done; a submission passed.
-    Well = 0,
+    Success = 0,
     /// It failed: the verdict, or the command itself.
     Failed = 1,
     /// What was asked for is wrong: an argument, a setting, an entry.
@@ -79,7 +79,7 @@ impl Cli {
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                return complain(format_args!("no threads can be started: {error}"), Exit::Failed).into();
+                return fail_with(format_args!("no threads can be started: {error}"), Exit::Failed).into();
             }
         };
         let exit = runtime.block_on(async {
@@ -110,7 +110,7 @@ impl From<Exit> for ExitCode {
 }
 
 /// Says on one line why a command ends as it does.
-fn complain(why: impl Display, exit: Exit) -> Exit {
+fn fail_with(why: impl Display, exit: Exit) -> Exit {
     eprintln!("muster: {why}");
     exit
 }

@@ -1,19 +1,16 @@
-//! The settings: flags, then the environment, then `muster.toml`.
+//! The settings: flags win over environment variables, and these win over `muster.toml`.
 //!
-//! [`Options`] are the settings as they were typed, each of them absent or a
-//! text. [`Settings`] are what they mean, read once at the start; a wrong one
-//! is an error of one line that names it.
+//! `options` declares each setting once. [`Settings`] says what the texts mean. It is read once, at the start, and a
+//! wrong setting is an error of one line that names it.
 
 mod node;
 mod options;
-mod part;
 mod typed;
 
-pub use node::Node;
-pub use options::Options;
-pub use part::{LogOptions, NodeOptions, ViewsOptions};
+pub use node::NodeSettings;
+pub use options::{AllOptions, EventLogOptions, EventstoreOptions, JanitorOptions, ViewsOptions};
+pub use typed::SettingError;
 
-use std::fmt::Display;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -22,118 +19,147 @@ use std::sync::Arc;
 use commands::Rate;
 use domain::Challenge;
 use read_api::Tiles;
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
 use verifier::RegistryLogins;
 
-use typed::{List, Text};
+use typed::TypedSettings;
 
-/// What the settings mean.
+/// The meaning of all settings.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where HTTP is listened to, if that was said; port 0 takes any that is free.
+    /// The address of the HTTP server, if it was given. Port 0 takes any free port.
     pub listen: Option<SocketAddr>,
-    /// The directory of what must last.
+    /// The directory of the data to keep.
     pub data: PathBuf,
-    /// Where the event log is.
-    pub eventstore: EventStore,
-    /// Where the views are.
-    pub views: Views,
+    pub eventstore: LogLocation,
+    pub views: ViewsLocation,
     /// Engines of the Swarm, as `unix://…` or `tcp://…`.
     pub swarm: Vec<String>,
-    /// Where the certificates for engines over `tcp://` are.
+    /// The directory of the certificates for engines over `tcp://`.
     pub swarm_certificates: Option<PathBuf>,
-    /// The rules.
     pub challenge: Arc<Challenge>,
-    /// What organisers must send.
+    /// The token that organisers send.
     pub token: Option<String>,
-    /// Where the map's tiles come from; `None` for the world that the page brings along.
+    /// The source of map tiles; `None` for the built-in world map.
     pub tiles: Option<Tiles>,
-    /// Registries that are spoken to without TLS.
+    /// Registries without TLS.
     pub insecure_registries: Vec<String>,
-    /// RegistryLogins for private registries.
+    /// Logins for private registries.
     pub logins: RegistryLogins,
-    /// How many submissions are verified at once; `None` for as many as fit.
+    /// The number of slots of each node; `None` for as many as fit.
     pub slots: Option<usize>,
-    /// How often one address may ask; `None` for as often as it likes.
+    /// The rate limit of one client address; `None` for no limit.
     pub rate_by_address: Option<Rate>,
-    /// How often images of one owner may be submitted; `None` for no limit.
+    /// The rate limit of one owner; `None` for no limit.
     pub rate_by_owner: Option<Rate>,
-    /// How the embedded log is served to others; `None` for not at all.
-    pub node: Option<Node>,
+    /// The node that serves the embedded log; `None` if nothing serves it.
+    pub node: Option<NodeSettings>,
+    pub telemetry: TelemetrySettings,
 }
 
-/// Where the event log is.
+/// The location of the event log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EventStore {
-    /// A file of this process.
+pub enum LogLocation {
+    /// A file that only this process opens.
     Sqlite(PathBuf),
-    /// The address of an EventStoreDB, or of what speaks its protocol.
+    /// The address of an EventStoreDB, or of `muster eventstore`.
     Esdb(String),
 }
 
-/// Where the views are.
+/// The location of the views.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Views {
-    /// In this process; made anew from the log at each start.
+pub enum ViewsLocation {
+    /// The memory of this process. Each start builds them from the log.
     Memory,
     /// The address of a MongoDB replica set.
     Mongo(String),
 }
 
-/// Why a setting cannot be used, in one line.
+/// The log lines that a process writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingError(String);
+pub struct TelemetrySettings {
+    /// Levels by module, as `EnvFilter` reads them.
+    pub filter: String,
+    pub format: LogFormat,
+}
+
+/// The format of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 impl Settings {
-    /// Where the HTTP API listens.
+    /// Returns the address of the HTTP API.
     pub fn api(&self) -> SocketAddr {
         self.listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)))
     }
 
-    /// What `typed` means, with the file's settings where it is silent.
+    /// Returns the meaning of these options, of the variables, and of the file for the rest.
     ///
     /// # Errors
-    /// When a setting is wrong, or the file or the challenge cannot be read.
-    pub fn read(typed: Options) -> Result<Self, SettingError> {
-        Self::of(typed.or_those_of_the_file()?)
+    /// If a setting is wrong, or the file or the challenge cannot be read.
+    pub fn read(options: &impl Serialize) -> Result<Self, SettingError> {
+        Self::from_typed(TypedSettings::merge(options)?)
     }
 
-    fn of(options: Options) -> Result<Self, SettingError> {
-        let data = options.data.map_or_else(|| "muster-data".into(), |Text(path)| PathBuf::from(path));
-        let log = EventStore::Sqlite(data.join("events.sqlite"));
+    /// Returns the settings of `muster eventstore`, which always has a node.
+    ///
+    /// # Errors
+    /// If a setting is wrong, or the file or the challenge cannot be read.
+    pub fn read_for_node(options: &EventstoreOptions) -> Result<Self, SettingError> {
+        let mut typed = TypedSettings::merge(options)?;
+        typed.set_default("eventstore-listen", "127.0.0.1:2113");
+        Self::from_typed(typed)
+    }
+
+    fn from_typed(mut typed: TypedSettings) -> Result<Self, SettingError> {
+        let typed = &mut typed;
+        let data = typed.text("data")?.map_or_else(|| "muster-data".into(), PathBuf::from);
+        let log = LogLocation::Sqlite(data.join("events.sqlite"));
         Ok(Self {
-            listen: setting("listen", options.listen, None, |text| listen(text).map(Some))?,
-            eventstore: setting("eventstore", options.eventstore, log, EventStore::read)?,
-            views: setting("views", options.views, Views::Memory, Views::read)?,
-            swarm: options
-                .swarm
-                .map_or_else(|| vec!["unix:///var/run/docker.sock".into()], |List(list)| list),
-            swarm_certificates: options.swarm_certificates.map(|Text(path)| path.into()),
-            challenge: Arc::new(setting("challenge", options.challenge, Challenge::birthday(), challenge)?),
-            token: options.token.map(|Text(token)| token),
-            tiles: tiles(options.tiles, options.tiles_attribution)?,
-            insecure_registries: options.insecure_registries.map(|List(list)| list).unwrap_or_default(),
-            logins: setting("registry-logins", options.registry_logins, RegistryLogins::default(), logins)?,
-            slots: setting("slots", options.slots, None, slots)?,
-            rate_by_address: setting(
-                "rate-by-address",
-                options.rate_by_address,
-                Some(Rate::BY_ADDRESS),
-                rate,
-            )?,
-            rate_by_owner: setting("rate-by-owner", options.rate_by_owner, Some(Rate::BY_OWNER), rate)?,
-            node: Node::read(
-                options.eventstore_listen,
-                options.eventstore_login,
-                options.eventstore_tls,
-                options.eventstore_advertise,
-            )?,
+            listen: typed.parse("listen", None, |text| socket_address(text).map(Some))?,
             data,
+            eventstore: typed.parse("eventstore", log, LogLocation::parse)?,
+            views: typed.parse("views", ViewsLocation::Memory, ViewsLocation::parse)?,
+            swarm: typed.list("swarm")?.unwrap_or_else(|| vec!["unix:///var/run/docker.sock".into()]),
+            swarm_certificates: typed.text("swarm-certificates")?.map(PathBuf::from),
+            challenge: Arc::new(typed.parse("challenge", Challenge::birthday(), challenge)?),
+            token: typed.text("token")?,
+            tiles: tiles(typed)?,
+            insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
+            logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
+            slots: typed.parse("slots", None, slots)?,
+            rate_by_address: typed.parse("rate-by-address", Some(Rate::BY_ADDRESS), rate)?,
+            rate_by_owner: typed.parse("rate-by-owner", Some(Rate::BY_OWNER), rate)?,
+            node: NodeSettings::from_typed(typed)?,
+            telemetry: TelemetrySettings::from_typed(typed)?,
         })
     }
 }
 
-impl EventStore {
-    fn read(text: &str) -> Result<Self, &'static str> {
+impl TelemetrySettings {
+    /// Returns the settings of a command that has no others.
+    ///
+    /// # Errors
+    /// If a setting is wrong, or the file cannot be read.
+    pub fn read(options: &JanitorOptions) -> Result<Self, SettingError> {
+        Self::from_typed(&mut TypedSettings::merge(options)?)
+    }
+
+    fn from_typed(typed: &mut TypedSettings) -> Result<Self, SettingError> {
+        let filter = |text: &str| EnvFilter::try_new(text).map(|_| text.to_owned());
+        Ok(Self {
+            filter: typed.parse("log", "info".to_owned(), filter)?,
+            format: typed.parse("log-format", LogFormat::Text, LogFormat::parse)?,
+        })
+    }
+}
+
+impl LogLocation {
+    fn parse(text: &str) -> Result<Self, &'static str> {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ if text.starts_with("esdb://") || text.starts_with("esdb+discover://") => {
@@ -144,8 +170,8 @@ impl EventStore {
     }
 }
 
-impl Views {
-    fn read(text: &str) -> Result<Self, &'static str> {
+impl ViewsLocation {
+    fn parse(text: &str) -> Result<Self, &'static str> {
         match text {
             "memory" => Ok(Self::Memory),
             _ if text.starts_with("mongodb://") || text.starts_with("mongodb+srv://") => {
@@ -156,29 +182,17 @@ impl Views {
     }
 }
 
-impl std::error::Error for SettingError {}
-
-impl std::fmt::Display for SettingError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+impl LogFormat {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("text or json is expected"),
+        }
     }
 }
 
-fn setting<T, E: Display>(
-    name: &str,
-    typed: Option<Text>,
-    default: T,
-    read: impl FnOnce(&str) -> Result<T, E>,
-) -> Result<T, SettingError> {
-    let Some(Text(typed)) = typed else { return Ok(default) };
-    read(&typed).map_err(|why| {
-        let variable = name.replace('-', "_").to_uppercase();
-        let why = in_one_line(&why.to_string());
-        SettingError(format!("the setting {name} (--{name}, MUSTER_{variable}) is {typed:?}: {why}"))
-    })
-}
-
-fn listen(text: &str) -> Result<SocketAddr, String> {
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
     text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
 }
@@ -188,21 +202,18 @@ fn challenge(path: &str) -> Result<Challenge, String> {
     Challenge::parse(&text).map_err(|error| error.to_string())
 }
 
-fn tiles(url: Option<Text>, attribution: Option<Text>) -> Result<Option<Tiles>, SettingError> {
-    let Some(url) = url else {
-        return match attribution {
-            Some(_) => {
-                Err(SettingError("the setting tiles-attribution needs --tiles, or MUSTER_TILES".to_owned()))
-            }
-            None => Ok(None),
-        };
-    };
-    let by = attribution.map(|Text(by)| by).unwrap_or_default();
-    if by.is_empty() {
-        let needs = "the setting tiles needs --tiles-attribution, or MUSTER_TILES_ATTRIBUTION: who made them";
-        return Err(SettingError(needs.to_owned()));
+fn tiles(typed: &mut TypedSettings) -> Result<Option<Tiles>, SettingError> {
+    let author = typed.text("tiles-attribution")?;
+    let tiles = typed.parse("tiles", None, |url| match &author {
+        Some(author) => Tiles::new(url, author).map(Some).map_err(|error| error.to_string()),
+        None => Err("--tiles-attribution must say who made them (MUSTER_TILES_ATTRIBUTION)".to_owned()),
+    })?;
+    match (tiles, author) {
+        (None, Some(author)) => {
+            Err(SettingError::invalid("tiles-attribution", &author, "it needs --tiles (MUSTER_TILES)"))
+        }
+        (tiles, _) => Ok(tiles),
     }
-    setting("tiles", Some(url), None, |url| Tiles::new(url, &by).map(Some))
 }
 
 fn logins(path: &str) -> Result<RegistryLogins, String> {
@@ -221,94 +232,110 @@ fn rate(text: &str) -> Result<Option<Rate>, commands::RateError> {
     if text == "off" { Ok(None) } else { text.parse().map(Some) }
 }
 
-/// An error with a drawing of the place it means, without the drawing.
-fn in_one_line(text: &str) -> String {
-    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let (first, last) = (lines.next().unwrap_or_default(), lines.next_back());
-    last.map_or_else(|| first.to_owned(), |last| format!("{first}: {last}"))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use clap::FromArgMatches;
+
     use super::*;
 
-    fn typed(change: impl FnOnce(&mut Options)) -> Result<Settings, String> {
-        let mut options = Options::default();
-        change(&mut options);
-        Settings::read(options).map_err(|error| error.to_string())
+    /// Returns a command that takes all settings as flags, and none as variables.
+    fn command() -> clap::Command {
+        let command = <AllOptions as clap::Args>::augment_args(clap::Command::new("muster"));
+        command.mut_args(|flag| flag.env(clap::builder::Resettable::Reset))
     }
 
-    fn text(text: &str) -> Option<Text> {
-        Some(Text(text.into()))
-    }
-
-    fn file(content: &str) -> (tempfile::NamedTempFile, Option<Text>) {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        fs::write(file.path(), content).unwrap();
-        let path = text(file.path().to_str().unwrap());
-        (file, path)
+    /// Reads settings from flags, with a file of this content.
+    fn read(flags: &[&str], file: &str) -> Result<Settings, String> {
+        let written = tempfile::NamedTempFile::new().unwrap();
+        fs::write(written.path(), file).unwrap();
+        let config = ["muster", "--config", written.path().to_str().unwrap()];
+        let matches = command().try_get_matches_from(config.iter().chain(flags)).unwrap();
+        Settings::read(&AllOptions::from_arg_matches(&matches).unwrap()).map_err(|error| error.to_string())
     }
 
     #[test]
-    fn without_settings_everything_has_its_usual_place() {
-        let settings = typed(|_| {}).unwrap();
+    fn every_setting_has_a_default() {
+        let settings = Settings::read(&AllOptions::default()).unwrap();
         assert_eq!(settings.api().to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.eventstore, EventStore::Sqlite("muster-data/events.sqlite".into()));
+        assert_eq!(settings.eventstore, LogLocation::Sqlite("muster-data/events.sqlite".into()));
         assert_eq!(settings.challenge.id, "docker-birthday-3");
         assert_eq!(settings.rate_by_address, Some(Rate::BY_ADDRESS));
         assert_eq!((settings.token, settings.slots), (None, None));
+        let telemetry = TelemetrySettings { filter: "info".into(), format: LogFormat::Text };
+        assert_eq!(settings.telemetry, telemetry);
     }
 
     #[test]
-    fn what_is_typed_goes_before_the_file_and_what_is_empty_is_not_set() {
-        let (_file, config) = file(
+    fn flags_win_over_the_file_and_an_empty_text_is_absent() {
+        let settings = read(
+            &["--listen", "127.0.0.1:2", "--data", "", "--log", " "],
             "listen = \"127.0.0.1:1\"\nslots = 8\nswarm = [\"tcp://a:1\", \"tcp://b:1\"]\n\
-             data = \"/d\"\nrate-by-owner = \"off\"\ninsecure-registries = \"a:1, b:1\"\n",
-        );
-        let settings = typed(|options| {
-            options.config = config;
-            options.listen = text("127.0.0.1:2");
-            options.data = text("");
-        })
+             data = \"/d\"\nrate-by-owner = \"off\"\ninsecure-registries = \"a:1, b:1\"\ntoken = \"\"\n\
+             log = \"warn\"\nlog-format = \"json\"\n",
+        )
         .unwrap();
         assert_eq!(settings.api().port(), 2);
         assert_eq!(settings.slots, Some(8));
         assert_eq!(settings.swarm, ["tcp://a:1", "tcp://b:1"]);
         assert_eq!(settings.insecure_registries, ["a:1", "b:1"]);
         assert_eq!(settings.data, Path::new("/d"));
-        assert_eq!(settings.rate_by_owner, None);
+        assert_eq!((settings.rate_by_owner, settings.token), (None, None));
+        assert_eq!(settings.telemetry, TelemetrySettings { filter: "warn".into(), format: LogFormat::Json });
+    }
+
+    #[test]
+    fn every_setting_that_is_declared_is_used() {
+        for key in typed::known_keys() {
+            // A table is never the value of a setting, so only an unused one is accepted.
+            let error = read(&[], &format!("[{key}]\n"));
+            assert!(error.is_err_and(|error| error.contains(&key)), "nothing reads {key}");
+        }
     }
 
     #[test]
     fn a_wrong_setting_is_named_in_one_line() {
-        let (_challenge, wrong_challenge) = file("id = 7");
-        let (_file, wrong_file) = file("listen = \"127.0.0.1:1\"\nlisen = 1\n");
-        for (named, error) in [
-            ("--listen, MUSTER_LISTEN", typed(|o| o.listen = text("8080"))),
-            ("--eventstore", typed(|o| o.eventstore = text("postgres://x"))),
-            ("needs --eventstore-login", typed(|o| o.eventstore_listen = text("0.0.0.0:2113"))),
-            ("--views", typed(|o| o.views = text("files"))),
-            ("MUSTER_SLOTS", typed(|o| o.slots = text("0"))),
-            ("MUSTER_RATE_BY_OWNER", typed(|o| o.rate_by_owner = text("often"))),
-            (
-                "--tiles, MUSTER_TILES",
-                typed(|o| {
-                    o.tiles = text("https://{s}.example.org/{z}/{x}/{y}.png");
-                    o.tiles_attribution = text("© somebody");
-                }),
-            ),
-            ("who made them", typed(|o| o.tiles = text("https://example.org/{z}/{x}/{y}.png"))),
-            ("needs --tiles", typed(|o| o.tiles_attribution = text("© somebody"))),
-            ("MUSTER_REGISTRY_LOGINS", typed(|o| o.registry_logins = text("/nowhere.json"))),
-            ("No such file", typed(|o| o.challenge = text("/nowhere.toml"))),
-            ("line 1", typed(|o| o.challenge = wrong_challenge)),
-            ("unknown field `lisen`", typed(|o| o.config = wrong_file)),
-            ("/nowhere.toml", typed(|o| o.config = text("/nowhere.toml"))),
+        let wrong_challenge = tempfile::NamedTempFile::new().unwrap();
+        fs::write(wrong_challenge.path(), "id = 7").unwrap();
+        let wrong_challenge = wrong_challenge.path().to_str().unwrap();
+        let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
+        let flags: [(&str, &[&str]); 14] = [
+            ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
+            ("--eventstore", &["--eventstore", "postgres://x"]),
+            ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
+            ("MUSTER_EVENTSTORE_LOGIN", &["--eventstore-login", "secret"]),
+            ("--views", &["--views", "files"]),
+            ("MUSTER_SLOTS", &["--slots", "0"]),
+            ("MUSTER_RATE_BY_OWNER", &["--rate-by-owner", "often"]),
+            ("--tiles, MUSTER_TILES", &["--tiles", with_brace, "--tiles-attribution", "© somebody"]),
+            ("who made them", &["--tiles", "https://example.org/{z}/{x}/{y}.png"]),
+            ("needs --tiles", &["--tiles-attribution", "© somebody"]),
+            ("MUSTER_REGISTRY_LOGINS", &["--registry-logins", "/nowhere.json"]),
+            ("line 1", &["--challenge", wrong_challenge]),
+            ("MUSTER_LOG", &["--log", "verifier=loud"]),
+            ("MUSTER_LOG_FORMAT", &["--log-format", "xml"]),
+        ];
+        for (named, flags) in flags {
+            let error = read(flags, "").unwrap_err();
+            assert!(error.contains(named) && !error.contains('\n'), "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+        for (named, file) in [
+            ("No such file", "challenge = \"/nowhere.toml\""),
+            ("unknown setting `lisen`", "listen = \"127.0.0.1:1\"\nlisen = 1\n"),
+            ("unknown setting `config`", "config = \"other.toml\""),
+            ("line 1", "listen = "),
         ] {
-            let error = error.unwrap_err();
+            let error = read(&[], file).unwrap_err();
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_exist() {
+        let matches = command().try_get_matches_from(["muster", "--config", "/nowhere.toml"]).unwrap();
+        let error = Settings::read(&AllOptions::from_arg_matches(&matches).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("/nowhere.toml"), "{error}");
     }
 }

@@ -5,7 +5,7 @@
 pub mod cli;
 pub mod config;
 mod data;
-mod log;
+mod event_log;
 mod platform;
 pub mod server;
 pub mod system;

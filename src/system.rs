@@ -20,8 +20,8 @@ use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 use verifier::{Health, Verifier};
 
-use crate::config::{Settings, Views};
-use crate::log::Log;
+use crate::config::{Settings, ViewsLocation};
+use crate::event_log::EventLog;
 use crate::{data, platform, server};
 
 /// How long a verification under way may go on after we are asked to stop.
@@ -47,7 +47,7 @@ pub enum Role {
 
 /// Where a process listens.
 #[derive(Debug)]
-pub struct Doors {
+pub struct Listeners {
     /// For HTTP: what its roles serve, and what operators ask of every process.
     pub http: Option<TcpListener>,
     /// For clients of the log, and on what terms.
@@ -71,21 +71,21 @@ impl Role {
 pub async fn run(
     settings: Settings,
     roles: &[Role],
-    doors: Doors,
+    listeners: Listeners,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     data::ensure_directory(&settings.data)?;
-    let log = Log::open(&settings.eventstore).await?;
-    let ended = run_over(&log, settings, roles, doors, stopping).await;
+    let log = EventLog::open(&settings.eventstore).await?;
+    let ended = run_over(&log, settings, roles, listeners, stopping).await;
     log.close().await;
     ended
 }
 
 async fn run_over(
-    log: &Log,
+    log: &EventLog,
     settings: Settings,
     roles: &[Role],
-    doors: Doors,
+    listeners: Listeners,
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     let has = |role| roles.contains(&role);
@@ -95,7 +95,7 @@ async fn run_over(
     let mut parts = Parts::new(stopping.clone());
     let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
 
-    if let Some((listener, config)) = doors.node {
+    if let Some((listener, config)) = listeners.node {
         tracing::info!("the log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
@@ -112,7 +112,7 @@ async fn run_over(
                 "the settings swarm, swarm-certificates and slots \
                  (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
             )?;
-        let hindrance = parts.heed(verifier.health(), metrics.clone());
+        let hindrance = parts.watch_health(verifier.health(), metrics.clone());
         // Who only verifies is of no use while it cannot; others are.
         operations.hindrance = (roles == [Role::Verifier]).then_some(hindrance);
         parts.start("verifier", verifier.run(stopping.clone()));
@@ -121,11 +121,11 @@ async fn run_over(
         let views = open(&settings.views).await?;
         // Views in memory are of no use to other processes: whoever reads them keeps them.
         match (&settings.views, has(Role::ReadApi)) {
-            (Views::Memory, false) => bail!(
+            (ViewsLocation::Memory, false) => bail!(
                 "the views are in memory, where no other process can read them; \
                  give mongodb://… with --views or MUSTER_VIEWS"
             ),
-            (Views::Mongo(_), true) if !has(Role::Projections) => {}
+            (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
         }
         operations.views = Some(views.clone());
@@ -147,7 +147,7 @@ async fn run_over(
         routes =
             routes.merge(commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space)));
     }
-    if let Some(listener) = doors.http {
+    if let Some(listener) = listeners.http {
         tracing::info!("up at http://{}", listener.local_addr()?);
         let site = read_api::site(routes.merge(read_api::operations(operations)), &metrics);
         parts.start("server", async {
@@ -158,10 +158,10 @@ async fn run_over(
     parts.until_all_left().await
 }
 
-async fn open(views: &Views) -> anyhow::Result<Arc<dyn projections::ViewStore>> {
+async fn open(views: &ViewsLocation) -> anyhow::Result<Arc<dyn projections::ViewStore>> {
     Ok(match views {
-        Views::Memory => Arc::new(MemoryViews::new()),
-        Views::Mongo(address) => {
+        ViewsLocation::Memory => Arc::new(MemoryViews::new()),
+        ViewsLocation::Mongo(address) => {
             Arc::new(MongoViews::open(address).await.context("the setting views (--views, MUSTER_VIEWS)")?)
         }
     })
@@ -211,7 +211,11 @@ impl Parts {
     }
 
     /// What the operator is told of the verifier's health when it is not well.
-    fn heed(&self, mut health: watch::Receiver<Health>, metrics: Metrics) -> watch::Receiver<Option<String>> {
+    fn watch_health(
+        &self,
+        mut health: watch::Receiver<Health>,
+        metrics: Metrics,
+    ) -> watch::Receiver<Option<String>> {
         let (operator, hindrance) = watch::channel(None);
         let stopping = self.stopping.clone();
         tokio::spawn(stopping.run_until_cancelled_owned(async move {

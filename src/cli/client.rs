@@ -207,9 +207,9 @@ impl Client {
 
 impl ClientError {
     /// Says why, and how the command ends.
-    pub(super) fn complain(self) -> Exit {
+    pub(super) fn fail_with(self) -> Exit {
         let exit = self.exit();
-        super::complain(self, exit)
+        super::fail_with(self, exit)
     }
 
     /// Whether it may be otherwise in a while.

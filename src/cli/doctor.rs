@@ -8,8 +8,8 @@ mod registry;
 
 use std::fmt;
 
-use super::{Exit, complain};
-use crate::config::{Options, Settings};
+use super::{Exit, fail_with};
+use crate::config::{AllOptions, Settings};
 
 /// Says what is missing here for `muster up` and on the nodes, and how to get it.
 ///
@@ -17,7 +17,7 @@ use crate::config::{Options, Settings};
 #[derive(Debug, clap::Args)]
 pub(super) struct Doctor {
     #[command(flatten)]
-    options: Options,
+    options: AllOptions,
 }
 
 /// One thing that was looked at.
@@ -44,9 +44,9 @@ enum State {
 
 impl Doctor {
     pub(super) async fn run(self) -> Exit {
-        let settings = match Settings::read(self.options) {
+        let settings = match Settings::read(&self.options) {
             Ok(settings) => settings,
-            Err(why) => return complain(why, Exit::Refused),
+            Err(why) => return fail_with(why, Exit::Refused),
         };
         let mut findings = vec![Finding::ok(format!("challenge: {}", settings.challenge.title))];
         findings.extend(place::examine(&settings));
@@ -61,8 +61,8 @@ impl Doctor {
         findings.iter().for_each(|finding| println!("{finding}"));
         let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
         match missing {
-            0 => Exit::Well,
-            missing => complain(format_args!("{missing} missing"), Exit::Failed),
+            0 => Exit::Success,
+            missing => fail_with(format_args!("{missing} missing"), Exit::Failed),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `muster eventstore`: the embedded log for other processes, in any language.
 
 use super::up::stay_up;
-use super::{Exit, complain};
-use crate::config::{EventStore, NodeOptions, Settings};
+use super::{Exit, fail_with};
+use crate::config::{EventstoreOptions, LogLocation, Settings};
 
 /// Serves the embedded log in EventStoreDB's own protocol.
 ///
@@ -13,16 +13,16 @@ use crate::config::{EventStore, NodeOptions, Settings};
 #[derive(Debug, clap::Args)]
 pub(super) struct Eventstore {
     #[command(flatten)]
-    options: NodeOptions,
+    options: EventstoreOptions,
 }
 
 impl Eventstore {
     pub(super) async fn run(self) -> Exit {
-        let settings = self.options.settings();
-        if let Ok(Settings { eventstore: EventStore::Esdb(_), .. }) = settings {
+        let settings = Settings::read_for_node(&self.options);
+        if let Ok(Settings { eventstore: LogLocation::Esdb(_), .. }) = settings {
             let why = "--eventstore (MUSTER_EVENTSTORE) names a log that is served already; \
                 sqlite:PATH is expected here, or --data";
-            return complain(why, Exit::Refused);
+            return fail_with(why, Exit::Refused);
         }
         stay_up(settings, &[]).await
     }

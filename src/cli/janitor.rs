@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use verifier::janitor::{self, Housekeeping};
 
-use super::up::heed_signals;
-use super::{Exit, complain};
+use super::up::install_signal_handlers;
+use super::{Exit, fail_with};
+use crate::config::{JanitorOptions, TelemetrySettings};
 use crate::telemetry;
 
 /// Removes from this node participants' containers that ended or whose time is over,
@@ -35,12 +36,16 @@ pub(super) struct Janitor {
     /// GiB that participants' images may take; beyond it the oldest go sooner
     #[arg(long, value_name = "GIB", default_value_t = 20)]
     space: u64,
+
+    #[command(flatten)]
+    options: JanitorOptions,
 }
 
 impl Janitor {
     pub(super) async fn run(self) -> Exit {
-        if let Err(why) = telemetry::start() {
-            return complain(why, Exit::Refused);
+        match TelemetrySettings::read(&self.options) {
+            Ok(settings) => telemetry::start(&settings),
+            Err(why) => return fail_with(why, Exit::Refused),
         }
         let rules = Housekeeping {
             keep: Duration::from_secs(self.keep.saturating_mul(60)),
@@ -49,14 +54,14 @@ impl Janitor {
         };
         let janitor = match janitor::Janitor::new(&self.engine, self.certificates.as_deref(), rules) {
             Ok(janitor) => janitor,
-            Err(why) => return complain(why, Exit::Refused),
+            Err(why) => return fail_with(why, Exit::Refused),
         };
         let stopping = CancellationToken::new();
-        if let Err(error) = heed_signals(stopping.clone()) {
-            return complain(format_args!("signals cannot be heard: {error}"), Exit::Failed);
+        if let Err(error) = install_signal_handlers(stopping.clone()) {
+            return fail_with(format_args!("signals cannot be heard: {error}"), Exit::Failed);
         }
         tracing::info!(engine = self.engine, "this node is kept tidy");
         janitor.run(stopping).await;
-        Exit::Well
+        Exit::Success
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn follow(client: &Client, id: SubmissionId) -> Exit {
             Ok(standing) => standing,
             Err(error) => {
                 screen.clear();
-                return error.complain();
+                return error.fail_with();
             }
         };
         screen.show(&standing);
@@ -64,7 +64,7 @@ pub(super) fn say(standing: &Standing) -> Exit {
 
 fn exit(status: SubmissionStatus) -> Exit {
     match status {
-        SubmissionStatus::Passed => Exit::Well,
+        SubmissionStatus::Passed => Exit::Success,
         SubmissionStatus::Failed => Exit::Failed,
         SubmissionStatus::Submitted | SubmissionStatus::Verifying => Exit::Undecided,
     }

@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use super::bar::Bar;
 use super::replay::Failure;
-use super::{Exit, complain};
-use crate::config::{Settings, Views, ViewsOptions};
-use crate::log::Log;
+use super::{Exit, fail_with};
+use crate::config::{Settings, ViewsLocation, ViewsOptions};
+use crate::event_log::EventLog;
 
 /// How often a pipe is told how far it is.
 const TOLD: Duration = Duration::from_secs(10);
@@ -34,19 +34,19 @@ pub(super) struct Rebuild {
 
 impl Rebuild {
     pub(super) async fn run(self) -> Exit {
-        let settings = match self.options.settings() {
+        let settings = match Settings::read(&self.options) {
             Ok(settings) => settings,
-            Err(why) => return complain(why, Exit::Refused),
+            Err(why) => return fail_with(why, Exit::Refused),
         };
         match rebuild(settings).await {
-            Ok(()) => Exit::Well,
-            Err(failure) => failure.complain(),
+            Ok(()) => Exit::Success,
+            Err(failure) => failure.fail_with(),
         }
     }
 }
 
 async fn rebuild(settings: Settings) -> Result<(), Failure> {
-    let Views::Mongo(address) = settings.views else {
+    let ViewsLocation::Mongo(address) = settings.views else {
         return Err(Failure::refused(
             "views in memory are made anew from the log at each start, so there is nothing to rebuild; \
              name others with --views mongodb://… or MUSTER_VIEWS",
@@ -55,7 +55,7 @@ async fn rebuild(settings: Settings) -> Result<(), Failure> {
     let views = MongoViews::open(&address)
         .await
         .map_err(|error| Failure::refused(format!("the setting views (--views, MUSTER_VIEWS): {error}")))?;
-    let log = Log::open(&settings.eventstore).await.map_err(|error| {
+    let log = EventLog::open(&settings.eventstore).await.map_err(|error| {
         let hint = "is another process at it? Then name where it serves it, with --eventstore esdb://…";
         Failure::failed(format!("{error:#}; {hint}"))
     })?;
@@ -64,7 +64,7 @@ async fn rebuild(settings: Settings) -> Result<(), Failure> {
     rebuilt
 }
 
-async fn rebuild_from(log: &Log, views: &MongoViews) -> Result<(), Failure> {
+async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), Failure> {
     let (store, began) = (log.store(), Instant::now());
     let head = store.head().await?;
     let bar = Bar::new(0, head.0, false);

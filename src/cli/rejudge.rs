@@ -64,7 +64,7 @@ impl Rejudge {
     pub(super) async fn run(self) -> Exit {
         match self.rejudge().await {
             Ok(exit) => exit,
-            Err(failure) => failure.complain(),
+            Err(failure) => failure.fail_with(),
         }
     }
 
@@ -92,7 +92,7 @@ impl Rejudge {
             }
         }
         println!("{} wait to be verified again, {refused} do not", ids.len() - refused);
-        Ok(if refused == 0 { Exit::Well } else { Exit::Failed })
+        Ok(if refused == 0 { Exit::Success } else { Exit::Failed })
     }
 }
 
@@ -118,7 +118,7 @@ async fn foresee(client: &Client, rules: &Rules, ids: &[SubmissionId]) -> Result
         }
     }
     println!("{change} would change, {stay} would stay, {open} are open; nothing was changed");
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
 /// What the recorded evidence of the newest verdict comes to by the rules now in force.

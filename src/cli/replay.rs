@@ -20,9 +20,9 @@ use self::row::Row;
 use self::sink::{Entry, Format, Sink};
 use super::bar::Bar;
 use super::client::{ClientError, Server, Token};
-use super::{Exit, complain};
-use crate::config::LogOptions;
-use crate::log::Log;
+use super::{Exit, fail_with};
+use crate::config::{EventLogOptions, Settings};
+use crate::event_log::EventLog;
 
 pub(super) use self::source::{Item, Source, Wanted};
 
@@ -80,7 +80,7 @@ pub(super) struct Replay {
     token: Token,
 
     #[command(flatten)]
-    log: LogOptions,
+    log: EventLogOptions,
 }
 
 /// Why a command ends before its time, and how.
@@ -93,8 +93,8 @@ pub(super) struct Failure {
 impl Replay {
     pub(super) async fn run(self) -> Exit {
         match self.replay().await {
-            Ok(()) => Exit::Well,
-            Err(failure) => failure.complain(),
+            Ok(()) => Exit::Success,
+            Err(failure) => failure.fail_with(),
         }
     }
 
@@ -117,8 +117,8 @@ impl Replay {
         let source = match self.server {
             Some(server) => Source::Server(server.client()?, self.token),
             None => {
-                let settings = self.log.settings().map_err(|why| Failure::refused(why.to_string()))?;
-                let log = Log::open(&settings.eventstore).await;
+                let settings = Settings::read(&self.log).map_err(|why| Failure::refused(why.to_string()))?;
+                let log = EventLog::open(&settings.eventstore).await;
                 Source::Log(log.map_err(|error| {
                     let hint = "is it up? Then ask it with --server http://127.0.0.1:8080 --token SECRET";
                     Failure::failed(format!("{error:#}; {hint}"))
@@ -130,7 +130,7 @@ impl Replay {
         source.close().await;
         match written {
             // Whoever read it has read enough.
-            Err(failure) if failure.exit == Exit::Well => Ok(()),
+            Err(failure) if failure.exit == Exit::Success => Ok(()),
             written => written,
         }
     }
@@ -193,8 +193,8 @@ impl Failure {
     }
 
     /// Says why, and how the command ends.
-    pub(super) fn complain(self) -> Exit {
-        complain(&self.why, self.exit)
+    pub(super) fn fail_with(self) -> Exit {
+        fail_with(&self.why, self.exit)
     }
 }
 
@@ -219,7 +219,7 @@ impl From<String> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            ErrorKind::BrokenPipe => Self { why: String::new(), exit: Exit::Well },
+            ErrorKind::BrokenPipe => Self { why: String::new(), exit: Exit::Success },
             _ => Self::failed(format!("it cannot be written: {error}")),
         }
     }

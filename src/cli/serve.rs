@@ -1,8 +1,8 @@
 //! `muster serve`: one role of the whole, as a process of its own.
 
 use super::up::stay_up;
-use super::{Exit, complain};
-use crate::config::{EventStore, Options, Settings};
+use super::{Exit, fail_with};
+use crate::config::{AllOptions, LogLocation, Settings};
 use crate::system::Role;
 
 /// Does one role of `muster up` in a process of its own.
@@ -18,16 +18,16 @@ pub(super) struct Serve {
     role: Role,
 
     #[command(flatten)]
-    options: Options,
+    options: AllOptions,
 }
 
 impl Serve {
     pub(super) async fn run(self) -> Exit {
-        let settings = Settings::read(self.options);
-        if let Ok(Settings { eventstore: EventStore::Sqlite(_), .. }) = settings {
+        let settings = Settings::read(&self.options);
+        if let Ok(Settings { eventstore: LogLocation::Sqlite(_), .. }) = settings {
             let why = "a file cannot be the log of several processes; start `muster eventstore`, \
                 and give --eventstore esdb://127.0.0.1:2113?tls=false, or MUSTER_EVENTSTORE";
-            return complain(why, Exit::Refused);
+            return fail_with(why, Exit::Refused);
         }
         stay_up(settings, &[self.role]).await
     }

@@ -28,15 +28,15 @@ impl Stats {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.complain(),
+            Err(error) => return error.fail_with(),
         };
         match client.stats(self.at).await {
             Ok(stats) => {
                 // A reader that went away has seen enough.
                 let _ = io::stdout().write_all(lines(&stats).as_bytes());
-                Exit::Well
+                Exit::Success
             }
-            Err(error) => error.complain(),
+            Err(error) => error.fail_with(),
         }
     }
 }

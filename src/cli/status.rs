@@ -31,7 +31,7 @@ impl Status {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.complain(),
+            Err(error) => return error.fail_with(),
         };
         // What is not there from the beginning is not waited for.
         let standing = match self.at {
@@ -41,7 +41,7 @@ impl Status {
         match standing {
             Ok(_) if self.watch => progress::follow(&client, self.id).await,
             Ok(standing) => progress::say(&standing),
-            Err(error) => error.complain(),
+            Err(error) => error.fail_with(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::io::AsyncReadExt;
 
 use super::client::Server;
-use super::{Exit, complain, progress};
+use super::{Exit, fail_with, progress};
 
 /// No server takes more than this; a larger file is a mistake.
 const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
@@ -27,7 +27,7 @@ impl Submit {
         let entry = match self.entry().await {
             Ok(entry) => entry,
             Err(error) => {
-                return complain(
+                return fail_with(
                     format_args!("{} cannot be read: {error}", self.file.display()),
                     Exit::Refused,
                 );
@@ -35,11 +35,11 @@ impl Submit {
         };
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.complain(),
+            Err(error) => return error.fail_with(),
         };
         match client.submit(entry).await {
             Ok(id) => progress::follow(&client, id).await,
-            Err(error) => error.complain(),
+            Err(error) => error.fail_with(),
         }
     }
 

@@ -9,9 +9,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use super::{Exit, complain};
-use crate::config::{Options, SettingError, Settings};
-use crate::system::{self, Doors, Role};
+use super::{Exit, fail_with};
+use crate::config::{AllOptions, SettingError, Settings};
+use crate::system::{self, Listeners, Role};
 use crate::telemetry;
 
 /// Starts everything in this process and stays up until SIGTERM or Ctrl-C.
@@ -20,49 +20,47 @@ use crate::telemetry;
 #[derive(Debug, clap::Args)]
 pub(super) struct Up {
     #[command(flatten)]
-    options: Options,
+    options: AllOptions,
 }
 
 impl Up {
     pub(super) async fn run(self) -> Exit {
-        stay_up(Settings::read(self.options), &Role::ALL).await
+        stay_up(Settings::read(&self.options), &Role::ALL).await
     }
 }
 
 /// Does what the roles are for until SIGTERM or Ctrl-C.
 pub(super) async fn stay_up(settings: Result<Settings, SettingError>, roles: &[Role]) -> Exit {
-    if let Err(why) = telemetry::start() {
-        return complain(why, Exit::Refused);
-    }
-    raise_the_limit_of_open_files();
     let settings = match settings {
         Ok(settings) => settings,
-        Err(why) => return complain(why, Exit::Refused),
+        Err(why) => return fail_with(why, Exit::Refused),
     };
-    let doors = match doors(&settings, roles).await {
-        Ok(doors) => doors,
-        Err(why) => return complain(why, Exit::Failed),
+    telemetry::start(&settings.telemetry);
+    raise_the_limit_of_open_files();
+    let listeners = match listeners(&settings, roles).await {
+        Ok(listeners) => listeners,
+        Err(why) => return fail_with(why, Exit::Failed),
     };
     let stopping = CancellationToken::new();
-    if let Err(error) = heed_signals(stopping.clone()) {
-        return complain(format_args!("signals cannot be heard: {error}"), Exit::Failed);
+    if let Err(error) = install_signal_handlers(stopping.clone()) {
+        return fail_with(format_args!("signals cannot be heard: {error}"), Exit::Failed);
     }
-    match system::run(settings, roles, doors, stopping).await {
-        Ok(()) => Exit::Well,
-        Err(error) => complain(format_args!("{error:#}"), Exit::Failed),
+    match system::run(settings, roles, listeners, stopping).await {
+        Ok(()) => Exit::Success,
+        Err(error) => fail_with(format_args!("{error:#}"), Exit::Failed),
     }
 }
 
-async fn doors(settings: &Settings, roles: &[Role]) -> Result<Doors, String> {
-    let mut doors = Doors { http: None, node: None };
+async fn listeners(settings: &Settings, roles: &[Role]) -> Result<Listeners, String> {
+    let mut listeners = Listeners { http: None, node: None };
     let served = roles.iter().any(|role| role.is_served());
     if let Some(address) = served.then(|| settings.api()).or(settings.listen) {
-        doors.http = Some(listener(address).await?);
+        listeners.http = Some(listener(address).await?);
     }
     if let Some(node) = &settings.node {
-        doors.node = Some((listener(node.listen).await?, node.config.clone()));
+        listeners.node = Some((listener(node.listen).await?, node.config.clone()));
     }
-    Ok(doors)
+    Ok(listeners)
 }
 
 async fn listener(address: SocketAddr) -> Result<TcpListener, String> {
@@ -81,7 +79,7 @@ fn raise_the_limit_of_open_files() {
 }
 
 /// The first signal asks to stop. The second does not ask.
-pub(super) fn heed_signals(stopping: CancellationToken) -> io::Result<()> {
+pub(super) fn install_signal_handlers(stopping: CancellationToken) -> io::Result<()> {
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {

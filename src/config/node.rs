@@ -1,65 +1,56 @@
-//! How the embedded log is served in EventStoreDB's protocol.
+//! The settings of the embedded log's node, which serves it in EventStoreDB's protocol.
 
 use std::net::SocketAddr;
 
 use event_store::node::{NodeConfig, NodeCredentials, TlsFiles};
 
-use super::{List, SettingError, Text, listen, setting};
+use super::typed::TypedSettings;
+use super::{SettingError, socket_address};
 
-/// Where the log is served, and to whom.
+/// The address of the node, and its terms for clients.
 #[derive(Debug, Clone)]
-pub struct Node {
-    /// Where it listens; port 0 takes any that is free.
+pub struct NodeSettings {
+    /// Port 0 takes any free port.
     pub listen: SocketAddr,
-    /// How it is reached, and by whom.
     pub config: NodeConfig,
 }
 
-impl Node {
-    pub(super) fn read(
-        address: Option<Text>,
-        login: Option<Text>,
-        tls: Option<List>,
-        advertise: Option<Text>,
-    ) -> Result<Option<Self>, SettingError> {
-        let address = setting("eventstore-listen", address, None, |text| listen(text).map(Some))?;
-        let Some(address) = address else { return Ok(None) };
+impl NodeSettings {
+    /// Returns `None` if the log is not served.
+    ///
+    /// # Errors
+    /// If a setting is wrong, or other machines could connect without a login and TLS.
+    pub(super) fn from_typed(typed: &mut TypedSettings) -> Result<Option<Self>, SettingError> {
+        let listen = typed.parse("eventstore-listen", None, |text| socket_address(text).map(Some))?;
         let config = NodeConfig {
-            credentials: login.map(credentials).transpose()?,
-            tls: tls.map(files).transpose()?,
-            advertise: advertise.map(|Text(host)| host),
+            credentials: typed.text("eventstore-login")?.map(|login| credentials(&login)).transpose()?,
+            tls: typed.list("eventstore-tls")?.map(|files| tls(&files)).transpose()?,
+            advertise: typed.text("eventstore-advertise")?,
         };
-        if !address.ip().is_loopback() && (config.credentials.is_none() || config.tls.is_none()) {
-            return Err(SettingError(format!(
-                "the setting eventstore-listen (--eventstore-listen, MUSTER_EVENTSTORE_LISTEN) is {address}, \
-                 which can be reached from elsewhere: that needs --eventstore-login and --eventstore-tls"
-            )));
+        let Some(listen) = listen else { return Ok(None) };
+        if !listen.ip().is_loopback() && (config.credentials.is_none() || config.tls.is_none()) {
+            return Err(SettingError::invalid(
+                "eventstore-listen",
+                &listen,
+                "other machines can reach this address, so it needs --eventstore-login and --eventstore-tls",
+            ));
         }
-        Ok(Some(Self { listen: address, config }))
+        Ok(Some(Self { listen, config }))
     }
 }
 
-/// What was typed is not shown again, for it may be the password.
-fn credentials(Text(login): Text) -> Result<NodeCredentials, SettingError> {
+fn credentials(login: &str) -> Result<NodeCredentials, SettingError> {
     match login.split_once(':') {
         Some((user, password)) if !user.is_empty() && !password.is_empty() => {
             Ok(NodeCredentials { user: user.to_owned(), password: password.to_owned() })
         }
-        _ => Err(SettingError(
-            "the setting eventstore-login (--eventstore-login, MUSTER_EVENTSTORE_LOGIN): \
-             USER:PASSWORD is expected"
-                .to_owned(),
-        )),
+        _ => Err(SettingError::hidden("eventstore-login", "USER:PASSWORD is expected")),
     }
 }
 
-fn files(List(files): List) -> Result<TlsFiles, SettingError> {
-    match &files[..] {
+fn tls(files: &[String]) -> Result<TlsFiles, SettingError> {
+    match files {
         [certificate, key] => Ok(TlsFiles { certificate: certificate.into(), key: key.into() }),
-        _ => Err(SettingError(
-            "the setting eventstore-tls (--eventstore-tls, MUSTER_EVENTSTORE_TLS): \
-             two files are expected, CERTIFICATE,KEY"
-                .to_owned(),
-        )),
+        _ => Err(SettingError::invalid("eventstore-tls", &files, "two files are expected, CERTIFICATE,KEY")),
     }
 }

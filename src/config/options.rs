@@ -1,176 +1,194 @@
-//! The settings as they are typed: each a flag, a variable and a line of the file.
+//! The settings as flags, variables and keys of `muster.toml`.
+//!
+//! A field here is the only declaration of a setting: the field `rate_by_owner` is the flag `--rate-by-owner`, the
+//! variable `MUSTER_RATE_BY_OWNER`, the key `rate-by-owner` of the file, and a line of `--help`. Settings that some
+//! commands share form a group. [`Settings`](super::Settings) says what the texts mean.
 
-use std::fs;
-use std::io;
-use std::path::Path;
+use serde::Serialize;
 
-use serde::Deserialize;
+/// All settings, for `muster up`, `serve` and `doctor`.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct AllOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    http: HttpOptions,
 
-use super::typed::{List, Text};
-use super::{SettingError, in_one_line};
+    #[command(flatten)]
+    #[serde(flatten)]
+    views: ViewsOptions,
 
-/// Read when no other file is named, if it is there.
-const FILE: &str = "muster.toml";
-
-/// The settings as typed. Each is a flag, a variable and a line of the file.
-#[derive(Debug, Clone, Default, clap::Args, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Options {
-    /// Address and port of the HTTP API [default: 127.0.0.1:8080; a role without
-    /// one answers /healthz, /readyz and /metrics there, by default nowhere]
-    #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
-    pub(super) listen: Option<Text>,
-
-    /// Directory of the event log and of what else must last [default: ./muster-data]
-    #[arg(long, env = "MUSTER_DATA", value_name = "DIRECTORY")]
-    pub(super) data: Option<Text>,
-
-    /// The event log: sqlite:PATH, or esdb://HOST:PORT [default: events.sqlite in the data directory]
-    #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "WHERE")]
-    pub(super) eventstore: Option<Text>,
-
-    /// What is read from: memory, or mongodb://HOSTS/DATABASE?replicaSet=NAME [default: memory]
-    #[arg(long, env = "MUSTER_VIEWS", value_name = "WHERE")]
-    pub(super) views: Option<Text>,
-
-    /// Engines of the Swarm, its managers first, with commas: unix:///PATH,
+    /// Engines of the Swarm, managers first, separated by commas: unix:///PATH or
     /// tcp://HOST:PORT [default: unix:///var/run/docker.sock]
     #[arg(long, env = "MUSTER_SWARM", value_name = "ENGINES")]
-    pub(super) swarm: Option<List>,
+    swarm: Option<String>,
 
-    /// Directory of ca.pem, cert.pem and key.pem for engines over tcp:// [default: spoken to in the clear]
+    /// Directory with ca.pem, cert.pem and key.pem for engines over tcp:// [default: no TLS]
     #[arg(long, env = "MUSTER_SWARM_CERTIFICATES", value_name = "DIRECTORY")]
-    pub(super) swarm_certificates: Option<Text>,
+    swarm_certificates: Option<String>,
 
-    /// The challenge's file [default: the birthday challenge]
+    /// File that describes the challenge [default: the birthday challenge]
     #[arg(long, env = "MUSTER_CHALLENGE", value_name = "FILE")]
-    pub(super) challenge: Option<Text>,
+    challenge: Option<String>,
 
-    /// The organisers' token [default: organisers' calls are refused]
+    /// Token that organisers send [default: requests of organisers are refused]
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
-    pub(super) token: Option<Text>,
+    token: Option<String>,
 
-    /// Tiles for the map, as https://HOST/{z}/{x}/{y}.png [default: the world that the page brings along]
-    #[arg(long, env = "MUSTER_TILES", value_name = "ADDRESS")]
-    pub(super) tiles: Option<Text>,
+    /// Map tiles, as https://HOST/{z}/{x}/{y}.png [default: the built-in world map]
+    #[arg(long, env = "MUSTER_TILES", value_name = "URL")]
+    tiles: Option<String>,
 
-    /// Who made the tiles, for the corner of the map
-    #[arg(long, env = "MUSTER_TILES_ATTRIBUTION", value_name = "WHO")]
-    pub(super) tiles_attribution: Option<Text>,
+    /// Author of the map tiles, shown in a corner of the map
+    #[arg(long, env = "MUSTER_TILES_ATTRIBUTION", value_name = "TEXT")]
+    tiles_attribution: Option<String>,
 
-    /// Registries spoken to without TLS, with commas [default: those on this machine]
+    /// Registries without TLS, separated by commas [default: those on this machine]
     #[arg(long, env = "MUSTER_INSECURE_REGISTRIES", value_name = "REGISTRIES", alias = "insecure-registry")]
-    pub(super) insecure_registries: Option<List>,
+    insecure_registries: Option<String>,
 
-    /// Logins for private registries: a Docker client's config.json [default: none]
+    /// Logins for private registries: the config.json of a Docker client [default: none]
     #[arg(long, env = "MUSTER_REGISTRY_LOGINS", value_name = "FILE")]
-    pub(super) registry_logins: Option<Text>,
+    registry_logins: Option<String>,
 
-    /// How many submissions are verified at once [default: as many as the nodes have room for]
+    /// Number of submissions that a node verifies at the same time [default: as many as it has room for]
     #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
-    pub(super) slots: Option<Text>,
+    slots: Option<String>,
 
-    /// How often one address may ask, as RATE/UNIT,BURST, or off [default: 50/s,200]
+    /// Rate limit for requests of one client address: RATE/UNIT,BURST, or off [default: 50/s,200]
     #[arg(long, env = "MUSTER_RATE_BY_ADDRESS", value_name = "RATE")]
-    pub(super) rate_by_address: Option<Text>,
+    rate_by_address: Option<String>,
 
-    /// How often images of one owner may be submitted, or off [default: 10/min,20]
+    /// Rate limit for submissions of one owner: RATE/UNIT,BURST, or off [default: 10/min,20]
     #[arg(long, env = "MUSTER_RATE_BY_OWNER", value_name = "RATE")]
-    pub(super) rate_by_owner: Option<Text>,
+    rate_by_owner: Option<String>,
 
-    /// Address and port where the log is served in EventStoreDB's protocol [default: nowhere]
-    #[arg(long, env = "MUSTER_EVENTSTORE_LISTEN", value_name = "ADDRESS:PORT")]
-    pub(super) eventstore_listen: Option<Text>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    node: NodeOptions,
 
-    /// What its clients must know, as USER:PASSWORD [default: whoever is on this machine may]
-    #[arg(long, env = "MUSTER_EVENTSTORE_LOGIN", value_name = "LOGIN", hide_env_values = true)]
-    pub(super) eventstore_login: Option<Text>,
-
-    /// What it proves its name with, as CERTIFICATE,KEY: two files [default: it speaks in the clear]
-    #[arg(long, env = "MUSTER_EVENTSTORE_TLS", value_name = "FILES")]
-    pub(super) eventstore_tls: Option<List>,
-
-    /// The name by which its clients are told to reach it [default: the address listened on]
-    #[arg(long, env = "MUSTER_EVENTSTORE_ADVERTISE", value_name = "HOST")]
-    pub(super) eventstore_advertise: Option<Text>,
-
-    /// The file with the settings that are not given otherwise [default: muster.toml, if there is one]
-    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
-    #[serde(skip)]
-    pub(super) config: Option<Text>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    telemetry: TelemetryOptions,
 }
 
-impl Options {
-    /// With the file's settings where these are silent.
-    ///
-    /// # Errors
-    /// When a file is named that cannot be read, or the file is wrong.
-    pub(super) fn or_those_of_the_file(self) -> Result<Self, SettingError> {
-        let typed = self.without_empty_ones();
-        let named = typed.config.as_ref().map(|Text(path)| Path::new(path));
-        let path = named.unwrap_or(Path::new(FILE));
-        let text = match fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => return Ok(typed),
-            Err(error) => return Err(SettingError(format!("{} cannot be read: {error}", path.display()))),
-        };
-        let file: Self = toml::from_str(&text).map_err(|error| {
-            SettingError(format!("{}: {}", path.display(), in_one_line(&error.to_string())))
-        })?;
-        Ok(typed.or(file.without_empty_ones()))
-    }
+/// The settings of `muster eventstore`, with shorter flags for those of the node.
+#[derive(Debug, clap::Args, Serialize)]
+#[command(
+    mut_arg("eventstore_listen", |arg| arg.long("listen").help(
+        "Address and port that serve the log in EventStoreDB's protocol [default: 127.0.0.1:2113]"
+    )),
+    mut_arg("eventstore_login", |arg| arg.long("login")),
+    mut_arg("eventstore_tls", |arg| arg.long("tls")),
+    mut_arg("eventstore_advertise", |arg| arg.long("advertise")),
+    mut_arg("listen", |arg| arg.long("operator-listen").help(
+        "Address and port for /healthz, /readyz and /metrics over HTTP [default: none]"
+    )),
+)]
+pub struct EventstoreOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    node: NodeOptions,
 
-    /// With the others where these are silent.
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            listen: self.listen.or(other.listen),
-            data: self.data.or(other.data),
-            eventstore: self.eventstore.or(other.eventstore),
-            views: self.views.or(other.views),
-            swarm: self.swarm.or(other.swarm),
-            swarm_certificates: self.swarm_certificates.or(other.swarm_certificates),
-            challenge: self.challenge.or(other.challenge),
-            token: self.token.or(other.token),
-            tiles: self.tiles.or(other.tiles),
-            tiles_attribution: self.tiles_attribution.or(other.tiles_attribution),
-            insecure_registries: self.insecure_registries.or(other.insecure_registries),
-            registry_logins: self.registry_logins.or(other.registry_logins),
-            slots: self.slots.or(other.slots),
-            rate_by_address: self.rate_by_address.or(other.rate_by_address),
-            rate_by_owner: self.rate_by_owner.or(other.rate_by_owner),
-            eventstore_listen: self.eventstore_listen.or(other.eventstore_listen),
-            eventstore_login: self.eventstore_login.or(other.eventstore_login),
-            eventstore_tls: self.eventstore_tls.or(other.eventstore_tls),
-            eventstore_advertise: self.eventstore_advertise.or(other.eventstore_advertise),
-            config: self.config.or(other.config),
-        }
-    }
+    #[command(flatten)]
+    #[serde(flatten)]
+    http: HttpOptions,
 
-    /// A variable that is set to nothing is not set.
-    fn without_empty_ones(self) -> Self {
-        let text = |text: Option<Text>| text.filter(|Text(text)| !text.is_empty());
-        let list = |list: Option<List>| list.filter(|List(list)| !list.is_empty());
-        Self {
-            listen: text(self.listen),
-            data: text(self.data),
-            eventstore: text(self.eventstore),
-            views: text(self.views),
-            swarm: list(self.swarm),
-            swarm_certificates: text(self.swarm_certificates),
-            challenge: text(self.challenge),
-            token: text(self.token),
-            tiles: text(self.tiles),
-            tiles_attribution: text(self.tiles_attribution),
-            insecure_registries: list(self.insecure_registries),
-            registry_logins: text(self.registry_logins),
-            slots: text(self.slots),
-            rate_by_address: text(self.rate_by_address),
-            rate_by_owner: text(self.rate_by_owner),
-            eventstore_listen: text(self.eventstore_listen),
-            eventstore_login: text(self.eventstore_login),
-            eventstore_tls: list(self.eventstore_tls),
-            eventstore_advertise: text(self.eventstore_advertise),
-            config: text(self.config),
-        }
-    }
+    #[command(flatten)]
+    #[serde(flatten)]
+    log: EventLogOptions,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    telemetry: TelemetryOptions,
+}
+
+/// The settings of `muster janitor`.
+#[derive(Debug, clap::Args, Serialize)]
+pub struct JanitorOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    telemetry: TelemetryOptions,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    file: FileOption,
+}
+
+/// The location of the event log.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct EventLogOptions {
+    /// Directory of the event log and of other data to keep [default: ./muster-data]
+    #[arg(long, env = "MUSTER_DATA", value_name = "DIRECTORY")]
+    data: Option<String>,
+
+    /// Event log: sqlite:PATH or esdb://HOST:PORT [default: events.sqlite in the data directory]
+    #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "LOCATION")]
+    eventstore: Option<String>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    file: FileOption,
+}
+
+/// The location of the views, and of the log that they are built from.
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ViewsOptions {
+    #[command(flatten)]
+    #[serde(flatten)]
+    log: EventLogOptions,
+
+    /// Views: memory or mongodb://HOSTS/DATABASE?replicaSet=NAME [default: memory]
+    #[arg(long, env = "MUSTER_VIEWS", value_name = "LOCATION")]
+    views: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct HttpOptions {
+    /// Address and port of the HTTP API [default: 127.0.0.1:8080; a role without an API serves
+    /// only /healthz, /readyz and /metrics there, and nothing by default]
+    #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct NodeOptions {
+    /// Address and port that serve the log in EventStoreDB's protocol [default: none]
+    #[arg(long, env = "MUSTER_EVENTSTORE_LISTEN", value_name = "ADDRESS:PORT")]
+    eventstore_listen: Option<String>,
+
+    /// Login that clients of the served log must send [default: none; then only this machine can connect]
+    #[arg(long, env = "MUSTER_EVENTSTORE_LOGIN", value_name = "USER:PASSWORD", hide_env_values = true)]
+    eventstore_login: Option<String>,
+
+    /// Certificate and private key of the served log, two PEM files [default: no TLS]
+    #[arg(long, env = "MUSTER_EVENTSTORE_TLS", value_name = "CERTIFICATE,KEY")]
+    eventstore_tls: Option<String>,
+
+    /// Host name that the served log gives its clients [default: the address it listens on]
+    #[arg(long, env = "MUSTER_EVENTSTORE_ADVERTISE", value_name = "HOST")]
+    eventstore_advertise: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TelemetryOptions {
+    /// Log lines to write to standard error, by level and module: warn,verifier=debug [default: info]
+    #[arg(long, env = "MUSTER_LOG", value_name = "FILTER")]
+    log: Option<String>,
+
+    /// Format of the log lines: text or json [default: text]
+    #[arg(long, env = "MUSTER_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+struct FileOption {
+    /// File with further settings, one KEY = "VALUE" a line [default: muster.toml, if it exists]
+    #[arg(long, env = "MUSTER_CONFIG", value_name = "FILE")]
+    config: Option<String>,
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::fs::statvfs;
 
 use super::Finding;
-use crate::config::{EventStore, Settings};
+use crate::config::{LogLocation, Settings};
 
 /// With less free space the disk is soon full; with much less it is full.
 const FREE_MIB: [u64; 2] = [1024, 64];
@@ -19,7 +19,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
     let mut findings = vec![directory("data directory", &settings.data), disk(&settings.data)];
-    if let EventStore::Sqlite(log) = &settings.eventstore
+    if let LogLocation::Sqlite(log) = &settings.eventstore
         && let Some(parent) = log.parent().filter(|parent| *parent != settings.data)
     {
         findings.push(directory("directory of the event log", parent));

@@ -22,7 +22,7 @@ use super::Failure;
 use super::line::Line;
 use super::people::Who;
 use crate::cli::client::{Client, Token};
-use crate::log::Log;
+use crate::event_log::EventLog;
 
 /// How many events are read at once.
 const PAGE_EVENTS: usize = 1024;
@@ -40,7 +40,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Where history is read.
 pub(in crate::cli) enum Source {
     /// The log.
-    Log(Log),
+    Log(EventLog),
     /// A server, and what it is shown.
     Server(Client, Token),
 }

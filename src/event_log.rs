@@ -8,24 +8,24 @@ use event_store::{EsdbStore, EventStore, SqliteStore};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::config;
+use crate::config::LogLocation;
 
 /// The log, open.
-pub(crate) enum Log {
+pub(crate) enum EventLog {
     /// A file of this process.
     Embedded(SqliteStore),
     /// Another process, or a cluster of them.
     Esdb(EsdbStore),
 }
 
-impl Log {
+impl EventLog {
     /// Opens the log. Does not wait for a remote one to be there.
-    pub(crate) async fn open(at: &config::EventStore) -> anyhow::Result<Self> {
+    pub(crate) async fn open(at: &LogLocation) -> anyhow::Result<Self> {
         match at {
-            config::EventStore::Sqlite(path) => {
+            LogLocation::Sqlite(path) => {
                 Ok(Self::Embedded(SqliteStore::open(path).context("the event log")?))
             }
-            config::EventStore::Esdb(address) => {
+            LogLocation::Esdb(address) => {
                 Ok(Self::Esdb(EsdbStore::connect(address).await.context("the event log")?))
             }
         }
