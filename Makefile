@@ -6,6 +6,7 @@ alone := browser:: faults:: hostile:: readers:: verifying:: a_node_that_joins_ta
 
 # What `read-api` carries in the program.
 pages := read-api/web/dist/index.html
+packages := read-api/web/node_modules/.package-lock.json
 pages_from := $(shell find read-api/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
 
 help: ## list these targets
@@ -19,17 +20,23 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@$(MAKE) --no-print-directory web check
+	cd read-api/web && npm run --silent test
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
-check: ## formatting and lints
+check: $(packages) ## formatting and lints
 	cargo fmt --all --check
+	cd read-api/web && npm run --silent check
 	cargo clippy --workspace --all-targets -- -D warnings
 
 web: $(pages) ## the pages, from read-api/web to where the program takes them
 
-$(pages): $(pages_from)
-	cd read-api/web && npm ci --no-audit --no-fund --loglevel=error && npm run --silent build
+$(pages): $(packages) $(pages_from)
+	cd read-api/web && npm run --silent build
+	@touch $@
+
+$(packages): read-api/web/package.json read-api/web/package-lock.json
+	cd read-api/web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 build: web ## the program, optimised: target/release/muster

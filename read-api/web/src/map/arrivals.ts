@@ -17,12 +17,12 @@ const WORD_MS = 6000;
 export class Arrivals {
   readonly element: HTMLElement;
   readonly #list = el("ol", { class: "arrivals-list" });
-  readonly #word = el("p", { role: "status", class: "visually-hidden" });
+  readonly #announcement = el("p", { role: "status", class: "visually-hidden" });
   #newest: PinFeature[] = [];
-  #untold: PinFeature[] = [];
+  #unannounced: PinFeature[] = [];
   #ripples = 0;
   readonly #drawSoon = paced(250, () => this.#draw());
-  #telling: ReturnType<typeof setTimeout> | undefined;
+  #announcing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
     private readonly map: LeafletMap,
@@ -34,7 +34,7 @@ export class Arrivals {
       el("h2", {}, "Just now"),
       this.#list,
       el("p", { class: "aside arrivals-none" }, "New pins show here as they pass."),
-      this.#word,
+      this.#announcement,
     );
   }
 
@@ -43,8 +43,8 @@ export class Arrivals {
     const owners = new Set(pins.map(({ properties }) => properties.owner));
     const others = this.#newest.filter(({ properties }) => !owners.has(properties.owner));
     this.#newest = [...[...pins].reverse(), ...others].slice(0, LISTED);
-    this.#untold.push(...pins);
-    this.#telling ??= setTimeout(() => this.#tell(), 500);
+    this.#unannounced.push(...pins);
+    if (this.#announcing === undefined) this.#announcing = setTimeout(() => this.#announce(), 500);
     pins.forEach((pin) => this.#ripple(pin));
     this.#drawSoon();
   }
@@ -83,17 +83,17 @@ export class Arrivals {
     }, 2400);
   }
 
-  #tell(): void {
-    const [first] = this.#untold;
+  #announce(): void {
+    const [first] = this.#unannounced;
     if (first !== undefined) {
       const { name, city } = first.properties;
-      const several = `${count(this.#untold.length, "new pin")} on the map.`;
-      this.#word.textContent = this.#untold.length === 1 ? `${name}, ${city}, is on the map.` : several;
+      const several = `${count(this.#unannounced.length, "new pin")} on the map.`;
+      this.#announcement.textContent = this.#unannounced.length === 1 ? `${name}, ${city}, is on the map.` : several;
     }
-    this.#untold = [];
-    this.#telling = setTimeout(() => {
-      this.#telling = undefined;
-      if (this.#untold.length > 0) this.#tell();
+    this.#unannounced = [];
+    this.#announcing = setTimeout(() => {
+      this.#announcing = undefined;
+      if (this.#unannounced.length > 0) this.#announce();
     }, WORD_MS);
   }
 }

@@ -184,7 +184,10 @@ function arrived(pins: PinFeature[]): void {
 
 /** Opens a pin, or a cluster: by going nearer, or as a list when that would not help. */
 async function open(spot: SpotFeature, byKeyboard: boolean): Promise<void> {
-  if (!isCluster(spot)) return openCard(spot, byKeyboard);
+  if (!isCluster(spot)) {
+    openCard(spot, byKeyboard);
+    return;
+  }
   const { expansion_zoom: zoom } = spot.properties;
   if (zoom !== null && zoom > serverZoom(map.getZoom())) {
     map.setView(placeOf(spot), Math.min(zoom, map.getMaxZoom()));

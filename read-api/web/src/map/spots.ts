@@ -11,9 +11,9 @@ const REACH = 8;
 
 /** What the layer inherits and the published types leave out. */
 interface RendererInsides {
-  _map: LeafletMap & { _animatingZoom: boolean };
+  _map?: LeafletMap & { _animatingZoom: boolean };
   _container: HTMLCanvasElement;
-  _bounds: { min: Point; max: Point; getSize(): Point };
+  _bounds?: { min: Point; max: Point; getSize(): Point };
   _update(): void;
 }
 
@@ -52,6 +52,7 @@ export class SpotLayer extends Renderer {
   /** The topmost spot under a point of the map's container. */
   at(where: Point): SpotFeature | null {
     const map = this.#insides._map;
+    if (map === undefined) return null;
     const reached = (spot: SpotFeature): boolean =>
       map.latLngToContainerPoint(placeOf(spot)).distanceTo(where) <= Math.max(radiusOf(spot), PIN_RADIUS + REACH);
     const cluster = this.#spots.findLast((spot) => isCluster(spot) && reached(spot));
@@ -75,9 +76,10 @@ export class SpotLayer extends Renderer {
   // Called by Leaflet, when the map has moved.
   _update(): void {
     const { _map: map, _bounds: bounds, _container: canvas } = this.#insides;
-    if (map._animatingZoom && bounds !== undefined) return;
+    if (map?._animatingZoom && bounds !== undefined) return;
     (Renderer.prototype as unknown as RendererInsides)._update.call(this);
-    DomUtil.setPosition(canvas, this.#insides._bounds.min);
+    const moved = this.#insides._bounds;
+    if (moved !== undefined) DomUtil.setPosition(canvas, moved.min);
     this.#draw();
   }
 
@@ -105,7 +107,7 @@ export class SpotLayer extends Renderer {
 
   #draw(): void {
     const { _map: map, _container: canvas, _bounds: bounds } = this.#insides;
-    if (bounds === undefined) return;
+    if (map === undefined || bounds === undefined) return;
     const size = bounds.getSize();
     const ratio = Math.min(window.devicePixelRatio || 1, 2);
     canvas.width = size.x * ratio;

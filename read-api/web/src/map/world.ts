@@ -86,13 +86,14 @@ export class World {
   }
 
   #paint(): void {
-    this.#shown?.land.setStyle({
+    if (this.#shown === null) return;
+    this.#shown.land.setStyle({
       fillColor: colour("--land"),
       fillOpacity: 1,
       color: colour("--coast"),
       weight: 0.8,
     });
-    this.#shown?.borders.setStyle({ color: colour("--border"), weight: 0.8, fill: false });
+    this.#shown.borders.setStyle({ color: colour("--border"), weight: 0.8, fill: false });
   }
 }
 
@@ -102,8 +103,8 @@ type Ring = Position[];
 function polygonsIn(shape: Feature | FeatureCollection): Ring[][] {
   if (shape.type === "FeatureCollection") return shape.features.flatMap(polygonsIn);
   const { geometry } = shape;
-  if (geometry?.type === "MultiPolygon") return geometry.coordinates;
-  return geometry?.type === "Polygon" ? [geometry.coordinates] : [];
+  if (geometry.type === "MultiPolygon") return geometry.coordinates;
+  return geometry.type === "Polygon" ? [geometry.coordinates] : [];
 }
 
 /**

@@ -35,7 +35,10 @@ function askForToken(refusal?: string): void {
   const form = el("form", { class: "form", novalidate: true }, field.element, el("button", { class: "button primary" }, "Continue"));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (field.value === "") return field.refuse("Type the token.");
+    if (field.value === "") {
+      field.refuse("Type the token.");
+      return;
+    }
     token = field.value;
     void refresh();
   });
@@ -61,7 +64,8 @@ async function refresh(): Promise<void> {
     if (failure.status === 401 || failure.status === 403) {
       sessionStorage.removeItem(TOKEN);
       token = null;
-      return askForToken(failure.message);
+      askForToken(failure.message);
+      return;
     }
     connection.lost(failure.message);
   }
@@ -170,7 +174,8 @@ function rejudge(): HTMLElement {
         fields.forEach((field) => (field.control.value = ""));
         void refresh();
       },
-      (failure: Failure) => {
+      (error: unknown) => {
+        const failure = error as Failure;
         for (const { field, message } of failure.errors) fields.find(({ name }) => name === field)?.refuse(message);
         if (failure.errors.length === 0) id.refuse(failure.message);
       },

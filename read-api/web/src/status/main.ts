@@ -63,7 +63,10 @@ async function refresh(): Promise<void> {
     live ??= follow();
   } catch (error) {
     const failure = error as Failure;
-    if (failure.status === 404 || failure.status === 400) return nobodys();
+    if (failure.status === 404 || failure.status === 400) {
+      showNotFound();
+      return;
+    }
     connection.lost(failure.message);
     retry = setTimeout(() => void refresh(), RETRY_MS);
   } finally {
@@ -122,7 +125,7 @@ function draw(): void {
   tick(place);
 }
 
-function nobodys(): void {
+function showNotFound(): void {
   heading.textContent = "There is no such submission";
   fill(lead, "Check the address: it is the one that you were given when you submitted.");
   fill(place, el("p", { class: "ways" }, el("a", { class: "button primary", href: "/submit" }, "Take part"), el("a", { class: "button", href: "/" }, "See the map")));

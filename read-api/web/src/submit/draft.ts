@@ -7,7 +7,7 @@ const KEY = "muster.key";
 
 /** The entry that was typed last, if it was not accepted. */
 export function savedDraft(): Entry | null {
-  return read<Entry>(DRAFT);
+  return read(DRAFT) as Entry | null;
 }
 
 export function saveDraft(entry: Entry): void {
@@ -17,7 +17,7 @@ export function saveDraft(entry: Entry): void {
 /** The key to send this entry with: a new one for another entry. */
 export function keyFor(entry: Entry): string {
   const content = JSON.stringify(entry);
-  const kept = read<{ key: string; content: string }>(KEY);
+  const kept = read(KEY) as { key: string; content: string } | null;
   if (kept?.content === content) return kept.key;
   const key = randomKey();
   write(KEY, { key, content });
@@ -34,9 +34,9 @@ function randomKey(): string {
   return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-function read<T>(name: string): T | null {
+function read(name: string): unknown {
   try {
-    return JSON.parse(store()?.getItem(name) ?? "null") as T | null;
+    return JSON.parse(store()?.getItem(name) ?? "null");
   } catch {
     return null;
   }

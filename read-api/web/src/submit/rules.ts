@@ -5,7 +5,7 @@ import type { Challenge, Entry } from "../lib/api";
 /** What is wrong with an entry, by field (`name`, `images[1]`, `vote`, …). */
 export function check(entry: Entry, challenge: Challenge): Map<string, string> {
   const wrong = new Map<string, string>();
-  const characters = [...entry.name].length;
+  const characters = Array.from(entry.name).length;
   if (characters < 3 || characters > 50) wrong.set("name", "A name has 3 to 50 characters.");
   if (entry.twitter !== undefined && !/^@\w{2,48}$/.test(entry.twitter)) {
     wrong.set("twitter", "Write @username, with letters, digits and _ only.");

@@ -1,0 +1,2 @@
+// The width is rustfmt's.
+export default { printWidth: 110 };
