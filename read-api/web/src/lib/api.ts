@@ -75,9 +75,15 @@ export type TimelineEntry = { at: string; position: number } & (
   | { type: "VerificationStarted"; data: { attempt: number; verifier: string; deadline: string } }
   | {
       type: "ImagesPulled";
-      data: { attempt: number; images: { image: string; size_bytes: number; node: string; took_ms: number }[] };
+      data: {
+        attempt: number;
+        images: { image: string; size_bytes: number; node: string; took_ms: number }[];
+      };
     }
-  | { type: "ContainersStarted"; data: { attempt: number; images: { image: string; node: string; took_ms: number }[] } }
+  | {
+      type: "ContainersStarted";
+      data: { attempt: number; images: { image: string; node: string; took_ms: number }[] };
+    }
   | { type: "Probed"; data: { attempt: number; images: Probe[] } }
   | { type: "Passed"; data: { attempt: number } }
   | { type: "Failed"; data: { attempt: number; reasons: Reason[] } }

@@ -18,7 +18,12 @@ export function header(current: Page): HTMLElement {
   return el(
     "header",
     { class: "top" },
-    el("a", { class: "brand", href: "/", "aria-label": "Muster: to the map" }, mark(), el("span", {}, "Muster")),
+    el(
+      "a",
+      { class: "brand", href: "/", "aria-label": "Muster: to the map" },
+      mark(),
+      el("span", {}, "Muster"),
+    ),
     el("nav", { "aria-label": "Pages" }, ...links),
   );
 }

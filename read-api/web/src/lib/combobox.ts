@@ -22,7 +22,13 @@ interface Settings<O extends Option> {
 
 /** Makes a combobox of `input` and gives the list to put behind it, in a box with `position: relative`. */
 export function combobox<O extends Option>(input: HTMLInputElement, settings: Settings<O>): HTMLElement {
-  const list = el("ul", { role: "listbox", id: `${input.id}-options`, class: "options", hidden: true, "aria-label": "Suggestions" });
+  const list = el("ul", {
+    role: "listbox",
+    id: `${input.id}-options`,
+    class: "options",
+    hidden: true,
+    "aria-label": "Suggestions",
+  });
   const status = el("p", { role: "status", class: "visually-hidden" });
   let options: O[] = [];
   let active = -1;
@@ -81,10 +87,17 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
       ),
     );
     const nothing = found.length === 0 && settings.nothing !== undefined;
-    if (nothing) fill(list, el("li", { role: "option", "aria-disabled": "true", class: "option-none" }, settings.nothing));
+    if (nothing)
+      fill(
+        list,
+        el("li", { role: "option", "aria-disabled": "true", class: "option-none" }, settings.nothing),
+      );
     list.hidden = found.length === 0 && !nothing;
     input.setAttribute("aria-expanded", String(!list.hidden));
-    status.textContent = found.length > 0 ? `${count(found.length, "suggestion")}; use the arrow keys.` : (settings.nothing ?? "");
+    status.textContent =
+      found.length > 0
+        ? `${count(found.length, "suggestion")}; use the arrow keys.`
+        : (settings.nothing ?? "");
     activate(-1);
   };
   const ask = async (): Promise<void> => {

@@ -55,7 +55,11 @@ export class Field {
         el("bdi", {}, text),
       ),
     );
-    fill(this.#error, el("p", {}, message), buttons.length > 0 && el("div", { class: "suggestions" }, ...buttons));
+    fill(
+      this.#error,
+      el("p", {}, message),
+      buttons.length > 0 && el("div", { class: "suggestions" }, ...buttons),
+    );
   }
 
   /** Takes back what was said to be wrong. */

@@ -24,7 +24,9 @@ export const count = (value: number, one: string, many = `${one}s`): string =>
 
 /** 3rd */
 export function ordinal(value: number): string {
-  const ending = { one: "st", two: "nd", few: "rd" }[new Intl.PluralRules("en", { type: "ordinal" }).select(value) as string];
+  const ending = { one: "st", two: "nd", few: "rd" }[
+    new Intl.PluralRules("en", { type: "ordinal" }).select(value) as string
+  ];
   return `${number(value)}${ending ?? "th"}`;
 }
 
@@ -42,7 +44,8 @@ export function took(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   if (milliseconds < 1000) return `${whole.format(Math.max(0, Math.round(milliseconds)))} ms`;
   if (seconds < 60) return `${oneDigit.format(seconds)} s`;
-  if (seconds < 3600) return `${whole.format(Math.floor(seconds / 60))} min ${whole.format(Math.floor(seconds % 60))} s`;
+  if (seconds < 3600)
+    return `${whole.format(Math.floor(seconds / 60))} min ${whole.format(Math.floor(seconds % 60))} s`;
   return `${whole.format(Math.floor(seconds / 3600))} h ${whole.format(Math.floor((seconds % 3600) / 60))} min`;
 }
 

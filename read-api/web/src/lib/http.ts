@@ -23,7 +23,10 @@ export class Failure extends Error {
 }
 
 /** What a JSON document at `path` says. Aborting `signal` rejects with an `AbortError`. */
-export async function get<T>(path: string, options: { signal?: AbortSignal; token?: string } = {}): Promise<T> {
+export async function get<T>(
+  path: string,
+  options: { signal?: AbortSignal; token?: string } = {},
+): Promise<T> {
   return ask<T>(path, { headers: bearer(options.token) }, options.signal);
 }
 

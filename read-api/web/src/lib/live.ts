@@ -84,7 +84,10 @@ export class LiveStream {
     this.#failures += 1;
     if (this.#failures > 1) this.listener.lost(failure);
     const pause = Math.min(RETRY_MS.first * 2 ** this.#failures, RETRY_MS.longest);
-    this.#timer = setTimeout(() => void this.#run(), failure.retryAfterMs ?? pause * (0.5 + Math.random() / 2));
+    this.#timer = setTimeout(
+      () => void this.#run(),
+      failure.retryAfterMs ?? pause * (0.5 + Math.random() / 2),
+    );
   }
 
   async #listen(connection: AbortController): Promise<void> {

@@ -22,7 +22,10 @@ export function readView(hash: string): View | null {
   if (here === null || !onEarth(here[1], here[2])) return null;
   const there = numbers(place?.split(",") ?? []);
   const name = decoded(owner ?? "");
-  const pin = there !== null && onEarth(there[0], there[1]) && name !== "" ? { lat: there[0], lon: there[1], owner: name } : null;
+  const pin =
+    there !== null && onEarth(there[0], there[1]) && name !== ""
+      ? { lat: there[0], lon: there[1], owner: name }
+      : null;
   return { zoom: here[0], lat: here[1], lon: here[2], pin };
 }
 

@@ -62,7 +62,11 @@ export class Arrivals {
             { type: "button", click: () => this.choose(pin) },
             el("span", { class: "who" }, foreign(name)),
             el("span", { class: "aside" }, foreign(`${city}, ${country(code)}`)),
-            el("time", { class: "aside", datetime: passed_at, title: momentInFull(passed_at) }, moment(passed_at)),
+            el(
+              "time",
+              { class: "aside", datetime: passed_at, title: momentInFull(passed_at) },
+              moment(passed_at),
+            ),
           ),
         );
       }),
@@ -88,7 +92,8 @@ export class Arrivals {
     if (first !== undefined) {
       const { name, city } = first.properties;
       const several = `${count(this.#unannounced.length, "new pin")} on the map.`;
-      this.#announcement.textContent = this.#unannounced.length === 1 ? `${name}, ${city}, is on the map.` : several;
+      this.#announcement.textContent =
+        this.#unannounced.length === 1 ? `${name}, ${city}, is on the map.` : several;
     }
     this.#unannounced = [];
     this.#announcing = setTimeout(() => {

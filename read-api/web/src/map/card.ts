@@ -18,7 +18,10 @@ export function pinCard(pin: PinProperties, labels: Map<string, string>): HTMLEl
       {},
       row("Place", foreign(`${pin.city}, ${country(pin.country)}`)),
       ...rows,
-      row("Passed", el("time", { datetime: pin.passed_at, title: momentInFull(pin.passed_at) }, moment(pin.passed_at))),
+      row(
+        "Passed",
+        el("time", { datetime: pin.passed_at, title: momentInFull(pin.passed_at) }, moment(pin.passed_at)),
+      ),
       row("So far", count(pin.passes, "pass", "passes")),
       row("Images of", foreign(pin.owner)),
     ),
@@ -50,7 +53,8 @@ export function pinList(pins: PinFeature[], total: number, choose: (pin: PinFeat
         ),
       ),
     ),
-    more > 0 && el("p", { class: "aside" }, `These are the newest; ${count(more, "more", "more")} are here too.`),
+    more > 0 &&
+      el("p", { class: "aside" }, `These are the newest; ${count(more, "more", "more")} are here too.`),
   );
 }
 

@@ -50,7 +50,12 @@ export class InView {
     const open = (): void => this.open(spot);
     if (!isCluster(spot)) {
       const { name, city } = spot.properties;
-      return el("button", { type: "button", click: open }, foreign(name), el("span", { class: "aside" }, foreign(city)));
+      return el(
+        "button",
+        { type: "button", click: open },
+        foreign(name),
+        el("span", { class: "aside" }, foreign(city)),
+      );
     }
     const where = this.countryAt(lat, lon) ?? `${coordinate(lat, "N", "S")} ${coordinate(lon, "E", "W")}`;
     return el(

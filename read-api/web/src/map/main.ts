@@ -196,7 +196,12 @@ async function open(spot: SpotFeature, byKeyboard: boolean): Promise<void> {
   const [lon, lat] = spot.geometry.coordinates;
   try {
     const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
-    showCard(spot, pinList(features, Math.max(pinsOf(spot), features.length), (pin) => openCard(pin, byKeyboard)), null, byKeyboard);
+    showCard(
+      spot,
+      pinList(features, Math.max(pinsOf(spot), features.length), (pin) => openCard(pin, byKeyboard)),
+      null,
+      byKeyboard,
+    );
   } catch (error) {
     connection.lost((error as Error).message);
     source.changed(true);
@@ -218,7 +223,14 @@ function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | nul
   const before = document.activeElement;
   card?.remove();
   const maxHeight = Math.min(340, mapBox.clientHeight - SEARCH_PX - 90);
-  const shown = popup({ minWidth: 240, maxWidth: 300, maxHeight, autoPanPaddingTopLeft: [24, SEARCH_PX], autoPanPaddingBottomRight: [24, 24], offset: [0, -4] })
+  const shown = popup({
+    minWidth: 240,
+    maxWidth: 300,
+    maxHeight,
+    autoPanPaddingTopLeft: [24, SEARCH_PX],
+    autoPanPaddingBottomRight: [24, 24],
+    offset: [0, -4],
+  })
     .setLatLng(placeOf(spot))
     .setContent(content)
     .on("remove", () => {

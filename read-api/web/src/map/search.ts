@@ -11,7 +11,12 @@ interface Found extends Option {
 
 /** A field that looks for pins by the beginning of a name or a city. */
 export function search(choose: (pin: PinFeature) => void): HTMLElement {
-  const input = el("input", { id: "search", type: "search", placeholder: "Find a name or a place", maxlength: 100 });
+  const input = el("input", {
+    id: "search",
+    type: "search",
+    placeholder: "Find a name or a place",
+    maxlength: 100,
+  });
   const list = combobox<Found>(input, {
     nothing: "No pin has a name or a city that begins so.",
     async complete(typed, signal) {

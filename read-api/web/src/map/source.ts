@@ -143,7 +143,8 @@ function covers(sheet: Sheet, bounds: LatLngBounds): boolean {
 function sheetFor({ bounds, zoom }: Screen): Sheet {
   const step = 360 / 2 ** (serverZoom(zoom) + 1);
   const [width, height] = [bounds.getEast() - bounds.getWest(), bounds.getNorth() - bounds.getSouth()];
-  const down = (degrees: number, min: number): number => round(Math.max(min, Math.floor(degrees / step) * step));
+  const down = (degrees: number, min: number): number =>
+    round(Math.max(min, Math.floor(degrees / step) * step));
   const up = (degrees: number, max: number): number => round(Math.min(max, Math.ceil(degrees / step) * step));
   const sheet = {
     zoom: serverZoom(zoom),

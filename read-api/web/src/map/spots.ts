@@ -54,15 +54,21 @@ export class SpotLayer extends Renderer {
     const map = this.#insides._map;
     if (map === undefined) return null;
     const reached = (spot: SpotFeature): boolean =>
-      map.latLngToContainerPoint(placeOf(spot)).distanceTo(where) <= Math.max(radiusOf(spot), PIN_RADIUS + REACH);
+      map.latLngToContainerPoint(placeOf(spot)).distanceTo(where) <=
+      Math.max(radiusOf(spot), PIN_RADIUS + REACH);
     const cluster = this.#spots.findLast((spot) => isCluster(spot) && reached(spot));
     return cluster ?? [...this.#fresh.values()].find(reached) ?? this.#spots.findLast(reached) ?? null;
   }
 
   /** What is shown within the box, those of most pins first. */
   within(bounds: LatLngBounds): SpotFeature[] {
-    const all: SpotFeature[] = [...this.#fresh.values(), ...this.#spots.filter((spot) => !this.#isFresh(spot)).reverse()];
-    return all.filter((spot) => bounds.contains(placeOf(spot))).sort((one, other) => pinsOf(other) - pinsOf(one));
+    const all: SpotFeature[] = [
+      ...this.#fresh.values(),
+      ...this.#spots.filter((spot) => !this.#isFresh(spot)).reverse(),
+    ];
+    return all
+      .filter((spot) => bounds.contains(placeOf(spot)))
+      .sort((one, other) => pinsOf(other) - pinsOf(one));
   }
 
   // Called by Leaflet.
@@ -209,4 +215,3 @@ class Pen {
     this.context.globalAlpha = 1;
   }
 }
-

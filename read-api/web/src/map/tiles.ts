@@ -12,5 +12,11 @@ export async function showTiles(map: LeafletMap): Promise<void> {
   // Leaflet takes markup there, and this is text.
   const attribution = el("span", {}, tiles.attribution).outerHTML;
   // Some servers want to know which site asks; which page, they are not told.
-  tileLayer(tiles.url, { attribution, pane: "tiles", maxZoom: map.getMaxZoom(), noWrap: true, referrerPolicy: "origin" }).addTo(map);
+  tileLayer(tiles.url, {
+    attribution,
+    pane: "tiles",
+    maxZoom: map.getMaxZoom(),
+    noWrap: true,
+    referrerPolicy: "origin",
+  }).addTo(map);
 }

@@ -60,7 +60,12 @@ export class Totals {
     fill(
       this.#states,
       ...STATES.map(([state, label]) =>
-        el("div", { class: `state state-${state}` }, el("dt", {}, label), el("dd", {}, compact(stats.submissions[state] ?? 0))),
+        el(
+          "div",
+          { class: `state state-${state}` },
+          el("dt", {}, label),
+          el("dd", {}, compact(stats.submissions[state] ?? 0)),
+        ),
       ),
     );
     this.#drawPace(stats);
@@ -87,12 +92,17 @@ export class Totals {
         class: value === 0 ? "none" : "some",
       }),
     );
-    const waited = stats.waited_ms_p50 === null ? "" : `; half have their verdict within ${took(stats.waited_ms_p50)}`;
+    const waited =
+      stats.waited_ms_p50 === null ? "" : `; half have their verdict within ${took(stats.waited_ms_p50)}`;
     fill(
       this.#pace,
       svg(
         "svg",
-        { viewBox: `0 0 ${minutes.length * (width + 1) - 1} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+        {
+          viewBox: `0 0 ${minutes.length * (width + 1) - 1} ${height}`,
+          preserveAspectRatio: "none",
+          "aria-hidden": "true",
+        },
         ...bars,
       ),
       el("figcaption", {}, `${count(passes, "pass", "passes")} in the last hour of activity${waited}`),
@@ -114,7 +124,13 @@ export class Totals {
         "li",
         {},
         el("span", { class: "answer" }, foreign(answer)),
-        el("span", { class: "votes" }, number(votes), " ", el("span", { class: "share" }, percent(votes / all))),
+        el(
+          "span",
+          { class: "votes" },
+          number(votes),
+          " ",
+          el("span", { class: "share" }, percent(votes / all)),
+        ),
         el("span", { class: "track", "aria-hidden": "true" }, bar),
       );
     });
@@ -132,7 +148,13 @@ export class Totals {
       rest > 0 &&
         el(
           "button",
-          { type: "button", class: "link", id: `more-${field}`, "aria-expanded": String(open), click: toggle },
+          {
+            type: "button",
+            class: "link",
+            id: `more-${field}`,
+            "aria-expanded": String(open),
+            click: toggle,
+          },
           open ? "Show fewer" : `Show ${number(rest)} more`,
         ),
     );

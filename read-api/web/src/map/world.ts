@@ -43,7 +43,9 @@ export class World {
   countryAt(lat: number, lon: number): string | null {
     const here = this.#countries.find(({ box, polygons }) => {
       const inBox = lon >= box.west && lon <= box.east && lat >= box.south && lat <= box.north;
-      return inBox && polygons.some((rings) => rings.filter((ring) => surrounds(ring, lon, lat)).length % 2 === 1);
+      return (
+        inBox && polygons.some((rings) => rings.filter((ring) => surrounds(ring, lon, lat)).length % 2 === 1)
+      );
     });
     return here?.name ?? null;
   }
@@ -73,7 +75,10 @@ export class World {
       const polygon: Polygon = { type: "Polygon", coordinates };
       land.addData(polygon);
     }
-    const borders = geoJSON(mesh(atlas, atlas.objects.countries, (one, other) => one !== other), { ...options });
+    const borders = geoJSON(
+      mesh(atlas, atlas.objects.countries, (one, other) => one !== other),
+      { ...options },
+    );
     const before = this.#shown;
     this.#shown = { land: land.addTo(this.map), borders: borders.addTo(this.map) };
     before?.land.remove();
@@ -147,7 +152,8 @@ function surrounds(ring: Ring, lon: number, lat: number): boolean {
   let inside = false;
   let [lon1 = 0, lat1 = 0] = ring[ring.length - 1] ?? [];
   for (const [lon2 = 0, lat2 = 0] of ring) {
-    if (lat1 > lat !== lat2 > lat && lon < ((lon2 - lon1) * (lat - lat1)) / (lat2 - lat1) + lon1) inside = !inside;
+    if (lat1 > lat !== lat2 > lat && lon < ((lon2 - lon1) * (lat - lat1)) / (lat2 - lat1) + lon1)
+      inside = !inside;
     [lon1, lat1] = [lon2, lat2];
   }
   return inside;

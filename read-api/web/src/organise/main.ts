@@ -28,11 +28,20 @@ else void refresh();
 
 function askForToken(refusal?: string): void {
   clearTimeout(timer);
-  const field = new Field("token", el("input", { id: "token", type: "password", autocomplete: "current-password" }), {
-    label: "Organisers' token",
-    hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",
-  });
-  const form = el("form", { class: "form", novalidate: true }, field.element, el("button", { class: "button primary" }, "Continue"));
+  const field = new Field(
+    "token",
+    el("input", { id: "token", type: "password", autocomplete: "current-password" }),
+    {
+      label: "Organisers' token",
+      hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",
+    },
+  );
+  const form = el(
+    "form",
+    { class: "form", novalidate: true },
+    field.element,
+    el("button", { class: "button primary" }, "Continue"),
+  );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (field.value === "") {
@@ -91,7 +100,12 @@ function draw(overview: Overview): void {
       board.figures,
       section("What waits, and why", board.unfinished),
       section("Slots and nodes", board.sandboxes),
-      el("div", { class: "pair" }, section("Failures by reason", board.failures), section("Broken off by our fault", board.interruptions)),
+      el(
+        "div",
+        { class: "pair" },
+        section("Failures by reason", board.failures),
+        section("Broken off by our fault", board.interruptions),
+      ),
       section("Ask for another verdict", board.rejudge),
       el("p", {}, leave),
     );
@@ -106,19 +120,39 @@ function draw(overview: Overview): void {
     figure("95% no longer than", overview.waited_ms_p95 === null ? "–" : took(overview.waited_ms_p95)),
   );
   fill(board.unfinished, unfinished(overview.unfinished, overview.waiting + overview.verifying));
-  fill(board.failures, counts(overview.failures, (code) => meaning(code).title, "No submission has failed."));
+  fill(
+    board.failures,
+    counts(overview.failures, (code) => meaning(code).title, "No submission has failed."),
+  );
   fill(board.interruptions, counts(overview.interruptions, plain, "Nothing was broken off."));
 }
 
 function unfinished(submissions: Submission[], all: number): HTMLElement {
   if (submissions.length === 0) return el("p", { class: "aside" }, "Nothing waits.");
-  const head = el("tr", {}, ...["Since", "Who", "Attempts", "Why it is not done"].map((text) => el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    {},
+    ...["Since", "Who", "Attempts", "Why it is not done"].map((text) => el("th", { scope: "col" }, text)),
+  );
   const rows = submissions.map((one) =>
     el(
       "tr",
       {},
-      el("td", {}, el("time", { datetime: one.submitted_at, title: momentInFull(one.submitted_at) }, moment(one.submitted_at))),
-      el("td", {}, el("a", { href: `/s/${one.id}` }, foreign(one.name)), el("div", { class: "aside" }, foreign(one.owner))),
+      el(
+        "td",
+        {},
+        el(
+          "time",
+          { datetime: one.submitted_at, title: momentInFull(one.submitted_at) },
+          moment(one.submitted_at),
+        ),
+      ),
+      el(
+        "td",
+        {},
+        el("a", { href: `/s/${one.id}` }, foreign(one.name)),
+        el("div", { class: "aside" }, foreign(one.owner)),
+      ),
       el("td", {}, number(one.attempts)),
       el("td", {}, why(one)),
     ),
@@ -127,12 +161,14 @@ function unfinished(submissions: Submission[], all: number): HTMLElement {
     "div",
     { class: "scroll", tabindex: 0, role: "region", "aria-label": "What waits" },
     el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)),
-    all > submissions.length && el("p", { class: "aside" }, `The newest ${number(submissions.length)} of ${number(all)}.`),
+    all > submissions.length &&
+      el("p", { class: "aside" }, `The newest ${number(submissions.length)} of ${number(all)}.`),
   );
 }
 
 function why({ status, waiting, timeline, ...rest }: Submission): string {
-  if (status === "verifying") return `${current({ status, waiting, timeline, ...rest })}, since ${moment(timeline.at(-1)?.at ?? rest.submitted_at)}`;
+  if (status === "verifying")
+    return `${current({ status, waiting, timeline, ...rest })}, since ${moment(timeline.at(-1)?.at ?? rest.submitted_at)}`;
   if (waiting === null || waiting.code === null) return waiting?.message || "It waits for its turn.";
   const again = waiting.retry_at === null ? "when the platform is well" : `at ${moment(waiting.retry_at)}`;
   return `${waiting.message} Again ${again}.`;
@@ -141,14 +177,31 @@ function why({ status, waiting, timeline, ...rest }: Submission): string {
 function counts(by: Record<string, number>, name: (code: string) => string, none: string): HTMLElement {
   const sorted = Object.entries(by).sort(([, one], [, other]) => other - one);
   if (sorted.length === 0) return el("p", { class: "aside" }, none);
-  return el("dl", { class: "counts" }, ...sorted.map(([code, count]) => el("div", {}, el("dt", { title: code }, name(code)), el("dd", {}, number(count)))));
+  return el(
+    "dl",
+    { class: "counts" },
+    ...sorted.map(([code, count]) =>
+      el("div", {}, el("dt", { title: code }, name(code)), el("dd", {}, number(count))),
+    ),
+  );
 }
 
 function rejudge(): HTMLElement {
-  const input = (id: string): HTMLInputElement => el("input", { id, autocomplete: "off", spellcheck: "false" });
-  const id = new Field("id", input("rejudge-id"), { label: "Submission", hint: "Its id, or the address of its page." });
-  const reason = new Field("why", input("rejudge-why"), { label: "Why", hint: "The participant reads this." });
-  const by = new Field("by", input("rejudge-by"), { label: "Who asks", hint: "The participant reads this too.", optional: true });
+  const input = (id: string): HTMLInputElement =>
+    el("input", { id, autocomplete: "off", spellcheck: "false" });
+  const id = new Field("id", input("rejudge-id"), {
+    label: "Submission",
+    hint: "Its id, or the address of its page.",
+  });
+  const reason = new Field("why", input("rejudge-why"), {
+    label: "Why",
+    hint: "The participant reads this.",
+  });
+  const by = new Field("by", input("rejudge-by"), {
+    label: "Who asks",
+    hint: "The participant reads this too.",
+    optional: true,
+  });
   const answer = el("p", { role: "status" });
   const form = el(
     "form",
@@ -176,7 +229,8 @@ function rejudge(): HTMLElement {
       },
       (error: unknown) => {
         const failure = error as Failure;
-        for (const { field, message } of failure.errors) fields.find(({ name }) => name === field)?.refuse(message);
+        for (const { field, message } of failure.errors)
+          fields.find(({ name }) => name === field)?.refuse(message);
         if (failure.errors.length === 0) id.refuse(failure.message);
       },
     );

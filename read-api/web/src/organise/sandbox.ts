@@ -20,7 +20,10 @@ export function sandboxes(all: Sandbox[]): HTMLElement {
 
 function sandbox(one: Sandbox): HTMLElement {
   const since = el("time", { datetime: one.since, title: momentInFull(one.since) }, moment(one.since));
-  const how = one.trouble === null ? `${number(one.under_way)} of ${count(one.slots, "slot")} in use` : `verifies nothing: ${one.trouble}`;
+  const how =
+    one.trouble === null
+      ? `${number(one.under_way)} of ${count(one.slots, "slot")} in use`
+      : `verifies nothing: ${one.trouble}`;
   return el(
     "section",
     { class: one.trouble === null ? "sandbox" : "sandbox troubled" },
@@ -31,13 +34,22 @@ function sandbox(one: Sandbox): HTMLElement {
 }
 
 function nodes(verifier: string, all: SandboxNode[]): HTMLElement {
-  const head = el("tr", {}, ...["Node", "State", "Slots", "Under way"].map((text) => el("th", { scope: "col" }, text)));
+  const head = el(
+    "tr",
+    {},
+    ...["Node", "State", "Slots", "Under way"].map((text) => el("th", { scope: "col" }, text)),
+  );
   const rows = all.map((node) =>
     el(
       "tr",
       { "data-node": node.name, "data-state": node.state },
       el("td", {}, foreign(node.name)),
-      el("td", {}, el("span", { class: `state-of-node ${node.state}` }, STATES[node.state]), node.reason !== null && el("div", { class: "aside" }, foreign(node.reason))),
+      el(
+        "td",
+        {},
+        el("span", { class: `state-of-node ${node.state}` }, STATES[node.state]),
+        node.reason !== null && el("div", { class: "aside" }, foreign(node.reason)),
+      ),
       el("td", {}, number(node.slots)),
       el("td", {}, number(node.under_way)),
     ),

@@ -100,7 +100,13 @@ function draw(): void {
   const { name, twitter, location: where, images, answers, status, submitted_at: at } = submission;
   document.title = `${NAMES[status]} · Muster`;
   say(word, `${NAMES[status]}. ${gist(submission, challenge)}`);
-  fill(lead, "Sent ", el("time", { datetime: at, title: momentInFull(at) }, moment(at)), " by ", foreign(name));
+  fill(
+    lead,
+    "Sent ",
+    el("time", { datetime: at, title: momentInFull(at) }, moment(at)),
+    " by ",
+    foreign(name),
+  );
   const labels = new Map(challenge?.answers.map(({ field, label }) => [field, label]));
   fill(
     place,
@@ -118,7 +124,10 @@ function draw(): void {
         twitter !== null && row("Handle", foreign(twitter)),
         row("Place", foreign(`${where.typed} → ${where.city}, ${country(where.country)}`)),
         ...Object.entries(answers).map(([field, answer]) => row(labels.get(field) ?? field, foreign(answer))),
-        row(images.length === 1 ? "Image" : "Images", el("ul", {}, ...images.map((image) => el("li", {}, el("code", {}, familiar(image)))))),
+        row(
+          images.length === 1 ? "Image" : "Images",
+          el("ul", {}, ...images.map((image) => el("li", {}, el("code", {}, familiar(image))))),
+        ),
       ),
     ),
   );
@@ -128,7 +137,15 @@ function draw(): void {
 function showNotFound(): void {
   heading.textContent = "There is no such submission";
   fill(lead, "Check the address: it is the one that you were given when you submitted.");
-  fill(place, el("p", { class: "ways" }, el("a", { class: "button primary", href: "/submit" }, "Take part"), el("a", { class: "button", href: "/" }, "See the map")));
+  fill(
+    place,
+    el(
+      "p",
+      { class: "ways" },
+      el("a", { class: "button primary", href: "/submit" }, "Take part"),
+      el("a", { class: "button", href: "/" }, "See the map"),
+    ),
+  );
 }
 
 function row(term: string, description: Node): HTMLElement {

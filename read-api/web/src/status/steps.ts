@@ -90,7 +90,11 @@ function told(entry: TimelineEntry, spent: string): Step {
         ),
       };
     case "Probed":
-      return { title: SEEN[furthest(entry.data.images)], state: "done", details: entry.data.images.map(probe) };
+      return {
+        title: SEEN[furthest(entry.data.images)],
+        state: "done",
+        details: entry.data.images.map(probe),
+      };
     case "Passed":
       return { title: "Passed", state: "good" };
     case "Failed":
@@ -111,7 +115,8 @@ function told(entry: TimelineEntry, spent: string): Step {
 }
 
 function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
-  const answered = status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${took(latency_ms)}`}.`;
+  const answered =
+    status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${took(latency_ms)}`}.`;
   const verdict = outcome === "matched" ? "It answered as submitted." : `${meaning(outcome).title}.`;
   return el("p", {}, name(image), `: ${verdict}${answered}`);
 }
@@ -130,7 +135,13 @@ function item({ title, state, at, since, details = [] }: Step): HTMLElement {
   return el(
     "li",
     { class: `step step-${state}`, "aria-current": state === "now" && "step" },
-    el("div", { class: "step-head" }, el("span", { class: "step-title" }, title), at !== undefined && time(at), since !== undefined && el("span", { class: "elapsed", "data-since": since, "aria-hidden": "true" })),
+    el(
+      "div",
+      { class: "step-head" },
+      el("span", { class: "step-title" }, title),
+      at !== undefined && time(at),
+      since !== undefined && el("span", { class: "elapsed", "data-since": since, "aria-hidden": "true" }),
+    ),
     ...details,
   );
 }

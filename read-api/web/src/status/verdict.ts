@@ -17,7 +17,11 @@ export function standing(submission: Submission, challenge: Challenge | null): H
     case "passed":
       return box("ok", "Passed", [
         el("p", {}, foreign(submission.name), " is on the map, at ", foreign(submission.location.city), "."),
-        el("p", { class: "actions" }, el("a", { class: "button primary", href: pinAddress(submission) }, "See your pin")),
+        el(
+          "p",
+          { class: "actions" },
+          el("a", { class: "button primary", href: pinAddress(submission) }, "See your pin"),
+        ),
       ]);
     case "failed":
       return box("bad", "Not yet", [
@@ -25,18 +29,31 @@ export function standing(submission: Submission, challenge: Challenge | null): H
         el(
           "p",
           { class: "actions" },
-          el("a", { class: "button primary", href: `/submit?again=${submission.id}` }, "Change it and try again"),
+          el(
+            "a",
+            { class: "button primary", href: `/submit?again=${submission.id}` },
+            "Change it and try again",
+          ),
         ),
       ]);
   }
 }
 
 /** The verdict in a sentence, for the page and for those who listen to it; nothing before there is one. */
-export function gist({ status, reasons: all, images, location }: Submission, challenge: Challenge | null): string {
+export function gist(
+  { status, reasons: all, images, location }: Submission,
+  challenge: Challenge | null,
+): string {
   if (status === "passed") return `Your pin is on the map, at ${location.city}.`;
   if (status !== "failed") return "";
-  const one = all.length === 1 && all[0] !== undefined ? `${meaning(all[0].code).title}.` : "Here is what we saw of each image.";
-  const any = challenge?.images.answering === "any" && images.length > 1 ? " One image that answers as asked is enough." : "";
+  const one =
+    all.length === 1 && all[0] !== undefined
+      ? `${meaning(all[0].code).title}.`
+      : "Here is what we saw of each image.";
+  const any =
+    challenge?.images.answering === "any" && images.length > 1
+      ? " One image that answers as asked is enough."
+      : "";
   return one + any;
 }
 
@@ -47,7 +64,13 @@ export function reasons(submission: Submission, challenge: Challenge | null): HT
   return el(
     "section",
     { "aria-label": "Reasons" },
-    ...submission.reasons.map((one) => reason(one, probes.find(({ image }) => image === one.image), challenge)),
+    ...submission.reasons.map((one) =>
+      reason(
+        one,
+        probes.find(({ image }) => image === one.image),
+        challenge,
+      ),
+    ),
   );
 }
 
@@ -59,18 +82,29 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
         ? "It is next."
         : `It is ${ordinal(queue.position)} of ${number(queue.of)} in the queue.`;
   const wait =
-    queue === null || queue.expected_wait_s === null ? "" : ` Expected wait: ${roughly(queue.expected_wait_s)}.`;
+    queue === null || queue.expected_wait_s === null
+      ? ""
+      : ` Expected wait: ${roughly(queue.expected_wait_s)}.`;
   const lines = [el("p", {}, place + wait)];
   if (platform !== null) lines.push(el("p", {}, platform));
   if (why !== null && why.code !== null) {
-    const again = why.retry_at === null ? "It is tried again when we are well." : `It is tried again at ${moment(why.retry_at)}.`;
+    const again =
+      why.retry_at === null
+        ? "It is tried again when we are well."
+        : `It is tried again at ${moment(why.retry_at)}.`;
     lines.push(el("p", {}, `The last attempt was broken off by no fault of yours. ${why.message} ${again}`));
   }
-  lines.push(el("p", { class: "aside" }, "You may close this page: its address stays valid, and only you know it."));
+  lines.push(
+    el("p", { class: "aside" }, "You may close this page: its address stays valid, and only you know it."),
+  );
   return lines;
 }
 
-function reason({ code, image, message, advice }: Reason, probe: Probe | undefined, challenge: Challenge | null): HTMLElement {
+function reason(
+  { code, image, message, advice }: Reason,
+  probe: Probe | undefined,
+  challenge: Challenge | null,
+): HTMLElement {
   const { title, stage, expected } = meaning(code);
   const differing = probe?.differing ?? [];
   return el(
@@ -93,7 +127,15 @@ function table(differing: Probe["differing"]): HTMLElement {
   return el(
     "table",
     {},
-    el("thead", {}, el("tr", {}, ...["Field", "You submitted", "It answered"].map((text) => el("th", { scope: "col" }, text)))),
+    el(
+      "thead",
+      {},
+      el(
+        "tr",
+        {},
+        ...["Field", "You submitted", "It answered"].map((text) => el("th", { scope: "col" }, text)),
+      ),
+    ),
     el(
       "tbody",
       {},
@@ -103,7 +145,11 @@ function table(differing: Probe["differing"]): HTMLElement {
           {},
           el("th", { scope: "row" }, el("code", {}, field)),
           el("td", { "data-label": "You submitted" }, value(expected)),
-          el("td", { class: "differs", "data-label": "It answered" }, returned === null ? "nothing: the field is missing" : value(returned)),
+          el(
+            "td",
+            { class: "differs", "data-label": "It answered" },
+            returned === null ? "nothing: the field is missing" : value(returned),
+          ),
         ),
       ),
     ),

@@ -31,7 +31,9 @@ export function forget(): void {
 
 // `crypto.randomUUID` is missing where the page comes without TLS from another host.
 function randomKey(): string {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [...crypto.getRandomValues(new Uint8Array(16))]
+    .map((byte) => byte.toString(16).padStart(2, "0"))
+    .join("");
 }
 
 function read(name: string): unknown {

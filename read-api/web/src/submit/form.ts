@@ -116,14 +116,16 @@ export class Form {
     const wrong: Field[] = [];
     for (const { field: name, message, suggestions } of errors) {
       // What is said of all images stands at the first.
-      const field = fields.find((one) => one.name === name) ?? (name === "images" ? this.#images[0] : undefined);
+      const field =
+        fields.find((one) => one.name === name) ?? (name === "images" ? this.#images[0] : undefined);
       if (field === undefined) strangers.push(`${name}: ${message}`);
       else {
         field.refuse(message, suggestions);
         wrong.push(field);
       }
     }
-    const many = wrong.length === 1 ? "One field needs another look." : `${wrong.length} fields need another look.`;
+    const many =
+      wrong.length === 1 ? "One field needs another look." : `${wrong.length} fields need another look.`;
     this.say([...(wrong.length > 0 ? [many] : []), ...strangers]);
     const [first] = fields.filter((field) => wrong.includes(field));
     (first?.control ?? this.#summary).focus();
@@ -165,9 +167,16 @@ export class Form {
   #addRow(value: string): Field {
     const at = this.#images.length;
     const { min } = this.challenge.images;
-    const input = text(`images[${at}]`, { placeholder: at === 0 ? "ada/voting-app" : "ada/result-app", maxlength: 400 });
+    const input = text(`images[${at}]`, {
+      placeholder: at === 0 ? "ada/voting-app" : "ada/result-app",
+      maxlength: 400,
+    });
     input.value = value;
-    const remove = el("button", { type: "button", class: "link remove", "aria-label": `Remove image ${at + 1}` }, "Remove");
+    const remove = el(
+      "button",
+      { type: "button", class: "link remove", "aria-label": `Remove image ${at + 1}` },
+      "Remove",
+    );
     const field = new Field(`images[${at}]`, input, { label: `Image ${at + 1}`, optional: at >= min }, [
       at >= min ? remove : null,
     ]);
@@ -190,7 +199,9 @@ function location(): Field {
   const input = text("location", { maxlength: 120, placeholder: "City, Country" });
   const list = combobox(input, {
     async complete(typed, signal) {
-      const { places } = await get<{ places: string[] }>(`/api/v1/places?q=${encodeURIComponent(typed)}`, { signal });
+      const { places } = await get<{ places: string[] }>(`/api/v1/places?q=${encodeURIComponent(typed)}`, {
+        signal,
+      });
       return places.map((label) => ({ label }));
     },
     choose({ label }) {
@@ -198,7 +209,9 @@ function location(): Field {
       input.dispatchEvent(new Event("input", { bubbles: true }));
     },
   });
-  return new Field("location", input, { label: "Where you are", hint: "Your city puts you on the map." }, [list]);
+  return new Field("location", input, { label: "Where you are", hint: "Your city puts you on the map." }, [
+    list,
+  ]);
 }
 
 function answer(question: Challenge["answers"][number]): Field {
@@ -216,7 +229,15 @@ function answer(question: Challenge["answers"][number]): Field {
 }
 
 function text(name: string, attributes: Record<string, string | number>): HTMLInputElement {
-  return el("input", { id: name, name, type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false", ...attributes });
+  return el("input", {
+    id: name,
+    name,
+    type: "text",
+    autocomplete: "off",
+    autocapitalize: "none",
+    spellcheck: "false",
+    ...attributes,
+  });
 }
 
 function imageCount({ min, max }: Challenge["images"]): string {

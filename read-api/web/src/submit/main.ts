@@ -46,9 +46,13 @@ async function earlier(): Promise<Entry | null> {
   const id = new URLSearchParams(location.search).get("again");
   if (id === null) return null;
   try {
-    const { name, twitter, location: where, images, answers } = await get<Submission>(
-      `/api/v1/submissions/${encodeURIComponent(id)}`,
-    );
+    const {
+      name,
+      twitter,
+      location: where,
+      images,
+      answers,
+    } = await get<Submission>(`/api/v1/submissions/${encodeURIComponent(id)}`);
     const entry: Entry = { name, location: where.typed, images: images.map(familiar), ...answers };
     if (twitter !== null) entry.twitter = twitter;
     return entry;
@@ -68,7 +72,9 @@ async function send(form: Form, entry: Entry): Promise<void> {
   try {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const { links } = await post<{ links: { page: string } }>("/api/v1/submissions", entry, { key: keyFor(entry) });
+        const { links } = await post<{ links: { page: string } }>("/api/v1/submissions", entry, {
+          key: keyFor(entry),
+        });
         forget();
         location.assign(links.page);
         return;
@@ -84,7 +90,8 @@ async function send(form: Form, entry: Entry): Promise<void> {
     const failure = error as Failure;
     connection.back();
     if (failure.errors.length > 0) form.refuse(failure.errors);
-    else form.say([failure.message, ...(failure.passes ? ["Nothing is lost: submit again in a moment."] : [])]);
+    else
+      form.say([failure.message, ...(failure.passes ? ["Nothing is lost: submit again in a moment."] : [])]);
   } finally {
     form.busy = false;
   }

@@ -10,13 +10,15 @@ export function check(entry: Entry, challenge: Challenge): Map<string, string> {
   if (entry.twitter !== undefined && !/^@\w{2,48}$/.test(entry.twitter)) {
     wrong.set("twitter", "Write @username, with letters, digits and _ only.");
   }
-  if (entry.location === "") wrong.set("location", "Name a city, and its country if the name is a common one.");
+  if (entry.location === "")
+    wrong.set("location", "Name a city, and its country if the name is a common one.");
   entry.images.forEach((image, at) => {
     const why = imageFault(image);
     if (why !== null) wrong.set(`images[${at}]`, why);
   });
   if (entry.images.length < challenge.images.min) {
-    const one = challenge.images.min === 1 ? "Name an image." : `Name at least ${challenge.images.min} images.`;
+    const one =
+      challenge.images.min === 1 ? "Name an image." : `Name at least ${challenge.images.min} images.`;
     wrong.set(`images[${entry.images.length}]`, one);
   }
   for (const { field, required, choices } of challenge.answers) {
