@@ -11,6 +11,7 @@ mod form;
 mod judge;
 mod rejudge;
 
+pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
 pub use rejudge::RejudgePreview;

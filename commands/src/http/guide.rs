@@ -6,7 +6,7 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use domain::challenge::RequiredImages;
+use domain::challenge::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, RequiredImages, TWITTER_LETTERS};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -22,10 +22,38 @@ pub(super) struct ChallengeGuide {
     title: String,
     /// The digest of the rules; that of a submission is the one it was accepted under.
     rules: String,
+    /// The rules of the fields that every submission has.
+    fields: FieldRules,
     images: ImagesGuide,
     /// What a submission says beside name, twitter, location and images.
     answers: Vec<AnswerGuide>,
     probe: ProbeGuide,
+}
+
+/// The rules of the fields that every submission has. Surrounding spaces do not count.
+#[derive(Debug, Serialize, ToSchema)]
+struct FieldRules {
+    name: TextLength,
+    twitter: TextPattern,
+    location: TextLength,
+    /// The length of each further answer, if it is given.
+    answer: TextLength,
+}
+
+/// The length of a text, in Unicode characters.
+#[derive(Debug, Serialize, ToSchema)]
+struct TextLength {
+    /// The smallest number of characters.
+    min_chars: usize,
+    /// The largest number of characters.
+    max_chars: usize,
+}
+
+/// The form of a text.
+#[derive(Debug, Serialize, ToSchema)]
+struct TextPattern {
+    /// A regular expression that the whole text matches, in the syntax of JavaScript.
+    pattern: String,
 }
 
 /// Which images are taken.
@@ -97,6 +125,7 @@ pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuid
         id: challenge.id.clone(),
         title: challenge.title.clone(),
         rules: challenge.digest(),
+        fields: FieldRules::of_every_challenge(),
         images: ImagesGuide {
             min: challenge.images.min,
             max: challenge.images.max,
@@ -111,6 +140,18 @@ pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuid
             compare: challenge.probe.compare.clone(),
         },
     })
+}
+
+impl FieldRules {
+    fn of_every_challenge() -> Self {
+        let (fewest, most) = (TWITTER_LETTERS.start(), TWITTER_LETTERS.end());
+        Self {
+            name: TextLength { min_chars: *NAME_CHARS.start(), max_chars: *NAME_CHARS.end() },
+            twitter: TextPattern { pattern: format!("^@[A-Za-z0-9_]{{{fewest},{most}}}$") },
+            location: TextLength { min_chars: 1, max_chars: LOCATION_CHARS_MAX },
+            answer: TextLength { min_chars: 1, max_chars: ANSWER_CHARS_MAX },
+        }
+    }
 }
 
 /// Completes the name of a place.

@@ -276,6 +276,8 @@ async fn a_form_learns_what_to_ask_and_how_places_are_called() {
     let (app, _directory) = app();
     let challenge = app.get("/api/v1/challenge").await.body;
     assert_eq!((&challenge["images"]["min"], &challenge["images"]["max"]), (&json!(1), &json!(3)));
+    assert_eq!(challenge["fields"]["name"], json!({"min_chars": 3, "max_chars": 50}));
+    assert_eq!(challenge["fields"]["twitter"]["pattern"], "^@[A-Za-z0-9_]{2,49}$");
     assert_eq!(challenge["answers"][0]["field"], "vote");
     assert_eq!(challenge["answers"][0]["choices"].as_array().unwrap().len(), 52);
     assert_eq!(challenge["probe"]["path"], "/getconfig");

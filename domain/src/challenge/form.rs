@@ -1,16 +1,24 @@
 //! What a participant typed, and what is left of it when every rule is met.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::image::ImageRef;
 use crate::submission::{ChallengeId, Participant, Place, Submitted};
 
 use super::Challenge;
 
-const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=50;
-const TWITTER_CHARS_MAX: usize = 50;
-const LOCATION_CHARS_MAX: usize = 100;
-const ANSWER_CHARS_MAX: usize = 50;
+/// The length of a participant's name, in characters.
+pub const NAME_CHARS: RangeInclusive<usize> = 3..=50;
+
+/// The length of a Twitter account without its `@`; each character is an ASCII letter, a digit or `_`.
+pub const TWITTER_LETTERS: RangeInclusive<usize> = 2..=49;
+
+/// The longest location, in characters.
+pub const LOCATION_CHARS_MAX: usize = 100;
+
+/// The longest answer, in characters.
+pub const ANSWER_CHARS_MAX: usize = 50;
 
 /// A submission as it was typed; nothing is checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -88,8 +96,7 @@ impl Challenge {
             return None;
         }
         let letters = account.strip_prefix('@').unwrap_or_default();
-        let well_formed = letters.len() >= 2
-            && letters.len() < TWITTER_CHARS_MAX
+        let well_formed = TWITTER_LETTERS.contains(&letters.len())
             && letters.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !well_formed {
             errors.push(error(
