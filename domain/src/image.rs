@@ -5,6 +5,8 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 /// The registry that a name without one means.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
@@ -25,7 +27,7 @@ pub struct ImageRef {
 }
 
 /// A content digest: `sha256:` and 64 hexadecimal digits in lower case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
 pub struct Digest(String);
 
 /// Why a text is not an image's name.
@@ -122,6 +124,19 @@ impl FromStr for ImageRef {
         Ok(Self { registry: registry.to_owned(), repository, tag, digest })
     }
 }
+
+impl PartialSchema for ImageRef {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("An image's name in full: registry, repository, and a tag or a digest or both."))
+            .examples(["docker.io/alice/app:latest"])
+            .build()
+            .into()
+    }
+}
+
+impl ToSchema for ImageRef {}
 
 impl fmt::Display for ImageRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,6 +13,7 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 pub mod event;
@@ -39,7 +40,7 @@ pub use state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 pub const CATEGORY: &str = "submission";
 
 /// A submission's identity: unguessable, for it opens its status.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct SubmissionId(pub Uuid);
 

@@ -29,7 +29,6 @@ pub enum SubmissionStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// Its identity.
-    #[schema(value_type = String, format = Uuid)]
     pub id: SubmissionId,
     /// Where it stands.
     pub status: SubmissionStatus,
@@ -42,7 +41,6 @@ pub struct StatusView {
     /// Where they are.
     pub location: LocationView,
     /// What is verified.
-    #[schema(value_type = Vec<String>)]
     pub images: Vec<ImageRef>,
     /// Further answers, by field.
     pub answers: BTreeMap<String, String>,
@@ -57,10 +55,8 @@ pub struct StatusView {
     /// Everything that happened, oldest first.
     pub timeline: Vec<TimelineEntry>,
     /// When it was accepted.
-    #[schema(value_type = String, format = DateTime)]
     pub submitted_at: Timestamp,
     /// When the newest verdict was reached.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub judged_at: Option<Timestamp>,
     /// The stream's revision that this view has seen.
     pub revision: Revision,
@@ -88,12 +84,10 @@ pub struct LocationView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitReason {
     /// The fault of ours that broke off the last attempt; `None` when it only waits for its turn.
-    #[schema(value_type = Option<String>)]
     pub code: Option<InterruptionCode>,
     /// A sentence for the participant.
     pub message: String,
     /// When it is tried again; `None` when as soon as there is room, or (with a code) when the platform is well.
-    #[schema(value_type = Option<String>, format = DateTime)]
     pub retry_at: Option<Timestamp>,
 }
 
@@ -101,10 +95,8 @@ pub struct WaitReason {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
     /// Which.
-    #[schema(value_type = String)]
     pub code: FailureCode,
     /// The image concerned.
-    #[schema(value_type = Option<String>)]
     pub image: Option<ImageRef>,
     /// What exactly.
     pub message: String,
@@ -118,26 +110,13 @@ pub struct ReasonView {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEntry {
     /// When it was recorded.
-    #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
     /// Its position in the log.
     #[schema(value_type = u64)]
     pub position: Position,
     /// What happened. The first, `Submitted`, too.
     #[serde(flatten)]
-    #[schema(value_type = EventSchema)]
     pub event: Event,
-}
-
-/// What an event looks like, for the description of the API.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only its description is used")]
-struct EventSchema {
-    /// `Submitted`, `VerificationStarted`, `ImagesPulled`, `ContainersStarted`,
-    /// `Probed`, `Passed`, `Failed`, `VerificationInterrupted`, `RejudgeRequested`.
-    r#type: String,
-    /// What it says; which fields depends on the type.
-    data: serde_json::Map<String, serde_json::Value>,
 }
 
 /// A waiting submission's place in the queue.
@@ -155,7 +134,6 @@ pub struct QueuePlace {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct StatsView {
     /// Submissions by status.
-    #[schema(value_type = BTreeMap<String, u64>)]
     pub submissions: BTreeMap<SubmissionStatus, u64>,
     /// Pins on the map: owners that passed.
     pub pins: u64,
@@ -166,10 +144,8 @@ pub struct StatsView {
     /// Pins by answer: field, then choice.
     pub answers: BTreeMap<String, BTreeMap<String, u64>>,
     /// Failed verdicts by reason.
-    #[schema(value_type = BTreeMap<String, u64>)]
     pub failures: BTreeMap<FailureCode, u64>,
     /// Interruptions by fault of ours.
-    #[schema(value_type = BTreeMap<String, u64>)]
     pub interruptions: BTreeMap<InterruptionCode, u64>,
     /// First passes in each of the last sixty minutes before the newest event, oldest first.
     pub passes_per_minute: Vec<u64>,
@@ -204,7 +180,6 @@ pub struct Pin {
     /// How many submissions of this owner passed; 0 when none does any longer, and the pin is gone.
     pub passes: u64,
     /// When the newest passed.
-    #[schema(value_type = String, format = DateTime)]
     pub passed_at: Timestamp,
     /// The position of the event that last changed it.
     #[schema(value_type = u64)]

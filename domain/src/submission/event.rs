@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::failure::{FailureCode, InterruptionCode, Reason};
 use super::upcast::upcast;
@@ -16,8 +18,9 @@ use crate::image::{Digest, ImageRef};
 pub const SCHEMA: u32 = 1;
 
 /// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "type", content = "data")]
+#[schema(as = EventSchema)]
 pub enum Event {
     /// It was accepted; this event is its place in the queue.
     Submitted(Submitted),
@@ -40,7 +43,7 @@ pub enum Event {
 }
 
 /// See [`Event::Submitted`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Submitted {
     /// The challenge and the version of its rules.
     pub challenge: ChallengeId,
@@ -57,7 +60,7 @@ pub struct Submitted {
 }
 
 /// Which rules a submission was accepted under.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChallengeId {
     /// The challenge's id.
     pub id: String,
@@ -66,7 +69,7 @@ pub struct ChallengeId {
 }
 
 /// Who submitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Participant {
     /// As shown on the map.
     pub name: String,
@@ -75,7 +78,7 @@ pub struct Participant {
 }
 
 /// Where they are: what was typed, and the place that it means.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Location {
     /// The words of the participant.
     pub typed: String,
@@ -85,7 +88,7 @@ pub struct Location {
 }
 
 /// A place on the map.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Place {
     /// The city's usual name.
     pub city: String,
@@ -98,7 +101,7 @@ pub struct Place {
 }
 
 /// See [`Event::VerificationStarted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerificationStarted {
     /// From 1, over the submission's whole life.
     pub attempt: u32,
@@ -109,7 +112,7 @@ pub struct VerificationStarted {
 }
 
 /// See [`Event::ImagesPulled`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImagesPulled {
     /// The attempt that this belongs to.
     pub attempt: u32,
@@ -118,7 +121,7 @@ pub struct ImagesPulled {
 }
 
 /// One image on a node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PulledImage {
     /// As submitted.
     pub image: ImageRef,
@@ -133,7 +136,7 @@ pub struct PulledImage {
 }
 
 /// See [`Event::ContainersStarted`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainersStarted {
     /// The attempt that this belongs to.
     pub attempt: u32,
@@ -142,7 +145,7 @@ pub struct ContainersStarted {
 }
 
 /// One running container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartedImage {
     /// As submitted.
     pub image: ImageRef,
@@ -153,7 +156,7 @@ pub struct StartedImage {
 }
 
 /// See [`Event::Probed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Probed {
     /// The attempt that this belongs to.
     pub attempt: u32,
@@ -162,11 +165,12 @@ pub struct Probed {
 }
 
 /// What one image answered.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImageProbe {
     /// As submitted.
     pub image: ImageRef,
-    /// How it went.
+    /// `matched`, or the code of the failure.
+    #[schema(value_type = String)]
     pub outcome: ProbeOutcome,
     /// The HTTP status, if there was an answer.
     pub status: Option<u16>,
@@ -190,7 +194,7 @@ pub enum ProbeOutcome {
 }
 
 /// A field that is not as submitted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldDifference {
     /// Its name in the answer.
     pub field: String,
@@ -201,14 +205,14 @@ pub struct FieldDifference {
 }
 
 /// See [`Event::Passed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passed {
     /// The attempt that ends with this.
     pub attempt: u32,
 }
 
 /// See [`Event::Failed`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failed {
     /// The attempt that ends with this.
     pub attempt: u32,
@@ -230,7 +234,8 @@ pub struct VerificationInterrupted {
 }
 
 /// A [`VerificationInterrupted`] as it is stored: readers of the raw history see whose fault it is.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(description = "No verdict, by a fault of the platform.")]
 struct StoredInterruption {
     attempt: u32,
     code: InterruptionCode,
@@ -240,7 +245,7 @@ struct StoredInterruption {
 }
 
 /// The constant `"platform"`. Any other text is refused when it is read.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum PlatformFaultTag {
     Platform,
@@ -253,6 +258,18 @@ impl From<VerificationInterrupted> for StoredInterruption {
     }
 }
 
+impl PartialSchema for VerificationInterrupted {
+    fn schema() -> RefOr<Schema> {
+        StoredInterruption::schema()
+    }
+}
+
+impl ToSchema for VerificationInterrupted {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        StoredInterruption::schemas(schemas);
+    }
+}
+
 impl From<StoredInterruption> for VerificationInterrupted {
     fn from(stored: StoredInterruption) -> Self {
         let StoredInterruption { attempt, code, message, fault: PlatformFaultTag::Platform, retry_at } =
@@ -262,7 +279,7 @@ impl From<StoredInterruption> for VerificationInterrupted {
 }
 
 /// See [`Event::RejudgeRequested`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejudgeRequested {
     /// The organiser.
     pub by: String,

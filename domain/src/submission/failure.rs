@@ -2,11 +2,13 @@
 //! what to do next.
 
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 
 use crate::image::ImageRef;
 
 /// What a participant can mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureCode {
     /// The registry does not have it.
@@ -86,7 +88,7 @@ impl FailureCode {
 }
 
 /// What only the platform can mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum InterruptionCode {
     /// The registry does not answer, or answers with an error of its own.
@@ -138,7 +140,8 @@ pub struct Reason {
 }
 
 /// A [`Reason`] as it is stored: readers of the raw history see whose fault it is.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
+#[schema(description = "One reason of a failed verdict.")]
 struct StoredReason {
     code: FailureCode,
     image: Option<ImageRef>,
@@ -147,7 +150,7 @@ struct StoredReason {
 }
 
 /// The constant `"participant"`. Any other text is refused when it is read.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum ParticipantFault {
     Participant,
@@ -156,6 +159,18 @@ enum ParticipantFault {
 impl From<Reason> for StoredReason {
     fn from(Reason { code, image, message }: Reason) -> Self {
         Self { code, image, message, fault: ParticipantFault::Participant }
+    }
+}
+
+impl PartialSchema for Reason {
+    fn schema() -> RefOr<Schema> {
+        StoredReason::schema()
+    }
+}
+
+impl ToSchema for Reason {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        StoredReason::schemas(schemas);
     }
 }
 
