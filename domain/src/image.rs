@@ -129,7 +129,9 @@ impl PartialSchema for ImageRef {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(Type::String)
-            .description(Some("An image's name in full: registry, repository, and a tag or a digest or both."))
+            .description(Some(
+                "An image's name in full: registry, repository, and a tag or a digest or both.",
+            ))
             .examples(["docker.io/alice/app:latest"])
             .build()
             .into()

@@ -1,30 +1,25 @@
-//! What the handlers share, and the table of routes.
+//! The state that the handlers share.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{Method, header};
-use axum::middleware::{self, Next};
+use axum::extract::Request;
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use event_store::{Read, Subscribe};
 use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tower_http::compression::CompressionLayer;
-use tower_http::cors::{Any, CorsLayer};
-use utoipa_axum::router::OpenApiRouter;
-use utoipa_axum::routes;
 
 use crate::auth::Token;
-use crate::live::Live;
+use crate::map::feed::LiveFeed;
+use crate::map::tiles::Tiles;
 use crate::metrics::Metrics;
-use crate::moments::Moments;
+use crate::parameters;
+use crate::past::PastViews;
 use crate::problem::Problem;
 use crate::sse::{ReaderLimits, Readers};
-use crate::statuses::Statuses;
-use crate::tiles::Tiles;
-use crate::{compat, history, live, map, organiser, pages, parameters, sandbox, status, timeline};
+use crate::submissions::reader::SubmissionReader;
 
 /// How long an ordinary answer may take.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
@@ -59,66 +54,39 @@ pub(crate) struct App {
     pub(crate) queries: Arc<dyn ViewQueries>,
     pub(crate) log: Arc<dyn Read>,
     pub(crate) follow: Arc<dyn Subscribe>,
-    pub(crate) statuses: Statuses,
-    pub(crate) moments: Moments,
+    pub(crate) submissions: SubmissionReader,
+    pub(crate) past: PastViews,
     pub(crate) token: Option<Token>,
     pub(crate) platform: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<Readers>,
-    pub(crate) live: Live,
+    pub(crate) live: LiveFeed,
     pub(crate) tiles: Option<Tiles>,
     pub(crate) stopping: CancellationToken,
 }
 
-/// The routes with their description. Starts the task that feeds the live
-/// streams, so it is called inside a Tokio runtime. Serve them with the
-/// client's address as `ConnectInfo`; without one nobody's readers are bounded
-/// but everybody's together.
-pub fn router(api: ReadApi) -> OpenApiRouter {
-    let pages = pages::router(api.tiles.as_ref());
-    let app = Arc::new(App {
-        statuses: Statuses::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
-        moments: Moments::new(Arc::clone(&api.log)),
-        live: Live::start(Arc::clone(&api.queries), api.stopping.clone()),
-        readers: Readers::new(api.readers, api.metrics),
-        queries: api.queries,
-        log: api.log,
-        follow: api.follow,
-        token: api.token,
-        platform: api.platform,
-        tiles: api.tiles,
-        stopping: api.stopping,
-    });
-
-    let public = OpenApiRouter::new()
-        .routes(routes!(map::pins))
-        .routes(routes!(map::find_pins))
-        .routes(routes!(map::pins_at))
-        .routes(routes!(map::stats))
-        .routes(routes!(map::style))
-        .routes(routes!(compat::stats))
-        .layer(CompressionLayer::new())
-        .routes(routes!(compat::competition))
-        .layer(middleware::from_fn(within_deadline))
-        // These wait on purpose, and end by themselves.
-        .routes(routes!(status::status))
-        .routes(routes!(timeline::events))
-        .routes(routes!(live::live))
-        .layer(readable_from_any_page());
-    let private = OpenApiRouter::new()
-        .routes(routes!(organiser::organiser))
-        .routes(routes!(sandbox::sandbox))
-        .layer(middleware::from_fn(within_deadline))
-        .routes(routes!(history::history));
-    // Nothing here takes a body.
-    public.merge(private).with_state(app).layer(DefaultBodyLimit::max(1024)).merge(pages.into())
-}
-
 impl App {
+    /// The state of a read API; starts the task that feeds the live streams.
+    pub(crate) fn new(api: ReadApi) -> Self {
+        Self {
+            submissions: SubmissionReader::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
+            past: PastViews::new(Arc::clone(&api.log)),
+            live: LiveFeed::start(Arc::clone(&api.queries), api.stopping.clone()),
+            readers: Readers::new(api.readers, api.metrics),
+            queries: api.queries,
+            log: api.log,
+            follow: api.follow,
+            token: api.token,
+            platform: api.platform,
+            tiles: api.tiles,
+            stopping: api.stopping,
+        }
+    }
+
     /// The views now, or at a moment of the past.
     pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn ViewQueries>, Problem> {
         match parameters::past(moment)? {
             None => Ok(Arc::clone(&self.queries)),
-            Some(time) => self.moments.at(time).await,
+            Some(time) => self.past.at(time).await,
         }
     }
 }
@@ -130,13 +98,4 @@ pub(crate) async fn within_deadline(request: Request, next: Next) -> Response {
             Problem::unavailable("This takes too long just now; try again in a moment.").into_response()
         }
     }
-}
-
-/// Other people's pages may show the public map and a participant's own status.
-fn readable_from_any_page() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET])
-        .allow_headers([header::IF_NONE_MATCH, header::HeaderName::from_static("last-event-id")])
-        .expose_headers([header::ETAG])
 }

@@ -7,7 +7,7 @@ use axum::routing::{MethodRouter, get};
 use tower_http::compression::CompressionLayer;
 
 use crate::conditional::ETag;
-use crate::tiles::Tiles;
+use crate::map::tiles::Tiles;
 
 /// One file of the pages.
 struct File {

@@ -66,7 +66,7 @@ pub(crate) struct HistoryParameters {
 
 /// One line.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Line<'a> {
+pub(crate) struct HistoryLine<'a> {
     /// Its place in the log.
     position: u64,
     /// The stream that it belongs to.
@@ -106,7 +106,7 @@ pub(crate) struct Line<'a> {
     params(HistoryParameters),
     security(("token" = [])),
     responses(
-        (status = 200, body = Line<'static>, content_type = "application/x-ndjson"),
+        (status = 200, body = HistoryLine<'static>, content_type = "application/x-ndjson"),
         (status = 400, body = Problem, content_type = "application/problem+json"),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
@@ -119,24 +119,24 @@ pub(crate) async fn history(
     peer: Peer,
     Parameters(parameters): Parameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
-    let (wanted, after, follow) = parameters.parse()?;
+    let (filter, after, follow) = parameters.parse()?;
     let place = app.readers.admit(peer)?;
     // Before the answer begins, so that what is wrong gets its own status.
-    let after = match wanted.since {
+    let after = match filter.since {
         Some(since) => after.max(app.log.position_before(since).await?),
         None => after,
     };
-    let first = app.log.read_all(after, &wanted.filter, PAGE_EVENTS).await.map_err(|error| match error {
+    let first = app.log.read_all(after, &filter.filter, PAGE_EVENTS).await.map_err(|error| match error {
         ReadError::Refused(why) => Problem::parameter("after", why),
         other => other.into(),
     })?;
-    let lines = lines(app, wanted, first, follow, place).map(Ok::<_, Infallible>);
+    let lines = lines(app, filter, first, follow, place).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }
 
 impl HistoryParameters {
-    fn parse(self) -> Result<(Wanted, Position, bool), Problem> {
+    fn parse(self) -> Result<(HistoryFilter, Position, bool), Problem> {
         let kinds = self.r#type.as_deref().unwrap_or_default().split(',').map(str::trim);
         let kinds: Vec<String> = kinds.filter(|kind| !kind.is_empty()).map(str::to_owned).collect();
         if let Some(unknown) = kinds.iter().find(|kind| domain::kinds().all(|known| known != *kind)) {
@@ -152,25 +152,25 @@ impl HistoryParameters {
             Some("true" | "") => true,
             Some(_) => return Err(Problem::parameter("follow", "write true or false")),
         };
-        let wanted = Wanted {
+        let filter = HistoryFilter {
             filter: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
-            owner: self.owner.filter(|owner| !owner.is_empty()).map(Owner::new),
+            owner: self.owner.filter(|owner| !owner.is_empty()).map(OwnerFilter::new),
             since: moment("since", self.since)?,
             until: moment("until", self.until)?,
         };
-        Ok((wanted, Position(after), follow))
+        Ok((filter, Position(after), follow))
     }
 }
 
 /// What a reader wants of the log.
-struct Wanted {
+struct HistoryFilter {
     filter: EventFilter,
-    owner: Option<Owner>,
+    owner: Option<OwnerFilter>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
-impl Wanted {
+impl HistoryFilter {
     async fn wants(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
         // The clock may have been set back: later events are looked at, too.
         let in_time = self.since.is_none_or(|since| event.recorded_at >= since)
@@ -184,12 +184,12 @@ impl Wanted {
 }
 
 /// Whose submissions a reader wants. Only a stream's first event says whose it is.
-struct Owner {
+struct OwnerFilter {
     name: String,
     streams: HashMap<StreamName, bool>,
 }
 
-impl Owner {
+impl OwnerFilter {
     fn new(name: String) -> Self {
         Self { name, streams: HashMap::new() }
     }
@@ -220,7 +220,7 @@ impl Owner {
 
 fn lines(
     app: Arc<App>,
-    mut wanted: Wanted,
+    mut filter: HistoryFilter,
     first: EventPage,
     follow: bool,
     place: Place,
@@ -231,7 +231,7 @@ fn lines(
         loop {
             // Only the text is kept while it goes out.
             let events = std::mem::take(&mut page.events);
-            match text(&*app.log, &mut wanted, events).await {
+            match text(&*app.log, &mut filter, events).await {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
@@ -247,7 +247,7 @@ fn lines(
                 yield last_words(ReadError::Unavailable("the process is stopping".to_owned()));
                 return;
             }
-            page = match app.log.read_all(page.next, &wanted.filter, PAGE_EVENTS).await {
+            page = match app.log.read_all(page.next, &filter.filter, PAGE_EVENTS).await {
                 Ok(next) => next,
                 Err(error) => {
                     yield last_words(error);
@@ -258,11 +258,11 @@ fn lines(
         if !follow {
             return;
         }
-        let mut coming = app.follow.subscribe(page.next, wanted.filter.clone());
+        let mut coming = app.follow.subscribe(page.next, filter.filter.clone());
         let stopping = app.stopping.clone();
         while let Some(next) = stopping.run_until_cancelled(next_event(&mut coming)).await.flatten() {
             let text = match next {
-                Ok(Some(event)) => text(&*app.log, &mut wanted, vec![event]).await,
+                Ok(Some(event)) => text(&*app.log, &mut filter, vec![event]).await,
                 Ok(None) => Ok(Bytes::from_static(b"\n")),
                 Err(error) => Err(error),
             };
@@ -293,11 +293,15 @@ async fn next_event(coming: &mut Subscription) -> Option<Result<Option<RecordedE
     tokio::time::timeout(HEARTBEAT, next).await.unwrap_or(Some(Ok(None)))
 }
 
-async fn text(log: &dyn Read, wanted: &mut Wanted, events: Vec<RecordedEvent>) -> Result<Bytes, ReadError> {
+async fn text(
+    log: &dyn Read,
+    filter: &mut HistoryFilter,
+    events: Vec<RecordedEvent>,
+) -> Result<Bytes, ReadError> {
     let mut text = Vec::new();
     for event in events {
-        if wanted.wants(log, &event).await? {
-            text.extend(to_json(&Line::from(&event)));
+        if filter.wants(log, &event).await? {
+            text.extend(to_json(&HistoryLine::from(&event)));
             text.push(b'\n');
         }
     }
@@ -310,7 +314,7 @@ fn last_words(error: ReadError) -> Bytes {
     line.into()
 }
 
-impl<'a> From<&'a RecordedEvent> for Line<'a> {
+impl<'a> From<&'a RecordedEvent> for HistoryLine<'a> {
     fn from(event: &'a RecordedEvent) -> Self {
         let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {

@@ -21,12 +21,12 @@ const PAGE: usize = 500;
 const STREAM_MAX: Revision = 5_000;
 
 /// Reads submissions so that everybody sees what they have written.
-pub(crate) struct Statuses {
+pub(crate) struct SubmissionReader {
     queries: Arc<dyn ViewQueries>,
     log: Arc<dyn Read>,
 }
 
-impl Statuses {
+impl SubmissionReader {
     pub(crate) fn new(queries: Arc<dyn ViewQueries>, log: Arc<dyn Read>) -> Self {
         Self { queries, log }
     }

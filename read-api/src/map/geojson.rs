@@ -14,7 +14,7 @@ pub(crate) struct FeatureCollection {
     /// Always `FeatureCollection`.
     r#type: &'static str,
     /// The spots.
-    features: Vec<Feature>,
+    features: Vec<GeoJsonFeature>,
     /// The zoom at which the spots were clustered: the one asked for, unless
     /// the box is too large to be shown in such detail.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,21 +23,21 @@ pub(crate) struct FeatureCollection {
 
 /// One spot.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Feature {
+pub(crate) struct GeoJsonFeature {
     /// Always `Feature`.
     r#type: &'static str,
     /// A pin's owner: it has one pin, whose id never changes. Clusters have no id.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     /// Where.
-    geometry: Point,
+    geometry: PointGeometry,
     /// What.
-    properties: Properties,
+    properties: FeatureProperties,
 }
 
 /// A place.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Point {
+pub(crate) struct PointGeometry {
     /// Always `Point`.
     r#type: &'static str,
     /// Degrees east, degrees north.
@@ -47,7 +47,7 @@ pub(crate) struct Point {
 /// What is at a spot.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
-pub(crate) enum Properties {
+pub(crate) enum FeatureProperties {
     /// One pin.
     Pin(PinProperties),
     /// Several.
@@ -89,25 +89,25 @@ pub(crate) struct ClusterProperties {
 
 impl FeatureCollection {
     pub(crate) fn from_map(map: MapView) -> Self {
-        let features = map.features.into_iter().map(Feature::from).collect();
+        let features = map.features.into_iter().map(GeoJsonFeature::from).collect();
         Self { r#type: "FeatureCollection", features, zoom: Some(map.zoom) }
     }
 
     /// Pins, one by one.
     pub(crate) fn of_pins(pins: Vec<Pin>) -> Self {
-        let features = pins.into_iter().map(Feature::from).collect();
+        let features = pins.into_iter().map(GeoJsonFeature::from).collect();
         Self { r#type: "FeatureCollection", features, zoom: None }
     }
 }
 
-impl Feature {
-    fn new(id: Option<String>, lon: f64, lat: f64, properties: Properties) -> Self {
-        let geometry = Point { r#type: "Point", coordinates: [lon, lat] };
+impl GeoJsonFeature {
+    fn new(id: Option<String>, lon: f64, lat: f64, properties: FeatureProperties) -> Self {
+        let geometry = PointGeometry { r#type: "Point", coordinates: [lon, lat] };
         Self { r#type: "Feature", id, geometry, properties }
     }
 }
 
-impl From<Pin> for Feature {
+impl From<Pin> for GeoJsonFeature {
     fn from(pin: Pin) -> Self {
         let properties = PinProperties {
             owner: pin.owner.clone(),
@@ -119,17 +119,17 @@ impl From<Pin> for Feature {
             passes: pin.passes,
             passed_at: pin.passed_at,
         };
-        Self::new(Some(pin.owner), pin.lon, pin.lat, Properties::Pin(properties))
+        Self::new(Some(pin.owner), pin.lon, pin.lat, FeatureProperties::Pin(properties))
     }
 }
 
-impl From<MapFeature> for Feature {
+impl From<MapFeature> for GeoJsonFeature {
     fn from(feature: MapFeature) -> Self {
         match feature {
             MapFeature::Pin(pin) => pin.into(),
             MapFeature::Cluster(Cluster { count, lat, lon, expansion_zoom }) => {
                 let properties = ClusterProperties { cluster: true, point_count: count, expansion_zoom };
-                Self::new(None, lon, lat, Properties::Cluster(properties))
+                Self::new(None, lon, lat, FeatureProperties::Cluster(properties))
             }
         }
     }

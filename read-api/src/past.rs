@@ -21,16 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(8);
 const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 
 /// The views at moments of the past.
-pub(crate) struct Moments {
+pub(crate) struct PastViews {
     log: Arc<dyn Read>,
     /// The least recently asked for first.
-    kept: Mutex<Vec<Past>>,
+    kept: Mutex<Vec<FoldedMoment>>,
     /// One fold at a time: the present comes first.
     turn: Arc<Semaphore>,
 }
 
 /// The views at one moment.
-struct Past {
+struct FoldedMoment {
     time: Timestamp,
     /// Whether the log had all of it when it was folded.
     settled: bool,
@@ -40,7 +40,7 @@ struct Past {
 /// `None` until it is done.
 type Folding = watch::Receiver<Option<Result<Arc<MemoryViews>, String>>>;
 
-impl Moments {
+impl PastViews {
     pub(crate) fn new(log: Arc<dyn Read>) -> Self {
         Self { log, kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
     }
@@ -84,7 +84,7 @@ impl Moments {
         }
         let views = self.fold(time);
         let settled = Timestamp::now().duration_since(time) > SETTLED;
-        kept.push(Past { time, settled, views: views.clone() });
+        kept.push(FoldedMoment { time, settled, views: views.clone() });
         Ok(views)
     }
 

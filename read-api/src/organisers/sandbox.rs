@@ -22,14 +22,14 @@ const UNDER_WAY_MAX: usize = 10_000;
 
 /// Where submissions are verified.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Sandboxes {
+pub(crate) struct SandboxList {
     /// Every verifier that ever reported, by name.
-    verifiers: Vec<Sandbox>,
+    verifiers: Vec<VerifierSandbox>,
 }
 
 /// One verifier's sandbox, as it reported it last.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Sandbox {
+pub(crate) struct VerifierSandbox {
     /// The verifier's name.
     verifier: String,
     /// Since when it is so.
@@ -68,24 +68,24 @@ pub(crate) struct NodeInUse {
     tag = "organisers",
     security(("token" = [])),
     responses(
-        (status = 200, body = Sandboxes),
+        (status = 200, body = SandboxList),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn sandbox(State(app): State<Arc<App>>, _: Organiser) -> Result<Json<Sandboxes>, Problem> {
+pub(crate) async fn sandbox(State(app): State<Arc<App>>, _: Organiser) -> Result<Json<SandboxList>, Problem> {
     let reports = app.queries.sandboxes().await?;
-    let under_way = UnderWay::count(&app.queries.verifying(UNDER_WAY_MAX).await?);
-    let verifiers = reports.into_iter().map(|report| Sandbox::new(report, &under_way)).collect();
-    Ok(Json(Sandboxes { verifiers }))
+    let under_way = AttemptsUnderWay::count(&app.queries.verifying(UNDER_WAY_MAX).await?);
+    let verifiers = reports.into_iter().map(|report| VerifierSandbox::new(report, &under_way)).collect();
+    Ok(Json(SandboxList { verifiers }))
 }
 
 /// How many submissions are under way, by verifier and, where it is known, node.
 #[derive(Default)]
-struct UnderWay(HashMap<(String, Option<String>), usize>);
+struct AttemptsUnderWay(HashMap<(String, Option<String>), usize>);
 
-impl UnderWay {
+impl AttemptsUnderWay {
     fn count(verifying: &[StatusView]) -> Self {
         let mut counts = Self::default();
         for (verifier, node) in verifying.iter().filter_map(place) {
@@ -123,8 +123,8 @@ fn place(view: &StatusView) -> Option<(&str, Option<&str>)> {
     None
 }
 
-impl Sandbox {
-    fn new(report: SandboxView, under_way: &UnderWay) -> Self {
+impl VerifierSandbox {
+    fn new(report: SandboxView, under_way: &AttemptsUnderWay) -> Self {
         let SandboxView { verifier, since, sandbox, .. } = report;
         let slots = sandbox.slots();
         let in_use = |node: SandboxNode| {

@@ -82,13 +82,13 @@ pub(crate) async fn status(
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
     if let Some(time) = parameters::past(parameters.at.as_deref())? {
-        let view = app.statuses.at(id, time).await?.ok_or_else(nobodys)?;
+        let view = app.submissions.at(id, time).await?.ok_or_else(nobodys)?;
         return Ok(axum::Json(StatusAnswer { view, queue: None, platform: None }).into_response());
     }
     let said = parameters.rev.as_deref().map(|rev| parameters::number("rev", rev)).transpose()?;
     let wait = parameters.wait.as_deref().map(|wait| parameters::span("wait", wait, WAIT_MAX)).transpose()?;
     let view = match wait {
-        None => app.statuses.get(id).await?.ok_or_else(nobodys)?,
+        None => app.submissions.get(id).await?.ok_or_else(nobodys)?,
         Some(wait) => {
             let _place = app.readers.admit(peer)?;
             news(&app, id, said.or_else(|| conditional::known_revision(&headers)), wait).await?
@@ -130,7 +130,7 @@ async fn news(
     let mut known = known;
     loop {
         checkpoint.mark_unchanged();
-        let view = app.statuses.get(id).await?.ok_or_else(nobodys)?;
+        let view = app.submissions.get(id).await?.ok_or_else(nobodys)?;
         let known = *known.get_or_insert(view.revision);
         if view.revision != known || Instant::now() >= deadline || app.stopping.is_cancelled() {
             return Ok(view);

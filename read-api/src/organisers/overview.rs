@@ -19,7 +19,7 @@ const LISTED_MAX: usize = 500;
 
 /// How things stand.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Overview {
+pub(crate) struct OrganiserOverview {
     /// Why nothing is verified just now; `null` while all is well.
     platform: Option<String>,
     /// How many submissions wait.
@@ -47,17 +47,20 @@ pub(crate) struct Overview {
     tag = "organisers",
     security(("token" = [])),
     responses(
-        (status = 200, body = Overview),
+        (status = 200, body = OrganiserOverview),
         (status = 401, body = Problem, content_type = "application/problem+json"),
         (status = 403, body = Problem, content_type = "application/problem+json"),
         (status = 503, body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn organiser(State(app): State<Arc<App>>, _: Organiser) -> Result<Json<Overview>, Problem> {
+pub(crate) async fn organiser(
+    State(app): State<Arc<App>>,
+    _: Organiser,
+) -> Result<Json<OrganiserOverview>, Problem> {
     let stats = app.queries.stats().await?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
     let unfinished = app.queries.unfinished(LISTED_MAX).await?;
-    Ok(Json(Overview {
+    Ok(Json(OrganiserOverview {
         platform: app.platform.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
         verifying: count(SubmissionStatus::Verifying),

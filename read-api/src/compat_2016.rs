@@ -22,14 +22,14 @@ const PAGE: usize = 1_000;
 
 /// What the original wraps its answers in.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Envelope {
+pub(crate) struct OriginalAnswer {
     /// `null` when there is no such submission.
-    response: Option<Record>,
+    response: Option<OriginalRecord>,
 }
 
 /// A submission in the original's words.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Record {
+pub(crate) struct OriginalRecord {
     id: String,
     name: String,
     twitter: Option<String>,
@@ -44,12 +44,12 @@ pub(crate) struct Record {
     #[serde(rename = "submissionTime")]
     #[schema(value_type = String, format = DateTime)]
     submission_time: Timestamp,
-    coordinates: Coordinates,
+    coordinates: OriginalCoordinates,
 }
 
 /// A place.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Coordinates {
+pub(crate) struct OriginalCoordinates {
     lat: f64,
     lng: f64,
 }
@@ -70,7 +70,7 @@ pub(crate) struct OriginalPin {
     id: String,
     name: String,
     twitter: Option<String>,
-    coordinates: Coordinates,
+    coordinates: OriginalCoordinates,
 }
 
 /// A submission's record, as the original answered: 200 also for an unknown id.
@@ -79,17 +79,17 @@ pub(crate) struct OriginalPin {
     path = "/competition/{id}",
     tag = "as in 2016",
     params(("id" = String, Path, description = "The submission's id")),
-    responses((status = 200, body = Envelope)),
+    responses((status = 200, body = OriginalAnswer)),
 )]
 pub(crate) async fn competition(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-) -> Result<Json<Envelope>, Problem> {
+) -> Result<Json<OriginalAnswer>, Problem> {
     let view = match id.parse() {
-        Ok(id) => app.statuses.get(id).await?,
+        Ok(id) => app.submissions.get(id).await?,
         Err(_) => None,
     };
-    Ok(Json(Envelope { response: view.map(Record::from) }))
+    Ok(Json(OriginalAnswer { response: view.map(OriginalRecord::from) }))
 }
 
 /// The pins and the votes, as the original answered.
@@ -105,7 +105,7 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
             id: pin.owner,
             name: pin.name,
             twitter: pin.twitter,
-            coordinates: Coordinates { lat: pin.lat, lng: pin.lon },
+            coordinates: OriginalCoordinates { lat: pin.lat, lng: pin.lon },
         }));
         if submissions.len() >= PINS_MAX {
             break;
@@ -116,7 +116,7 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
     Ok(Json(OriginalStats { submissions, votes }))
 }
 
-impl From<StatusView> for Record {
+impl From<StatusView> for OriginalRecord {
     fn from(mut view: StatusView) -> Self {
         let (status, statusmsg) = match view.status {
             SubmissionStatus::Submitted => {
@@ -141,7 +141,7 @@ impl From<StatusView> for Record {
             status,
             statusmsg,
             submission_time: view.submitted_at,
-            coordinates: Coordinates { lat: view.location.lat, lng: view.location.lon },
+            coordinates: OriginalCoordinates { lat: view.location.lat, lng: view.location.lon },
         }
     }
 }

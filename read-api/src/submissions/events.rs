@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::parameters::{self, nobodys};
 use crate::problem::Problem;
 use crate::sse::{self, Peer};
-use crate::status::{StatusAnswer, answer, next_look};
+use crate::submissions::status::{StatusAnswer, answer, next_look};
 
 /// What happens to a submission, live.
 ///
@@ -50,7 +50,7 @@ pub(crate) async fn events(
     let id = parameters::submission(&id)?;
     let after = parameters::last_event_id(&headers)?.unwrap_or(Position::START);
     let place = app.readers.admit(peer)?;
-    let view = app.statuses.get(id).await?.ok_or_else(nobodys)?;
+    let view = app.submissions.get(id).await?.ok_or_else(nobodys)?;
     let stopping = app.stopping.clone();
     Ok(sse::response(follow(app, id, view, after), place, stopping))
 }
@@ -59,7 +59,7 @@ fn follow(app: Arc<App>, id: SubmissionId, first: StatusView, after: Position) -
     async_stream::stream! {
         let mut checkpoint = app.queries.watch();
         let mut platform = app.platform.clone();
-        let mut told = Told { upto: after, queue: None, platform: None };
+        let mut client = ClientState { upto: after, queue: None, platform: None };
         let mut view = Some(first);
         loop {
             // While the views cannot be read nothing is said; the client keeps
@@ -67,7 +67,7 @@ fn follow(app: Arc<App>, id: SubmissionId, first: StatusView, after: Position) -
             if let Some(view) = view.take()
                 && let Ok(now) = answer(&app, view).await
             {
-                let news = told.news(now);
+                let news = client.news(now);
                 if !news.is_empty() {
                     yield Bytes::from(news);
                 }
@@ -76,19 +76,19 @@ fn follow(app: Arc<App>, id: SubmissionId, first: StatusView, after: Position) -
                 () = next_look(&mut checkpoint, app.readers.count()) => {}
                 Ok(()) = platform.changed() => {}
             }
-            view = app.statuses.get(id).await.ok().flatten();
+            view = app.submissions.get(id).await.ok().flatten();
         }
     }
 }
 
-/// What a client has been told.
-struct Told {
+/// What a client has been client.
+struct ClientState {
     upto: Position,
     queue: Option<QueuePlace>,
     platform: Option<String>,
 }
 
-impl Told {
+impl ClientState {
     /// What is new to the client in `now`, as messages.
     fn news(&mut self, now: StatusAnswer) -> Vec<u8> {
         let mut messages = Vec::new();

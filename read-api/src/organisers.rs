@@ -1,0 +1,5 @@
+//! The routes that need the organisers' token.
+
+pub(crate) mod history;
+pub(crate) mod overview;
+pub(crate) mod sandbox;
