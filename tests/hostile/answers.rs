@@ -20,7 +20,7 @@ const HTTP: &[(&str, &str, Deserves)] = &[
     ("huge-length", "huge-length", Fail("answer_too_large", "longer than 64 KiB")),
     ("length-and-chunked", "length-and-chunked", Fail("bad_http", "cannot be read")),
     ("two-lengths", "two-lengths", Fail("bad_http", "cannot be read")),
-    ("bare-line-feeds", "bare-line-feeds", Fail("bad_http", "cannot be read")),
+    ("bare-line-feeds", "bare-line-feeds", Fail("mismatch", "name")),
     ("upgrade", "upgrade", Fail("bad_http", "cannot be read")),
     ("http2", "http2", Fail("bad_http", "HTTP/2")),
     ("http09", "http09", Fail("bad_http", "cannot be read")),

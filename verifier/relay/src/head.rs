@@ -74,13 +74,13 @@ impl HeadBuilder {
         }
         let (name, value) = split_header(line).ok_or(Failure::BadHttp(Violation::Header))?;
         let violation = match name.to_ascii_lowercase().as_slice() {
-            b"content-length" if self.length.is_some() => Violation::LengthTwice,
-            b"content-length" => match number(value) {
-                Some(length) => {
+            b"content-length" => match (number(value), self.length) {
+                (None, _) => Violation::Length,
+                (Some(length), Some(known)) if length != known => Violation::LengthTwice,
+                (Some(length), _) => {
                     self.length = Some(length);
                     return Ok(());
                 }
-                None => Violation::Length,
             },
             b"transfer-encoding" if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
                 Violation::TransferEncoding

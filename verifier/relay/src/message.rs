@@ -94,15 +94,13 @@ pub enum Violation {
     Version,
     /// The status line is malformed, or its status is not 100 to 599.
     StatusLine,
-    /// A line ends without a carriage return.
-    BareLineFeed,
     /// A header line is malformed or folded.
     Header,
     /// More than 100 headers.
     TooManyHeaders,
     /// Content-Length is not a number.
     Length,
-    /// More than one Content-Length.
+    /// Two Content-Lengths that differ.
     LengthTwice,
     /// Both Content-Length and Transfer-Encoding.
     LengthAndChunked,
@@ -114,13 +112,12 @@ pub enum Violation {
 
 impl Violation {
     /// Every violation, in the order of their numbers on the wire.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 12] = [
         Self::NotHttp,
         Self::Http2,
         Self::Tls,
         Self::Version,
         Self::StatusLine,
-        Self::BareLineFeed,
         Self::Header,
         Self::TooManyHeaders,
         Self::Length,
@@ -148,11 +145,10 @@ impl fmt::Display for Violation {
             Self::Tls => "it speaks TLS",
             Self::Version => "the version is neither HTTP/1.0 nor HTTP/1.1",
             Self::StatusLine => "the status line is malformed",
-            Self::BareLineFeed => "a line ends without a carriage return",
             Self::Header => "a header line is malformed",
             Self::TooManyHeaders => "more than 100 headers",
             Self::Length => "Content-Length is not a number",
-            Self::LengthTwice => "more than one Content-Length",
+            Self::LengthTwice => "two Content-Lengths that differ",
             Self::LengthAndChunked => "both Content-Length and Transfer-Encoding",
             Self::TransferEncoding => "a Transfer-Encoding other than chunked",
             Self::Chunk => "the chunked body is malformed",
@@ -171,7 +167,9 @@ impl fmt::Display for Failure {
             Self::BadHttp(violation) => write!(f, "not valid HTTP: {violation}"),
             Self::HeadTooLarge => f.write_str("the response head is too large"),
             Self::BodyTooLarge => f.write_str("the response body is too large"),
-            Self::Encoded => f.write_str("the body is encoded, though none was accepted"),
+            Self::Encoded => {
+                f.write_str("the body is compressed, though the request asked for no compression")
+            }
             Self::Upgraded => f.write_str("it switched to another protocol"),
             Self::InterimStorm => f.write_str("one interim response after another"),
             Self::Local(errno) => write!(f, "the relay failed with system error {errno}"),

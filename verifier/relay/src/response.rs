@@ -1,9 +1,10 @@
 //! The strict HTTP/1 parser: fed with bytes however they arrive, it gives the
 //! response or the first thing that is wrong with it.
 //!
-//! It refuses what lenient parsers guess about (two lengths, bare line feeds,
-//! folded lines), because a participant is better served by the reason than by
-//! a guess, and it holds no more than the limits allow.
+//! It takes lines that end in a bare line feed and a Content-Length that is
+//! repeated, as curl does. It refuses everything that lenient parsers guess about
+//! (two different lengths, folded lines), because a participant is better served
+//! by the reason than by a guess. It holds no more than the limits allow.
 
 use std::mem;
 
@@ -14,7 +15,6 @@ use crate::message::{Failure, Part, Violation};
 const MAX_INTERIM: usize = 4;
 /// A chunk's size line, with any extensions and its end.
 const MAX_CHUNK_LINE: usize = 128;
-const CRLF: &[u8] = b"\r\n";
 
 /// A response of which everything was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -213,26 +213,28 @@ impl Parser {
 
     /// The next line of a head or of the trailers, once it is whole.
     fn head_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let line = self.take_line(bytes, self.head_left, Failure::HeadTooLarge)?;
-        if let Some(line) = &line {
-            self.head_left -= line.len() + CRLF.len();
-        }
-        Ok(line)
+        let Some((line, size)) = self.take_line(bytes, self.head_left, Failure::HeadTooLarge)? else {
+            return Ok(None);
+        };
+        self.head_left -= size;
+        Ok(Some(line))
     }
 
     /// The next line between chunks, once it is whole.
     fn chunk_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        self.take_line(bytes, MAX_CHUNK_LINE, Failure::BadHttp(Violation::Chunk))
+        let line = self.take_line(bytes, MAX_CHUNK_LINE, Failure::BadHttp(Violation::Chunk))?;
+        Ok(line.map(|(line, _)| line))
     }
 
-    /// The next line without its CRLF, once it is whole. With its CRLF it may
-    /// have `limit` bytes; what is `beyond` is the failure given.
+    /// Returns the next line without its end (CRLF or a bare LF) and its size with
+    /// the end, or `None` if the line is not complete yet. A size over `limit`
+    /// bytes fails with `beyond`.
     fn take_line(
         &mut self,
         bytes: &mut &[u8],
         limit: usize,
         beyond: Failure,
-    ) -> Result<Option<Vec<u8>>, Failure> {
+    ) -> Result<Option<(Vec<u8>, usize)>, Failure> {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (now, later) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         if self.line.len() + now.len() > limit {
@@ -244,11 +246,12 @@ impl Parser {
             return Ok(None);
         }
         let mut line = mem::take(&mut self.line);
-        if !line.ends_with(CRLF) {
-            return Err(Failure::BadHttp(Violation::BareLineFeed));
+        let size = line.len();
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
         }
-        line.truncate(line.len() - CRLF.len());
-        Ok(Some(line))
+        Ok(Some((line, size)))
     }
 }
 

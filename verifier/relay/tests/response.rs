@@ -29,6 +29,10 @@ fn what_honest_servers_send_is_read() {
     for (response, expected) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "{}"),
         ("HTTP/1.0 200 OK\r\n\r\n{}", "{}"),
+        // Lines that end as only a lenient parser takes them, curl among them.
+        ("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", "{}"),
+        ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\n{}\n0\n\n", "{}"),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", "{}"),
         ("HTTP/1.1 200 \r\ncontent-length:  2 \r\n\r\n{}", "{}"),
         ("HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n", ""),
         ("HTTP/1.1 204 No Content\r\n\r\n", ""),
@@ -63,7 +67,6 @@ fn what_is_wrong_is_named() {
         ("HTTP/1.1 2000 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
         ("HTTP/1.1 +20 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
         ("HTTP/1.1 099 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
-        ("HTTP/1.1 200 OK\n\n", BadHttp(Violation::BareLineFeed)),
         ("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", BadHttp(Violation::Header)),
         ("HTTP/1.1 200 OK\r\nA : c\r\n\r\n", BadHttp(Violation::Header)),
         ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", BadHttp(Violation::Header)),
@@ -73,7 +76,7 @@ fn what_is_wrong_is_named() {
         ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", BadHttp(Violation::Length)),
         ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n{}", BadHttp(Violation::Length)),
         (
-            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 3\r\n\r\n{}",
             BadHttp(Violation::LengthTwice),
         ),
         (&format!("{chunked}Content-Length: 2\r\n\r\n"), BadHttp(Violation::LengthAndChunked)),
@@ -85,7 +88,6 @@ fn what_is_wrong_is_named() {
         (&format!("{chunked}\r\n0x2\r\n{{}}\r\n"), BadHttp(Violation::Chunk)),
         (&format!("{chunked}\r\n1\r\n{{}}\r\n"), BadHttp(Violation::Chunk)),
         (&format!("{chunked}\r\n1;{}", "x".repeat(200)), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\n1\n"), BadHttp(Violation::BareLineFeed)),
         (&format!("{chunked}\r\nffffffffffffff\r\n"), Failure::BodyTooLarge),
         (&format!("{chunked}\r\n{}", "a\r\n0123456789\r\n".repeat(7)), Failure::BodyTooLarge),
         (&format!("{chunked}\r\n0\r\n{}", "A: b\r\n".repeat(300)), Failure::HeadTooLarge),
