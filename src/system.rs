@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use commands::{Commands, Gazetteer};
 use event_store::node;
+use http_edge::{Metrics, Operations, OrganiserToken};
 use projections::{MemoryViews, MongoViews};
-use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
+use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -102,7 +103,7 @@ async fn run_over(
     let mut operations = Operations {
         log: store.clone(),
         views: None,
-        hindrance: None,
+        pause_reason: None,
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     };
@@ -112,9 +113,9 @@ async fn run_over(
                 "the settings swarm, swarm-certificates and slots \
                  (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
             )?;
-        let hindrance = parts.watch_health(verifier.health(), metrics.clone());
+        let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
         // Who only verifies is of no use while it cannot; others are.
-        operations.hindrance = (roles == [Role::Verifier]).then_some(hindrance);
+        operations.pause_reason = (roles == [Role::Verifier]).then_some(pause_reason);
         parts.start("verifier", verifier.run(stopping.clone()));
     }
     if has(Role::Projections) || has(Role::ReadApi) {
@@ -128,14 +129,14 @@ async fn run_over(
             (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
         }
-        operations.views = Some(views.clone());
+        operations.views = Some(Arc::new(WatchedQueries(views.clone())));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
                 platform: platform::follow(views.clone(), stopping.clone()),
                 queries: views,
                 log: store.clone(),
                 follow: store,
-                token: settings.token.as_deref().and_then(Token::new),
+                token: settings.token.as_deref().and_then(OrganiserToken::new),
                 tiles: settings.tiles.clone(),
                 metrics: metrics.clone(),
                 readers: ReaderLimits::default(),
@@ -149,9 +150,10 @@ async fn run_over(
     }
     if let Some(listener) = listeners.http {
         tracing::info!("up at http://{}", listener.local_addr()?);
-        let site = read_api::site(routes.merge(read_api::operations(operations)), &metrics);
+        let routes = routes.merge(http_edge::operations(operations));
+        let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
         parts.start("server", async {
-            server::serve(listener, site, stopping).await;
+            server::serve(listener, routes, stopping).await;
             anyhow::Ok(())
         });
     }
@@ -182,7 +184,7 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings 
 fn write_api(settings: &Settings, key_space: Uuid) -> commands::Settings {
     commands::Settings {
         key_space,
-        token: settings.token.clone(),
+        token: settings.token.as_deref().and_then(OrganiserToken::new),
         rate_by_address: settings.rate_by_address,
         rate_by_owner: settings.rate_by_owner,
     }
@@ -216,7 +218,7 @@ impl Parts {
         mut health: watch::Receiver<Health>,
         metrics: Metrics,
     ) -> watch::Receiver<Option<String>> {
-        let (operator, hindrance) = watch::channel(None);
+        let (operator, pause_reason) = watch::channel(None);
         let stopping = self.stopping.clone();
         tokio::spawn(stopping.run_until_cancelled_owned(async move {
             loop {
@@ -233,7 +235,7 @@ impl Parts {
                 }
             }
         }));
-        hindrance
+        pause_reason
     }
 
     /// Waits until the parts are asked to stop and have. If one ends without

@@ -13,8 +13,9 @@ use domain::{Challenge, ImageRef, SubmissionId};
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
 };
+use http_edge::Metrics;
 use projections::{MemoryViews, ViewQueries};
-use read_api::{Metrics, ReadApi, ReaderLimits};
+use read_api::{ReadApi, ReaderLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -58,7 +59,8 @@ impl Site {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(muster::server::serve(listener, read_api::site(routes, &metrics), stopping.clone()));
+        let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
+        tokio::spawn(muster::server::serve(listener, routes, stopping.clone()));
         Ok(Self { store, views, address, stopping, _files: files })
     }
 

@@ -1,28 +1,19 @@
 //! The state that the handlers share.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::extract::Request;
-use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
 use event_store::{Read, Subscribe};
+use http_edge::{HoldsToken, Metrics, OrganiserToken, Problem};
 use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Token;
 use crate::map::feed::LiveFeed;
 use crate::map::tiles::Tiles;
-use crate::metrics::Metrics;
 use crate::parameters;
 use crate::past::PastViews;
-use crate::problem::Problem;
 use crate::sse::{ReaderLimits, Readers};
 use crate::submissions::reader::SubmissionReader;
-
-/// How long an ordinary answer may take.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(10);
 
 /// What the read API is made of.
 #[derive(Clone)]
@@ -34,11 +25,11 @@ pub struct ReadApi {
     /// The same log, to be followed.
     pub follow: Arc<dyn Subscribe>,
     /// The organisers' token; without one nothing of theirs is served.
-    pub token: Option<Token>,
+    pub token: Option<OrganiserToken>,
     /// Why nothing is verified just now, in a sentence for participants;
     /// `None` while all is well.
     pub platform: watch::Receiver<Option<String>>,
-    /// Where readers are counted; [`crate::site`] takes the same.
+    /// Where readers are counted; [`http_edge::server_routes`] takes the same.
     pub metrics: Metrics,
     /// Where the map's tiles come from; `None` for the map that the page brings along.
     pub tiles: Option<Tiles>,
@@ -56,7 +47,7 @@ pub(crate) struct App {
     pub(crate) follow: Arc<dyn Subscribe>,
     pub(crate) submissions: SubmissionReader,
     pub(crate) past: PastViews,
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<OrganiserToken>,
     pub(crate) platform: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<Readers>,
     pub(crate) live: LiveFeed,
@@ -91,11 +82,8 @@ impl App {
     }
 }
 
-pub(crate) async fn within_deadline(request: Request, next: Next) -> Response {
-    match tokio::time::timeout(ANSWER_DEADLINE, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            Problem::unavailable("This takes too long just now; try again in a moment.").into_response()
-        }
+impl HoldsToken for App {
+    fn token(&self) -> Option<&OrganiserToken> {
+        self.token.as_ref()
     }
 }

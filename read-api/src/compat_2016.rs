@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use event_store::Position;
+use http_edge::{PathParameters, Problem};
 use jiff::Timestamp;
 use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::problem::Problem;
+use crate::problem::views_unavailable;
 
 /// So many pins are listed; the oldest first.
 const PINS_MAX: usize = 20_000;
@@ -83,7 +84,7 @@ pub(crate) struct OriginalPin {
 )]
 pub(crate) async fn competition(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    PathParameters(id): PathParameters<String>,
 ) -> Result<Json<OriginalAnswer>, Problem> {
     let view = match id.parse() {
         Ok(id) => app.submissions.get(id).await?,
@@ -98,7 +99,7 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
     let mut submissions = Vec::new();
     let mut after = Position::START;
     loop {
-        let page = app.queries.pins_changed(after, PAGE).await?;
+        let page = app.queries.pins_changed(after, PAGE).await.map_err(views_unavailable)?;
         let Some(newest) = page.last() else { break };
         after = newest.position;
         submissions.extend(page.into_iter().filter(|pin| pin.passes > 0).map(|pin| OriginalPin {
@@ -112,7 +113,8 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
         }
     }
     submissions.truncate(PINS_MAX);
-    let votes = app.queries.stats().await?.answers.remove("vote").unwrap_or_default();
+    let votes =
+        app.queries.stats().await.map_err(views_unavailable)?.answers.remove("vote").unwrap_or_default();
     Ok(Json(OriginalStats { submissions, votes }))
 }
 

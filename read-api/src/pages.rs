@@ -51,8 +51,8 @@ pub(crate) fn router(tiles: Option<&Tiles>) -> Router {
     router.layer(CompressionLayer::new())
 }
 
-/// What a person is shown at an address that has no page; none until the pages have been built.
-pub(crate) fn nowhere() -> Option<Response> {
+/// Returns the page for a path that has none, or `None` until the pages have been built.
+pub fn not_found_page() -> Option<Response> {
     let File { kind, content, .. } = find("/nowhere.html")?;
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),

@@ -2,31 +2,13 @@
 
 use std::time::Duration;
 
-use axum::extract::{FromRequestParts, Query};
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use domain::SubmissionId;
 use event_store::Position;
+use http_edge::Problem;
 use jiff::{SignedDuration, Timestamp};
 use projections::ZOOM_MAX;
 use projections::view::BoundingBox;
-use serde::de::DeserializeOwned;
-
-use crate::problem::Problem;
-
-/// The query of a request; what is malformed becomes a problem document.
-pub(crate) struct Parameters<T>(pub(crate) T);
-
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Parameters<T> {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match Query::from_request_parts(parts, state).await {
-            Ok(Query(parameters)) => Ok(Self(parameters)),
-            Err(malformed) => Err(Problem::new(StatusCode::BAD_REQUEST, malformed.body_text())),
-        }
-    }
-}
 
 /// A submission's id in the path. What is not even an id belongs to nobody.
 pub(crate) fn submission(text: &str) -> Result<SubmissionId, Problem> {

@@ -5,11 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event_store::Read;
+use http_edge::Problem;
 use jiff::{SignedDuration, Timestamp};
 use projections::{HistoryPoint, MemoryViews, ViewQueries};
 use tokio::sync::{Semaphore, watch};
-
-use crate::problem::Problem;
 
 /// So many moments are kept or being folded. Each holds all submissions of its time.
 const KEPT: usize = 3;

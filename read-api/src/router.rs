@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Method, header};
 use axum::middleware;
+use http_edge::within_deadline;
 use tower_http::compression::CompressionLayer;
 use tower_http::cors::{Any, CorsLayer};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::app::{App, ReadApi, within_deadline};
+use crate::app::{App, ReadApi};
 use crate::map::{live, pins, stats, style};
 use crate::organisers::{history, overview, sandbox};
 use crate::submissions::{events, status};

@@ -3,24 +3,21 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::header;
-use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use event_store::Position;
 use futures::{Stream, StreamExt};
+use http_edge::{ClientAddress, Metrics, Problem};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::conditional::to_json;
-use crate::metrics::Metrics;
-use crate::problem::Problem;
 
 /// A line is sent at least this often, so that both sides notice a dead peer.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -110,14 +107,14 @@ impl Readers {
     }
 
     /// A place for one more.
-    pub(crate) fn admit(self: &Arc<Self>, Peer(address): Peer) -> Result<Place, Problem> {
+    pub(crate) fn admit(self: &Arc<Self>, client: ClientAddress) -> Result<Place, Problem> {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.all >= self.limits.all {
             return Err(Problem::unavailable(
                 "Too many listen just now; ask again in a moment, or without waiting.",
             ));
         }
-        if let Some(address) = address {
+        if let Some(address) = client.ip() {
             let here = counts.by_address.entry(address).or_default();
             if *here >= self.limits.per_address {
                 return Err(Problem::unavailable("Too many listen from your address; close some of them."));
@@ -126,7 +123,7 @@ impl Readers {
         }
         counts.all += 1;
         self.metrics.set_readers(counts.all);
-        Ok(Place { readers: Arc::clone(self), address })
+        Ok(Place { readers: Arc::clone(self), address: client.ip() })
     }
 
     /// How many places are taken.
@@ -151,42 +148,12 @@ impl Drop for Place {
     }
 }
 
-/// The network that a request comes from, if the server says. A proxy on this
-/// machine is believed about whom it asks for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Peer(Option<IpAddr>);
-
-impl<S: Send + Sync> FromRequestParts<S> for Peer {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
-            return Ok(Self(None));
-        };
-        let peer = peer.ip().to_canonical();
-        let forwarded = || {
-            // Only the last entry is the proxy's own word.
-            let header = parts.headers.get_all("x-forwarded-for").iter().next_back()?;
-            header.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
-        };
-        Ok(Self(Some(network(if peer.is_loopback() { forwarded().unwrap_or(peer) } else { peer }))))
-    }
-}
-
-/// One IPv6 customer has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn peer(text: &str) -> Peer {
-        Peer(Some(network(text.parse().unwrap())))
+    fn client(text: &str) -> ClientAddress {
+        text.parse::<IpAddr>().unwrap().into()
     }
 
     #[test]
@@ -198,15 +165,14 @@ mod tests {
     #[test]
     fn places_are_bounded_in_all_and_by_address_and_given_back() {
         let readers = Readers::new(ReaderLimits { all: 3, per_address: 2 }, Metrics::new());
-        let first = readers.admit(peer("192.0.2.1")).unwrap();
-        let _second = readers.admit(peer("192.0.2.1")).unwrap();
-        assert!(readers.admit(peer("::ffff:192.0.2.1")).is_err(), "the same address, written otherwise");
-        let third = readers.admit(peer("2001:db8::1")).unwrap();
-        assert!(readers.admit(peer("192.0.2.3")).is_err(), "three is all");
+        let first = readers.admit(client("192.0.2.1")).unwrap();
+        let _second = readers.admit(client("192.0.2.1")).unwrap();
+        assert!(readers.admit(client("::ffff:192.0.2.1")).is_err(), "the same address, written otherwise");
+        let third = readers.admit(client("2001:db8::1")).unwrap();
+        assert!(readers.admit(client("192.0.2.3")).is_err(), "three is all");
         drop(first);
         drop(third);
-        let _again = readers.admit(peer("192.0.2.1")).unwrap();
-        assert!(readers.admit(peer("192.0.2.1")).is_err());
-        assert_eq!(peer("2001:db8::1").0, peer("2001:db8::2").0);
+        let _again = readers.admit(client("192.0.2.1")).unwrap();
+        assert!(readers.admit(client("192.0.2.1")).is_err());
     }
 }

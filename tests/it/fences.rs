@@ -12,15 +12,16 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("event-store", &[]),
     ("inspector", &[]),
     ("relay", &[]),
-    ("commands", &["domain", "event-store"]),
+    ("http-edge", &["event-store"]),
+    ("commands", &["domain", "event-store", "http-edge"]),
     ("verifier", &["commands", "domain", "event-store", "inspector", "relay"]),
     ("projections", &["domain", "event-store"]),
-    ("read-api", &["domain", "event-store", "projections"]),
+    ("read-api", &["domain", "event-store", "http-edge", "projections"]),
     ("client-suite", &["event-store"]),
     ("fuzzing", &["domain", "relay"]),
     ("participant", &[]),
     ("testbed", &[]),
-    ("muster", &["commands", "domain", "event-store", "projections", "read-api", "verifier"]),
+    ("muster", &["commands", "domain", "event-store", "http-edge", "projections", "read-api", "verifier"]),
 ];
 
 /// Foreign crates that only some of ours may name.

@@ -1,19 +1,18 @@
 //! From the fields of a body to a form, from a form to an entry at its place.
 
-use domain::challenge::{Challenge, SubmissionForm};
+use domain::challenge::{Challenge, FieldError, SubmissionForm};
 use domain::submission::{Place, Submitted};
+use http_edge::{FieldProblem, JsonObject};
 use serde_json::Value;
 
 use crate::{Gazetteer, PlaceError};
-
-use super::{body::Fields, problem::FieldProblem};
 
 /// What a submission says, if all of it is right.
 ///
 /// # Errors
 /// Everything that is wrong, not only the first; one entry a field.
 pub(super) fn read(
-    fields: Fields,
+    fields: JsonObject,
     challenge: &Challenge,
     gazetteer: &Gazetteer,
 ) -> Result<Submitted, Vec<FieldProblem>> {
@@ -22,7 +21,7 @@ pub(super) fn read(
     let entry = match challenge.check(form) {
         Ok(entry) => Some(entry),
         Err(refused) => {
-            let refused = refused.into_iter().map(|error| renamed(error.into(), images_field));
+            let refused = refused.into_iter().map(|error| to_problem(error, images_field));
             let untold: Vec<_> =
                 refused.filter(|error| !errors.iter().any(|told| told.field == error.field)).collect();
             errors.extend(untold);
@@ -46,7 +45,7 @@ struct Typed {
 }
 
 impl Typed {
-    fn of(Fields(mut fields): Fields, challenge: &Challenge) -> Self {
+    fn of(JsonObject(mut fields): JsonObject, challenge: &Challenge) -> Self {
         let mut errors = Vec::new();
         let name = text("name", fields.remove("name"), &mut errors);
         let twitter = text("twitter", fields.remove("twitter"), &mut errors);
@@ -109,11 +108,11 @@ fn texts(field: &str, value: Option<Value>, errors: &mut Vec<FieldProblem>) -> V
     })
 }
 
-/// An error about images, by the name that the client gave the field.
-fn renamed(error: FieldProblem, images_field: &str) -> FieldProblem {
+/// Names the field of the images as the client named it.
+fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
     match error.field.strip_prefix("images") {
-        Some(rest) => FieldProblem { field: format!("{images_field}{rest}"), ..error },
-        None => error,
+        Some(rest) => FieldProblem::new(format!("{images_field}{rest}"), error.message),
+        None => FieldProblem::new(error.field, error.message),
     }
 }
 

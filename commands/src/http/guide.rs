@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Query, State},
-};
+use axum::{Json, extract::State};
 use domain::challenge::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, RequiredImages, TWITTER_LETTERS};
+use http_edge::QueryParameters;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -162,7 +160,10 @@ impl FieldRules {
     params(Beginning),
     responses((status = 200, body = Places)),
 )]
-pub(super) async fn places(State(api): State<Arc<Api>>, Query(typed): Query<Beginning>) -> Json<Places> {
+pub(super) async fn places(
+    State(api): State<Arc<Api>>,
+    QueryParameters(typed): QueryParameters<Beginning>,
+) -> Json<Places> {
     let found = api.gazetteer.suggest(&typed.q, COMPLETIONS_MAX);
     Json(Places { places: found.iter().map(ToString::to_string).collect() })
 }

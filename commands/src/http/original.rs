@@ -8,9 +8,10 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
+use http_edge::{JsonObject, Problem};
 use serde_json::json;
 
-use super::{Api, Limits, body::Fields, problem::Problem, submissions::accept};
+use super::{Api, Limits, submissions::accept};
 
 /// Submits images to the challenge, as in 2016.
 #[utoipa::path(
@@ -34,7 +35,7 @@ use super::{Api, Limits, body::Fields, problem::Problem, submissions::accept};
 pub(super) async fn compete(
     State(api): State<Arc<Api>>,
     State(limits): State<Arc<Limits>>,
-    fields: Result<Fields, Problem>,
+    fields: Result<JsonObject, Problem>,
 ) -> Response {
     let accepted = match fields {
         Ok(fields) => accept(&api, &limits, fields, None).await,
@@ -42,7 +43,7 @@ pub(super) async fn compete(
     };
     let response = match accepted {
         Ok(accepted) => accepted.id().to_string(),
-        Err(problem) if problem.is_wrong_input() => {
+        Err(problem) if is_wrong_input(&problem) => {
             format!("Your submission was not successful due to: {}", in_one_line(&problem))
         }
         Err(problem) => return problem.into_response(),
@@ -50,11 +51,16 @@ pub(super) async fn compete(
     Json(json!({ "response": response })).into_response()
 }
 
+/// Returns whether the client can mend the request.
+fn is_wrong_input(problem: &Problem) -> bool {
+    matches!(problem.status().as_u16(), 400 | 413 | 415 | 422)
+}
+
 fn in_one_line(problem: &Problem) -> String {
-    if problem.errors.is_empty() {
-        return problem.detail.clone();
+    if problem.errors().is_empty() {
+        return problem.detail().to_owned();
     }
     let errors: Vec<_> =
-        problem.errors.iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
+        problem.errors().iter().map(|error| format!("{}: {}", error.field, error.message)).collect();
     errors.join(" ")
 }

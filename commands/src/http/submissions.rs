@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use domain::{Command, SubmissionId};
 use event_store::Position;
+use http_edge::{FieldProblem, JsonObject, Organiser, PathParameters, Problem};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
@@ -18,10 +19,8 @@ use uuid::Uuid;
 use crate::{Actor, Cause};
 
 use super::{
-    Api, Limits,
-    body::Fields,
-    form,
-    problem::{FieldProblem, Problem, RETRY_AFTER},
+    Api, Limits, form,
+    problem::{RETRY_AFTER, no_such_submission},
     take,
 };
 
@@ -91,7 +90,7 @@ pub(super) async fn submit(
     State(api): State<Arc<Api>>,
     State(limits): State<Arc<Limits>>,
     headers: HeaderMap,
-    fields: Fields,
+    fields: JsonObject,
 ) -> Result<Accepted, Problem> {
     let key = idempotency_key(&headers)?;
     accept(&api, &limits, fields, key).await
@@ -121,13 +120,11 @@ pub(super) async fn submit(
 )]
 pub(super) async fn rejudge(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
-    headers: HeaderMap,
-    fields: Fields,
+    PathParameters(id): PathParameters<String>,
+    _: Organiser,
+    fields: JsonObject,
 ) -> Result<Accepted, Problem> {
-    api.authorise(&headers)?;
-    let unknown = || Problem::new(StatusCode::NOT_FOUND, "There is no submission of this id.");
-    let id: SubmissionId = id.parse().map_err(|_| unknown())?;
+    let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
     let Request { why, by } = Request::of(fields).map_err(Problem::fields)?;
     let cause = Cause { actor: Actor::Organiser(by.clone()), id: Uuid::now_v7() };
     let handled = api.commands.handle(id, Command::RequestRejudge { by, why }, cause).await?;
@@ -138,7 +135,7 @@ pub(super) async fn rejudge(
 pub(super) async fn accept(
     api: &Api,
     limits: &Limits,
-    fields: Fields,
+    fields: JsonObject,
     key: Option<&str>,
 ) -> Result<Accepted, Problem> {
     let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
@@ -147,11 +144,12 @@ pub(super) async fn accept(
     let read = spawn_blocking(move || form::read(fields, &challenge, gazetteer));
     // It is not read when this process stops before its turn has come.
     let stops = |_| {
-        Problem::later("Muster is stopping. Nothing was recorded; send the same again soon.", RETRY_AFTER)
+        Problem::unavailable("Muster is stopping. Nothing was recorded; send the same again soon.")
+            .retry_after(RETRY_AFTER)
     };
     let submitted = read.await.map_err(stops)?.map_err(Problem::fields)?;
     take(limits.by_owner.as_ref(), || submitted.owner.clone())
-        .map_err(|wait| Problem::too_many(&format!("for images of {}", submitted.owner), wait))?;
+        .map_err(|wait| Problem::too_many_requests(&format!("for images of {}", submitted.owner), wait))?;
     let id = api.submission_id(&submitted.owner, key);
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
     let position = api.commands.submit(id, submitted, cause).await?;
@@ -188,7 +186,7 @@ struct Request {
 }
 
 impl Request {
-    fn of(Fields(mut fields): Fields) -> Result<Self, Vec<FieldProblem>> {
+    fn of(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
         let mut errors = Vec::new();
         let mut text = |field: &str, chars_max: usize, absent: &str| {
             let value = fields.remove(field);

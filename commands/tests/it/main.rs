@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod handler;
+mod rejections;
 mod support;
 mod write_api;
 mod write_api_limits;

@@ -12,13 +12,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use event_store::Position;
 use futures::Stream;
+use http_edge::{ClientAddress, Problem};
 use tokio::sync::broadcast;
 
 use crate::app::App;
 use crate::map::feed::AFTER_FAILURE;
 use crate::parameters;
-use crate::problem::Problem;
-use crate::sse::{self, Peer};
+use crate::sse;
 
 /// The totals and the pins, live.
 ///
@@ -41,11 +41,11 @@ use crate::sse::{self, Peer};
 )]
 pub(crate) async fn live(
     State(app): State<Arc<App>>,
-    peer: Peer,
+    client: ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = parameters::last_event_id(&headers)?;
-    let place = app.readers.admit(peer)?;
+    let place = app.readers.admit(client)?;
     let stopping = app.stopping.clone();
     Ok(sse::response(listen(app, after), place, stopping))
 }

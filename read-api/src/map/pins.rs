@@ -5,14 +5,15 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use http_edge::{Problem, QueryParameters};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::conditional::{self, ETag, to_json};
 use crate::map::geojson::FeatureCollection;
-use crate::parameters::{self, Parameters};
-use crate::problem::Problem;
+use crate::parameters;
+use crate::problem::views_unavailable;
 
 /// How many pins a search finds at most.
 const FOUND_MAX: usize = 20;
@@ -76,18 +77,18 @@ pub(crate) struct PlaceParameters {
 )]
 pub(crate) async fn pins(
     State(app): State<Arc<App>>,
-    Parameters(parameters): Parameters<PinsParameters>,
+    QueryParameters(parameters): QueryParameters<PinsParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let bounds = parameters::bounds(parameters.bbox.as_deref().unwrap_or("-180,-90,180,90"))?;
     let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
     let queries = app.queries_at(parameters.at.as_deref()).await?;
     // Read before the pins: they may be newer than their tag says, never older.
-    let etag = ETag::of_number(queries.checkpoint().await?.0);
+    let etag = ETag::of_number(queries.checkpoint().await.map_err(views_unavailable)?.0);
     if etag.is_known(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
-    let map = queries.pins(bounds, zoom).await?;
+    let map = queries.pins(bounds, zoom).await.map_err(views_unavailable)?;
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::from_map(map))))
 }
 
@@ -105,13 +106,13 @@ pub(crate) async fn pins(
 )]
 pub(crate) async fn find_pins(
     State(app): State<Arc<App>>,
-    Parameters(parameters): Parameters<SearchParameters>,
+    QueryParameters(parameters): QueryParameters<SearchParameters>,
 ) -> Result<axum::Json<FeatureCollection>, Problem> {
     let sought = parameters.q.as_deref().unwrap_or_default().trim();
     if sought.is_empty() || sought.chars().count() > SOUGHT_CHARS_MAX {
         return Err(Problem::parameter("q", format!("write 1 to {SOUGHT_CHARS_MAX} characters to look for")));
     }
-    let pins = app.queries.find_pins(sought, FOUND_MAX).await?;
+    let pins = app.queries.find_pins(sought, FOUND_MAX).await.map_err(views_unavailable)?;
     Ok(axum::Json(FeatureCollection::of_pins(pins)))
 }
 
@@ -130,10 +131,10 @@ pub(crate) async fn find_pins(
 )]
 pub(crate) async fn pins_at(
     State(app): State<Arc<App>>,
-    Parameters(parameters): Parameters<PlaceParameters>,
+    QueryParameters(parameters): QueryParameters<PlaceParameters>,
 ) -> Result<axum::Json<FeatureCollection>, Problem> {
     let lat = parameters::degrees("lat", parameters.lat.as_deref(), 90.0)?;
     let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
-    let pins = app.queries.pins_at(lat, lon, AT_MAX).await?;
+    let pins = app.queries.pins_at(lat, lon, AT_MAX).await.map_err(views_unavailable)?;
     Ok(axum::Json(FeatureCollection::of_pins(pins)))
 }

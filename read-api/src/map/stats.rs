@@ -5,14 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use http_edge::{Problem, QueryParameters};
 use projections::view::StatsView;
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use crate::app::App;
 use crate::conditional::{self, ETag, to_json};
-use crate::parameters::Parameters;
-use crate::problem::Problem;
+use crate::problem::views_unavailable;
 
 /// When.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -37,9 +37,9 @@ pub(crate) struct StatsParameters {
 )]
 pub(crate) async fn stats(
     State(app): State<Arc<App>>,
-    Parameters(parameters): Parameters<StatsParameters>,
+    QueryParameters(parameters): QueryParameters<StatsParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let stats = app.queries_at(parameters.at.as_deref()).await?.stats().await?;
+    let stats = app.queries_at(parameters.at.as_deref()).await?.stats().await.map_err(views_unavailable)?;
     Ok(conditional::json(&headers, ETag::of_number(stats.position.0), || to_json(&stats)))
 }

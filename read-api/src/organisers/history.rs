@@ -19,17 +19,16 @@ use event_store::{
     Subscription, SubscriptionItem,
 };
 use futures::{Stream, StreamExt};
+use http_edge::{ClientAddress, Organiser, Problem, QueryParameters};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
-use crate::auth::Organiser;
 use crate::conditional::to_json;
-use crate::parameters::{self, Parameters};
-use crate::problem::Problem;
-use crate::sse::{Peer, Place};
+use crate::parameters;
+use crate::sse::Place;
 
 /// How many events are read at once.
 const PAGE_EVENTS: usize = 128;
@@ -116,11 +115,11 @@ pub(crate) struct HistoryLine<'a> {
 pub(crate) async fn history(
     State(app): State<Arc<App>>,
     _: Organiser,
-    peer: Peer,
-    Parameters(parameters): Parameters<HistoryParameters>,
+    client: ClientAddress,
+    QueryParameters(parameters): QueryParameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
     let (filter, after, follow) = parameters.parse()?;
-    let place = app.readers.admit(peer)?;
+    let place = app.readers.admit(client)?;
     // Before the answer begins, so that what is wrong gets its own status.
     let after = match filter.since {
         Some(since) => after.max(app.log.position_before(since).await?),

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::submission::{FailureCode, InterruptionCode};
+use http_edge::{Organiser, Problem};
 use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::auth::Organiser;
-use crate::problem::Problem;
+use crate::problem::views_unavailable;
 
 /// So many unfinished submissions are listed: the newest.
 const LISTED_MAX: usize = 500;
@@ -57,9 +57,9 @@ pub(crate) async fn organiser(
     State(app): State<Arc<App>>,
     _: Organiser,
 ) -> Result<Json<OrganiserOverview>, Problem> {
-    let stats = app.queries.stats().await?;
+    let stats = app.queries.stats().await.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
-    let unfinished = app.queries.unfinished(LISTED_MAX).await?;
+    let unfinished = app.queries.unfinished(LISTED_MAX).await.map_err(views_unavailable)?;
     Ok(Json(OrganiserOverview {
         platform: app.platform.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),

@@ -8,14 +8,14 @@ use axum::Json;
 use axum::extract::State;
 use domain::sandbox::{SandboxNode, SandboxNodeState};
 use domain::submission::Event;
+use http_edge::{Organiser, Problem};
 use jiff::Timestamp;
 use projections::view::{SandboxView, StatusView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::app::App;
-use crate::auth::Organiser;
-use crate::problem::Problem;
+use crate::problem::views_unavailable;
 
 /// So many submissions under way are counted: more than there are slots anywhere.
 const UNDER_WAY_MAX: usize = 10_000;
@@ -75,8 +75,9 @@ pub(crate) struct NodeInUse {
     ),
 )]
 pub(crate) async fn sandbox(State(app): State<Arc<App>>, _: Organiser) -> Result<Json<SandboxList>, Problem> {
-    let reports = app.queries.sandboxes().await?;
-    let under_way = AttemptsUnderWay::count(&app.queries.verifying(UNDER_WAY_MAX).await?);
+    let reports = app.queries.sandboxes().await.map_err(views_unavailable)?;
+    let under_way =
+        AttemptsUnderWay::count(&app.queries.verifying(UNDER_WAY_MAX).await.map_err(views_unavailable)?);
     let verifiers = reports.into_iter().map(|report| VerifierSandbox::new(report, &under_way)).collect();
     Ok(Json(SandboxList { verifiers }))
 }

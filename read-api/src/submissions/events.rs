@@ -3,19 +3,19 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use domain::SubmissionId;
 use event_store::Position;
 use futures::Stream;
+use http_edge::{ClientAddress, PathParameters, Problem};
 use projections::view::{QueuePlace, StatusView};
 
 use crate::app::App;
 use crate::parameters::{self, nobodys};
-use crate::problem::Problem;
-use crate::sse::{self, Peer};
+use crate::sse;
 use crate::submissions::status::{StatusAnswer, answer, next_look};
 
 /// What happens to a submission, live.
@@ -43,13 +43,13 @@ use crate::submissions::status::{StatusAnswer, answer, next_look};
 )]
 pub(crate) async fn events(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    peer: Peer,
+    PathParameters(id): PathParameters<String>,
+    client: ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
     let after = parameters::last_event_id(&headers)?.unwrap_or(Position::START);
-    let place = app.readers.admit(peer)?;
+    let place = app.readers.admit(client)?;
     let view = app.submissions.get(id).await?.ok_or_else(nobodys)?;
     let stopping = app.stopping.clone();
     Ok(sse::response(follow(app, id, view, after), place, stopping))

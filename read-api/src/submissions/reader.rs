@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use domain::submission::{CATEGORY, SubmissionId};
 use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
+use http_edge::Problem;
 use jiff::Timestamp;
 use projections::view::StatusView;
 use projections::{EventEnvelope, ViewQueries};
 
-use crate::problem::Problem;
+use crate::problem::views_unavailable;
 
 /// How long a reader waits for views that are behind, before it reads the
 /// stream: usually they are behind by less.
@@ -40,7 +41,7 @@ impl SubmissionReader {
             Ok(head) => self.views_reach(head).await,
             Err(_) => false,
         };
-        let view = self.queries.status(id).await?;
+        let view = self.queries.status(id).await.map_err(views_unavailable)?;
         if seen_all {
             return Ok(view);
         }

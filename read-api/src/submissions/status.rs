@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use event_store::Revision;
+use http_edge::{ClientAddress, PathParameters, Problem, QueryParameters};
 use projections::view::{QueuePlace, StatusView, SubmissionStatus, WaitReason};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -14,9 +15,8 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::App;
 use crate::conditional::{self, ETag};
-use crate::parameters::{self, Parameters, nobodys};
-use crate::problem::Problem;
-use crate::sse::Peer;
+use crate::parameters::{self, nobodys};
+use crate::problem::views_unavailable;
 use domain::SubmissionId;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -75,9 +75,9 @@ pub(crate) struct StatusParameters {
 )]
 pub(crate) async fn status(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    peer: Peer,
-    Parameters(parameters): Parameters<StatusParameters>,
+    PathParameters(id): PathParameters<String>,
+    client: ClientAddress,
+    QueryParameters(parameters): QueryParameters<StatusParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
@@ -90,7 +90,7 @@ pub(crate) async fn status(
     let view = match wait {
         None => app.submissions.get(id).await?.ok_or_else(nobodys)?,
         Some(wait) => {
-            let _place = app.readers.admit(peer)?;
+            let _place = app.readers.admit(client)?;
             news(&app, id, said.or_else(|| conditional::known_revision(&headers)), wait).await?
         }
     };
@@ -104,7 +104,7 @@ pub(crate) async fn answer(app: &App, mut view: StatusView) -> Result<StatusAnsw
     if view.status != SubmissionStatus::Submitted {
         return Ok(StatusAnswer { view, queue: None, platform: None });
     }
-    let queue = app.queries.queue_place(view.id).await?;
+    let queue = app.queries.queue_place(view.id).await.map_err(views_unavailable)?;
     let platform = app.platform.borrow().clone();
     if let Some(why) = &platform {
         let waiting =

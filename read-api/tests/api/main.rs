@@ -11,6 +11,7 @@ mod operations;
 mod original;
 mod pages;
 mod past;
+mod rejections;
 mod sandbox;
 mod status;
 mod timeline;

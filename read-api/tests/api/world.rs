@@ -15,8 +15,9 @@ use domain::submission::{
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
 };
+use http_edge::{Metrics, Operations, OrganiserToken};
 use projections::{MemoryViews, ViewQueries};
-use read_api::{Metrics, Operations, ReadApi, ReaderLimits, Token};
+use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::watch;
@@ -65,21 +66,21 @@ impl World {
             queries: queries.clone(),
             log: Arc::new(store.clone()),
             follow: Arc::new(store.clone()),
-            token: Token::new(TOKEN),
+            token: OrganiserToken::new(TOKEN),
             platform: notice,
             tiles: None,
             metrics: metrics.clone(),
             readers,
             stopping: stopping.clone(),
         });
-        let routes = routes.merge(read_api::operations(Operations {
+        let routes = routes.merge(http_edge::operations(Operations {
             log: Arc::new(store.clone()),
-            views: Some(queries.clone()),
-            hindrance: None,
+            views: Some(Arc::new(WatchedQueries(queries.clone()))),
+            pause_reason: None,
             metrics: metrics.clone(),
             stopping: stopping.clone(),
         }));
-        let site = read_api::site(routes, &metrics);
+        let site = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = CancellationToken::new();

@@ -14,6 +14,7 @@ use domain::submission::{Place, Submitted};
 use domain::{Challenge, Event, SubmissionId};
 use event_store::{Append, EventFilter, Position, Read, ReadDirection, SqliteStore, StreamName};
 use http_body_util::BodyExt;
+use http_edge::{Metrics, OrganiserToken, server_routes};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -42,7 +43,7 @@ pub(crate) fn log() -> (SqliteStore, tempfile::TempDir) {
 pub(crate) fn settings() -> Settings {
     Settings {
         key_space: Uuid::from_u128(42),
-        token: Some(TOKEN.into()),
+        token: OrganiserToken::new(TOKEN),
         rate_by_address: None,
         rate_by_owner: None,
     }
@@ -96,8 +97,8 @@ pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static st
 impl App {
     pub(crate) fn on(log: Arc<dyn Append>, settings: Settings) -> Self {
         let commands = Commands::new(Arc::clone(&log), Arc::new(Challenge::birthday()));
-        let (router, _) = router(commands, Gazetteer::shipped(), settings).split_for_parts();
-        Self { router, log }
+        let routes = router(commands, Gazetteer::shipped(), settings);
+        Self { router: server_routes(routes, &Metrics::new(), || None), log }
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {

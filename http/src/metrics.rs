@@ -1,4 +1,4 @@
-//! What is counted, in the text format of Prometheus.
+//! The metrics of one process, in the text format of Prometheus.
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
@@ -9,7 +9,6 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use event_store::Position;
-use projections::view::StatsView;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
@@ -18,40 +17,42 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
-/// From a tenth of a millisecond to a long poll, seconds.
+use crate::ViewTotals;
+
+/// The buckets of the response times, in seconds: from a tenth of a millisecond to a long poll.
 const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.5, 10.0];
 
-/// The process's counters. Clones count together.
+/// The metrics of one process. Clones share their counters.
 #[derive(Clone)]
-pub struct Metrics(Arc<Inner>);
+pub struct Metrics(Arc<MetricsInner>);
 
-struct Inner {
+struct MetricsInner {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     readers: Gauge,
-    submissions: Family<StatusLabels, Number>,
-    pins: Known,
-    head: Known,
-    checkpoint: Known,
-    lag: Known,
-    nodes: Known,
-    slots: Known,
+    submissions: Family<StatusLabels, UnsignedGauge>,
+    pins: OptionalGauge,
+    head: OptionalGauge,
+    checkpoint: OptionalGauge,
+    lag: OptionalGauge,
+    nodes: OptionalGauge,
+    slots: OptionalGauge,
 }
 
-type Number = Gauge<u64, AtomicU64>;
+type UnsignedGauge = Gauge<u64, AtomicU64>;
 
-/// A number that only appears once it is known: no process knows them all.
+/// A gauge that is shown only after it was set, because no process knows all of them.
 #[derive(Debug, Clone, Default)]
-struct Known(Arc<OnceLock<Number>>);
+struct OptionalGauge(Arc<OnceLock<UnsignedGauge>>);
 
-impl Known {
+impl OptionalGauge {
     fn set(&self, number: u64) {
-        self.0.get_or_init(Number::default).set(number);
+        self.0.get_or_init(UnsignedGauge::default).set(number);
     }
 }
 
-impl EncodeMetric for Known {
+impl EncodeMetric for OptionalGauge {
     fn encode(&self, encoder: MetricEncoder<'_>) -> fmt::Result {
         self.0.get().map_or(Ok(()), |number| number.encode(encoder))
     }
@@ -79,7 +80,6 @@ struct StatusLabels {
 }
 
 impl Metrics {
-    /// Nothing is counted yet.
     pub fn new() -> Self {
         let mut registry = Registry::with_prefix("muster");
         let requests = Family::default();
@@ -88,33 +88,33 @@ impl Metrics {
             Family::new_with_constructor(|| Histogram::new(SECONDS));
         registry.register(
             "http_request_seconds",
-            "From a request to the head of its answer",
+            "Time from a request to the head of its response",
             seconds.clone(),
         );
         let readers = Gauge::default();
         registry.register(
             "live_readers",
-            "Listeners of live streams, and those that wait for a change",
+            "Readers of live streams, and requests that wait for a change",
             readers.clone(),
         );
         let submissions = Family::default();
         registry.register(
             "submissions",
-            "Submissions by status; submitted ones are the queue",
+            "Submissions by status; those submitted are the queue",
             submissions.clone(),
         );
-        let mut number = |name, help| {
-            let number = Known::default();
-            registry.register(name, help, number.clone());
-            number
+        let mut gauge = |name, help| {
+            let gauge = OptionalGauge::default();
+            registry.register(name, help, gauge.clone());
+            gauge
         };
-        let pins = number("pins", "Pins on the map");
-        let head = number("log_position", "The newest event's position");
-        let checkpoint = number("views_position", "The position that the views have seen");
-        let lag = number("views_lag", "How many positions the views are behind the log");
-        let nodes = number("verifier_nodes", "Nodes that images are verified on");
-        let slots = number("verifier_slots", "Submissions that can be verified at a time");
-        Self(Arc::new(Inner {
+        let pins = gauge("pins", "Pins on the map");
+        let head = gauge("log_position", "Position of the newest event in the log");
+        let checkpoint = gauge("views_position", "Position up to which the views have applied the log");
+        let lag = gauge("views_lag", "Number of positions that the views are behind the log");
+        let nodes = gauge("verifier_nodes", "Nodes that run participants' images");
+        let slots = gauge("verifier_slots", "Submissions that can be verified at the same time");
+        Self(Arc::new(MetricsInner {
             requests,
             seconds,
             readers,
@@ -129,16 +129,22 @@ impl Metrics {
         }))
     }
 
-    pub(crate) fn set_readers(&self, readers: usize) {
+    /// Sets the number of readers of live streams and of requests that wait for a change.
+    pub fn set_readers(&self, readers: usize) {
         self.0.readers.set(i64::try_from(readers).unwrap_or(i64::MAX));
     }
 
-    pub(crate) fn set_views(&self, stats: &StatsView) {
-        for (status, count) in &stats.submissions {
-            let status = format!("{status:?}").to_lowercase();
-            self.0.submissions.get_or_create(&StatusLabels { status }).set(*count);
+    /// Sets the number of nodes that run participants' images, and of submissions that can be verified at the same time.
+    pub fn set_capacity(&self, nodes: usize, slots: usize) {
+        self.0.nodes.set(nodes as u64);
+        self.0.slots.set(slots as u64);
+    }
+
+    pub(crate) fn set_totals(&self, totals: &ViewTotals) {
+        for (status, count) in &totals.submissions {
+            self.0.submissions.get_or_create(&StatusLabels { status: status.clone() }).set(*count);
         }
-        self.0.pins.set(stats.pins);
+        self.0.pins.set(totals.pins);
     }
 
     pub(crate) fn set_head(&self, head: Position) {
@@ -150,15 +156,9 @@ impl Metrics {
         self.0.lag.set(head.0.saturating_sub(checkpoint.0));
     }
 
-    /// On so many nodes images are verified now, and so many submissions at a time.
-    pub fn set_capacity(&self, nodes: usize, slots: usize) {
-        self.0.nodes.set(nodes as u64);
-        self.0.slots.set(slots as u64);
-    }
-
     pub(crate) fn to_text(&self) -> String {
         let mut all = String::new();
-        text::encode(&mut all, &self.0.registry).expect("a String takes all that is written to it");
+        text::encode(&mut all, &self.0.registry).expect("writing to a String never fails");
         all
     }
 }
@@ -169,12 +169,12 @@ impl Default for Metrics {
     }
 }
 
-/// Counts a request and how long it took, under its route.
+/// Counts a request and the time until the head of its response, by its route.
 pub(crate) async fn measure(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let began = Instant::now();
-    // Only the routes' own patterns are labels: paths are without number.
+    // A route's pattern is the label, because the number of different paths has no bound.
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
-    let method = method(&request).to_owned();
+    let method = method_label(&request).to_owned();
     let response = next.run(request).await;
     let status = response.status().as_u16();
     metrics
@@ -186,8 +186,8 @@ pub(crate) async fn measure(State(metrics): State<Metrics>, request: Request, ne
     response
 }
 
-/// Anybody may make up a method, and each would be kept for ever.
-fn method(request: &Request) -> &str {
+/// Returns `other` for a method that a client made up, because each label is kept forever.
+fn method_label(request: &Request) -> &str {
     match request.method().as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS") => known,
         _ => "other",

@@ -1,0 +1,182 @@
+//! The routes for operators and their tools, in every process: is it alive, is it ready, and what does it count.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, middleware};
+use event_store::{EventFilter, Position, Read};
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::metrics::Metrics;
+use crate::{Problem, within_deadline};
+
+/// How long the views may take to reach the head that the log had when the operator asked.
+const CATCH_UP: Duration = Duration::from_secs(1);
+
+/// How long a store may take to name its position.
+const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The parts of a process whose state decides whether it is ready.
+#[derive(Clone)]
+pub struct Operations {
+    /// The event log. A process is never ready without it.
+    pub log: Arc<dyn Read>,
+    /// The views, if this process writes or reads them.
+    pub views: Option<Arc<dyn MonitoredViews>>,
+    /// The reason why this process does nothing at present, in a sentence for the operator; holds `None` while it works.
+    pub pause_reason: Option<watch::Receiver<Option<String>>>,
+    /// The metrics of this process; [`crate::server_routes`] takes the same.
+    pub metrics: Metrics,
+    /// Cancelled when the process is asked to stop. It is no longer ready then.
+    pub stopping: CancellationToken,
+}
+
+/// The views, as far as operators watch them. The crate that has the views implements it.
+#[async_trait]
+pub trait MonitoredViews: Send + Sync {
+    /// Asks the store of the views for its checkpoint.
+    ///
+    /// # Errors
+    /// The reason why the views cannot be read.
+    async fn checkpoint(&self) -> Result<Position, String>;
+
+    /// Returns the newest checkpoint that this process has seen, and changes to it.
+    fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Reads the totals for `/metrics`, or returns `None` if the views cannot be read.
+    async fn totals(&self) -> Option<ViewTotals>;
+}
+
+/// The totals of the views that `/metrics` shows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ViewTotals {
+    /// The number of submissions in each status.
+    pub submissions: BTreeMap<String, u64>,
+    /// The number of pins on the map.
+    pub pins: u64,
+}
+
+/// Returns the routes `/healthz`, `/readyz` and `/metrics` with their description.
+pub fn operations(operations: Operations) -> OpenApiRouter {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+        .routes(routes!(metrics))
+        .layer(middleware::from_fn(within_deadline))
+        .with_state(Arc::new(operations))
+}
+
+/// The readiness of a process.
+#[derive(Serialize, ToSchema)]
+struct Readiness {
+    /// True if this process can serve requests.
+    ready: bool,
+    /// Why it cannot; empty if `ready` is true.
+    reasons: Vec<String>,
+}
+
+/// Answers as long as the process is alive.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "operations",
+    responses((status = 200, description = "The process is alive.", body = String)),
+)]
+async fn healthz() -> &'static str {
+    "alive\n"
+}
+
+/// Says whether the process can serve requests, and if not, why.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The process can serve requests.", body = Readiness),
+        (status = 503, description = "The process cannot serve requests.", body = Readiness),
+    ),
+)]
+async fn readyz(State(process): State<Arc<Operations>>) -> impl IntoResponse {
+    let stopping = process.stopping.is_cancelled().then(|| "the process is stopping".to_owned());
+    let paused = process.pause_reason.as_ref().and_then(|reason| reason.borrow().clone());
+    let reasons: Vec<String> =
+        stopping.into_iter().chain(paused).chain(process.store_problem().await).collect();
+    let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready: reasons.is_empty(), reasons }))
+}
+
+/// Returns counters and gauges in the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operations",
+    responses(
+        (status = 200, description = "The metrics of this process.", content_type = "application/openmetrics-text", body = String),
+        (status = 503, description = "The response takes too long.", content_type = "application/problem+json", body = Problem),
+    ),
+)]
+async fn metrics(State(process): State<Arc<Operations>>) -> Response {
+    // A gauge that cannot be read keeps its value: an operator needs the others most when a store is away.
+    if let Ok(head) = process.head().await {
+        process.metrics.set_head(head);
+        if let Some(views) = &process.views {
+            process.metrics.set_checkpoint(head, *views.watch().borrow());
+        }
+    }
+    if let Some(views) = &process.views
+        && let Some(totals) = views.totals().await
+    {
+        process.metrics.set_totals(&totals);
+    }
+    let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, media_type)], process.metrics.to_text()).into_response()
+}
+
+impl Operations {
+    async fn head(&self) -> Result<Position, String> {
+        match timeout(STORE_DEADLINE, self.log.head()).await {
+            Ok(head) => head.map_err(|error| format!("the log cannot be read: {error}")),
+            Err(_) => Err(format!("the log did not answer within {} s", STORE_DEADLINE.as_secs())),
+        }
+    }
+
+    /// Returns the reason why the log or the views cannot be read, or why the views are behind the log.
+    async fn store_problem(&self) -> Option<String> {
+        let head = match self.head().await {
+            Ok(head) => head,
+            Err(reason) => return Some(reason),
+        };
+        views_problem(&*self.log, &**self.views.as_ref()?, head).await
+    }
+}
+
+/// Returns the reason why the views cannot be read, or why they have not reached `head`.
+async fn views_problem(log: &dyn Read, views: &dyn MonitoredViews, head: Position) -> Option<String> {
+    match timeout(STORE_DEADLINE, views.checkpoint()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(reason)) => return Some(format!("the views cannot be read: {reason}")),
+        Err(_) => return Some(format!("the views did not answer within {} s", STORE_DEADLINE.as_secs())),
+    }
+    let mut checkpoint = views.watch();
+    let reached = checkpoint.wait_for(|position| *position >= head);
+    if matches!(timeout(CATCH_UP, reached).await, Ok(Ok(_))) {
+        return None;
+    }
+    // The events after the checkpoint may all be of streams that the views do not apply.
+    let applied = *views.watch().borrow();
+    match log.read_all(applied, &EventFilter::stream_prefix("submission-"), 1).await {
+        Ok(page) if page.events.is_empty() && page.end => None,
+        _ => Some(format!("the views are at {applied} of {head}")),
+    }
+}

@@ -1,0 +1,33 @@
+//! The views as the operator's routes watch them.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use event_store::Position;
+use http_edge::{MonitoredViews, ViewTotals};
+use projections::ViewQueries;
+use tokio::sync::watch;
+
+/// The views of this process, for [`http_edge::Operations`].
+pub struct WatchedQueries(pub Arc<dyn ViewQueries>);
+
+#[async_trait]
+impl MonitoredViews for WatchedQueries {
+    async fn checkpoint(&self) -> Result<Position, String> {
+        self.0.checkpoint().await.map_err(|error| error.to_string())
+    }
+
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.0.watch()
+    }
+
+    async fn totals(&self) -> Option<ViewTotals> {
+        let stats = self.0.stats().await.ok()?;
+        let submissions = stats
+            .submissions
+            .iter()
+            .map(|(status, count)| (format!("{status:?}").to_lowercase(), *count))
+            .collect();
+        Some(ViewTotals { submissions, pins: stats.pins })
+    }
+}
