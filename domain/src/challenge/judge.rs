@@ -11,6 +11,9 @@ use super::{Challenge, RequiredImages};
 
 const SHOWN_CHARS_MAX: usize = 200;
 
+/// The UTF-8 byte-order mark.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// What was seen of one image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -129,6 +132,8 @@ impl Challenge {
         body: &[u8],
         asked: &str,
     ) -> Result<(), (FailureCode, String, Vec<FieldDifference>)> {
+        // Editors on Windows write the mark, and nobody sees it.
+        let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
         let answer = match serde_json::from_slice::<UniqueKeys>(body) {
             Ok(UniqueKeys(Value::Object(answer))) => answer,
             Ok(_) => {
@@ -162,7 +167,10 @@ impl Challenge {
         answer: &Map<String, Value>,
         field: &str,
     ) -> Option<FieldDifference> {
-        let returned = answer.get(field).unwrap_or(&Value::Null);
+        // A submission names its images `repo` or `images`, so an answer may as well.
+        let images = (field == "repo").then(|| answer.get("images")).flatten();
+        let found = answer.get(field).or(images);
+        let returned = found.unwrap_or(&Value::Null);
         let text = returned.as_str().map(str::trim);
         let (equal, expected) = match field {
             "name" => (text == Some(&submitted.participant.name), submitted.participant.name.clone()),
@@ -188,7 +196,7 @@ impl Challenge {
         (!equal).then(|| FieldDifference {
             field: field.to_owned(),
             expected: shown(&expected),
-            returned: answer.contains_key(field).then(|| shown(&returned_text(returned))),
+            returned: found.map(|value| shown(&returned_text(value))),
         })
     }
 }
@@ -336,6 +344,22 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_may_begin_with_a_byte_order_mark() {
+        let marked = format!("\u{feff}{}", config_of(&ada()));
+        assert_eq!(judged(200, marked), (ProbeOutcome::Matched, vec![]));
+    }
+
+    #[test]
+    fn an_answer_may_name_the_images_as_a_submission_may() {
+        let mut config = config_of(&ada());
+        let images = config.as_object_mut().unwrap().remove("repo").unwrap();
+        config["images"] = images;
+        assert_eq!(judged(200, config.to_string()), (ProbeOutcome::Matched, vec![]));
+        config["images"] = serde_json::json!(["ada/other"]);
+        assert_eq!(judged(200, config.to_string()).1, ["repo"]);
+    }
+
+    #[test]
     fn each_field_that_differs_is_named() {
         for (field, other) in [
             ("name", Value::from("Bob")),
@@ -360,7 +384,9 @@ mod tests {
     fn what_is_not_a_json_object_is_not_json() {
         let deep = "[".repeat(100_000);
         let twice = r#"{"name":"Ada Lovelace","name":"Bob"}"#;
-        for body in ["", "hello", "[]", "3", "{", "{}{}", "\u{feff}{}", r#"{"a":1e999999}"#, &deep, twice] {
+        for body in
+            ["", "hello", "[]", "3", "{", "{}{}", "\u{feff}\u{feff}{}", r#"{"a":1e999999}"#, &deep, twice]
+        {
             assert_eq!(
                 judged(200, body).0,
                 ProbeOutcome::Failed(FailureCode::NotJson),
