@@ -31,7 +31,11 @@ impl From<ReadError> for CommandError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
-            ReadError::Refused(_) | ReadError::Undecodable { .. } => Self::Impossible(error.to_string()),
+            ReadError::StreamDeleted(_)
+            | ReadError::BeyondEnd { .. }
+            | ReadError::Corrupt(_)
+            | ReadError::Refused(_)
+            | ReadError::Undecodable { .. } => Self::Impossible(error.to_string()),
         }
     }
 }

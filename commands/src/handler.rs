@@ -209,7 +209,7 @@ impl Commands {
             match self.store.append(stream, expected, events.clone()).await {
                 Ok(appended) => return Ok(appended),
                 Err(AppendError::Conflict { actual, .. }) => return Err(CommandError::Overtaken { actual }),
-                Err(error @ AppendError::Refused(_)) => {
+                Err(error @ (AppendError::Refused(_) | AppendError::Corrupt(_))) => {
                     return Err(CommandError::Impossible(error.to_string()));
                 }
                 Err(error @ AppendError::Unavailable(_)) => match pauses.next() {

@@ -1,47 +1,66 @@
-//! What can go wrong, by what the caller will do about it.
+//! The errors of the port, split by what the caller does about them.
 
-use crate::{ExpectedRevision, Revision, StreamName};
+use crate::{ExpectedRevision, Position, Revision, StreamName};
 
-/// Why an append did not happen, or may not have.
+/// The reason why an append failed, or may have failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// Somebody else was faster: read, decide again. Nothing was written.
-    #[error("{stream} is at {actual:?}, not at {expected:?}")]
+    /// The stream is not at the expected revision. Nothing was written: read the stream and decide again.
+    #[error("stream {stream} is at revision {actual:?}, not at {expected:?}")]
     Conflict {
-        /// The stream appended to.
+        /// The stream that the append named.
         stream: StreamName,
-        /// What the writer believed.
+        /// The revision that the append expected.
         expected: ExpectedRevision,
-        /// The stream's newest revision, if it has events.
+        /// The stream's newest revision; `None` if it has no events.
         actual: Option<Revision>,
     },
-    /// The store will never take this: too large, not well-formed, not allowed.
-    #[error("the event store refused: {0}")]
+    /// The store does not take this append: it is too large, malformed, not allowed, or its stream was
+    /// deleted for good. Nothing was written, and the same append fails again.
+    #[error("the event store refused the append: {0}")]
     Refused(String),
-    /// Whether it was written is unknown: try again with the same ids.
+    /// The log is damaged. Nothing was written: restore the log from a backup.
+    #[error("the event log is damaged: {0}")]
+    Corrupt(String),
+    /// The store gave no answer, so the events may have been written or not: append them again with the
+    /// same ids.
     #[error("the event store is unavailable: {0}")]
     Unavailable(String),
 }
 
-/// Why nothing could be read.
+/// The reason why a read or a subscription failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// Try again later.
+    /// The store cannot be read at present: try again later.
     #[error("the event store is unavailable: {0}")]
     Unavailable(String),
-    /// The store will never answer this.
-    #[error("the event store refused: {0}")]
+    /// The stream was deleted for good. It has no events and never gets any.
+    #[error("the stream {0} was deleted for good")]
+    StreamDeleted(StreamName),
+    /// The position is beyond the end of the log, so it comes from another log or from a newer copy of
+    /// this one: read from a position of this log.
+    #[error("position {after} is beyond the end of the event log")]
+    BeyondEnd {
+        /// The position that the reader gave.
+        after: Position,
+    },
+    /// The log is damaged, and every read of the damaged part fails: restore the log from a backup.
+    #[error("the event log is damaged: {0}")]
+    Corrupt(String),
+    /// The store does not take this request, e.g. its filter expression or its credentials. The same
+    /// request fails again.
+    #[error("the event store refused the read: {0}")]
     Refused(String),
-    /// An event is there and cannot be understood. Never skipped.
-    #[error("event {revision} of {stream} ({kind}) cannot be read: {why}")]
+    /// An event has a shape that its reader does not know. Readers stop at it and never skip it.
+    #[error("event {revision} of stream {stream} ({kind}) cannot be decoded: {why}")]
     Undecodable {
         /// The event's type.
         kind: String,
-        /// Its stream.
+        /// The event's stream.
         stream: StreamName,
-        /// Its number there.
+        /// The event's revision.
         revision: Revision,
-        /// What is wrong with it.
+        /// What is wrong with the event.
         why: String,
     },
 }

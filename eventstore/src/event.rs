@@ -1,4 +1,4 @@
-//! An event on its way in, and one that was recorded.
+//! Events before and after they are recorded.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -10,76 +10,75 @@ use crate::{Position, ReadError, Revision, StreamName};
 /// An event to be appended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewEvent {
-    /// Unique, for the writer sees to it; appending the event again is
-    /// recognised by it.
+    /// The id, which the writer makes unique. The store recognises a repeated append by it.
     pub id: Uuid,
     /// The event's type, e.g. `Submitted`.
     pub kind: String,
-    /// The event's content, a JSON document.
+    /// The content of the event, a JSON document.
     pub data: Bytes,
-    /// What is known about the event, beside what it says.
+    /// The facts about the event beside its content.
     pub metadata: EventMetadata,
 }
 
-/// What every event of ours carries beside its data. Names as in
-/// EventStoreDB, whose tools understand `$correlationId` and `$causationId`.
+/// The facts that each event of this application carries beside its data. The JSON names are those that
+/// EventStoreDB's tools understand: `$correlationId` and `$causationId`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventMetadata {
-    /// The version of the event's shape.
+    /// The version of the event's stored shape.
     pub schema: u32,
-    /// What belongs together: for us, the submission.
+    /// The id that related events share, e.g. the id of the submission.
     #[serde(rename = "$correlationId")]
     pub correlation_id: Uuid,
-    /// The event or request that caused this one.
+    /// The id of the event or the request that caused this event.
     #[serde(rename = "$causationId")]
     pub causation_id: Uuid,
-    /// Who did it: `participant`, `verifier:<name>`, `organiser:<name>`.
+    /// The actor: `participant`, `verifier:<name>` or `organiser:<name>`.
     pub actor: String,
 }
 
-/// An event as it was recorded.
+/// An event in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecordedEvent {
-    /// As given by the writer.
+    /// The id that the writer gave.
     pub id: Uuid,
-    /// The stream that it belongs to.
+    /// The event's stream.
     pub stream: StreamName,
-    /// Its number in that stream.
+    /// The event's number in its stream.
     pub revision: Revision,
-    /// Its place in the log.
+    /// The event's place in the log.
     pub position: Position,
     /// The event's type.
     pub kind: String,
-    /// The event's content; JSON when we wrote it.
+    /// The content of the event: JSON if this application wrote it.
     pub data: Bytes,
-    /// What is known about the event; [`EventMetadata`] as JSON when we wrote it.
+    /// The facts about the event: an [`EventMetadata`] as JSON if this application wrote it.
     pub metadata: Bytes,
-    /// When the store took it in.
+    /// The moment at which the store recorded the event, by the store's clock.
     pub recorded_at: Timestamp,
 }
 
 impl RecordedEvent {
-    /// The metadata of an event that we wrote.
+    /// Decodes the metadata of an event that this application wrote.
     ///
     /// # Errors
-    /// When it is not ours, or damaged.
+    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`].
     pub fn metadata(&self) -> Result<EventMetadata, ReadError> {
         self.parse(&self.metadata)
     }
 
-    /// The data, read as JSON.
+    /// Decodes the data from JSON.
     ///
     /// # Errors
-    /// When the data is not the JSON of a `T`; the error names the event.
+    /// [`ReadError::Undecodable`] if the data is not the JSON of a `T`.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ReadError> {
         self.parse(&self.data)
     }
 
-    /// The event that this is to its domain, read by `decode` from the type,
-    /// the version of the shape and the data.
+    /// Decodes the event with `decode`, which is given the type, the version of the stored shape and the
+    /// data.
     ///
     /// # Errors
-    /// When the metadata is not ours or `decode` refuses; the error names the event.
+    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`] or `decode` fails.
     pub fn decode<T, E: std::fmt::Display>(
         &self,
         decode: impl FnOnce(&str, u32, &[u8]) -> Result<T, E>,

@@ -1,16 +1,15 @@
-//! The event store: a port that speaks of streams, revisions and positions,
-//! and the adapters behind it. It carries bytes and knows nothing of what
-//! they mean.
+//! The event store: a port that speaks of streams, revisions and positions, and the adapters behind it.
+//! The port carries bytes and does not know what the events mean.
 //!
-//! The port is split by who may do what. A projection is handed a
-//! [`Subscribe`] and so cannot append; only a holder of [`Append`] can.
+//! The port is split by permission. A projection is given a [`Subscribe`] and so cannot append; only a
+//! holder of an [`Append`] can.
 //!
-//! Names that begin with `$` belong to the store itself: streams and event
-//! types of that kind cannot be appended here, and readers of the whole log
-//! are not shown them.
+//! Names that begin with `$` belong to the store itself. Such streams and event types cannot be appended
+//! through the port, and readers of the whole log do not see them.
 
 #![warn(missing_docs)]
 
+mod append_request;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -34,12 +33,14 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
-/// Reading what was recorded.
+/// Read access to the log.
 #[async_trait]
 pub trait Read: Send + Sync {
-    /// At most `max` events of one stream, from `from` (inclusive) on, in
-    /// `direction`. A stream that nobody wrote to reads as empty; one that was
-    /// deleted for good is [`ReadError::Refused`].
+    /// Reads at most `max` events of one stream, from the revision `from` (inclusive) on, in `direction`.
+    /// A stream without events, or one that was deleted, reads as empty.
+    ///
+    /// # Errors
+    /// [`ReadError::StreamDeleted`] if the stream was deleted for good.
     async fn read_stream(
         &self,
         stream: &StreamName,
@@ -48,10 +49,12 @@ pub trait Read: Send + Sync {
         max: usize,
     ) -> Result<Vec<RecordedEvent>, ReadError>;
 
-    /// One page of the whole log: events strictly after `after` that pass the
-    /// filter, in the order of their positions. A page looks at a bounded
-    /// number of events, so it may be empty before the end. A position beyond
-    /// the log's end is [`ReadError::Refused`]: it is another log's.
+    /// Reads one page of the whole log: at most `max` events strictly after `after` that pass the filter,
+    /// in the order of their positions. A page scans a bounded number of events, so it may be empty before
+    /// the end of the log.
+    ///
+    /// # Errors
+    /// [`ReadError::BeyondEnd`] if `after` is beyond the newest position.
     async fn read_all(
         &self,
         after: Position,
@@ -59,24 +62,26 @@ pub trait Read: Send + Sync {
         max: usize,
     ) -> Result<EventPage, ReadError>;
 
-    /// The position of the newest event; [`Position::START`] for an empty log.
+    /// Returns the position of the newest event, or [`Position::START`] if the log is empty.
     async fn head(&self) -> Result<Position, ReadError>;
 
-    /// A position after which everything stands that was recorded at `moment`
-    /// or later, found without reading what is before it. Events that are a
-    /// little older may stand after it, too.
+    /// Returns a position that every event recorded at or after `moment` follows. Uses a binary search, so
+    /// it does not read the log. Some slightly older events may follow the position too.
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError>;
 }
 
-/// Appending to a stream.
+/// Write access to the log.
 #[async_trait]
 pub trait Append: Read {
-    /// Appends all of `events` (at least one, together at most 1 MiB) or none
-    /// of them. On `Ok` they are durable.
+    /// Appends all of `events` to the stream, or none of them. An append has at least one event and at
+    /// most 1 MiB in all. On `Ok` the events are durable.
     ///
-    /// Appending the same event ids again at the same expectation succeeds with
-    /// what the first append answered: that is how an ambiguous failure
-    /// ([`AppendError::Unavailable`]) is retried.
+    /// An append is idempotent by the ids of its events: the same ids at the same expected revision
+    /// succeed again, with the receipt of the first append. So an append without an answer
+    /// ([`AppendError::Unavailable`]) can be retried.
+    ///
+    /// # Errors
+    /// [`AppendError::Conflict`] if the stream is not at the expected revision.
     async fn append(
         &self,
         stream: &StreamName,
@@ -85,31 +90,31 @@ pub trait Append: Read {
     ) -> Result<AppendReceipt, AppendError>;
 }
 
-/// Following the log.
+/// Subscriptions to the log.
 pub trait Subscribe: Send + Sync {
-    /// Everything strictly after `after` that passes the filter: first what is
-    /// recorded, then what comes, without a gap or a repeat. The subscription
-    /// heals itself: it yields an error only when going on would lose events.
+    /// Delivers every event strictly after `after` that passes the filter, without a gap or a repetition:
+    /// first the recorded events, then new ones when they are appended. The subscription reconnects by
+    /// itself; it yields an error, as its last item, only if going on would lose events.
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription;
 }
 
-/// All three; what an adapter is.
+/// The whole port, which each adapter implements.
 pub trait EventStore: Append + Subscribe {}
 
 impl<T: Append + Subscribe> EventStore for T {}
 
-/// What [`Subscribe::subscribe`] gives.
+/// The stream that [`Subscribe::subscribe`] returns.
 pub type Subscription = BoxStream<'static, Result<SubscriptionItem, ReadError>>;
 
-/// One item of a subscription.
+/// An item of a subscription.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SubscriptionItem {
     /// An event that passed the filter.
     Event(RecordedEvent),
-    /// Everything up to this position has been considered. Sent now and then
-    /// while catching up, so that a filtered reader's checkpoint moves too.
+    /// All events up to this position were scanned. Sent now and then while the subscription catches up,
+    /// so that the checkpoint of a filtered reader moves too.
     Checkpoint(Position),
-    /// What was recorded has been delivered; from here on it is live.
+    /// All recorded events up to this position were delivered. New events follow.
     CaughtUp(Position),
 }
 
@@ -118,17 +123,17 @@ pub enum SubscriptionItem {
 pub struct EventPage {
     /// The events that passed the filter.
     pub events: Vec<RecordedEvent>,
-    /// Where the next page starts (pass it as `after`).
+    /// The `after` of the next page.
     pub next: Position,
     /// Whether the end of the log was reached.
     pub end: bool,
 }
 
-/// What an append answers.
+/// The place of an append in its stream and in the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AppendReceipt {
-    /// The stream's revision after the append.
+    /// The revision of the last appended event.
     pub revision: Revision,
-    /// The position of the last event appended.
+    /// The position of the last appended event.
     pub position: Position,
 }

@@ -1,14 +1,14 @@
-//! Bytes on a line of text: what an event carries, where each event is a line.
+//! The content of an event as JSON on one line, for exports with one event a line.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::value::RawValue;
 
-/// What an event says, or what is known about it, as it fits on one line.
+/// The data or the metadata of an event, in a form without line breaks.
 #[derive(Debug, Clone, Default)]
 pub struct OneLine {
-    /// JSON, as it was written but for its line breaks.
+    /// The bytes if they are JSON, as they were written but without line breaks.
     pub json: Option<Box<RawValue>>,
-    /// What is not JSON, in Base64.
+    /// The bytes in Base64 if they are not JSON.
     pub base64: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl From<&[u8]> for OneLine {
         if !json.get().contains(['\n', '\r']) {
             return Self { json: Some(json), base64: None };
         }
-        // Texts have none, for JSON escapes them there: all are between its parts.
+        // JSON escapes line breaks inside strings, so these stand between tokens.
         let line = json.get().replace(['\n', '\r'], "");
         Self { json: RawValue::from_string(line).ok(), base64: None }
     }
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_not_lost() {
+    fn bytes_that_are_not_json_are_kept_in_base64() {
         for (bytes, base64) in
             [(&b"\x00\xff"[..], "AP8="), (b"{", "ew=="), (b"\"\xff\"", "Iv8i"), (b"{}{}", "e317fQ==")]
         {

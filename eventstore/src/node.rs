@@ -1,6 +1,10 @@
-//! The wire node: serves the embedded log in EventStoreDB's own gRPC
-//! protocol, so that several processes, and any client in any language, can
-//! use it. What it leaves out answers UNIMPLEMENTED.
+//! The wire node: serves the embedded log in EventStoreDB's gRPC protocol, so that several processes, and
+//! clients in any language, can use it. Calls that it does not support fail with `UNIMPLEMENTED`.
+//!
+//! ```text
+//!   listener ──> auth ──> streams ──┬──> read, subscribe ──┬──> event_format, filter, convert, status
+//!                                   └──> append, batch ────┘
+//! ```
 
 #![expect(clippy::result_large_err, reason = "it is the size of tonic's own error")]
 
@@ -8,11 +12,13 @@ mod append;
 mod auth;
 mod batch;
 mod convert;
+mod event_format;
 mod features;
 mod filter;
 mod listener;
 pub(crate) mod proto;
 mod read;
+mod shared;
 mod status;
 mod streams;
 mod subscribe;
@@ -26,77 +32,80 @@ use tokio_util::sync::CancellationToken;
 use tonic::{service::interceptor::InterceptedService, transport::Server};
 
 use self::{
-    features::{About, Member},
+    features::{GossipMember, SupportedFeatures},
     proto::{
         gossip::gossip_server::GossipServer, server_features::server_features_server::ServerFeaturesServer,
         streams::streams_server::StreamsServer,
     },
-    streams::Node,
+    shared::NodeContext,
 };
 use crate::SqliteStore;
 
-/// The largest message taken; what clients expect of a server.
+/// The largest message, in bytes, as clients expect of an EventStoreDB.
 const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
 
-/// The most calls at a time on one connection, subscriptions included.
+/// The largest number of concurrent calls on one connection, subscriptions included.
 const MAX_CALLS: u32 = 1024;
 
-/// How often a silent client is asked whether it is there, and how long it
-/// may take to say so.
-const KEEP_ALIVE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(10)];
+/// The interval of the pings to a silent client.
+const PING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// How long calls may take to finish once the node shuts down.
+/// The longest time that a client may take to answer a ping.
+const PING_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest time that calls may take to finish when the node shuts down.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// How the node is reached, and by whom.
+/// The settings of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeConfig {
-    /// Who may use it; everybody, when there are none.
+    /// The credentials that clients must send. Without them, everybody may use the node.
     pub credentials: Option<NodeCredentials>,
-    /// What it proves its name with; without, it speaks in the clear.
+    /// The node's certificate and key. Without them, the node does not encrypt.
     pub tls: Option<TlsFiles>,
-    /// The host name or address that clients are told to reach it by; that
-    /// which it listens on, when not given.
+    /// The host name or address that clients are told to connect to. Without it, they are told the
+    /// address that the node listens on.
     pub advertise: Option<String>,
 }
 
 /// The files of a certificate chain and its private key, both PEM.
 #[derive(Debug, Clone)]
 pub struct TlsFiles {
-    /// The chain, the node's own certificate first.
+    /// The path of the chain, the node's own certificate first.
     pub certificate: PathBuf,
-    /// The private key.
+    /// The path of the private key.
     pub key: PathBuf,
 }
 
-/// Why the node does not serve.
+/// The reason why the node does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// Whoever reaches such an address could read and write everything.
+    /// The address is no loopback address, and the node has no credentials or no TLS: everybody who
+    /// reaches the address could read and write the log.
     #[error("{0} can be reached from elsewhere: that needs a password and TLS")]
     Unprotected(SocketAddr),
-    /// The certificate or the key is of no use.
+    /// The certificate or the key cannot be used.
     #[error("{}: {why}", path.display())]
     Tls {
-        /// Which of the two files.
+        /// The path of the certificate or of the key.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with the file.
         why: String,
     },
     /// The listener failed.
-    #[error("the event store cannot be served: {0}")]
+    #[error("the event log's node failed: {0}")]
     Listener(#[from] std::io::Error),
     /// The server failed.
-    #[error("the event store cannot be served: {0}")]
+    #[error("the event log's node failed: {0}")]
     Server(#[from] tonic::transport::Error),
 }
 
-/// Serves `store` on `listener` until `shutdown` is done. Subscriptions then
-/// end with an error, because clients take a regular end for one to ignore.
+/// Serves `store` on `listener` until `shutdown` completes. Subscriptions then end with an error, because
+/// clients ignore a regular end.
 ///
 /// # Errors
-/// When the address is no loopback and there is no password or no TLS, when
-/// the TLS files are of no use, or when the listener fails.
+/// If the address is no loopback address and `config` has no credentials or no TLS, if the TLS files cannot
+/// be used, or if the listener fails.
 pub async fn serve(
     listener: TcpListener,
     store: SqliteStore,
@@ -108,24 +117,24 @@ pub async fn serve(
         return Err(ServeError::Unprotected(address));
     }
     let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
-    let member = Member {
+    let member = GossipMember {
         host: config.advertise.clone().unwrap_or_else(|| address.ip().to_string()),
         port: address.port(),
     };
 
     let stopping = CancellationToken::new();
     let _stop_when_dropped = stopping.clone().drop_guard();
-    let node = StreamsServer::new(Node::new(store, stopping.clone()))
+    let node = StreamsServer::new(NodeContext { store, stopping: stopping.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
     let served = Server::builder()
-        .http2_keepalive_interval(Some(KEEP_ALIVE[0]))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE[1]))
+        .http2_keepalive_interval(Some(PING_INTERVAL))
+        .http2_keepalive_timeout(Some(PING_DEADLINE))
         .max_concurrent_streams(Some(MAX_CALLS))
         .initial_stream_window_size(Some(1024 * 1024))
         .initial_connection_window_size(Some(4 * 1024 * 1024))
-        .add_service(InterceptedService::new(node, auth::check(config.credentials)))
-        .add_service(ServerFeaturesServer::new(About))
+        .add_service(InterceptedService::new(node, auth::interceptor(config.credentials)))
+        .add_service(ServerFeaturesServer::new(SupportedFeatures))
         .add_service(GossipServer::new(member))
         .serve_with_incoming_shutdown(
             listener::connections(listener, tls),
@@ -139,7 +148,10 @@ pub async fn serve(
     match timeout(GRACE, served).await {
         Ok(result) => Ok(result?),
         Err(_) => {
-            tracing::warn!(grace_s = GRACE.as_secs(), "calls were cut off, for they did not finish");
+            tracing::warn!(
+                grace_s = GRACE.as_secs(),
+                "the event log's node cut off calls that did not finish in time"
+            );
             Ok(())
         }
     }

@@ -1,27 +1,27 @@
-//! The embedded store: one SQLite file, one writer, any number of readers in
-//! the same process. Acknowledged means on disk.
+//! The embedded log: one SQLite file, one writer, and any number of readers in the same process. An
+//! acknowledged append is on disk.
 //!
 //! ```text
-//!  append ──> queue (bounded by bytes) ──> writer thread ── one transaction for all that wait ──> file
+//!  append ──> queue (bounded by bytes) ──> writer thread ── one transaction for all writes ──> file
 //!                                               │ new head                                         │
 //!  subscribe ── wait for a new head <───────────┘                                                  │
 //!            └─ read pages <───────────────────────────────────────────────────────────────────────┘
 //! ```
 
-mod append;
-mod follow;
+mod apply;
+mod idempotency;
 mod open;
 mod pages;
+mod read_error;
 mod readers;
 mod streams;
+mod subscribe;
 mod write;
 mod writer;
 
 pub use open::OpenLogError;
-pub(crate) use pages::{Entry, LogPage, PAGE_EVENTS, Span, StreamAnswer};
-pub(crate) use write::{
-    Action, Condition, MAX_APPEND_BYTES, Proposed, Rejected, Write, Written, proposed_by_us,
-};
+pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer};
+pub(crate) use write::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt};
 
 use std::{
     fmt,
@@ -38,45 +38,46 @@ use tokio::{
     time::timeout,
 };
 
-use self::{pages::failed, readers::Readers, writer::Job};
+use self::{read_error::read_error, readers::ReaderPool, writer::WriteJob};
 use crate::{
     Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
     ReadDirection, ReadError, RecordedEvent, Revision, StreamName, Subscribe, Subscription,
+    append_request::AppendRequest,
 };
 
-/// How many bytes may wait to be written before writes have to wait.
+/// The size of the queue, in bytes. A write waits until the queue has room for it.
 const QUEUE_BYTES: usize = 64 * 1024 * 1024;
 
-/// What a waiting write costs at least, so that small ones are bounded too.
+/// The smallest size of a write in the queue, in bytes, so that small writes are bounded too.
 const JOB_BYTES: usize = 4 * 1024;
 
-/// How long a write may take, the wait for its turn included.
+/// The longest time that a write takes, the wait in the queue included.
 const WRITE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// The embedded store. Clones share one writer; when the last is dropped the
-/// log is flushed and closed.
+/// The embedded log. Clones share one writer; when the last clone is dropped, the log is flushed and
+/// closed.
 #[derive(Clone)]
 pub struct SqliteStore {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStore>,
 }
 
-struct Shared {
+struct SharedStore {
     /// `None` once the store is closed.
-    jobs: Mutex<Option<mpsc::UnboundedSender<Job>>>,
-    /// What bounds the queue: its free bytes.
+    jobs: Mutex<Option<mpsc::UnboundedSender<WriteJob>>>,
+    /// The free bytes of the queue.
     room: Arc<Semaphore>,
     head: watch::Receiver<Position>,
-    readers: Arc<Readers>,
+    readers: Arc<ReaderPool>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl SqliteStore {
-    /// Opens the log at `path`, or makes a new one there. Its directory must
-    /// exist. Beside it lie SQLite's `-wal` and `-shm` and our `.lock`.
+    /// Opens the log at `path`, or creates it. The directory must exist. Beside the log lie SQLite's
+    /// `-wal` and `-shm` files and our `.lock` file.
     ///
     /// # Errors
-    /// When another process has the log open, when the file is not a log or
-    /// one of another version, or when it cannot be opened for writing.
+    /// If another process has the log open, if the file is not a log or has another version, or if the
+    /// file cannot be opened for writing.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenLogError> {
         let path = path.as_ref();
         let lock = open::lock(path)?;
@@ -89,28 +90,27 @@ impl SqliteStore {
             .spawn(move || writer::run(connection, queue, new_head, lock))
             .map_err(|error| OpenLogError::Lock { path: path.to_owned(), error })?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(SharedStore {
                 jobs: Mutex::new(Some(jobs)),
                 room: Arc::new(Semaphore::new(QUEUE_BYTES)),
                 head,
-                readers: Arc::new(Readers::new(path.to_owned())),
+                readers: Arc::new(ReaderPool::new(path.to_owned())),
                 writer: Mutex::new(Some(writer)),
             }),
         })
     }
 
-    /// Writes what is queued, closes the log, and lets another process have
-    /// it. Appends through other clones fail from now on, and subscriptions
-    /// end with [`ReadError::Unavailable`].
+    /// Writes the queue, closes the log and releases its lock. From now on, appends through other clones
+    /// fail, and subscriptions end with [`ReadError::Unavailable`].
     pub async fn close(self) {
         let shared = Arc::clone(&self.shared);
         // A panic there was reported where it happened.
         let _ = tokio::task::spawn_blocking(move || shared.finish()).await;
     }
 
-    /// Writes to one stream. On `Ok` it is durable.
-    pub(crate) async fn write(&self, write: Write) -> Result<Written, Rejected> {
-        let closed = || Rejected::Unavailable("the store is closed".to_owned());
+    /// Changes one stream. On `Ok` the change is durable.
+    pub(crate) async fn write(&self, write: StreamWrite) -> Result<WriteReceipt, WriteError> {
+        let closed = || WriteError::Unavailable("the store is closed".to_owned());
         let size = u32::try_from(write.size().max(JOB_BYTES)).unwrap_or(u32::MAX);
         let answer = async {
             let room = Arc::clone(&self.shared.room).acquire_many_owned(size).await.map_err(|_| closed())?;
@@ -121,26 +121,26 @@ impl SqliteStore {
                 .unwrap_or_else(PoisonError::into_inner)
                 .as_ref()
                 .ok_or_else(closed)?
-                .send(Job { write, reply, room })
+                .send(WriteJob { write, reply, room })
                 .map_err(|_| closed())?;
             answer.await.map_err(|_| closed())?
         };
         timeout(WRITE_DEADLINE, answer).await.unwrap_or_else(|_| {
             let seconds = WRITE_DEADLINE.as_secs();
-            Err(Rejected::Unavailable(format!("no answer from the disk within {seconds} s")))
+            Err(WriteError::Unavailable(format!("the disk gave no answer within {seconds} s")))
         })
     }
 
-    /// One page of the log, the store's own events included.
+    /// Reads one page of the log, the store's own events included.
     pub(crate) async fn log_page(
         &self,
-        span: Span,
+        span: LogSpan,
         wants: impl Fn(&str, &str) -> Result<bool, ReadError> + Send + 'static,
     ) -> Result<LogPage, ReadError> {
         self.shared.readers.read(move |log| pages::log_page(log, span, wants)).await
     }
 
-    /// One page of a stream, from `from` (inclusive) on.
+    /// Reads one page of a stream, from `from` (inclusive) on.
     pub(crate) async fn stream_page(
         &self,
         name: StreamName,
@@ -151,44 +151,42 @@ impl SqliteStore {
         self.shared.readers.read(move |log| pages::stream_page(log, &name, from, direction, max)).await
     }
 
-    /// The event that ended a stream for good.
-    pub(crate) async fn tombstone(&self, name: StreamName) -> Result<Option<Entry>, ReadError> {
+    /// Returns the event that deleted a stream for good.
+    pub(crate) async fn tombstone(&self, name: StreamName) -> Result<Option<StoredEvent>, ReadError> {
         self.shared.readers.read(move |log| pages::tombstone(log, &name)).await
     }
 
-    /// The newest position, now and whenever it changes. Closed with the store.
+    /// Watches the newest position. The channel closes with the store.
     pub(crate) fn watch_head(&self) -> watch::Receiver<Position> {
         self.shared.head.clone()
     }
 }
 
-/// One page of the log as the port shows it: without the store's own events.
-async fn port_page(
-    readers: &Arc<Readers>,
+/// Reads one page of the log as the port shows it: without the store's own events.
+async fn user_page(
+    readers: &Arc<ReaderPool>,
     after: Position,
     filter: Arc<EventFilter>,
     max: usize,
 ) -> Result<EventPage, ReadError> {
-    let span = Span { from: after, direction: ReadDirection::Forwards, consider: PAGE_EVENTS, max };
+    let span = LogSpan { from: after, direction: ReadDirection::Forwards, scan_max: PAGE_EVENTS, max };
     let page = readers
         .read(move |log| {
-            let head = pages::head(log).map_err(failed)?;
+            let head = pages::head(log).map_err(read_error)?;
             if after > head {
-                // Such a reader has seen another log: what this one records
-                // next would be skipped.
-                let why = format!("position {after} is beyond the log's end at {head}");
-                return Err(ReadError::Refused(why));
+                // The reader has seen another log: it would miss the next events of this one.
+                return Err(ReadError::BeyondEnd { after });
             }
-            pages::log_page(log, span, |stream, kind| Ok(filter.passes_ours(stream, kind)))
+            pages::log_page(log, span, |stream, kind| Ok(filter.passes_user(stream, kind)))
         })
         .await?;
-    let events = page.entries.into_iter().map(|entry| entry.event).collect();
+    let events = page.events.into_iter().map(|stored| stored.event).collect();
     Ok(EventPage { events, next: page.next, end: page.end })
 }
 
-impl Shared {
-    /// Waits until the writer has written all and closed the file. The
-    /// writer's connection must be the last, for it to fold the journal in.
+impl SharedStore {
+    /// Waits until the writer has written the queue and closed the file. The writer's connection must
+    /// be closed last, because only the last connection copies the journal into the file.
     fn finish(&self) {
         self.readers.close_idle();
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -196,12 +194,12 @@ impl Shared {
         if let Some(writer) = writer
             && writer.join().is_err()
         {
-            tracing::error!("the log's writer panicked");
+            tracing::error!("the event log's writer panicked");
         }
     }
 }
 
-impl Drop for Shared {
+impl Drop for SharedStore {
     fn drop(&mut self) {
         self.finish();
     }
@@ -228,11 +226,9 @@ impl Read for SqliteStore {
             let page = match self.stream_page(stream.clone(), from, direction, max - events.len()).await? {
                 StreamAnswer::Page(page) => page,
                 StreamAnswer::NotFound => break,
-                StreamAnswer::Gone => {
-                    return Err(ReadError::Refused(format!("the stream {stream} was deleted for good")));
-                }
+                StreamAnswer::Deleted => return Err(ReadError::StreamDeleted(stream.clone())),
             };
-            events.extend(page.entries.into_iter().map(|entry| entry.event));
+            events.extend(page.events.into_iter().map(|stored| stored.event));
             let Some(last) = events.last().filter(|_| !page.end) else { break };
             from = match direction {
                 ReadDirection::Forwards => last.revision + 1,
@@ -249,7 +245,7 @@ impl Read for SqliteStore {
         filter: &EventFilter,
         max: usize,
     ) -> Result<EventPage, ReadError> {
-        port_page(&self.shared.readers, after, Arc::new(filter.clone()), max).await
+        user_page(&self.shared.readers, after, Arc::new(filter.clone()), max).await
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
@@ -257,7 +253,7 @@ impl Read for SqliteStore {
     }
 
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
-        self.shared.readers.read(move |log| pages::position_before(log, moment).map_err(failed)).await
+        self.shared.readers.read(move |log| pages::position_before(log, moment).map_err(read_error)).await
     }
 }
 
@@ -269,25 +265,26 @@ impl Append for SqliteStore {
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
-        let written = self.write(Write::of_ours(stream.clone(), expected, events)?).await;
-        match written {
-            Ok(Written { revision: Some(revision), position: Some(position) }) => {
+        let request = AppendRequest::validate(stream, expected, events)?;
+        match self.write(request.into()).await {
+            Ok(WriteReceipt { revision: Some(revision), position: Some(position) }) => {
                 Ok(AppendReceipt { revision, position })
             }
-            Ok(_) => Err(AppendError::Refused("an append needs at least one event".to_owned())),
-            Err(Rejected::Conflict { actual }) => {
+            Ok(_) => Err(AppendError::Refused(format!("the append to {stream} has no events"))),
+            Err(WriteError::Conflict { actual }) => {
                 Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
             }
-            Err(Rejected::Gone) => {
+            Err(WriteError::StreamDeleted) => {
                 Err(AppendError::Refused(format!("the stream {stream} was deleted for good")))
             }
-            Err(Rejected::Unavailable(why)) => Err(AppendError::Unavailable(why)),
+            Err(WriteError::Corrupt(why)) => Err(AppendError::Corrupt(why)),
+            Err(WriteError::Unavailable(why)) => Err(AppendError::Unavailable(why)),
         }
     }
 }
 
 impl Subscribe for SqliteStore {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
-        follow::follow(Arc::clone(&self.shared.readers), self.shared.head.clone(), after, filter)
+        subscribe::subscribe(Arc::clone(&self.shared.readers), self.shared.head.clone(), after, filter)
     }
 }

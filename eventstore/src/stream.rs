@@ -1,23 +1,23 @@
-//! Streams, and where one is in them.
+//! Streams, and places in them and in the log.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A stream's name: 1 to 255 bytes without control characters.
+/// The name of a stream: 1 to 255 bytes without control characters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StreamName(String);
 
-/// Why a text is not a stream's name.
+/// The error for a text that is not the name of a stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a stream's name has 1 to 255 bytes and no control characters")]
+#[error("the name of a stream has 1 to 255 bytes and no control characters")]
 pub struct StreamNameError;
 
 impl StreamName {
-    /// Takes a text as a stream's name.
+    /// Checks the name of a stream.
     ///
     /// # Errors
-    /// When it is empty, longer than 255 bytes, or holds a control character.
+    /// If the name is empty, is longer than 255 bytes, or contains a control character.
     pub fn new(name: impl Into<String>) -> Result<Self, StreamNameError> {
         let name = name.into();
         if name.is_empty() || name.len() > 255 || name.chars().any(char::is_control) {
@@ -26,32 +26,32 @@ impl StreamName {
         Ok(Self(name))
     }
 
-    /// The stream of one thing of a category: `category-id`.
+    /// Returns the name `category-id`.
     pub fn of(category: &'static str, id: uuid::Uuid) -> Self {
         Self(format!("{category}-{id}"))
     }
 
-    /// A name that a store has accepted before, perhaps by other rules.
+    /// Takes a name that a store has accepted before, perhaps by other rules.
     pub(crate) fn recorded(name: String) -> Self {
         Self(name)
     }
 
-    /// The stream of this stream's metadata.
+    /// Returns the stream that holds this stream's metadata.
     pub(crate) fn metadata(&self) -> Self {
         Self(format!("$${}", self.0))
     }
 
-    /// The stream whose metadata this one is.
+    /// Returns the stream whose metadata this stream holds, if it holds metadata.
     pub(crate) fn described(&self) -> Option<Self> {
         self.0.strip_prefix("$$").map(|name| Self(name.to_owned()))
     }
 
-    /// Whether the stream is the store's own.
+    /// Returns true if the stream belongs to the store itself.
     pub(crate) fn is_system(&self) -> bool {
         self.0.starts_with('$')
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -63,17 +63,17 @@ impl fmt::Display for StreamName {
     }
 }
 
-/// An event's number in its stream, from 0.
+/// The number of an event within its stream, from 0, without gaps.
 pub type Revision = u64;
 
-/// An event's place in the whole log: ever rising, the first event has 1 or
-/// more, gaps are possible.
+/// The place of an event in the whole log. Positions rise, the first event has 1 or more, and gaps are
+/// possible.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Position(pub u64);
 
 impl Position {
-    /// Before the first event.
+    /// The position before the first event.
     pub const START: Self = Self(0);
 }
 
@@ -83,49 +83,49 @@ impl fmt::Display for Position {
     }
 }
 
-/// What the writer believes about the stream it appends to.
+/// The revision that a stream must have for an append to succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExpectedRevision {
     /// The stream has no events.
     NoStream,
-    /// The stream's newest event has this revision.
+    /// The newest event of the stream has this revision.
     Exact(Revision),
-    /// Nothing is believed.
+    /// The stream may have any revision.
     Any,
 }
 
-/// Which way a read goes.
+/// The order in which a stream is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadDirection {
-    /// Oldest first.
+    /// From the oldest event to the newest.
     Forwards,
-    /// Newest first.
+    /// From the newest event to the oldest.
     Backwards,
 }
 
-/// Which events of the log a reader wants. The default wants all.
+/// The choice of events that a reader of the log wants. The default passes all events.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EventFilter {
-    /// Only events whose type is one of these; empty means any.
+    /// The types that pass. If empty, all types pass.
     pub kinds: Vec<String>,
-    /// Only events whose stream begins with this.
+    /// The beginning of the names of the streams that pass. If `None`, all streams pass.
     pub stream_prefix: Option<String>,
 }
 
 impl EventFilter {
-    /// Only events of streams that begin with `prefix`.
+    /// Passes the events of streams whose names begin with `prefix`.
     pub fn stream_prefix(prefix: impl Into<String>) -> Self {
         Self { stream_prefix: Some(prefix.into()), ..Self::default() }
     }
 
-    /// Whether an event of this stream and type passes.
+    /// Returns true if an event of this stream and this type passes.
     pub fn passes(&self, stream: &str, kind: &str) -> bool {
         (self.kinds.is_empty() || self.kinds.iter().any(|k| k == kind))
             && self.stream_prefix.as_deref().is_none_or(|prefix| stream.starts_with(prefix))
     }
 
-    /// Whether it passes and is not the store's own.
-    pub(crate) fn passes_ours(&self, stream: &str, kind: &str) -> bool {
+    /// Returns true if an event passes and does not belong to the store itself.
+    pub(crate) fn passes_user(&self, stream: &str, kind: &str) -> bool {
         !stream.starts_with('$') && !kind.starts_with('$') && self.passes(stream, kind)
     }
 }

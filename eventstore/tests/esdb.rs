@@ -179,9 +179,10 @@ async fn a_position_of_another_log_is_refused() {
     let store = EsdbStore::connect(&address).await.unwrap();
     let appended = store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
     let beyond = Position(appended.position.0 + 1);
-    assert!(matches!(store.read_all(beyond, &EventFilter::default(), 10).await, Err(ReadError::Refused(_))));
+    let error = Err(ReadError::BeyondEnd { after: beyond });
+    assert_eq!(store.read_all(beyond, &EventFilter::default(), 10).await, error);
     let mut follower = store.subscribe(beyond, EventFilter::default());
-    assert!(matches!(follower.next().await, Some(Err(ReadError::Refused(_)))));
+    assert_eq!(follower.next().await, Some(Err(ReadError::BeyondEnd { after: beyond })));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -152,7 +152,7 @@ async fn deletions_do_not_surprise_readers_of_the_port() {
     let stream = |name: &str| StreamName::new(name).unwrap();
     let read = async |name: &str| node.log.read_stream(&stream(name), 0, ReadDirection::Forwards, 10).await;
     assert_eq!(read(&deleted).await, Ok(vec![]));
-    assert!(matches!(read(&gone).await, Err(ReadError::Refused(_))));
+    assert_eq!(read(&gone).await, Err(ReadError::StreamDeleted(stream(&gone))));
     let append = node
         .log
         .append(&stream(&gone), event_store::ExpectedRevision::NoStream, vec![support::event()])

@@ -138,8 +138,15 @@ impl From<ReadError> for Problem {
                 tracing::warn!(%error, "the event log cannot be read");
                 Self::unavailable("The event log cannot be read at present; try again in a few seconds.")
             }
+            ReadError::StreamDeleted(_) => Self::not_found(format!("There is nothing to read: {error}.")),
+            ReadError::BeyondEnd { .. } => Self::parameter("after", error.to_string()),
             ReadError::Refused(reason) => {
                 Self::new(StatusCode::BAD_REQUEST, format!("The event log refused the request: {reason}."))
+            }
+            ReadError::Corrupt(_) => {
+                tracing::error!(%error, "the event log cannot be read: restore it from a backup");
+                let detail = "The event log is damaged, by no fault of yours; the operator's log says where.";
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
             }
             ReadError::Undecodable { .. } => {
                 tracing::error!(%error, "an event of the log cannot be decoded");

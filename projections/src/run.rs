@@ -101,7 +101,11 @@ impl From<ReadError> for Interruption {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
-            ReadError::Refused(_) | ReadError::Undecodable { .. } => Self::Fatal(ProjectionError(error)),
+            ReadError::StreamDeleted(_)
+            | ReadError::BeyondEnd { .. }
+            | ReadError::Corrupt(_)
+            | ReadError::Refused(_)
+            | ReadError::Undecodable { .. } => Self::Fatal(ProjectionError(error)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The client's settings, and what must be right before it starts: where it
-//! would panic, an error says why.
+//! The client's settings, and checks before it starts: each case in which the client would panic becomes a
+//! [`ConnectError`].
 
 use std::time::Duration;
 
@@ -8,35 +8,35 @@ use percent_encoding::percent_decode_str;
 use tokio::{sync::Mutex, time::timeout};
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 
-/// The client waits this long before its first connect and between others.
-/// By default half a second, and whoever connects waits for it.
+/// The client's pause before each connect, in milliseconds. Its default of half a second would delay the
+/// first call.
 const DISCOVERY_INTERVAL: &str = "discoveryInterval=20";
 
-/// An empty list of certificates. Without TLS none are needed, but the client
-/// reads the system's unless it is named others, and panics if they are bad.
+/// An empty list of certificates, for connections without TLS. The client would read the system's
+/// certificates all the same, and panic if they are invalid.
 const NO_CERTIFICATES: &str = "tlsCaFile=/dev/null";
 
-/// Where a client starts and gives up before it has called anybody.
+/// An address at which a client starts and gives up without a connection.
 const NOWHERE: &str =
     "esdb://localhost:1?tls=false&maxDiscoverAttempts=1&discoveryInterval=0&tlsCaFile=/dev/null";
 
-/// How long the client may take to start.
+/// The longest time that the client may take to start.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whether the client has chosen this process's cryptography.
+/// Whether the client has installed this process's default cryptography.
 static CHOSEN: Mutex<bool> = Mutex::const_new(false);
 
-/// Why no client can be made.
+/// The reason why a store cannot be connected to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The address is not one of an EventStoreDB. It is not shown, for it may
-    /// hold a password.
+    /// The address is not the address of an EventStoreDB. The error does not show it, because it may contain
+    /// a password.
     #[error("the event store's address is malformed: {0}")]
     Address(String),
-    /// Nothing to check the server's certificate against.
+    /// The certificates that the server's certificate is checked against cannot be read.
     #[error("{0}; install ca-certificates, or name a file with tlsCaFile=")]
     Certificates(String),
-    /// The client can only be the first to choose, and was not.
+    /// Another library installed this process's default cryptography before the client did.
     #[error(
         "another library chose this process's TLS cryptography first; connect to EventStoreDB before using it"
     )]
@@ -62,8 +62,7 @@ pub(super) fn settings(address: &str) -> Result<ClientSettings, ConnectError> {
     parse(&address)
 }
 
-/// The user and the password in the address, decoded. The client would send
-/// them as they are written there.
+/// Returns the user and the password of the address, percent-decoded. The client would send them undecoded.
 pub(super) fn credentials(address: &str) -> Option<Credentials> {
     let (_, hosts) = address.split_once("://")?;
     let (user, _) = hosts.split(['/', '?']).next()?.rsplit_once('@')?;
@@ -72,22 +71,22 @@ pub(super) fn credentials(address: &str) -> Option<Credentials> {
     Some(Credentials::new(decoded(user), decoded(password)))
 }
 
-/// Lets the client choose the process's cryptography, which it does when it
-/// first starts, once, and panics if another library was faster.
-pub(super) async fn choose_cryptography() -> Result<(), ConnectError> {
+/// Lets the client install the process's default cryptography, which it does when it first starts. The client
+/// panics if another library was faster.
+pub(super) async fn install_cryptography() -> Result<(), ConnectError> {
     let mut chosen = CHOSEN.lock().await;
     if *chosen {
         return Ok(());
     }
     let client = Client::new(parse(NOWHERE)?).map_err(|error| ConnectError::Client(error.to_string()))?;
     match timeout(START_DEADLINE, client.server_info()).await {
-        // The client's answer when it panicked.
+        // The client answers this if it panicked.
         Ok(Err(Error::ConnectionClosed)) => Err(ConnectError::Cryptography),
         Ok(_) => {
             *chosen = true;
             Ok(())
         }
-        Err(_) => Err(ConnectError::Client(format!("it takes longer than {} s", START_DEADLINE.as_secs()))),
+        Err(_) => Err(ConnectError::Client(format!("it took longer than {} s", START_DEADLINE.as_secs()))),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Between the client's vocabulary and ours.
+//! Conversions between the client's types and ours.
 
 use ::esdb::{EventData, ResolvedEvent, StreamPosition};
 use jiff::Timestamp;
@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::{
     AppendError, EventFilter, ExpectedRevision, Position, ReadError, RecordedEvent, StreamName,
-    sqlite::Proposed,
+    append_request::ProposedEvent,
 };
 
 pub(super) fn expected_revision(expected: ExpectedRevision) -> ::esdb::ExpectedRevision {
@@ -24,24 +24,26 @@ pub(super) fn as_position(position: Position) -> StreamPosition<::esdb::Position
     }
 }
 
-pub(super) fn event_data(event: Proposed) -> Result<EventData, AppendError> {
-    // Raw, so that the data is stored as it was given to us.
-    let data: &RawValue = serde_json::from_slice(&event.data)
-        .map_err(|error| AppendError::Refused(format!("the data of {} is not JSON: {error}", event.id)))?;
-    let event_data = EventData::json(&event.kind, &data)
-        .map_err(|error| AppendError::Refused(format!("the data of {} is not JSON: {error}", event.id)))?;
+pub(super) fn event_data(event: ProposedEvent) -> Result<EventData, AppendError> {
+    // Raw JSON, so that the data is stored byte by byte as it was given.
+    let data: &RawValue = serde_json::from_slice(&event.data).map_err(|error| {
+        AppendError::Refused(format!("the data of event {} is not JSON: {error}", event.id))
+    })?;
+    let event_data = EventData::json(&event.kind, &data).map_err(|error| {
+        AppendError::Refused(format!("the data of event {} is not JSON: {error}", event.id))
+    })?;
     Ok(event_data.id(event.id).metadata(event.metadata))
 }
 
-/// Whether an event passes the filter and is not the server's own.
-pub(super) fn of_ours(event: &::esdb::RecordedEvent, filter: &EventFilter) -> bool {
-    filter.passes_ours(&event.stream_id, &event.event_type)
+/// Returns true if an event passes the filter and does not belong to the server itself.
+pub(super) fn passes(event: &::esdb::RecordedEvent, filter: &EventFilter) -> bool {
+    filter.passes_user(&event.stream_id, &event.event_type)
 }
 
 pub(super) fn recorded(event: &ResolvedEvent) -> Result<RecordedEvent, ReadError> {
     let event = event.get_original_event();
     let stream = StreamName::recorded(event.stream_id.clone());
-    // The client's own field is cut off at the second.
+    // The client's own field has whole seconds only; this one has units of 100 ns.
     let recorded_at = event
         .metadata
         .get("created")
@@ -51,7 +53,7 @@ pub(super) fn recorded(event: &ResolvedEvent) -> Result<RecordedEvent, ReadError
             kind: event.event_type.clone(),
             stream: stream.clone(),
             revision: event.revision,
-            why: "it does not say when it was recorded".to_owned(),
+            why: "it has no time of recording".to_owned(),
         })?;
     Ok(RecordedEvent {
         id: event.id,

@@ -51,7 +51,7 @@ async fn a_server_that_is_not_up_yet_is_waited_for() {
         async move { appending.append(&name, ExpectedRevision::NoStream, vec![event()]).await }
     });
     // The client is dead after its first connect; this is the one after it.
-    until(|| store.link.client().1 > 0).await;
+    until(|| store.client.current_client().1 > 0).await;
     let folder = tempfile::TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let listener = TcpListener::bind(address).await.unwrap();

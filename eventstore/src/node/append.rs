@@ -1,4 +1,4 @@
-//! Calls that write to one stream: append, delete, tombstone.
+//! The calls that write to one stream: append, delete and tombstone.
 
 use std::time::Duration;
 
@@ -31,10 +31,11 @@ use super::{
 };
 use crate::{
     Revision, SqliteStore, StreamName,
-    sqlite::{Action, Condition, MAX_APPEND_BYTES, Proposed, Rejected, Write, Written},
+    append_request::{MAX_APPEND_BYTES, ProposedEvent},
+    sqlite::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt},
 };
 
-/// How long a client may take to send an append.
+/// The longest time that a client may take to send an append.
 const RECEIVE_DEADLINE: Duration = Duration::from_secs(60);
 
 pub(super) async fn append(
@@ -43,34 +44,38 @@ pub(super) async fn append(
 ) -> Result<AppendResp, Status> {
     let received = timeout(RECEIVE_DEADLINE, receive(&mut messages)).await;
     let (stream, condition, events) =
-        received.map_err(|_| Status::deadline_exceeded("the append did not come to its end"))??;
-    let write = Write { stream: stream.clone(), condition, action: events.into_action() };
+        received.map_err(|_| Status::deadline_exceeded("the append was not complete in time"))??;
+    let write = StreamWrite { stream: stream.clone(), condition, action: events.into_action() };
     let outcome = match store.write(write).await {
-        Ok(written) => Outcome::Success(success(written)),
-        Err(Rejected::Conflict { actual }) => Outcome::WrongExpectedVersion(wrong_version(condition, actual)),
-        Err(why) => return Err(status::rejected(&stream, condition, &why)),
+        Ok(receipt) => Outcome::Success(success(receipt)),
+        Err(WriteError::Conflict { actual }) => {
+            Outcome::WrongExpectedVersion(wrong_version(condition, actual))
+        }
+        Err(error) => return Err(status::write_failed(&stream, condition, &error)),
     };
     Ok(AppendResp { result: Some(outcome) })
 }
 
-/// Takes in a whole append.
-async fn receive(messages: &mut Streaming<AppendReq>) -> Result<(StreamName, Condition, Events), Status> {
+/// Receives all messages of an append.
+async fn receive(
+    messages: &mut Streaming<AppendReq>,
+) -> Result<(StreamName, WriteCondition, IncomingEvents), Status> {
     let first = messages.message().await?.and_then(|message| message.content);
     let Some(Content::Options(options)) = first else {
-        return Err(Status::invalid_argument("an append begins with its options"));
+        return Err(Status::invalid_argument("the first message of an append must be its options"));
     };
     let stream = convert::stream_name(options.stream_identifier)?;
     let condition = match options.expected_stream_revision {
-        Some(Appending::Revision(revision)) => Condition::Exact(revision),
-        Some(Appending::NoStream(_)) => Condition::NoStream,
-        Some(Appending::Any(_)) => Condition::Any,
-        Some(Appending::StreamExists(_)) => Condition::StreamExists,
-        None => return Err(Status::invalid_argument("the expected revision is missing")),
+        Some(Appending::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Appending::NoStream(_)) => WriteCondition::NoStream,
+        Some(Appending::Any(_)) => WriteCondition::Any,
+        Some(Appending::StreamExists(_)) => WriteCondition::StreamExists,
+        None => return Err(Status::invalid_argument("the request has no expected revision")),
     };
-    let mut events = Events::default();
+    let mut events = IncomingEvents::default();
     while let Some(message) = messages.message().await? {
         let Some(Content::ProposedMessage(message)) = message.content else {
-            return Err(Status::invalid_argument("options come once, then events"));
+            return Err(Status::invalid_argument("only the first message of an append may be its options"));
         };
         events.push(convert::proposed(message)?)?;
     }
@@ -78,16 +83,16 @@ async fn receive(messages: &mut Streaming<AppendReq>) -> Result<(StreamName, Con
 }
 
 pub(super) async fn delete(store: &SqliteStore, request: DeleteReq) -> Result<DeleteResp, Status> {
-    let options = request.options.ok_or_else(|| Status::invalid_argument("the options are missing"))?;
+    let options = request.options.ok_or_else(|| Status::invalid_argument("the request has no options"))?;
     let condition = match options.expected_stream_revision {
-        Some(Deleting::Revision(revision)) => Condition::Exact(revision),
-        Some(Deleting::NoStream(_)) => Condition::NoStream,
-        Some(Deleting::Any(_)) => Condition::Any,
-        Some(Deleting::StreamExists(_)) => Condition::StreamExists,
-        None => return Err(Status::invalid_argument("the expected revision is missing")),
+        Some(Deleting::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Deleting::NoStream(_)) => WriteCondition::NoStream,
+        Some(Deleting::Any(_)) => WriteCondition::Any,
+        Some(Deleting::StreamExists(_)) => WriteCondition::StreamExists,
+        None => return Err(Status::invalid_argument("the request has no expected revision")),
     };
-    let written = remove(store, options.stream_identifier, condition, Action::Delete).await?;
-    let position = match written.position {
+    let receipt = remove(store, options.stream_identifier, condition, WriteAction::Delete).await?;
+    let position = match receipt.position {
         Some(at) => delete_resp::PositionOption::Position(delete_resp::Position {
             commit_position: at.0,
             prepare_position: at.0,
@@ -98,16 +103,16 @@ pub(super) async fn delete(store: &SqliteStore, request: DeleteReq) -> Result<De
 }
 
 pub(super) async fn tombstone(store: &SqliteStore, request: TombstoneReq) -> Result<TombstoneResp, Status> {
-    let options = request.options.ok_or_else(|| Status::invalid_argument("the options are missing"))?;
+    let options = request.options.ok_or_else(|| Status::invalid_argument("the request has no options"))?;
     let condition = match options.expected_stream_revision {
-        Some(Tombstoning::Revision(revision)) => Condition::Exact(revision),
-        Some(Tombstoning::NoStream(_)) => Condition::NoStream,
-        Some(Tombstoning::Any(_)) => Condition::Any,
-        Some(Tombstoning::StreamExists(_)) => Condition::StreamExists,
-        None => return Err(Status::invalid_argument("the expected revision is missing")),
+        Some(Tombstoning::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Tombstoning::NoStream(_)) => WriteCondition::NoStream,
+        Some(Tombstoning::Any(_)) => WriteCondition::Any,
+        Some(Tombstoning::StreamExists(_)) => WriteCondition::StreamExists,
+        None => return Err(Status::invalid_argument("the request has no expected revision")),
     };
-    let written = remove(store, options.stream_identifier, condition, Action::Tombstone).await?;
-    let position = match written.position {
+    let receipt = remove(store, options.stream_identifier, condition, WriteAction::Tombstone).await?;
+    let position = match receipt.position {
         Some(at) => tombstone_resp::PositionOption::Position(tombstone_resp::Position {
             commit_position: at.0,
             prepare_position: at.0,
@@ -120,23 +125,23 @@ pub(super) async fn tombstone(store: &SqliteStore, request: TombstoneReq) -> Res
 async fn remove(
     store: &SqliteStore,
     stream: Option<StreamIdentifier>,
-    condition: Condition,
-    action: Action,
-) -> Result<Written, Status> {
+    condition: WriteCondition,
+    action: WriteAction,
+) -> Result<WriteReceipt, Status> {
     let stream: StreamName = convert::stream_name(stream)?;
-    let write = Write { stream: stream.clone(), condition, action };
-    store.write(write).await.map_err(|why| status::rejected(&stream, condition, &why))
+    let write = StreamWrite { stream: stream.clone(), condition, action };
+    store.write(write).await.map_err(|error| status::write_failed(&stream, condition, &error))
 }
 
-/// Events on their way in, never more than an append may carry.
+/// The events of an append that is being received, never more than an append may carry.
 #[derive(Default)]
-pub(super) struct Events {
-    events: Vec<Proposed>,
+pub(super) struct IncomingEvents {
+    events: Vec<ProposedEvent>,
     bytes: usize,
 }
 
-impl Events {
-    pub(super) fn push(&mut self, event: Proposed) -> Result<(), Status> {
+impl IncomingEvents {
+    pub(super) fn push(&mut self, event: ProposedEvent) -> Result<(), Status> {
         self.bytes += event.size();
         if self.bytes > MAX_APPEND_BYTES {
             return Err(status::append_too_large());
@@ -145,38 +150,38 @@ impl Events {
         Ok(())
     }
 
-    pub(super) fn into_action(self) -> Action {
-        Action::Append(self.events)
+    pub(super) fn into_action(self) -> WriteAction {
+        WriteAction::Append(self.events)
     }
 }
 
-fn success(written: Written) -> Success {
+fn success(receipt: WriteReceipt) -> Success {
     Success {
-        current_revision_option: Some(match written.revision {
+        current_revision_option: Some(match receipt.revision {
             Some(revision) => CurrentRevisionOption::CurrentRevision(revision),
             None => CurrentRevisionOption::NoStream(NOTHING),
         }),
-        position_option: Some(match written.position {
+        position_option: Some(match receipt.position {
             Some(at) => PositionOption::Position(Position { commit_position: at.0, prepare_position: at.0 }),
             None => PositionOption::NoPosition(NOTHING),
         }),
     }
 }
 
-/// Said twice, for clients of before 20.6.1 read the older fields. Those knew
-/// no word for a stream that must not exist.
-fn wrong_version(expected: Condition, actual: Option<Revision>) -> WrongExpectedVersion {
+/// Fills in the result twice, because clients before 20.6.1 read the older fields. The older fields cannot
+/// say that the stream must not exist.
+fn wrong_version(expected: WriteCondition, actual: Option<Revision>) -> WrongExpectedVersion {
     const EMPTY: Empty = NOTHING;
     let (expected, expected_2060) = match expected {
-        Condition::Exact(revision) => (
+        WriteCondition::Exact(revision) => (
             ExpectedOption::ExpectedRevision(revision),
             Some(ExpectedOption2060::ExpectedRevision2060(revision)),
         ),
-        Condition::Any => (ExpectedOption::ExpectedAny(EMPTY), Some(ExpectedOption2060::Any2060(EMPTY))),
-        Condition::StreamExists => {
+        WriteCondition::Any => (ExpectedOption::ExpectedAny(EMPTY), Some(ExpectedOption2060::Any2060(EMPTY))),
+        WriteCondition::StreamExists => {
             (ExpectedOption::ExpectedStreamExists(EMPTY), Some(ExpectedOption2060::StreamExists2060(EMPTY)))
         }
-        Condition::NoStream => (ExpectedOption::ExpectedNoStream(EMPTY), None),
+        WriteCondition::NoStream => (ExpectedOption::ExpectedNoStream(EMPTY), None),
     };
     let (current, current_2060) = match actual {
         Some(revision) => (Current::CurrentRevision(revision), Current2060::CurrentRevision2060(revision)),

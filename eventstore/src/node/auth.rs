@@ -1,21 +1,21 @@
-//! Who may use the node: whoever knows the one password, or everybody.
+//! The check of the node's one user and password, if it has them.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use tonic::{Request, Status};
 
 use super::status;
 
-/// A user and a password, as HTTP's Basic scheme sends them.
+/// The user and the password of a node, which clients send by HTTP's Basic scheme.
 #[derive(Clone)]
 pub struct NodeCredentials {
-    /// The user's name; without a colon.
+    /// The user's name, without a colon.
     pub user: String,
     /// The password.
     pub password: String,
 }
 
-/// What looks at a call before it is served.
-pub(super) fn check(
+/// Returns the interceptor that checks each call. Without credentials it admits everybody.
+pub(super) fn interceptor(
     credentials: Option<NodeCredentials>,
 ) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {
     let expected = credentials.map(|NodeCredentials { user, password }| format!("{user}:{password}"));
@@ -25,7 +25,7 @@ pub(super) fn check(
             return Err(status::access_denied());
         };
         let given = given.as_bytes().strip_prefix(b"Basic ").and_then(|given| STANDARD.decode(given).ok());
-        if given.is_some_and(|given| same(&given, expected.as_bytes())) {
+        if given.is_some_and(|given| equal_in_constant_time(&given, expected.as_bytes())) {
             Ok(request)
         } else {
             Err(Status::unauthenticated("the user or the password is wrong"))
@@ -33,7 +33,7 @@ pub(super) fn check(
     }
 }
 
-/// Compares in a time that does not tell how much was right.
-fn same(a: &[u8], b: &[u8]) -> bool {
+/// Compares two texts in a time that depends on their lengths alone, so that it reveals nothing else.
+fn equal_in_constant_time(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }

@@ -1,5 +1,5 @@
-//! Batch append: many appends on one call, each answered by its own id.
-//! Appends are written in the order in which they came, several at a time.
+//! The batch append: many appends in one call, each with an id and an answer of its own. The appends are
+//! written in the order in which they came, several at a time.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
 use super::{
-    append::Events,
+    append::IncomingEvents,
     convert,
     proto::{
         rpc,
@@ -25,20 +25,26 @@ use super::{
             },
         },
     },
+    shared::{NodeContext, ResponseStream},
     status,
-    streams::{Answers, Node},
 };
-use crate::sqlite::{Condition, MAX_APPEND_BYTES, Rejected, Write, Written};
+use crate::{
+    append_request::MAX_APPEND_BYTES,
+    sqlite::{StreamWrite, WriteCondition, WriteError, WriteReceipt},
+};
 
-/// The most appends of one call that are being written at a time.
+/// The largest number of appends of one call that are written at the same time.
 const MAX_IN_FLIGHT: usize = 64;
 
-/// The most appends of one call that have begun and are not complete.
+/// The largest number of appends of one call that have begun and are not complete.
 const MAX_OPEN: usize = 64;
 
-pub(super) fn append(node: Node, mut requests: Streaming<BatchAppendReq>) -> Answers<BatchAppendResp> {
+pub(super) fn append(
+    node: NodeContext,
+    mut requests: Streaming<BatchAppendReq>,
+) -> ResponseStream<BatchAppendResp> {
     Box::pin(stream! {
-        let mut open: HashMap<Uuid, Open> = HashMap::new();
+        let mut open: HashMap<Uuid, OpenAppend> = HashMap::new();
         let mut in_flight = FuturesOrdered::new();
         let mut more = true;
         while more || !in_flight.is_empty() {
@@ -64,7 +70,7 @@ pub(super) fn append(node: Node, mut requests: Streaming<BatchAppendReq>) -> Ans
                     return;
                 }
             };
-            match take(&mut open, request) {
+            match receive(&mut open, request) {
                 Ok(Some((id, complete))) => in_flight.push_back(write(node.clone(), id, complete)),
                 Ok(None) => {}
                 Err(error) => {
@@ -76,29 +82,34 @@ pub(super) fn append(node: Node, mut requests: Streaming<BatchAppendReq>) -> Ans
     })
 }
 
-/// An append whose events are still coming in. What is wrong with it is said
-/// when it is complete.
-struct Open {
+/// An append whose events are still being received. If it is invalid, the client hears so when the append
+/// is complete.
+struct OpenAppend {
     options: Options,
-    events: Result<Events, Status>,
+    events: Result<IncomingEvents, Status>,
 }
 
-/// Adds a part to its append; returns the append when that was the last.
-fn take(open: &mut HashMap<Uuid, Open>, request: BatchAppendReq) -> Result<Option<(Uuid, Open)>, Status> {
+/// Adds a part to its append. Returns the append if that was its last part.
+fn receive(
+    open: &mut HashMap<Uuid, OpenAppend>,
+    request: BatchAppendReq,
+) -> Result<Option<(Uuid, OpenAppend)>, Status> {
     let id = convert::parse_id(request.correlation_id)?;
     if let Some(options) = request.options {
-        open.insert(id, Open { options, events: Ok(Events::default()) });
+        open.insert(id, OpenAppend { options, events: Ok(IncomingEvents::default()) });
     }
     if open.len() > MAX_OPEN {
-        return Err(Status::resource_exhausted(format!("more than {MAX_OPEN} appends are not complete")));
+        return Err(Status::resource_exhausted(format!(
+            "at most {MAX_OPEN} appends of a call may be incomplete"
+        )));
     }
     let Some(append) = open.get_mut(&id) else {
-        return Err(Status::invalid_argument("an append begins with its options"));
+        return Err(Status::invalid_argument("the first part of an append must have its options"));
     };
     for message in request.proposed_messages {
         let added = match &mut append.events {
             Ok(events) => convert::proposed(message).and_then(|event| events.push(event)),
-            // The rest of a refused append is not kept.
+            // The rest of an invalid append is dropped.
             Err(_) => break,
         };
         if let Err(error) = added {
@@ -108,28 +119,28 @@ fn take(open: &mut HashMap<Uuid, Open>, request: BatchAppendReq) -> Result<Optio
     Ok(if request.is_final { open.remove_entry(&id) } else { None })
 }
 
-async fn write(node: Node, id: Uuid, Open { options, events }: Open) -> BatchAppendResp {
+async fn write(node: NodeContext, id: Uuid, OpenAppend { options, events }: OpenAppend) -> BatchAppendResp {
     let stream_identifier = options.stream_identifier.clone();
     let (condition, echoed) = match options.expected_stream_position {
         Some(Asked::StreamPosition(revision)) => {
-            (Condition::Exact(revision), Echoed::StreamPosition(revision))
+            (WriteCondition::Exact(revision), Echoed::StreamPosition(revision))
         }
-        Some(Asked::NoStream(())) => (Condition::NoStream, Echoed::NoStream(())),
-        Some(Asked::StreamExists(())) => (Condition::StreamExists, Echoed::StreamExists(())),
-        Some(Asked::Any(())) | None => (Condition::Any, Echoed::Any(())),
+        Some(Asked::NoStream(())) => (WriteCondition::NoStream, Echoed::NoStream(())),
+        Some(Asked::StreamExists(())) => (WriteCondition::StreamExists, Echoed::StreamExists(())),
+        Some(Asked::Any(())) | None => (WriteCondition::Any, Echoed::Any(())),
     };
     let written = match (convert::stream_name(options.stream_identifier), events) {
         (Ok(stream), Ok(events)) => {
             let action = events.into_action();
-            let outcome = node.store.write(Write { stream, condition, action }).await;
-            outcome.map_err(|why| refusal(&why, condition, stream_identifier.clone()))
+            let outcome = node.store.write(StreamWrite { stream, condition, action }).await;
+            outcome.map_err(|error| write_failed(&error, condition, stream_identifier.clone()))
         }
         (Err(error), _) | (_, Err(error)) => Err(invalid(&error)),
     };
     BatchAppendResp {
         correlation_id: Some(convert::id(id, false)),
         result: Some(match written {
-            Ok(written) => Outcome::Success(success(written)),
+            Ok(receipt) => Outcome::Success(success(receipt)),
             Err(status) => Outcome::Error(status),
         }),
         stream_identifier: Some(stream_identifier.unwrap_or_default()),
@@ -137,13 +148,13 @@ async fn write(node: Node, id: Uuid, Open { options, events }: Open) -> BatchApp
     }
 }
 
-fn success(written: Written) -> Success {
+fn success(receipt: WriteReceipt) -> Success {
     Success {
-        current_revision_option: Some(match written.revision {
+        current_revision_option: Some(match receipt.revision {
             Some(revision) => CurrentRevisionOption::CurrentRevision(revision),
             None => CurrentRevisionOption::NoStream(()),
         }),
-        position_option: Some(match written.position {
+        position_option: Some(match receipt.position {
             Some(at) => {
                 PositionOption::Position(AllStreamPosition { commit_position: at.0, prepare_position: at.0 })
             }
@@ -152,31 +163,38 @@ fn success(written: Written) -> Success {
     }
 }
 
-fn refusal(why: &Rejected, expected: Condition, stream: Option<StreamIdentifier>) -> rpc::Status {
+fn write_failed(
+    failure: &WriteError,
+    expected: WriteCondition,
+    stream: Option<StreamIdentifier>,
+) -> rpc::Status {
     use shared::wrong_expected_version::{
         CurrentStreamRevisionOption as Current, ExpectedStreamPositionOption as ExpectedOption,
     };
-    match why {
-        Rejected::Conflict { actual } => {
+    match failure {
+        WriteError::Conflict { actual } => {
             let details = shared::WrongExpectedVersion {
                 current_stream_revision_option: Some(match actual {
                     Some(revision) => Current::CurrentStreamRevision(*revision),
                     None => Current::CurrentNoStream(()),
                 }),
                 expected_stream_position_option: Some(match expected {
-                    Condition::Exact(revision) => ExpectedOption::ExpectedStreamPosition(revision),
-                    Condition::Any => ExpectedOption::ExpectedAny(()),
-                    Condition::StreamExists => ExpectedOption::ExpectedStreamExists(()),
-                    Condition::NoStream => ExpectedOption::ExpectedNoStream(()),
+                    WriteCondition::Exact(revision) => ExpectedOption::ExpectedStreamPosition(revision),
+                    WriteCondition::Any => ExpectedOption::ExpectedAny(()),
+                    WriteCondition::StreamExists => ExpectedOption::ExpectedStreamExists(()),
+                    WriteCondition::NoStream => ExpectedOption::ExpectedNoStream(()),
                 }),
             };
             error(Code::AlreadyExists, "WrongExpectedVersion", "WrongExpectedVersion", &details)
         }
-        Rejected::Gone => {
+        WriteError::StreamDeleted => {
             let details = shared::StreamDeleted { stream_identifier: stream };
             error(Code::NotFound, "StreamDeleted", "StreamDeleted", &details)
         }
-        Rejected::Unavailable(why) => error(Code::DeadlineExceeded, why, "Timeout", &shared::Timeout {}),
+        WriteError::Corrupt(why) => {
+            rpc::Status { code: Code::DataLoss.into(), message: why.clone(), details: None }
+        }
+        WriteError::Unavailable(why) => error(Code::DeadlineExceeded, why, "Timeout", &shared::Timeout {}),
     }
 }
 

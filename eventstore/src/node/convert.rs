@@ -1,4 +1,4 @@
-//! Between the protocol's vocabulary and ours.
+//! Conversions between the protocol's messages and our types.
 
 use std::collections::BTreeMap;
 
@@ -16,21 +16,18 @@ use super::{
     },
     status,
 };
-use crate::{
-    StreamName,
-    sqlite::{Entry, Proposed},
-};
+use crate::{StreamName, append_request::ProposedEvent, sqlite::StoredEvent};
 
 const JSON: &str = "application/json";
 const OCTETS: &str = "application/octet-stream";
 
 pub(super) fn stream_name(identifier: Option<StreamIdentifier>) -> Result<StreamName, Status> {
-    let invalid = |why: &str| Status::invalid_argument(format!("the stream's name: {why}"));
+    let invalid = |why: &str| Status::invalid_argument(format!("the stream name {why}"));
     let identifier = identifier.ok_or_else(|| invalid("is missing"))?;
     let name = std::str::from_utf8(&identifier.stream_name).map_err(|_| invalid("is not UTF-8"))?;
-    // The metadata of a stream may have a longer name than the stream.
+    // The name of a metadata stream is longer than the stream's, so the stream's name is checked.
     let described = name.strip_prefix("$$").unwrap_or(name);
-    StreamName::new(described).map_err(|error| invalid(&error.to_string()))?;
+    StreamName::new(described).map_err(|error| invalid(&format!("{described:?} is not valid: {error}")))?;
     Ok(StreamName::recorded(name.to_owned()))
 }
 
@@ -38,7 +35,7 @@ pub(super) fn identifier(stream: &StreamName) -> StreamIdentifier {
     StreamIdentifier { stream_name: stream.as_str().to_owned().into() }
 }
 
-/// An id as text, or as the two halves that older clients know.
+/// Converts an id to text, or to the two halves that older clients expect.
 pub(super) fn id(id: Uuid, text: bool) -> shared::Uuid {
     let value = if text {
         Value::String(id.to_string())
@@ -63,16 +60,16 @@ pub(super) fn parse_id(id: Option<shared::Uuid>) -> Result<Uuid, Status> {
         Some(Value::String(text)) => {
             text.parse().map_err(|_| Status::invalid_argument(format!("{text:?} is not a UUID")))
         }
-        None => Err(Status::invalid_argument("a UUID is missing")),
+        None => Err(Status::invalid_argument("the message has no UUID")),
     }
 }
 
-/// 100 ns since 1970.
+/// Returns the time in units of 100 ns since 1970.
 pub(super) fn ticks(at: Timestamp) -> i64 {
     at.as_microsecond() * 10
 }
 
-pub(super) fn proposed(message: ProposedMessage) -> Result<Proposed, Status> {
+pub(super) fn proposed(message: ProposedMessage) -> Result<ProposedEvent, Status> {
     let id = parse_id(message.id)?;
     let mut metadata = message.metadata;
     let (Some(kind), Some(content)) = (metadata.remove("type"), metadata.get("content-type")) else {
@@ -82,23 +79,23 @@ pub(super) fn proposed(message: ProposedMessage) -> Result<Proposed, Status> {
         return Err(status::missing_metadata(id));
     }
     let json = content == JSON;
-    Ok(Proposed { id, kind, json, data: message.data, metadata: message.custom_metadata })
+    Ok(ProposedEvent { id, kind, json, data: message.data, metadata: message.custom_metadata })
 }
 
-/// An event as it is.
-pub(super) fn read_event(entry: Entry, text_ids: bool) -> ReadEvent {
-    let position = Some(At::CommitPosition(entry.event.position.0));
-    ReadEvent { event: Some(recorded(entry, text_ids)), link: None, position }
+/// Converts an event, without resolving links.
+pub(super) fn read_event(stored: StoredEvent, text_ids: bool) -> ReadEvent {
+    let position = Some(At::CommitPosition(stored.event.position.0));
+    ReadEvent { event: Some(recorded(stored, text_ids)), link: None, position }
 }
 
-/// A link and what it stands for, unless that is no longer there.
-pub(super) fn resolved_link(link: Entry, target: Option<Entry>, text_ids: bool) -> ReadEvent {
+/// Converts a link and the event that it links to; `target` is `None` if that event is hidden or deleted.
+pub(super) fn resolved_link(link: StoredEvent, target: Option<StoredEvent>, text_ids: bool) -> ReadEvent {
     let position = Some(At::CommitPosition(link.event.position.0));
     let event = target.map(|target| recorded(target, text_ids));
     ReadEvent { event, link: Some(recorded(link, text_ids)), position }
 }
 
-fn recorded(Entry { event, json }: Entry, text_ids: bool) -> RecordedEvent {
+fn recorded(StoredEvent { event, json }: StoredEvent, text_ids: bool) -> RecordedEvent {
     let content = if json { JSON } else { OCTETS };
     RecordedEvent {
         id: Some(id(event.id, text_ids)),

@@ -1,4 +1,4 @@
-//! What the node says about itself: what it can do, and where it is.
+//! The node's description of itself: the calls that it supports, and its address.
 
 use jiff::Timestamp;
 use tonic::{Request, Response, Status, async_trait};
@@ -13,16 +13,16 @@ use super::{
     },
 };
 
-/// The version of the protocol's behaviour that the node follows.
+/// The version of EventStoreDB whose behaviour the node has.
 const VERSION: &str = "24.10.0";
 
 const STREAMS: &str = "event_store.client.streams.streams";
 
-/// What the node can do.
-pub(super) struct About;
+/// The calls that the node supports.
+pub(super) struct SupportedFeatures;
 
 #[async_trait]
-impl ServerFeatures for About {
+impl ServerFeatures for SupportedFeatures {
     async fn get_supported_methods(&self, _: Request<Empty>) -> Result<Response<SupportedMethods>, Status> {
         let method = |method: &str, features: &[&str]| SupportedMethod {
             method_name: method.to_owned(),
@@ -42,14 +42,14 @@ impl ServerFeatures for About {
     }
 }
 
-/// The only member of its cluster, where clients reach it.
-pub(super) struct Member {
+/// The address of the node, which is the only member of its cluster.
+pub(super) struct GossipMember {
     pub(super) host: String,
     pub(super) port: u16,
 }
 
 #[async_trait]
-impl Gossip for Member {
+impl Gossip for GossipMember {
     async fn read(&self, _: Request<Empty>) -> Result<Response<ClusterInfo>, Status> {
         let here = EndPoint { address: self.host.clone(), port: self.port.into() };
         Ok(Response::new(ClusterInfo {

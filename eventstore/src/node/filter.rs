@@ -1,82 +1,86 @@
-//! Which events of the log a client wants, as it said it.
+//! The filters that clients send: prefixes or a regular expression, on the stream or on the type.
 
 use fancy_regex::{Regex, RegexBuilder};
 use tonic::Status;
 
 use super::proto::streams::read_req::options::{
     FilterOptions,
-    filter_options::{Expression, Filter as On, Window},
+    filter_options::{Expression, Filter as FilteredField, Window},
 };
 use crate::ReadError;
 
-/// How long an expression may be, in bytes.
+/// The longest regular expression, in bytes.
 const MAX_EXPRESSION_BYTES: usize = 4 * 1024;
 
-/// How many steps back an expression may take on one name. Those without
-/// look-around take none.
+/// The largest number of backtracking steps of an expression on one name. Expressions without look-around
+/// do not backtrack.
 const MAX_STEPS: usize = 10_000;
 
-/// How much memory a compiled expression may take.
+/// The largest size of a compiled expression, in bytes.
 const MAX_PROGRAM_BYTES: usize = 1024 * 1024;
 
-/// How many prefixes may be asked for.
+/// The largest number of prefixes.
 const MAX_PREFIXES: usize = 1000;
 
-/// After how many events without a word a checkpoint is due, unless said.
+/// The number of events in a window if the client does not say.
 const DEFAULT_WINDOW: u32 = 32;
 
-/// A filter, and how often its reader is told how far it is.
-pub(super) struct Filter {
+/// A filter of a client, and the interval of its checkpoints.
+pub(super) struct WireFilter {
     on_stream: bool,
-    matcher: Matcher,
-    /// How many events may be looked at between two checkpoints.
+    matcher: NameMatcher,
+    /// The number of events scanned between two checkpoints.
     pub(super) interval: u64,
 }
 
-enum Matcher {
+enum NameMatcher {
     Expression(Regex),
     Prefixes(Vec<String>),
 }
 
-impl Filter {
+impl WireFilter {
     pub(super) fn parse(options: FilterOptions) -> Result<Self, Status> {
         let (on_stream, expression) = match options.filter {
-            Some(On::StreamIdentifier(expression)) => (true, expression),
-            Some(On::EventType(expression)) => (false, expression),
-            None => return Err(Status::invalid_argument("a filter is missing")),
+            Some(FilteredField::StreamIdentifier(expression)) => (true, expression),
+            Some(FilteredField::EventType(expression)) => (false, expression),
+            None => return Err(Status::invalid_argument("the filter has no expression")),
         };
         let window = match options.window {
-            Some(Window::Max(0)) => return Err(Status::invalid_argument("a window of 0 events")),
+            Some(Window::Max(0)) => {
+                return Err(Status::invalid_argument("the filter has a window of 0 events"));
+            }
             Some(Window::Max(max)) => max,
             Some(Window::Count(_)) | None => DEFAULT_WINDOW,
         };
         if options.checkpoint_interval_multiplier == 0 {
-            return Err(Status::invalid_argument("a checkpoint interval of 0 windows"));
+            return Err(Status::invalid_argument("the filter has a checkpoint interval of 0 windows"));
         }
         let interval = u64::from(window) * u64::from(options.checkpoint_interval_multiplier);
-        Ok(Self { on_stream, matcher: Matcher::parse(expression)?, interval })
+        Ok(Self { on_stream, matcher: NameMatcher::parse(expression)?, interval })
     }
 
-    /// Whether an event is wanted.
+    /// Returns true if an event passes.
     ///
     /// # Errors
-    /// When the expression takes too many steps to tell.
-    pub(super) fn wants(&self, stream: &str, kind: &str) -> Result<bool, ReadError> {
+    /// [`ReadError::Refused`] if the expression takes too many steps.
+    pub(super) fn passes(&self, stream: &str, kind: &str) -> Result<bool, ReadError> {
         let name = if self.on_stream { stream } else { kind };
         match &self.matcher {
-            Matcher::Prefixes(prefixes) => Ok(prefixes.iter().any(|prefix| name.starts_with(prefix))),
-            Matcher::Expression(expression) => expression.is_match(name).map_err(|error| {
+            NameMatcher::Prefixes(prefixes) => Ok(prefixes.iter().any(|prefix| name.starts_with(prefix))),
+            NameMatcher::Expression(expression) => expression.is_match(name).map_err(|error| {
                 ReadError::Refused(format!("the filter's expression cannot be used on {name:?}: {error}"))
             }),
         }
     }
 }
 
-impl Matcher {
+impl NameMatcher {
     fn parse(Expression { regex, prefix }: Expression) -> Result<Self, Status> {
         if regex.is_empty() {
             if prefix.len() > MAX_PREFIXES {
-                return Err(Status::invalid_argument(format!("more than {MAX_PREFIXES} prefixes")));
+                return Err(Status::invalid_argument(format!(
+                    "the filter has more than {MAX_PREFIXES} prefixes"
+                )));
             }
             return Ok(Self::Prefixes(prefix));
         }
@@ -91,6 +95,8 @@ impl Matcher {
             .delegate_dfa_size_limit(MAX_PROGRAM_BYTES)
             .build()
             .map(Self::Expression)
-            .map_err(|error| Status::invalid_argument(format!("the filter's expression: {error}")))
+            .map_err(|error| {
+                Status::invalid_argument(format!("the filter's expression is not valid: {error}"))
+            })
     }
 }

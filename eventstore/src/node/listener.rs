@@ -1,5 +1,5 @@
-//! Connections as they come in: bounded in number, acknowledged at once,
-//! and behind TLS when there is a certificate.
+//! The node's connections: bounded in number, acknowledged at once, and behind TLS if the node has a
+//! certificate.
 
 use std::{
     io,
@@ -29,19 +29,19 @@ use tonic::transport::server::Connected;
 
 use super::{ServeError, TlsFiles};
 
-/// The most connections at a time; more wait in the system's queue.
+/// The largest number of connections. More wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
 
-/// How long a client may take to agree on TLS.
+/// The longest time of a TLS handshake.
 const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
-/// The pause after the system had no file left for a connection.
+/// The pause after a connection could not be accepted, e.g. because no file descriptor was left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What agrees on TLS with the files of `tls`.
+/// Makes the acceptor of TLS connections from the files of `tls`.
 ///
-/// The cryptography is named, because the process-wide choice is not ours to
-/// make: clients of other protocols in this process insist on making it.
+/// It names its cryptography provider, because the process-wide default is not ours to install: clients of
+/// other protocols in this process insist on installing it.
 pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     let unusable = |path: &std::path::Path, why: String| ServeError::Tls { path: path.to_owned(), why };
     let of_certificate = |why: String| unusable(&tls.certificate, why);
@@ -60,17 +60,17 @@ pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Accepts for as long as the stream is read.
+/// Accepts connections until the stream is dropped.
 pub(super) fn connections(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
-) -> impl Stream<Item = io::Result<Connection>> {
+) -> impl Stream<Item = io::Result<ClientConnection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
         let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         loop {
             let stream = tokio::select! {
-                // The server is gone, and with it the wish for connections.
+                // The server was dropped.
                 () = accepted.closed() => return,
                 stream = accept(&listener, &slots) => stream,
             };
@@ -78,8 +78,8 @@ pub(super) fn connections(
             let (accepted, tls) = (accepted.clone(), tls.clone());
             tokio::spawn(async move {
                 let Some(io) = secure(QuickAck(stream), tls).await else { return };
-                // An error says that nobody wants it any more.
-                let _ = accepted.send(Ok(Connection { io, _slot: slot })).await;
+                // This fails only if the server was dropped.
+                let _ = accepted.send(Ok(ClientConnection { io, _slot: slot })).await;
             });
         }
     });
@@ -90,47 +90,47 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     let slot = Arc::clone(slots).acquire_owned().await.ok()?;
     match listener.accept().await {
         Ok((stream, _)) => {
-            // Answers are small and must not wait for each other.
+            // Responses are small and must not wait for each other.
             let _ = stream.set_nodelay(true);
             Some((stream, slot))
         }
         Err(error) => {
-            tracing::warn!(%error, "a connection could not be accepted");
+            tracing::warn!(%error, "the event log's node could not accept a connection");
             sleep(ACCEPT_PAUSE).await;
             None
         }
     }
 }
 
-async fn secure(stream: QuickAck, tls: Option<TlsAcceptor>) -> Option<Box<dyn Io>> {
+async fn secure(stream: QuickAck, tls: Option<TlsAcceptor>) -> Option<Box<dyn ByteStream>> {
     let Some(tls) = tls else { return Some(Box::new(stream)) };
     match timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
         Ok(Err(error)) => {
-            tracing::debug!(%error, "a client and the node did not agree on TLS");
+            tracing::debug!(%error, "a TLS handshake with the event log's node failed");
             None
         }
         Err(_) => None,
     }
 }
 
-/// A client's connection, and its place among them.
-pub(super) struct Connection {
-    io: Box<dyn Io>,
+/// A client's connection, and its share of [`MAX_CONNECTIONS`].
+pub(super) struct ClientConnection {
+    io: Box<dyn ByteStream>,
     _slot: OwnedSemaphorePermit,
 }
 
-trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
-impl Connected for Connection {
+impl Connected for ClientConnection {
     type ConnectInfo = ();
 
     fn connect_info(&self) {}
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -140,7 +140,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.io).poll_write(cx, bytes)
     }
@@ -166,10 +166,10 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// A connection whose every segment is acknowledged at once.
+/// A connection that acknowledges every segment at once.
 ///
-/// Clients that leave Nagle's algorithm on send a request's last part only
-/// when its first is acknowledged, which the system else delays by 40 ms.
+/// Clients that leave Nagle's algorithm on send the last part of a request only when its first part is
+/// acknowledged, and the system would delay that by 40 ms.
 struct QuickAck(TcpStream);
 
 impl AsyncRead for QuickAck {
@@ -179,8 +179,8 @@ impl AsyncRead for QuickAck {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
-        // The system forgets the wish after a while, so it is said again each
-        // time. Without it the node is slower, not wrong.
+        // The system resets the option after a while, so it is set again each time. Without it the node is
+        // slower but correct.
         let _ = SockRef::from(&self.0).set_tcp_quickack(true);
         Poll::Ready(Ok(()))
     }

@@ -1,4 +1,4 @@
-//! The protocol's messages and services, generated from `proto/`.
+//! The messages and services of EventStoreDB's protocol, generated from `proto/`.
 
 #![expect(
     clippy::allow_attributes,

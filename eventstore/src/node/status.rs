@@ -1,5 +1,5 @@
-//! Errors in the form that clients parse: a gRPC status, and trailers that
-//! name the exception.
+//! Errors in the form that clients of EventStoreDB parse: a gRPC status, and trailers that name the
+//! exception.
 
 use tonic::{
     Code, Status,
@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use crate::{
     ReadError, Revision, StreamName,
-    sqlite::{Condition, MAX_APPEND_BYTES, Rejected},
+    append_request::MAX_APPEND_BYTES,
+    sqlite::{WriteCondition, WriteError},
 };
 
 const APPEND_TOO_LARGE: &str = "maximum-append-size-exceeded";
@@ -23,17 +24,17 @@ pub(super) fn stream_deleted(stream: &StreamName) -> Status {
     exception(Code::FailedPrecondition, &message, "stream-deleted", &[("stream-name", stream.as_str())])
 }
 
-/// A delete at the wrong revision. (An append answers that as a result.)
+/// Returns the status of a delete at the wrong revision. (An append answers with a result instead.)
 pub(super) fn wrong_expected_version(
     stream: &StreamName,
-    expected: Condition,
+    expected: WriteCondition,
     actual: Option<Revision>,
 ) -> Status {
     let expected = match expected {
-        Condition::NoStream => "-1".to_owned(),
-        Condition::Any => "-2".to_owned(),
-        Condition::StreamExists => "-4".to_owned(),
-        Condition::Exact(revision) => revision.to_string(),
+        WriteCondition::NoStream => "-1".to_owned(),
+        WriteCondition::Any => "-2".to_owned(),
+        WriteCondition::StreamExists => "-4".to_owned(),
+        WriteCondition::Exact(revision) => revision.to_string(),
     };
     let actual = actual.map_or("-1".to_owned(), |actual| actual.to_string());
     let message = format!(
@@ -69,26 +70,33 @@ pub(super) fn missing_metadata(event: Uuid) -> Status {
     )
 }
 
-/// Why nothing was read.
-pub(super) fn unreadable(error: &ReadError) -> Status {
+/// Returns the status of a failed read.
+///
+/// The EventStoreDB adapter tells these apart: it turns `DATA_LOSS` back into [`ReadError::Corrupt`], the
+/// stream's deletion into [`ReadError::StreamDeleted`], and `INVALID_ARGUMENT` into [`ReadError::Refused`].
+pub(super) fn read_failed(error: &ReadError) -> Status {
     match error {
         ReadError::Unavailable(why) => Status::unavailable(why),
+        ReadError::StreamDeleted(stream) => stream_deleted(stream),
+        ReadError::BeyondEnd { .. } => Status::out_of_range(error.to_string()),
+        ReadError::Corrupt(why) => Status::data_loss(why),
         ReadError::Refused(why) => Status::invalid_argument(why),
         ReadError::Undecodable { .. } => Status::data_loss(error.to_string()),
     }
 }
 
-/// Why nothing was written, unless an expectation was wrong.
-pub(super) fn rejected(stream: &StreamName, condition: Condition, why: &Rejected) -> Status {
-    match why {
-        Rejected::Gone => stream_deleted(stream),
-        Rejected::Conflict { actual } => wrong_expected_version(stream, condition, *actual),
-        Rejected::Unavailable(why) => Status::unavailable(why),
+/// Returns the status of a failed write.
+pub(super) fn write_failed(stream: &StreamName, condition: WriteCondition, error: &WriteError) -> Status {
+    match error {
+        WriteError::StreamDeleted => stream_deleted(stream),
+        WriteError::Conflict { actual } => wrong_expected_version(stream, condition, *actual),
+        WriteError::Corrupt(why) => Status::data_loss(why),
+        WriteError::Unavailable(why) => Status::unavailable(why),
     }
 }
 
-/// What ends a subscription when the node does. An error, because clients do
-/// not expect one to end well: one of them would never stop asking.
+/// Returns the status that ends a call when the node stops. Subscriptions too must end with an error: the
+/// official client loops for ever if one ends well.
 pub(super) fn shutting_down() -> Status {
     Status::unavailable("the node is shutting down")
 }
@@ -98,7 +106,7 @@ fn exception(code: Code, message: &str, name: &'static str, more: &[(&'static st
     let trailers = status.metadata_mut();
     trailers.insert("exception", MetadataValue::from_static(name));
     for (key, value) in more {
-        // A name that no header can carry is in the message all the same.
+        // A stream name that no header can carry is still in the message.
         if let Ok(value) = MetadataValue::<Ascii>::try_from(value.as_bytes()) {
             trailers.insert(*key, value);
         }

@@ -1,45 +1,32 @@
-//! The service itself: each call, handed to who knows about it.
+//! The `Streams` service: parses each request and passes it to the module that serves it.
 
-use std::pin::Pin;
-
-use tokio_stream::Stream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    append, batch,
+    append, batch, convert,
+    event_format::EventFormat,
+    filter::WireFilter,
     proto::streams::{
         AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq, ReadResp,
-        TombstoneReq, TombstoneResp, streams_server::Streams,
+        TombstoneReq, TombstoneResp,
+        read_req::options::{
+            AllOptions, CountOption, FilterOption, ReadDirection as WireDirection, StreamOption,
+        },
+        streams_server::Streams,
     },
-    read,
+    read::{self, LogRead, StreamRead},
+    shared::{NodeContext, ResponseStream},
+    subscribe,
 };
-use crate::SqliteStore;
-
-/// The node, as its calls share it.
-#[derive(Clone)]
-pub(super) struct Node {
-    pub(super) store: SqliteStore,
-    /// Cancelled when the node shuts down.
-    pub(super) stopping: CancellationToken,
-}
-
-/// Answers that are made as fast as the client takes them.
-pub(super) type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-impl Node {
-    pub(super) fn new(store: SqliteStore, stopping: CancellationToken) -> Self {
-        Self { store, stopping }
-    }
-}
+use crate::ReadDirection;
 
 #[async_trait]
-impl Streams for Node {
-    type ReadStream = Answers<ReadResp>;
-    type BatchAppendStream = Answers<BatchAppendResp>;
+impl Streams for NodeContext {
+    type ReadStream = ResponseStream<ReadResp>;
+    type BatchAppendStream = ResponseStream<BatchAppendResp>;
 
     async fn read(&self, request: Request<ReadReq>) -> Result<Response<Self::ReadStream>, Status> {
-        read::read(self.clone(), request.into_inner()).await.map(Response::new)
+        read_or_subscribe(self.clone(), request.into_inner()).await.map(Response::new)
     }
 
     async fn append(&self, request: Request<Streaming<AppendReq>>) -> Result<Response<AppendResp>, Status> {
@@ -59,5 +46,49 @@ impl Streams for Node {
         request: Request<Streaming<BatchAppendReq>>,
     ) -> Result<Response<Self::BatchAppendStream>, Status> {
         Ok(Response::new(batch::append(self.clone(), request.into_inner())))
+    }
+}
+
+/// Serves the one call of the protocol that is a read if it has a count, and else a subscription.
+async fn read_or_subscribe(node: NodeContext, request: ReadReq) -> Result<ResponseStream<ReadResp>, Status> {
+    let invalid = Status::invalid_argument;
+    let options = request.options.ok_or_else(|| invalid("the request has no options"))?;
+    let format = EventFormat::parse(&options)?;
+    let direction = match options.read_direction() {
+        WireDirection::Forwards => ReadDirection::Forwards,
+        WireDirection::Backwards => ReadDirection::Backwards,
+    };
+    let filter = match options.filter_option {
+        Some(FilterOption::Filter(filter)) => Some(WireFilter::parse(filter)?),
+        Some(FilterOption::NoFilter(_)) | None => None,
+    };
+    let count = match options.count_option {
+        Some(CountOption::Count(count)) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
+        Some(CountOption::Subscription(_)) => None,
+        None => return Err(invalid("the request has neither a count nor a subscription")),
+    };
+    match (options.stream_option, count) {
+        (Some(StreamOption::Stream(_)), _) if filter.is_some() => {
+            Err(invalid("only $all can be read with a filter"))
+        }
+        (_, None) if direction == ReadDirection::Backwards => {
+            Err(invalid("a subscription can only go forwards"))
+        }
+        (Some(StreamOption::Stream(stream)), count) => {
+            let from = stream.revision_option.ok_or_else(|| invalid("the request has no revision"))?;
+            let stream = convert::stream_name(stream.stream_identifier)?;
+            let Some(count) = count else { return Ok(subscribe::to_stream(node, stream, from, format)) };
+            let last_revision = options.control_option.is_some_and(|control| control.compatibility >= 1);
+            let read = StreamRead { stream, direction, count, last_revision, format };
+            read::stream_events(node, from, read).await
+        }
+        (Some(StreamOption::All(AllOptions { all_option: Some(from) })), Some(count)) => {
+            Ok(read::log_events(node, from, LogRead { direction, count, filter, format }))
+        }
+        (Some(StreamOption::All(AllOptions { all_option: Some(from) })), None) => {
+            Ok(subscribe::to_all(node, from, filter, format))
+        }
+        (Some(StreamOption::All(_)), _) => Err(invalid("the request has no position")),
+        (None, _) => Err(invalid("the request names neither a stream nor $all")),
     }
 }

@@ -1,6 +1,6 @@
-//! Subscriptions: what is recorded, then what comes, until the client or the
-//! node leaves. Events are read from the log as fast as the client takes
-//! them, so that one that stops reading holds one page and no more.
+//! Subscriptions: the recorded events, then new ones, until the client leaves or the node stops. Events
+//! are read from the log as fast as the client takes them, so a client that stops reading holds one page
+//! and no more.
 
 use std::sync::Arc;
 
@@ -12,22 +12,27 @@ use uuid::Uuid;
 
 use super::{
     convert,
-    filter::Filter,
+    event_format::{EventFormat, response},
+    filter::WireFilter,
     proto::streams::{
         ReadResp,
         read_req::options::{all_options::AllOption, stream_options::RevisionOption},
         read_resp::{self, CaughtUp, Checkpoint, Content, SubscriptionConfirmation},
     },
-    read::{Shape, answer, stream_page},
+    shared::{NodeContext, ResponseStream},
     status,
-    streams::{Answers, Node},
 };
 use crate::{
     Position, ReadDirection, Revision, StreamName,
-    sqlite::{PAGE_EVENTS, Span, StreamAnswer},
+    sqlite::{LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer},
 };
 
-pub(super) fn to_all(node: Node, from: AllOption, filter: Option<Filter>, shape: Shape) -> Answers<ReadResp> {
+pub(super) fn to_all(
+    node: NodeContext,
+    from: AllOption,
+    filter: Option<WireFilter>,
+    format: EventFormat,
+) -> ResponseStream<ReadResp> {
     let mut head = node.store.watch_head();
     let mut at = match from {
         AllOption::Start(_) => Position::START,
@@ -35,32 +40,33 @@ pub(super) fn to_all(node: Node, from: AllOption, filter: Option<Filter>, shape:
         AllOption::Position(at) if at.commit_position == u64::MAX => *head.borrow(),
         AllOption::Position(at) => Position(at.commit_position),
     };
-    // Without a filter every event says how far its reader is.
+    // Without a filter no checkpoint is due, because every event tells the client its position.
     let interval = filter.as_ref().map_or(u64::MAX, |filter| filter.interval);
     let filter = filter.map(Arc::new);
     Box::pin(try_stream! {
         yield confirmation();
-        let mut considered = 0;
-        let mut told = at;
+        let mut scanned = 0;
+        // The newest position that the client was told.
+        let mut reported = at;
         let mut live = false;
         loop {
-            let consider = usize::try_from(interval - considered).unwrap_or(usize::MAX).min(PAGE_EVENTS);
-            let span = Span { from: at, direction: ReadDirection::Forwards, consider, max: usize::MAX };
-            let wanted = filter.clone();
-            let wants = move |stream: &str, kind: &str| match &wanted {
-                Some(filter) => filter.wants(stream, kind),
+            let scan_max = usize::try_from(interval - scanned).unwrap_or(usize::MAX).min(PAGE_EVENTS);
+            let span = LogSpan { from: at, direction: ReadDirection::Forwards, scan_max, max: usize::MAX };
+            let filter_of_page = filter.clone();
+            let passes = move |stream: &str, kind: &str| match &filter_of_page {
+                Some(filter) => filter.passes(stream, kind),
                 None => Ok(true),
             };
-            let page = node.store.log_page(span, wants).await.map_err(|error| status::unreadable(&error))?;
+            let page = node.store.log_page(span, passes).await.map_err(|error| status::read_failed(&error))?;
             at = page.next;
-            considered += page.considered as u64;
-            for entry in page.entries {
-                yield answer(Content::Event(shape.event(&node, entry).await?));
+            scanned += page.scanned as u64;
+            for event in page.events {
+                yield format.event_response(&node, event).await?;
             }
             let catches_up = page.end && !live;
-            if filter.is_some() && at > told && (considered >= interval || catches_up) {
-                told = at;
-                considered = 0;
+            if filter.is_some() && at > reported && (scanned >= interval || catches_up) {
+                reported = at;
+                scanned = 0;
                 yield checkpoint(at);
             }
             if catches_up {
@@ -69,53 +75,49 @@ pub(super) fn to_all(node: Node, from: AllOption, filter: Option<Filter>, shape:
                 yield caught_up(None, Some(position));
             }
             if page.end {
-                news(&node, &mut head, at).await?;
+                wait_for_event(&node, &mut head, at).await?;
             }
         }
     })
 }
 
 pub(super) fn to_stream(
-    node: Node,
+    node: NodeContext,
     stream: StreamName,
     from: RevisionOption,
-    shape: Shape,
-) -> Answers<ReadResp> {
+    format: EventFormat,
+) -> ResponseStream<ReadResp> {
     let mut head = node.store.watch_head();
     Box::pin(try_stream! {
         yield confirmation();
         let mut next = match from {
             RevisionOption::Start(_) => 0,
             RevisionOption::Revision(Revision::MAX) | RevisionOption::End(_) => {
-                match stream_page(&node, &stream, Revision::MAX, ReadDirection::Backwards, 1).await? {
-                    StreamAnswer::Page(page) => page.last + 1,
-                    StreamAnswer::NotFound | StreamAnswer::Gone => 0,
-                }
+                newest_revision(&node, &stream).await?.map_or(0, |newest| newest + 1)
             }
             RevisionOption::Revision(revision) => revision + 1,
         };
         let mut live = false;
         loop {
-            // Looked at before the page: what comes in between wakes us again.
+            // The head is taken before the page, so that an event recorded in between wakes this loop again.
             let seen = *head.borrow();
-            let page = match stream_page(&node, &stream, next, ReadDirection::Forwards, PAGE_EVENTS).await {
-                // Whoever was there when it ended sees what ended it.
-                Err(gone) if live => {
-                    let tombstone = node.store.tombstone(stream.clone()).await;
-                    if let Some(tombstone) = tombstone.map_err(|error| status::unreadable(&error))? {
-                        yield answer(Content::Event(shape.event(&node, tombstone).await?));
+            let page = node.store.stream_page(stream.clone(), next, ReadDirection::Forwards, PAGE_EVENTS).await;
+            let (events, end) = match page.map_err(|error| status::read_failed(&error))? {
+                StreamAnswer::Page(page) => (page.events, page.end),
+                StreamAnswer::NotFound => (Vec::new(), true),
+                StreamAnswer::Deleted => {
+                    // A subscriber that was live gets the event that deleted the stream.
+                    let tombstone = if live { tombstone(&node, &stream).await? } else { None };
+                    if let Some(tombstone) = tombstone {
+                        yield format.event_response(&node, tombstone).await?;
                     }
-                    Err(gone)?
+                    Err(status::stream_deleted(&stream))?;
+                    return;
                 }
-                page => page?,
             };
-            let (entries, end) = match page {
-                StreamAnswer::Page(page) => (page.entries, page.end),
-                StreamAnswer::NotFound | StreamAnswer::Gone => (Vec::new(), true),
-            };
-            for entry in entries {
-                next = entry.event.revision + 1;
-                yield answer(Content::Event(shape.event(&node, entry).await?));
+            for event in events {
+                next = event.event.revision + 1;
+                yield format.event_response(&node, event).await?;
             }
             if end && !live {
                 live = true;
@@ -123,27 +125,47 @@ pub(super) fn to_stream(
                 yield caught_up(revision, None);
             }
             if end {
-                news(&node, &mut head, seen).await?;
+                wait_for_event(&node, &mut head, seen).await?;
             }
         }
     })
 }
 
-/// Waits until the log goes beyond `at`; an error when it never will here.
-async fn news(node: &Node, head: &mut watch::Receiver<Position>, at: Position) -> Result<(), Status> {
+/// Returns the newest revision of a stream that was not deleted for good.
+async fn newest_revision(node: &NodeContext, stream: &StreamName) -> Result<Option<Revision>, Status> {
+    match node.store.stream_page(stream.clone(), Revision::MAX, ReadDirection::Backwards, 1).await {
+        Ok(StreamAnswer::Page(page)) => Ok(Some(page.last)),
+        Ok(StreamAnswer::NotFound) => Ok(None),
+        Ok(StreamAnswer::Deleted) => Err(status::stream_deleted(stream)),
+        Err(error) => Err(status::read_failed(&error)),
+    }
+}
+
+async fn tombstone(node: &NodeContext, stream: &StreamName) -> Result<Option<StoredEvent>, Status> {
+    node.store.tombstone(stream.clone()).await.map_err(|error| status::read_failed(&error))
+}
+
+/// Waits until the log has an event after `at`; fails if the node stops before.
+async fn wait_for_event(
+    node: &NodeContext,
+    head: &mut watch::Receiver<Position>,
+    at: Position,
+) -> Result<(), Status> {
     tokio::select! {
         () = node.stopping.cancelled() => Err(status::shutting_down()),
-        news = head.wait_for(|head| *head > at) => news.map(|_| ()).map_err(|_| status::shutting_down()),
+        grown = head.wait_for(|head| *head > at) => {
+            grown.map(|_| ()).map_err(|_| status::shutting_down())
+        }
     }
 }
 
 fn confirmation() -> ReadResp {
     let subscription_id = Uuid::new_v4().to_string();
-    answer(Content::Confirmation(SubscriptionConfirmation { subscription_id }))
+    response(Content::Confirmation(SubscriptionConfirmation { subscription_id }))
 }
 
 fn checkpoint(at: Position) -> ReadResp {
-    answer(Content::Checkpoint(Checkpoint {
+    response(Content::Checkpoint(Checkpoint {
         commit_position: at.0,
         prepare_position: at.0,
         timestamp: Some(convert::timestamp(Timestamp::now())),
@@ -152,5 +174,5 @@ fn checkpoint(at: Position) -> ReadResp {
 
 fn caught_up(stream_revision: Option<i64>, position: Option<read_resp::Position>) -> ReadResp {
     let timestamp = Some(convert::timestamp(Timestamp::now()));
-    answer(Content::CaughtUp(CaughtUp { timestamp, stream_revision, position }))
+    response(Content::CaughtUp(CaughtUp { timestamp, stream_revision, position }))
 }

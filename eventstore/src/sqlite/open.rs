@@ -1,5 +1,4 @@
-//! Opening the log's file: the lock, the schema's version, the settings of
-//! each connection.
+//! Opens the log's file: takes the lock, checks the schema's version, and sets up each connection.
 
 use std::{
     ffi::OsString,
@@ -11,54 +10,54 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// Marks the file as ours: "Mstr" in SQLite's application id.
+/// SQLite's application id of a Muster event log: "Mstr" in ASCII.
 const APPLICATION_ID: i32 = 0x4d73_7472;
 
 /// The version of `schema.sql`, kept in the file.
 const SCHEMA_VERSION: i32 = 1;
 
-/// Only recovery and checkpoints lock, and those are short.
+/// The wait for a lock. Only recovery and checkpoints lock the file, and both are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why the log could not be opened.
+/// The reason why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenLogError {
-    /// A log has one writer; others reach it over the wire.
+    /// Another process has the log open. A log has one writer; other processes reach it through its node.
     #[error("{} is in use by another process; a log has one writer", .0.display())]
     InUse(PathBuf),
-    /// A file of something else.
+    /// The file is something else.
     #[error("{} is not an event log", .0.display())]
     NotALog(PathBuf),
-    /// A log of a version that this program does not know.
+    /// The log has a schema version that this program does not know.
     #[error("{} has schema version {found}; this program reads version {SCHEMA_VERSION}", path.display())]
     Version {
-        /// The log.
+        /// The log's path.
         path: PathBuf,
         /// The version in the file.
         found: i32,
     },
-    /// The lock file beside the log cannot be made.
+    /// The lock file beside the log cannot be created or locked.
     #[error("cannot lock {}: {error}", path.display())]
     Lock {
-        /// The lock file.
+        /// The lock file's path.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// The file cannot be opened or read.
     #[error("cannot open {}: {error}", path.display())]
     Sqlite {
-        /// The log.
+        /// The log's path.
         path: PathBuf,
-        /// What SQLite said.
+        /// SQLite's error.
         error: rusqlite::Error,
     },
 }
 
-/// Takes the log's lock, which lasts as long as the file that is returned.
+/// Takes the log's lock, which is held until the returned file is dropped.
 ///
-/// A file of its own, because closing any handle of the database file would
-/// drop the locks that SQLite holds on it.
+/// The lock has a file of its own, because closing any handle of the database file would drop the locks
+/// that SQLite holds on it.
 pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
     let mut name = OsString::from(log);
     name.push(".lock");
@@ -74,14 +73,13 @@ pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
     }
 }
 
-/// The connection that writes. Makes the schema in a new file and checks it
-/// in an old one.
+/// Opens the connection that writes. Creates the schema in a new file, and checks it in an old one.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     let failed = |error| sqlite_error(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     check_schema(&mut connection, path)?;
-    // `journal_mode` answers a row, which `pragma_update` would refuse.
+    // `journal_mode` returns a row, which `pragma_update` would refuse.
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
     connection.pragma_update(None, "cache_size", -16 * 1024).map_err(failed)?;
@@ -91,7 +89,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     Ok(connection)
 }
 
-/// A connection that reads a log which [`writer`] has opened.
+/// Opens a connection that reads a log which [`writer`] has opened.
 pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;

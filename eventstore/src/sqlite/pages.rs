@@ -1,107 +1,112 @@
-//! Pages of the log and of one stream. A page is bounded by the events it
-//! looks at and by the bytes it holds, so no reader holds more than that.
+//! Pages of the log and of one stream. A page is bounded in the events that it scans and in the bytes
+//! that it holds, and so is the memory of its reader.
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, Transaction, params};
 use uuid::Uuid;
 
-use super::streams::{END_OF_TIME, Stream, is_gone};
+use super::{
+    read_error::read_error,
+    streams::{StreamRow, TOMBSTONE_REVISION, is_tombstoned},
+};
 use crate::{Position, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
 
-/// How many events a page looks at, at most.
+/// The largest number of events that one page scans.
 pub(crate) const PAGE_EVENTS: usize = 1000;
 
-/// How many bytes of events a page may hold; its last event may exceed it.
+/// The largest number of bytes in one page. Only its last event may exceed it.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// In the order in which [`entry`] reads them.
+/// The columns in the order in which [`stored_event`] reads them.
 const COLUMNS: &str =
     "s.name, e.revision, e.position, e.id, e.kind, e.data, e.metadata, e.recorded_at, e.json";
 
-/// An event, and whether its writer called it JSON.
-pub(crate) struct Entry {
+/// An event as the file has it.
+pub(crate) struct StoredEvent {
     pub(crate) event: RecordedEvent,
+    /// Whether the writer called the data JSON.
     pub(crate) json: bool,
 }
 
-/// A part of the log to look at.
+/// The part of the log that a page is read from.
 #[derive(Clone, Copy)]
-pub(crate) struct Span {
-    /// Begins after this position, or before it when going backwards.
+pub(crate) struct LogSpan {
+    /// The scan begins after this position, or before it if it goes backwards.
     pub(crate) from: Position,
     pub(crate) direction: ReadDirection,
-    /// How many events to look at, at most [`PAGE_EVENTS`].
-    pub(crate) consider: usize,
-    /// How many events to return.
+    /// The largest number of events to scan; at most [`PAGE_EVENTS`].
+    pub(crate) scan_max: usize,
+    /// The largest number of events to return.
     pub(crate) max: usize,
 }
 
-/// What of a part of the log was wanted.
+/// The wanted events of a part of the log.
 pub(crate) struct LogPage {
-    pub(crate) entries: Vec<Entry>,
-    /// How many events were looked at.
-    pub(crate) considered: usize,
-    /// The position of the last one; where the next page goes on.
+    pub(crate) events: Vec<StoredEvent>,
+    /// The number of events scanned.
+    pub(crate) scanned: usize,
+    /// The position of the last event scanned, where the next page goes on.
     pub(crate) next: Position,
-    /// Whether there is no more.
+    /// Whether the end of the log was reached.
     pub(crate) end: bool,
 }
 
-/// What a stream answers to a reader.
+/// The answer to a reader of a stream.
 pub(crate) enum StreamAnswer {
-    /// Nobody wrote to it, or it was deleted.
+    /// The stream has no events, or it was deleted.
     NotFound,
-    /// It was deleted for good.
-    Gone,
+    /// The stream was deleted for good.
+    Deleted,
     Page(StreamPage),
 }
 
 pub(crate) struct StreamPage {
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) events: Vec<StoredEvent>,
     /// The newest revision of the stream.
     pub(crate) last: Revision,
-    /// Whether there is no more in this direction.
+    /// Whether the stream has no more events in this direction.
     pub(crate) end: bool,
 }
 
 pub(super) fn log_page(
     log: &Transaction<'_>,
-    span: Span,
+    span: LogSpan,
     wants: impl Fn(&str, &str) -> Result<bool, ReadError>,
 ) -> Result<LogPage, ReadError> {
     let (beyond, order) = match span.direction {
         ReadDirection::Forwards => (">", "ASC"),
         ReadDirection::Backwards => ("<", "DESC"),
     };
-    let consider = span.consider.min(PAGE_EVENTS);
+    let scan_max = span.scan_max.min(PAGE_EVENTS);
     let from = i64::try_from(span.from.0).unwrap_or(i64::MAX);
     let mut statement = log
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM events e JOIN streams s ON s.id = e.stream
              WHERE e.position {beyond} ?1 ORDER BY e.position {order} LIMIT ?2"
         ))
-        .map_err(failed)?;
-    let mut rows = statement.query(params![from, consider]).map_err(failed)?;
-    let mut page = LogPage { entries: Vec::new(), considered: 0, next: span.from, end: false };
+        .map_err(read_error)?;
+    let mut rows = statement.query(params![from, scan_max]).map_err(read_error)?;
+    let mut page = LogPage { events: Vec::new(), scanned: 0, next: span.from, end: false };
     let mut bytes = 0;
-    while page.entries.len() < span.max && bytes < PAGE_BYTES && page.considered < consider {
-        let Some(row) = rows.next().map_err(failed)? else {
+    while page.events.len() < span.max && bytes < PAGE_BYTES && page.scanned < scan_max {
+        let Some(row) = rows.next().map_err(read_error)? else {
             page.end = true;
             break;
         };
-        page.considered += 1;
-        page.next = Position(row.get(2).map_err(failed)?);
-        let stream = row.get_ref(0).map_err(failed)?.as_str().map_err(|error| failed(error.into()))?;
-        let kind = row.get_ref(4).map_err(failed)?.as_str().map_err(|error| failed(error.into()))?;
+        page.scanned += 1;
+        page.next = Position(row.get(2).map_err(read_error)?);
+        let stream =
+            row.get_ref(0).map_err(read_error)?.as_str().map_err(|error| read_error(error.into()))?;
+        let kind = row.get_ref(4).map_err(read_error)?.as_str().map_err(|error| read_error(error.into()))?;
         if wants(stream, kind)? {
-            let entry = entry(row)?;
-            bytes += entry.event.data.len() + entry.event.metadata.len();
-            page.entries.push(entry);
+            let event = stored_event(row)?;
+            bytes += event.event.data.len() + event.event.metadata.len();
+            page.events.push(event);
         }
     }
     if !page.end && span.direction == ReadDirection::Forwards {
-        page.end = page.next == head(log).map_err(failed)?;
+        page.end = page.next == head(log).map_err(read_error)?;
     }
     Ok(page)
 }
@@ -113,10 +118,12 @@ pub(super) fn stream_page(
     direction: ReadDirection,
     max: usize,
 ) -> Result<StreamAnswer, ReadError> {
-    if is_gone(log, name).map_err(failed)? {
-        return Ok(StreamAnswer::Gone);
+    if is_tombstoned(log, name).map_err(read_error)? {
+        return Ok(StreamAnswer::Deleted);
     }
-    let Some(stream) = Stream::load(log, name).map_err(failed)? else { return Ok(StreamAnswer::NotFound) };
+    let Some(stream) = StreamRow::load(log, name).map_err(read_error)? else {
+        return Ok(StreamAnswer::NotFound);
+    };
     let Some(last) = stream.last_revision else { return Ok(StreamAnswer::NotFound) };
     if stream.is_deleted() {
         return Ok(StreamAnswer::NotFound);
@@ -133,34 +140,34 @@ pub(super) fn stream_page(
              WHERE e.stream = ?1 AND e.revision BETWEEN ?2 AND ?3 AND e.recorded_at >= ?4
              ORDER BY e.revision {order} LIMIT ?5"
         ))
-        .map_err(failed)?;
+        .map_err(read_error)?;
     let mut rows =
-        statement.query(params![stream.id, oldest, newest, stream.since_us(), max]).map_err(failed)?;
-    let mut page = StreamPage { entries: Vec::new(), last, end: false };
+        statement.query(params![stream.id, oldest, newest, stream.since_us(), max]).map_err(read_error)?;
+    let mut page = StreamPage { events: Vec::new(), last, end: false };
     let mut bytes = 0;
-    while page.entries.len() < max && bytes < PAGE_BYTES {
-        let Some(row) = rows.next().map_err(failed)? else {
+    while page.events.len() < max && bytes < PAGE_BYTES {
+        let Some(row) = rows.next().map_err(read_error)? else {
             page.end = true;
             break;
         };
-        let entry = entry(row)?;
-        bytes += entry.event.data.len() + entry.event.metadata.len();
-        page.entries.push(entry);
+        let event = stored_event(row)?;
+        bytes += event.event.data.len() + event.event.metadata.len();
+        page.events.push(event);
     }
     Ok(StreamAnswer::Page(page))
 }
 
-/// The newest position.
+/// Returns the newest position, or [`Position::START`] if the log is empty.
 pub(super) fn head(log: &Connection) -> rusqlite::Result<Position> {
     log.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?
         .query_row([], |row| row.get(0))
         .map(Position)
 }
 
-/// The newest position whose event, and so every one before it, was recorded
-/// before `moment`. The log's clock never goes backwards.
+/// Returns the newest position whose event was recorded before `moment`, by binary search. All events
+/// before that position are older, because the log's clock never goes backwards.
 pub(super) fn position_before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {
-    // The first moment that a row is told apart from, in its own unit.
+    // Rows have microseconds: round up, so that no event before `moment` is missed.
     let micros = moment.as_nanosecond().div_euclid(1000) + i128::from(moment.as_nanosecond() % 1000 != 0);
     let mut recorded_at = log.prepare_cached("SELECT recorded_at FROM events WHERE position = ?1")?;
     // Positions have no gaps.
@@ -168,24 +175,28 @@ pub(super) fn position_before(log: &Connection, moment: Timestamp) -> rusqlite::
     while newer - older > 1 {
         let middle = older + (newer - older) / 2;
         let at: i64 = recorded_at.query_row([middle], |row| row.get(0))?;
-        *if i128::from(at) < micros { &mut older } else { &mut newer } = middle;
+        if i128::from(at) < micros {
+            older = middle;
+        } else {
+            newer = middle;
+        }
     }
     Ok(Position(older))
 }
 
-/// The event that ended a stream for good.
-pub(super) fn tombstone(log: &Connection, name: &StreamName) -> Result<Option<Entry>, ReadError> {
+/// Returns the event that deleted a stream for good.
+pub(super) fn tombstone(log: &Connection, name: &StreamName) -> Result<Option<StoredEvent>, ReadError> {
     let mut statement = log
         .prepare_cached(&format!(
             "SELECT {COLUMNS} FROM events e JOIN streams s ON s.id = e.stream
              WHERE s.name = ?1 AND e.revision = ?2"
         ))
-        .map_err(failed)?;
-    let mut rows = statement.query(params![name.as_str(), END_OF_TIME]).map_err(failed)?;
-    rows.next().map_err(failed)?.map(entry).transpose()
+        .map_err(read_error)?;
+    let mut rows = statement.query(params![name.as_str(), TOMBSTONE_REVISION]).map_err(read_error)?;
+    rows.next().map_err(read_error)?.map(stored_event).transpose()
 }
 
-fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
+fn stored_event(row: &Row<'_>) -> Result<StoredEvent, ReadError> {
     let read = || -> rusqlite::Result<_> {
         Ok((
             row.get::<_, String>(0)?,
@@ -200,21 +211,11 @@ fn entry(row: &Row<'_>) -> Result<Entry, ReadError> {
         ))
     };
     let (name, revision, position, id, kind, data, metadata, recorded_at_us, json) =
-        read().map_err(failed)?;
+        read().map_err(read_error)?;
     let stream = StreamName::recorded(name);
-    let recorded_at = Timestamp::from_microsecond(recorded_at_us)
-        .map_err(|error| ReadError::Refused(format!("the log is damaged at position {position}: {error}")))?;
+    let recorded_at = Timestamp::from_microsecond(recorded_at_us).map_err(|error| {
+        ReadError::Corrupt(format!("the time of the event at position {position}: {error}"))
+    })?;
     let event = RecordedEvent { id, stream, revision, position, kind, data, metadata, recorded_at };
-    Ok(Entry { event, json })
-}
-
-/// A damaged file stays so, and then the row is not what it must be, or
-/// SQLite says it itself; anything else may pass.
-pub(super) fn failed(error: rusqlite::Error) -> ReadError {
-    match error.sqlite_error_code() {
-        None | Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
-            ReadError::Refused(format!("the log is damaged: {error}"))
-        }
-        Some(_) => ReadError::Unavailable(error.to_string()),
-    }
+    Ok(StoredEvent { event, json })
 }

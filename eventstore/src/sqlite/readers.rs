@@ -1,4 +1,4 @@
-//! Connections that read: readers never wait for the writer, nor it for them.
+//! The connections that read. Readers never wait for the writer, and the writer never waits for them.
 
 use std::{
     path::PathBuf,
@@ -9,25 +9,25 @@ use std::{
 use rusqlite::Transaction;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{open, pages::failed};
+use super::{open, read_error::read_error};
 use crate::ReadError;
 
-/// How many reads run at the same time.
+/// The number of reads that run at the same time.
 const CONNECTIONS: usize = 4;
 
-/// How long a read waits for its turn.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest wait for a free connection.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A small pool of connections that read.
-pub(super) struct Readers {
+/// A pool of at most [`CONNECTIONS`] connections.
+pub(super) struct ReaderPool {
     path: PathBuf,
-    turns: Arc<Semaphore>,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<rusqlite::Connection>>,
 }
 
-impl Readers {
+impl ReaderPool {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, turns: Arc::new(Semaphore::new(CONNECTIONS)), idle: Mutex::default() }
+        Self { path, permits: Arc::new(Semaphore::new(CONNECTIONS)), idle: Mutex::default() }
     }
 
     /// Closes the connections that are not in use.
@@ -40,24 +40,24 @@ impl Readers {
         self: &Arc<Self>,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
-        let turn = timeout(PATIENCE, Arc::clone(&self.turns).acquire_owned())
-            .await
-            .map_err(|_| ReadError::Unavailable("too many reads are waiting".to_owned()))?;
+        let permit = timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await.map_err(|_| {
+            ReadError::Unavailable(format!("no connection was free within {} s", WAIT_MAX.as_secs()))
+        })?;
         let readers = Arc::clone(self);
         let job = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _permit = permit;
             let pooled = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => open::reader(&readers.path).map_err(failed)?,
+                None => open::reader(&readers.path).map_err(read_error)?,
             };
-            let answer = work(&connection.transaction().map_err(failed)?);
+            let result = work(&connection.transaction().map_err(read_error)?);
             // A connection that failed is not used again.
-            if answer.is_ok() {
+            if result.is_ok() {
                 readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
-            answer
+            result
         });
-        job.await.map_err(|error| ReadError::Unavailable(format!("the read was given up: {error}")))?
+        job.await.map_err(|error| ReadError::Unavailable(format!("the read was aborted: {error}")))?
     }
 }

@@ -1,4 +1,4 @@
-//! A stream's row: how far it goes, and what of it readers may see.
+//! The row of a stream: its newest revision, and the limits that hide its older events.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -7,22 +7,22 @@ use serde::Deserialize;
 use crate::{Revision, StreamName};
 
 /// The revision of a tombstone, and the `$tb` of a deleted stream.
-pub(super) const END_OF_TIME: Revision = i64::MAX as Revision;
+pub(super) const TOMBSTONE_REVISION: Revision = i64::MAX as Revision;
 
 /// The type of the event that sets a stream's metadata.
 pub(super) const METADATA_KIND: &str = "$metadata";
 
-/// A stream that somebody wrote to, or set metadata of.
-pub(super) struct Stream {
+/// A stream that has events, or metadata, or both.
+pub(super) struct StreamRow {
     pub(super) id: i64,
-    /// `None` while it has metadata alone.
+    /// `None` if the stream has metadata but no events.
     pub(super) last_revision: Option<Revision>,
-    limits: Limits,
+    limits: StreamLimits,
 }
 
-/// What hides a stream's older events, as its metadata says it.
+/// The limits in a stream's metadata that hide its older events.
 #[derive(Default, Deserialize)]
-struct Limits {
+struct StreamLimits {
     #[serde(rename = "$tb")]
     truncate_before: Option<Revision>,
     #[serde(rename = "$maxCount")]
@@ -31,7 +31,7 @@ struct Limits {
     max_age_s: Option<u64>,
 }
 
-impl Stream {
+impl StreamRow {
     pub(super) fn load(log: &Connection, name: &StreamName) -> rusqlite::Result<Option<Self>> {
         log.prepare_cached(
             "SELECT id, last_revision, truncate_before, max_count, max_age_s FROM streams WHERE name = ?1",
@@ -44,17 +44,20 @@ impl Stream {
         if let Some(stream) = Self::load(log, name)? {
             return Ok(stream);
         }
-        // Of a stream's metadata only the newest counts.
+        // Only the newest metadata of a stream counts.
         let max_count = name.described().map(|_| 1);
         let id = log
             .prepare_cached("INSERT INTO streams (name, max_count) VALUES (?1, ?2)")?
             .insert(params![name.as_str(), max_count])?;
-        Ok(Self { id, last_revision: None, limits: Limits { max_count, ..Limits::default() } })
+        Ok(Self { id, last_revision: None, limits: StreamLimits { max_count, ..StreamLimits::default() } })
     }
 
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let limits =
-            Limits { truncate_before: Some(row.get(2)?), max_count: row.get(3)?, max_age_s: row.get(4)? };
+        let limits = StreamLimits {
+            truncate_before: Some(row.get(2)?),
+            max_count: row.get(3)?,
+            max_age_s: row.get(4)?,
+        };
         Ok(Self { id: row.get(0)?, last_revision: row.get(1)?, limits })
     }
 
@@ -62,24 +65,23 @@ impl Stream {
         self.last_revision.map_or(0, |last| last + 1)
     }
 
-    /// Deleted for good.
-    pub(super) fn is_gone(&self) -> bool {
-        self.last_revision == Some(END_OF_TIME)
+    /// Returns true if the stream was deleted for good.
+    pub(super) fn is_tombstoned(&self) -> bool {
+        self.last_revision == Some(TOMBSTONE_REVISION)
     }
 
-    /// Deleted, until somebody writes to it again.
+    /// Returns true if the stream was deleted and not written to since.
     pub(super) fn is_deleted(&self) -> bool {
-        self.limits.truncate_before == Some(END_OF_TIME)
+        self.limits.truncate_before == Some(TOMBSTONE_REVISION)
     }
 
-    /// The oldest revision that readers may see.
+    /// Returns the oldest revision that readers may see.
     pub(super) fn oldest(&self) -> Revision {
         let counted = self.limits.max_count.map_or(0, |count| self.next_revision().saturating_sub(count));
         self.limits.truncate_before.unwrap_or(0).max(counted)
     }
 
-    /// Since when events must be recorded for readers to see them, in
-    /// microseconds since 1970.
+    /// Returns the moment, in microseconds since 1970, that the oldest visible event was recorded at or after.
     pub(super) fn since_us(&self) -> i64 {
         let Some(age_s) = self.limits.max_age_s else { return i64::MIN };
         let age_us = i64::try_from(age_s).unwrap_or(i64::MAX).saturating_mul(1_000_000);
@@ -92,19 +94,19 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes over what the stream's metadata says. What is not metadata says
-    /// nothing, as in EventStoreDB.
+    /// Applies the limits of the stream's metadata. Metadata that cannot be parsed sets no limits, as in
+    /// EventStoreDB.
     pub(super) fn set_metadata(&self, log: &Connection, metadata: &[u8]) -> rusqlite::Result<()> {
-        let limits: Limits = serde_json::from_slice(metadata).unwrap_or_default();
-        // Metadata without a `$tb` revives a deleted stream, but not what was deleted.
+        let limits: StreamLimits = serde_json::from_slice(metadata).unwrap_or_default();
+        // Metadata without a `$tb` revives a deleted stream, but not the events that were deleted.
         let floor = if self.is_deleted() { self.next_revision() } else { 0 };
-        let bounded = |limit: Option<u64>| limit.filter(|limit| (1..=END_OF_TIME).contains(limit));
+        let bounded = |limit: Option<u64>| limit.filter(|limit| (1..=TOMBSTONE_REVISION).contains(limit));
         log.prepare_cached(
             "UPDATE streams SET truncate_before = ?2, max_count = ?3, max_age_s = ?4 WHERE id = ?1",
         )?
         .execute(params![
             self.id,
-            limits.truncate_before.unwrap_or(floor).min(END_OF_TIME),
+            limits.truncate_before.unwrap_or(floor).min(TOMBSTONE_REVISION),
             bounded(limits.max_count),
             bounded(limits.max_age_s),
         ])?;
@@ -112,11 +114,12 @@ impl Stream {
     }
 }
 
-/// Whether a stream was deleted for good, or is the metadata of one that was.
-pub(super) fn is_gone(log: &Connection, name: &StreamName) -> rusqlite::Result<bool> {
-    let gone = |name: &StreamName| Ok(Stream::load(log, name)?.is_some_and(|stream| stream.is_gone()));
+/// Returns true if the stream was deleted for good, or describes a stream that was.
+pub(super) fn is_tombstoned(log: &Connection, name: &StreamName) -> rusqlite::Result<bool> {
+    let tombstoned =
+        |name: &StreamName| Ok(StreamRow::load(log, name)?.is_some_and(|stream| stream.is_tombstoned()));
     match name.described() {
-        Some(described) => Ok(gone(&described)? || gone(name)?),
-        None => gone(name),
+        Some(described) => Ok(tombstoned(&described)? || tombstoned(name)?),
+        None => tombstoned(name),
     }
 }

@@ -1,5 +1,5 @@
-//! The one thread that writes. It takes whatever appends are waiting and
-//! commits them together, so that one wait for the disk serves all of them.
+//! The one thread that writes. It takes all waiting writes and commits them together, so that one wait
+//! for the disk serves all of them.
 
 use std::fs::File;
 
@@ -7,29 +7,30 @@ use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot, watch};
 
 use super::{
-    append::{Tail, apply},
-    write::{Rejected, Write, Written},
+    apply::{LogTail, apply},
+    read_error::is_corrupt,
+    write::{StreamWrite, WriteError, WriteReceipt},
 };
 use crate::Position;
 
-/// The most writes that one transaction takes: a bound on how long the
-/// first of them waits for the others.
+/// The largest number of writes in one transaction. It bounds how long the first write waits for the
+/// others.
 const MAX_BATCH: usize = 512;
 
-/// A write on its way to the writer.
-pub(super) struct Job {
-    pub(super) write: Write,
-    pub(super) reply: oneshot::Sender<Answer>,
-    /// The room that the write takes in the queue, given back with the job.
+/// A write in the writer's queue.
+pub(super) struct WriteJob {
+    pub(super) write: StreamWrite,
+    pub(super) reply: oneshot::Sender<WriteResult>,
+    /// The write's share of the queue's bytes, given back when the job is dropped.
     pub(super) room: OwnedSemaphorePermit,
 }
 
-pub(super) type Answer = Result<Written, Rejected>;
+pub(super) type WriteResult = Result<WriteReceipt, WriteError>;
 
-/// Serves jobs until no sender is left, and holds the log's lock as long.
+/// Serves jobs until all senders are dropped. Holds the log's lock until the file is closed.
 pub(super) fn run(
     mut connection: Connection,
-    mut jobs: UnboundedReceiver<Job>,
+    mut jobs: UnboundedReceiver<WriteJob>,
     head: watch::Sender<Position>,
     lock: File,
 ) {
@@ -42,32 +43,33 @@ pub(super) fn run(
         }
         let answers = match commit(&mut connection, &batch) {
             Ok((answers, position)) => {
-                // Subscribers first: whoever has its answer finds it delivered soon.
+                // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
                 head.send_if_modified(|head| std::mem::replace(head, position) != position);
                 answers
             }
             Err(error) => {
-                tracing::warn!(%error, writes = batch.len(), "the log could not be written");
-                vec![Err(Rejected::Unavailable(explain(&error))); batch.len()]
+                let writes = batch.len();
+                tracing::warn!(%error, "the event log could not be written; {writes} writes failed");
+                vec![Err(write_error(&error)); writes]
             }
         };
-        for (Job { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
+        for (WriteJob { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
             drop(room);
-            // Whoever stopped waiting will ask again with the same ids.
+            // A writer that stopped waiting will try again with the same ids.
             let _ = reply.send(answer);
         }
     }
-    // The file is flushed and closed before the next process may have it.
+    // The file must be flushed and closed before the next process may open it.
     if let Err((_, error)) = connection.close() {
-        tracing::warn!(%error, "the log was not closed cleanly; nothing is lost");
+        tracing::warn!(%error, "the event log was not closed cleanly; no event is lost");
     }
     drop(lock);
 }
 
-/// All of `batch` in one transaction. On `Ok` the answers are durable.
-fn commit(connection: &mut Connection, batch: &[Job]) -> rusqlite::Result<(Vec<Answer>, Position)> {
+/// Carries out all of `batch` in one transaction. On `Ok` the answers are durable.
+fn commit(connection: &mut Connection, batch: &[WriteJob]) -> rusqlite::Result<(Vec<WriteResult>, Position)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut tail = Tail::load(&transaction)?;
+    let mut tail = LogTail::load(&transaction)?;
     let answers = batch
         .iter()
         .map(|job| apply(&transaction, &mut tail, &job.write))
@@ -76,10 +78,13 @@ fn commit(connection: &mut Connection, batch: &[Job]) -> rusqlite::Result<(Vec<A
     Ok((answers, tail.head))
 }
 
-fn explain(error: &rusqlite::Error) -> String {
-    match error.sqlite_error_code() {
+fn write_error(error: &rusqlite::Error) -> WriteError {
+    if is_corrupt(error) {
+        return WriteError::Corrupt(error.to_string());
+    }
+    WriteError::Unavailable(match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => format!("the disk is full ({error})"),
         Some(rusqlite::ErrorCode::ReadOnly) => format!("the disk is read-only ({error})"),
         _ => format!("the disk could not be written ({error})"),
-    }
+    })
 }

@@ -125,10 +125,7 @@ pub(crate) async fn history(
         Some(since) => after.max(app.log.position_before(since).await?),
         None => after,
     };
-    let first = app.log.read_all(after, &filter.filter, PAGE_EVENTS).await.map_err(|error| match error {
-        ReadError::Refused(why) => Problem::parameter("after", why),
-        other => other.into(),
-    })?;
+    let first = app.log.read_all(after, &filter.filter, PAGE_EVENTS).await?;
     let lines = lines(app, filter, first, follow, place).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())
@@ -199,7 +196,11 @@ impl OwnerFilter {
         }
         let is_submission = SubmissionId::from_stream(stream.as_str()).is_some();
         let first = if is_submission {
-            log.read_stream(stream, 0, ReadDirection::Forwards, 1).await?
+            match log.read_stream(stream, 0, ReadDirection::Forwards, 1).await {
+                // The events of a deleted stream stay in the log, but no longer say whose they are.
+                Err(ReadError::StreamDeleted(_)) => vec![],
+                first => first?,
+            }
         } else {
             vec![]
         };

@@ -50,8 +50,10 @@ impl SubmissionReader {
         match self.log.read_stream(&stream, next, ReadDirection::Forwards, 1).await {
             Ok(newer) if newer.is_empty() => Ok(view),
             Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
-            // A stream that was deleted: there is no such submission any more.
-            Err(ReadError::Refused(_)) => Ok(None),
+            // The organiser deleted the submission from the log.
+            Err(ReadError::StreamDeleted(_)) => Ok(None),
+            // Restoring the log takes the operator, so the view must not hide the damage.
+            Err(error @ ReadError::Corrupt(_)) => Err(error.into()),
             Err(_) if view.is_some() => Ok(view),
             Err(error) => Err(error.into()),
         }
@@ -81,7 +83,10 @@ impl SubmissionReader {
         let mut view = None;
         let mut next: Revision = 0;
         while next < STREAM_MAX {
-            let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE).await?;
+            let page = match self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE).await {
+                Err(ReadError::StreamDeleted(_)) => return Ok(None),
+                page => page?,
+            };
             for event in &page {
                 if !belongs(event) {
                     return Ok(view);

@@ -244,8 +244,10 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::unreachable(error.to_string()),
-            ReadError::Refused(_) => Self::refused(error.to_string()),
-            ReadError::Undecodable { .. } => Self::failed(error.to_string()),
+            ReadError::StreamDeleted(_) | ReadError::BeyondEnd { .. } | ReadError::Refused(_) => {
+                Self::refused(error.to_string())
+            }
+            ReadError::Corrupt(_) | ReadError::Undecodable { .. } => Self::failed(error.to_string()),
         }
     }
 }

@@ -1,29 +1,29 @@
-//! Following the log over the wire. The client's own retries forget filtered
-//! progress and do not pause, so each subscription is made anew from here,
-//! after the last position that was seen.
+//! Subscriptions over the wire. The client's own retries forget filtered progress and do not pause, so this
+//! module subscribes again, after the last position that it saw.
 
 use ::esdb::{SubscribeToAllOptions, SubscriptionEvent, SubscriptionFilter};
 use async_stream::stream;
 
 use super::{
     EsdbStore,
-    contain::{Accident, contained},
-    convert::{as_position, of_ours, recorded},
-    link::{Pause, authenticated, is_final},
+    call_error::CallError,
+    convert::{as_position, passes, recorded},
+    managed_client::{RetryPause, authenticated},
+    panic_guard::{ClientPanic, guard},
 };
 use crate::{EventFilter, Position, ReadError, Subscription, SubscriptionItem};
 
-/// A checkpoint is due after so many events that did not pass the filter.
+/// The number of events outside the filter after which a checkpoint is due.
 const CHECKPOINT_EVENTS: u32 = 1000;
 
-pub(super) fn follow(store: EsdbStore, after: Position, filter: EventFilter) -> Subscription {
+pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) -> Subscription {
     Box::pin(stream! {
         let mut at = after;
         let mut live = false;
-        let mut silent = 0;
-        let mut pause = Pause::default();
+        let mut unreported = 0;
+        let mut pause = RetryPause::default();
         loop {
-            match store.check_reaches(at).await {
+            match store.check_not_beyond_end(at).await {
                 Ok(()) => {}
                 Err(ReadError::Unavailable(_)) => continue,
                 Err(error) => {
@@ -31,36 +31,38 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: EventFilter) -> 
                     return;
                 }
             }
-            let (client, generation) = store.link.client();
+            let (client, generation) = store.client.current_client();
             let options =
-                SubscribeToAllOptions::default().position(as_position(at)).filter(on_the_server(&filter));
-            let options = authenticated!(store.link, options);
+                SubscribeToAllOptions::default().position(as_position(at)).filter(server_filter(&filter));
+            let options = authenticated!(store.client, options);
             let mut subscription = client.subscribe_to_all(&options).await;
             let end = loop {
-                let event = match contained(subscription.next_subscription_event()).await {
+                let event = match guard(subscription.next_subscription_event()).await {
                     Ok(Ok(event)) => event,
                     Ok(Err(error)) => break error,
-                    // The server ended it well, which the client cannot bear.
-                    Err(Accident) => break ::esdb::Error::ServerError("it ended".to_owned()),
+                    // The server ended the subscription without an error.
+                    Err(ClientPanic) => {
+                        break ::esdb::Error::ServerError("the server ended the subscription".to_owned());
+                    }
                 };
                 match event {
                     SubscriptionEvent::EventAppeared(event) => {
                         let original = event.get_original_event();
                         at = Position(original.position.commit);
-                        if of_ours(original, &filter) {
-                            silent = 0;
+                        if passes(original, &filter) {
+                            unreported = 0;
                             yield recorded(&event).map(SubscriptionItem::Event);
                         } else {
-                            silent += 1;
-                            if silent == CHECKPOINT_EVENTS {
-                                silent = 0;
+                            unreported += 1;
+                            if unreported == CHECKPOINT_EVENTS {
+                                unreported = 0;
                                 yield Ok(SubscriptionItem::Checkpoint(at));
                             }
                         }
                     }
                     SubscriptionEvent::Checkpoint(position) => {
                         at = Position(position.commit);
-                        silent = 0;
+                        unreported = 0;
                         yield Ok(SubscriptionItem::Checkpoint(at));
                     }
                     SubscriptionEvent::CaughtUp if !live => {
@@ -69,23 +71,23 @@ pub(super) fn follow(store: EsdbStore, after: Position, filter: EventFilter) -> 
                     }
                     _ => continue,
                 }
-                pause = Pause::default();
-                store.link.report(generation, None);
+                pause = RetryPause::default();
+                store.client.report(generation, None);
             };
-            if is_final(&end) {
-                yield Err(ReadError::Refused(end.to_string()));
+            if let Some(error) = CallError::of_final(&end) {
+                yield Err(error.into());
                 return;
             }
-            tracing::info!(error = %end, position = %at, "a subscription broke off and is made anew");
-            store.link.report(generation, Some(&end));
+            tracing::info!(error = %end, "a subscription broke off after position {at} and is resumed there");
+            store.client.report(generation, Some(&end));
             pause.wait().await;
         }
     })
 }
 
-/// What the server can sort out. It filters by one thing only, and types by
-/// their beginning, so the rest is done here.
-fn on_the_server(filter: &EventFilter) -> SubscriptionFilter {
+/// Returns the part of the filter that the server can apply. A server filters either by stream or by type,
+/// and types by prefix, so [`passes`] applies the rest.
+fn server_filter(filter: &EventFilter) -> SubscriptionFilter {
     let wanted = match (&filter.stream_prefix, &filter.kinds[..]) {
         (Some(prefix), _) => SubscriptionFilter::on_stream_name().add_prefix(prefix),
         (None, []) => SubscriptionFilter::on_event_type().exclude_system_events(),

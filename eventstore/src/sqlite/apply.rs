@@ -1,0 +1,152 @@
+//! Carries out one write inside the writer's transaction.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, params};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    idempotency::{WriteCheck, check},
+    streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION, is_tombstoned},
+    write::{StreamWrite, WriteAction, WriteError, WriteReceipt},
+};
+use crate::{Position, Revision, StreamName, append_request::ProposedEvent};
+
+/// The end of the log, as the transaction sees it.
+pub(super) struct LogTail {
+    pub(super) head: Position,
+    recorded_at_us: i64,
+}
+
+impl LogTail {
+    pub(super) fn load(log: &Connection) -> rusqlite::Result<Self> {
+        let last = log
+            .prepare_cached("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        let (head, floor) = last.unwrap_or((0, i64::MIN));
+        // If the system's clock was set back, the log's clock stands still until the system's is past it.
+        let recorded_at_us = Timestamp::now().as_microsecond().max(floor);
+        Ok(Self { head: Position(head), recorded_at_us })
+    }
+}
+
+/// Carries out a write, unless its condition does not hold or the write was carried out before.
+///
+/// The outer error is the database's and spoils the whole transaction. The inner error concerns this
+/// write alone and leaves no trace.
+pub(super) fn apply(
+    log: &Connection,
+    tail: &mut LogTail,
+    write: &StreamWrite,
+) -> rusqlite::Result<Result<WriteReceipt, WriteError>> {
+    if is_tombstoned(log, &write.stream)? {
+        return Ok(Err(WriteError::StreamDeleted));
+    }
+    let stream = StreamRow::load(log, &write.stream)?;
+    match check(log, stream.as_ref(), write)? {
+        WriteCheck::New => {}
+        WriteCheck::Repeated(receipt) => return Ok(Ok(receipt)),
+        WriteCheck::Rejected(error) => return Ok(Err(error)),
+    }
+    let receipt = match &write.action {
+        WriteAction::Append(events) => append(log, tail, &write.stream, events)?,
+        WriteAction::Delete => delete(log, tail, &write.stream)?,
+        WriteAction::Tombstone => {
+            let tombstone = [ProposedEvent::system_event("$streamDeleted", Bytes::new())];
+            let stream = StreamRow::load_or_create(log, &write.stream)?;
+            insert(log, tail, &stream, TOMBSTONE_REVISION, &tombstone)?
+        }
+    };
+    Ok(Ok(receipt))
+}
+
+fn append(
+    log: &Connection,
+    tail: &mut LogTail,
+    name: &StreamName,
+    events: &[ProposedEvent],
+) -> rusqlite::Result<WriteReceipt> {
+    let stream = StreamRow::load_or_create(log, name)?;
+    if stream.is_deleted() && !events.is_empty() {
+        // An append revives a deleted stream, but not the events that were deleted.
+        set_truncate_before(log, tail, name, stream.next_revision())?;
+    }
+    let receipt = insert(log, tail, &stream, stream.next_revision(), events)?;
+    if let (Some(described), Some(last)) = (name.described(), events.last())
+        && last.kind == METADATA_KIND
+    {
+        StreamRow::load_or_create(log, &described)?.set_metadata(log, &last.data)?;
+    }
+    Ok(receipt)
+}
+
+fn delete(log: &Connection, tail: &mut LogTail, name: &StreamName) -> rusqlite::Result<WriteReceipt> {
+    let receipt = set_truncate_before(log, tail, name, TOMBSTONE_REVISION)?;
+    let stream = StreamRow::load_or_create(log, name)?;
+    Ok(WriteReceipt { revision: stream.last_revision, ..receipt })
+}
+
+/// Changes `$tb` in a stream's metadata and keeps the rest of the metadata.
+fn set_truncate_before(
+    log: &Connection,
+    tail: &mut LogTail,
+    name: &StreamName,
+    revision: Revision,
+) -> rusqlite::Result<WriteReceipt> {
+    let described = StreamRow::load_or_create(log, name)?;
+    let stream = StreamRow::load_or_create(log, &name.metadata())?;
+    let newest: Option<Vec<u8>> = log
+        .prepare_cached("SELECT data FROM events WHERE stream = ?1 AND revision = ?2")?
+        .query_row(params![stream.id, stream.last_revision], |row| row.get(0))
+        .optional()?;
+    let mut metadata: Map<String, Value> =
+        newest.and_then(|newest| serde_json::from_slice(&newest).ok()).unwrap_or_default();
+    metadata.insert("$tb".to_owned(), revision.into());
+    let metadata = Bytes::from(Value::Object(metadata).to_string());
+    described.set_metadata(log, &metadata)?;
+    let event = [ProposedEvent::system_event(METADATA_KIND, metadata)];
+    insert(log, tail, &stream, stream.next_revision(), &event)
+}
+
+fn insert(
+    log: &Connection,
+    tail: &mut LogTail,
+    stream: &StreamRow,
+    first: Revision,
+    events: &[ProposedEvent],
+) -> rusqlite::Result<WriteReceipt> {
+    let mut receipt = WriteReceipt { revision: stream.last_revision, position: None };
+    let mut statement = log.prepare_cached(
+        "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+    )?;
+    for (revision, event) in (first..).zip(events) {
+        tail.head.0 += 1;
+        statement.execute(params![
+            tail.head.0,
+            stream.id,
+            revision,
+            event.id.as_bytes(),
+            event.kind,
+            event.json,
+            &event.data[..],
+            &event.metadata[..],
+            tail.recorded_at_us,
+        ])?;
+        receipt = WriteReceipt { revision: Some(revision), position: Some(tail.head) };
+    }
+    if let Some(revision) = receipt.revision {
+        stream.set_last_revision(log, revision)?;
+    }
+    Ok(receipt)
+}
+
+impl ProposedEvent {
+    /// Makes an event that the store itself records.
+    fn system_event(kind: &str, data: Bytes) -> Self {
+        let json = !data.is_empty();
+        Self { id: Uuid::new_v4(), kind: kind.to_owned(), json, data, metadata: Bytes::new() }
+    }
+}
