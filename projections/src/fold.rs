@@ -1,81 +1,85 @@
-//! What all stores of views have in common: the state that events fold into.
+//! The state that events fold into, the same for every store of views.
 //!
-//! The memory views keep all of it. A store elsewhere fills in what a batch
-//! will touch ([`Fold::default`] for what was never seen), folds the batch, and
-//! writes back what changed; `cells` and `counters` are sums, so those it need
-//! not fill in, and adds the differences to what it has.
+//! [`MemoryViews`](crate::MemoryViews) keeps all of it. Another store loads the
+//! part that a batch will touch, applies the batch and writes back the changes.
+//! It need not load `cells` and `counters`: these are sums, so it starts from
+//! zero and adds the differences to the stored sums.
+
+pub(crate) mod owner;
+pub(crate) mod project;
+pub(crate) mod totals;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use domain::submission::SubmissionId;
 
+use self::owner::{OwnerPasses, PinChange};
+use self::project::EventEffects;
+use self::totals::{CounterKey, Counters, RecentActivity};
 use crate::EventEnvelope;
-use crate::cells::Cells;
-use crate::owner::{Moved, Owner};
-use crate::project::EventEffects;
-use crate::square::Point;
-use crate::totals::{self, Counter, Counters, Recent};
+use crate::map::index::CellIndex;
+use crate::map::mercator::MercatorPoint;
 use crate::view::{Pin, StatusView};
 
 /// The state of the views, or the part of it that a batch touches.
 #[derive(Debug, Default)]
-pub(crate) struct Fold {
+pub(crate) struct ViewState {
     pub(crate) statuses: HashMap<SubmissionId, StatusView>,
-    pub(crate) owners: HashMap<String, Owner>,
-    /// How many pins a place has.
-    pub(crate) places: HashMap<Point, u64>,
-    pub(crate) cells: Cells,
+    pub(crate) owners: HashMap<String, OwnerPasses>,
+    /// The number of pins at each place.
+    pub(crate) places: HashMap<MercatorPoint, u64>,
+    pub(crate) cells: CellIndex,
     pub(crate) counters: Counters,
-    pub(crate) recent: Recent,
+    pub(crate) recent: RecentActivity,
 }
 
-impl Fold {
-    /// Follows one event.
-    pub(crate) fn apply(&mut self, envelope: &EventEnvelope) -> (EventEffects, Option<Moved>) {
+impl ViewState {
+    /// Applies one event. Returns its effects, and the owner's pin before and after if it changed.
+    pub(crate) fn apply(&mut self, envelope: &EventEnvelope) -> (EventEffects, Option<PinChange>) {
         let (view, effects) = match self.statuses.entry(envelope.id) {
             Entry::Occupied(view) => {
                 let view = view.into_mut();
                 let effects = view.apply_next(envelope);
                 (view, effects)
             }
-            Entry::Vacant(nothing) => match StatusView::create(envelope) {
-                Some((view, effects)) => (nothing.insert(view), effects),
+            Entry::Vacant(entry) => match StatusView::create(envelope) {
+                Some((view, effects)) => (entry.insert(view), effects),
                 None => return (EventEffects::default(), None),
             },
         };
-        let moved = effects.pass.as_ref().map(|pass| {
+        let pin_change = effects.pass.as_ref().map(|pass| {
             let owner = self.owners.entry(view.owner.clone()).or_default();
             owner.apply(pass, envelope.position)
         });
-        totals::count(&mut self.counters, &effects);
-        if let Some(moved) = &moved {
-            moved.before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.take_away(pin));
-            moved.after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.put_down(pin));
+        totals::count_effects(&mut self.counters, &effects);
+        if let Some(PinChange { before, after }) = &pin_change {
+            before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.remove_pin(pin));
+            after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.add_pin(pin));
         }
         self.recent.apply(envelope, &effects);
-        (effects, moved)
+        (effects, pin_change)
     }
 
-    fn put_down(&mut self, pin: &Pin) {
-        let here = self.places.entry(Point::of(pin)).or_default();
-        *here += 1;
-        let alone = *here == 1;
-        self.cells.add(pin, alone);
+    fn add_pin(&mut self, pin: &Pin) {
+        let pins_here = self.places.entry(MercatorPoint::from_pin(pin)).or_default();
+        *pins_here += 1;
+        let new_place = *pins_here == 1;
+        self.cells.add(pin, new_place);
         totals::count_pin(&mut self.counters, pin, 1);
-        if alone {
-            totals::add(&mut self.counters, Counter::Places, 1);
+        if new_place {
+            totals::add(&mut self.counters, CounterKey::Places, 1);
         }
     }
 
-    fn take_away(&mut self, pin: &Pin) {
-        let here = self.places.entry(Point::of(pin)).or_default();
-        *here = here.saturating_sub(1);
-        let alone = *here == 0;
-        self.cells.remove(pin, alone);
+    fn remove_pin(&mut self, pin: &Pin) {
+        let pins_here = self.places.entry(MercatorPoint::from_pin(pin)).or_default();
+        *pins_here = pins_here.saturating_sub(1);
+        let last_of_place = *pins_here == 0;
+        self.cells.remove(pin, last_of_place);
         totals::count_pin(&mut self.counters, pin, -1);
-        if alone {
-            totals::add(&mut self.counters, Counter::Places, -1);
+        if last_of_place {
+            totals::add(&mut self.counters, CounterKey::Places, -1);
         }
     }
 }

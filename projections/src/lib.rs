@@ -1,28 +1,23 @@
-//! The read model: the shape of every view, who writes it and who reads it.
+//! The read model: the shape of every view, the projection that writes the
+//! views, and the queries that read them.
 //!
-//! [`run`] follows the log and hands each batch of events to a [`ViewStore`]. What
-//! an event means is said once, in [`project`], whoever stores it.
+//! [`run`] subscribes to the log and applies each batch of events to a
+//! [`ViewStore`]. The effects of an event are the same for every store: the
+//! module `fold` computes them.
 
-mod area;
-mod blocks;
-mod cells;
 mod fold;
+mod map;
 mod memory;
 mod mongo;
-mod owner;
-pub mod project;
 mod queue;
 mod run;
-mod spots;
-mod square;
 mod store;
-mod totals;
 pub mod view;
 
 #[cfg(feature = "contract")]
 pub mod contract;
 
-pub use cells::ZOOM_MAX;
+pub use map::ZOOM_MAX;
 pub use memory::{HistoryPoint, MemoryViews};
 pub use mongo::{MongoAddressError, MongoViews, RebuildError};
 pub use run::{ProjectionError, run};

@@ -1,4 +1,5 @@
-//! The views in memory: read under a shared lock, written a few events at a time.
+//! The views in memory. Readers share a lock; the writer takes it for a few
+//! events at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -9,66 +10,66 @@ use event_store::{EventFilter, Position, Read};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::cells::{CellId, ZOOM_MAX};
-use crate::fold::Fold;
-use crate::owner::Moved;
-use crate::project::EventEffects;
+use crate::fold::owner::PinChange;
+use crate::fold::project::EventEffects;
+use crate::fold::{ViewState, totals};
+use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
+use crate::map::grid::{CellId, ZOOM_MAX};
+use crate::map::mercator::MercatorPoint;
+use crate::map::viewport::Viewport;
 use crate::queue::Queue;
-use crate::spots::{Frame, Group, expansion, nearest};
-use crate::square::Point;
-use crate::totals;
 use crate::view::{
     BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView, SubmissionStatus,
 };
 use crate::{ApplyError, EventEnvelope, ProjectionError, QueryError, ViewQueries, ViewStore};
 
-/// So many events are applied before readers get their turn.
+/// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
 
-/// How many events of a log are read at once.
+/// The number of events that are read from the log at once.
 const PAGE_EVENTS: usize = 1024;
 
-/// The views in memory. They end with the process and are folded anew.
+/// The views in memory. They are lost when the process ends, and folded again from the log.
 #[derive(Debug)]
 pub struct MemoryViews {
-    state: RwLock<State>,
-    /// Held by the projector that is writing.
+    state: RwLock<MemoryState>,
+    /// Held by the projection that is writing.
     writing: Mutex<()>,
     checkpoint: watch::Sender<Position>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    fold: Fold,
-    /// Those that wait or are verified, by the position of their first event.
+struct MemoryState {
+    fold: ViewState,
+    /// The submissions that wait or are being verified, by the position of their first event.
     unfinished: BTreeMap<Position, SubmissionId>,
     queue: Queue,
-    pins: Pins,
+    pins: PinIndex,
     sandboxes: BTreeMap<String, SandboxView>,
     checkpoint: Position,
 }
 
-/// The pins of all owners, and the ways to find one.
+/// The pins of all owners, with an index for each way to find them.
 #[derive(Debug, Default)]
-struct Pins {
-    /// Every pin that is or was on the map.
+struct PinIndex {
+    /// The pins that are or were on the map.
     by_position: BTreeMap<Position, Pin>,
     by_cell: BTreeSet<(CellId, Position)>,
     names: BTreeSet<(String, Position)>,
     cities: BTreeSet<(String, Position)>,
 }
 
-/// A moment in a log's history.
+/// A point in the history of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HistoryPoint {
-    /// With all events up to this position.
+    /// The state after all events up to this position.
     Position(Position),
-    /// With all events recorded up to this time.
+    /// The state after all events that were recorded up to this time.
     Time(Timestamp),
 }
 
 impl MemoryViews {
-    /// Views that have seen nothing.
+    /// Creates empty views.
     pub fn new() -> Self {
         Self {
             state: RwLock::default(),
@@ -77,18 +78,18 @@ impl MemoryViews {
         }
     }
 
-    /// The views as they were at a moment of the log's history.
+    /// Folds the views as they were at a point in the log's history.
     ///
     /// # Errors
-    /// When the log cannot be read.
-    pub async fn at(log: &dyn Read, moment: HistoryPoint) -> Result<Self, ProjectionError> {
+    /// If the log cannot be read, or an event cannot be decoded.
+    pub async fn at(log: &dyn Read, point: HistoryPoint) -> Result<Self, ProjectionError> {
         let views = Self::new();
         let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
         let mut after = Position::START;
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
             let envelopes = page.events.iter().map(EventEnvelope::decode).collect::<Result<Vec<_>, _>>()?;
-            let past = envelopes.iter().position(|envelope| match moment {
+            let past = envelopes.iter().position(|envelope| match point {
                 HistoryPoint::Position(position) => envelope.position > position,
                 HistoryPoint::Time(time) => envelope.recorded_at > time,
             });
@@ -105,17 +106,17 @@ impl MemoryViews {
         }
     }
 
-    /// Follows events and sets the checkpoint. The caller is the only writer.
+    /// Applies events and sets the checkpoint. The caller is the only writer.
     fn fold(&self, events: &[EventEnvelope], upto: Position) {
-        for some in events.chunks(EVENTS_PER_TURN) {
+        for turn in events.chunks(EVENTS_PER_TURN) {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            some.iter().for_each(|envelope| state.apply(envelope));
+            turn.iter().for_each(|envelope| state.apply(envelope));
         }
         self.state.write().unwrap_or_else(PoisonError::into_inner).checkpoint = upto;
         self.checkpoint.send_replace(upto);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, State> {
+    fn read(&self) -> RwLockReadGuard<'_, MemoryState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -145,9 +146,9 @@ impl ViewStore for MemoryViews {
 
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        let kept = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
-        if sandbox.position > kept.position {
-            kept.clone_from(sandbox);
+        let recorded = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
+        if sandbox.position > recorded.position {
+            recorded.clone_from(sandbox);
         }
         Ok(())
     }
@@ -181,19 +182,18 @@ impl ViewQueries for MemoryViews {
 
     async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
         let state = self.read();
-        let frame = Frame::of(bounds, zoom);
-        let groups = frame.groups(&state.fold.cells);
-        Ok(MapView {
-            zoom: frame.zoom(),
-            features: groups.iter().map(|group| state.feature(group)).collect(),
-        })
+        let viewport = Viewport::new(bounds, zoom);
+        let clusters = clusters(&viewport, &state.fold.cells);
+        let features = clusters.iter().map(|cluster| state.feature(cluster)).collect();
+        Ok(MapView { zoom: viewport.zoom(), features })
     }
 
     async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
         let state = self.read();
-        let group = nearest(&state.fold.cells, Point::at(lat, lon));
-        let cells = group.into_iter().flat_map(|group| group.cells);
-        let mut positions: Vec<Position> = cells.flat_map(|cell| state.pins.in_cell(cell.home())).collect();
+        let cluster = nearest(&state.fold.cells, MercatorPoint::project(lat, lon));
+        let cells = cluster.into_iter().flat_map(|cluster| cluster.cells);
+        let mut positions: Vec<Position> =
+            cells.flat_map(|cell| state.pins.in_cell(cell.wrapped())).collect();
         positions.sort_unstable();
         let newest = positions.iter().rev().take(max);
         Ok(newest.filter_map(|position| state.pins.by_position.get(position).cloned()).collect())
@@ -237,21 +237,21 @@ impl ViewQueries for MemoryViews {
     }
 }
 
-impl State {
+impl MemoryState {
     fn apply(&mut self, envelope: &EventEnvelope) {
-        let (effects, moved) = self.fold.apply(envelope);
+        let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
-        // Most events change nothing of what follows.
+        // Most events change neither the queue nor the list of unfinished submissions.
         if effects.status.is_some() || effects.leaves.is_some() {
-            self.queue(envelope.id, &effects);
+            self.update_queue(envelope.id, &effects);
         }
-        if let Some(Moved { before, after }) = moved {
-            before.iter().for_each(|pin| self.pins.forget(pin));
-            after.into_iter().for_each(|pin| self.pins.keep(pin));
+        if let Some(PinChange { before, after }) = pin_change {
+            before.iter().for_each(|pin| self.pins.remove(pin));
+            after.into_iter().for_each(|pin| self.pins.insert(pin));
         }
     }
 
-    fn queue(&mut self, id: SubmissionId, effects: &EventEffects) {
+    fn update_queue(&mut self, id: SubmissionId, effects: &EventEffects) {
         let Some(view) = self.fold.statuses.get(&id) else { return };
         let accepted = view.accepted();
         match view.status {
@@ -266,32 +266,32 @@ impl State {
         }
     }
 
-    fn feature(&self, group: &Group) -> MapFeature {
-        let alone = self.pins.by_position.get(&Position(group.total.pin));
-        if let Some(pin) = alone.filter(|_| group.total.count == 1) {
+    fn feature(&self, cluster: &CellCluster) -> MapFeature {
+        let pin = self.pins.by_position.get(&Position(cluster.sums.pin));
+        if let Some(pin) = pin.filter(|_| cluster.sums.count == 1) {
             return MapFeature::Pin(pin.clone());
         }
-        let expansion_zoom = match group.total.places {
+        let expansion_zoom = match cluster.sums.places {
             1 => None,
-            _ => expansion(&self.fold.cells, &group.cells, ZOOM_MAX).ok(),
+            _ => expansion_zoom(&self.fold.cells, &cluster.cells, ZOOM_MAX).ok(),
         };
-        group.feature(expansion_zoom)
+        cluster.feature(expansion_zoom)
     }
 }
 
-impl Pins {
-    fn keep(&mut self, pin: Pin) {
+impl PinIndex {
+    fn insert(&mut self, pin: Pin) {
         if pin.passes > 0 {
-            self.by_cell.insert((Point::of(&pin).cell(ZOOM_MAX), pin.position));
+            self.by_cell.insert((pin_cell(&pin), pin.position));
             self.names.insert((pin.name.to_lowercase(), pin.position));
             self.cities.insert((pin.city.to_lowercase(), pin.position));
         }
         self.by_position.insert(pin.position, pin);
     }
 
-    fn forget(&mut self, pin: &Pin) {
+    fn remove(&mut self, pin: &Pin) {
         self.by_position.remove(&pin.position);
-        self.by_cell.remove(&(Point::of(pin).cell(ZOOM_MAX), pin.position));
+        self.by_cell.remove(&(pin_cell(pin), pin.position));
         self.names.remove(&(pin.name.to_lowercase(), pin.position));
         self.cities.remove(&(pin.city.to_lowercase(), pin.position));
     }
@@ -302,6 +302,11 @@ impl Pins {
     }
 }
 
+fn pin_cell(pin: &Pin) -> CellId {
+    CellId::containing(MercatorPoint::from_pin(pin), ZOOM_MAX)
+}
+
+/// Returns the positions of the entries that begin with `text`, sorted by entry.
 fn starting_with<'a>(
     index: &'a BTreeSet<(String, Position)>,
     text: &str,

@@ -1,5 +1,5 @@
-//! The projection itself: follows the log and keeps the views up to date,
-//! whatever goes away in between.
+//! The projection: subscribes to the log and keeps the views up to date. When
+//! the log or the views are unavailable, it waits and tries again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,89 +15,86 @@ use tokio_util::sync::CancellationToken;
 use crate::view::SandboxView;
 use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
 
-/// Streams of submissions begin with this.
+/// The prefix of the names of submissions' streams.
 pub(crate) const STREAM_PREFIX: &str = "submission-";
 
-/// At most so many deliveries are applied at once, and as many more are read
-/// ahead. The more, the fewer the documents that MongoDB must write for each.
+/// The number of deliveries that are applied at once; as many more are read
+/// ahead. The larger the batch, the fewer documents MongoDB writes for each event.
 pub(crate) const BATCH: usize = 4096;
 
-/// The pauses after something was unavailable: the first, and the longest.
+/// The first and the longest pause after the log or the views were unavailable.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
-/// Why a projection stops: going on would skip an event.
+/// The reason why the projection stopped: to continue would skip an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the views cannot follow the log: {0}")]
 pub struct ProjectionError(#[from] pub ReadError);
 
-/// Keeps the views up to date until it is told to stop. What is unavailable is
-/// tried again for ever; a batch is applied whole or not at all.
+/// Keeps the views up to date until `shutdown` is cancelled. Retries without limit while the log or the
+/// views are unavailable. A batch is applied in full or not at all.
 ///
 /// # Errors
-/// When an event cannot be understood, or the log refuses to be read. The
-/// events before it were applied.
+/// If an event cannot be decoded or the log refuses to be read. All events before it are applied.
 pub async fn run(
     subscribe: Arc<dyn Subscribe>,
     views: Arc<dyn ViewStore>,
     shutdown: CancellationToken,
 ) -> Result<(), ProjectionError> {
-    let mut pace = Pace::default();
+    let mut pace = BatchPace::default();
     loop {
-        match follow(&*subscribe, &*views, &shutdown, &mut pace).await {
-            Interruption::Shutdown => return Ok(()),
-            Interruption::Overtaken(position) => {
-                tracing::info!(%position, "another projector was faster");
+        match apply_from_checkpoint(&*subscribe, &*views, &shutdown, &mut pace).await {
+            StopReason::Shutdown => return Ok(()),
+            StopReason::Overtaken(position) => {
+                tracing::info!(%position, "another projection moved the views; continuing from there");
                 continue;
             }
-            Interruption::Unavailable(why) => {
-                tracing::warn!(why, pause = ?pace.pause, "the projection waits");
+            StopReason::Unavailable(why) => {
+                tracing::warn!(why, pause = ?pace.pause, "the projection pauses and tries again");
             }
-            Interruption::Fatal(error) => return Err(error),
+            StopReason::Fatal(error) => return Err(error),
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = tokio::time::sleep(pace.pause) => pace.slow(),
+            () = tokio::time::sleep(pace.pause) => pace.slow_down(),
         }
     }
 }
 
-/// How the projection goes on after something was unavailable.
-struct Pace {
-    /// How long it waits first.
+/// The pause before the next try, and the size of a batch.
+struct BatchPace {
     pause: Duration,
-    /// How many deliveries it applies at once: what is too much for a store's
-    /// memory or deadline may fit in parts.
+    /// Halved after each failure: a batch that is too large for a store's memory or deadline may fit in parts.
     batch: usize,
 }
 
-impl Default for Pace {
+impl Default for BatchPace {
     fn default() -> Self {
         Self { pause: PAUSES[0], batch: BATCH }
     }
 }
 
-impl Pace {
-    fn slow(&mut self) {
+impl BatchPace {
+    fn slow_down(&mut self) {
         self.pause = (self.pause * 2).min(PAUSES[1]);
         self.batch = (self.batch / 2).max(1);
     }
 
-    /// After a batch that was applied.
+    /// Resets the pause and enlarges the batch after a batch was applied.
     fn recover(&mut self) {
         self.pause = PAUSES[0];
         self.batch = (self.batch + BATCH / 64).min(BATCH);
     }
 }
 
-/// Why following ended.
-enum Interruption {
+/// The reason why a subscription was given up.
+enum StopReason {
     Shutdown,
     Overtaken(Position),
     Unavailable(String),
     Fatal(ProjectionError),
 }
 
-impl From<ReadError> for Interruption {
+impl From<ReadError> for StopReason {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
@@ -110,104 +107,109 @@ impl From<ReadError> for Interruption {
     }
 }
 
-/// Follows the log from the views' checkpoint on.
-async fn follow(
+impl From<ApplyError> for StopReason {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Overtaken(position) => Self::Overtaken(position),
+            ApplyError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}
+
+/// Subscribes to the log from the views' checkpoint on, and applies batch after batch.
+async fn apply_from_checkpoint(
     subscribe: &dyn Subscribe,
     views: &dyn ViewStore,
     shutdown: &CancellationToken,
-    pace: &mut Pace,
-) -> Interruption {
-    let mut at = match views.checkpoint().await {
+    pace: &mut BatchPace,
+) -> StopReason {
+    let mut checkpoint = match views.checkpoint().await {
         Ok(position) => position,
-        Err(QueryError::Unavailable(why)) => return Interruption::Unavailable(why),
+        Err(QueryError::Unavailable(why)) => return StopReason::Unavailable(why),
     };
-    let (ahead, mut read) = mpsc::channel(BATCH);
-    // All of the log, so that the checkpoint keeps up with its end.
-    let deliveries = subscribe.subscribe(at, EventFilter::default());
+    let (sender, mut items) = mpsc::channel(BATCH);
+    // Without a filter, so that the checkpoint reaches the end of the log.
+    let deliveries = subscribe.subscribe(checkpoint, EventFilter::default());
     let reading = CancellationToken::new();
-    let _ends_with_us = reading.clone().drop_guard();
-    tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, ahead)));
+    let _stops_reading = reading.clone().drop_guard();
+    tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, sender)));
 
     let mut batch = Vec::new();
     loop {
         batch.clear();
         tokio::select! {
             biased;
-            () = shutdown.cancelled() => return Interruption::Shutdown,
-            _ = read.recv_many(&mut batch, pace.batch) => {}
+            () = shutdown.cancelled() => return StopReason::Shutdown,
+            _ = items.recv_many(&mut batch, pace.batch) => {}
         }
-        let mut end = batch.is_empty().then(|| Interruption::Unavailable("the log ended".to_owned()));
-        let (mut events, mut upto) = (Vec::with_capacity(batch.len()), at);
+        let mut stop = batch.is_empty().then(|| StopReason::Unavailable("the subscription ended".to_owned()));
+        let (mut events, mut upto) = (Vec::with_capacity(batch.len()), checkpoint);
         let mut sandboxes = BTreeMap::new();
-        for seen in batch.drain(..) {
-            match seen {
-                Ok(Seen::Event(envelope)) => {
+        for item in batch.drain(..) {
+            match item {
+                Ok(LogItem::Event(envelope)) => {
                     upto = envelope.position;
                     events.push(*envelope);
                 }
-                Ok(Seen::Sandbox(sandbox)) => {
+                Ok(LogItem::Sandbox(sandbox)) => {
                     upto = sandbox.position;
                     sandboxes.insert(sandbox.verifier.clone(), *sandbox);
                 }
-                Ok(Seen::Nothing(position)) => upto = upto.max(position),
-                Err(error) => end = Some(error.into()),
+                Ok(LogItem::Irrelevant(position)) => upto = upto.max(position),
+                Err(error) => stop = Some(error.into()),
             }
         }
-        // Before the checkpoint moves past them.
+        // Before the checkpoint moves past these reports.
         for sandbox in sandboxes.values() {
-            match views.record_sandbox(sandbox).await {
-                Ok(()) => {}
-                Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
-                Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
+            if let Err(error) = views.record_sandbox(sandbox).await {
+                return error.into();
             }
         }
-        if upto > at {
-            match views.apply(at, &events, upto).await {
-                Ok(()) => {
-                    at = upto;
-                    pace.recover();
-                }
-                Err(ApplyError::Overtaken(position)) => return Interruption::Overtaken(position),
-                Err(ApplyError::Unavailable(why)) => return Interruption::Unavailable(why),
+        if upto > checkpoint {
+            if let Err(error) = views.apply(checkpoint, &events, upto).await {
+                return error.into();
             }
+            checkpoint = upto;
+            pace.recover();
         }
-        if let Some(end) = end {
-            return end;
+        if let Some(stop) = stop {
+            return stop;
         }
     }
 }
 
-/// What the log delivered.
-enum Seen {
+/// A decoded delivery of the log.
+enum LogItem {
     Event(Box<EventEnvelope>),
     Sandbox(Box<SandboxView>),
-    /// Nothing for us up to here.
-    Nothing(Position),
+    /// Nothing up to this position concerns the views.
+    Irrelevant(Position),
 }
 
-impl Seen {
-    fn of(recorded: &RecordedEvent) -> Result<Self, ReadError> {
+impl LogItem {
+    fn decode(recorded: &RecordedEvent) -> Result<Self, ReadError> {
         if recorded.stream.as_str().starts_with(STREAM_PREFIX) {
             return EventEnvelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
         }
         let sandbox = SandboxView::decode(recorded)?;
-        // Others may keep what is theirs in the same log.
-        Ok(sandbox.map_or(Self::Nothing(recorded.position), |sandbox| Self::Sandbox(Box::new(sandbox))))
+        // The log may have streams of other programs.
+        let irrelevant = Self::Irrelevant(recorded.position);
+        Ok(sandbox.map_or(irrelevant, |sandbox| Self::Sandbox(Box::new(sandbox))))
     }
 }
 
-/// Reads and decodes while the events before are being applied. An error is the last item.
-async fn read_ahead(mut deliveries: Subscription, ahead: mpsc::Sender<Result<Seen, ReadError>>) {
+/// Reads and decodes deliveries while the batch before is applied. An error is the last item.
+async fn read_ahead(mut deliveries: Subscription, items: mpsc::Sender<Result<LogItem, ReadError>>) {
     while let Some(delivery) = deliveries.next().await {
-        let seen = match delivery {
-            Ok(SubscriptionItem::Event(recorded)) => Seen::of(&recorded),
-            Ok(SubscriptionItem::Checkpoint(position) | SubscriptionItem::CaughtUp(position)) => {
-                Ok(Seen::Nothing(position))
+        let item = match delivery {
+            Ok(SubscriptionItem::Event(recorded)) => LogItem::decode(&recorded),
+            Ok(SubscriptionItem::Checkpoint(at) | SubscriptionItem::CaughtUp(at)) => {
+                Ok(LogItem::Irrelevant(at))
             }
             Err(error) => Err(error),
         };
-        let last = seen.is_err();
-        if ahead.send(seen).await.is_err() || last {
+        let last = item.is_err();
+        if items.send(item).await.is_err() || last {
             return;
         }
     }
@@ -218,15 +220,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_is_halved_until_it_is_taken_and_then_grows_slowly() {
-        let mut pace = Pace::default();
+    fn a_batch_is_halved_until_it_is_applied_and_then_grows_slowly() {
+        let mut pace = BatchPace::default();
         assert_eq!((pace.batch, pace.pause), (BATCH, PAUSES[0]));
-        pace.slow();
-        pace.slow();
+        pace.slow_down();
+        pace.slow_down();
         assert_eq!((pace.batch, pace.pause), (BATCH / 4, PAUSES[0] * 4));
         pace.recover();
         assert!(pace.batch > BATCH / 4 && pace.batch < BATCH / 2 && pace.pause == PAUSES[0]);
-        (0..100).for_each(|_| pace.slow());
+        (0..100).for_each(|_| pace.slow_down());
         assert_eq!((pace.batch, pace.pause), (1, PAUSES[1]));
         (0..100).for_each(|_| pace.recover());
         assert_eq!(pace.batch, BATCH);

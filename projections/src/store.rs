@@ -1,5 +1,5 @@
-//! The ports of the read model: [`ViewStore`] is written by the projection,
-//! [`ViewQueries`] is read by everybody else.
+//! The ports of the read model: the projection writes through [`ViewStore`],
+//! all other processes read through [`ViewQueries`].
 
 #![warn(missing_docs)]
 
@@ -11,94 +11,98 @@ use tokio::sync::watch;
 
 use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
 
-/// An event of a submission, as a projection sees it.
+/// An event of a submission with its place in the log.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventEnvelope {
-    /// Whose.
+    /// The submission.
     pub id: SubmissionId,
-    /// Its number in its stream.
+    /// The event's number within its stream, from 0.
     pub revision: Revision,
-    /// Its place in the log.
+    /// The event's place in the whole log.
     pub position: Position,
-    /// When it was recorded.
+    /// The time at which the log recorded the event.
     pub recorded_at: Timestamp,
-    /// What happened.
+    /// The event itself.
     pub event: Event,
 }
 
-/// The writing half. All views and the checkpoint move together or not at all.
+/// The writing half. The views and their checkpoint change together or not at all.
 #[async_trait]
 pub trait ViewStore: ViewQueries {
-    /// Applies events in the order of their positions and sets the checkpoint
-    /// to `upto`, provided that it still is `from`: of two projectors at the
-    /// same batch one gets [`ApplyError::Overtaken`] and nothing counts twice.
+    /// Applies events, which are in the order of their positions, and moves the checkpoint to `upto`.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the checkpoint is not `from`. So if two projections apply the same
+    /// batch, one of them fails and no event is counted twice.
     async fn apply(&self, from: Position, events: &[EventEnvelope], upto: Position)
     -> Result<(), ApplyError>;
 
-    /// Keeps a report on a sandbox, unless there is one of that verifier at the
-    /// same position or a later one: it needs no checkpoint.
+    /// Records a report on a verifier's sandbox, unless a report of the same verifier at the same or a
+    /// later position is recorded. The checkpoint does not move.
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError>;
 }
 
-/// The reading half.
+/// The reading half. Each query fails with [`QueryError::Unavailable`] if the store does not answer.
 #[async_trait]
 pub trait ViewQueries: Send + Sync {
-    /// Up to where the views have seen the log.
+    /// Returns the position up to which the log is applied.
     async fn checkpoint(&self) -> Result<Position, QueryError>;
 
-    /// Rises when the checkpoint does, also when another process moved it.
+    /// Returns a watch on the checkpoint. It also rises when another process moves the checkpoint.
     fn watch(&self) -> watch::Receiver<Position>;
 
-    /// One submission.
+    /// Returns a submission's view, or `None` if the submission is not known.
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError>;
 
-    /// A waiting submission's place in the queue; `None` when it does not wait.
+    /// Returns a submission's queue position, or `None` if the submission does not wait.
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError>;
 
-    /// The totals.
+    /// Returns the totals over all submissions.
     async fn stats(&self) -> Result<StatsView, QueryError>;
 
-    /// Returns the pins and clusters in `bounds` at `zoom`, 0 to [`ZOOM_MAX`](crate::ZOOM_MAX). A box with
-    /// a side of more than 8,192 pixels (256 to a tile) is clustered at the highest zoom at which it has none.
+    /// Returns the pins and clusters in `bounds` at `zoom`, 0 to [`ZOOM_MAX`](crate::ZOOM_MAX). If a side
+    /// of the box is longer than 8,192 pixels (256 to a tile), a lower zoom is used; the view names it.
     /// The cost depends on the box's size in pixels, not on the number of pins.
     async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError>;
 
-    /// The pins of the cluster whose centre is nearest to this place, newest
-    /// first, at most `max`: for clusters that do not fall apart at any zoom.
+    /// Returns the pins of the cluster whose centre is nearest to a place in degrees, newest first and
+    /// `max` at most. It is meant for clusters that stay one cluster at every zoom.
     async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError>;
 
-    /// Pins that changed strictly after `after`, by position, at most `max`.
-    /// One whose `passes` are 0 is gone.
+    /// Returns the pins that changed after the position `after`, sorted by position and `max` at most.
+    /// A pin with 0 `passes` was removed from the map.
     async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError>;
 
-    /// Pins whose owner's name begins with `text`, or whose city does, in any case; at most `max`.
+    /// Returns the pins whose participant's name or whose city begins with `text`, ignoring case, `max` at
+    /// most. Pins that are found by name come first.
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError>;
 
-    /// The newest submissions that wait or are being verified, oldest first; for the organiser.
+    /// Returns the newest `max` submissions that wait or are being verified, oldest first.
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
-    /// The submissions that are being verified, the newest `max`, oldest first; for the organiser.
+    /// Returns the newest `max` submissions that are being verified, oldest first.
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
-    /// The newest report on each verifier's sandbox, by the verifier's name; for the organiser.
+    /// Returns the newest report on each verifier's sandbox, sorted by the verifier's name.
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError>;
 }
 
-/// Why a batch was not applied.
+/// The reason why a batch was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
-    /// Another projector was faster: go on from its checkpoint.
-    #[error("the views are at {0} already")]
+    /// Another projection moved the checkpoint to this position. Continue from there.
+    #[error("another projection has already moved the views to position {0}")]
     Overtaken(Position),
-    /// Whether it was applied is unknown: read the checkpoint and go on from there.
+    /// The store did not answer, so the batch may or may not be applied. Read the checkpoint and continue
+    /// from there.
     #[error("the views are unavailable: {0}")]
     Unavailable(String),
 }
 
-/// Why a query has no answer.
+/// The reason why a query has no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// Try again later.
+    /// The store did not answer. Try again later.
     #[error("the views are unavailable: {0}")]
     Unavailable(String),
 }

@@ -1,5 +1,5 @@
-//! What readers see: the shape of every view. These names are the public JSON
-//! of the read API too.
+//! The shape of every view. The field names are also the public JSON of the
+//! read API, and the comments its OpenAPI descriptions.
 
 use std::collections::BTreeMap;
 
@@ -11,177 +11,179 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// Where a submission stands.
+/// The status of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SubmissionStatus {
-    /// It waits in the queue, for the first time or again.
+    /// The submission waits in the queue, for the first time or again.
     Submitted,
-    /// A verifier is at it.
+    /// A verifier has claimed the submission.
     Verifying,
-    /// The newest verdict: it does as asked.
+    /// The newest verdict is "passed".
     Passed,
-    /// The newest verdict: it does not.
+    /// The newest verdict is "failed".
     Failed,
 }
 
-/// One submission, for its participant: what happened and why, so far.
+/// One submission: its answers, its status and its history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
-    /// Its identity.
+    /// The id of the submission.
     pub id: SubmissionId,
-    /// Where it stands.
+    /// The present status of the submission.
     pub status: SubmissionStatus,
-    /// While it waits: for what. Its place in the queue is asked for separately ([`QueuePlace`]).
+    /// The reason for the wait, while the submission waits. The queue position is not part
+    /// of this view.
     pub waiting: Option<WaitReason>,
     /// The participant's name.
     pub name: String,
-    /// `@account`.
+    /// The participant's Twitter account as `@account`.
     pub twitter: Option<String>,
-    /// Where they are.
+    /// The participant's place.
     pub location: LocationView,
-    /// What is verified.
+    /// The images that are verified.
     pub images: Vec<ImageRef>,
-    /// Further answers, by field.
+    /// The further answers by field name.
     pub answers: BTreeMap<String, String>,
     /// The registry namespace that all images share.
     pub owner: String,
-    /// The challenge that it takes part in.
+    /// The id of the challenge.
     pub challenge: String,
-    /// How many attempts began.
+    /// The number of attempts that were started.
     pub attempts: u32,
-    /// After a failed verdict: every reason, with what to do.
+    /// The reasons of a failed verdict, each with advice.
     pub reasons: Vec<ReasonView>,
-    /// Everything that happened, oldest first.
+    /// All events of the submission, oldest first.
     pub timeline: Vec<TimelineEntry>,
-    /// When it was accepted.
+    /// The time at which the submission was accepted.
     pub submitted_at: Timestamp,
-    /// When the newest verdict was reached.
+    /// The time of the newest verdict.
     pub judged_at: Option<Timestamp>,
-    /// The stream's revision that this view has seen.
+    /// The revision of the newest event in this view.
     pub revision: Revision,
-    /// The log's position that this view has seen.
+    /// The position of the newest event in this view.
     #[schema(value_type = u64)]
     pub position: Position,
 }
 
-/// The place of a submission.
+/// The participant's place, as typed and as found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LocationView {
-    /// The participant's words.
+    /// The text that the participant typed.
     pub typed: String,
-    /// The city's usual name.
+    /// The city's name in the gazetteer.
     pub city: String,
-    /// ISO 3166 code of two letters.
+    /// The country's two-letter ISO 3166 code.
     pub country: String,
-    /// Degrees north.
+    /// The latitude in degrees north.
     pub lat: f64,
-    /// Degrees east.
+    /// The longitude in degrees east.
     pub lon: f64,
 }
 
-/// What a submission waits for, when it is not simply its turn.
+/// The reason why a submission waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitReason {
-    /// The fault of ours that broke off the last attempt; `None` when it only waits for its turn.
+    /// The interruption of the last attempt, or null if the submission only waits for its turn.
     pub code: Option<InterruptionCode>,
-    /// A sentence for the participant.
+    /// The reason as a sentence for the participant.
     pub message: String,
-    /// When it is tried again; `None` when as soon as there is room, or (with a code) when the platform is well.
+    /// The time of the next attempt. Null means as soon as a slot is free or, after an interruption, as
+    /// soon as the platform works again.
     pub retry_at: Option<Timestamp>,
 }
 
-/// One reason of a failed verdict, and what to do about it.
+/// One reason of a failed verdict, with advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
-    /// Which.
+    /// The code of the failure.
     pub code: FailureCode,
-    /// The image concerned.
+    /// The image that failed, if it was one.
     pub image: Option<ImageRef>,
-    /// What exactly.
+    /// The details of the failure.
     pub message: String,
-    /// Whose fault: always `participant`.
+    /// The responsible party, always `participant`.
     pub fault: String,
-    /// What to do next.
+    /// The next step for the participant.
     pub advice: String,
 }
 
 /// One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEntry {
-    /// When it was recorded.
+    /// The time at which the event was recorded.
     pub at: Timestamp,
-    /// Its position in the log.
+    /// The event's position in the log.
     #[schema(value_type = u64)]
     pub position: Position,
-    /// What happened. The first, `Submitted`, too.
+    /// The event. The first is always `Submitted`.
     #[serde(flatten)]
     pub event: Event,
 }
 
-/// A waiting submission's place in the queue.
+/// The queue position of a waiting submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QueuePlace {
-    /// 1 is next.
+    /// The queue position; 1 is verified next.
     pub position: u64,
-    /// How many wait in all.
+    /// The number of submissions that wait.
     pub of: u64,
-    /// Expected wait from the pace of the last verdicts, seconds; `None` when there were none.
+    /// The expected wait in seconds, from the pace of the last verdicts. Null if there were none.
     pub expected_wait_s: Option<u64>,
 }
 
-/// Totals over all submissions.
+/// The totals over all submissions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 pub struct StatsView {
-    /// Submissions by status.
+    /// The number of submissions by status.
     pub submissions: BTreeMap<SubmissionStatus, u64>,
-    /// Pins on the map: owners that passed.
+    /// The number of pins on the map.
     pub pins: u64,
-    /// Pins by country code.
+    /// The number of pins by country code.
     pub countries: BTreeMap<String, u64>,
-    /// Distinct places of pins.
+    /// The number of distinct places of pins.
     pub places: u64,
-    /// Pins by answer: field, then choice.
+    /// The number of pins by answer: first the field, then the choice.
     pub answers: BTreeMap<String, BTreeMap<String, u64>>,
-    /// Failed verdicts by reason.
+    /// The number of reasons of failed verdicts by code.
     pub failures: BTreeMap<FailureCode, u64>,
-    /// Interruptions by fault of ours.
+    /// The number of interruptions by code.
     pub interruptions: BTreeMap<InterruptionCode, u64>,
-    /// First passes in each of the last sixty minutes before the newest event, oldest first.
+    /// The first passes in each of the sixty minutes up to the newest event, oldest minute first.
     pub passes_per_minute: Vec<u64>,
-    /// From acceptance to verdict over the last hundred verdicts, milliseconds: half took no longer.
+    /// The median time from queueing to verdict in milliseconds, over the last hundred verdicts.
     pub waited_ms_p50: Option<u64>,
-    /// As before; 95 in a hundred took no longer.
+    /// The 95th percentile of the same times in milliseconds.
     pub waited_ms_p95: Option<u64>,
-    /// The log's position that this view has seen.
+    /// The position up to which the log is counted.
     #[schema(value_type = u64)]
     pub position: Position,
 }
 
-/// One pin: an owner that passed. A later pass moves it and counts up.
+/// A pin: an owner that passed, at its place. A later pass moves the pin and counts up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Pin {
-    /// The registry namespace; one pin each.
+    /// The registry namespace of the owner, which has one pin.
     pub owner: String,
-    /// As shown.
+    /// The participant's name.
     pub name: String,
-    /// `@account`.
+    /// The participant's Twitter account as `@account`.
     pub twitter: Option<String>,
-    /// The city.
+    /// The name of the city.
     pub city: String,
-    /// ISO 3166 code of two letters.
+    /// The country's two-letter ISO 3166 code.
     pub country: String,
-    /// Degrees north.
+    /// The latitude in degrees north.
     pub lat: f64,
-    /// Degrees east.
+    /// The longitude in degrees east.
     pub lon: f64,
-    /// Further answers, by field.
+    /// The further answers by field name.
     pub answers: BTreeMap<String, String>,
-    /// How many submissions of this owner passed; 0 when none does any longer, and the pin is gone.
+    /// The number of the owner's submissions that count. 0 means that the pin was removed.
     pub passes: u64,
-    /// When the newest passed.
+    /// The time of the newest pass.
     pub passed_at: Timestamp,
-    /// The position of the event that last changed it.
+    /// The position of the event that last changed the pin.
     #[schema(value_type = u64)]
     pub position: Position,
 }
@@ -219,16 +221,16 @@ pub struct Cluster {
     pub expansion_zoom: Option<u8>,
 }
 
-/// A verifier's sandbox, as it was reported last.
+/// The newest report on a verifier's sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxView {
-    /// The verifier's name.
+    /// The name of the verifier.
     pub verifier: String,
-    /// The report's place in the log.
+    /// The position of the report in the log.
     pub position: Position,
-    /// Since when it is so.
+    /// The time at which the report was recorded.
     pub since: Timestamp,
-    /// The report.
+    /// The report itself.
     pub sandbox: SandboxReported,
 }
 
@@ -236,12 +238,12 @@ pub struct SandboxView {
 /// crosses the antimeridian.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundingBox {
-    /// −180 to 180.
+    /// The western edge, −180 to 180.
     pub west: f64,
-    /// −90 to 90.
+    /// The southern edge, −90 to 90.
     pub south: f64,
-    /// −180 to 180.
+    /// The eastern edge, −180 to 180.
     pub east: f64,
-    /// −90 to 90, not less than `south`.
+    /// The northern edge, −90 to 90, not less than `south`.
     pub north: f64,
 }

@@ -1,4 +1,5 @@
-//! A batch of events: load what it touches, fold, write back what changed.
+//! Applies a batch of events in one transaction: loads the state that it
+//! touches, applies the events and writes back the changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -9,39 +10,40 @@ use mongodb::error::Result;
 use mongodb::options::{FindOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection};
 
-use super::blocks::Stored;
-use super::collections::{Collections, Head, PassDocument, PinDocument, StatusDocument, number};
-use super::transaction::{Ended, Transaction, Write, among, find, write};
-use super::{Shared, said};
-use crate::fold::Fold;
-use crate::owner::Owner;
-use crate::project::PassChange;
-use crate::square::Point;
+use super::blocks::{StoredBlocks, load_blocks};
+use super::collections::ViewCollections;
+use super::documents::{GenerationHead, PassDocument, PinDocument, StatusDocument, number};
+use super::transaction::{DocumentWrite, RetryingTransaction, TransactionEnd, find, with_ids, write};
+use super::{MongoViews, describe};
+use crate::fold::ViewState;
+use crate::fold::owner::OwnerPasses;
+use crate::fold::project::PassChange;
+use crate::map::mercator::MercatorPoint;
 use crate::view::Pin;
 use crate::{ApplyError, EventEnvelope};
 
-impl Shared {
-    pub(super) async fn apply(
+impl MongoViews {
+    pub(super) async fn apply_batch(
         &self,
         from: Position,
         events: &[EventEnvelope],
         upto: Position,
     ) -> std::result::Result<(), ApplyError> {
-        let unavailable = |error| ApplyError::Unavailable(said(&error));
+        let unavailable = |error| ApplyError::Unavailable(describe(&error));
         let collections = self.collections().map_err(unavailable)?;
         let applied = collections.apply(&self.client, from, events, upto).await.map_err(unavailable)?;
         if applied {
-            self.saw(upto);
+            self.polled.publish(upto);
             return Ok(());
         }
-        // Another generation may be the current one by now.
-        let checkpoint = self.look().await.map_err(unavailable)?;
+        // Another generation may have become current.
+        let checkpoint = self.polled.poll().await.map_err(unavailable)?;
         Err(ApplyError::Overtaken(checkpoint))
     }
 }
 
-impl Collections {
-    /// Applies a batch; `false` when the checkpoint is elsewhere.
+impl ViewCollections {
+    /// Applies a batch. Returns false if the checkpoint is not `from` or the generation is retired.
     pub(super) async fn apply(
         &self,
         client: &mongodb::Client,
@@ -49,26 +51,26 @@ impl Collections {
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<bool> {
-        let mut transaction = Transaction::new(client).await?;
+        let mut transaction = RetryingTransaction::new(client).await?;
         loop {
-            let work = self.claim_and_follow(transaction.begin().await?, from, events, upto).await;
+            let work = self.move_checkpoint_and_apply(transaction.begin().await?, from, events, upto).await;
             match transaction.end(work).await? {
-                Ended::Committed(()) => return Ok(true),
-                Ended::Nothing => return Ok(false),
-                Ended::Again => {}
+                TransactionEnd::Committed(()) => return Ok(true),
+                TransactionEnd::Aborted => return Ok(false),
+                TransactionEnd::Retry => {}
             }
         }
     }
 
-    async fn claim_and_follow(
+    async fn move_checkpoint_and_apply(
         &self,
         session: &mut ClientSession,
         from: Position,
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<Option<()>> {
-        // First of all, so that two projectors meet here.
-        let claimed = Self::heads(self.database())
+        // First, so that two projections conflict here.
+        let head = Self::heads(self.database())
             .find_one_and_update(
                 doc! { "_id": self.generation, "checkpoint": number(from), "retired": false },
                 doc! { "$set": { "checkpoint": number(upto) } },
@@ -76,113 +78,118 @@ impl Collections {
             .return_document(ReturnDocument::Before)
             .session(&mut *session)
             .await?;
-        let Some(head) = claimed else { return Ok(None) };
+        let Some(head) = head else { return Ok(None) };
         if !events.is_empty() {
-            self.follow(session, head, events, upto).await?;
+            self.apply_events(session, head, events, upto).await?;
         }
         Ok(Some(()))
     }
 
-    async fn follow(
+    async fn apply_events(
         &self,
         session: &mut ClientSession,
-        head: Head,
+        head: GenerationHead,
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<()> {
-        let (mut fold, blocks) = self.load(session, head, events).await?;
-        let entries: HashMap<SubmissionId, usize> =
-            fold.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
-        let known: HashSet<String> = fold.owners.keys().cloned().collect();
-        let mut moves: HashMap<SubmissionId, Position> = HashMap::new();
+        let (mut state, blocks) = self.load(session, head, events).await?;
+        let stored_entries: HashMap<SubmissionId, usize> =
+            state.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
+        let stored_owners: HashSet<String> = state.owners.keys().cloned().collect();
+        let mut queue_moves: HashMap<SubmissionId, Position> = HashMap::new();
         let mut passes: BTreeMap<Position, Option<Pin>> = BTreeMap::new();
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
         for envelope in events {
-            let (effects, moved) = fold.apply(envelope);
+            let (effects, pin_change) = state.apply(envelope);
             if effects.enters.is_some() || effects.leaves.is_some() {
-                moves.insert(envelope.id, envelope.position);
+                queue_moves.insert(envelope.id, envelope.position);
             }
             match effects.pass {
                 Some(PassChange::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
                 Some(PassChange::Revoked(since)) => passes.insert(since, None),
                 None => None,
             };
-            pins.extend(moved.and_then(|moved| moved.after).map(|pin| (pin.owner.clone(), pin)));
+            pins.extend(pin_change.and_then(|change| change.after).map(|pin| (pin.owner.clone(), pin)));
         }
 
-        let statuses = std::mem::take(&mut fold.statuses).into_values().filter_map(|view| {
-            let (before, moved) = (entries.get(&view.id).copied(), moves.get(&view.id).copied());
+        let statuses = std::mem::take(&mut state.statuses).into_values().filter_map(|view| {
+            let (before, moved) = (stored_entries.get(&view.id).copied(), queue_moves.get(&view.id).copied());
             let unchanged = before == Some(view.timeline.len());
             let document = (!unchanged).then(|| StatusDocument::new(view, moved.unwrap_or_default()))?;
             Some(match before {
-                None => Write::insert(&document),
+                None => DocumentWrite::insert(&document),
                 Some(entries) => document
                     .update(entries, moved.is_some())
-                    .and_then(|by| Write::update(document.id.as_str(), &by)),
+                    .and_then(|by| DocumentWrite::update(document.id.as_str(), &by)),
             })
         });
         self.write(session, &self.statuses(), statuses).await?;
 
         let pins = pins.into_values().map(PinDocument::new).map(|document| {
-            if known.contains(&document.owner) {
-                Write::update(document.owner.as_str(), &document)
+            if stored_owners.contains(&document.owner) {
+                DocumentWrite::update(document.owner.as_str(), &document)
             } else {
-                Write::insert(&document)
+                DocumentWrite::insert(&document)
             }
         });
         self.write(session, &self.pins(), pins).await?;
 
         let passes = passes.into_iter().map(|(position, pin)| match pin {
-            Some(pin) => Write::insert(&PassDocument { position, pin }),
-            None => Write::delete(number(position)),
+            Some(pin) => DocumentWrite::insert(&PassDocument { position, pin }),
+            None => DocumentWrite::delete(number(position)),
         });
         self.write(session, &self.passes(), passes).await?;
 
-        let blocks = blocks.changed(&fold.cells, &fold.places, upto)?;
+        let blocks = blocks.into_writes(&state.cells, &state.places, upto)?;
         self.write(session, &self.blocks(), blocks.into_iter().map(Ok)).await?;
-        let counters = fold
+        let counters = state
             .counters
             .iter()
-            .map(|(counter, by)| Write::update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
+            .map(|(counter, by)| DocumentWrite::update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
         self.write(session, &self.counters(), counters).await?;
 
-        let recent = Write::update(self.generation, &doc! { "$set": { "recent": to_bson(&fold.recent)? } });
+        let recent =
+            DocumentWrite::update(self.generation, &doc! { "$set": { "recent": to_bson(&state.recent)? } });
         self.write(session, &Self::heads(self.database()), [recent]).await
     }
 
-    /// Everything that the events will touch, but for what are sums.
+    /// Loads the state that the events will touch, except for the sums.
     async fn load(
         &self,
         session: &mut ClientSession,
-        head: Head,
+        head: GenerationHead,
         events: &[EventEnvelope],
-    ) -> Result<(Fold, Stored)> {
-        let mut fold = Fold { recent: head.recent, ..Fold::default() };
+    ) -> Result<(ViewState, StoredBlocks)> {
+        let mut state = ViewState { recent: head.recent, ..ViewState::default() };
         let ids: BTreeSet<String> = events.iter().map(|envelope| envelope.id.to_string()).collect();
         let statuses =
-            find(&self.statuses(), session, among(ids.into_iter().collect()), FindOptions::default()).await?;
-        fold.statuses = statuses.into_iter().map(|document| (document.view.id, document.view)).collect();
+            find(&self.statuses(), session, with_ids(ids.into_iter().collect()), FindOptions::default())
+                .await?;
+        state.statuses = statuses.into_iter().map(|document| (document.view.id, document.view)).collect();
 
-        // Where a verdict may put a pin, and whose passes may end.
-        let mut owners: HashMap<SubmissionId, (String, Point)> = HashMap::new();
-        let mut verdicts: BTreeMap<String, i64> = BTreeMap::new();
-        let mut places: BTreeSet<Point> = BTreeSet::new();
+        // The places where a verdict may put a pin, and for each owner the number of passes that may end.
+        let mut owners: HashMap<SubmissionId, (String, MercatorPoint)> = HashMap::new();
+        let mut ending_passes: BTreeMap<String, i64> = BTreeMap::new();
+        let mut places: BTreeSet<MercatorPoint> = BTreeSet::new();
         for envelope in events {
             if let Event::Submitted(submitted) = &envelope.event {
                 let place = &submitted.location.place;
-                owners.insert(envelope.id, (submitted.owner.clone(), Point::at(place.lat, place.lon)));
+                owners.insert(
+                    envelope.id,
+                    (submitted.owner.clone(), MercatorPoint::project(place.lat, place.lon)),
+                );
             }
-            let known = fold.statuses.get(&envelope.id).map(|view| {
+            let known = state.statuses.get(&envelope.id).map(|view| {
                 let location = &view.location;
-                (view.owner.clone(), Point::at(location.lat, location.lon))
+                (view.owner.clone(), MercatorPoint::project(location.lat, location.lon))
             });
             let Some((owner, place)) = known.or_else(|| owners.get(&envelope.id).cloned()) else { continue };
             match envelope.event {
                 Event::Passed(_) => {
-                    verdicts.entry(owner).or_default();
+                    ending_passes.entry(owner).or_default();
                     places.insert(place);
                 }
-                Event::Failed(_) => *verdicts.entry(owner).or_default() += 1,
+                Event::Failed(_) => *ending_passes.entry(owner).or_default() += 1,
                 Event::Submitted(_)
                 | Event::VerificationStarted(_)
                 | Event::ImagesPulled(_)
@@ -193,27 +200,27 @@ impl Collections {
             }
         }
 
-        let names = verdicts.keys().cloned().collect();
-        for document in find(&self.pins(), session, among(names), FindOptions::default()).await? {
-            let ends = verdicts.get(&document.owner).copied().unwrap_or(0);
+        let names = ending_passes.keys().cloned().collect();
+        for document in find(&self.pins(), session, with_ids(names), FindOptions::default()).await? {
+            let ends = ending_passes.get(&document.owner).copied().unwrap_or(0);
             let passes = match (document.pin.passes, ends) {
                 (0, _) => vec![],
-                // No pass ends, so what is shown will do for the newest.
+                // No pass ends, so the pin on the map stands for the newest pass.
                 (_, 0) => vec![document.pin.clone()],
                 _ => self.newest_passes(session, &document.owner, ends + 1).await?,
             };
-            places.extend(passes.iter().map(Point::of));
-            places.insert(Point::of(&document.pin));
-            let owner = Owner { count: document.pin.passes, passes, pin: Some(document.pin) };
-            fold.owners.insert(document.owner, owner);
+            places.extend(passes.iter().map(MercatorPoint::from_pin));
+            places.insert(MercatorPoint::from_pin(&document.pin));
+            let owner = OwnerPasses { count: document.pin.passes, passes, pin: Some(document.pin) };
+            state.owners.insert(document.owner, owner);
         }
 
-        let blocks = self.stored(session, places).await?;
-        fold.places = blocks.places();
-        Ok((fold, blocks))
+        let blocks = load_blocks(self, session, places).await?;
+        state.places = blocks.places();
+        Ok((state, blocks))
     }
 
-    /// An owner's newest passes, oldest first.
+    /// Returns an owner's newest `max` passes, oldest first.
     async fn newest_passes(&self, session: &mut ClientSession, owner: &str, max: i64) -> Result<Vec<Pin>> {
         let options = FindOptions::builder().sort(doc! { "_id": -1 }).limit(max).build();
         let newest = find(&self.passes(), session, doc! { "pin.owner": owner }, options).await?;
@@ -224,7 +231,7 @@ impl Collections {
         &self,
         session: &mut ClientSession,
         collection: &Collection<T>,
-        writes: impl IntoIterator<Item = Result<Write>>,
+        writes: impl IntoIterator<Item = Result<DocumentWrite>>,
     ) -> Result<()> {
         write(self.database(), session, collection.name(), writes).await
     }

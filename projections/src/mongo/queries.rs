@@ -1,118 +1,132 @@
-//! The questions, each within one snapshot of the views where it asks twice.
+//! The queries. A query with several reads makes them in one snapshot.
 
 use std::collections::BTreeSet;
 
+use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::Position;
 use futures::TryStreamExt;
-use mongodb::ClientSession;
 use mongodb::bson::{Bson, Document, doc};
-use mongodb::error::Result;
+use mongodb::error::Result as MongoResult;
 use mongodb::options::FindOptions;
+use tokio::sync::watch;
 
-use super::Shared;
-use super::collections::{Collections, PinDocument, cell_key, number};
-use super::map::Map;
-use super::screen::Screen;
+use super::documents::{PinDocument, cell_key, number};
+use super::map_query::{NearestQuery, ViewportQuery};
 use super::transaction::find;
-use crate::cells::CellId;
-use crate::spots::{Frame, around, nearest};
-use crate::square::Point;
-use crate::totals::{self, Counters};
-use crate::view::{BoundingBox, MapView, Pin, StatsView, StatusView};
+use super::{MongoViews, within_deadline};
+use crate::fold::totals::{self, Counters};
+use crate::map::grid::CellId;
+use crate::map::mercator::MercatorPoint;
+use crate::map::viewport::Viewport;
+use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use crate::{QueryError, ViewQueries};
 
-impl Shared {
-    pub(super) async fn checkpoint(&self) -> Result<Position> {
-        self.look().await
+#[async_trait]
+impl ViewQueries for MongoViews {
+    async fn checkpoint(&self) -> Result<Position, QueryError> {
+        within_deadline(self.polled.poll()).await
     }
 
-    pub(super) async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>> {
-        let found = self.collections()?.statuses().find_one(doc! { "_id": id.to_string() }).await?;
-        Ok(found.map(|document| document.view))
+    fn watch(&self) -> watch::Receiver<Position> {
+        self.polled.watch()
     }
 
-    pub(super) async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>> {
-        self.newest(unfinished(), max).await
+    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
+        within_deadline(async {
+            let found = self.collections()?.statuses().find_one(doc! { "_id": id.to_string() }).await?;
+            Ok(found.map(|document| document.view))
+        })
+        .await
     }
 
-    pub(super) async fn verifying(&self, max: usize) -> Result<Vec<StatusView>> {
+    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
+        within_deadline(self.find_queue_place(id)).await
+    }
+
+    async fn stats(&self) -> Result<StatsView, QueryError> {
+        within_deadline(async {
+            let collections = self.collections()?;
+            let mut session = self.snapshot().await?;
+            let head = collections.head(&mut session).await?;
+            let counters =
+                find(&collections.counters(), &mut session, doc! {}, FindOptions::default()).await?;
+            let counters = counters.into_iter().filter(|counter| counter.n != 0);
+            let counters: Counters = counters.map(|counter| (counter.key, counter.n)).collect();
+            let (recent, checkpoint) =
+                head.map_or_else(Default::default, |head| (head.recent, head.checkpoint));
+            self.polled.publish(checkpoint);
+            Ok(totals::stats(&counters, &recent, checkpoint))
+        })
+        .await
+    }
+
+    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
+        let viewport = Viewport::new(bounds, zoom);
+        let features = within_deadline(self.read_through(ViewportQuery::new(&viewport))).await?;
+        Ok(MapView { zoom: viewport.zoom(), features })
+    }
+
+    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
+        within_deadline(async {
+            let nearest = self.read_through(NearestQuery(MercatorPoint::project(lat, lon))).await?;
+            let Some(cluster) = nearest else { return Ok(vec![]) };
+            self.read_pins(in_cells(&cluster.cells), doc! { "pin.position": -1 }, max).await
+        })
+        .await
+    }
+
+    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
+        let changed = doc! { "pin.position": { "$gt": number(after) } };
+        within_deadline(self.read_pins(changed, doc! { "pin.position": 1 }, max)).await
+    }
+
+    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
+        let text = text.to_lowercase();
+        within_deadline(async {
+            let (mut found, mut owners) = (Vec::new(), BTreeSet::new());
+            for field in ["name", "city"] {
+                let sort = doc! { field: 1, "pin.position": 1 };
+                let pins = self.read_pins(beginning_with(field, &text), sort, max).await?;
+                found.extend(pins.into_iter().filter(|pin| owners.insert(pin.owner.clone())));
+            }
+            found.truncate(max);
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        within_deadline(self.read_newest(unfinished(), max)).await
+    }
+
+    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let mut verifying = unfinished();
         verifying.insert("queued", doc! { "$exists": false });
-        self.newest(verifying, max).await
+        within_deadline(self.read_newest(verifying, max)).await
     }
 
-    async fn newest(&self, which: Document, max: usize) -> Result<Vec<StatusView>> {
-        let newest = self.collections()?.statuses();
-        let newest = newest.find(which).sort(doc! { "unfinished": -1 }).limit(limit(max)).await?;
+    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
+        within_deadline(self.read_sandboxes()).await
+    }
+}
+
+impl MongoViews {
+    /// Reads the newest `max` submissions that match `filter`, oldest first.
+    async fn read_newest(&self, filter: Document, max: usize) -> MongoResult<Vec<StatusView>> {
+        let statuses = self.collections()?.statuses();
+        let newest = statuses.find(filter).sort(doc! { "unfinished": -1 }).limit(limit(max)).await?;
         let mut views: Vec<StatusView> = newest.map_ok(|document| document.view).try_collect().await?;
         views.truncate(max);
         views.reverse();
         Ok(views)
     }
 
-    pub(super) async fn stats(&self) -> Result<StatsView> {
-        let collections = self.collections()?;
-        let mut session = self.snapshot().await?;
-        let head = Collections::heads(&self.database)
-            .find_one(doc! { "_id": collections.generation })
-            .session(&mut session)
-            .await?;
-        let counts = find(&collections.counters(), &mut session, doc! {}, FindOptions::default()).await?;
-        let counters: Counters = counts.into_iter().filter(|c| c.n != 0).map(|c| (c.key, c.n)).collect();
-        let (recent, checkpoint) = head.map_or_else(Default::default, |head| (head.recent, head.checkpoint));
-        self.saw(checkpoint);
-        Ok(totals::stats(&counters, &recent, checkpoint))
-    }
-
-    pub(super) async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>> {
-        let sorted = doc! { "pin.position": 1 };
-        self.find(changed_after(after), sorted, max).await
-    }
-
-    pub(super) async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>> {
-        let text = text.to_lowercase();
-        let mut found = Vec::new();
-        let mut seen = BTreeSet::new();
-        for field in ["name", "city"] {
-            let sorted = doc! { field: 1, "pin.position": 1 };
-            let pins = self.find(beginning_with(field, &text), sorted, max).await?;
-            found.extend(pins.into_iter().filter(|pin| seen.insert(pin.owner.clone())));
-        }
-        found.truncate(max);
-        Ok(found)
-    }
-
-    pub(super) async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView> {
-        let frame = Frame::of(bounds, zoom);
-        let features = self.show(|| {
-            let mut screen = Screen::of(&frame);
-            move |map| screen.features(map)
-        });
-        Ok(MapView { zoom: frame.zoom(), features: features.await? })
-    }
-
-    pub(super) async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>> {
-        let point = Point::at(lat, lon);
-        let nearest = self.show(|| {
-            |map: &Map| {
-                map.knows(around(point).blocks())?;
-                Ok(nearest(&map.cells, point))
-            }
-        });
-        let Some(group) = nearest.await? else { return Ok(vec![]) };
-        self.find(in_cells(&group.cells), doc! { "pin.position": -1 }, max).await
-    }
-
-    async fn find(&self, filter: Document, sorted: Document, max: usize) -> Result<Vec<Pin>> {
-        let found = self.collections()?.pins().find(filter).sort(sorted).limit(limit(max)).await?;
+    async fn read_pins(&self, filter: Document, sort: Document, max: usize) -> MongoResult<Vec<Pin>> {
+        let found = self.collections()?.pins().find(filter).sort(sort).limit(limit(max)).await?;
         let mut pins: Vec<Pin> = found.map_ok(|document: PinDocument| document.pin).try_collect().await?;
         pins.truncate(max);
         Ok(pins)
-    }
-
-    /// A session in which every query sees the same moment.
-    pub(super) async fn snapshot(&self) -> Result<ClientSession> {
-        self.client.start_session().snapshot(true).await
     }
 }
 
@@ -120,21 +134,17 @@ fn unfinished() -> Document {
     doc! { "unfinished": { "$gte": 0 } }
 }
 
-fn changed_after(after: Position) -> Document {
-    doc! { "pin.position": { "$gt": number(after) } }
-}
-
-/// Texts that begin with a text: those between it and it with the last of all characters.
+/// Matches the texts that begin with `text`: all up to `text` followed by the last character of Unicode.
 fn beginning_with(field: &str, text: &str) -> Document {
     doc! { field: { "$gte": text, "$lt": format!("{text}\u{10ffff}") } }
 }
 
 fn in_cells(cells: &[CellId]) -> Document {
-    let keys: Vec<Bson> = cells.iter().map(|id| cell_key(id.home()).into()).collect();
+    let keys: Vec<Bson> = cells.iter().map(|id| cell_key(id.wrapped()).into()).collect();
     doc! { "cell": { "$in": keys } }
 }
 
-/// MongoDB takes 0 for no limit.
+/// Returns a limit for MongoDB, which takes 0 for no limit.
 fn limit(max: usize) -> i64 {
     i64::try_from(max).unwrap_or(i64::MAX).max(1)
 }

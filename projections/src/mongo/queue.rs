@@ -9,11 +9,12 @@ use mongodb::bson::doc;
 use mongodb::error::Result;
 use mongodb::options::FindOptions;
 
-use super::Shared;
-use super::collections::{Collections, Generation, Queued, number};
+use super::MongoViews;
+use super::collections::ViewCollections;
+use super::documents::{Generation, Queued, number};
 use super::transaction::find;
+use crate::fold::totals::RecentActivity;
 use crate::queue::Queue;
-use crate::totals::Recent;
 use crate::view::QueuePlace;
 
 /// Who waits, as far as it is known here.
@@ -23,11 +24,11 @@ pub(super) struct Places {
     upto: Position,
     queue: Queue,
     waiting: HashMap<String, (String, Position)>,
-    recent: Recent,
+    recent: RecentActivity,
 }
 
-impl Shared {
-    pub(super) async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>> {
+impl MongoViews {
+    pub(super) async fn find_queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>> {
         let collections = self.collections()?;
         if self.stale(&collections).is_some() {
             let _alone = self.refreshing.lock().await;
@@ -43,10 +44,10 @@ impl Shared {
     }
 
     /// Since when the queue is not known, if it is not.
-    fn stale(&self, collections: &Collections) -> Option<Position> {
+    fn stale(&self, collections: &ViewCollections) -> Option<Position> {
         let places = self.places();
         let known = places.generation == collections.generation;
-        (!known || places.upto < *self.checkpoint.borrow()).then_some(if known {
+        (!known || places.upto < self.polled.checkpoint()).then_some(if known {
             places.upto
         } else {
             Position::START
@@ -54,13 +55,9 @@ impl Shared {
     }
 
     /// Reads what changed since, or everybody who waits.
-    async fn refresh(&self, collections: &Collections, since: Position) -> Result<()> {
-        let mut session = self.client.start_session().snapshot(true).await?;
-        let head = Collections::heads(&self.database)
-            .find_one(doc! { "_id": collections.generation })
-            .session(&mut session)
-            .await?;
-        let Some(head) = head else { return Ok(()) };
+    async fn refresh(&self, collections: &ViewCollections, since: Position) -> Result<()> {
+        let mut session = self.snapshot().await?;
+        let Some(head) = collections.head(&mut session).await? else { return Ok(()) };
         let changed = match since {
             Position::START => doc! { "queued": { "$gte": 0 } },
             since => doc! { "moved": { "$gt": number(since) } },

@@ -1,5 +1,5 @@
-//! A new generation of the views, built from the log beside the old one while
-//! that is read and written, and then swapped in.
+//! The rebuild: fills a new generation of the views from the log, while the old
+//! generation is read and written, and then replaces the old one.
 
 use std::time::Duration;
 
@@ -11,62 +11,61 @@ use mongodb::error::{Error, Result};
 use mongodb::options::ReturnDocument;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::collections::{Collections, Current, Head};
-use super::transaction::{Ended, Transaction};
-use super::{APPLY, MongoViews, Shared, late, ours, said};
+use super::collections::ViewCollections;
+use super::documents::{CurrentGeneration, GenerationHead};
+use super::transaction::{RetryingTransaction, TransactionEnd};
+use super::{BATCH_DEADLINE, MongoViews, describe, late, own_error};
 use crate::{BATCH, EventEnvelope, STREAM_PREFIX};
 
-/// For how long a MongoDB that went away is looked for; an election takes some
-/// twelve seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time for which a batch is retried while MongoDB is away. An election takes
+/// about twelve seconds.
+const RETRY_DEADLINE: Duration = Duration::from_secs(60);
 
-/// The pause before it is asked again.
+/// The pause before a batch is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Why the views were not rebuilt. What is read is as it was.
+/// The reason why the views were not rebuilt. The old views stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// The log could not be read, or holds what cannot be understood.
+    /// The log could not be read, or an event cannot be decoded.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// MongoDB is away, or refused.
-    #[error("{}", said(.0))]
+    /// MongoDB does not answer or refused a command.
+    #[error("{}", describe(.0))]
     Mongo(#[from] Error),
-    /// The views have seen what is not in the log.
-    #[error("the views are at {views} and the log ends at {log}: it is not the log that they follow")]
+    /// The views have applied events that are not in the log.
+    #[error("the views are at position {views} but the log ends at {log}; the views belong to another log")]
     OtherLog {
-        /// Up to where the views have seen theirs.
+        /// The checkpoint of the views.
         views: Position,
-        /// Where this one ends.
+        /// The last position of the log.
         log: Position,
     },
-    /// Somebody else rebuilt the views meanwhile.
-    #[error("another rebuild was faster")]
+    /// Another rebuild replaced the views in the meantime.
+    #[error("another rebuild has replaced the views in the meantime")]
     Overtaken,
 }
 
 impl MongoViews {
-    /// Builds the views anew from the log and swaps them in; answers up to
-    /// where they have seen it, and says so to `progress` on the way. Readers
-    /// see the old ones until then, and never a checkpoint that goes back. The
-    /// old ones stay, for readers that still hold them, until the next rebuild.
+    /// Builds the views from the log and replaces the old views with them. Returns the checkpoint of the
+    /// new views, and passes each checkpoint on the way to `progress`. Queries read the old views until
+    /// then, and never see the checkpoint go back. The old views are removed by the next rebuild, because
+    /// queries may still read them.
     ///
     /// # Errors
-    /// When the log or MongoDB cannot be reached, the latter for a minute; what
-    /// is read is then as it was.
+    /// If the log cannot be read, or MongoDB does not answer for a minute. The old views stay in use.
     pub async fn rebuild(
         &self,
         log: &dyn Read,
         progress: impl Fn(Position),
     ) -> std::result::Result<Position, RebuildError> {
-        let shared = &self.shared;
-        let views = shared.look().await?;
-        let old = shared.collections()?;
+        let views = self.polled.poll().await?;
+        let old = self.collections()?;
         let head = log.head().await?;
         if head < views {
             return Err(RebuildError::OtherLog { views, log: head });
         }
-        let new = shared.begin_generation(&old).await?;
+        let new = self.create_generation(&old).await?;
         let filter = EventFilter::stream_prefix(STREAM_PREFIX);
         let mut at = Position::START;
         loop {
@@ -74,60 +73,62 @@ impl MongoViews {
             let events =
                 page.events.iter().map(EventEnvelope::decode).collect::<std::result::Result<Vec<_>, _>>()?;
             if page.next > at {
-                shared.apply_patiently(&new, at, &events, page.next).await?;
+                self.apply_with_retry(&new, at, &events, page.next).await?;
                 at = page.next;
             }
             progress(at);
-            let swapped = async { timeout(PATIENCE, shared.swap(&old, &new, at)).await };
-            if page.end && swapped.await.map_err(|_| late(PATIENCE))?? {
-                shared.look().await?;
+            let swapped = async { timeout(RETRY_DEADLINE, self.swap(&old, &new, at)).await };
+            if page.end && swapped.await.map_err(|_| late(RETRY_DEADLINE))?? {
+                self.polled.poll().await?;
                 return Ok(at);
             }
         }
     }
 }
 
-impl Shared {
-    /// A generation that nobody else has. What is left of those before the
-    /// current one goes, and so does what another rebuild is at: it meets its
-    /// end at its next batch.
-    async fn begin_generation(&self, old: &Collections) -> Result<Collections> {
-        let taken = Collections::current(&self.database)
-            .find_one_and_update(Current::filter(), doc! { "$inc": { "newest": 1 } })
+impl MongoViews {
+    /// Creates a generation with a new number. Removes all others but the current one, so another rebuild
+    /// at work fails at its next batch.
+    async fn create_generation(&self, old: &ViewCollections) -> Result<ViewCollections> {
+        let current = ViewCollections::current(self.polled.database())
+            .find_one_and_update(CurrentGeneration::filter(), doc! { "$inc": { "newest": 1 } })
             .return_document(ReturnDocument::After)
             .await?;
-        let taken = taken.ok_or_else(|| ours("the views were removed"))?;
-        let heads = Collections::heads(&self.database).find(doc! { "_id": { "$gte": 0 } }).await?;
+        let current = current.ok_or_else(|| own_error("the views were removed"))?;
+        let heads =
+            ViewCollections::heads(self.polled.database()).find(doc! { "_id": { "$gte": 0 } }).await?;
         for head in heads.try_collect::<Vec<_>>().await? {
-            if head.id != old.generation && head.id != taken.newest {
-                Collections::new(self.database.clone(), head.id).drop().await?;
+            if head.id != old.generation && head.id != current.newest {
+                ViewCollections::new(self.polled.database().clone(), head.id).drop().await?;
             }
         }
-        let new = Collections::new(self.database.clone(), taken.newest);
-        Collections::heads(&self.database).insert_one(Head::empty(taken.newest)).await?;
+        let new = ViewCollections::new(self.polled.database().clone(), current.newest);
+        ViewCollections::heads(self.polled.database())
+            .insert_one(GenerationHead::empty(current.newest))
+            .await?;
         new.create().await?;
         Ok(new)
     }
 
-    /// Applies a batch, also while there is no primary for a while.
-    async fn apply_patiently(
+    /// Applies a batch, and retries for a while if MongoDB has no primary.
+    async fn apply_with_retry(
         &self,
-        new: &Collections,
+        new: &ViewCollections,
         at: Position,
         events: &[EventEnvelope],
         upto: Position,
     ) -> std::result::Result<(), RebuildError> {
-        let (since, mut doubtful) = (Instant::now(), false);
+        let (since, mut maybe_applied) = (Instant::now(), false);
         loop {
-            let applied = timeout(APPLY, new.apply(&self.client, at, events, upto)).await;
-            match applied.unwrap_or_else(|_| Err(late(APPLY))) {
+            let applied = timeout(BATCH_DEADLINE, new.apply(&self.client, at, events, upto)).await;
+            match applied.unwrap_or_else(|_| Err(late(BATCH_DEADLINE))) {
                 Ok(true) => return Ok(()),
-                // The word of its success may have been lost.
-                Ok(false) if doubtful && new.checkpoint().await? == Some(upto) => return Ok(()),
+                // The reply to an earlier try may have been lost.
+                Ok(false) if maybe_applied && new.checkpoint().await? == Some(upto) => return Ok(()),
                 Ok(false) => return Err(RebuildError::Overtaken),
-                Err(error) if since.elapsed() < PATIENCE => {
-                    tracing::warn!(error = said(&error), "the rebuild waits");
-                    doubtful = true;
+                Err(error) if since.elapsed() < RETRY_DEADLINE => {
+                    tracing::warn!(%upto, error = describe(&error), "the rebuild cannot apply a batch and tries again");
+                    maybe_applied = true;
                     sleep(PAUSE).await;
                 }
                 Err(error) => return Err(error.into()),
@@ -135,36 +136,37 @@ impl Shared {
         }
     }
 
-    /// Makes `new` what is read, unless the old views are further: then there is more to fold.
+    /// Makes `new` the current generation. Returns false if the old views are further than `at`, so more
+    /// events must be applied first.
     async fn swap(
         &self,
-        old: &Collections,
-        new: &Collections,
+        old: &ViewCollections,
+        new: &ViewCollections,
         at: Position,
     ) -> std::result::Result<bool, RebuildError> {
-        let mut transaction = Transaction::new(&self.client).await?;
+        let mut transaction = RetryingTransaction::new(&self.client).await?;
         loop {
             let work = retire(transaction.begin().await?, old, new, at).await;
             match transaction.end(work).await? {
-                Ended::Committed(true) => return Ok(true),
-                Ended::Committed(false) => return Err(RebuildError::Overtaken),
-                Ended::Nothing => return Ok(false),
-                Ended::Again => {}
+                TransactionEnd::Committed(true) => return Ok(true),
+                TransactionEnd::Committed(false) => return Err(RebuildError::Overtaken),
+                TransactionEnd::Aborted => return Ok(false),
+                TransactionEnd::Retry => {}
             }
         }
     }
 }
 
-/// Swaps `old` for `new` if it is no further than `at`; `Some(false)` when
-/// somebody else did.
+/// Replaces `old` with `new`. Returns `None` if `old` is further than `at`, and
+/// `Some(false)` if another rebuild has replaced it.
 async fn retire(
     session: &mut ClientSession,
-    old: &Collections,
-    new: &Collections,
+    old: &ViewCollections,
+    new: &ViewCollections,
     at: Position,
 ) -> Result<Option<bool>> {
-    // Written, not only read: a projector at work meets us here.
-    let retired = Collections::heads(old.database())
+    // A write and not a read, so that a projection at work conflicts here.
+    let retired = ViewCollections::heads(old.database())
         .find_one_and_update(
             doc! { "_id": old.generation, "retired": false },
             doc! { "$set": { "retired": true } },
@@ -175,8 +177,8 @@ async fn retire(
     if retired.checkpoint > at {
         return Ok(None);
     }
-    Collections::current(old.database())
-        .update_one(Current::filter(), doc! { "$set": { "generation": new.generation } })
+    ViewCollections::current(old.database())
+        .update_one(CurrentGeneration::filter(), doc! { "$set": { "generation": new.generation } })
         .session(&mut *session)
         .await?;
     Ok(Some(true))

@@ -1,4 +1,4 @@
-//! Transactions, and the many small writes in them.
+//! Transactions, and the many small writes of a batch in few commands.
 
 use std::time::Duration;
 
@@ -10,36 +10,36 @@ use mongodb::{Client, ClientSession, Collection, Database};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::ours;
+use super::own_error;
 
-/// A command has at most so many bytes of writes; the server takes 16 MiB.
+/// The bytes of writes in one command; the server accepts 16 MiB.
 const COMMAND_BYTES: usize = 8 * 1024 * 1024;
 
-/// How long to wait before a transaction that met another is tried again.
+/// The pause before a transaction that conflicted with another is tried again.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A transaction that is tried as often as MongoDB asks for it: the caller sets
-/// the deadline. One that is dropped in between leaves no trace.
+/// A transaction that is tried again as often as MongoDB asks for it; the caller
+/// sets the deadline. A transaction that is dropped before its end changes nothing.
 ///
 /// ```text
 /// loop {
 ///     let work = work(transaction.begin().await?).await;
-///     match transaction.end(work).await? { Ended::Again => {} … }
+///     match transaction.end(work).await? { TransactionEnd::Retry => {} … }
 /// }
 /// ```
-pub(super) struct Transaction(ClientSession);
+pub(super) struct RetryingTransaction(ClientSession);
 
-/// How a transaction ended.
-pub(super) enum Ended<T> {
-    /// It is there for good.
+/// The end of a transaction.
+pub(super) enum TransactionEnd<T> {
+    /// The transaction was committed.
     Committed(T),
-    /// There was nothing to do.
-    Nothing,
-    /// It met another: begin again.
-    Again,
+    /// The transaction was undone at the caller's wish.
+    Aborted,
+    /// The transaction conflicted with another; begin again.
+    Retry,
 }
 
-impl Transaction {
+impl RetryingTransaction {
     pub(super) async fn new(client: &Client) -> Result<Self> {
         Ok(Self(client.start_session().await?))
     }
@@ -53,22 +53,22 @@ impl Transaction {
         Ok(&mut self.0)
     }
 
-    /// Commits what was done; `None` is undone, and so is an error.
-    pub(super) async fn end<T>(&mut self, work: Result<Option<T>>) -> Result<Ended<T>> {
+    /// Commits if the work returned a value. Undoes the work if it returned `None` or an error.
+    pub(super) async fn end<T>(&mut self, work: Result<Option<T>>) -> Result<TransactionEnd<T>> {
         let ended = match work {
-            Ok(Some(done)) => self.commit().await.map(|()| Ended::Committed(done)),
-            Ok(None) => self.0.abort_transaction().await.map(|()| Ended::Nothing),
+            Ok(Some(value)) => self.commit().await.map(|()| TransactionEnd::Committed(value)),
+            Ok(None) => self.0.abort_transaction().await.map(|()| TransactionEnd::Aborted),
             Err(error) => {
-                // It may be gone already.
+                // The server may have aborted the transaction already.
                 let _ = self.0.abort_transaction().await;
                 Err(error)
             }
         };
         match ended {
             Err(error) if error.contains_label(TRANSIENT_TRANSACTION_ERROR) => {
-                tracing::debug!(%error, "a transaction is tried again");
+                tracing::debug!(%error, "a transaction conflicted with another and is tried again");
                 tokio::time::sleep(PAUSE).await;
-                Ok(Ended::Again)
+                Ok(TransactionEnd::Retry)
             }
             ended => ended,
         }
@@ -78,7 +78,7 @@ impl Transaction {
         loop {
             match self.0.commit_transaction().await {
                 Err(error) if error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
-                    tracing::debug!(%error, "whether a transaction was committed is asked again");
+                    tracing::debug!(%error, "the result of a commit is unknown; committing again");
                     tokio::time::sleep(PAUSE).await;
                 }
                 result => return result,
@@ -87,7 +87,7 @@ impl Transaction {
     }
 }
 
-/// Everything that a query finds, within a session.
+/// Returns all documents that a query finds within a session.
 pub(super) async fn find<T: DeserializeOwned + Send + Sync>(
     collection: &Collection<T>,
     session: &mut ClientSession,
@@ -95,56 +95,56 @@ pub(super) async fn find<T: DeserializeOwned + Send + Sync>(
     options: FindOptions,
 ) -> Result<Vec<T>> {
     let mut options = options;
-    // One round trip, for what is not very large.
+    // Few round trips: most results fit in one reply.
     options.batch_size = Some(100_000);
     let mut cursor = collection.find(filter).with_options(options).session(&mut *session).await?;
     cursor.stream(session).try_collect().await
 }
 
-/// The documents with these names.
-pub(super) fn among<K: Into<Bson>>(ids: Vec<K>) -> Document {
+/// Matches the documents with these ids.
+pub(super) fn with_ids<K: Into<Bson>>(ids: Vec<K>) -> Document {
     doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
 }
 
 /// One of the many small writes of a batch.
-pub(super) enum Write {
+pub(super) enum DocumentWrite {
     Insert(RawDocumentBuf),
     Update(RawDocumentBuf),
     Delete(RawDocumentBuf),
 }
 
-impl Write {
-    /// A document that is not there yet.
+impl DocumentWrite {
+    /// Inserts a document that does not exist.
     pub(super) fn insert(document: &impl Serialize) -> Result<Self> {
         Ok(Self::Insert(to_raw_document_buf(document)?))
     }
 
-    /// An update of the document `id`, or a replacement, which is made when there is none.
+    /// Updates or replaces the document `id`. Inserts it if it does not exist.
     pub(super) fn update(id: impl Into<Bson>, by: &impl Serialize) -> Result<Self> {
         let (filter, by) = (to_raw_document_buf(&doc! { "_id": id.into() })?, to_raw_document_buf(by)?);
         Ok(Self::Update(rawdoc! { "q": filter, "u": by, "upsert": true }))
     }
 
-    /// The end of the document `id`.
+    /// Deletes the document `id`.
     pub(super) fn delete(id: impl Into<Bson>) -> Result<Self> {
         let filter = to_raw_document_buf(&doc! { "_id": id.into() })?;
         Ok(Self::Delete(rawdoc! { "q": filter, "limit": 1 }))
     }
 }
 
-/// Writes much to one collection, with as few commands as there can be.
+/// Writes to one collection with as few commands as possible.
 pub(super) async fn write(
     database: &Database,
     session: &mut ClientSession,
     collection: &str,
-    writes: impl IntoIterator<Item = Result<Write>>,
+    writes: impl IntoIterator<Item = Result<DocumentWrite>>,
 ) -> Result<()> {
     let (mut inserts, mut updates, mut deletes) = (vec![], vec![], vec![]);
     for write in writes {
         match write? {
-            Write::Insert(write) => inserts.push(write),
-            Write::Update(write) => updates.push(write),
-            Write::Delete(write) => deletes.push(write),
+            DocumentWrite::Insert(write) => inserts.push(write),
+            DocumentWrite::Update(write) => updates.push(write),
+            DocumentWrite::Delete(write) => deletes.push(write),
         }
     }
     for (command, field, writes) in
@@ -177,7 +177,7 @@ async fn run(
         all.append(field, some);
         let reply = database.run_raw_command(all).session(&mut *session).await?;
         if let Some(errors) = reply.get("writeErrors") {
-            return Err(ours(format!("{command} of {collection}: {errors}")));
+            return Err(own_error(format!("{command} in the collection {collection} failed: {errors}")));
         }
     }
     Ok(())

@@ -1,34 +1,32 @@
-//! One pin per owner: where the newest pass that counts puts it.
+//! One pin for each owner, at the place of the owner's newest pass that counts.
 
 use event_store::Position;
 
-use crate::project::PassChange;
+use super::project::PassChange;
 use crate::view::Pin;
 
-/// An owner's passes, newest last. Each is the pin that it would be.
-///
-/// `passes` may be only the newest few of them, as long as one more are known
-/// than are revoked.
+/// The passes of an owner.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub(crate) struct Owner {
-    /// How many submissions count.
+pub(crate) struct OwnerPasses {
+    /// The number of submissions that count.
     pub(crate) count: u64,
-    /// The newest of them.
+    /// The passes, newest last, each as the pin that it would be. May hold only the newest passes, if it
+    /// holds at least one more than the batch revokes.
     pub(crate) passes: Vec<Pin>,
-    /// What is on the map; after the last pass was revoked, what was, with no passes.
+    /// The pin on the map. After the last pass is revoked, the former pin with 0 `passes`.
     pub(crate) pin: Option<Pin>,
 }
 
-/// A pin before and after an event. One without passes is not on the map.
+/// A pin before and after an event. A pin with 0 `passes` is not on the map.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Moved {
+pub(crate) struct PinChange {
     pub(crate) before: Option<Pin>,
     pub(crate) after: Option<Pin>,
 }
 
-impl Owner {
-    /// Follows a pass, or its end, at position `at`.
-    pub(crate) fn apply(&mut self, pass: &PassChange, at: Position) -> Moved {
+impl OwnerPasses {
+    /// Applies a change at position `at`.
+    pub(crate) fn apply(&mut self, pass: &PassChange, at: Position) -> PinChange {
         let before = self.pin.take();
         match pass {
             PassChange::Counts(pin) => {
@@ -42,7 +40,7 @@ impl Owner {
         }
         let newest = self.passes.last().or(before.as_ref());
         self.pin = newest.map(|pin| Pin { passes: self.count, position: at, ..pin.clone() });
-        Moved { before, after: self.pin.clone() }
+        PinChange { before, after: self.pin.clone() }
     }
 }
 
@@ -66,35 +64,35 @@ mod tests {
         }))
     }
 
-    /// City, passes and position of a pin.
-    fn seen(pin: &Option<Pin>) -> Option<(&str, u64, u64)> {
+    /// Returns the city, the passes and the position of a pin.
+    fn summary(pin: &Option<Pin>) -> Option<(&str, u64, u64)> {
         pin.as_ref().map(|pin| (pin.city.as_str(), pin.passes, pin.position.0))
     }
 
     #[test]
     fn a_later_pass_moves_the_pin_and_counts_up() {
-        let mut owner = Owner::default();
+        let mut owner = OwnerPasses::default();
         let first = owner.apply(&pass(1, "London"), Position(1));
-        assert_eq!((first.before, seen(&first.after)), (None, Some(("London", 1, 1))));
+        assert_eq!((first.before, summary(&first.after)), (None, Some(("London", 1, 1))));
         let second = owner.apply(&pass(5, "Paris"), Position(5));
-        assert_eq!(seen(&second.before), Some(("London", 1, 1)));
-        assert_eq!(seen(&second.after), Some(("Paris", 2, 5)));
+        assert_eq!(summary(&second.before), Some(("London", 1, 1)));
+        assert_eq!(summary(&second.after), Some(("Paris", 2, 5)));
     }
 
     #[test]
     fn when_a_pass_is_revoked_the_newest_that_is_left_is_shown() {
-        let mut owner = Owner::default();
+        let mut owner = OwnerPasses::default();
         for (at, city) in [(1, "London"), (2, "Paris"), (3, "Rome")] {
             owner.apply(&pass(at, city), Position(at));
         }
         let older = owner.apply(&PassChange::Revoked(Position(1)), Position(7));
-        assert_eq!(seen(&older.after), Some(("Rome", 2, 7)));
+        assert_eq!(summary(&older.after), Some(("Rome", 2, 7)));
         let newest = owner.apply(&PassChange::Revoked(Position(3)), Position(8));
-        assert_eq!(seen(&newest.after), Some(("Paris", 1, 8)));
+        assert_eq!(summary(&newest.after), Some(("Paris", 1, 8)));
         let last = owner.apply(&PassChange::Revoked(Position(2)), Position(9));
-        assert_eq!(seen(&last.after), Some(("Paris", 0, 9)), "that it is gone is news too");
+        assert_eq!(summary(&last.after), Some(("Paris", 0, 9)), "the removal is a change too");
         let again = owner.apply(&pass(12, "Oslo"), Position(12));
-        assert_eq!(seen(&again.before), Some(("Paris", 0, 9)));
-        assert_eq!(seen(&again.after), Some(("Oslo", 1, 12)));
+        assert_eq!(summary(&again.before), Some(("Paris", 0, 9)));
+        assert_eq!(summary(&again.after), Some(("Oslo", 1, 12)));
     }
 }

@@ -1,8 +1,8 @@
-//! What an event means to the views: pure, and the same whoever stores them.
+//! The effects of one event on the views, computed without input or output.
 //!
-//! [`StatusView::apply`] brings one submission's view up to date and answers
-//! [`EventEffects`]: what that changes in the views that many submissions share.
-//! Nothing is looked up: the view before and the event say all.
+//! [`StatusView::apply_next`] changes one submission's view and returns
+//! [`EventEffects`]: the changes to the views that many submissions share. The
+//! view before and the event are all it needs.
 
 use domain::sandbox::SandboxReported;
 use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
@@ -14,40 +14,40 @@ use crate::view::{
     LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry, WaitReason,
 };
 
-/// What an event changes beside its submission's own view.
+/// The changes that an event makes outside its submission's own view.
 #[derive(Debug, Clone, PartialEq, Default)]
-pub struct EventEffects {
-    /// The status it had, if any, and the one it has now.
-    pub status: Option<(Option<SubmissionStatus>, SubmissionStatus)>,
-    /// The place in the queue that it gives up.
-    pub leaves: Option<Position>,
-    /// The place in the queue that it takes: the position of what put it there.
-    pub enters: Option<Position>,
-    /// A verdict was reached on what was put into the queue at this moment.
-    pub judged: Option<Timestamp>,
-    /// What becomes of the owner's pin.
-    pub pass: Option<PassChange>,
-    /// A verdict's reasons.
-    pub failures: Vec<FailureCode>,
-    /// A fault of ours.
-    pub interruption: Option<InterruptionCode>,
+pub(crate) struct EventEffects {
+    /// The status before, `None` for a new submission, and the status after.
+    pub(crate) status: Option<(Option<SubmissionStatus>, SubmissionStatus)>,
+    /// The queue place that the submission gives up.
+    pub(crate) leaves: Option<Position>,
+    /// The queue place that the submission takes: the position of the event that queued it.
+    pub(crate) enters: Option<Position>,
+    /// After a verdict, the time at which the submission was queued.
+    pub(crate) judged: Option<Timestamp>,
+    /// The change to the owner's pin.
+    pub(crate) pass: Option<PassChange>,
+    /// The codes of a failed verdict's reasons.
+    pub(crate) failures: Vec<FailureCode>,
+    pub(crate) interruption: Option<InterruptionCode>,
 }
 
-/// A submission counts on the map from its first pass on, and until a rejudge
-/// fails it. A rejudge that passes it again changes nothing.
+/// A submission that begins or ceases to count on the map. It counts from its
+/// first pass until a rejudge fails it; a rejudge that passes it again changes nothing.
 #[derive(Debug, Clone, PartialEq)]
-pub enum PassChange {
-    /// It passed, and did not count before. Its `passes` are not counted yet.
+pub(crate) enum PassChange {
+    /// The submission passed and did not count before. The pin's `passes` is 0, to be counted.
     Counts(Box<Pin>),
-    /// It failed, and had counted since the event at this position.
+    /// The submission failed. It had counted since the event at this position.
     Revoked(Position),
 }
 
 impl EventEnvelope {
-    /// Reads an event of a submission.
+    /// Decodes a recorded event of a submission.
     ///
     /// # Errors
-    /// When it is not one, or cannot be understood; the error names the event.
+    /// [`ReadError::Undecodable`] with the event's stream and revision if the stream is not a submission's
+    /// or the data is not a known event.
     pub fn decode(recorded: &RecordedEvent) -> Result<Self, ReadError> {
         let undecodable = |why: &str| ReadError::Undecodable {
             kind: recorded.kind.clone(),
@@ -56,10 +56,10 @@ impl EventEnvelope {
             why: why.to_owned(),
         };
         let id = domain::SubmissionId::from_stream(recorded.stream.as_str())
-            .ok_or_else(|| undecodable("its stream is not a submission's"))?;
+            .ok_or_else(|| undecodable("its stream is not a submission's stream"))?;
         let event = recorded.decode(Event::from_stored)?;
         if (recorded.revision == 0) != matches!(event, Event::Submitted(_)) {
-            return Err(undecodable("a submission begins with Submitted, once"));
+            return Err(undecodable("Submitted must be the first event of a submission, and only the first"));
         }
         Ok(Self {
             id,
@@ -72,10 +72,10 @@ impl EventEnvelope {
 }
 
 impl SandboxView {
-    /// Reads a report on a sandbox; `None` when the event is about something else.
+    /// Decodes a report on a sandbox. Returns `None` if the stream is not a sandbox's.
     ///
     /// # Errors
-    /// When it is one but cannot be understood; the error names the event.
+    /// [`ReadError::Undecodable`] with the event's stream and revision if the data is not a report.
     pub fn decode(recorded: &RecordedEvent) -> Result<Option<Self>, ReadError> {
         let Some(verifier) = SandboxReported::verifier(recorded.stream.as_str()) else { return Ok(None) };
         Ok(Some(Self {
@@ -88,20 +88,18 @@ impl SandboxView {
 }
 
 impl StatusView {
-    /// Brings a submission's view up to date with its next event. An event that
-    /// the view has seen changes nothing, and so does any before the first.
-    pub fn apply(view: &mut Option<Self>, envelope: &EventEnvelope) -> EventEffects {
-        if let Some(view) = view {
-            return view.apply_next(envelope);
+    /// Applies an event to a submission's view, which is `None` before the first event. An event that is
+    /// already applied changes nothing.
+    pub fn apply(view: &mut Option<Self>, envelope: &EventEnvelope) {
+        match view {
+            Some(view) => {
+                view.apply_next(envelope);
+            }
+            None => *view = Self::create(envelope).map(|(view, _)| view),
         }
-        let begun = Self::create(envelope);
-        begun.map_or_else(EventEffects::default, |(begun, effects)| {
-            *view = Some(begun);
-            effects
-        })
     }
 
-    /// The view that a first event makes; `None` for any other.
+    /// Creates the view from a submission's first event. Returns `None` for any other event.
     pub(crate) fn create(envelope: &EventEnvelope) -> Option<(Self, EventEffects)> {
         match &envelope.event {
             Event::Submitted(submitted) => {
@@ -123,12 +121,12 @@ impl StatusView {
         }
     }
 
-    /// What a further event does; nothing, when the view has seen it.
+    /// Applies a further event, unless it is already applied.
     pub(crate) fn apply_next(&mut self, envelope: &EventEnvelope) -> EventEffects {
         if envelope.revision > self.revision { self.update(envelope) } else { EventEffects::default() }
     }
 
-    /// The view that a submission's events make, oldest first; `None` without any.
+    /// Folds a submission's events, oldest first. Returns `None` if there are none.
     pub fn fold<'a>(events: impl IntoIterator<Item = &'a EventEnvelope>) -> Option<Self> {
         let mut view = None;
         for envelope in events {
@@ -137,22 +135,22 @@ impl StatusView {
         view
     }
 
-    /// The position of its first event.
-    pub fn accepted(&self) -> Position {
+    /// Returns the position of the submission's first event.
+    pub(crate) fn accepted(&self) -> Position {
         self.timeline.first().map_or(self.position, |entry| entry.position)
     }
 
-    /// What put it into the queue last: the event of its place there.
-    /// Being interrupted by a fault of ours does not cost the place.
-    pub fn queued(&self) -> &TimelineEntry {
+    /// Returns the event that queued the submission last; its position is the queue place. An
+    /// interruption does not change the place.
+    pub(crate) fn queued(&self) -> &TimelineEntry {
         self.timeline
             .iter()
             .rfind(|entry| matches!(entry.event, Event::Submitted(_) | Event::RejudgeRequested(_)))
             .expect("a view begins with Submitted")
     }
 
-    /// The pass since which it counts on the map.
-    pub fn counts_since(&self) -> Option<&TimelineEntry> {
+    /// Returns the pass since which the submission counts on the map.
+    pub(crate) fn counts_since(&self) -> Option<&TimelineEntry> {
         self.timeline.iter().fold(None, |since, entry| match entry.event {
             Event::Passed(_) => since.or(Some(entry)),
             Event::Failed(_) => None,
@@ -232,14 +230,14 @@ impl StatusView {
                 effects.pass = self.counts_since().map(|entry| PassChange::Revoked(entry.position));
                 effects.failures = failed.reasons.iter().map(|reason| reason.code).collect();
             }
-            Event::VerificationInterrupted(broken_off) => {
+            Event::VerificationInterrupted(interrupted) => {
                 self.status = SubmissionStatus::Submitted;
                 self.waiting = Some(WaitReason {
-                    code: Some(broken_off.code),
-                    message: apology(broken_off.code, broken_off.retry_at),
-                    retry_at: broken_off.retry_at,
+                    code: Some(interrupted.code),
+                    message: apology(interrupted.code, interrupted.retry_at),
+                    retry_at: interrupted.retry_at,
                 });
-                effects.interruption = Some(broken_off.code);
+                effects.interruption = Some(interrupted.code);
             }
             Event::RejudgeRequested(_) => {
                 self.status = SubmissionStatus::Submitted;
@@ -256,10 +254,10 @@ impl StatusView {
         self.revision = envelope.revision;
         self.position = envelope.position;
 
-        let waited = (before == SubmissionStatus::Submitted).then_some(place);
-        let waits = (self.status == SubmissionStatus::Submitted).then_some(place_after);
-        if waited != waits {
-            (effects.leaves, effects.enters) = (waited, waits);
+        let place_given_up = (before == SubmissionStatus::Submitted).then_some(place);
+        let place_taken = (self.status == SubmissionStatus::Submitted).then_some(place_after);
+        if place_given_up != place_taken {
+            (effects.leaves, effects.enters) = (place_given_up, place_taken);
         }
         if before != self.status {
             effects.status = Some((Some(before), self.status));

@@ -1,0 +1,228 @@
+//! The shapes of all documents. When one of them changes, raise
+//! [`SHAPE`](super::collections::SHAPE).
+
+use event_store::{Position, Revision};
+use jiff::Timestamp;
+use mongodb::bson::{Binary, Bson, Document, doc, to_bson, to_document};
+use serde::{Deserialize, Serialize};
+
+use crate::fold::totals::{CounterKey, RecentActivity};
+use crate::map::grid::{CellId, ZOOM_MAX};
+use crate::map::mercator::MercatorPoint;
+use crate::view::{Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
+
+/// The number of a build of the views.
+pub(super) type Generation = u32;
+
+/// The `_id` of the one [`CurrentGeneration`].
+const CURRENT: &str = "current";
+
+/// The generation that is read.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CurrentGeneration {
+    #[serde(rename = "_id")]
+    id: String,
+    pub(super) generation: Generation,
+    /// The newest generation that a rebuild has begun.
+    pub(super) newest: Generation,
+}
+
+/// The checkpoint of a generation. Every write to a generation also writes its
+/// head, so two writers conflict there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct GenerationHead {
+    #[serde(rename = "_id")]
+    pub(super) id: Generation,
+    pub(super) checkpoint: Position,
+    /// True if the generation is no longer read and must not be written.
+    pub(super) retired: bool,
+    pub(super) recent: RecentActivity,
+}
+
+/// A submission.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct StatusDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    /// The position of the submission's first event while it waits or is being verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unfinished: Option<Position>,
+    /// The submission's queue place while it waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) queued: Option<Position>,
+    /// The position of the event that last changed the queue place.
+    pub(super) moved: Position,
+    pub(super) view: StatusView,
+}
+
+/// The fields of a submission that later events can change, except for the timeline.
+#[derive(Debug, Serialize)]
+struct StatusChanges<'a> {
+    #[serde(rename = "view.status")]
+    status: SubmissionStatus,
+    #[serde(rename = "view.waiting")]
+    waiting: &'a Option<WaitReason>,
+    #[serde(rename = "view.attempts")]
+    attempts: u32,
+    #[serde(rename = "view.reasons")]
+    reasons: &'a [ReasonView],
+    #[serde(rename = "view.judged_at")]
+    judged_at: Option<Timestamp>,
+    #[serde(rename = "view.revision")]
+    revision: Revision,
+    #[serde(rename = "view.position")]
+    position: Position,
+}
+
+/// The fields of a [`StatusDocument`] that the queue needs.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Queued {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    pub(super) queued: Option<Position>,
+    pub(super) view: QueuedView,
+}
+
+/// The owner of a [`Queued`] submission.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct QueuedView {
+    pub(super) owner: String,
+}
+
+/// An owner's pin. The fields by which it is found are present while it is on the map.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PinDocument {
+    #[serde(rename = "_id")]
+    pub(super) owner: String,
+    /// The [`cell_key`] at the highest zoom.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cell: Option<i64>,
+    /// The name in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    /// The city in lower case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) city: Option<String>,
+    pub(super) pin: Pin,
+}
+
+/// A pass that counts, as the pin that it would be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PassDocument {
+    #[serde(rename = "_id")]
+    pub(super) position: Position,
+    pub(super) pin: Pin,
+}
+
+/// A counter of the totals.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CounterDocument {
+    #[serde(rename = "_id")]
+    pub(super) key: CounterKey,
+    pub(super) n: i64,
+}
+
+/// A block of cells, packed by the module `blocks`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct BlockDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: i64,
+    /// The checkpoint of the batch that wrote the block.
+    pub(super) changed: Position,
+    pub(super) cells: Binary,
+    /// The places with their numbers of pins. Only blocks of the highest zoom have them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) places: Option<Binary>,
+}
+
+/// The `_id` of a [`BlockDocument`].
+#[derive(Debug, Deserialize)]
+pub(super) struct BlockKey {
+    #[serde(rename = "_id")]
+    pub(super) id: i64,
+}
+
+impl CurrentGeneration {
+    pub(super) fn new(generation: Generation) -> Self {
+        Self { id: CURRENT.to_owned(), generation, newest: generation }
+    }
+
+    pub(super) fn filter() -> Document {
+        doc! { "_id": CURRENT }
+    }
+}
+
+impl GenerationHead {
+    pub(super) fn empty(id: Generation) -> Self {
+        Self { id, checkpoint: Position::START, retired: false, recent: RecentActivity::default() }
+    }
+}
+
+impl StatusDocument {
+    /// Creates the document of a view whose queue place changed last at `moved`.
+    pub(super) fn new(view: StatusView, moved: Position) -> Self {
+        let unfinished = matches!(view.status, SubmissionStatus::Submitted | SubmissionStatus::Verifying);
+        Self {
+            id: view.id.to_string(),
+            unfinished: unfinished.then(|| view.accepted()),
+            queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
+            moved,
+            view,
+        }
+    }
+
+    /// Returns the update of a stored document whose timeline has `entries` entries. Most fields of a
+    /// submission never change, so they are not written again.
+    pub(super) fn update(&self, entries: usize, moved: bool) -> mongodb::error::Result<Document> {
+        let view = &self.view;
+        let mut set = to_document(&StatusChanges {
+            status: view.status,
+            waiting: &view.waiting,
+            attempts: view.attempts,
+            reasons: &view.reasons,
+            judged_at: view.judged_at,
+            revision: view.revision,
+            position: view.position,
+        })?;
+        let mut unset = Document::new();
+        for (field, position) in [("unfinished", self.unfinished), ("queued", self.queued)] {
+            match position {
+                Some(position) => set.insert(field, number(position)),
+                None => unset.insert(field, ""),
+            };
+        }
+        if moved {
+            set.insert("moved", number(self.moved));
+        }
+        let new_entries = to_bson(view.timeline.get(entries..).unwrap_or_default())?;
+        let mut update = doc! { "$set": set, "$push": { "view.timeline": { "$each": new_entries } } };
+        if !unset.is_empty() {
+            update.insert("$unset", unset);
+        }
+        Ok(update)
+    }
+}
+
+impl PinDocument {
+    pub(super) fn new(pin: Pin) -> Self {
+        let on_map = pin.passes > 0;
+        let cell = CellId::containing(MercatorPoint::from_pin(&pin), ZOOM_MAX);
+        Self {
+            owner: pin.owner.clone(),
+            cell: on_map.then(|| cell_key(cell)),
+            name: on_map.then(|| pin.name.to_lowercase()),
+            city: on_map.then(|| pin.city.to_lowercase()),
+            pin,
+        }
+    }
+}
+
+/// Returns a number that names a cell of the highest zoom.
+pub(super) fn cell_key(id: CellId) -> i64 {
+    i64::from(id.y) << 32 | i64::from(id.x)
+}
+
+/// Converts a position to a number of MongoDB.
+pub(super) fn number(position: Position) -> Bson {
+    Bson::Int64(i64::try_from(position.0).unwrap_or(i64::MAX))
+}
