@@ -1,11 +1,11 @@
-//! A log of submissions projected from its beginning: into memory, beside
-//! reading the same log and doing nothing; and into a MongoDB replica set of
-//! three on this machine, beside MongoDB's own bulk write of as many small
-//! documents.
+//! Measures the projection of a log from its beginning: into memory, compared
+//! with reading the same log only; and into a MongoDB replica set of three
+//! members on this machine, compared with MongoDB's own bulk write of as many
+//! small documents.
 //!
-//! `cargo bench -p projections --bench projecting [-- SUBMISSIONS]`: of so many,
-//! six events each (a million unless said). MongoDB is given the first part of
-//! the log only, [`IN_MONGO`] at most.
+//! `cargo bench -p projections --bench projecting [-- SUBMISSIONS]`: the number of
+//! submissions, a million by default, each with six events. Only the events of
+//! the first [`IN_MONGO`] submissions are projected into MongoDB.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
 
@@ -23,25 +23,25 @@ use event_store::{
 use futures::{StreamExt, stream};
 use mongodb::bson::{Bson, Document, doc};
 use projections::{MemoryViews, ViewQueries, ViewStore, run};
-use support::{asked_for, id, in_mongo, load, submission};
+use support::{id, in_mongo, load, size_argument, submission};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// How many submissions are under way at the same step.
+/// The number of submissions that are at the same step at the same time.
 const COHORT: u64 = 170;
 
-/// How many appends are under way at once.
+/// The number of appends at the same time.
 const WRITERS: usize = 1000;
 
-/// So many submissions' events are projected into MongoDB.
+/// The number of submissions whose events are projected into MongoDB.
 const IN_MONGO: u64 = 100_000;
 
-/// As many documents go with one command.
+/// The number of documents in one command.
 const BULK: usize = 1_000;
 
 #[tokio::main]
 async fn main() {
-    let submissions = asked_for(1_000_000);
+    let submissions = size_argument(1_000_000);
     let folder = tempfile::tempdir().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let start = Instant::now();
@@ -51,28 +51,28 @@ async fn main() {
 
     println!("\ninto memory, {}", load());
     let reading = read(&log, head).await;
-    tell("reading and doing nothing", head, reading, reading);
+    print_pace("reading only", head, reading, reading);
     let memory = Arc::new(MemoryViews::new());
-    tell("folding them", head, project(&log, memory.clone(), head).await, reading);
+    print_pace("folding", head, project(&log, memory.clone(), head).await, reading);
     drop(memory);
 
     let part = Position(head.0 * IN_MONGO.min(submissions) / submissions);
     let (mongo, views) = in_mongo().await;
     println!("\ninto a replica set of three, the first {part} events, {}", load());
     let bulk = bulk_write(&mongo.uri(), part.0).await;
-    tell("MongoDB's own bulk write", part, bulk, bulk);
+    print_pace("MongoDB's own bulk write", part, bulk, bulk);
     let (views, start) = (Arc::new(views), Instant::now());
     let stopped = CancellationToken::new();
     let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), stopped.clone()));
-    let reached = *views.watch().wait_for(|seen| *seen >= part).await.unwrap();
-    tell("projecting them", reached, start.elapsed(), bulk);
+    let reached = *views.watch().wait_for(|checkpoint| *checkpoint >= part).await.unwrap();
+    print_pace("projecting", reached, start.elapsed(), bulk);
     stopped.cancel();
     projecting.await.unwrap().unwrap();
     drop(views);
     mongo.stop().await.unwrap();
 }
 
-/// A submission's events stand among those of a thousand others.
+/// Writes the log. The events of a submission are mixed with those of a thousand others.
 async fn write(log: &SqliteStore, submissions: u64) {
     let mut under_way: VecDeque<std::ops::Range<u64>> = VecDeque::new();
     for begin in (0..submissions + 6 * COHORT).step_by(COHORT as usize) {
@@ -121,14 +121,14 @@ async fn read(log: &SqliteStore, upto: Position) -> Duration {
 async fn project(log: &SqliteStore, views: Arc<dyn ViewStore>, upto: Position) -> Duration {
     let (start, stopped) = (Instant::now(), CancellationToken::new());
     let projecting = tokio::spawn(run(Arc::new(log.clone()), views.clone(), stopped.clone()));
-    views.watch().wait_for(|seen| *seen >= upto).await.unwrap();
+    views.watch().wait_for(|checkpoint| *checkpoint >= upto).await.unwrap();
     let took = start.elapsed();
     stopped.cancel();
     projecting.await.unwrap().unwrap();
     took
 }
 
-/// As many small documents, with the same promise: a majority has them.
+/// Inserts as many small documents, each acknowledged by a majority of the replica set.
 async fn bulk_write(address: &str, documents: u64) -> Duration {
     let client = mongodb::Client::with_uri_str(format!("{address}&w=majority")).await.unwrap();
     let bulk = client.database("bulk").collection::<Document>("small");
@@ -141,8 +141,8 @@ async fn bulk_write(address: &str, documents: u64) -> Duration {
     start.elapsed()
 }
 
-fn tell(name: &str, events: Position, took: Duration, beside: Duration) {
+fn print_pace(name: &str, events: Position, took: Duration, reference: Duration) {
     let pace = events.0 as f64 / took.as_secs_f64();
-    let times = took.as_secs_f64() / beside.as_secs_f64();
+    let times = took.as_secs_f64() / reference.as_secs_f64();
     println!("  {name:28} {pace:>9.0} events a second   {took:>8.1?}   {times:.2} ×");
 }

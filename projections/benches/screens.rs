@@ -1,10 +1,10 @@
-//! A screen of pins, and one more pin, at ten thousand, a hundred thousand and
-//! a million of them: in memory, in a MongoDB replica set of three on this
-//! machine, and in npm's `supercluster`, which is shown the same points and the
-//! same boxes. MongoDB is asked twice: what was looked at is remembered.
+//! Measures a screen of pins, and one more pin, with ten thousand, a hundred
+//! thousand and a million pins: in memory, in a MongoDB replica set of three
+//! members on this machine, and in npm's `supercluster` with the same points and
+//! boxes. MongoDB is measured twice, because the first query fills its cache.
 //!
-//! `cargo bench -p projections --bench screens [-- MOST]`: as many pins at most
-//! (a million unless said).
+//! `cargo bench -p projections --bench screens [-- MAX]`: the largest number of
+//! pins, a million by default.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
 
@@ -21,27 +21,27 @@ use projections::view::BoundingBox;
 use projections::{EventEnvelope, MemoryViews, ViewQueries, ViewStore};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use support::{CITY, asked_for, id, in_mongo, load, mix, place, submission};
+use support::{CITY, id, in_mongo, load, mix, place, size_argument, submission};
 
-/// How many pins are taken in with one batch.
+/// The number of pins in one batch.
 const BATCH: u64 = 2_000;
 
-/// How often each screen is asked for, and one more pin comes.
+/// The number of times that each screen is read and one more pin is added.
 const TIMES: u64 = 200;
 
-/// How often `supercluster` is made anew.
+/// The number of times that the index of `supercluster` is built.
 const INDEXED: u64 = 5;
 
 const ZOOMS: [u8; 9] = [0, 2, 4, 6, 8, 10, 12, 14, 16];
 
 #[tokio::main]
 async fn main() {
-    let most = asked_for(1_000_000);
+    let max = size_argument(1_000_000);
     let memory = MemoryViews::new();
     let (mongo, in_mongo) = in_mongo().await;
     let mut other = Supercluster::start();
     let mut pins = 0;
-    for size in [10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= most) {
+    for size in [10_000, 100_000, 1_000_000].into_iter().filter(|size| *size <= max) {
         let mut filled = vec![];
         for views in [&memory as &dyn ViewStore, &in_mongo] {
             let start = Instant::now();
@@ -53,38 +53,46 @@ async fn main() {
         let indexed = other.load(pins);
         println!("\n{pins} pins, {}; {more} more took {filled:.1?}", load());
         let head = ["memory", "MongoDB, first", "MongoDB, again", "supercluster"];
-        println!("{:26}{}", "p50 (p99) of a screen", head.map(|name| format!(" {name:>20}")).concat());
+        println!("{:29}{}", "p50 (p99) of a screen", head.map(|name| format!(" {name:>20}")).concat());
         for (name, city) in [("world", false), ("dense city", true)] {
             for zoom in ZOOMS {
                 let boxes: Vec<BoundingBox> = (0..TIMES).map(|number| screen(number, city, zoom)).collect();
-                let (here, spots) = ask(&memory, &boxes, zoom).await;
+                let (here, features) = ask(&memory, &boxes, zoom).await;
                 let (there, same) = ask(&in_mongo, &boxes, zoom).await;
                 let (again, too) = ask(&in_mongo, &boxes, zoom).await;
-                assert_eq!((spots, spots), (same, too), "both stores show the same");
+                assert_eq!((features, features), (same, too), "both stores show the same number of features");
                 let (theirs, clusters) = other.ask(&boxes, zoom);
-                let shows = format!("{}|{} spots", spots as u64 / TIMES, clusters / TIMES);
-                let times = [here, there, again, theirs].map(told).concat();
-                println!("{name:10} {zoom:2} {shows:>13}{times}");
+                let shown = format!("{}|{} features", features as u64 / TIMES, clusters / TIMES);
+                let times = [here, there, again, theirs].map(percentiles).concat();
+                println!("{name:10} {zoom:2} {shown:>16}{times}");
             }
         }
         let (here, there) = (add(&memory, pins).await, add(&in_mongo, pins).await);
         let theirs: Vec<_> = (0..INDEXED).map(|number| other.add(pins + number)).collect();
-        println!("{:26}{}{:21}{}", "one more pin", [here, there].map(told).concat(), "", told(theirs));
-        println!("(supercluster cannot take in one pin: it is made anew; the first time took {indexed:.1?})");
+        println!(
+            "{:29}{}{:21}{}",
+            "one more pin",
+            [here, there].map(percentiles).concat(),
+            "",
+            percentiles(theirs)
+        );
+        println!(
+            "(supercluster cannot add one pin: its index is built again; the first build took {indexed:.1?})"
+        );
         pins += TIMES;
     }
     drop((other, in_mongo));
     mongo.stop().await.unwrap();
 }
 
-/// Lets so many more pass.
+/// Adds the pins with these numbers.
 async fn fill(views: &dyn ViewStore, numbers: std::ops::Range<u64>) {
     for first in numbers.clone().step_by(BATCH as usize) {
         apply(views, first..(first + BATCH).min(numbers.end)).await;
     }
 }
 
-/// One batch; a submission's first and last events are enough for its pin.
+/// Applies one batch. A submission's first and last events are enough for its pin.
 async fn apply(views: &dyn ViewStore, numbers: std::ops::Range<u64>) {
     let from = Position(numbers.start * 2);
     let upto = Position(numbers.end * 2);
@@ -114,16 +122,16 @@ async fn add(views: &dyn ViewStore, pins: u64) -> Vec<Duration> {
 }
 
 async fn ask(views: &dyn ViewQueries, boxes: &[BoundingBox], zoom: u8) -> (Vec<Duration>, usize) {
-    let (mut times, mut spots) = (vec![], 0);
+    let (mut times, mut features) = (vec![], 0);
     for bounds in boxes {
         let start = Instant::now();
-        spots += views.pins(*bounds, zoom).await.unwrap().features.len();
+        features += views.pins(*bounds, zoom).await.unwrap().features.len();
         times.push(start.elapsed());
     }
-    (times, spots)
+    (times, features)
 }
 
-/// What a screen of 1920 by 960 pixels shows, with a pin in its middle.
+/// Returns the box of a screen of 1920 by 960 pixels with a pin in its middle.
 fn screen(number: u64, city: bool, zoom: u8) -> BoundingBox {
     let near = |(lat, lon): &(f64, f64)| (lat - CITY.0).abs() < 0.5 && (lon - CITY.1).abs() < 0.5;
     let mut places = (0..).map(|more| place(mix(number) % 10_000 + more));
@@ -137,24 +145,24 @@ fn screen(number: u64, city: bool, zoom: u8) -> BoundingBox {
     }
 }
 
-/// Median and 99th of a hundred.
-fn told(mut times: Vec<Duration>) -> String {
+/// Formats the median and the 99th percentile.
+fn percentiles(mut times: Vec<Duration>) -> String {
     times.sort_unstable();
     let (median, late) = (times[times.len() / 2], times[times.len() * 99 / 100]);
     format!(" {:>20}", format!("{median:.1?} ({late:.1?})"))
 }
 
-/// `supercluster`, in a process of Node's.
+/// `supercluster` in a Node process.
 struct Supercluster {
     process: Child,
-    asked: ChildStdin,
-    said: BufReader<ChildStdout>,
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
 }
 
 #[derive(Deserialize)]
 struct Screens {
     ms: Vec<f64>,
-    spots: u64,
+    features: u64,
 }
 
 impl Supercluster {
@@ -162,7 +170,7 @@ impl Supercluster {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/supercluster");
         assert!(
             folder.join("node_modules").exists(),
-            "supercluster is missing: (cd {} && npm ci)",
+            "supercluster is not installed; run (cd {} && npm ci)",
             folder.display()
         );
         let mut process = Command::new("node")
@@ -172,9 +180,9 @@ impl Supercluster {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let asked = process.stdin.take().unwrap();
-        let said = BufReader::new(process.stdout.take().unwrap());
-        Self { process, asked, said }
+        let requests = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap());
+        Self { process, requests, answers }
     }
 
     fn load(&mut self, pins: u64) -> Duration {
@@ -195,14 +203,14 @@ impl Supercluster {
     fn ask(&mut self, boxes: &[BoundingBox], zoom: u8) -> (Vec<Duration>, u64) {
         let boxes: Vec<[f64; 4]> = boxes.iter().map(|b| [b.west, b.south, b.east, b.north]).collect();
         let answer = self.answer(&json!({ "ask": "screens", "boxes": boxes, "zoom": zoom }));
-        let Screens { ms, spots } = serde_json::from_value(answer).unwrap();
-        (ms.iter().map(|ms| Duration::from_secs_f64(ms / 1000.0)).collect(), spots)
+        let Screens { ms, features } = serde_json::from_value(answer).unwrap();
+        (ms.iter().map(|ms| Duration::from_secs_f64(ms / 1000.0)).collect(), features)
     }
 
     fn answer(&mut self, ask: &Value) -> Value {
-        writeln!(self.asked, "{ask}").unwrap();
+        writeln!(self.requests, "{ask}").unwrap();
         let mut line = String::new();
-        self.said.read_line(&mut line).unwrap();
+        self.answers.read_line(&mut line).unwrap();
         serde_json::from_str(&line).unwrap()
     }
 }

@@ -1,9 +1,9 @@
-//! The written contract: what every store of views promises, a sentence each.
+//! The contract of every store of views: each promise is a test.
 //!
-//! A store's test names a function that gives a [`ViewsUnderTest`] with empty views:
+//! A store's tests name a function that opens a [`ViewsUnderTest`] with empty views:
 //!
 //! ```text
-//! async fn open() -> MyBench { … }
+//! async fn open() -> MyViews { … }
 //! projections::contract!(open);
 //! ```
 
@@ -31,17 +31,17 @@ pub use writing::*;
 use crate::view::BoundingBox;
 use crate::{MemoryViews, ViewQueries, ViewStore};
 
-/// Holds the store that `$open` gives to every sentence, each a test.
+/// Expands to a test for each promise, which opens its views with `$open`.
 #[macro_export]
 macro_rules! contract {
     ($open:path) => {
         $crate::contract!($open:
             a_submission_is_followed_from_its_acceptance_to_its_verdict
             a_failed_verdict_says_why_and_what_to_do
-            who_waits_is_told_for_what
+            a_waiting_submission_says_why_it_waits
             an_unknown_submission_has_no_status
-            what_is_unfinished_is_listed_oldest_first
-            what_is_being_verified_is_listed_oldest_first
+            unfinished_submissions_are_listed_oldest_first
+            submissions_being_verified_are_listed_oldest_first
             the_newest_report_on_each_sandbox_is_kept
             the_queue_is_fair
             an_interruption_keeps_the_place_in_the_queue_and_a_rejudge_does_not
@@ -50,19 +50,19 @@ macro_rules! contract {
             an_owner_has_one_pin
             a_rejudge_that_fails_takes_the_pin_away
             a_rejudge_that_passes_again_leaves_the_pin_alone
-            pins_that_changed_are_told_in_order
+            changed_pins_are_returned_in_the_order_of_their_changes
             pins_are_found_by_name_and_by_city
-            a_search_is_a_text_and_nothing_else
-            a_cluster_falls_apart_at_its_expansion_zoom
+            a_search_text_is_not_a_pattern
+            a_cluster_splits_at_its_expansion_zoom
             pins_of_one_place_do_not_hide_each_other
-            the_date_line_can_be_spanned
-            neighbours_across_the_date_line_are_neighbours
-            bounds_that_make_no_sense_show_nothing
+            a_bounding_box_may_cross_the_antimeridian
+            pins_on_both_sides_of_the_antimeridian_form_one_cluster
+            an_invalid_bounding_box_shows_nothing
             applying_again_changes_nothing
-            a_batch_that_begins_elsewhere_is_refused
+            a_batch_that_does_not_begin_at_the_checkpoint_is_refused
             the_checkpoint_moves_without_events
             the_checkpoint_can_be_watched
-            of_two_racers_each_batch_counts_once
+            two_projections_at_once_count_each_event_once
             another_reader_sees_the_same
             any_split_of_a_log_makes_the_same_views
         );
@@ -70,43 +70,43 @@ macro_rules! contract {
     ($open:path: $($sentence:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $sentence() {
-            let bench = $open().await;
-            $crate::contract::$sentence(&bench).await;
+            let subject = $open().await;
+            $crate::contract::$sentence(&subject).await;
         }
     )*};
 }
 
-/// Views to be tested.
+/// A store of views that is tested.
 #[async_trait]
 pub trait ViewsUnderTest: Send + Sync {
-    /// The views; empty at first.
+    /// Returns the views, which are empty at first.
     fn views(&self) -> Arc<dyn ViewStore>;
 
-    /// The same views, as another process sees them, or this one when it starts again.
+    /// Opens the same views again, as another process would.
     async fn reopened(&self) -> Arc<dyn ViewStore>;
 }
 
 /// The whole world.
 pub const WORLD: BoundingBox = BoundingBox { west: -180.0, south: -90.0, east: 180.0, north: 90.0 };
 
-/// How long anything may take before the contract counts as broken.
+/// The time after which a promise counts as broken.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Applies what the views have not seen of a story.
+/// Applies the events of a history that are not yet applied.
 pub async fn catch_up(views: &dyn ViewStore, history: &EventHistory) {
     let from = views.checkpoint().await.expect("readable");
-    let seen = history.events.partition_point(|event| event.position <= from);
-    views.apply(from, &history.events[seen..], history.head()).await.expect("applied");
+    let applied = history.events.partition_point(|event| event.position <= from);
+    views.apply(from, &history.events[applied..], history.head()).await.expect("applied");
 }
 
-/// The views of a story in memory.
+/// Folds a history in memory.
 pub async fn in_memory(history: &EventHistory) -> MemoryViews {
     let views = MemoryViews::new();
     catch_up(&views, history).await;
     views
 }
 
-/// Compares everything that can be asked, to the last number.
+/// Compares the answers of all queries.
 pub async fn assert_same(
     views: &dyn ViewQueries,
     others: &dyn ViewQueries,
@@ -139,6 +139,6 @@ pub async fn assert_same(
         let (status, other) = (views.status(id).await, others.status(id).await);
         assert_eq!(status.expect("readable"), other.expect("readable"));
         let (place, other) = (views.queue_place(id).await, others.queue_place(id).await);
-        assert_eq!(place.expect("readable"), other.expect("readable"), "the place of {id}");
+        assert_eq!(place.expect("readable"), other.expect("readable"), "the queue place of {id}");
     }
 }

@@ -1,4 +1,4 @@
-//! The views in memory, held to the contract, and following a real log.
+//! The views in memory: the contract, and projections of a real log.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -40,7 +40,7 @@ async fn open() -> InMemory {
 }
 
 #[tokio::test]
-async fn the_views_follow_a_log_while_it_grows_and_two_projectors_count_once() {
+async fn two_projections_of_a_growing_log_count_each_event_once() {
     let (log, _folder) = log();
     let views = Arc::new(MemoryViews::new());
     let shutdown = CancellationToken::new();
@@ -61,7 +61,7 @@ async fn the_views_follow_a_log_while_it_grows_and_two_projectors_count_once() {
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
+async fn an_event_that_cannot_be_decoded_stops_the_projection_before_it() {
     let (log, _folder) = log();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
@@ -85,7 +85,7 @@ async fn an_event_that_cannot_be_read_stops_the_views_there_and_is_named() {
 }
 
 #[tokio::test]
-async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
+async fn reports_on_sandboxes_are_recorded_and_foreign_events_are_skipped() {
     let (log, _folder) = log();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
@@ -106,7 +106,7 @@ async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
     let v1 = &kept[0];
     assert_eq!((v1.verifier.as_str(), v1.position, &v1.sandbox.trouble), ("v1", newest, &None));
 
-    // One that cannot be understood is never skipped.
+    // A report that cannot be decoded is never skipped.
     append("sandbox-v1", "SandboxPainted", b"{}").await;
     let error = timeout(DEADLINE, running).await.unwrap().unwrap().unwrap_err().to_string();
     assert!(error.contains("SandboxPainted") && error.contains("sandbox-v1"), "{error}");
@@ -114,7 +114,7 @@ async fn reports_on_sandboxes_are_followed_and_what_is_not_ours_is_passed_by() {
 }
 
 #[tokio::test]
-async fn the_views_of_any_moment_can_be_folded() {
+async fn the_views_of_any_point_in_history_can_be_folded() {
     let (log, _folder) = log();
     let history = EventHistory::random(22, 300);
     let written = write(&log, &history.events).await;
@@ -131,7 +131,7 @@ async fn the_views_of_any_moment_can_be_folded() {
 }
 
 #[tokio::test]
-async fn a_seed_always_tells_the_same_story() {
+async fn the_same_seed_makes_the_same_history() {
     assert_eq!(EventHistory::random(3, 100).events, EventHistory::random(3, 100).events);
     assert_eq!(
         in_memory(&EventHistory::random(3, 100)).await.checkpoint().await.unwrap(),

@@ -1,5 +1,5 @@
-//! The views in MongoDB, a real replica set of three: held to the contract,
-//! and to what happens when parts of it go away.
+//! The views in MongoDB, a real replica set of three members: the contract, and
+//! the loss of members.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -47,7 +47,7 @@ impl ViewsUnderTest for InMongo {
     }
 }
 
-/// Empty views in a database of their own.
+/// Opens empty views in a database of their own.
 async fn open() -> InMongo {
     open_in(Mongo::shared().await.unwrap()).await
 }
@@ -77,39 +77,39 @@ async fn reachable(views: &dyn ViewQueries) {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_refused_at_once() {
+async fn an_invalid_address_is_refused_at_once() {
     let error = MongoViews::open("mongodb:/nowhere").await.unwrap_err();
     assert!(error.to_string().starts_with("not the address of a MongoDB"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_query_and_every_write_uses_an_index() {
-    let bench = open().await;
+    let subject = open().await;
     let (log, _folder) = log();
     let history = EventHistory::random(31, 300);
     let events = write(&log, &history.events).await;
     let ([.., last], [.., newest]) = (&events[..200], &events[..]) else { panic!("there are 300") };
-    bench.views.apply(Position::START, &events[..200], last.position).await.unwrap();
-    // The queue is read whole once, and afterwards what changed.
+    subject.views.apply(Position::START, &events[..200], last.position).await.unwrap();
+    // The queue is read in full once, and afterwards only its changes.
     let id = history.submissions().next().unwrap();
-    bench.views.queue_place(id).await.unwrap();
+    subject.views.queue_place(id).await.unwrap();
 
-    let client = mongodb::Client::with_uri_str(&bench.address).await.unwrap();
+    let client = mongodb::Client::with_uri_str(&subject.address).await.unwrap();
     let database = client.default_database().unwrap();
     database.run_command(doc! { "profile": 2 }).await.unwrap();
-    bench.views.apply(last.position, &events[200..], newest.position).await.unwrap();
+    subject.views.apply(last.position, &events[200..], newest.position).await.unwrap();
     let folded = MemoryViews::new();
     folded.apply(Position::START, &events, newest.position).await.unwrap();
     let sandbox = SandboxReported { trouble: None, nodes: vec![] };
     let since = jiff::Timestamp::UNIX_EPOCH;
     for position in [Position(1), Position(2)] {
         let report = SandboxView { verifier: "v1".to_owned(), position, since, sandbox: sandbox.clone() };
-        bench.views.record_sandbox(&report).await.unwrap();
-        assert_eq!(bench.views.sandboxes().await.unwrap(), [report]);
+        subject.views.record_sandbox(&report).await.unwrap();
+        assert_eq!(subject.views.sandboxes().await.unwrap(), [report]);
     }
     for _rebuild in 0..3 {
-        assert_same(&*bench.views, &folded, history.submissions()).await;
-        bench.views.rebuild(&log, |_| ()).await.unwrap();
+        assert_same(&*subject.views, &folded, history.submissions()).await;
+        subject.views.rebuild(&log, |_| ()).await.unwrap();
     }
     database.run_command(doc! { "profile": 0 }).await.unwrap();
 
@@ -120,27 +120,27 @@ async fn every_query_and_every_write_uses_an_index() {
     for plan in plans {
         let of = plan.get_str("ns").unwrap();
         let summary = plan.get_str("planSummary").unwrap();
-        // The totals are all of their collection.
+        // The totals need all documents of their collection.
         assert!(!summary.contains("COLLSCAN") || of.contains(".counters_"), "{plan}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_projector_that_is_killed_between_any_two_steps_loses_nothing_and_counts_nothing_twice() {
-    let bench = open().await;
+async fn a_projection_killed_at_any_step_loses_nothing_and_counts_nothing_twice() {
+    let subject = open().await;
     let history = EventHistory::random(32, 300);
     let mut killed = 0;
     let mut rest = &history.events[..];
     while !rest.is_empty() {
         let batch = &rest[..rest.len().min(75)];
         let upto = batch.last().unwrap().position;
-        // Killed after its first step, after its second, and so on.
+        // Killed after the first step, after the second, and so on.
         for steps in 1.. {
-            let from = bench.views.checkpoint().await.unwrap();
+            let from = subject.views.checkpoint().await.unwrap();
             if from == upto {
                 break;
             }
-            match up_to(steps, bench.views.apply(from, batch, upto)).await {
+            match up_to(steps, subject.views.apply(from, batch, upto)).await {
                 Some(applied) => applied.unwrap(),
                 None => killed += 1,
             }
@@ -148,25 +148,25 @@ async fn a_projector_that_is_killed_between_any_two_steps_loses_nothing_and_coun
         rest = &rest[batch.len()..];
     }
     assert!(killed > 40, "killed {killed} times");
-    assert_same(&*bench.views, &in_memory(&history).await, history.submissions()).await;
+    assert_same(&*subject.views, &in_memory(&history).await, history.submissions()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written() {
-    let bench = open().await;
+async fn views_are_rebuilt_while_the_old_ones_are_read_and_written() {
+    let subject = open().await;
     let (log, _folder) = log();
     let history = EventHistory::random(33, 1200);
     let (before, meanwhile) = history.events.split_at(800);
     let mut written = write(&log, before).await;
-    bench.views.apply(Position::START, &written, written.last().unwrap().position).await.unwrap();
-    // Something spoiled them.
-    let client = mongodb::Client::with_uri_str(&bench.address).await.unwrap();
-    let spoiled = client.default_database().unwrap().collection::<Document>("counters_1");
-    spoiled.update_many(doc! {}, doc! { "$inc": { "n": 1000 } }).await.unwrap();
+    subject.views.apply(Position::START, &written, written.last().unwrap().position).await.unwrap();
+    // Damage the views.
+    let client = mongodb::Client::with_uri_str(&subject.address).await.unwrap();
+    let counters = client.default_database().unwrap().collection::<Document>("counters_1");
+    counters.update_many(doc! {}, doc! { "$inc": { "n": 1000 } }).await.unwrap();
 
     let shutdown = CancellationToken::new();
-    let projecting = tokio::spawn(run(Arc::new(log.clone()), bench.views(), shutdown.clone()));
-    let other = bench.reopened().await;
+    let projecting = tokio::spawn(run(Arc::new(log.clone()), subject.views(), shutdown.clone()));
+    let other = subject.reopened().await;
     let done = Arc::new(AtomicBool::new(false));
     let reading = tokio::spawn({
         let (other, done) = (Arc::clone(&other), Arc::clone(&done));
@@ -174,18 +174,18 @@ async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written(
         async move {
             let mut seen = Position::START;
             while !done.load(Ordering::Relaxed) {
-                assert!(other.status(id).await.unwrap().is_some(), "it is there all the time");
+                assert!(other.status(id).await.unwrap().is_some(), "the submission is there all the time");
                 let position = other.stats().await.unwrap().position;
                 assert!(position >= seen, "{position} after {seen}");
                 seen = position;
             }
         }
     });
-    let (rebuilt, more) = tokio::join!(bench.views.rebuild(&log, |_| ()), write(&log, meanwhile));
+    let (rebuilt, more) = tokio::join!(subject.views.rebuild(&log, |_| ()), write(&log, meanwhile));
     rebuilt.unwrap();
     written.extend(more);
     let head = written.last().unwrap().position;
-    for views in [bench.views(), Arc::clone(&other)] {
+    for views in [subject.views(), Arc::clone(&other)] {
         timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     }
     done.store(true, Ordering::Relaxed);
@@ -195,50 +195,50 @@ async fn views_are_rebuilt_beside_the_old_ones_while_these_are_read_and_written(
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, history.submissions()).await;
+    assert_same(&*subject.views, &folded, history.submissions()).await;
     assert_same(&*other, &folded, history.submissions()).await;
-    // And again: what the first rebuild left is no hindrance.
-    bench.views.rebuild(&log, |_| ()).await.unwrap();
-    assert_same(&*bench.views, &folded, history.submissions()).await;
+    // A second rebuild is not disturbed by the leftovers of the first.
+    subject.views.rebuild(&log, |_| ()).await.unwrap();
+    assert_same(&*subject.views, &folded, history.submissions()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rebuild_rides_out_a_lost_primary() {
+async fn a_rebuild_survives_the_loss_of_the_primary() {
     let mongo = Mongo::replica_set().await.unwrap();
-    let bench = open_in(&mongo).await;
+    let subject = open_in(&mongo).await;
     let (log, _folder) = log();
     let history = EventHistory::random(36, 9000);
     let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
-    let (told, mut progress) = watch::channel(Position::START);
+    let (sender, mut progress) = watch::channel(Position::START);
     let killing = async {
-        // In the middle: the first of several batches is there.
+        // In the middle: the first of several batches is applied.
         timeout(DEADLINE, progress.wait_for(|at| *at > Position::START)).await.unwrap().unwrap();
         let primary = mongo.primary().await.unwrap();
         primary.kill().await.unwrap();
     };
-    let told = |at| {
-        told.send_replace(at);
+    let report = |at| {
+        sender.send_replace(at);
     };
-    let (rebuilt, ()) = tokio::join!(bench.views.rebuild(&log, told), killing);
+    let (rebuilt, ()) = tokio::join!(subject.views.rebuild(&log, report), killing);
     assert_eq!(rebuilt.unwrap(), head);
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, history.submissions().take(200)).await;
+    assert_same(&*subject.views, &folded, history.submissions().take(200)).await;
     mongo.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_screen_that_was_looked_at_before_shows_what_another_process_changed_since() {
-    let bench = open().await;
-    let reader = bench.reopened().await;
+async fn a_cached_screen_shows_the_changes_of_another_process() {
+    let subject = open().await;
+    let reader = subject.reopened().await;
     let history = EventHistory::random(37, 600);
     let folded = MemoryViews::new();
     let mut from = Position::START;
     for batch in history.events.chunks(20) {
         let upto = batch.last().unwrap().position;
-        bench.views.apply(from, batch, upto).await.unwrap();
+        subject.views.apply(from, batch, upto).await.unwrap();
         folded.apply(from, batch, upto).await.unwrap();
         timeout(DEADLINE, reader.watch().wait_for(|at| *at >= upto)).await.unwrap().unwrap();
         for zoom in [0, 2, 5, 16] {
@@ -250,17 +250,17 @@ async fn a_screen_that_was_looked_at_before_shows_what_another_process_changed_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
+async fn a_primary_killed_under_load_loses_nothing_and_counts_nothing_twice() {
     let mongo = Mongo::replica_set().await.unwrap();
-    let bench = open_in(&mongo).await;
+    let subject = open_in(&mongo).await;
     let (log, _folder) = log();
     let shutdown = CancellationToken::new();
-    let projectors = [bench.views(), bench.reopened().await]
+    let projectors = [subject.views(), subject.reopened().await]
         .map(|views| tokio::spawn(run(Arc::new(log.clone()), views, shutdown.clone())));
     let history = EventHistory::random(34, 4000);
     let storm = write(&log, &history.events);
     let killing = async {
-        let mut watch = bench.views.watch();
+        let mut watch = subject.views.watch();
         timeout(DEADLINE, watch.wait_for(|at| at.0 > 500)).await.unwrap().unwrap();
         let primary = mongo.primary().await.unwrap();
         primary.kill().await.unwrap();
@@ -268,7 +268,7 @@ async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
     };
     let (written, killed) = tokio::join!(storm, killing);
     let head = written.last().unwrap().position;
-    timeout(DEADLINE, bench.views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    timeout(DEADLINE, subject.views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     killed.restart().await.unwrap();
     shutdown.cancel();
     for projector in projectors {
@@ -277,12 +277,12 @@ async fn a_primary_killed_in_a_storm_loses_nothing_and_counts_nothing_twice() {
 
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
-    assert_same(&*bench.views, &folded, history.submissions()).await;
+    assert_same(&*subject.views, &folded, history.submissions()).await;
     mongo.stop().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there() {
+async fn without_mongodb_queries_fail_soon_and_they_work_again_when_it_is_back() {
     let mongo = Mongo::replica_set().await.unwrap();
     for member in mongo.members() {
         member.kill().await.unwrap();
@@ -302,7 +302,7 @@ async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there
     let head = written.last().unwrap().position;
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
 
-    // The majority goes away in the middle, and comes back.
+    // The majority goes away in the middle and comes back.
     let members = mongo.members();
     for member in &members[..2] {
         member.kill().await.unwrap();
@@ -325,22 +325,22 @@ async fn without_mongodb_reads_are_refused_soon_and_all_is_well_when_it_is_there
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_saw_a_checkpoint_sees_what_led_to_it() {
-    let bench = open().await;
-    let reader = bench.reopened().await;
+async fn a_reader_that_saw_a_checkpoint_sees_the_events_before_it() {
+    let subject = open().await;
+    let reader = subject.reopened().await;
     let mut history = EventHistory::new();
     for number in 0..50 {
         let id = history.submit_and_pass(&format!("owner{number}"), number % 9);
-        catch_up(&*bench.views, &history).await;
+        catch_up(&*subject.views, &history).await;
         let mut watch = reader.watch();
         timeout(DEADLINE, watch.wait_for(|at| *at >= history.head())).await.unwrap().unwrap();
-        let view = reader.status(id).await.unwrap().expect("it was applied");
+        let view = reader.status(id).await.unwrap().expect("the submission was applied");
         assert_eq!(view.position, history.head());
         assert!(reader.stats().await.unwrap().position >= history.head());
     }
 }
 
-/// Waits until reads are refused, each within a few seconds.
+/// Waits until queries fail, each within a few seconds.
 async fn refused(views: &dyn ViewQueries) {
     let refused = async {
         loop {
@@ -353,10 +353,10 @@ async fn refused(views: &dyn ViewQueries) {
             }
         }
     };
-    timeout(DEADLINE, refused).await.expect("reads are refused");
+    timeout(DEADLINE, refused).await.expect("queries fail");
 }
 
-/// Runs a future until it has waited so many times, and drops it then.
+/// Polls a future `steps` times and drops it then.
 async fn up_to<T>(steps: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut polled = 0;

@@ -1,4 +1,5 @@
-//! A store with little room: what it cannot take at once it is given in parts.
+//! A store that refuses large batches: the projection halves a batch until the
+//! store takes it.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -24,15 +25,15 @@ const DEADLINE: Duration = Duration::from_secs(30);
 
 const EVENTS: usize = 1000;
 
-/// Views that take at most so many events at once, as MongoDB does whose cache is small.
-struct Narrow {
+/// Views that refuse batches of more than `max` events, as a MongoDB with a small cache does.
+struct SmallStore {
     views: MemoryViews,
-    most: usize,
+    max: usize,
     refused: AtomicUsize,
 }
 
 /// A log that delivers all of its events at once.
-struct AtOnce(SqliteStore);
+struct EagerLog(SqliteStore);
 
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
@@ -40,20 +41,20 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let history = EventHistory::random(7, EVENTS);
     let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
-    let narrow = Narrow { views: MemoryViews::new(), most: 64, refused: AtomicUsize::new(0) };
-    let (views, shutdown) = (Arc::new(narrow), CancellationToken::new());
-    let projector = tokio::spawn(run(Arc::new(AtOnce(log)), views.clone(), shutdown.clone()));
+    let store = SmallStore { views: MemoryViews::new(), max: 64, refused: AtomicUsize::new(0) };
+    let (views, shutdown) = (Arc::new(store), CancellationToken::new());
+    let projector = tokio::spawn(run(Arc::new(EagerLog(log)), views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
 
-    assert!(views.refused.load(Ordering::Relaxed) > 0, "it was given too much at first");
+    assert!(views.refused.load(Ordering::Relaxed) > 0, "the first batch was too large");
     let folded = MemoryViews::new();
     folded.apply(Position::START, &written, head).await.unwrap();
     assert_same(&*views, &folded, history.submissions()).await;
 }
 
-impl Subscribe for AtOnce {
+impl Subscribe for EagerLog {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         let log = self.0.clone();
         let all = async move { log.read_all(after, &filter, EVENTS).await.unwrap().events };
@@ -63,14 +64,14 @@ impl Subscribe for AtOnce {
 }
 
 #[async_trait]
-impl ViewStore for Narrow {
+impl ViewStore for SmallStore {
     async fn apply(
         &self,
         from: Position,
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<(), ApplyError> {
-        if events.len() > self.most {
+        if events.len() > self.max {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));
         }
@@ -83,7 +84,7 @@ impl ViewStore for Narrow {
 }
 
 #[async_trait]
-impl ViewQueries for Narrow {
+impl ViewQueries for SmallStore {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
         self.views.checkpoint().await
     }

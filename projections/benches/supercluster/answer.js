@@ -1,5 +1,5 @@
-// Loads points into supercluster and answers boxes, one line in and one line
-// out: what each took, without the line.
+// Loads points into supercluster and answers queries for boxes. Each line of
+// input is a request, each line of output its answer with the time it took.
 
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
@@ -8,10 +8,10 @@ import Supercluster from 'supercluster';
 let features = [];
 let index;
 
-/** Milliseconds that something takes. */
-const timed = (what) => {
+/** Returns the milliseconds that an action takes. */
+const timed = (action) => {
   const start = process.hrtime.bigint();
-  what();
+  action();
   return Number(process.hrtime.bigint() - start) / 1e6;
 };
 
@@ -22,40 +22,40 @@ const feature = (lon, lat) => ({
 });
 
 // A cluster's disc is 48 pixels wide, on tiles of 256.
-const indexed = () => {
+const buildIndex = () => {
   index = new Supercluster({ radius: 48, extent: 256, maxZoom: 16 }).load(features);
 };
 
 const answers = {
-  /** Takes in the points of a file: longitude and latitude, each a double. */
+  /** Loads the points of a file: longitude and latitude, each a double. */
   load: ({ file }) => {
     const bytes = readFileSync(file);
     const numbers = new Float64Array(bytes.buffer, bytes.byteOffset, bytes.length / 8);
     features = [];
     for (let at = 0; at < numbers.length; at += 2) features.push(feature(numbers[at], numbers[at + 1]));
-    return { ms: timed(indexed) };
+    return { ms: timed(buildIndex) };
   },
-  /** One more point: the index cannot be changed, so it is made anew. */
+  /** Adds one point. The index cannot be changed, so it is built again. */
   add: ({ lon, lat }) => {
     features.push(feature(lon, lat));
-    return { ms: timed(indexed) };
+    return { ms: timed(buildIndex) };
   },
-  /** What each box shows, and where each cluster falls apart, as Muster says too. */
+  /** Returns the features of each box, and finds the expansion zoom of each cluster as Muster does. */
   screens: ({ boxes, zoom }) => {
-    let spots = 0;
+    let count = 0;
     const ms = boxes.map((box) =>
       timed(() => {
         const shown = index.getClusters(box, zoom);
-        for (const spot of shown)
-          if (spot.properties.cluster) index.getClusterExpansionZoom(spot.properties.cluster_id);
-        spots += shown.length;
+        for (const feature of shown)
+          if (feature.properties.cluster) index.getClusterExpansionZoom(feature.properties.cluster_id);
+        count += shown.length;
       }),
     );
-    return { ms, spots };
+    return { ms, features: count };
   },
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const asked = JSON.parse(line);
-  console.log(JSON.stringify(answers[asked.ask](asked)));
+  const request = JSON.parse(line);
+  console.log(JSON.stringify(answers[request.ask](request)));
 }

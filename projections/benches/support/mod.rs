@@ -1,5 +1,5 @@
-//! What the benchmarks of the views share: submissions that pass, where they
-//! come from, and how times are told.
+//! Support for the benchmarks of the views: submissions that pass, and their
+//! places.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use projections::{MongoViews, ViewQueries};
 use testbed::Mongo;
 use uuid::Uuid;
 
-/// Places all over the world, about as many as the gazetteer has.
+/// The number of places all over the world, about as many as the gazetteer has.
 const PLACES: u64 = 70_000;
 
-/// Places of one dense city, within a degree.
+/// The number of places of one dense city, within a degree.
 const CITY_PLACES: u64 = 5_000;
 
 /// The dense city: degrees north and east.
 pub(crate) const CITY: (f64, f64) = (48.8, 2.3);
 
-/// Where a number's submission comes from: every other one from the city.
+/// Returns the latitude and longitude of a submission. About every second is in the city.
 pub(crate) fn place(number: u64) -> (f64, f64) {
     let part = |bits: u64| (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
     let mixed = mix(number);
@@ -34,12 +34,12 @@ pub(crate) fn place(number: u64) -> (f64, f64) {
     }
 }
 
-/// Whose submission that is.
+/// Returns the id of a submission.
 pub(crate) fn id(number: u64) -> SubmissionId {
     SubmissionId(Uuid::from_u64_pair(mix(number), number))
 }
 
-/// All that happens to it, from its acceptance to its pass; an owner's first.
+/// Returns the events of a submission from its acceptance to the verdict "passed". Each has its own owner.
 pub(crate) fn submission(number: u64) -> [Event; 6] {
     let (lat, lon) = place(number);
     let image: ImageRef = format!("owner{number}/votingapp_result-app").parse().unwrap();
@@ -79,7 +79,7 @@ pub(crate) fn submission(number: u64) -> [Event; 6] {
     ]
 }
 
-/// Empty views in a replica set of three on this machine.
+/// Opens empty views in a replica set of three members on this machine.
 pub(crate) async fn in_mongo() -> (Mongo, MongoViews) {
     let mongo = Mongo::replica_set().await.unwrap();
     let views = MongoViews::open(&mongo.uri()).await.unwrap();
@@ -89,19 +89,19 @@ pub(crate) async fn in_mongo() -> (Mongo, MongoViews) {
     (mongo, views)
 }
 
-/// How much else the machine has to do.
+/// Describes the load of the machine.
 pub(crate) fn load() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap();
     let cores = std::thread::available_parallelism().unwrap();
     format!("load {} on {cores} cores", load.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }
 
-/// The first number on the command line, unless Cargo's own flags are all there is.
-pub(crate) fn asked_for(usual: u64) -> u64 {
-    std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(usual)
+/// Returns the first number on the command line, or `default` if it has none.
+pub(crate) fn size_argument(default: u64) -> u64 {
+    std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(default)
 }
 
-/// SplitMix64's last steps.
+/// Mixes the bits of a number as SplitMix64 does.
 pub(crate) fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

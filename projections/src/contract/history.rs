@@ -1,4 +1,4 @@
-//! Histories for tests: told one event at a time, or at random from a seed.
+//! Histories of events for tests, made one event at a time or at random from a seed.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use crate::EventEnvelope;
 
-/// Cities: some near to each other, two of these on both sides of the date line.
+/// Cities with country, latitude and longitude. Some are near to each other, two of them on both sides of
+/// the antimeridian.
 pub const CITIES: [(&str, &str, f64, f64); 11] = [
     ("London", "GB", 51.50853, -0.12574),
     ("Croydon", "GB", 51.38333, -0.1),
@@ -30,26 +31,26 @@ pub const CITIES: [(&str, &str, f64, f64); 11] = [
 
 const VOTES: [&str; 4] = ["Rust", "C++", "Node.js", "Go"];
 
-/// A history that is being told.
+/// A history of submissions.
 #[derive(Debug)]
 pub struct EventHistory {
-    /// What happened so far.
+    /// The events so far, oldest first.
     pub events: Vec<EventEnvelope>,
-    told: BTreeMap<SubmissionId, Told>,
+    submissions: BTreeMap<SubmissionId, SubmissionProgress>,
     now: Timestamp,
     random: u64,
 }
 
-/// What the teller has to know of a submission.
+/// The state that the next event of a submission depends on.
 #[derive(Debug, Clone, Default)]
-struct Told {
+struct SubmissionProgress {
     revision: u64,
     attempts: u32,
-    phase: Phase,
+    phase: SubmissionPhase,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Phase {
+enum SubmissionPhase {
     #[default]
     Waiting,
     Verifying,
@@ -57,52 +58,52 @@ enum Phase {
 }
 
 impl EventHistory {
-    /// Nothing happened yet.
+    /// Creates an empty history.
     pub fn new() -> Self {
         Self::seeded(1)
     }
 
-    /// Something like what happens on a busy day, the same for the same seed.
+    /// Creates a history like that of a busy day, the same for the same seed.
     pub fn random(seed: u64, events: usize) -> Self {
         let mut history = Self::seeded(seed);
         let owners = (events as u64 / 12).max(3);
         while history.events.len() < events {
             let pause = history.draw(3000) as i64;
             history.wait(SignedDuration::from_millis(pause));
-            let known: Vec<SubmissionId> = history.told.keys().copied().collect();
+            let known: Vec<SubmissionId> = history.submissions.keys().copied().collect();
             let id = match known.len() as u64 {
                 0 => None,
-                // Sooner or later everything is told to its end, and now and then something new begins.
+                // One step in four is a new submission; so the others reach their verdicts.
                 count => Some(known[history.draw(count) as usize]).filter(|_| history.draw(4) > 0),
             };
-            match id.map(|id| (id, history.told[&id].phase)) {
+            match id.map(|id| (id, history.submissions[&id].phase)) {
                 None => {
                     let owner = format!("owner{}", history.draw(owners));
                     let city = history.draw(CITIES.len() as u64) as usize;
                     history.submit(&owner, city);
                 }
-                Some((id, Phase::Waiting)) => history.start(id),
-                Some((id, Phase::Verifying)) => match history.draw(8) {
+                Some((id, SubmissionPhase::Waiting)) => history.start(id),
+                Some((id, SubmissionPhase::Verifying)) => match history.draw(8) {
                     0 => history.interrupt(id, InterruptionCode::NoCapacity, true),
                     1 => history.interrupt(id, InterruptionCode::SwarmUnavailable, false),
                     2 => history.pull(id),
                     3 => history.fail(id, &[FailureCode::NothingOnPort, FailureCode::ImageNotFound]),
                     _ => history.pass(id),
                 },
-                Some((id, Phase::Judged)) if history.draw(4) == 0 => history.rejudge(id),
+                Some((id, SubmissionPhase::Judged)) if history.draw(4) == 0 => history.rejudge(id),
                 Some(_) => {}
             }
         }
         history
     }
 
-    /// A new submission from one of the [`CITIES`].
+    /// Adds a new submission from the city with this number in [`CITIES`].
     pub fn submit(&mut self, owner: &str, city: usize) -> SubmissionId {
         let (name, country, lat, lon) = CITIES[city];
         let (high, low) = (self.next(), self.next());
         let id = SubmissionId(Uuid::from_u64_pair(high, low));
         let image = |app: &str| -> ImageRef { format!("{owner}/{app}").parse().expect("an image's name") };
-        self.told.insert(id, Told::default());
+        self.submissions.insert(id, SubmissionProgress::default());
         let vote = VOTES[self.draw(VOTES.len() as u64) as usize].to_owned();
         let submitted = Submitted {
             challenge: ChallengeId { id: "docker-birthday-3".to_owned(), rules: "sha256:r".to_owned() },
@@ -115,57 +116,62 @@ impl EventHistory {
             answers: BTreeMap::from([("vote".to_owned(), vote)]),
             owner: format!("docker.io/{owner}"),
         };
-        self.tell(id, Event::Submitted(submitted), Phase::Waiting);
+        self.add(id, Event::Submitted(submitted), SubmissionPhase::Waiting);
         id
     }
 
-    /// A verifier claims it.
+    /// Adds the event that a verifier claimed the submission.
     pub fn start(&mut self, id: SubmissionId) {
-        let told = self.told.get_mut(&id).expect("submitted before");
-        told.attempts += 1;
+        let submission = self.submissions.get_mut(&id).expect("submitted before");
+        submission.attempts += 1;
         let deadline = self.now + SignedDuration::from_mins(5);
-        let started = VerificationStarted { attempt: told.attempts, verifier: "v1".to_owned(), deadline };
-        self.tell(id, Event::VerificationStarted(started), Phase::Verifying);
+        let started =
+            VerificationStarted { attempt: submission.attempts, verifier: "v1".to_owned(), deadline };
+        self.add(id, Event::VerificationStarted(started), SubmissionPhase::Verifying);
     }
 
-    /// Its images arrive.
+    /// Adds the event that the images are pulled.
     pub fn pull(&mut self, id: SubmissionId) {
-        let attempt = self.told[&id].attempts;
-        self.tell(id, Event::ImagesPulled(ImagesPulled { attempt, images: vec![] }), Phase::Verifying);
+        let attempt = self.submissions[&id].attempts;
+        self.add(
+            id,
+            Event::ImagesPulled(ImagesPulled { attempt, images: vec![] }),
+            SubmissionPhase::Verifying,
+        );
     }
 
-    /// It passes.
+    /// Adds the verdict "passed".
     pub fn pass(&mut self, id: SubmissionId) {
-        let attempt = self.told[&id].attempts;
-        self.tell(id, Event::Passed(Passed { attempt }), Phase::Judged);
+        let attempt = self.submissions[&id].attempts;
+        self.add(id, Event::Passed(Passed { attempt }), SubmissionPhase::Judged);
     }
 
-    /// It fails.
+    /// Adds the verdict "failed" with these reasons.
     pub fn fail(&mut self, id: SubmissionId, codes: &[FailureCode]) {
-        let attempt = self.told[&id].attempts;
+        let attempt = self.submissions[&id].attempts;
         let reasons =
             codes.iter().map(|code| Reason { code: *code, image: None, message: "no".to_owned() }).collect();
-        self.tell(id, Event::Failed(Failed { attempt, reasons }), Phase::Judged);
+        self.add(id, Event::Failed(Failed { attempt, reasons }), SubmissionPhase::Judged);
     }
 
-    /// We fail it.
+    /// Adds an interruption.
     pub fn interrupt(&mut self, id: SubmissionId, code: InterruptionCode, retries: bool) {
-        let broken_off = VerificationInterrupted {
-            attempt: self.told[&id].attempts,
+        let interrupted = VerificationInterrupted {
+            attempt: self.submissions[&id].attempts,
             code,
             message: "full".to_owned(),
             retry_at: retries.then(|| self.now + SignedDuration::from_secs(2)),
         };
-        self.tell(id, Event::VerificationInterrupted(broken_off), Phase::Waiting);
+        self.add(id, Event::VerificationInterrupted(interrupted), SubmissionPhase::Waiting);
     }
 
-    /// An organiser asks again.
+    /// Adds an organiser's wish to rejudge the submission.
     pub fn rejudge(&mut self, id: SubmissionId) {
         let asked = RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned() };
-        self.tell(id, Event::RejudgeRequested(asked), Phase::Waiting);
+        self.add(id, Event::RejudgeRequested(asked), SubmissionPhase::Waiting);
     }
 
-    /// A submission from its beginning to its pass.
+    /// Adds a submission from its acceptance to the verdict "passed".
     pub fn submit_and_pass(&mut self, owner: &str, city: usize) -> SubmissionId {
         let id = self.submit(owner, city);
         self.start(id);
@@ -173,46 +179,46 @@ impl EventHistory {
         id
     }
 
-    /// Time goes by.
+    /// Moves the clock forward.
     pub fn wait(&mut self, duration: SignedDuration) {
         self.now += duration;
     }
 
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     pub fn head(&self) -> Position {
         self.events.last().map_or(Position::START, |event| event.position)
     }
 
-    /// Everybody who is in the story.
+    /// Returns all submissions.
     pub fn submissions(&self) -> impl Iterator<Item = SubmissionId> {
-        self.told.keys().copied()
+        self.submissions.keys().copied()
     }
 
     fn seeded(seed: u64) -> Self {
         let now = "2016-03-21T12:00:00Z".parse().expect("a moment");
-        Self { events: vec![], told: BTreeMap::new(), now, random: seed }
+        Self { events: vec![], submissions: BTreeMap::new(), now, random: seed }
     }
 
-    fn tell(&mut self, id: SubmissionId, event: Event, phase: Phase) {
-        // Logs have gaps between positions.
+    fn add(&mut self, id: SubmissionId, event: Event, phase: SubmissionPhase) {
+        // A log may have gaps between positions.
         let position = Position(self.head().0 + 1 + self.draw(2));
-        let told = self.told.get_mut(&id).expect("submitted before");
+        let submission = self.submissions.get_mut(&id).expect("submitted before");
         self.events.push(EventEnvelope {
             id,
-            revision: told.revision,
+            revision: submission.revision,
             position,
             recorded_at: self.now,
             event,
         });
-        told.revision += 1;
-        told.phase = phase;
+        submission.revision += 1;
+        submission.phase = phase;
     }
 
     fn draw(&mut self, below: u64) -> u64 {
         self.next() % below
     }
 
-    /// SplitMix64.
+    /// Returns the next number of SplitMix64.
     fn next(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.random;

@@ -1,4 +1,4 @@
-//! What the map reads.
+//! The queries of the map.
 
 use domain::submission::FailureCode;
 use event_store::Position;
@@ -7,8 +7,8 @@ use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
 use crate::ViewStore;
 use crate::view::{BoundingBox, Cluster, MapFeature, MapView, Pin};
 
-pub async fn an_owner_has_one_pin(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn an_owner_has_one_pin(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
     catch_up(&*views, &history).await;
@@ -21,8 +21,8 @@ pub async fn an_owner_has_one_pin(bench: &dyn ViewsUnderTest) {
     assert_eq!((stats.pins, stats.places, stats.countries), (1, 1, [("FR".to_owned(), 1)].into()));
 }
 
-pub async fn a_rejudge_that_fails_takes_the_pin_away(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_rejudge_that_fails_takes_the_pin_away(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let passes = [0, 2, 4].map(|city| history.submit_and_pass("ada", city));
     let fails = |history: &mut EventHistory, id| {
@@ -37,7 +37,7 @@ pub async fn a_rejudge_that_fails_takes_the_pin_away(bench: &dyn ViewsUnderTest)
     history.fail(passes[2], &[FailureCode::Mismatch]);
     catch_up(&*views, &history).await;
     let left = pins(&*views).await;
-    assert_eq!((left[0].city.as_str(), left[0].passes), ("Paris", 2), "the newest that is left");
+    assert_eq!((left[0].city.as_str(), left[0].passes), ("Paris", 2), "the newest pass that is left");
 
     fails(&mut history, passes[0]);
     fails(&mut history, passes[1]);
@@ -49,13 +49,13 @@ pub async fn a_rejudge_that_fails_takes_the_pin_away(bench: &dyn ViewsUnderTest)
     assert_eq!(
         (gone.len(), gone[0].passes, gone[0].position),
         (1, 0, history.head()),
-        "that it is gone is told"
+        "the removal is a change"
     );
     assert_eq!(views.find_pins("ada", 9).await.expect("readable"), []);
 }
 
-pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let id = history.submit_and_pass("ada", 0);
     history.submit_and_pass("ada", 2);
@@ -68,8 +68,8 @@ pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(bench: &dyn ViewsU
     assert_eq!(pins(&*views).await, before);
 }
 
-pub async fn pins_that_changed_are_told_in_order(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn changed_pins_are_returned_in_the_order_of_their_changes(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     for owner in ["a", "b", "c"] {
         history.submit_and_pass(owner, 0);
@@ -89,8 +89,8 @@ pub async fn pins_that_changed_are_told_in_order(bench: &dyn ViewsUnderTest) {
     assert!(changed(history.head(), 10).await.is_empty());
 }
 
-pub async fn pins_are_found_by_name_and_by_city(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn pins_are_found_by_name_and_by_city(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     for (owner, city) in [("london-fan", 2), ("zoe", 8), ("bob", 0), ("eve", 8)] {
         history.submit_and_pass(owner, city);
@@ -107,8 +107,8 @@ pub async fn pins_are_found_by_name_and_by_city(bench: &dyn ViewsUnderTest) {
     assert!(found("x", 9).await.is_empty());
 }
 
-pub async fn a_search_is_a_text_and_nothing_else(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_search_text_is_not_a_pattern(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
     catch_up(&*views, &history).await;
@@ -117,8 +117,8 @@ pub async fn a_search_is_a_text_and_nothing_else(bench: &dyn ViewsUnderTest) {
     }
 }
 
-pub async fn a_cluster_falls_apart_at_its_expansion_zoom(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_cluster_splits_at_its_expansion_zoom(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     for (owner, city) in [("a", 0), ("b", 0), ("c", 1), ("d", 4)] {
         history.submit_and_pass(owner, city);
@@ -145,8 +145,8 @@ pub async fn a_cluster_falls_apart_at_its_expansion_zoom(bench: &dyn ViewsUnderT
     );
 }
 
-pub async fn pins_of_one_place_do_not_hide_each_other(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn pins_of_one_place_do_not_hide_each_other(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     for owner in ["a", "b", "c"] {
         history.submit_and_pass(owner, 8);
@@ -166,8 +166,8 @@ pub async fn pins_of_one_place_do_not_hide_each_other(bench: &dyn ViewsUnderTest
     assert_eq!(views.pins_at(0.0, 0.0, 2).await.expect("readable"), []);
 }
 
-pub async fn the_date_line_can_be_spanned(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_bounding_box_may_cross_the_antimeridian(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("suva", 6);
     history.submit_and_pass("apia", 7);
@@ -183,8 +183,8 @@ pub async fn the_date_line_can_be_spanned(bench: &dyn ViewsUnderTest) {
     assert_eq!(cities, ["Apia", "Suva"]);
 }
 
-pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn pins_on_both_sides_of_the_antimeridian_form_one_cluster(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("west", 9);
     history.submit_and_pass("east", 10);
@@ -205,8 +205,8 @@ pub async fn neighbours_across_the_date_line_are_neighbours(bench: &dyn ViewsUnd
     assert_eq!(listed.iter().map(|pin| pin.city.as_str()).collect::<Vec<_>>(), ["Waiyevo"]);
 }
 
-pub async fn bounds_that_make_no_sense_show_nothing(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn an_invalid_bounding_box_shows_nothing(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
     catch_up(&*views, &history).await;
@@ -229,7 +229,7 @@ async fn shown(views: &dyn ViewStore, bounds: BoundingBox, zoom: u8) -> Vec<MapF
     features
 }
 
-/// All pins that are or were on the map.
+/// Returns all pins that are or were on the map.
 async fn pins(views: &dyn ViewStore) -> Vec<Pin> {
     views.pins_changed(Position::START, 1000).await.expect("readable")
 }

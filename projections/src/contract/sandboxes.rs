@@ -1,4 +1,4 @@
-//! What is known of the verifiers' sandboxes.
+//! The reports on the verifiers' sandboxes.
 
 use domain::sandbox::{SandboxNode, SandboxNodeState, SandboxReported};
 use event_store::Position;
@@ -7,14 +7,14 @@ use jiff::Timestamp;
 use super::ViewsUnderTest;
 use crate::view::SandboxView;
 
-pub async fn the_newest_report_on_each_sandbox_is_kept(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn the_newest_report_on_each_sandbox_is_kept(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     assert_eq!(views.sandboxes().await.expect("readable"), []);
     let (first, second, other) = (report("v1", 3, 1), report("v1", 9, 2), report("a-second", 5, 4));
     for sandbox in [&first, &second, &other, &first, &second] {
-        views.record_sandbox(sandbox).await.expect("kept");
+        views.record_sandbox(sandbox).await.expect("recorded");
     }
-    for views in [views, bench.reopened().await] {
+    for views in [views, subject.reopened().await] {
         assert_eq!(views.sandboxes().await.expect("readable"), [other.clone(), second.clone()]);
     }
 }

@@ -1,4 +1,4 @@
-//! What a participant and an organiser read.
+//! The views of single submissions, for participants and organisers.
 
 use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
 
@@ -6,8 +6,8 @@ use super::{EventHistory, ViewsUnderTest, catch_up};
 use crate::ViewStore;
 use crate::view::{StatusView, SubmissionStatus};
 
-pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let id = history.submit("ada", 0);
     catch_up(&*views, &history).await;
@@ -28,13 +28,13 @@ pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(bench: 
     assert_eq!((view.status, view.revision, view.position), (SubmissionStatus::Passed, 3, history.head()));
     assert_eq!(view.judged_at, Some(history.events[3].recorded_at));
     let timeline: Vec<_> = view.timeline.iter().map(|entry| (entry.position, &entry.event)).collect();
-    let told: Vec<_> = history.events.iter().map(|event| (event.position, &event.event)).collect();
-    assert_eq!(timeline, told);
+    let events: Vec<_> = history.events.iter().map(|event| (event.position, &event.event)).collect();
+    assert_eq!(timeline, events);
     assert_eq!(Some(view), StatusView::fold(&history.events));
 }
 
-pub async fn a_failed_verdict_says_why_and_what_to_do(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_failed_verdict_says_why_and_what_to_do(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let id = history.submit("ada", 0);
     history.start(id);
@@ -57,14 +57,14 @@ pub async fn a_failed_verdict_says_why_and_what_to_do(bench: &dyn ViewsUnderTest
     );
 }
 
-pub async fn who_waits_is_told_for_what(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_waiting_submission_says_why_it_waits(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let id = history.submit("ada", 0);
     history.start(id);
     history.interrupt(id, InterruptionCode::NoCapacity, true);
     catch_up(&*views, &history).await;
-    let waiting = status(&*views, id).await.waiting.expect("it waits");
+    let waiting = status(&*views, id).await.waiting.expect("the submission waits");
     assert_eq!(waiting.code, Some(InterruptionCode::NoCapacity));
     assert!(waiting.retry_at.is_some());
     assert!(waiting.message.starts_with(InterruptionCode::NoCapacity.explanation()), "{}", waiting.message);
@@ -73,19 +73,19 @@ pub async fn who_waits_is_told_for_what(bench: &dyn ViewsUnderTest) {
     history.start(id);
     history.interrupt(id, InterruptionCode::SwarmUnavailable, false);
     catch_up(&*views, &history).await;
-    let waiting = status(&*views, id).await.waiting.expect("it waits");
+    let waiting = status(&*views, id).await.waiting.expect("the submission waits");
     assert_eq!(waiting.retry_at, None);
     assert!(waiting.message.contains("as soon as the platform is well"), "{}", waiting.message);
 }
 
-pub async fn an_unknown_submission_has_no_status(bench: &dyn ViewsUnderTest) {
+pub async fn an_unknown_submission_has_no_status(subject: &dyn ViewsUnderTest) {
     let id = SubmissionId(uuid::Uuid::from_u128(7));
-    assert_eq!(bench.views().status(id).await.expect("readable"), None);
-    assert_eq!(bench.views().queue_place(id).await.expect("readable"), None);
+    assert_eq!(subject.views().status(id).await.expect("readable"), None);
+    assert_eq!(subject.views().queue_place(id).await.expect("readable"), None);
 }
 
-pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn unfinished_submissions_are_listed_oldest_first(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("done", 0);
     let ids = ["a", "b", "c"].map(|owner| history.submit(owner, 1));
@@ -98,8 +98,8 @@ pub async fn what_is_unfinished_is_listed_oldest_first(bench: &dyn ViewsUnderTes
     assert_eq!(listed(2).await, ids[1..], "the newest two");
 }
 
-pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn submissions_being_verified_are_listed_oldest_first(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let ids = ["a", "b", "c", "d", "e"].map(|owner| history.submit(owner, 1));
     ids[..4].iter().for_each(|id| history.start(*id));
@@ -114,5 +114,5 @@ pub async fn what_is_being_verified_is_listed_oldest_first(bench: &dyn ViewsUnde
 }
 
 async fn status(views: &dyn ViewStore, id: SubmissionId) -> StatusView {
-    views.status(id).await.expect("readable").expect("there is one")
+    views.status(id).await.expect("readable").expect("the submission is known")
 }

@@ -1,4 +1,4 @@
-//! How views are written: once each, all or nothing.
+//! Writing the views: each event once, each batch in full or not at all.
 
 use std::sync::Arc;
 
@@ -8,20 +8,20 @@ use tokio::time::timeout;
 use super::{DEADLINE, EventHistory, ViewsUnderTest, assert_same, catch_up, in_memory};
 use crate::{ApplyError, ViewStore};
 
-pub async fn applying_again_changes_nothing(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn applying_again_changes_nothing(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let history = EventHistory::random(11, 200);
     catch_up(&*views, &history).await;
     let again = views.apply(Position::START, &history.events, history.head()).await;
     assert!(matches!(again, Err(ApplyError::Overtaken(at)) if at == history.head()), "{again:?}");
-    // Even the events themselves know their place.
+    // An event whose revision is already applied changes nothing.
     let head = history.head();
     views.apply(head, &history.events[100..], head).await.expect("nothing new");
     assert_same(&*views, &in_memory(&history).await, history.submissions()).await;
 }
 
-pub async fn a_batch_that_begins_elsewhere_is_refused(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_batch_that_does_not_begin_at_the_checkpoint_is_refused(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     history.submit_and_pass("ada", 0);
     let ahead = views.apply(Position(1 << 40), &history.events, history.head()).await;
@@ -29,17 +29,17 @@ pub async fn a_batch_that_begins_elsewhere_is_refused(bench: &dyn ViewsUnderTest
     assert_eq!(views.stats().await.expect("readable").pins, 0);
 }
 
-pub async fn the_checkpoint_moves_without_events(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn the_checkpoint_moves_without_events(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     assert_eq!(views.checkpoint().await.expect("readable"), Position::START);
     views.apply(Position::START, &[], Position(70)).await.expect("applied");
     assert_eq!(views.checkpoint().await.expect("readable"), Position(70));
     assert_eq!(views.stats().await.expect("readable").position, Position(70));
 }
 
-pub async fn the_checkpoint_can_be_watched(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
-    let other = bench.reopened().await;
+pub async fn the_checkpoint_can_be_watched(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let other = subject.reopened().await;
     let (mut here, mut there) = (views.watch(), other.watch());
     let mut history = EventHistory::new();
     for owner in ["a", "b"] {
@@ -52,26 +52,26 @@ pub async fn the_checkpoint_can_be_watched(bench: &dyn ViewsUnderTest) {
     }
 }
 
-pub async fn of_two_racers_each_batch_counts_once(bench: &dyn ViewsUnderTest) {
+pub async fn two_projections_at_once_count_each_event_once(subject: &dyn ViewsUnderTest) {
     let history = Arc::new(EventHistory::random(12, 600));
-    let mut racers = tokio::task::JoinSet::new();
-    for views in [bench.views(), bench.reopened().await] {
+    let mut projections = tokio::task::JoinSet::new();
+    for views in [subject.views(), subject.reopened().await] {
         let history = Arc::clone(&history);
-        racers.spawn(async move { race(&*views, &history).await });
+        projections.spawn(async move { apply_all(&*views, &history).await });
     }
-    timeout(DEADLINE, racers.join_all()).await.expect("in time");
-    assert_same(&*bench.views(), &in_memory(&history).await, history.submissions()).await;
+    timeout(DEADLINE, projections.join_all()).await.expect("in time");
+    assert_same(&*subject.views(), &in_memory(&history).await, history.submissions()).await;
 }
 
-pub async fn another_reader_sees_the_same(bench: &dyn ViewsUnderTest) {
+pub async fn another_reader_sees_the_same(subject: &dyn ViewsUnderTest) {
     let history = EventHistory::random(13, 300);
-    catch_up(&*bench.views(), &history).await;
-    let other = bench.reopened().await;
+    catch_up(&*subject.views(), &history).await;
+    let other = subject.reopened().await;
     assert_same(&*other, &in_memory(&history).await, history.submissions()).await;
 }
 
-pub async fn any_split_of_a_log_makes_the_same_views(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn any_split_of_a_log_makes_the_same_views(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let history = EventHistory::random(14, 600);
     let mut rest = &history.events[..];
     for size in [1, 2, 3, 50, 7, 200, 1, 1000] {
@@ -84,14 +84,14 @@ pub async fn any_split_of_a_log_makes_the_same_views(bench: &dyn ViewsUnderTest)
     assert_same(&*views, &in_memory(&history).await, history.submissions()).await;
 }
 
-/// Applies a story in small batches until it is at its end, whoever else does.
-async fn race(views: &dyn ViewStore, history: &EventHistory) {
+/// Applies a history in small batches to its end, while another projection does the same.
+async fn apply_all(views: &dyn ViewStore, history: &EventHistory) {
     loop {
         let Ok(from) = views.checkpoint().await else { continue };
-        let seen = history.events.partition_point(|event| event.position <= from);
-        let batch = &history.events[seen..(seen + 10).min(history.events.len())];
+        let applied = history.events.partition_point(|event| event.position <= from);
+        let batch = &history.events[applied..(applied + 10).min(history.events.len())];
         let Some(last) = batch.last() else { return };
-        // Who is overtaken, or does not know, looks where the views are.
+        // After an error, the next round continues from the checkpoint.
         let _ = views.apply(from, batch, last.position).await;
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! A real log, and a story in it.
+//! A real log with a history in it.
 
 use domain::submission::{CATEGORY, SCHEMA};
 use event_store::{
@@ -8,13 +8,13 @@ use projections::EventEnvelope;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// An empty log, and the folder to keep.
+/// Opens an empty log. The folder is removed when it is dropped.
 pub(crate) fn log() -> (SqliteStore, TempDir) {
     let folder = TempDir::new().unwrap();
     (SqliteStore::open(folder.path().join("log.db")).unwrap(), folder)
 }
 
-/// Appends a story's events; answers them as the log has them.
+/// Appends a history's events, and returns them as the log has recorded them.
 pub(crate) async fn write(log: &SqliteStore, events: &[EventEnvelope]) -> Vec<EventEnvelope> {
     let mut written = vec![];
     for envelope in events {
@@ -27,7 +27,7 @@ pub(crate) async fn write(log: &SqliteStore, events: &[EventEnvelope]) -> Vec<Ev
     written
 }
 
-/// An event as it is appended.
+/// Returns an event that can be appended.
 pub(crate) fn stored(kind: &str, data: &[u8]) -> NewEvent {
     let metadata = EventMetadata {
         schema: SCHEMA,
