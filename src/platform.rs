@@ -28,7 +28,7 @@ pub(crate) fn follow(
         loop {
             // Readers of views that cannot be read are told so at once.
             if let Ok(sandboxes) = views.sandboxes().await {
-                let well = sandboxes.iter().any(|one| one.sandbox.trouble.is_none());
+                let well = sandboxes.iter().any(|one| one.sandbox.pause_reason.is_none());
                 let now = (!well).then(|| PAUSED.to_owned());
                 told.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
             }
@@ -64,7 +64,7 @@ mod tests {
             ("a", None, false),
         ] {
             let upto = Position(at.0 + 1);
-            let sandbox = SandboxReported { trouble: trouble.map(str::to_owned), nodes: vec![] };
+            let sandbox = SandboxReported { pause_reason: trouble.map(str::to_owned), nodes: vec![] };
             let report = SandboxView {
                 verifier: verifier.to_owned(),
                 position: upto,

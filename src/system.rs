@@ -225,11 +225,11 @@ impl Parts {
                 let now = health.borrow_and_update().clone();
                 let (nodes, slots) = (now.ready().count(), now.slots());
                 metrics.set_capacity(nodes, slots);
-                match &now.waiting {
+                match &now.pause_reason {
                     None => tracing::info!(nodes, slots, "submissions are verified"),
                     Some(why) => tracing::warn!(why, "submissions wait"),
                 }
-                operator.send_replace(now.waiting.map(|why| format!("submissions wait: {why}")));
+                operator.send_replace(now.pause_reason.map(|why| format!("submissions wait: {why}")));
                 if health.changed().await.is_err() {
                     return;
                 }

@@ -18,7 +18,8 @@ pub const SCHEMA: u32 = 1;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxReported {
     /// Why nothing is verified just now, in a sentence for the operator; `None` while all is well.
-    pub trouble: Option<String>,
+    #[serde(rename = "trouble")]
+    pub pause_reason: Option<String>,
     /// Every node that is there for participants' containers, by name.
     pub nodes: Vec<SandboxNode>,
 }
@@ -116,7 +117,7 @@ mod tests {
     fn one_of_each() -> SandboxReported {
         let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
         SandboxReported {
-            trouble: None,
+            pause_reason: None,
             nodes: vec![
                 node("a", SandboxNodeState::Ready { slots: 4 }),
                 node("b", SandboxNodeState::Drained),

@@ -104,7 +104,7 @@ async fn reports_on_sandboxes_are_recorded_and_foreign_events_are_skipped() {
     let kept = views.sandboxes().await.unwrap();
     assert_eq!(kept.len(), 1, "{kept:?}");
     let v1 = &kept[0];
-    assert_eq!((v1.verifier.as_str(), v1.position, &v1.sandbox.trouble), ("v1", newest, &None));
+    assert_eq!((v1.verifier.as_str(), v1.position, &v1.sandbox.pause_reason), ("v1", newest, &None));
 
     // A report that cannot be decoded is never skipped.
     append("sandbox-v1", "SandboxPainted", b"{}").await;

@@ -1,61 +1,58 @@
-//! What the operator is told: whether submissions are being verified, and what
-//! becomes of each node.
+//! The health of a verifier, for the operator: the reason of a pause, and the state of each node.
 
-/// Whether submissions are being verified, and where.
+/// The health of a verifier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
-    /// What submissions wait for, in a sentence for the operator. `None`: they
-    /// are being verified, as far as there are any.
-    pub waiting: Option<String>,
-    /// The nodes for participants' containers, by name, also those that cannot
-    /// be used now; as a manager showed them last.
+    /// The reason why nothing is verified at present, for the operator. `None` while submissions are
+    /// verified.
+    pub pause_reason: Option<String>,
+    /// The nodes for participants' containers in all states, by name, as a manager reported them last.
     pub nodes: Vec<NodeHealth>,
 }
 
-/// One node.
+/// The health of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeHealth {
-    /// Its host name.
+    /// The node's host name.
     pub name: String,
-    /// Whether it can be used.
     pub state: NodeState,
-    /// So many submissions may be under way on it at a time.
+    /// The number of submissions that may be under way on the node at a time.
     pub slots: usize,
 }
 
-/// Whether a node can be used.
+/// The state of a node, as far as it matters for its use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NodeState {
-    /// Submissions are run on it.
+    /// Submissions run on the node.
     Ready,
-    /// It has not been heard of since the managers elected a leader: what runs
-    /// on it goes on, and nothing new is begun.
+    /// The managers elected a leader, which has not heard of the node yet. Apps keep running, and no new ones
+    /// start.
     Unheard,
-    /// An operator wants nothing new on it: what runs on it goes on.
+    /// An operator paused the node. Apps keep running, and no new ones start.
     Paused,
-    /// An operator wants nothing on it: what ran on it runs elsewhere.
+    /// An operator drained the node. The Swarm stops its apps.
     Drained,
-    /// It does not answer the managers: what ran on it runs elsewhere.
+    /// The node does not answer the managers. The Swarm replaces its apps.
     Down,
-    /// It must not be used.
+    /// The node must not be used.
     Refused {
-        /// Why, in a sentence for the operator.
+        /// The reason, for the operator.
         why: String,
     },
 }
 
 impl Health {
-    /// Nothing is verified, for this reason, and no node is known.
-    pub(crate) fn waiting(why: &str) -> Self {
-        Self { waiting: Some(why.to_owned()), nodes: Vec::new() }
+    /// Returns the health of a verifier that is paused for this reason and knows no node.
+    pub(crate) fn paused(why: &str) -> Self {
+        Self { pause_reason: Some(why.to_owned()), nodes: Vec::new() }
     }
 
-    /// The nodes that submissions are run on.
+    /// Returns the nodes that submissions run on.
     pub fn ready(&self) -> impl Iterator<Item = &NodeHealth> {
         self.nodes.iter().filter(|node| node.state == NodeState::Ready)
     }
 
-    /// How many submissions may be under way at a time.
+    /// Returns the number of submissions that may be under way at a time.
     #[must_use]
     pub fn slots(&self) -> usize {
         self.nodes.iter().map(|node| node.slots).sum()
@@ -63,7 +60,7 @@ impl Health {
 }
 
 impl NodeState {
-    /// Whether what runs on the node may go on.
+    /// Returns true if apps on the node may keep running.
     pub(crate) fn keeps_running(&self) -> bool {
         matches!(self, Self::Ready | Self::Unheard | Self::Paused)
     }

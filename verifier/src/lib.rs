@@ -1,10 +1,8 @@
-//! Verifies submissions: takes the next one from the log, runs its images in a
-//! sandbox on a Docker Swarm, asks them what the challenge asks, and reports
-//! what it saw as commands. What passes, the domain decides.
+//! Verifies submissions: claims the next one of the queue, runs its images in a sandbox on a Docker Swarm,
+//! probes them, and reports the observations as commands. The domain decides the verdict.
 //!
-//! Any number of verifiers compete through the log alone. Each can be killed at
-//! any moment: a claim that nobody reports on is interrupted at its deadline,
-//! or at once when a verifier of the same name starts again.
+//! Any number of verifiers compete through the log alone. Each can be killed at any moment: a claim without a
+//! report is interrupted at its deadline, or at once when a verifier of the same name starts.
 
 mod health;
 pub mod janitor;
@@ -34,49 +32,48 @@ use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
 use crate::work::{AttemptRunner, RunContext, WorkLoop};
 
-/// The longest name of a verifier: networks and hosts are named after it.
+/// The longest name of a verifier, because names of networks contain it.
 const NAME_MAX: usize = 30;
 
-/// How a verifier is set up.
+/// The settings of a verifier.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifierSettings {
-    /// Its name, which no other running verifier of the same log or Swarm may
-    /// have, and which it keeps over restarts: 1 to 30 lower-case letters,
-    /// digits and hyphens, no hyphen first or last.
+    /// The verifier's name, which it keeps over restarts and which no other running verifier of the same log
+    /// or Swarm may have: 1 to 30 lower-case letters, digits and hyphens, with no hyphen first, last or
+    /// beside another.
     pub name: String,
-    /// The Swarm's managers: `unix:///PATH` or `tcp://HOST:PORT`, at least one.
+    /// The addresses of the Swarm's managers, at least one: `unix:///PATH` or `tcp://HOST:PORT`.
     pub swarm: Vec<String>,
-    /// The directory of `ca.pem`, `cert.pem` and `key.pem`, with which engines
-    /// over TCP are spoken to. `None`: in the clear.
+    /// The directory with `ca.pem`, `cert.pem` and `key.pem` for TCP connections to engines. If `None`, these
+    /// connections are unencrypted.
     pub swarm_certificates: Option<PathBuf>,
-    /// Registries (`host` or `host:port`) that speak plain HTTP, beside those on
-    /// the loopback. The engines must be told the same.
+    /// Registries (`host` or `host:port`) that speak plain HTTP, beside those on the loopback. The engines
+    /// need the same setting.
     pub insecure_registries: Vec<String>,
-    /// RegistryLogins for registries, for the lookup and for the nodes that pull. They
-    /// should be allowed to read and nothing else: the Swarm keeps them.
+    /// Logins for registries, used by the lookup and by the nodes that pull. They should permit reading only,
+    /// because the Swarm stores them.
     pub logins: RegistryLogins,
-    /// How many submissions may be under way on each node at a time. `None`
-    /// follows the nodes' processors and memory.
+    /// The number of submissions that may be under way on each node at a time. `None` derives it from the
+    /// node's processors and memory.
     pub slots_per_node: Option<usize>,
-    /// How long a stop waits for the submissions under way before it puts them
-    /// back into the queue.
+    /// The time that attempts under way have to finish when the verifier stops. Afterwards they are
+    /// interrupted, and their submissions return to the queue.
     pub grace: Duration,
 }
 
-/// Why a verifier cannot be set up so.
+/// A setting that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SettingsError {
-    /// The name.
-    #[error("{0:?} is not a verifier's name: 1 to 30 lower-case letters, digits and single hyphens within")]
+    #[error(
+        "{0:?} is not a verifier's name: use 1 to 30 lower-case letters, digits and single hyphens within"
+    )]
     Name(String),
-    /// The address of a manager, or what it is to be spoken to with.
+    /// A manager's address or the certificates cannot be used.
     #[error("{0}")]
     Swarm(String),
-    /// No manager is named.
-    #[error("no Swarm manager is named: unix:///PATH or tcp://HOST:PORT")]
+    #[error("no Swarm manager is configured: give at least one as unix:///PATH or tcp://HOST:PORT")]
     NoSwarm,
-    /// No slots.
-    #[error("a node needs at least one slot")]
+    #[error("0 slots per node: set at least 1")]
     NoSlots,
 }
 
@@ -91,12 +88,11 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// A verifier of the submissions in `store`, which reports through
-    /// `commands` and runs by its challenge. Nothing happens before
-    /// [`Verifier::run`].
+    /// Sets up a verifier of the submissions in `store`, which reports through `commands` and follows its
+    /// challenge. Does nothing else before [`Verifier::run`].
     ///
     /// # Errors
-    /// When a setting cannot be used; whether a manager answers is no matter.
+    /// If a setting cannot be used. The managers need not answer yet.
     pub fn new(
         store: Arc<dyn EventStore>,
         commands: Commands,
@@ -113,23 +109,23 @@ impl Verifier {
             return Err(SettingsError::NoSwarm);
         }
         let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
-        let starting = Health::waiting("the verifier is starting");
+        let starting = Health::paused("the verifier is starting");
         Ok(Self { store, commands, settings, engines, swarm, health: watch::Sender::new(starting) })
     }
 
-    /// Whether submissions are being verified, and if not, why.
+    /// Returns a receiver of the verifier's health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
-    /// Verifies until `shutdown`. Then what is under way is finished, or put
-    /// back into the queue after the grace, and the slots are removed.
+    /// Verifies until `shutdown`. Then waits for the attempts under way, interrupts them after the grace
+    /// period, and removes the slots.
     ///
     /// # Errors
-    /// When the log cannot be read, now or ever.
+    /// If the log cannot be read and trying again cannot help.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let Self { store, commands, settings, engines, swarm, health } = self;
-        // They end with this.
+        // The janitors end when the set is dropped at the end of this function.
         let mut janitors = JoinSet::new();
         for engine in engines {
             janitors.spawn(Janitor::of(engine, Housekeeping::default()).run(shutdown.clone()));
@@ -137,10 +133,10 @@ impl Verifier {
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
-        let told = health.subscribe();
+        let reported = health.subscribe();
         let limits = challenge.limits.clone();
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, capacity, health);
-        let mut reports = SandboxReporter::new(Arc::clone(&store), &settings.name);
+        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name);
         let attempts = AttemptRunner {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
@@ -158,9 +154,9 @@ impl Verifier {
         };
         let ended = tokio::select! {
             ended = run.until(shutdown) => ended,
-            never = reports.follow(told) => match never {},
+            never = reporter.record_changes(reported) => match never {},
         };
-        reports.say_goodbye().await;
+        reporter.record_stop().await;
         ended
     }
 }

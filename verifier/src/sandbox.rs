@@ -1,5 +1,5 @@
-//! The place where participants' images run: nodes that were inspected, slots on
-//! them, and the tasks of the Swarm that run in the slots.
+//! The sandbox, in which participants' images run: the admission of nodes, the slots on them, the Swarm's
+//! tasks, and the reports about all of these.
 
 pub mod admission;
 pub(crate) mod report;

@@ -1,12 +1,13 @@
-//! What the verifier asks of a Docker Swarm, in the verifier's own words: the
-//! nodes that may run participants' containers, networks, services, their tasks,
-//! and relays. Errors are told apart by what the caller does next.
+//! The port to a Docker Swarm, in the verifier's own terms: the nodes that may run participants' containers,
+//! networks, services, their tasks, and relays. Errors differ by the caller's next step.
 
-mod api;
+mod api_error;
 mod docker;
 mod engine;
 #[cfg(test)]
 pub(crate) mod fake;
+mod ids;
+mod managers;
 mod spec;
 mod starts;
 mod task;
@@ -26,14 +27,15 @@ use jiff::Timestamp;
 use crate::health::NodeState;
 use crate::relay::{Relay, RelayError, Request, Response};
 
-pub(crate) use api::ApiError;
+pub(crate) use api_error::ApiError;
 pub(crate) use docker::DockerSwarm;
 pub(crate) use engine::{EndpointError, Engine};
+pub(crate) use ids::{NetworkId, NodeId, ServiceId, TaskId};
 pub(crate) use task::{Task, TaskEnding, TaskPhase};
 pub(crate) use tls::CertificatesError;
 
-/// The engines at these addresses, over TCP with the certificates in a
-/// directory, if one is named.
+/// Returns the engines at these addresses. TCP connections use the certificates in the directory, if one is
+/// given, and are unencrypted otherwise.
 pub(crate) fn engines(
     addresses: &[String],
     certificates: Option<&Path>,
@@ -43,107 +45,102 @@ pub(crate) fn engines(
     engines.collect()
 }
 
-/// Why there are no engines.
+/// An address or a certificate that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum EnginesError {
-    /// An address is none.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// The certificates cannot be used.
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
 }
 
-/// Labels by which everything of ours is found again.
+/// Labels that identify all objects that Muster creates in the Swarm.
 pub(crate) mod label {
-    /// The name of the verifier that made it.
+    /// The name of the verifier that created the object.
     pub(crate) const VERIFIER: &str = "muster.verifier";
-    /// The name of the slot that it belongs to.
+    /// The name of the slot that the object belongs to.
     pub(crate) const SLOT: &str = "muster.slot";
-    /// The submission that is being verified.
+    /// The id of the submission that is being verified.
     pub(crate) const SUBMISSION: &str = "muster.submission";
-    /// The attempt at it.
+    /// The number of the attempt.
     pub(crate) const ATTEMPT: &str = "muster.attempt";
-    /// When the claim ends for which it was made, in seconds since 1970.
+    /// The end of the claim that the object was created for, in seconds since 1970.
     pub(crate) const DEADLINE: &str = "muster.deadline";
-    /// How many seconds after its creation a container is nobody's any more, by
-    /// the clock of its own node.
+    /// The lifetime of a container in seconds after its creation, by the clock of its own node. Afterwards
+    /// the janitor removes the container.
     pub(crate) const TTL: &str = "muster.ttl";
-    /// On nodes: participants' containers run here. As soon as one node has
-    /// it, they run nowhere else.
+    /// Marks a node for participants' containers. As soon as one node has this label, participants'
+    /// containers run on no node without it.
     pub(crate) const SANDBOX: &str = "muster.sandbox";
 }
 
-/// Whether a slot of this name is in use.
+/// Returns true if the slot of this name is in use.
 pub(crate) type IsLive<'a> = &'a (dyn for<'name> Fn(&'name str) -> bool + Send + Sync);
 
 /// Labels, by name.
 pub(crate) type Labels = HashMap<String, String>;
 
-/// A Docker Swarm. Every call ends by itself, within half a minute at most.
+/// A Docker Swarm. Every call returns within half a minute, also if nothing answers.
 #[async_trait]
 pub(crate) trait Swarm: Send + Sync {
-    /// The nodes for participants' containers, whatever state they are in.
+    /// Returns the nodes for participants' containers in every state.
     async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError>;
 
-    /// The image of our own programs on a node, by the id that its engine gives
-    /// it; `None` when none of the engines that are named is the node's.
-    async fn own_image(&self, node: &str) -> Result<Option<String>, SwarmError>;
+    /// Returns the id of the image of Muster's own programs on a node, and imports the image if the node
+    /// lacks it. Returns `None` if the node's engine is not among the configured ones.
+    async fn own_image(&self, node: &NodeId) -> Result<Option<String>, SwarmError>;
 
-    /// Makes a slot's network, or finds the one of this name and these labels;
-    /// its id.
-    async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<String, SwarmError>;
+    /// Creates a slot's network, or finds the network of this name and these labels.
+    async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError>;
 
-    /// Makes the service, or finds the one of this name and these labels; its
-    /// id. One that the engine stripped of a protection is removed again.
-    async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError>;
+    /// Creates the service, or finds the service of this name and these labels. If the engine dropped a
+    /// protection from the service, removes it again and returns [`SwarmError::Unprotected`].
+    async fn ensure_service(&self, deployment: &Deployment) -> Result<ServiceId, SwarmError>;
 
-    /// Every task of this verifier's services, also of removed ones as long as
-    /// a container may be left.
+    /// Returns every task of this verifier's services. Tasks of removed services are included for as long as
+    /// their containers may exist.
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError>;
 
-    /// The ids of tasks of this verifier whose containers begin to run, from the
-    /// engines that are named, sooner than [`Swarm::tasks`] shows it. Without an
-    /// end, and not without gaps.
-    fn starts(&self) -> BoxStream<'static, String>;
+    /// Returns this verifier's tasks whose containers start to run, as the configured engines report them:
+    /// sooner than [`Swarm::tasks`] does. The stream never ends and may miss some.
+    fn starts(&self) -> BoxStream<'static, TaskId>;
 
-    /// The last lines that a task's container wrote.
-    async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError>;
+    /// Returns the last lines that a task's container wrote.
+    async fn last_lines(&self, task: &TaskId) -> Result<LastLines, SwarmError>;
 
-    /// Starts a relay in a network, on this node if its engine is among those
-    /// that are named.
+    /// Starts a relay in a network, on this node if its engine is among the configured ones.
     async fn open_relay(
         &self,
-        node: &str,
-        network: &str,
+        node: &NodeId,
+        network: &NetworkId,
         labels: &Labels,
     ) -> Result<Box<dyn SlotRelay>, SwarmError>;
 
-    /// Removes a service, by its name or id. One that is gone is no error.
-    async fn remove_service(&self, service: &str) -> Result<(), SwarmError>;
+    /// Removes a service. Succeeds if the service does not exist.
+    async fn remove_service(&self, service: ServiceRef<'_>) -> Result<(), SwarmError>;
 
-    /// Removes a network, by its id. One that is gone is no error.
-    async fn remove_network(&self, network: &str) -> Result<(), SwarmError>;
+    /// Removes a network. Succeeds if the network does not exist.
+    async fn remove_network(&self, network: &NetworkId) -> Result<(), SwarmError>;
 
-    /// Removes this verifier's containers, of slots that are not live, from all
-    /// engines that answer: a dead predecessor's relays, and what an engine
-    /// that was away forgot to remove.
+    /// Removes this verifier's containers of slots that are not live from all engines that answer. Such
+    /// containers are relays of a dead predecessor, or containers that an engine failed to remove while it
+    /// was away.
     async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<(), SwarmError>;
 
-    /// The services and networks that verifiers made, this one and others.
+    /// Returns the services and networks that this verifier and other verifiers created.
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError>;
 }
 
-/// One relay: makes requests from within a slot.
+/// A relay that sends requests from within a slot.
 #[async_trait]
 pub(crate) trait SlotRelay: Send + Sync {
-    /// Makes a request. An app that does not answer is a [`Response`] too.
+    /// Sends a request. If the app does not answer, the [`Response`] says so.
     async fn probe(&mut self, request: Request) -> Result<Response, RelayError>;
 
-    /// Whether it can still be asked.
+    /// Returns true if the relay can still send requests.
     fn is_alive(&self) -> bool;
 
-    /// Ends it, and waits until its container is removed.
+    /// Ends the relay and waits until its container is removed.
     async fn close(self: Box<Self>) -> Result<(), RelayError>;
 }
 
@@ -165,90 +162,97 @@ impl SlotRelay for Relay {
 /// A node for participants' containers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SwarmNode {
-    /// As the Swarm knows it.
-    pub(crate) id: String,
-    /// Its host name.
+    pub(crate) id: NodeId,
+    /// The node's host name.
     pub(crate) name: String,
-    /// Its processors, in thousandths of one.
+    /// The node's processors, in thousandths of one.
     pub(crate) milli_cpus: u64,
-    /// Its memory, MiB.
+    /// The node's memory, MiB.
     pub(crate) memory_mib: u64,
-    /// Whether it can be used.
     pub(crate) state: NodeState,
-    /// Its engine's version.
+    /// The version of the node's engine.
     pub(crate) engine: String,
-    /// Its own address, if it has one that others reach.
+    /// The node's own address, if other hosts can reach one.
     pub(crate) address: Option<IpAddr>,
 }
 
-/// One image that is to be run once, in one slot.
+/// The order to run one image once, in one slot.
 #[derive(Debug, Clone)]
 pub(crate) struct Deployment {
-    /// The service's name; the same for the same slot, attempt and image.
+    /// The service's name. The same slot, attempt and image give the same name.
     pub(crate) name: String,
     /// The image, by digest.
     pub(crate) image: String,
     /// Labels of the service and of its container.
     pub(crate) labels: Labels,
-    /// The id of the node to run on.
-    pub(crate) node: String,
-    /// The id of the slot's network.
-    pub(crate) network: String,
-    /// Paths that the image wants to write to.
+    pub(crate) node: NodeId,
+    pub(crate) network: NetworkId,
+    /// Paths that the image declares as volumes, and may write to.
     pub(crate) volumes: Vec<String>,
-    /// What it may use.
     pub(crate) limits: ResourceLimits,
+}
+
+/// A service, named in one of the two ways that the engine accepts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum ServiceRef<'a> {
+    Id(&'a ServiceId),
+    Name(&'a str),
 }
 
 /// The last lines that a task's container wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LastLines {
-    /// Foreign text.
+    /// The app's own text, unchecked.
     pub(crate) text: Vec<u8>,
-    /// Whether the node told them to their end, and so is there.
+    /// True if the node sent the log to its end, which proves that the node is reachable.
     pub(crate) are_all: bool,
 }
 
-/// What verifiers made.
+/// The services and networks that verifiers created.
 #[derive(Debug, Default)]
 pub(crate) struct OwnedResources {
-    /// Services.
-    pub(crate) services: Vec<OwnedResource>,
-    /// Networks of slots.
-    pub(crate) networks: Vec<OwnedResource>,
+    pub(crate) services: Vec<OwnedResource<ServiceId>>,
+    pub(crate) networks: Vec<OwnedResource<NetworkId>>,
 }
 
-/// A service or network that a verifier made.
+/// A service or network that a verifier created.
 #[derive(Debug)]
-pub(crate) struct OwnedResource {
-    /// Its id.
-    pub(crate) id: String,
-    /// Its name.
+pub(crate) struct OwnedResource<Id> {
+    pub(crate) id: Id,
     pub(crate) name: String,
-    /// Its labels.
     pub(crate) labels: Labels,
-    /// When it was made, if that is known.
+    /// The time of creation, if the manager reports it.
     pub(crate) created: Option<Timestamp>,
 }
 
-/// Why the Swarm did not do what was asked. None is a participant's fault.
+/// The reason why the Swarm did not do what was asked. Never a participant's fault.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SwarmError {
-    /// No manager can do it now; whether it was done is not known. Ask again.
+    /// No manager can do it now, and it may or may not have been done. Try again.
     #[error("{0}")]
     Unavailable(String),
-    /// It is still in use. Ask again.
+    /// The object is still in use. Try again.
     #[error("{0}")]
     InUse(String),
-    /// It will not be done, however often it is asked.
+    /// The Swarm refuses. Trying again does not help.
     #[error("the Swarm refuses: {0}")]
     Refused(String),
-    /// Participants' containers must not run there.
+    /// The node must not run participants' containers.
     #[error("the engine drops protections that were asked for: {}", .0.join(", "))]
     Unprotected(Vec<String>),
-    /// There is no relay.
+    /// The relay could not be started, or failed.
     #[error(transparent)]
     Relay(#[from] RelayError),
+}
+
+impl ServiceRef<'_> {
+    /// Returns the id or the name, as the engine's API takes it.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Id(id) => id.as_str(),
+            Self::Name(name) => name,
+        }
+    }
 }
 
 impl From<SwarmError> for PlatformFault {

@@ -1,5 +1,5 @@
-//! The work on submissions: takes the next one, runs its images in a slot, probes
-//! them, and reports each step as a command.
+//! The work on submissions: claims the next one, runs its images in a slot, probes them, and reports each
+//! step as a command.
 
 mod attempt;
 mod journal;

@@ -133,7 +133,14 @@ impl VerifierSandbox {
             NodeInUse::new(node, under_way)
         };
         let nodes = sandbox.nodes.into_iter().map(in_use).collect();
-        Self { since, trouble: sandbox.trouble, slots, under_way: under_way.at(&verifier), nodes, verifier }
+        Self {
+            since,
+            trouble: sandbox.pause_reason,
+            slots,
+            under_way: under_way.at(&verifier),
+            nodes,
+            verifier,
+        }
     }
 }
 

@@ -22,11 +22,11 @@ async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
     report(
         &world,
         "v1",
-        SandboxReported { trouble: Some("the Swarm is being tidied".to_owned()), nodes: vec![] },
+        SandboxReported { pause_reason: Some("the Swarm is being tidied".to_owned()), nodes: vec![] },
     )
     .await;
-    report(&world, "v1", SandboxReported { trouble: None, nodes }).await;
-    let gone = SandboxReported { trouble: Some("no manager answers".to_owned()), nodes: vec![] };
+    report(&world, "v1", SandboxReported { pause_reason: None, nodes }).await;
+    let gone = SandboxReported { pause_reason: Some("no manager answers".to_owned()), nodes: vec![] };
     report(&world, "v0", gone).await;
 
     // One is on a node, one is not yet, one is done, one waits.
@@ -67,7 +67,7 @@ async fn nobody_else_sees_it() {
 async fn the_views_keep_up_with_reports() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
-    report(&world, "v1", SandboxReported { trouble: None, nodes: vec![] }).await;
+    report(&world, "v1", SandboxReported { pause_reason: None, nodes: vec![] }).await;
     world.settle().await;
     assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
 }

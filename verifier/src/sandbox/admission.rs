@@ -1,10 +1,9 @@
-//! Which nodes may run participants' containers: those where a container of ours,
-//! made as theirs are, sees from inside that every wall stands.
+//! The admission of nodes: a node may run participants' containers if an inspector, run like a participant's
+//! image, finds every wall in place.
 //!
-//! A manager's books show what was asked for. An older engine on a node leaves
-//! out what it does not know, and a node's own settings can switch a protection
-//! off: neither is told to anybody. So each node is looked at when it joins, when
-//! its engine is another one, and now and then.
+//! A manager only reports the settings that were asked for. An older engine silently leaves out settings that
+//! it does not know, and a node's own configuration can switch a protection off. So each node is inspected
+//! when it joins, when its engine changes, and every few minutes.
 
 mod check;
 mod inspection;
@@ -26,33 +25,32 @@ use crate::health::NodeState;
 use crate::registry::RegistryLogins;
 use crate::swarm::{self, DockerSwarm, Swarm};
 
-/// What an inspection of a node showed.
+/// The result of an inspection: one check for each wall.
 pub type InspectionResult = Result<Vec<Check>, InspectError>;
 
-/// Why an inspection showed nothing.
+/// The reason why an inspection gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectError {
-    /// Our own program cannot be brought to the node.
-    #[error("none of the engines that are named is this node's, so our inspector cannot be brought there")]
+    /// The inspector cannot be copied to the node.
+    #[error("its engine is not among the configured ones, so the inspector cannot be copied there")]
     OutOfReach,
-    /// The inspector did not run, or was not heard.
+    /// The inspector did not run, or did not answer.
     #[error("the inspection failed: {0}")]
     Failed(String),
 }
 
-/// A node of a Swarm, as an inspection found it.
+/// A node and the result of its inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectedNode {
-    /// Its host name.
+    /// The node's host name.
     pub name: String,
-    /// What was seen.
     pub inspection: InspectionResult,
 }
 
-/// Why no node could be inspected.
+/// The reason why no node could be inspected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InspectSwarmError {
-    /// An address is none, or the certificates cannot be used.
+    /// An engine's address or the certificates cannot be used.
     #[error(transparent)]
     Engine(#[from] SettingsError),
     /// No manager answers.
@@ -60,8 +58,9 @@ pub enum InspectSwarmError {
     Swarm(String),
 }
 
-/// Inspects the nodes of a Swarm, over TCP with the certificates in a directory,
-/// if one is named, for containers with these limits; beside any verifier. Takes a few seconds, at most two minutes.
+/// Inspects the nodes of a Swarm for containers with these limits. TCP connections use the certificates in
+/// the directory, if one is given. A verifier may run at the same time. Takes a few seconds, and at most two
+/// minutes.
 ///
 /// # Errors
 /// [`InspectSwarmError`]
@@ -70,7 +69,7 @@ pub async fn inspect_swarm(
     certificates: Option<&Path>,
     limits: &ResourceLimits,
 ) -> Result<Vec<InspectedNode>, InspectSwarmError> {
-    // Of its own, so that it meets nobody else's.
+    // A unique name, so that no verifier has the same.
     let name = format!("inspect-{}", Uuid::new_v4().as_fields().0);
     let engines = swarm::engines(engines, certificates).map_err(SettingsError::from)?;
     let swarm: Arc<dyn Swarm> = Arc::new(DockerSwarm::new(engines, RegistryLogins::default(), &name));
@@ -84,10 +83,10 @@ pub async fn inspect_swarm(
             if let NodeState::Refused { why } = node.state {
                 return InspectedNode { name, inspection: Err(InspectError::Failed(why)) };
             }
-            let mut site = Inspection::new(swarm, &verifier, slot, node, limits);
-            let inspection = site.look().await;
-            site.leave().await;
-            InspectedNode { name, inspection }
+            let mut inspection = Inspection::new(swarm, &verifier, slot, node, limits);
+            let result = inspection.run().await;
+            inspection.clean_up().await;
+            InspectedNode { name, inspection: result }
         }
     });
     Ok(join_all(inspected).await)

@@ -1,5 +1,5 @@
-//! Records how the sandbox is, whenever that changes, for those who look after
-//! it: the newest report of each verifier is all that they read.
+//! Records the state of the sandbox in the log whenever it changes. Each report is complete, so readers need
+//! only the newest one of each verifier.
 
 use std::convert::Infallible;
 use std::future::pending;
@@ -16,38 +16,37 @@ use uuid::Uuid;
 
 use crate::health::{Health, NodeHealth, NodeState};
 
-/// The least time between two reports, so that a node that flaps does not fill the log.
+/// The shortest time between two reports, so that a node that comes and goes does not fill the log.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The pause after the log could not be reached.
 const AWAY: Duration = Duration::from_secs(2);
 
-/// How long the log may take to hear that a verifier stopped.
-const GOODBYE: Duration = Duration::from_secs(2);
+/// The time for the last report when the verifier stops.
+const LAST_REPORT: Duration = Duration::from_secs(2);
 
 /// The reports of one verifier.
 pub(crate) struct SandboxReporter {
     store: Arc<dyn EventStore>,
     verifier: String,
     stream: StreamName,
-    /// What was recorded last; `None` until that is known.
-    told: Option<SandboxReported>,
+    /// The last recorded report. `None` until it was read from the log.
+    last: Option<SandboxReported>,
 }
 
 impl SandboxReporter {
-    /// Those of the verifier of this name.
     pub(crate) fn new(store: Arc<dyn EventStore>, verifier: &str) -> Self {
         let stream = StreamName::new(SandboxReported::stream(verifier));
         let stream = stream.expect("a verifier's name is short, and letters, digits and hyphens");
-        Self { store, verifier: verifier.to_owned(), stream, told: None }
+        Self { store, verifier: verifier.to_owned(), stream, last: None }
     }
 
     /// Records each change, until it is dropped.
-    pub(crate) async fn follow(&mut self, mut health: watch::Receiver<Health>) -> Infallible {
+    pub(crate) async fn record_changes(&mut self, mut health: watch::Receiver<Health>) -> Infallible {
         loop {
             let now = reported(&health.borrow_and_update());
-            if let Err(error) = self.tell(now).await {
-                tracing::warn!(%error, "how the sandbox is could not be recorded yet");
+            if let Err(error) = self.record(now).await {
+                tracing::warn!(%error, "could not record the sandbox of {}; trying again", self.verifier);
                 sleep(AWAY).await;
                 health.mark_changed();
             }
@@ -58,19 +57,20 @@ impl SandboxReporter {
         }
     }
 
-    /// Records that the verifier stopped, if the log takes it in time.
-    pub(crate) async fn say_goodbye(&mut self) {
-        let stopped = SandboxReported { trouble: Some("the verifier was stopped".to_owned()), nodes: vec![] };
-        if !matches!(timeout(GOODBYE, self.tell(stopped)).await, Ok(Ok(()))) {
-            tracing::warn!("that the verifier stopped could not be recorded");
+    /// Records that the verifier stopped, if the log accepts it in time.
+    pub(crate) async fn record_stop(&mut self) {
+        let pause_reason = Some("the verifier was stopped".to_owned());
+        let stopped = SandboxReported { pause_reason, nodes: vec![] };
+        if !matches!(timeout(LAST_REPORT, self.record(stopped)).await, Ok(Ok(()))) {
+            tracing::warn!("shutdown: could not record that {} stopped", self.verifier);
         }
     }
 
-    async fn tell(&mut self, now: SandboxReported) -> Result<(), String> {
-        if self.told.is_none() {
-            self.told = self.newest().await.map_err(|error| error.to_string())?;
+    async fn record(&mut self, now: SandboxReported) -> Result<(), String> {
+        if self.last.is_none() {
+            self.last = self.newest().await.map_err(|error| error.to_string())?;
         }
-        if self.told.as_ref() == Some(&now) {
+        if self.last.as_ref() == Some(&now) {
             return Ok(());
         }
         let id = Uuid::now_v7();
@@ -85,17 +85,16 @@ impl SandboxReporter {
                 actor: format!("verifier:{}", self.verifier),
             },
         };
-        // Nobody else writes here; and should it have been recorded after all,
-        // then once more does no harm.
+        // Only this verifier writes this stream, and a report that is recorded twice does no harm.
         self.store
             .append(&self.stream, ExpectedRevision::Any, vec![event])
             .await
             .map_err(|error| error.to_string())?;
-        self.told = Some(now);
+        self.last = Some(now);
         Ok(())
     }
 
-    /// What was recorded before this start.
+    /// Returns the last report in the log.
     async fn newest(&self) -> Result<Option<SandboxReported>, ReadError> {
         let newest = self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, 1).await?;
         newest.first().map(|recorded| recorded.decode(SandboxReported::from_stored)).transpose()
@@ -115,7 +114,10 @@ fn reported(health: &Health) -> SandboxReported {
         };
         sandbox::SandboxNode { name: node.name.clone(), state }
     };
-    SandboxReported { trouble: health.waiting.clone(), nodes: health.nodes.iter().map(node).collect() }
+    SandboxReported {
+        pause_reason: health.pause_reason.clone(),
+        nodes: health.nodes.iter().map(node).collect(),
+    }
 }
 
 #[cfg(test)]
@@ -138,46 +140,46 @@ mod tests {
                 sleep(Duration::from_millis(10)).await;
             }
         };
-        timeout(DEADLINE, enough).await.expect("it is recorded");
+        timeout(DEADLINE, enough).await.expect("the reports are recorded");
         recorded(store).await
     }
 
     fn one_node(state: NodeState, slots: usize) -> Health {
-        Health { waiting: None, nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots }] }
+        Health { pause_reason: None, nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots }] }
     }
 
     #[tokio::test]
-    async fn each_change_is_recorded_once_and_a_new_start_repeats_nothing() {
+    async fn each_change_is_recorded_once_and_a_restart_repeats_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
-        let (told, health) = watch::channel(one_node(NodeState::Ready, 4));
+        let (sender, health) = watch::channel(one_node(NodeState::Ready, 4));
         let log: Arc<dyn EventStore> = Arc::new(store.clone());
         let mut before = SandboxReporter::new(Arc::clone(&log), "v1");
         let following = health.clone();
-        let following = tokio::spawn(async move { before.follow(following).await });
+        let following = tokio::spawn(async move { before.record_changes(following).await });
         let first = until_recorded(&store, 1).await;
-        assert_eq!((first[0].slots(), &first[0].trouble), (4, &None));
+        assert_eq!((first[0].slots(), &first[0].pause_reason), (4, &None));
         following.abort();
 
-        // The same name starts again and finds what it said last.
+        // A verifier of the same name starts and finds the last report.
         let mut after = SandboxReporter::new(log, "v1");
         let mut stopping = health.clone();
         let following = tokio::spawn(async move {
             tokio::select! {
-                never = after.follow(health) => match never {},
-                _ = stopping.wait_for(|health| health.waiting.is_some()) => {}
+                never = after.record_changes(health) => match never {},
+                _ = stopping.wait_for(|health| health.pause_reason.is_some()) => {}
             }
-            after.say_goodbye().await;
+            after.record_stop().await;
         });
-        told.send_replace(one_node(NodeState::Refused { why: "no seccomp".to_owned() }, 0));
+        sender.send_replace(one_node(NodeState::Refused { why: "no seccomp".to_owned() }, 0));
         let second = until_recorded(&store, 2).await;
         let refused = sandbox::SandboxNodeState::Refused { reason: "no seccomp".to_owned() };
         assert_eq!(second[1].nodes, [sandbox::SandboxNode { name: "n1".to_owned(), state: refused }]);
-        assert_eq!(second.len(), 2, "what was known was said again: {second:?}");
+        assert_eq!(second.len(), 2, "a known report was recorded again: {second:?}");
 
-        told.send_replace(Health::waiting("it stops"));
-        timeout(DEADLINE, following).await.expect("it says good-bye").unwrap();
+        sender.send_replace(Health::paused("it stops"));
+        timeout(DEADLINE, following).await.expect("the stop is recorded").unwrap();
         let last = recorded(&store).await.pop().unwrap();
-        assert_eq!(last.trouble.as_deref(), Some("the verifier was stopped"));
+        assert_eq!(last.pause_reason.as_deref(), Some("the verifier was stopped"));
     }
 }

@@ -1,15 +1,14 @@
-//! The slots: each a network of its own on one node, with a relay in it, that
-//! holds one submission at a time. A slot goes round:
+//! The slots. Each is a network on one node with a relay in it, and holds one submission at a time:
 //!
 //! ```text
 //!   preparing ──> ready ──> busy ──> cooling ──┐
-//!                   ^                          ├──> retiring: ill, worn, or its node went away
+//!                   ^                          ├──> retiring: faulty, used often enough, or its node went away
 //!                   └──────────────────────────┘
 //! ```
 //!
-//! A container outlives its service for some seconds, so a slot cools down until
-//! no task of it is left, while others are used. That makes a few more slots than
-//! submissions under way. How many may be under way follows the nodes.
+//! A container outlives its service by some seconds. So a slot cools until no task of it is left, while other
+//! slots are used. This needs a few more slots than submissions under way. The nodes' resources limit the
+//! number of submissions under way.
 
 mod inspect;
 mod lease;
@@ -17,7 +16,6 @@ mod pool;
 mod slot_table;
 mod sweep;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,53 +24,54 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::health::{Health, NodeHealth, NodeState};
-use crate::sandbox::admission::NodeRegistry;
+use crate::health::Health;
 use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
-use crate::swarm::{Labels, Swarm, SwarmError, SwarmNode, label};
+use crate::swarm::{Labels, NodeId, ServiceRef, Swarm, SwarmError, label};
 
 use lease::Leftovers;
 pub(crate) use lease::SlotLease;
-use pool::{Slot, SlotPool};
+use pool::{PlannedSlot, Slot, SlotPool};
 pub(crate) use slot_table::Capacity;
-use slot_table::{SlotState, SlotTable};
+use slot_table::SlotState;
 
-/// How often the nodes are looked at.
-const LOOK: Duration = Duration::from_secs(2);
-/// How often what others left behind is looked for.
-const SWEEP: Duration = Duration::from_secs(30);
-/// An engine attaches few containers to networks at a time.
+/// The interval between two requests for the nodes.
+const NODES_INTERVAL: Duration = Duration::from_secs(2);
+/// The interval between two sweeps.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+/// The number of slots that are prepared at the same time. An engine can attach few containers to networks at
+/// once.
 const PREPARED_AT_ONCE: usize = 3;
 /// The pause after a slot could not be prepared.
 const PAUSE: Duration = Duration::from_secs(3);
-/// How long a container may outlive its service before its slot is set aside.
+/// The longest time for which a container may outlive its service before its slot is retired.
 const COOLING: Duration = Duration::from_secs(60);
-/// How long a network may be in use after all left it.
+/// The longest time for which a network may be in use after its containers ended.
 const RETIRING: Duration = Duration::from_secs(60);
-/// How long the managers may be away before a removal is left to the sweep.
+/// The time for which the removal of a service is retried before it is left to the sweep.
 const REMOVAL: Duration = Duration::from_secs(120);
-/// New networks forget what went wrong in old ones.
+/// The number of uses after which a slot is replaced, so that a slow fault of its network does not last.
 const USES_MAX: u32 = 200;
-/// How long a stop waits for slots to cool and to be removed.
+/// The time that slots have to cool and to be removed when the verifier stops.
 const STOP: Duration = Duration::from_secs(30);
-/// And for what is left then to be swept away.
-const CLEAR: Duration = Duration::from_secs(10);
+/// The time for the last sweep when the verifier stops.
+const LAST_SWEEP: Duration = Duration::from_secs(10);
 
 /// All slots of this verifier. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Slots {
-    inner: Arc<SlotKeeper>,
+    keeper: Arc<SlotKeeper>,
 }
 
+/// Creates, cleans and removes slots in background tasks.
 struct SlotKeeper {
     swarm: Arc<dyn Swarm>,
-    watch: TaskPoller,
+    tasks: TaskPoller,
     verifier: String,
-    /// Within which each app is kept, and an inspector as if it were one.
+    /// The limits of each app. An inspector runs under the same ones.
     limits: ResourceLimits,
     pool: Mutex<SlotPool>,
     preparing: Semaphore,
-    /// ProbeResult whenever a slot may have become ready, or be missing.
+    /// Changes whenever a slot may have become ready or may be missing.
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
@@ -87,53 +86,36 @@ impl Slots {
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {
-        let inner = Arc::new(SlotKeeper {
-            watch: TaskPoller::start(Arc::clone(&swarm)),
+        let keeper = Arc::new(SlotKeeper {
+            tasks: TaskPoller::start(Arc::clone(&swarm)),
             swarm,
             verifier: verifier.to_owned(),
             limits,
-            pool: Mutex::new(SlotPool {
-                capacity,
-                nodes: Vec::new(),
-                ledger: NodeRegistry::default(),
-                reachable: false,
-                census: SlotTable::default(),
-                ready: Vec::new(),
-                doubted: HashMap::new(),
-                next: None,
-                trouble: None,
-                closed: false,
-            }),
+            pool: Mutex::new(SlotPool::new(capacity)),
             preparing: Semaphore::new(PREPARED_AT_ONCE),
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
             health,
         });
-        inner.work.spawn(Arc::clone(&inner).keep());
-        Self { inner }
+        keeper.work.spawn(Arc::clone(&keeper).run());
+        Self { keeper }
     }
 
-    /// Whether [`Slots::take`] would give one.
+    /// Returns true if [`Slots::take`] would return a slot.
     pub(crate) fn has_free(&self) -> bool {
-        self.inner.pool().pick(None).is_some()
+        self.keeper.pool().has_free()
     }
 
-    /// A slot that is ready, if there is one and one more submission may be
-    /// under way; on another node than `avoid` if possible.
-    pub(crate) fn take(&self, avoid: Option<&str>) -> Option<SlotLease> {
-        let slot = {
-            let mut pool = self.inner.pool();
-            let index = pool.pick(avoid)?;
-            let slot = pool.ready.swap_remove(index);
-            pool.census.set(&slot.name, &slot.node.id, SlotState::Busy);
-            slot
-        };
-        self.inner.changed.send_replace(());
+    /// Takes a ready slot, if possible on another node than `avoid`. Returns `None` if no slot is ready, or
+    /// if as many submissions are under way as the nodes allow.
+    pub(crate) fn take(&self, avoid: Option<&NodeId>) -> Option<SlotLease> {
+        let slot = self.keeper.pool().take(avoid)?;
+        self.keeper.notify();
         Some(SlotLease::new(slot, self))
     }
 
     /// Waits for a slot until the deadline.
-    pub(crate) async fn wait(&self, avoid: Option<&str>, deadline: Instant) -> Option<SlotLease> {
+    pub(crate) async fn wait(&self, avoid: Option<&NodeId>, deadline: Instant) -> Option<SlotLease> {
         let mut changes = self.changes();
         loop {
             if let Some(lease) = self.take(avoid) {
@@ -143,34 +125,33 @@ impl Slots {
         }
     }
 
-    /// Changes whenever a slot may have become ready.
+    /// Returns a receiver that changes whenever a slot may have become ready.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
-        self.inner.changed.subscribe()
+        self.keeper.changed.subscribe()
     }
 
-    /// Whether what runs on the node goes on, as far as anybody knows.
-    pub(crate) fn is_well(&self, node: &str) -> bool {
-        self.inner.pool().keeps_running(node)
+    /// Returns true if apps on the node keep running, as far as the managers know.
+    pub(crate) fn is_well(&self, node: &NodeId) -> bool {
+        self.keeper.pool().keeps_running(node)
     }
 
-    /// Removes all slots that are not in use and waits for those that cool.
+    /// Removes all slots that are not in use, and waits for those that cool.
     pub(crate) async fn close(&self) {
-        let ready = {
-            let mut pool = self.inner.pool();
-            pool.closed = true;
-            std::mem::take(&mut pool.ready)
-        };
-        // What waits for its turn to be prepared would only have to be removed.
-        self.inner.preparing.close();
+        let ready = self.keeper.pool().close();
+        // A slot that is not prepared yet would only have to be removed again.
+        self.keeper.preparing.close();
         for slot in ready {
-            self.inner.retire(slot, "the verifier stops");
+            self.keeper.retire(slot, "the verifier stops");
         }
-        self.inner.changed.send_replace(());
-        self.inner.work.close();
-        let cooled = timeout(STOP, self.inner.work.wait()).await;
-        let cleared = timeout(CLEAR, sweep::clear(&self.inner)).await;
-        if cooled.is_err() || cleared.is_err() {
-            tracing::warn!("the next start of {} sweeps what is left of its slots", self.inner.verifier);
+        self.keeper.notify();
+        self.keeper.work.close();
+        let cooled = timeout(STOP, self.keeper.work.wait()).await;
+        let swept = timeout(LAST_SWEEP, self.keeper.sweep_all()).await;
+        if cooled.is_err() || swept.is_err() {
+            tracing::warn!(
+                "shutdown: not all slots of {0} could be removed; the next start of {0} removes them",
+                self.keeper.verifier
+            );
         }
     }
 }
@@ -180,83 +161,62 @@ impl SlotKeeper {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn keep(self: Arc<Self>) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    /// Wakes all that wait for a change of the slots.
+    fn notify(&self) {
+        self.changed.send_replace(());
+    }
+
+    /// Keeps the nodes, the slots and the health up to date until the pool is closed and no slot is in use.
+    async fn run(self: Arc<Self>) {
+        let mut ticks = interval(NODES_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.changed.subscribe();
         let mut swept: Option<Instant> = None;
         loop {
             tokio::select! {
-                _ = look.tick() => {
-                    if swept.is_none_or(|last| last.elapsed() >= SWEEP) && sweep::sweep(&self).await {
+                _ = ticks.tick() => {
+                    if swept.is_none_or(|last| last.elapsed() >= SWEEP_INTERVAL) && self.sweep().await {
                         swept = Some(Instant::now());
                     }
-                    self.look_at_nodes().await;
+                    self.update_nodes().await;
                 }
                 _ = changes.changed() => {}
             }
-            let done = {
-                let pool = self.pool();
-                pool.closed && pool.census.in_use() == 0
-            };
-            if done {
+            if self.pool().is_drained() {
                 return;
             }
-            inspect::begin(&self);
+            self.inspect_due_nodes();
             self.prepare_missing();
-            self.tell_health();
+            self.publish_health();
         }
     }
 
-    async fn look_at_nodes(self: &Arc<Self>) {
-        let nodes = self.swarm.nodes().await;
-        let mut pool = self.pool();
-        match nodes {
-            Ok(mut nodes) => {
-                pool.ledger.mark(&mut nodes);
-                if !std::mem::replace(&mut pool.reachable, true) {
-                    pool.trouble = None;
-                }
-                for node in nodes.iter().filter(|node| !pool.nodes.contains(node)) {
-                    tracing::info!(node = node.name, state = ?node.state, "a node for participants' containers");
-                }
-                pool.nodes = nodes;
-                let useless = pool.take_useless();
-                drop(pool);
+    async fn update_nodes(self: &Arc<Self>) {
+        match self.swarm.nodes().await {
+            Ok(nodes) => {
+                let useless = self.pool().update_nodes(nodes);
                 for (slot, why) in useless {
                     self.retire(slot, why);
                 }
             }
             Err(error) => {
-                if std::mem::replace(&mut pool.reachable, false) {
-                    tracing::warn!(%error, "no submission is taken until a manager answers");
+                if self.pool().lose_managers(error.to_string()) {
+                    tracing::warn!(%error, "no submission is claimed until a Swarm manager answers");
                 }
-                pool.trouble = Some(error.to_string());
             }
         }
-        self.changed.send_replace(());
+        self.notify();
     }
 
-    /// Begins to prepare the slots that the nodes have room for.
+    /// Starts to prepare the slots that the nodes have capacity for.
     fn prepare_missing(self: &Arc<Self>) {
-        let mut pool = self.pool();
-        let Some(mut next) = pool.next else { return };
-        if pool.closed || !pool.reachable {
-            return;
+        let planned = self.pool().plan_missing(&self.verifier);
+        for planned in planned {
+            self.work.spawn(Arc::clone(self).prepare(planned));
         }
-        // What is looked at needs the engines for itself, to be through soon.
-        let admitted = pool.nodes.iter().filter(|node| pool.ledger.admits(&node.id)).cloned();
-        let missing = pool.capacity.missing(&admitted.collect::<Vec<_>>(), &pool.census);
-        for node in missing {
-            let name = format!("muster-{}-{next}", self.verifier);
-            next += 1;
-            pool.census.set(&name, &node.id, SlotState::Preparing);
-            self.work.spawn(Arc::clone(self).prepare(name, node));
-        }
-        pool.next = Some(next);
     }
 
-    async fn prepare(self: Arc<Self>, name: String, node: SwarmNode) {
+    async fn prepare(self: Arc<Self>, PlannedSlot { name, node }: PlannedSlot) {
         let Ok(_turn) = self.preparing.acquire().await else { return };
         let labels = Labels::from([
             (label::VERIFIER.to_owned(), self.verifier.clone()),
@@ -268,7 +228,7 @@ impl SlotKeeper {
                 Ok(relay) => Ok(Slot { name: name.clone(), node: node.clone(), network, relay, uses: 0 }),
                 Err(error) => {
                     if let Err(error) = self.swarm.remove_network(&network).await {
-                        tracing::debug!(slot = name, %error, "its network is left to the sweep");
+                        tracing::debug!(%error, "the network of slot {name} is left to the sweep");
                     }
                     Err(error)
                 }
@@ -277,54 +237,49 @@ impl SlotKeeper {
         match prepared.await {
             Ok(slot) => self.put_ready(slot),
             Err(error) => {
-                tracing::warn!(slot = name, node = node.name, %error, "a slot could not be prepared");
-                self.pool().trouble = Some(error.to_string());
+                tracing::warn!(%error, "could not prepare slot {name} on node {}", node.name);
+                self.pool().note_error(error.to_string());
                 sleep(PAUSE).await;
-                self.pool().census.remove(&name);
-                self.changed.send_replace(());
+                self.pool().forget(&name);
+                self.notify();
             }
         }
     }
 
     fn put_ready(self: &Arc<Self>, slot: Slot) {
-        {
-            let mut pool = self.pool();
-            pool.trouble = None;
-            if !pool.closed {
-                pool.census.set(&slot.name, &slot.node.id, SlotState::Ready);
-                pool.ready.push(slot);
-                drop(pool);
-                self.changed.send_replace(());
-                return;
-            }
+        let put = self.pool().put_ready(slot);
+        match put {
+            Ok(()) => self.notify(),
+            Err(slot) => self.retire(slot, "the verifier stops"),
         }
-        self.retire(slot, "the verifier stops");
     }
 
-    /// Removes what a submission left in its slot, and waits until it is gone.
-    async fn cool(self: Arc<Self>, mut slot: Slot, mut tasks: TaskWatcher, left: Leftovers) {
-        let Leftovers { services, creating, ill } = left;
+    /// Removes a submission's services from its slot, and waits until their tasks are gone. Then makes the
+    /// slot ready again, or retires it.
+    async fn cool(self: Arc<Self>, mut slot: Slot, mut tasks: TaskWatcher, leftovers: Leftovers) {
+        let Leftovers { services, creating, fault } = leftovers;
         creating.close();
         creating.wait().await;
         let mut removed = true;
         for service in &services {
-            removed &= within(REMOVAL, || self.swarm.remove_service(service)).await;
+            removed &= retry(REMOVAL, service, || self.swarm.remove_service(ServiceRef::Name(service))).await;
         }
         let since = Instant::now();
         let gone = tasks
-            .until(since + COOLING, |seen| {
-                (seen.at > since && seen.tasks.iter().all(|task| task.slot != slot.name)).then_some(())
+            .until(since + COOLING, |snapshot| {
+                let has_none = snapshot.tasks.iter().all(|task| task.slot != slot.name);
+                (snapshot.at > since && has_none).then_some(())
             })
             .await;
         slot.uses += 1;
         let why = if gone.is_none() || !removed {
-            Some("a task of it stays".to_owned())
-        } else if let Some(why) = ill {
-            Some(why)
+            Some("a task of it does not end".to_owned())
+        } else if let Some(fault) = fault {
+            Some(fault)
         } else if !slot.relay.is_alive() {
             Some("its relay is gone".to_owned())
         } else {
-            (slot.uses >= USES_MAX).then(|| "it was used often enough".to_owned())
+            (slot.uses >= USES_MAX).then(|| format!("it was used {USES_MAX} times"))
         };
         match why {
             None => self.put_ready(slot),
@@ -334,48 +289,25 @@ impl SlotKeeper {
 
     /// Removes a slot in the background.
     fn retire(self: &Arc<Self>, slot: Slot, why: &str) {
-        tracing::info!(slot = slot.name, node = slot.node.name, why, "a slot is set aside");
-        self.pool().census.set(&slot.name, &slot.node.id, SlotState::Retiring);
-        let inner = Arc::clone(self);
+        tracing::info!("retiring slot {} on node {}: {why}", slot.name, slot.node.name);
+        self.pool().set_state(&slot, SlotState::Retiring);
+        let keeper = Arc::clone(self);
         self.work.spawn(async move {
             let Slot { name, network, relay, .. } = slot;
             if let Err(error) = relay.close().await {
-                tracing::debug!(slot = name, %error, "its relay is left to end by itself");
+                tracing::debug!(%error, "could not remove the relay of slot {name}, which ends by itself");
             }
-            if !within(RETIRING, || inner.swarm.remove_network(&network)).await {
-                tracing::warn!(slot = name, "its network is left to the sweep");
+            if !retry(RETIRING, &name, || keeper.swarm.remove_network(&network)).await {
+                tracing::warn!("the network of slot {name} is left to the sweep");
             }
-            inner.pool().census.remove(&name);
-            inner.changed.send_replace(());
+            keeper.pool().forget(&name);
+            keeper.notify();
         });
-        self.changed.send_replace(());
+        self.notify();
     }
 
-    fn tell_health(&self) {
-        let pool = self.pool();
-        let waiting = match &pool.trouble {
-            Some(why) if !pool.reachable || pool.census.usable() == 0 => Some(why.as_str()),
-            _ if pool.nodes.iter().all(|node| node.state != NodeState::Ready) => {
-                Some(pool.ledger.refused().unwrap_or("the Swarm has no node that is ready and active"))
-            }
-            _ if pool.next.is_none() => Some("the Swarm is being tidied"),
-            _ if !pool.nodes.iter().any(|node| pool.ledger.admits(&node.id)) => {
-                Some(pool.ledger.trouble().unwrap_or("the nodes are being looked at"))
-            }
-            _ => None,
-        };
-        let mut nodes: Vec<NodeHealth> = pool
-            .nodes
-            .iter()
-            .map(|node| NodeHealth {
-                name: node.name.clone(),
-                state: node.state.clone(),
-                slots: if pool.ledger.admits(&node.id) { pool.capacity.of_node(node) } else { 0 },
-            })
-            .collect();
-        nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        let health = Health { waiting: waiting.map(str::to_owned), nodes };
-        drop(pool);
+    fn publish_health(&self) {
+        let health = self.pool().health();
         self.health.send_if_modified(|known| {
             let changed = *known != health;
             *known = health;
@@ -384,19 +316,20 @@ impl SlotKeeper {
     }
 }
 
-/// Asks until it is done, or `patience` is over.
-async fn within<F>(patience: Duration, ask: impl Fn() -> F) -> bool
+/// Repeats a removal until it succeeds, fails for good, or `patience` has passed. Returns true if it
+/// succeeded.
+async fn retry<F>(patience: Duration, name: &str, remove: impl Fn() -> F) -> bool
 where
     F: Future<Output = Result<(), SwarmError>>,
 {
     let deadline = Instant::now() + patience;
     let mut pause = Duration::from_millis(100);
     loop {
-        match ask().await {
+        match remove().await {
             Ok(()) => return true,
             Err(SwarmError::Unavailable(_) | SwarmError::InUse(_)) if Instant::now() < deadline => {}
             Err(error) => {
-                tracing::warn!(%error, "something could not be removed");
+                tracing::warn!(%error, "could not remove {name}");
                 return false;
             }
         }

@@ -1,7 +1,6 @@
-//! One look at all tasks for everybody who waits for one: the managers do not
-//! tell when a task changes, so they are asked, once for all, only while somebody
-//! waits, and no more often than they answer easily. That a container runs, its
-//! own engine tells sooner, and is believed.
+//! Polls the Swarm's tasks once for all waiters, because the managers do not report when a task changes.
+//! Polls only while a waiter exists, and less often the longer the managers take to answer. Start events from
+//! the engines make a running task known sooner.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,53 +10,51 @@ use futures::StreamExt;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::swarm::{Swarm, Task, TaskPhase};
+use crate::swarm::{Swarm, Task, TaskId, TaskPhase};
 
-/// The pauses between two looks. Looking takes a twentieth of the time at most:
-/// alone, nobody waits long for what the managers know; where many wait, the
-/// engines have better things to do.
+/// The shortest and the longest pause between two requests. A pause is at least [`SHARE`] times as long as
+/// the request took, so that polling costs the managers at most a twentieth of the time if the longest pause
+/// allows it.
 const PAUSE_MIN: Duration = Duration::from_millis(25);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 const SHARE: u32 = 20;
 
-/// The tasks as they were seen last. Clones are watchers; while there is one
-/// besides the first, the Swarm is asked.
+/// A watcher of the newest snapshot. The Swarm is polled while a watcher besides the poller's own exists.
 #[derive(Clone)]
 pub(crate) struct TaskWatcher {
-    seen: watch::Receiver<TaskSnapshot>,
+    snapshots: watch::Receiver<TaskSnapshot>,
     _interest: Arc<()>,
 }
 
-/// What one look showed.
+/// The tasks at one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct TaskSnapshot {
-    /// When it was begun: what happened before, it shows.
+    /// The start of the request, so every earlier change is included.
     pub(crate) at: Instant,
-    /// Every task of ours.
+    /// Every task of this verifier.
     pub(crate) tasks: Arc<[Task]>,
-    /// Why the looks after this one showed nothing.
-    pub(crate) blind: Option<String>,
+    /// The error of the requests after this one, if they failed.
+    pub(crate) error: Option<String>,
 }
 
-/// What keeps the looks going, until it is dropped.
+/// A background task that polls the Swarm's tasks until this is dropped.
 pub(crate) struct TaskPoller {
     tasks: TaskWatcher,
-    looking: tokio::task::JoinHandle<()>,
+    polling: tokio::task::JoinHandle<()>,
 }
 
 impl TaskPoller {
-    /// Begins to look.
     pub(crate) fn start(swarm: Arc<dyn Swarm>) -> Self {
-        let nothing = TaskSnapshot { at: Instant::now(), tasks: Arc::new([]), blind: None };
-        let (looks, seen) = watch::channel(nothing);
+        let empty = TaskSnapshot { at: Instant::now(), tasks: Arc::new([]), error: None };
+        let (sender, snapshots) = watch::channel(empty);
         let interest = Arc::new(());
-        let tasks = TaskWatcher { seen, _interest: Arc::clone(&interest) };
-        let looking = tokio::spawn(async move {
+        let tasks = TaskWatcher { snapshots, _interest: Arc::clone(&interest) };
+        let polling = tokio::spawn(async move {
             let mut starts = swarm.starts();
             let mut started = HashMap::new();
             loop {
                 let at = Instant::now();
-                // This task and `TaskPoller` itself hold one each.
+                // This task and `TaskPoller` itself hold one reference each.
                 if Arc::strong_count(&interest) <= 2 {
                     sleep(PAUSE_MIN).await;
                     continue;
@@ -65,10 +62,10 @@ impl TaskPoller {
                 match swarm.tasks().await {
                     Ok(tasks) => {
                         started.retain(|id, heard| *heard > at || tasks.iter().any(|task| task.id == *id));
-                        let tasks = running(&tasks, &started);
-                        looks.send_replace(TaskSnapshot { at, tasks, blind: None });
+                        let tasks = mark_started(&tasks, &started);
+                        sender.send_replace(TaskSnapshot { at, tasks, error: None });
                     }
-                    Err(error) => looks.send_modify(|seen| seen.blind = Some(error.to_string())),
+                    Err(error) => sender.send_modify(|snapshot| snapshot.error = Some(error.to_string())),
                 }
                 let pause = sleep((at.elapsed() * SHARE).clamp(PAUSE_MIN, PAUSE_MAX));
                 tokio::pin!(pause);
@@ -77,16 +74,17 @@ impl TaskPoller {
                         () = &mut pause => break,
                         Some(id) = starts.next() => {
                             started.insert(id, Instant::now());
-                            looks.send_modify(|seen| seen.tasks = running(&seen.tasks, &started));
+                            sender.send_modify(|snapshot| {
+                                snapshot.tasks = mark_started(&snapshot.tasks, &started);
+                            });
                         }
                     }
                 }
             }
         });
-        Self { tasks, looking }
+        Self { tasks, polling }
     }
 
-    /// Somebody who waits for tasks.
     pub(crate) fn watcher(&self) -> TaskWatcher {
         self.tasks.clone()
     }
@@ -94,30 +92,31 @@ impl TaskPoller {
 
 impl Drop for TaskPoller {
     fn drop(&mut self) {
-        self.looking.abort();
+        self.polling.abort();
     }
 }
 
 impl TaskWatcher {
-    /// The newest look.
+    /// Returns the newest snapshot.
     pub(crate) fn now(&self) -> TaskSnapshot {
-        self.seen.borrow().clone()
+        self.snapshots.borrow().clone()
     }
 
-    /// Waits until a look shows what is waited for; `None` at the deadline.
+    /// Waits until `find` returns a value for a snapshot, and returns that value. Returns `None` at the
+    /// deadline.
     pub(crate) async fn until<T>(
         &mut self,
         deadline: Instant,
-        mut shows: impl FnMut(&TaskSnapshot) -> Option<T>,
+        mut find: impl FnMut(&TaskSnapshot) -> Option<T>,
     ) -> Option<T> {
         timeout_at(deadline, async {
             loop {
-                let seen = self.seen.borrow_and_update().clone();
-                if let Some(found) = shows(&seen) {
+                let snapshot = self.snapshots.borrow_and_update().clone();
+                if let Some(found) = find(&snapshot) {
                     return Some(found);
                 }
-                // Nobody looks any more: the verifier is being dropped.
-                self.seen.changed().await.ok()?;
+                // Fails once the poller is dropped, as the verifier ends.
+                self.snapshots.changed().await.ok()?;
             }
         })
         .await
@@ -126,12 +125,12 @@ impl TaskWatcher {
     }
 }
 
-/// The tasks, with those running whose engines say so, unless more is known.
-fn running(tasks: &[Task], started: &HashMap<String, Instant>) -> Arc<[Task]> {
+/// Returns the tasks, and marks those as running whose engines reported a start before the managers did.
+fn mark_started(tasks: &[Task], started: &HashMap<TaskId, Instant>) -> Arc<[Task]> {
     let known = tasks.iter().cloned().map(|mut task| {
-        let is_on_its_way =
+        let is_before_start =
             matches!(task.phase, TaskPhase::Placing(_) | TaskPhase::Pulling | TaskPhase::Starting);
-        if is_on_its_way && started.contains_key(&task.id) {
+        if is_before_start && started.contains_key(&task.id) {
             task.phase = TaskPhase::Running;
         }
         task

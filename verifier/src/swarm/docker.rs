@@ -1,7 +1,7 @@
-//! The Swarm behind Docker's API.
+//! The adapter of the Swarm port for Docker's API.
 //!
-//! Names and labels are our own, and ids are the engine's: nothing that a
-//! participant wrote becomes a part of a path.
+//! Names and labels are made by the verifier, and ids by the engine, so no participant's text becomes part of
+//! a path.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,56 +21,57 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::api::{ApiError, SwarmManagers};
+use super::api_error::ApiError;
 use super::engine::Engine;
+use super::managers::SwarmManagers;
 use super::spec::{dropped, service_spec};
 use super::starts;
 use super::task::TaskRow;
 use super::{
-    Deployment, IsLive, Labels, LastLines, OwnedResource, OwnedResources, SlotRelay, Swarm, SwarmError,
-    SwarmNode, Task, label,
+    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OwnedResource, OwnedResources, ServiceId,
+    ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, label,
 };
 use crate::health::NodeState;
 use crate::registry::RegistryLogins;
 use crate::relay::{Relay, RelaySpec, image};
 
-/// Something is read. SwarmManagers answer in milliseconds, or not at all.
+/// The timeout of a read. Managers answer in milliseconds, or not at all.
 const READ: Duration = Duration::from_secs(5);
 
-/// Something is changed. SwarmManagers themselves give up after 20 s.
+/// The timeout of a change. The managers themselves give up after 20 s.
 const WRITE: Duration = Duration::from_secs(22);
 
-/// A node tells the last lines of a log.
+/// The time that a node has to send the last lines of a log.
 const LOG: Duration = Duration::from_secs(4);
 const LOG_LINES: &str = "12";
 const LOG_BYTES: usize = 8 * 1024;
-/// What a manager puts into a log whose node it cannot ask.
+/// The text that a manager puts into a log if it cannot reach the node.
 const LOG_BROKEN: &[u8] = b"incomplete log stream";
 
-/// The first engine that keeps processes, capabilities and open files in bounds.
+/// The first version of the engine that limits processes, capabilities and open files of services.
 const ENGINE_MIN: (u32, u32) = (20, 10);
 
-/// The Swarm of some managers.
+/// A Swarm, reached through its managers' engines.
 pub(crate) struct DockerSwarm {
     verifier: String,
     managers: SwarmManagers,
     logins: RegistryLogins,
-    /// Whether a node was ever labelled for participants' containers.
+    /// True once a node was labelled for participants' containers.
     has_sandboxes: AtomicBool,
 }
 
-/// A service as the API shows it; the client's own type loses some of it.
+/// A service as the API returns it. The Docker client's own type drops some of its fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct StoredService {
     #[serde(rename = "ID")]
-    id: String,
+    id: ServiceId,
     spec: Value,
 }
 
 impl DockerSwarm {
-    /// The Swarm that these engines lead, for the verifier of this name. Nodes
-    /// that pull for it are lent these logins.
+    /// Returns the Swarm of these engines, for the verifier of this name. Nodes that pull images for it are
+    /// given the logins.
     pub(crate) fn new(engines: Vec<Arc<Engine>>, logins: RegistryLogins, verifier: &str) -> Self {
         Self {
             verifier: verifier.to_owned(),
@@ -91,14 +92,14 @@ impl DockerSwarm {
         })
     }
 
-    /// The engine of a node, if it is named and answers. One that hangs holds
-    /// nobody up whose own engine answers.
-    async fn engine_of(&self, node: &str) -> Option<Arc<Engine>> {
-        let is_its = async |engine: &Arc<Engine>| {
+    /// Finds the engine that runs on `node`. All engines are asked at the same time, so one that hangs does
+    /// not delay the others.
+    async fn engine_of(&self, node: &NodeId) -> Option<Arc<Engine>> {
+        let if_on_node = async |engine: &Arc<Engine>| {
             let info = timeout(READ, engine.docker().ok()?.info()).await.ok()?.ok()?;
-            (info.swarm?.node_id.as_deref() == Some(node)).then(|| Arc::clone(engine))
+            (info.swarm?.node_id.as_deref() == Some(node.as_str())).then(|| Arc::clone(engine))
         };
-        let mut asked: FuturesUnordered<_> = self.managers.engines().map(is_its).collect();
+        let mut asked: FuturesUnordered<_> = self.managers.engines().map(if_on_node).collect();
         while let Some(answer) = asked.next().await {
             if answer.is_some() {
                 return answer;
@@ -107,11 +108,11 @@ impl DockerSwarm {
         None
     }
 
-    async fn create_network(&self, name: &str, labels: &Labels) -> Result<String, ApiError> {
+    async fn create_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, ApiError> {
         let request = NetworkCreateRequest {
             name: name.to_owned(),
             driver: Some("overlay".to_owned()),
-            // No way out, and the relay may come in.
+            // Apps cannot get out, and the relay can be attached.
             internal: Some(true),
             attachable: Some(true),
             ipam: Some(Ipam::default()),
@@ -120,27 +121,27 @@ impl DockerSwarm {
         };
         let create = |engine: Arc<Engine>| {
             let request = request.clone();
-            async move { Ok(engine.docker()?.create_network(request).await?.id) }
+            async move { Ok(NetworkId::new(engine.docker()?.create_network(request).await?.id)) }
         };
         self.managers.ask(WRITE, create).await
     }
 
-    async fn network(&self, name: &str) -> Result<(String, Labels), ApiError> {
+    async fn find_network(&self, name: &str) -> Result<(NetworkId, Labels), ApiError> {
         let found = self
             .managers
             .ask(READ, |engine| async move { Ok(engine.docker()?.inspect_network(name, None).await?) })
             .await?;
         let id = found.id.ok_or_else(|| ApiError::Refused(format!("network {name} has no id")))?;
-        Ok((id, found.labels.unwrap_or_default()))
+        Ok((NetworkId::new(id), found.labels.unwrap_or_default()))
     }
 
-    async fn stored(&self, service: &str) -> Result<StoredService, ApiError> {
+    async fn stored_service(&self, service: &str) -> Result<StoredService, ApiError> {
         let path = format!("/services/{service}");
         let path = &path;
         self.managers.ask(READ, |engine| async move { engine.get(path, &[]).await }).await
     }
 
-    /// Services or networks, this verifier's or all verifiers'.
+    /// Returns a filter for the services or networks of all verifiers.
     fn made_by_verifiers() -> HashMap<String, Vec<String>> {
         HashMap::from([("label".to_owned(), vec![label::VERIFIER.to_owned()])])
     }
@@ -157,37 +158,37 @@ impl Swarm for DockerSwarm {
             let labels = node.spec.as_ref().and_then(|spec| spec.labels.as_ref());
             labels.and_then(|labels| labels.get(label::SANDBOX)).is_some_and(|value| value == "true")
         };
-        // When the last label goes, with its node or for a while, there is no
-        // node: participants' containers never come to run on the others.
+        // If the last labelled node disappears, no node is left. Participants' containers must not move to
+        // the others.
         let labelled = listed.iter().any(is_sandbox);
         let only_sandboxes = self.has_sandboxes.fetch_or(labelled, Ordering::Relaxed) || labelled;
-        let meant = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
-        Ok(meant.filter_map(sandbox_node).collect())
+        let sandboxes = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
+        Ok(sandboxes.filter_map(sandbox_node).collect())
     }
 
-    async fn own_image(&self, node: &str) -> Result<Option<String>, SwarmError> {
+    async fn own_image(&self, node: &NodeId) -> Result<Option<String>, SwarmError> {
         match self.engine_of(node).await {
             Some(engine) => Ok(Some(image::ensure(&engine.docker()?).await?.id)),
             None => Ok(None),
         }
     }
 
-    async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<String, SwarmError> {
+    async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError> {
         match self.create_network(name, labels).await {
             Ok(id) => Ok(id),
             Err(ApiError::Conflict(_)) => {
-                let (id, found) = self.network(name).await?;
+                let (id, found) = self.find_network(name).await?;
                 if includes(&found, labels) {
                     Ok(id)
                 } else {
-                    Err(SwarmError::Refused(format!("somebody else has a network {name}")))
+                    Err(SwarmError::Refused(format!("a network {name} with other labels exists")))
                 }
             }
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
+    async fn ensure_service(&self, deployment: &Deployment) -> Result<ServiceId, SwarmError> {
         let spec = service_spec(deployment);
         let credentials = self.credentials(&deployment.image);
         let create = |engine: Arc<Engine>| {
@@ -197,25 +198,26 @@ impl Swarm for DockerSwarm {
         let name = &deployment.name;
         let created = match self.managers.ask(WRITE, create).await {
             Ok(id) => id,
-            // Made by a call whose answer was lost.
+            // An earlier call created it, and its response was lost.
             Err(ApiError::Conflict(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let StoredService { id, spec: stored } = self.stored(created.as_deref().unwrap_or(name)).await?;
+        let StoredService { id, spec: stored } =
+            self.stored_service(created.as_deref().unwrap_or(name)).await?;
         let has = |(name, value): (&String, &String)| stored["Labels"][name] == *value;
         if !deployment.labels.iter().all(has) {
-            return Err(SwarmError::Refused(format!("somebody else has a service {name}")));
+            return Err(SwarmError::Refused(format!("a service {name} with other labels exists")));
         }
         let dropped = dropped(&spec, &stored);
         if !dropped.is_empty() {
-            self.remove_service(&id).await?;
+            self.remove_service(ServiceRef::Id(&id)).await?;
             return Err(SwarmError::Unprotected(dropped));
         }
         Ok(id)
     }
 
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError> {
-        // By the label, for a removed service is not found by its id.
+        // Filtered by the label, because the tasks of a removed service cannot be found by its id.
         let filters = json!({ "label": [format!("{}={}", label::VERIFIER, self.verifier)] }).to_string();
         let query = &[("filters", filters.as_str())];
         let rows = self
@@ -225,18 +227,18 @@ impl Swarm for DockerSwarm {
         Ok(rows.into_iter().map(Task::from).collect())
     }
 
-    fn starts(&self) -> BoxStream<'static, String> {
-        starts::of(self.managers.engines().cloned(), &self.verifier)
+    fn starts(&self) -> BoxStream<'static, TaskId> {
+        starts::of_verifier(self.managers.engines().cloned(), &self.verifier)
     }
 
-    async fn last_lines(&self, task: &str) -> Result<LastLines, SwarmError> {
+    async fn last_lines(&self, task: &TaskId) -> Result<LastLines, SwarmError> {
         let read = |engine: Arc<Engine>| async move {
             let options =
                 LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_owned(), ..Default::default() };
             let docker = engine.docker()?;
-            let mut lines = docker.task_logs(task, Some(options));
+            let mut lines = docker.task_logs(task.as_str(), Some(options));
             let mut text = Vec::new();
-            // A node that is slow to tell has told enough.
+            // At the deadline, the lines so far are returned.
             let deadline = Instant::now() + LOG;
             let are_all = loop {
                 let Ok(line) = timeout_at(deadline, lines.next()).await else { break false };
@@ -257,38 +259,38 @@ impl Swarm for DockerSwarm {
 
     async fn open_relay(
         &self,
-        node: &str,
-        network: &str,
+        node: &NodeId,
+        network: &NetworkId,
         labels: &Labels,
     ) -> Result<Box<dyn SlotRelay>, SwarmError> {
-        let spec = RelaySpec { network: network.to_owned(), labels: labels.clone() };
+        let spec = RelaySpec { network: network.to_string(), labels: labels.clone() };
         let near = self.engine_of(node).await;
         let is_near = |engine: &&Arc<Engine>| near.as_ref().is_some_and(|near| Arc::ptr_eq(near, engine));
         let others = self.managers.engines().filter(|engine| !is_near(engine));
         let mut failed = None;
         for engine in near.iter().chain(others) {
-            // The engine itself has answered the managers' way a moment ago, or
-            // says so at once; only then is the next one tried.
             match engine.docker() {
                 Ok(docker) => match Relay::open(&docker, &spec).await {
                     Ok(relay) => return Ok(Box::new(relay)),
                     Err(error) => {
-                        tracing::debug!(engine = %engine.endpoint(), %error, "no relay here");
+                        tracing::debug!(%error, "could not start a relay on the engine {}", engine.endpoint());
                         failed = Some(SwarmError::Relay(error));
                     }
                 },
                 Err(error) => failed = failed.or(Some(error.into())),
             }
         }
-        Err(failed.unwrap_or_else(|| SwarmError::Unavailable("no engine is named".to_owned())))
+        Err(failed.unwrap_or_else(|| SwarmError::Unavailable("no engine is configured".to_owned())))
     }
 
-    async fn remove_service(&self, service: &str) -> Result<(), SwarmError> {
+    async fn remove_service(&self, service: ServiceRef<'_>) -> Result<(), SwarmError> {
+        let service = service.as_str();
         let remove = |engine: Arc<Engine>| async move { Ok(engine.docker()?.delete_service(service).await?) };
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
 
-    async fn remove_network(&self, network: &str) -> Result<(), SwarmError> {
+    async fn remove_network(&self, network: &NetworkId) -> Result<(), SwarmError> {
+        let network = network.as_str();
         let remove = |engine: Arc<Engine>| async move { Ok(engine.docker()?.remove_network(network).await?) };
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
@@ -309,7 +311,7 @@ impl Swarm for DockerSwarm {
                     let Some(id) = container.id.filter(|_| !is_live(slot)) else { continue };
                     let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
                     match docker.remove_container(&id, Some(options)).await.map_err(ApiError::from) {
-                        // It may be going by itself.
+                        // The container may have been removed meanwhile.
                         Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
                         Err(error) => return Err(error),
                     }
@@ -319,9 +321,13 @@ impl Swarm for DockerSwarm {
             match timeout(WRITE, sweep).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
-                    tracing::debug!(engine = %engine.endpoint(), ?error, "containers may be left");
+                    let endpoint = engine.endpoint();
+                    tracing::debug!(%error, "could not remove all orphaned containers from the engine {endpoint}");
                 }
-                Err(_) => tracing::debug!(engine = %engine.endpoint(), "containers may be left"),
+                Err(_) => {
+                    let endpoint = engine.endpoint();
+                    tracing::debug!("the engine {endpoint} took too long to remove orphaned containers");
+                }
             }
         }
         Ok(())
@@ -347,7 +353,7 @@ impl Swarm for DockerSwarm {
         let services = services.into_iter().filter_map(|service| {
             let spec = service.spec?;
             Some(OwnedResource {
-                id: service.id?,
+                id: ServiceId::new(service.id?),
                 name: spec.name?,
                 labels: spec.labels?,
                 created: service.created_at.and_then(|at| at.parse().ok()),
@@ -355,7 +361,7 @@ impl Swarm for DockerSwarm {
         });
         let networks = networks.into_iter().filter_map(|network| {
             Some(OwnedResource {
-                id: network.id?,
+                id: NetworkId::new(network.id?),
                 name: network.name?,
                 labels: network.labels?,
                 created: network.created.and_then(|at| at.parse().ok()),
@@ -365,13 +371,13 @@ impl Swarm for DockerSwarm {
     }
 }
 
-/// The node, once the managers know what it is.
+/// Returns the node, or `None` if the managers do not know its resources yet.
 fn sandbox_node(node: &bollard::models::Node) -> Option<SwarmNode> {
     let description = node.description.as_ref()?;
     let resources = description.resources.as_ref()?;
     let positive = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     Some(SwarmNode {
-        id: node.id.clone()?,
+        id: NodeId::new(node.id.clone()?),
         name: description.hostname.clone()?,
         milli_cpus: positive(resources.nano_cpus)? / 1_000_000,
         memory_mib: positive(resources.memory_bytes)? >> 20,
@@ -390,7 +396,7 @@ fn node_state(node: &bollard::models::Node) -> NodeState {
     }
     let version = engine_version(node);
     if !is_new_enough(version) {
-        let why = format!("its engine, {version:?}, is too old to keep an app in bounds");
+        let why = format!("its engine {version:?} is too old to limit an app: update it to 20.10 or newer");
         return NodeState::Refused { why };
     }
     match node.spec.as_ref().and_then(|spec| spec.availability) {
@@ -418,12 +424,12 @@ fn is_new_enough(version: &str) -> bool {
     }
 }
 
-fn contains(text: &[u8], words: &[u8]) -> bool {
-    text.windows(words.len()).any(|part| part == words)
+fn contains(text: &[u8], phrase: &[u8]) -> bool {
+    text.windows(phrase.len()).any(|part| part == phrase)
 }
 
-fn includes(found: &Labels, wanted: &Labels) -> bool {
-    wanted.iter().all(|(name, value)| found.get(name) == Some(value))
+fn includes(found: &Labels, expected: &Labels) -> bool {
+    expected.iter().all(|(name, value)| found.get(name) == Some(value))
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! One Docker engine, by its address.
+//! A client of one Docker engine, by the engine's address.
 
 use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
@@ -14,19 +14,19 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tokio_rustls::rustls::ClientConfig;
 
-use super::api::ApiError;
+use super::api_error::{ApiError, with_causes};
 
-/// The client's own limit, which holds only until the headers arrive. Every
-/// call is under a limit of its caller's besides.
+/// The client's own timeout in seconds, which ends at the response's headers. Callers set a timeout for the
+/// whole call.
 const CLIENT_LIMIT_S: u64 = 60;
 
-/// A host that does not accept within this is away.
+/// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// More than all rows of a verifier with hundreds of slots.
+/// The longest response body in bytes, more than the task list of a verifier with hundreds of slots.
 const BODY_MAX: usize = 16 << 20;
 
-/// Where an engine answers.
+/// The address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EngineEndpoint {
     /// `unix:///PATH`.
@@ -35,17 +35,18 @@ pub(crate) enum EngineEndpoint {
     Tcp(String),
 }
 
-/// Why a text is not the address of an engine.
+/// A text that is not the address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the address of a Docker engine: unix:///PATH or tcp://HOST:PORT")]
+#[error("{0:?} is not the address of a Docker engine: give unix:///PATH or tcp://HOST:PORT")]
 pub(crate) struct EndpointError(String);
 
-/// An engine, whether it answers or not.
+/// An engine, which may or may not answer.
 pub(crate) struct Engine {
     endpoint: EngineEndpoint,
-    /// On what terms it is spoken to over TCP; in the clear without any.
+    /// The TLS settings for TCP. Without any, the connection is unencrypted.
     tls: Option<Arc<ClientConfig>>,
     docker: OnceLock<Docker>,
+    /// For calls whose responses the Docker client has no types for.
     plain: reqwest::Client,
 }
 
@@ -81,7 +82,6 @@ impl std::fmt::Display for EngineEndpoint {
 }
 
 impl Engine {
-    /// An engine; over TCP on these terms.
     pub(super) fn new(endpoint: EngineEndpoint, tls: Option<Arc<ClientConfig>>) -> Self {
         let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
         let builder = match (&endpoint, &tls) {
@@ -99,7 +99,8 @@ impl Engine {
         &self.endpoint
     }
 
-    /// The client; it exists once the engine has made its socket.
+    /// Returns the Docker client, and makes it at the first call. Fails while the engine's socket does not
+    /// exist.
     pub(crate) fn docker(&self) -> Result<Docker, ApiError> {
         if let Some(docker) = self.docker.get() {
             return Ok(docker.clone());
@@ -117,12 +118,14 @@ impl Engine {
         Ok(self.docker.get_or_init(|| docker).clone())
     }
 
-    /// What its clock says, to the second, as its server tells with every answer.
+    /// Returns the time of the engine's own clock, to the second, from the `Date` header of a response.
     pub(crate) async fn clock(&self) -> Result<Timestamp, ApiError> {
         let response = self.plain.get(self.url("/_ping")).send().await.map_err(unavailable)?;
         let date = response.headers().get(reqwest::header::DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
-        Ok(date.ok_or_else(|| ApiError::Refused("the engine does not say the time".to_owned()))?.timestamp())
+        Ok(date
+            .ok_or_else(|| ApiError::Refused("the engine's response has no Date header".to_owned()))?
+            .timestamp())
     }
 
     fn url(&self, path: &str) -> String {
@@ -133,8 +136,8 @@ impl Engine {
         }
     }
 
-    /// A GET whose answer the client has no words for; at most [`BODY_MAX`].
-    /// The path and the query are ours alone.
+    /// Sends a GET request for which the Docker client has no type, and reads at most [`BODY_MAX`] bytes.
+    /// `path` and `query` must not contain a participant's text.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -152,18 +155,18 @@ impl Engine {
             body.extend_from_slice(&chunk);
         }
         if !status.is_success() {
-            return Err(ApiError::of_status(status.as_u16(), String::from_utf8_lossy(&body).into_owned()));
+            return Err(ApiError::from_status(status.as_u16(), String::from_utf8_lossy(&body).into_owned()));
         }
         serde_json::from_slice(&body).map_err(|error| ApiError::Refused(format!("{path}: {error}")))
     }
 }
 
 fn unavailable(error: reqwest::Error) -> ApiError {
-    ApiError::Unavailable(causes(&error))
+    ApiError::Unavailable(with_causes(&error))
 }
 
-/// The client's own way to TLS trusts every authority that the system trusts,
-/// so the transport is ours.
+/// Connects with our own transport, because the Docker client's TLS trusts every authority that the system
+/// trusts.
 fn connect_with_tls(place: &str, tls: &ClientConfig) -> Result<Docker, Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -177,17 +180,6 @@ fn connect_with_tls(place: &str, tls: &ClientConfig) -> Result<Docker, Error> {
     };
     let address = format!("https://{place}");
     Docker::connect_with_custom_transport(transport, Some(address), CLIENT_LIMIT_S, API_DEFAULT_VERSION)
-}
-
-/// An error with what caused it, on one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A scripted Swarm, for what a real one does not do on demand.
+//! A scripted Swarm, for behaviour that a real Swarm does not show on demand.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -11,43 +11,43 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::{
-    Deployment, IsLive, Labels, LastLines, OwnedResources, SlotRelay, Swarm, SwarmError, SwarmNode, Task,
-    TaskPhase, label,
+    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OwnedResources, ServiceId, ServiceRef,
+    SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
 };
 use crate::health::NodeState;
 use crate::relay::{Answer, RelayError, Request, Response};
 
-/// A Swarm of two nodes that does what it is told.
+/// A Swarm of two nodes that follows a script.
 #[derive(Default)]
 pub(crate) struct FakeSwarm {
-    /// What happens to each service's task, in the order of deployment; those
-    /// without a line run.
+    /// The phase of each service's task, in the order of deployment. Tasks beyond the script run.
     pub(crate) phases: Mutex<VecDeque<Result<TaskPhase, SwarmError>>>,
-    /// What the relays see, in the order of asking; then all is well.
+    /// The responses to probes, in their order. Probes beyond the script are answered with `body`.
     pub(crate) responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
     pub(crate) body: Vec<u8>,
+    /// The tasks by the names of their services.
     pub(crate) tasks: Mutex<HashMap<String, Task>>,
-    /// On which node each service was, in the order of deployment.
-    pub(crate) deployed: Mutex<Vec<String>>,
+    /// The node of each service, in the order of deployment.
+    pub(crate) deployed: Mutex<Vec<NodeId>>,
+    /// The removed services, by name or id.
     pub(crate) removed: Mutex<Vec<String>>,
-    /// Whether the nodes say nothing.
+    /// True if the nodes do not send logs to their end.
     pub(crate) is_out_of_touch: Mutex<bool>,
-    /// The task that the engines say runs, whatever the managers say.
-    pub(crate) starts: watch::Sender<String>,
-    /// The networks that were made and are not removed.
-    pub(crate) networks: Mutex<Vec<String>>,
-    /// How many were made in all.
+    /// The task whose start the engines report, whatever the managers report.
+    pub(crate) starts: watch::Sender<TaskId>,
+    /// The networks that were created and are not removed.
+    pub(crate) networks: Mutex<Vec<NetworkId>>,
+    /// The number of networks that were created in all.
     pub(crate) networks_made: AtomicUsize,
-    /// How long it takes until a relay answers.
+    /// The time until a relay is open.
     pub(crate) relays_take: Duration,
-    /// Whether tasks outlive their services.
+    /// True if tasks outlive their services.
     pub(crate) tasks_stay: AtomicBool,
-    /// Whether the relays are alive.
+    /// True if all relays are dead.
     pub(crate) relays_die: Arc<AtomicBool>,
 }
 
 impl FakeSwarm {
-    /// One whose relays take so long until they answer.
     pub(crate) fn whose_relays_take(relays_take: Duration) -> Self {
         Self { relays_take, ..Self::default() }
     }
@@ -63,7 +63,7 @@ struct FakeRelay {
 impl Swarm for FakeSwarm {
     async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError> {
         let node = |id: &str| SwarmNode {
-            id: id.into(),
+            id: NodeId::new(id),
             name: id.into(),
             milli_cpus: 1000,
             memory_mib: 4096,
@@ -74,63 +74,69 @@ impl Swarm for FakeSwarm {
         Ok(vec![node("n1"), node("n2")])
     }
 
-    async fn own_image(&self, _: &str) -> Result<Option<String>, SwarmError> {
+    async fn own_image(&self, _: &NodeId) -> Result<Option<String>, SwarmError> {
         Ok(None)
     }
 
-    async fn ensure_network(&self, name: &str, _: &Labels) -> Result<String, SwarmError> {
-        let id = format!("id-of-{name}");
+    async fn ensure_network(&self, name: &str, _: &Labels) -> Result<NetworkId, SwarmError> {
+        let id = NetworkId::new(format!("id-of-{name}"));
         self.networks_made.fetch_add(1, Ordering::Relaxed);
         self.networks.lock().unwrap().push(id.clone());
         Ok(id)
     }
 
-    async fn ensure_service(&self, deployment: &Deployment) -> Result<String, SwarmError> {
+    async fn ensure_service(&self, deployment: &Deployment) -> Result<ServiceId, SwarmError> {
         self.deployed.lock().unwrap().push(deployment.node.clone());
         let phase = self.phases.lock().unwrap().pop_front().unwrap_or(Ok(TaskPhase::Running))?;
         let task = Task {
-            id: format!("task-of-{}", deployment.name),
-            service: deployment.name.clone(),
+            id: TaskId::new(format!("task-of-{}", deployment.name)),
+            service: ServiceId::new(&*deployment.name),
             slot: deployment.labels[label::SLOT].clone(),
             phase,
             addresses: vec![(deployment.network.clone(), IpAddr::from([10, 0, 0, 2]))],
         };
         self.tasks.lock().unwrap().insert(deployment.name.clone(), task);
-        Ok(deployment.name.clone())
+        Ok(ServiceId::new(&*deployment.name))
     }
 
     async fn tasks(&self) -> Result<Vec<Task>, SwarmError> {
         Ok(self.tasks.lock().unwrap().values().cloned().collect())
     }
 
-    fn starts(&self) -> BoxStream<'static, String> {
-        let next = async |mut told: watch::Receiver<String>| {
-            told.changed().await.ok()?;
-            let id = told.borrow_and_update().clone();
-            Some((id, told))
+    fn starts(&self) -> BoxStream<'static, TaskId> {
+        let next = async |mut started: watch::Receiver<TaskId>| {
+            started.changed().await.ok()?;
+            let id = started.borrow_and_update().clone();
+            Some((id, started))
         };
         stream::unfold(self.starts.subscribe(), next).boxed()
     }
 
-    async fn last_lines(&self, _: &str) -> Result<LastLines, SwarmError> {
+    async fn last_lines(&self, _: &TaskId) -> Result<LastLines, SwarmError> {
         Ok(LastLines { text: b"no database".to_vec(), are_all: !*self.is_out_of_touch.lock().unwrap() })
     }
 
-    async fn open_relay(&self, _: &str, _: &str, _: &Labels) -> Result<Box<dyn SlotRelay>, SwarmError> {
+    async fn open_relay(
+        &self,
+        _: &NodeId,
+        _: &NetworkId,
+        _: &Labels,
+    ) -> Result<Box<dyn SlotRelay>, SwarmError> {
         tokio::time::sleep(self.relays_take).await;
         let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
         Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
     }
 
-    async fn remove_service(&self, service: &str) -> Result<(), SwarmError> {
-        self.removed.lock().unwrap().push(service.to_owned());
+    async fn remove_service(&self, service: ServiceRef<'_>) -> Result<(), SwarmError> {
+        let name = service.as_str();
+        self.removed.lock().unwrap().push(name.to_owned());
         if !self.tasks_stay.load(Ordering::Relaxed) {
-            self.tasks.lock().unwrap().remove(service);
+            self.tasks.lock().unwrap().remove(name);
         }
         Ok(())
     }
 
-    async fn remove_network(&self, network: &str) -> Result<(), SwarmError> {
+    async fn remove_network(&self, network: &NetworkId) -> Result<(), SwarmError> {
         self.networks.lock().unwrap().retain(|id| id != network);
         Ok(())
     }

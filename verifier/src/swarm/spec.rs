@@ -1,5 +1,5 @@
-//! How a participant's image is run: everything that keeps it in its sandbox,
-//! in one place, and the check that the engine took all of it.
+//! The service that runs a participant's image: all settings that keep the image in its sandbox, and the
+//! check that the engine accepted all of them.
 
 use bollard::models::{
     EndpointSpec, EndpointSpecModeEnum, HealthConfig, Limit, Mount, MountTmpfsOptions, MountType,
@@ -14,21 +14,20 @@ use super::Deployment;
 
 const MIB: u64 = 1 << 20;
 
-/// What the app may write to, beside the volumes that its image declares.
+/// The paths that the app may write to, beside the volumes that its image declares.
 const WRITABLE: [&str; 2] = ["/tmp", "/run"];
 
-/// Open files of one process. `core` is 0: a dump would be written to the host.
+/// The number of open files of one process.
 const NOFILE: i64 = 4096;
 
-/// The last lines are told to the participant; more than that is not kept.
+/// The size of the log, of which the participant is shown the last lines.
 const LOG: [(&str, &str); 2] = [("max-size", "32k"), ("max-file", "2")];
 
-/// The service that runs an image once, in its slot. No text of a participant
-/// goes in but the image's name, as it was parsed, and the paths of volumes,
-/// for the Swarm expands templates.
+/// Returns the service that runs an image once, in its slot. Of the participant's texts, only the parsed
+/// image name and the checked volume paths go in, because the Swarm expands templates in a service's texts.
 pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
     let Deployment { name, image, labels, node, network, volumes, limits } = deployment;
-    let memory = signed(limits.memory_mib * MIB);
+    let memory = to_i64(limits.memory_mib * MIB);
     let container = TaskSpecContainerSpec {
         image: Some(image.clone()),
         labels: Some(labels.clone()),
@@ -40,9 +39,10 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
             no_new_privileges: Some(true),
             ..Default::default()
         }),
+        // No core dump: it would be written to the host.
         ulimits: Some(vec![ulimit("core", 0), ulimit("nofile", NOFILE)]),
-        // The engine would pass on questions for names of the world: here it
-        // asks the app's own container, where nobody answers.
+        // Without this, the engine would forward DNS queries for outside names. Now it sends them to the
+        // app's own container, where nothing answers.
         dns_config: Some(TaskSpecContainerSpecDnsConfig {
             nameservers: Some(vec!["127.0.0.1".to_owned()]),
             ..Default::default()
@@ -59,17 +59,17 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
             replicated: Some(ServiceSpecModeReplicated { replicas: Some(1) }),
             ..Default::default()
         }),
-        // No virtual address: nothing has to be set up on every node.
+        // No virtual address, because every node would have to set one up.
         endpoint_spec: Some(EndpointSpec { mode: Some(EndpointSpecModeEnum::DNSRR), ports: None }),
         task_template: Some(TaskSpec {
             container_spec: Some(container),
             resources: Some(TaskSpecResources {
                 limits: Some(Limit {
                     memory_bytes: Some(memory),
-                    nano_cpus: Some(nano(limits.cpus)),
-                    pids: Some(signed(limits.pids)),
+                    nano_cpus: Some(nano_cpus(limits.cpus)),
+                    pids: Some(to_i64(limits.pids)),
                 }),
-                // Memory is kept free for it. Processors are shared.
+                // Memory is reserved for the app, processors are shared.
                 reservations: Some(ResourceObject { memory_bytes: Some(memory), ..Default::default() }),
                 ..Default::default()
             }),
@@ -86,7 +86,7 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
                 ..Default::default()
             }),
             networks: Some(vec![NetworkAttachmentConfig {
-                target: Some(network.clone()),
+                target: Some(network.to_string()),
                 ..Default::default()
             }]),
             log_driver: Some(TaskSpecLogDriver {
@@ -99,14 +99,14 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
     }
 }
 
-/// What was asked for and is not in the spec that is stored, as the API shows
-/// it: engines drop what they do not know, silently. Names are joined by dots.
+/// Returns the settings that were asked for and are missing in the stored service, as paths joined by dots.
+/// Engines silently drop settings that they do not know.
 pub(super) fn dropped(asked: &ServiceSpec, stored: &Value) -> Vec<String> {
     let asked = serde_json::to_value(asked).expect("a spec is plain data with text keys");
     let mut paths = Vec::new();
     compare("", &asked, stored, &mut paths);
-    // Services of engines before API 1.44 cannot say it. A process without
-    // capabilities, and none in its bounding set, gains none from setuid.
+    // Engines before API 1.44 do not have this setting for services. A process without capabilities and with
+    // an empty bounding set gains none from setuid.
     paths.retain(|path| path != "TaskTemplate.ContainerSpec.Privileges.NoNewPrivileges");
     paths
 }
@@ -125,15 +125,15 @@ fn compare(path: &str, asked: &Value, stored: &Value, dropped: &mut Vec<String>)
             }
         }
         (asked, stored) if asked == stored => {}
-        // What is nothing in itself may be left out.
+        // An empty value may be left out.
         (Value::Null, _) => {}
         (Value::Array(asked), Value::Null) if asked.is_empty() => {}
         _ => dropped.push(path.to_owned()),
     }
 }
 
-/// A field by its name in any mix of case: engines and their description do not
-/// agree on `HealthCheck`.
+/// Returns a field by its name, ignoring case, because engines and their API description spell `HealthCheck`
+/// differently.
 fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
     let fields = object.as_object().into_iter().flatten();
     fields
@@ -152,7 +152,7 @@ fn tmpfs(path: &str, mib: u64) -> Mount {
     Mount {
         typ: Some(MountType::TMPFS),
         target: Some(path.to_owned()),
-        tmpfs_options: Some(MountTmpfsOptions { size_bytes: Some(signed(mib * MIB)), ..Default::default() }),
+        tmpfs_options: Some(MountTmpfsOptions { size_bytes: Some(to_i64(mib * MIB)), ..Default::default() }),
         ..Default::default()
     }
 }
@@ -161,17 +161,18 @@ fn ulimit(name: &str, limit: i64) -> ResourcesUlimits {
     ResourcesUlimits { name: Some(name.to_owned()), soft: Some(limit), hard: Some(limit) }
 }
 
-fn signed(number: u64) -> i64 {
+fn to_i64(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "a float's conversion saturates")]
-fn nano(cpus: f64) -> i64 {
+fn nano_cpus(cpus: f64) -> i64 {
     (cpus * 1e9) as i64
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{NetworkId, NodeId};
     use super::*;
 
     fn deployment() -> Deployment {
@@ -179,15 +180,15 @@ mod tests {
             name: "muster-v-1-1".into(),
             image: "docker.io/ada/app@sha256:00".into(),
             labels: [("muster.slot".to_owned(), "s".to_owned())].into(),
-            node: "n1".into(),
-            network: "net1".into(),
+            node: NodeId::new("n1"),
+            network: NetworkId::new("net1"),
             volumes: vec!["/data".into(), "/tmp".into()],
             limits: domain::Challenge::birthday().limits,
         }
     }
 
     #[test]
-    fn every_declared_volume_is_a_small_one_in_memory() {
+    fn every_declared_volume_is_a_bounded_tmpfs() {
         let container = service_spec(&deployment()).task_template.unwrap().container_spec.unwrap();
         let mounts = container.mounts.unwrap();
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();

@@ -1,5 +1,5 @@
-//! What the engines say the moment a container of ours runs. The managers hear
-//! of it in batches, and the log in more of them; who waits would wait for both.
+//! Start events of containers, straight from the engines. The managers learn of a start later, because the
+//! nodes report to them in batches.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,39 +11,42 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::time::sleep;
 
 use super::engine::Engine;
-use super::label;
+use super::{TaskId, label};
 
-/// The pause before an engine that broke off is listened to again.
+/// The pause before the events of an engine are requested again after its stream ended.
 const AGAIN: Duration = Duration::from_secs(2);
 
-/// The label by which an engine knows which task a container is.
+/// The label in which the Swarm gives a container the id of its task.
 const TASK: &str = "com.docker.swarm.task.id";
 
-/// The ids of the tasks of this verifier that begin to run, without an end.
-pub(super) fn of(engines: impl Iterator<Item = Arc<Engine>>, verifier: &str) -> BoxStream<'static, String> {
+/// Streams the ids of this verifier's tasks whose containers start to run. The stream never ends.
+pub(super) fn of_verifier(
+    engines: impl Iterator<Item = Arc<Engine>>,
+    verifier: &str,
+) -> BoxStream<'static, TaskId> {
     let filters = HashMap::from([
         ("type".to_owned(), vec!["container".to_owned()]),
         ("event".to_owned(), vec!["start".to_owned()]),
         ("label".to_owned(), vec![format!("{}={verifier}", label::VERIFIER)]),
     ]);
     let options = EventsOptions { filters: Some(filters), ..Default::default() };
-    stream::select_all(engines.map(|engine| on(engine, options.clone()))).boxed()
+    stream::select_all(engines.map(|engine| of_engine(engine, options.clone()))).boxed()
 }
 
-/// Those of one engine. What it does not tell, because it is away or its answer
-/// is broken, the managers tell later.
-fn on(engine: Arc<Engine>, options: EventsOptions) -> BoxStream<'static, String> {
+/// Streams the started tasks of one engine. If the engine is away or its response is broken, starts are
+/// missed, and the managers report them later.
+fn of_engine(engine: Arc<Engine>, options: EventsOptions) -> BoxStream<'static, TaskId> {
     let listen = move |()| {
         let events = engine.docker().map(|docker| docker.events(Some(options.clone())));
-        let told = stream::iter(events.ok()).flatten();
-        let tasks = told.filter_map(async |event| task(event.ok()?));
+        let events = stream::iter(events.ok()).flatten();
+        let tasks = events.filter_map(async |event| task_of(event.ok()?));
         tasks.chain(stream::once(sleep(AGAIN)).filter_map(async |()| None))
     };
     stream::repeat(()).flat_map(listen).boxed()
 }
 
-fn task(event: EventMessage) -> Option<String> {
-    event.actor?.attributes?.remove(TASK)
+fn task_of(event: EventMessage) -> Option<TaskId> {
+    event.actor?.attributes?.remove(TASK).map(TaskId::new)
 }
 
 #[cfg(test)]
@@ -51,13 +54,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_is_known_by_its_task() {
+    fn the_task_of_a_started_container_is_read_from_its_label() {
         let event = |attributes: &str| {
             serde_json::from_str(&format!(r#"{{"Action":"start","Actor":{{"Attributes":{attributes}}}}}"#))
         };
         let app = event(r#"{"muster.verifier":"v1","com.docker.swarm.task.id":"t1"}"#).unwrap();
-        assert_eq!(task(app).as_deref(), Some("t1"));
-        // A relay is a container of its engine alone.
-        assert_eq!(task(event(r#"{"muster.verifier":"v1"}"#).unwrap()), None);
+        assert_eq!(task_of(app), Some(TaskId::new("t1")));
+        // A relay is no task of the Swarm, but a container of its engine alone.
+        assert_eq!(task_of(event(r#"{"muster.verifier":"v1"}"#).unwrap()), None);
     }
 }

@@ -1,64 +1,60 @@
-//! A task: one container that the Swarm is to run once, how far it came, and
-//! what its end means.
+//! A task: one container that the Swarm runs once. Derives its phase and the meaning of its end from the
+//! texts of the engine's API.
 
 use std::net::IpAddr;
 
 use domain::submission::InterruptionCode;
 use serde::Deserialize;
 
-use super::{Labels, label};
+use super::{Labels, NetworkId, ServiceId, TaskId, label};
 
-/// One task, as a manager sees it.
+/// A task, as a manager reports it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Task {
-    /// Its id.
-    pub(crate) id: String,
-    /// The id of its service.
-    pub(crate) service: String,
-    /// The name of the slot that it runs in.
+    pub(crate) id: TaskId,
+    pub(crate) service: ServiceId,
+    /// The name of the slot that the task runs in.
     pub(crate) slot: String,
-    /// How far it came.
     pub(crate) phase: TaskPhase,
-    /// Its addresses, by the id of the network.
-    pub(crate) addresses: Vec<(String, IpAddr)>,
+    /// The task's address in each of its networks.
+    pub(crate) addresses: Vec<(NetworkId, IpAddr)>,
 }
 
-/// How far a task came.
+/// The progress of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TaskPhase {
-    /// It has no node yet, with the reason if the managers say one.
+    /// The task has no node yet. Holds the managers' reason if they give one.
     Placing(Option<String>),
-    /// The node fetches the image.
+    /// The node pulls the image.
     Pulling,
-    /// The image is there.
+    /// The node has the image, and starts the container.
     Starting,
-    /// The container runs.
     Running,
-    /// It will run no more, and no container is left of it.
+    /// The task's container has ended, and no other will be started for it.
     Ended(TaskEnding),
 }
 
-/// Why a task ended.
+/// The reason why a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TaskEnding {
-    /// Its program ended, with this code.
+    /// The program ended with this exit code.
     Exited(i64),
-    /// Its program could not be started, by its own fault.
+    /// The program could not be started, by the image's own fault.
     NotStarted(String),
-    /// Built for another platform, the node says.
+    /// The node reports that the image is built for another platform.
     WrongPlatform(String),
-    /// We or the node failed it.
+    /// The node or Muster is at fault.
     PlatformFault(InterruptionCode, String),
 }
 
-/// A task as the engine's API has it. The client's own type lacks the addresses.
+/// A task as the engine's API returns it. The Docker client's own type lacks the addresses.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct TaskRow {
     #[serde(rename = "ID")]
-    id: String,
+    id: TaskId,
     #[serde(rename = "ServiceID", default)]
-    service_id: String,
+    service_id: ServiceId,
     #[serde(default)]
     spec: RowSpec,
     status: RowStatus,
@@ -110,7 +106,14 @@ struct RowAttachment {
 #[derive(Debug, Deserialize)]
 struct RowNetwork {
     #[serde(rename = "ID")]
-    id: String,
+    id: NetworkId,
+}
+
+impl Task {
+    /// Returns the task's address in a network, if it has one there.
+    pub(crate) fn address_in(&self, network: &NetworkId) -> Option<IpAddr> {
+        self.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address)
+    }
 }
 
 impl From<TaskRow> for Task {
@@ -134,62 +137,63 @@ impl From<TaskRow> for Task {
 }
 
 fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> TaskPhase {
-    let said = (!err.is_empty()).then(|| err.to_owned());
+    let reason = (!err.is_empty()).then(|| err.to_owned());
     match state {
         "complete" => TaskPhase::Ended(TaskEnding::Exited(exit_code)),
         "failed" | "rejected" => TaskPhase::Ended(ending(err, exit_code)),
-        // It is about to be killed, as on a node that is drained: what its app
-        // does from now on proves nothing.
+        // The Swarm is about to kill the task, e.g. because its node is drained. The app's behaviour from now
+        // on proves nothing.
         _ if matches!(desired, "shutdown" | "remove" | "orphaned") => {
             TaskPhase::Ended(TaskEnding::PlatformFault(
                 InterruptionCode::NodeLost,
-                said.unwrap_or_else(|| format!("the Swarm stops the task, which was {state}")),
+                reason.unwrap_or_else(|| format!("the Swarm stops the task, which was {state}")),
             ))
         }
-        "new" | "allocated" | "pending" => TaskPhase::Placing(said),
+        "new" | "allocated" | "pending" => TaskPhase::Placing(reason),
         "assigned" | "accepted" | "preparing" => TaskPhase::Pulling,
         "ready" | "starting" => TaskPhase::Starting,
         "running" => TaskPhase::Running,
-        // Nobody but the Swarm itself stops a task whose service is there.
+        // Only the Swarm itself stops a task whose service exists.
         _ => TaskPhase::Ended(TaskEnding::PlatformFault(
             InterruptionCode::NodeLost,
-            said.unwrap_or_else(|| format!("the Swarm stopped the task ({state})")),
+            reason.unwrap_or_else(|| format!("the Swarm stopped the task ({state})")),
         )),
     }
 }
 
-/// What a failure means, by the engine's words. Words that are not known are
-/// never held against the participant.
+/// Classifies a failed task by the engine's error text. An unknown text is never the participant's fault.
 fn ending(err: &str, exit_code: i64) -> TaskEnding {
     use InterruptionCode as Code;
-    let says = |words: &[&str]| words.iter().any(|word| err.contains(word));
-    let ours = |code| TaskEnding::PlatformFault(code, err.to_owned());
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| err.contains(phrase));
+    let platform_fault = |code| TaskEnding::PlatformFault(code, err.to_owned());
     if says(&["non-zero exit"]) {
         return TaskEnding::Exited(exit_code);
     }
-    // Its own words come before the others, for they quote what it is called.
-    let own = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
-    // Before it quotes what it was to start, the engine may say what it could not start itself.
-    let (engines, _) = err.split_once("exec: \"").unwrap_or((err, ""));
-    let is_engines = [": fork/exec /", "unable to retrieve OCI runtime error"];
-    let is_engines = is_engines.iter().any(|words| engines.contains(words));
-    if says(&["starting container failed", "No command specified"]) && says(&own) && !is_engines {
+    // These phrases are searched before all others, because such a text quotes the image's command, which may
+    // contain any phrase.
+    let of_the_app = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
+    // In front of the quoted command, the engine may report that it could not start a program of its own.
+    let (before_command, _) = err.split_once("exec: \"").unwrap_or((err, ""));
+    let of_the_engine = [": fork/exec /", "unable to retrieve OCI runtime error"];
+    let is_of_the_engine = of_the_engine.iter().any(|phrase| before_command.contains(phrase));
+    if says(&["starting container failed", "No command specified"]) && says(&of_the_app) && !is_of_the_engine
+    {
         return TaskEnding::NotStarted(err.to_owned());
     }
-    // Nothing but the image's WORKDIR and USER can cause these.
+    // Only the image's WORKDIR and USER can cause these errors.
     if err.starts_with("Cannot mkdir: ") || says(&["uids and gids must be in range"]) {
         return TaskEnding::NotStarted(err.to_owned());
     }
     if says(&["no space left on device", "failed to register layer"]) {
-        return ours(Code::NodeIll);
+        return platform_fault(Code::NodeIll);
     }
     if says(&["toomanyrequests"]) {
-        return ours(Code::RateLimited);
+        return platform_fault(Code::RateLimited);
     }
     if says(&["no matching manifest"]) {
         return TaskEnding::WrongPlatform(err.to_owned());
     }
-    // The registry has it, or we would not have come so far.
+    // The registry has the image, because the lookup before the deployment succeeded.
     if says(&[
         "No such image",
         "manifest unknown",
@@ -197,12 +201,12 @@ fn ending(err: &str, exit_code: i64) -> TaskEnding {
         "error pulling image",
         "manifest for",
     ]) {
-        return ours(Code::PullFailed);
+        return platform_fault(Code::PullFailed);
     }
     if says(&["network", "sandbox join", "vxlan", "endpoint", "address already in use"]) {
-        return ours(Code::SlotFailed);
+        return platform_fault(Code::SlotFailed);
     }
-    ours(Code::NodeIll)
+    platform_fault(Code::NodeIll)
 }
 
 #[cfg(test)]
@@ -224,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_end_is_told_by_its_words() {
+    fn the_engines_error_text_decides_the_ending() {
         assert_eq!(ended("complete", "", 0), TaskEnding::Exited(0));
         assert_eq!(ended("failed", "task: non-zero exit (3)", 3), TaskEnding::Exited(3));
         let start = "starting container failed: failed to create shim task: OCI runtime create failed: runc create \
@@ -251,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_engine_could_not_start_is_not_the_participants_command() {
+    fn a_program_of_the_engine_that_did_not_start_is_a_platform_fault() {
         let start = "starting container failed: failed to create shim task: OCI runtime create failed: ";
         for engines in [
             "runc create failed: Running hook #0:: fork/exec /proc/24330/exe: resource temporarily unavailable",
@@ -266,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_certainly_the_participants_fault_is_ours() {
+    fn an_ending_that_is_not_certainly_the_participants_fault_is_the_platforms() {
         assert_eq!(fault("No such image: docker.io/a/b@sha256:00"), InterruptionCode::PullFailed);
         assert_eq!(
             fault("toomanyrequests: You have reached your pull rate limit"),
@@ -289,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_the_swarm_stops_has_ended_by_no_fault_of_its_app() {
+    fn a_task_that_the_swarm_stops_is_not_held_against_its_app() {
         for desired in ["shutdown", "remove"] {
             let stopped = phase("running", desired, "", 0);
             assert!(
                 matches!(stopped, TaskPhase::Ended(TaskEnding::PlatformFault(InterruptionCode::NodeLost, _))),
                 "{stopped:?}"
             );
-            // One that ended by itself is not wanted any more either.
+            // A task that ended by itself has the same desired state.
             assert_eq!(phase("complete", desired, "", 3), TaskPhase::Ended(TaskEnding::Exited(3)));
         }
     }
@@ -308,6 +312,6 @@ mod tests {
             "DesiredState":"running","NetworksAttachments":[{"Network":{"ID":"n1"},"Addresses":["10.0.1.3/24"]}]}"#;
         let task: Task = serde_json::from_str::<TaskRow>(row).unwrap().into();
         assert_eq!((task.slot.as_str(), &task.phase), ("s1", &TaskPhase::Running));
-        assert_eq!(task.addresses, [("n1".to_owned(), IpAddr::from([10, 0, 1, 3]))]);
+        assert_eq!(task.address_in(&NetworkId::new("n1")), Some(IpAddr::from([10, 0, 1, 3])));
     }
 }

@@ -1,4 +1,4 @@
-//! Engines over mutual TLS: which certificates are an engine's, and which is ours.
+//! Mutual TLS with engines: the authority of the engines' certificates, and the certificate of this client.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-/// The files, by the names that Docker's own client has for them.
+/// The names of the files, as Docker's own client has them.
 const AUTHORITY: &str = "ca.pem";
 const CERTIFICATE: &str = "cert.pem";
 const KEY: &str = "key.pem";
 
-/// Why the certificates cannot be used.
+/// A certificate or key file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {why}", .path.display())]
 pub(crate) struct CertificatesError {
@@ -21,18 +21,21 @@ pub(crate) struct CertificatesError {
     why: String,
 }
 
-/// Trusts the engines whose certificates are of the authority in `directory`,
-/// and no others; shows them the certificate that lies beside it.
+/// Returns settings that trust only engines whose certificates were signed by the authority in `directory`,
+/// and that present the client certificate from the same directory.
 ///
-/// The cryptography is named, because the process-wide choice is not ours to
-/// make.
+/// Names the cryptography explicitly, because a library must not set the process-wide default.
 pub(super) fn config(directory: &Path) -> Result<ClientConfig, CertificatesError> {
     let error = |name: &str, why: String| CertificatesError { path: directory.join(name), why };
     let certificates = |name: &str| {
         let found = CertificateDer::pem_file_iter(directory.join(name))
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|why| error(name, why.to_string()))?;
-        if found.is_empty() { Err(error(name, "it holds no certificate".to_owned())) } else { Ok(found) }
+        if found.is_empty() {
+            Err(error(name, "the file holds no certificate".to_owned()))
+        } else {
+            Ok(found)
+        }
     };
     let mut authority = RootCertStore::empty();
     for certificate in certificates(AUTHORITY)? {

@@ -1,4 +1,4 @@
-//! One attempt at one submission: claimed, run, told, and cleaned up after.
+//! One attempt at one submission: claims it, runs its images, and reports the observations.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -23,19 +23,20 @@ use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::queue::Ticket;
 use crate::work::slot_run::{AppFinding, RunContext, SlotRun, service_name};
 
-/// A verifier reports this long before its claim is over, so as not to be overtaken.
+/// The time before the claim's deadline at which the verifier stops and reports, so that its report is not
+/// too late.
 const REPORT: Duration = Duration::from_secs(5);
 
-/// How long after its attempt a container that is still there is nobody's.
+/// The time after an attempt's longest duration after which a janitor removes the attempt's containers.
 const TTL_MARGIN: Duration = Duration::from_secs(60);
 
-/// How long another slot is waited for when one has failed.
+/// The longest wait for another slot after one has failed.
 const ANOTHER_SLOT: Duration = Duration::from_secs(15);
 
-/// How many events are read at a time.
+/// The number of events that are read at a time.
 const PAGE: usize = 256;
 
-/// What every attempt needs.
+/// Makes attempts, with the connections that every attempt needs.
 pub(crate) struct AttemptRunner {
     pub(crate) verifier: String,
     pub(crate) store: Arc<dyn Read>,
@@ -44,11 +45,11 @@ pub(crate) struct AttemptRunner {
     pub(crate) context: RunContext,
 }
 
-/// Why there is no verdict.
+/// The reason why an attempt ends without a verdict.
 enum NoVerdict {
-    /// By a fault of ours: the submission is tried again.
+    /// The platform is at fault. The submission returns to the queue.
     Interrupted(PlatformFault),
-    /// It is no longer ours to say.
+    /// The attempt cannot be reported any more.
     Journal(JournalError),
 }
 
@@ -59,26 +60,26 @@ impl From<JournalError> for NoVerdict {
 }
 
 impl AttemptRunner {
-    /// Claims the submission and brings it to a verdict, or back to the queue.
-    /// False when it could not be claimed.
-    pub(crate) async fn make(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> bool {
+    /// Claims the submission, and brings it to a verdict or back to the queue. Returns false if the
+    /// submission could not be claimed.
+    pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> bool {
         let id = ticket.id;
         let (facts, mut journal) = match self.claim(ticket).await {
             Ok(claimed) => claimed,
             Err(why) => {
-                tracing::debug!(submission = %id, %why, "not claimed");
+                tracing::debug!(%why, "did not claim submission {id}");
                 return false;
             }
         };
         let attempt = journal.claim.attempt;
-        tracing::info!(submission = %id, attempt, slot = lease.name(), "an attempt begins");
+        tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
         let work = AssertUnwindSafe(self.verify(&facts, &mut journal, lease)).catch_unwind();
         let outcome = tokio::select! {
             outcome = timeout(time, work) => match outcome {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_panic)) => Err(lease_expired("the verifier has a bug; its log says which")),
+                Ok(Err(_panic)) => Err(lease_expired("the verifier failed by a bug; its log has the details")),
                 Err(_) => Err(lease_expired("the attempt took longer than it may")),
             },
             () = stop.cancelled() => Err(lease_expired("the verifier was stopped")),
@@ -86,22 +87,25 @@ impl AttemptRunner {
         let report = match outcome {
             Ok(observations) => Command::Conclude { attempt, observations },
             Err(NoVerdict::Interrupted(fault)) => {
-                tracing::warn!(submission = %id, attempt, code = ?fault.code, why = fault.message, "interrupted");
+                let PlatformFault { code, message } = &fault;
+                tracing::warn!("attempt {attempt} of submission {id} is interrupted: {code:?}, {message}");
                 Command::Interrupt { attempt, fault, at: Timestamp::now() }
             }
-            Err(NoVerdict::Journal(lost)) => {
-                tracing::warn!(submission = %id, attempt, %lost, "dropped");
+            Err(NoVerdict::Journal(error)) => {
+                tracing::warn!(%error, "dropped attempt {attempt} of submission {id}");
                 return true;
             }
         };
         match journal.record(report).await {
-            Ok(()) => tracing::info!(submission = %id, attempt, "an attempt ends"),
-            Err(lost) => tracing::warn!(submission = %id, attempt, %lost, "a report was dropped"),
+            Ok(()) => tracing::info!("reported attempt {attempt} of submission {id}"),
+            Err(error) => {
+                tracing::warn!(%error, "dropped the report of attempt {attempt} of submission {id}")
+            }
         }
         true
     }
 
-    /// Claims by appending; whoever comes second is refused.
+    /// Claims the submission by appending an event. Fails if another verifier was first.
     async fn claim(&self, ticket: Ticket) -> Result<(SubmissionFacts, AttemptJournal), CommandError> {
         let now = Timestamp::now();
         let time =
@@ -135,7 +139,7 @@ impl AttemptRunner {
         }
     }
 
-    /// Runs the images and says what each did.
+    /// Looks the images up, runs them, and returns the observations that decide the verdict.
     async fn verify(
         &self,
         facts: &SubmissionFacts,
@@ -146,8 +150,9 @@ impl AttemptRunner {
         if !runnable.is_empty() && !self.is_decided(facts, &findings) {
             let found: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
-            let first = self.try_in(lease, 1, facts, journal, runnable, &findings).await?;
-            // No connection is no proof: the network between two nodes fails too.
+            let first = self.run_in_slot(lease, 1, facts, journal, runnable, &findings).await?;
+            // A second slot decides about a doubtful finding, because the first slot's network may have
+            // failed.
             let (doubtful, clear): (Vec<_>, Vec<_>) =
                 first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
             findings.extend(clear);
@@ -158,10 +163,10 @@ impl AttemptRunner {
                 let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
                     return Err(interrupted(
                         InterruptionCode::SlotFailed,
-                        "no connection, and no other slot is free",
+                        "the slot seems to have failed, and no other slot is free",
                     ));
                 };
-                let second = self.try_in(lease, 2, facts, journal, again, &findings).await?;
+                let second = self.run_in_slot(lease, 2, facts, journal, again, &findings).await?;
                 let doubtful: BTreeMap<ImageRef, AppFinding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
@@ -169,22 +174,22 @@ impl AttemptRunner {
                 }));
             }
         }
-        let observations = seen(&findings);
+        let observations = observations(&findings);
         if self.context.challenge.judge(&facts.submitted, &observations).verdict.is_some() {
             return Ok(observations);
         }
-        let ours = findings.into_iter().find_map(|(_, finding)| match finding {
+        let fault = findings.into_iter().find_map(|(_, finding)| match finding {
             AppFinding::PlatformFault(fault) => Some(fault),
             AppFinding::Confirmed(_) | AppFinding::Suspected(..) => None,
         });
-        Err(ours.map_or_else(
-            || interrupted(InterruptionCode::SlotFailed, "not every image could be asked"),
+        Err(fault.map_or_else(
+            || interrupted(InterruptionCode::SlotFailed, "not every image could be probed"),
             NoVerdict::Interrupted,
         ))
     }
 
-    /// What the registries say of each image: those that can be run, and what
-    /// was found out about the others.
+    /// Looks each image up in its registry. Returns the findings about those that cannot be run, and the
+    /// others.
     async fn look_up(
         &self,
         facts: &SubmissionFacts,
@@ -206,9 +211,8 @@ impl AttemptRunner {
         (findings, runnable)
     }
 
-    /// Runs some images in one slot. Only the first run of an attempt is told
-    /// step by step.
-    async fn try_in(
+    /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.
+    async fn run_in_slot(
         &self,
         mut lease: SlotLease,
         number: u32,
@@ -230,38 +234,38 @@ impl AttemptRunner {
             ),
         ]);
         let name = service_name(journal.id, attempt, number);
-        let mut trial = SlotRun::begin(&self.context, &mut lease, &name, &labels, images).await;
-        let images = trial.pulled().await;
+        let mut run = SlotRun::begin(&self.context, &mut lease, &name, &labels, images).await;
+        let images = run.pulled().await;
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordPulled { attempt, images }).await?;
         }
-        let images = trial.started().await;
+        let images = run.started().await;
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordStarted { attempt, images }).await?;
         }
-        let findings = trial.asked(facts, &seen(findings)).await;
-        if let Some(why) = findings.iter().find_map(|(_, finding)| finding.is_of_the_slot()) {
+        let findings = run.probe_all(facts, &observations(findings)).await;
+        if let Some(why) = findings.iter().find_map(|(_, finding)| finding.slot_fault()) {
             lease.set_aside(why);
         }
-        if findings.iter().any(|(_, finding)| finding.is_of_the_node()) {
+        if findings.iter().any(|(_, finding)| finding.is_node_fault()) {
             lease.doubt_node();
         }
         Ok(findings)
     }
 
     fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {
-        self.context.challenge.judge(&facts.submitted, &seen(findings)).verdict.is_some()
+        self.context.challenge.judge(&facts.submitted, &observations(findings)).verdict.is_some()
     }
 }
 
-fn seen(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {
-    let seen = findings.iter().filter_map(|(image, finding)| match finding {
+fn observations(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {
+    let confirmed = findings.iter().filter_map(|(image, finding)| match finding {
         AppFinding::Confirmed(evidence) => {
             Some(Observation { image: image.clone(), evidence: evidence.clone() })
         }
         AppFinding::Suspected(..) | AppFinding::PlatformFault(_) => None,
     });
-    seen.collect()
+    confirmed.collect()
 }
 
 fn interrupted(code: InterruptionCode, message: &str) -> NoVerdict {

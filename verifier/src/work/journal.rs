@@ -1,5 +1,5 @@
-//! What the verifier reports of one attempt: each step as a command, at exactly
-//! the revision that it saw last. Whoever was overtaken learns it here.
+//! Reports each step of one attempt as a command, at exactly the revision of the step before. If another
+//! process has changed the submission meanwhile, the report fails.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-/// The pause before a report is repeated that the store did not take.
+/// The pause before a report is repeated that the log did not accept.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The reports of one attempt.
@@ -20,23 +20,23 @@ pub(crate) struct AttemptJournal {
     pub(crate) id: SubmissionId,
     pub(crate) claim: Claim,
     pub(crate) revision: Revision,
-    /// The event of the claim.
+    /// The id of the claim's event.
     pub(crate) cause: Uuid,
 }
 
-/// Why an attempt is not worth going on with.
+/// The reason why an attempt cannot be reported any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    /// Somebody else decided what becomes of the submission.
-    #[error("the submission moved on: {0}")]
+    /// Another process changed the submission.
+    #[error("another process changed the submission: {0}")]
     Overtaken(CommandError),
-    /// The store did not take the report as long as the claim held.
-    #[error("the report was not taken: {0}")]
+    /// The log accepted no report until the claim's deadline.
+    #[error("the event log accepted no report until the claim's deadline: {0}")]
     Unavailable(CommandError),
 }
 
 impl AttemptJournal {
-    /// Records what `command` leads to.
+    /// Handles `command`, and repeats it until the claim's deadline while the log is unavailable.
     pub(crate) async fn record(&mut self, command: Command) -> Result<(), JournalError> {
         let cause = Cause { actor: Actor::Verifier(self.claim.verifier.clone()), id: self.cause };
         loop {
@@ -54,7 +54,8 @@ impl AttemptJournal {
                     return Err(JournalError::Unavailable(error));
                 }
                 Err(error) => {
-                    tracing::warn!(submission = %self.id, %error, "a report was not taken; it is repeated");
+                    let (id, attempt) = (self.id, self.claim.attempt);
+                    tracing::warn!(%error, "could not report attempt {attempt} of {id}; trying again");
                     sleep(PAUSE).await;
                 }
             }

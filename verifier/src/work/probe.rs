@@ -1,6 +1,5 @@
-//! Asks the apps of one slot, one request at a time, until each has answered
-//! or had its time. What is seen is told apart here; what it means, the domain
-//! decides.
+//! The probe: builds the request to an app, and classifies the response or the failure. The domain decides
+//! what the evidence means.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,37 +11,36 @@ use tokio::time::sleep;
 
 use crate::relay::{Failure, Limits as RequestLimits, Part, RelayError, Request, RequestError, Response};
 
-/// The longest wait for a connection; within one cluster it takes milliseconds.
+/// The longest wait for a connection. Within a cluster, connecting takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The pauses between two requests to an app that does not listen yet.
+/// The shortest and the longest pause between two requests to an app that does not listen yet.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
-/// The largest head of an answer, bytes.
+/// The largest head of a response, bytes.
 const HEAD_MAX: usize = 16 << 10;
 
-/// What one request told.
+/// The result of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
-    /// This is what the image did.
+    /// The app responded, or failed by its own fault.
     Observed(Evidence),
-    /// Nothing accepts connections (yet).
+    /// Nothing accepts connections, or not yet.
     ConnectionRefused,
-    /// No connection came about, which may be the network's fault.
+    /// No connection could be made. The network may be at fault.
     Unreachable(String),
-    /// The relay failed.
     RelayFailed(String),
 }
 
-/// The request that the challenge makes of every app.
+/// The request that the challenge sends to every app.
 pub(crate) struct ProbeRequest {
     path: String,
     port: u16,
     limits: RequestLimits,
 }
 
-/// Waits a little longer each time.
+/// Pauses that double each time, up to a limit.
 pub(crate) struct Backoff(Duration);
 
 impl ProbeRequest {
@@ -58,14 +56,14 @@ impl ProbeRequest {
         Self { path: probe.path.clone(), port: probe.port, limits }
     }
 
-    /// The request to the app at this address.
+    /// Returns the request to the app at this address.
     pub(crate) fn to(&self, address: IpAddr) -> Result<Request, RequestError> {
         let host = if self.port == 80 { "app".to_owned() } else { format!("app:{}", self.port) };
         Request::new(SocketAddr::new(address, self.port), self.path.clone(), host, self.limits)
     }
 
-    /// What came of it.
-    pub(crate) fn told(&self, outcome: Result<Response, RelayError>) -> ProbeResult {
+    /// Classifies a relay's answer to the request.
+    pub(crate) fn classify(&self, outcome: Result<Response, RelayError>) -> ProbeResult {
         let answer = match outcome {
             Ok(Ok(answer)) => answer,
             Ok(Err(Failure::Refused)) => return ProbeResult::ConnectionRefused,
@@ -73,7 +71,7 @@ impl ProbeRequest {
                 return ProbeResult::Unreachable(failure.to_string());
             }
             Ok(Err(failure @ Failure::Local(_))) => return ProbeResult::RelayFailed(failure.to_string()),
-            Ok(Err(failure)) => return ProbeResult::Observed(self.fault(failure)),
+            Ok(Err(failure)) => return ProbeResult::Observed(self.failure(failure)),
             Err(error) => return ProbeResult::RelayFailed(error.to_string()),
         };
         ProbeResult::Observed(Evidence::Http {
@@ -84,38 +82,39 @@ impl ProbeRequest {
         })
     }
 
-    /// What is held against an image that never listened.
+    /// Returns the message about an app that never listened.
     pub(crate) fn nothing_on_port(&self, start: Duration) -> String {
         let (port, seconds) = (self.port, start.as_secs());
         format!("The container runs, but nothing accepted connections on port {port} in {seconds} s.")
     }
 
-    /// What is held against an image to which there was no way, if another slot
-    /// shows the same.
+    /// Returns the message about an app that no request reached. It is recorded if a second slot shows the
+    /// same.
     pub(crate) fn not_reached(&self, why: &str) -> String {
-        format!("The container runs, but port {} was not reached from two networks: {why}.", self.port)
+        format!("The container runs, but port {} could not be reached from two networks: {why}.", self.port)
     }
 
-    fn fault(&self, failure: Failure) -> Evidence {
-        let asked = format!("GET {} on port {}", self.path, self.port);
+    /// Returns the evidence for a failure of the app itself.
+    fn failure(&self, failure: Failure) -> Evidence {
+        let request = format!("GET {} on port {}", self.path, self.port);
         let seconds = self.limits.total.as_secs();
         let (code, message) = match failure {
             Failure::TimedOut(Part::Head) => {
-                (FailureCode::TimedOut, format!("{asked} was not answered within {seconds} s."))
+                (FailureCode::TimedOut, format!("{request} was not answered within {seconds} s."))
             }
-            Failure::TimedOut(Part::Body) => {
-                (FailureCode::TimedOut, format!("The answer to {asked} was not complete after {seconds} s."))
-            }
+            Failure::TimedOut(Part::Body) => (
+                FailureCode::TimedOut,
+                format!("The answer to {request} was not complete after {seconds} s."),
+            ),
             Failure::BodyTooLarge => {
                 let max = self.limits.max_body >> 10;
-                (FailureCode::AnswerTooLarge, format!("The answer to {asked} is longer than {max} KiB."))
+                (FailureCode::AnswerTooLarge, format!("The answer to {request} is longer than {max} KiB."))
             }
-            Failure::ClosedEarly(part) => {
-                (FailureCode::BadHttp, format!("The app hung up on {asked} before the {part} was complete."))
-            }
-            other => {
-                (FailureCode::BadHttp, format!("{asked} was answered with what cannot be read: {other}."))
-            }
+            Failure::ClosedEarly(part) => (
+                FailureCode::BadHttp,
+                format!("The app closed the connection of {request} before the {part} was complete."),
+            ),
+            other => (FailureCode::BadHttp, format!("The answer to {request} cannot be read: {other}.")),
         };
         Evidence::Failure { code, message }
     }
@@ -126,7 +125,7 @@ impl Backoff {
         Self(PAUSE_FIRST)
     }
 
-    /// Waits before the next try.
+    /// Waits for the current pause and doubles it.
     pub(crate) async fn pause(&mut self) {
         sleep(self.0).await;
         self.0 = (self.0 * 2).min(PAUSE_MAX);
@@ -141,15 +140,15 @@ mod tests {
     use crate::relay::Violation;
 
     #[test]
-    fn each_way_to_fail_is_told_apart() {
+    fn each_kind_of_failure_has_its_own_code() {
         let challenge = Challenge::birthday();
-        let question = ProbeRequest::new(&challenge.probe, &challenge.limits);
-        let code = |failure| match question.told(Ok(Err(failure))) {
+        let probe = ProbeRequest::new(&challenge.probe, &challenge.limits);
+        let code = |failure| match probe.classify(Ok(Err(failure))) {
             ProbeResult::Observed(Evidence::Failure { code, message }) => {
                 assert!(message.contains("/getconfig"), "{message}");
                 Some(code)
             }
-            ProbeResult::Observed(Evidence::Http { .. }) => panic!("it did not answer"),
+            ProbeResult::Observed(Evidence::Http { .. }) => panic!("the app did not answer"),
             ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::RelayFailed(_) => {
                 None
             }
@@ -158,9 +157,10 @@ mod tests {
         assert_eq!(code(Failure::ClosedEarly(Part::Body)), Some(FailureCode::BadHttp));
         assert_eq!(code(Failure::BadHttp(Violation::Tls)), Some(FailureCode::BadHttp));
         assert_eq!(code(Failure::BodyTooLarge), Some(FailureCode::AnswerTooLarge));
-        for nobodys in [Failure::Refused, Failure::ConnectTimedOut, Failure::Unreachable, Failure::Local(24)]
+        for not_the_apps in
+            [Failure::Refused, Failure::ConnectTimedOut, Failure::Unreachable, Failure::Local(24)]
         {
-            assert_eq!(code(nobodys), None, "{nobodys:?}");
+            assert_eq!(code(not_the_apps), None, "{not_the_apps:?}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The loop: what the log says goes into the queue; what is next goes into a
-//! slot; claims that are over are interrupted.
+//! The verifier's main loop: applies the log to the queue, starts an attempt at the next submission when a
+//! slot is free, and interrupts claims whose deadline has passed.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,19 +21,20 @@ use crate::sandbox::slots::Slots;
 use crate::work::attempt::AttemptRunner;
 use crate::work::queue::{EventRef, HeldClaim, Queue};
 
-/// Moments pass without anybody saying so: retries, deadlines.
+/// The interval at which deadlines and moments of retry are checked.
 const TICK: Duration = Duration::from_millis(250);
 
-/// How long what could not be claimed is left alone: the log says why before.
-const LEFT_ALONE: SignedDuration = SignedDuration::from_secs(1);
+/// The pause before a submission that could not be claimed is tried again. By then the log has delivered the
+/// reason.
+const CLAIM_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
-/// How long a stop waits for what is put back to be reported.
+/// The time that interrupted attempts have for their reports when the verifier stops.
 const REPORT: Duration = Duration::from_secs(10);
 
-/// The pause before the log is followed anew after it could not be read.
+/// The pause before the next subscription after the log could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// All that the loop works with.
+/// The verifier's main loop.
 pub(crate) struct WorkLoop {
     pub(crate) store: Arc<dyn EventStore>,
     pub(crate) commands: Commands,
@@ -43,19 +44,21 @@ pub(crate) struct WorkLoop {
     pub(crate) grace: Duration,
 }
 
-/// What the loop knows.
+/// The state of the main loop.
 struct LoopState {
     queue: Queue,
     position: Position,
-    /// Whether the queue knows all that was recorded before the start.
+    /// True once the queue has every event that was recorded before the start.
     caught_up: bool,
+    /// The attempts under way. Each returns false if the submission could not be claimed.
     under_way: JoinSet<(SubmissionId, bool)>,
-    /// Claims that are being interrupted.
+    /// The claims that are being interrupted.
     interrupting: JoinSet<()>,
 }
 
 impl WorkLoop {
-    /// Verifies until `shutdown`; then finishes what is in hand, within the grace.
+    /// Verifies until `shutdown`. Then waits for the attempts under way, and interrupts them after the grace
+    /// period.
     pub(crate) async fn until(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let mut state = LoopState {
             queue: Queue::default(),
@@ -71,7 +74,10 @@ impl WorkLoop {
             stop.cancel();
             let report = async { while state.under_way.join_next().await.is_some() {} };
             if timeout(REPORT, report).await.is_err() {
-                tracing::warn!("the log takes no reports; what is under way is left to its deadline");
+                let n = state.under_way.len();
+                tracing::warn!(
+                    "shutdown: the event log did not accept the reports of {n} attempts; their claims will expire"
+                );
                 state.under_way.shutdown().await;
             }
         }
@@ -86,7 +92,7 @@ impl WorkLoop {
         shutdown: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
-        let mut log = self.follow(state.position);
+        let mut log = self.subscribe(state.position);
         let mut changes = self.slots.changes();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -94,35 +100,35 @@ impl WorkLoop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 delivery = log.next() => match delivery {
-                    Some(Ok(delivery)) => self.take_in(state, delivery).await?,
+                    Some(Ok(delivery)) => self.apply(state, delivery).await?,
                     Some(Err(error @ ReadError::Unavailable(_))) => {
-                        tracing::warn!(%error, "the log is followed anew");
+                        tracing::warn!(%error, "lost the event log; subscribing again after {}", state.position);
                         tokio::time::sleep(PAUSE).await;
-                        log = self.follow(state.position);
+                        log = self.subscribe(state.position);
                     }
                     Some(Err(error)) => return Err(error),
-                    None => log = self.follow(state.position),
+                    None => log = self.subscribe(state.position),
                 },
                 Some(done) = state.under_way.join_next() => {
                     if let Ok((id, false)) = done {
-                        state.queue.put_back(id, later(LEFT_ALONE));
+                        state.queue.put_back(id, later(CLAIM_PAUSE));
                     }
                 }
                 Some(_) = state.interrupting.join_next() => {}
                 _ = changes.changed() => {}
-                _ = tick.tick() => self.interrupt_what_is_over(state),
+                _ = tick.tick() => self.interrupt_overdue(state),
             }
             if state.caught_up {
-                self.begin_what_is_next(state, stop);
+                self.begin_next(state, stop);
             }
         }
     }
 
-    fn follow(&self, after: Position) -> Subscription {
+    fn subscribe(&self, after: Position) -> Subscription {
         self.store.subscribe(after, EventFilter::stream_prefix(format!("{CATEGORY}-")))
     }
 
-    async fn take_in(&self, state: &mut LoopState, delivery: SubscriptionItem) -> Result<(), ReadError> {
+    async fn apply(&self, state: &mut LoopState, delivery: SubscriptionItem) -> Result<(), ReadError> {
         match delivery {
             SubscriptionItem::Event(recorded) => {
                 if let Some(id) = SubmissionId::from_stream(recorded.stream.as_str()) {
@@ -150,31 +156,31 @@ impl WorkLoop {
         Ok(())
     }
 
-    fn begin_what_is_next(&self, state: &mut LoopState, stop: &CancellationToken) {
+    fn begin_next(&self, state: &mut LoopState, stop: &CancellationToken) {
         while self.slots.has_free() {
             let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
-            // An attempt that needed a second slot may have come in between.
+            // An attempt that needed a second slot may have taken the last one meanwhile.
             let Some(lease) = self.slots.take(None) else {
                 state.queue.put_back(ticket.id, Timestamp::now());
                 return;
             };
             let (attempts, stop) = (Arc::clone(&self.attempts), stop.clone());
-            state.under_way.spawn(async move { (ticket.id, attempts.make(ticket, lease, &stop).await) });
+            state.under_way.spawn(async move { (ticket.id, attempts.run(ticket, lease, &stop).await) });
         }
     }
 
-    /// Whoever bore this verifier's name before is dead, and so are its claims:
-    /// they need not be waited for.
+    /// Interrupts the claims of an earlier process with this verifier's name. Only one process has the name
+    /// at a time, so that process is dead.
     fn interrupt_predecessors(&self, state: &mut LoopState) {
         for held in state.queue.claims(|held| held.verifier == self.verifier) {
-            let message = format!("{} was started anew", self.verifier);
+            let message = format!("{} was restarted", self.verifier);
             let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
             let command = Command::Interrupt { attempt: held.attempt, fault, at: Timestamp::now() };
             self.interrupt(state, &held, command);
         }
     }
 
-    fn interrupt_what_is_over(&self, state: &mut LoopState) {
+    fn interrupt_overdue(&self, state: &mut LoopState) {
         if !state.caught_up || !state.interrupting.is_empty() {
             return;
         }
@@ -189,10 +195,12 @@ impl WorkLoop {
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: held.cause };
         state.interrupting.spawn(async move {
             match commands.handle(id, command, cause).await {
-                Ok(_) => tracing::info!(submission = %id, "a claim that is over was interrupted"),
-                // Its verifier came first, or somebody else interrupted it.
+                Ok(_) => tracing::info!("interrupted the overdue claim of submission {id}"),
+                // The claim's verifier reported, or another verifier interrupted it.
                 Err(CommandError::Rejected(_)) => {}
-                Err(error) => tracing::warn!(submission = %id, %error, "a claim that is over stays"),
+                Err(error) => {
+                    tracing::warn!(%error, "could not interrupt the overdue claim of submission {id}")
+                }
             }
         });
     }

@@ -1,4 +1,5 @@
-//! One run of some images in one slot: deployed, pulled, started, asked.
+//! One run of an attempt's images in one slot: deploys them, waits until they are pulled and started, and
+//! probes them.
 
 mod app;
 mod finding;
@@ -15,32 +16,32 @@ use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use self::app::{AppRun, Running};
+use self::app::{AppRun, AppState};
 pub(crate) use self::finding::AppFinding;
-use self::finding::fault;
+use self::finding::platform_fault;
 use crate::registry::ResolvedImage;
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
-use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskPhase, label};
+use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
 use crate::work::probe::{Backoff, ProbeRequest, ProbeResult};
-use crate::work::sanitise::{last_lines, quoted};
+use crate::work::sanitise::{last_lines, single_line};
 
-/// How long the Swarm may take to give a task its node and its address.
+/// The time that the Swarm has to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
-/// How long a node may take to start a container whose image it has.
+/// The time that a node has to start a container whose image it has.
 const STARTING: Duration = Duration::from_secs(30);
-/// An agent tells within this that a container ended.
+/// The time within which a node reports that a container ended.
 const AFTERMATH: Duration = Duration::from_millis(800);
-/// A look at the tasks that is older shows nothing.
-const BLIND: Duration = Duration::from_secs(5);
+/// The age from which a snapshot of the tasks is too old to draw conclusions from it.
+const STALE: Duration = Duration::from_secs(5);
 
-/// The code of a process that the kernel killed, as it does for want of memory.
+/// The exit code of a process that was killed, as the kernel does for lack of memory.
 const KILLED: i64 = 137;
-/// Codes above this one are of processes that a signal ended, or that an engine
-/// lost sight of: one that is started anew kills what it ran.
+/// Exit codes above this one belong to processes that a signal ended, or that the engine lost: an engine that
+/// restarts kills its containers.
 const SIGNALLED: i64 = 128;
 
-/// What a trial needs beside its slot.
+/// The environment of a slot run, beside its slot.
 pub(crate) struct RunContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) swarm: Arc<dyn Swarm>,
@@ -56,7 +57,7 @@ pub(crate) struct SlotRun<'a> {
 }
 
 impl<'a> SlotRun<'a> {
-    /// Begins to run `images` in the slot; `name` is the services' common name.
+    /// Deploys `images` in the slot. `name` is the common beginning of the services' names.
     pub(crate) async fn begin(
         context: &'a RunContext,
         lease: &'a mut SlotLease,
@@ -70,131 +71,137 @@ impl<'a> SlotRun<'a> {
         let deployed: Vec<_> = images
             .into_iter()
             .enumerate()
-            .map(|(index, (image, found))| {
+            .map(|(index, (image, resolved))| {
                 let service = lease.deploy(Deployment {
                     name: format!("{name}-{index}"),
-                    image: image.pinned(found.digest.clone()).to_string(),
+                    image: image.pinned(resolved.digest.clone()).to_string(),
                     labels: labels.clone(),
                     node: lease.node().id.clone(),
-                    network: lease.network().to_owned(),
-                    volumes: found.volumes.clone(),
+                    network: lease.network().clone(),
+                    volumes: resolved.volumes.clone(),
                     limits: context.challenge.limits.clone(),
                 });
-                async move { (image, found, service.await) }
+                async move { (image, resolved, service.await) }
             })
             .collect();
-        let apps = join_all(deployed).await.into_iter().map(|(image, found, service)| {
-            let (service, finding) = match service {
-                Ok(service) => (service, None),
-                Err(error) => (String::new(), Some(AppFinding::PlatformFault(error.into()))),
+        let apps = join_all(deployed).await.into_iter().map(|(image, resolved, service)| {
+            let state = match service {
+                Ok(service) => AppState::Created(service),
+                Err(error) => AppState::Done(AppFinding::PlatformFault(error.into())),
             };
-            let task = String::new();
-            AppRun { image, found, service, began, phase: None, task, pulled: None, running: None, finding }
+            AppRun { image, resolved, began, pulled_after: None, started_after: None, state }
         });
         let apps = apps.collect();
         Self { context, tasks: lease.tasks(), lease, apps }
     }
 
-    /// Waits until the images are on the node, and says which.
+    /// Waits until the images are on the node. Returns those that arrived in time.
     pub(crate) async fn pulled(&mut self) -> Vec<PulledImage> {
         let limit = Duration::from_secs(self.context.challenge.limits.pull_s);
         let began = Instant::now();
-        let is_placed = |app: &AppRun| !matches!(app.phase, None | Some(TaskPhase::Placing(_)));
-        self.wait(began + PLACING.min(limit), is_placed).await;
-        self.give_up(is_placed, |app| match &app.phase {
-            Some(TaskPhase::Placing(Some(why))) => fault(InterruptionCode::NoCapacity, why),
-            Some(_) => fault(InterruptionCode::SlotFailed, "the task was given neither node nor address"),
-            None => fault(InterruptionCode::SwarmUnavailable, "the service was given no task"),
+        self.wait_until_all(AppRun::is_placed, began + PLACING.min(limit)).await;
+        self.give_up_unless(AppRun::is_placed, |app| match &app.state {
+            AppState::Created(_) => {
+                platform_fault(InterruptionCode::SwarmUnavailable, "the service was given no task")
+            }
+            AppState::Scheduled { phase: TaskPhase::Placing(Some(why)), .. } => {
+                platform_fault(InterruptionCode::NoCapacity, why)
+            }
+            _ => platform_fault(
+                InterruptionCode::SlotFailed,
+                "the task was given neither a node nor an address",
+            ),
         });
-        let is_pulled = |app: &AppRun| app.pulled.is_some();
-        self.wait(began + limit, is_pulled).await;
-        let late = format!("it did not arrive on the node within {} s", limit.as_secs());
-        self.give_up(is_pulled, |_| fault(InterruptionCode::PullFailed, &late));
+        self.wait_until_all(AppRun::is_pulled, began + limit).await;
+        let late = format!("the image did not arrive on the node within {} s", limit.as_secs());
+        self.give_up_unless(AppRun::is_pulled, |_| platform_fault(InterruptionCode::PullFailed, &late));
         let node = &self.lease.node().name;
         let pulled = self.apps.iter().filter_map(|app| {
             Some(PulledImage {
                 image: app.image.clone(),
-                digest: app.found.digest.clone(),
-                size_bytes: app.found.size_bytes,
+                digest: app.resolved.digest.clone(),
+                size_bytes: app.resolved.size_bytes,
                 node: node.clone(),
-                took_ms: millis(app.pulled?),
+                took_ms: millis(app.pulled_after?),
             })
         });
         pulled.collect()
     }
 
-    /// Waits until the containers run, and says which.
+    /// Waits until the containers run. Returns the images of those that started in time.
     pub(crate) async fn started(&mut self) -> Vec<StartedImage> {
-        let is_running = |app: &AppRun| app.running.is_some();
-        self.wait(Instant::now() + STARTING, is_running).await;
-        let late = format!("the node did not start it within {} s", STARTING.as_secs());
-        self.give_up(is_running, |_| fault(InterruptionCode::NodeIll, &late));
+        self.wait_until_all(AppRun::is_started, Instant::now() + STARTING).await;
+        let late = format!("the node did not start the container within {} s", STARTING.as_secs());
+        self.give_up_unless(AppRun::is_started, |_| platform_fault(InterruptionCode::NodeIll, &late));
         let node = &self.lease.node().name;
         let started = self.apps.iter().filter_map(|app| {
-            let took = app.running.as_ref()?.since.duration_since(app.began);
-            Some(StartedImage { image: app.image.clone(), node: node.clone(), took_ms: millis(took) })
+            let took_ms = millis(app.started_after?);
+            Some(StartedImage { image: app.image.clone(), node: node.clone(), took_ms })
         });
         started.collect()
     }
 
-    /// Asks the apps until each has answered or had its time, or until those
-    /// that have decide, together with what was `seen` of others; what was found.
-    pub(crate) async fn asked(
+    /// Probes the apps until the finding about each is final, or until the observations decide the verdict
+    /// together with the `earlier` ones about other images. Returns the final findings.
+    pub(crate) async fn probe_all(
         mut self,
         facts: &SubmissionFacts,
-        seen: &[Observation],
+        earlier: &[Observation],
     ) -> Vec<(ImageRef, AppFinding)> {
-        let question = ProbeRequest::new(&self.context.challenge.probe, &self.context.challenge.limits);
-        let mut patience = Backoff::new();
+        let probe = ProbeRequest::new(&self.context.challenge.probe, &self.context.challenge.limits);
+        let mut backoff = Backoff::new();
         loop {
             for index in 0..self.apps.len() {
-                if self.apps[index].finding.is_none() {
-                    self.ask(index, facts, &question).await;
+                if !self.apps[index].is_done() {
+                    self.probe_app(index, facts, &probe).await;
                 }
-                if self.is_decided(facts, seen) {
+                if self.is_decided(facts, earlier) {
                     return self.findings();
                 }
             }
-            if self.apps.iter().all(|app| app.finding.is_some()) {
+            if self.apps.iter().all(AppRun::is_done) {
                 return self.findings();
             }
-            patience.pause().await;
+            backoff.pause().await;
         }
     }
 
-    /// Asks one app, and once more if it answers as it should: what is right only
-    /// once may be chance, or meant for us alone.
-    async fn ask(&mut self, index: usize, facts: &SubmissionFacts, question: &ProbeRequest) {
-        self.take_note();
-        let start = Duration::from_secs(self.context.challenge.limits.start_s);
-        let app = &self.apps[index];
-        if matches!(app.phase, Some(TaskPhase::Ended(_))) {
-            self.apps[index].finding = Some(self.ending(index).await);
-            return;
-        }
-        let Some(Running { since, address: Some(address) }) = app.running else {
-            let fault = fault(InterruptionCode::SlotFailed, "the task has no address in its slot");
-            self.apps[index].finding = Some(AppFinding::PlatformFault(fault));
-            return;
+    /// Probes one app. If the response is right, probes a second time, because one right response may be
+    /// chance, or be meant for the probe alone. Leaves the app as it is if nothing listens yet and the app's
+    /// time is not over.
+    async fn probe_app(&mut self, index: usize, facts: &SubmissionFacts, probe: &ProbeRequest) {
+        self.update_apps();
+        let (task, since, address) = match &self.apps[index].state {
+            AppState::Ended { task, ending } => {
+                let finding = self.classify_ending(task, ending).await;
+                return self.finish(index, finding);
+            }
+            AppState::Running { task, since, address: Some(address) } => (task.clone(), *since, *address),
+            _ => {
+                let fault =
+                    platform_fault(InterruptionCode::SlotFailed, "the task has no address in its slot");
+                return self.finish(index, AppFinding::PlatformFault(fault));
+            }
         };
-        let mut told = self.tell(question, address).await;
-        if self.is_right(index, facts, &told) {
-            told = self.tell(question, address).await;
+        let mut result = self.send_probe(probe, address).await;
+        if self.is_right(index, facts, &result) {
+            result = self.send_probe(probe, address).await;
         }
+        let start = Duration::from_secs(self.context.challenge.limits.start_s);
         let had_its_time = since.elapsed() >= start;
-        let finding = match told {
+        let finding = match result {
             ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) if !had_its_time => return,
             ProbeResult::Observed(evidence @ Evidence::Http { .. }) => AppFinding::Confirmed(evidence),
             ProbeResult::Observed(Evidence::Failure { code, message }) => {
-                self.unless_ended(index, code, message).await
+                self.failed_unless_ended(index, &task, code, message).await
             }
             ProbeResult::ConnectionRefused => {
-                let message = question.nothing_on_port(start);
-                self.unless_ended(index, FailureCode::NothingOnPort, message).await
+                let message = probe.nothing_on_port(start);
+                self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await
             }
             ProbeResult::Unreachable(why) => {
-                let message = question.not_reached(&why);
-                match self.unless_ended(index, FailureCode::NothingOnPort, message).await {
+                let message = probe.not_reached(&why);
+                match self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await {
                     AppFinding::Confirmed(Evidence::Failure { code, message }) => {
                         AppFinding::Suspected(code, message)
                     }
@@ -202,43 +209,55 @@ impl<'a> SlotRun<'a> {
                 }
             }
             ProbeResult::RelayFailed(why) => {
-                AppFinding::PlatformFault(fault(InterruptionCode::SlotFailed, &why))
+                AppFinding::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
             }
         };
-        self.apps[index].finding = Some(finding);
+        self.finish(index, finding);
     }
 
-    /// What one request to an app tells.
-    async fn tell(&mut self, question: &ProbeRequest, address: IpAddr) -> ProbeResult {
-        match question.to(address) {
-            Ok(request) => question.told(self.lease.relay().probe(request).await),
+    /// Sends one request to an app and classifies the response.
+    async fn send_probe(&mut self, probe: &ProbeRequest, address: IpAddr) -> ProbeResult {
+        match probe.to(address) {
+            Ok(request) => probe.classify(self.lease.relay().probe(request).await),
             Err(error) => ProbeResult::RelayFailed(error.to_string()),
         }
     }
 
-    fn is_right(&self, index: usize, facts: &SubmissionFacts, told: &ProbeResult) -> bool {
-        let ProbeResult::Observed(evidence) = told else { return false };
-        let seen = Observation { image: self.apps[index].image.clone(), evidence: evidence.clone() };
-        let judgement = self.context.challenge.judge(&facts.submitted, &[seen]);
+    fn is_right(&self, index: usize, facts: &SubmissionFacts, result: &ProbeResult) -> bool {
+        let ProbeResult::Observed(evidence) = result else { return false };
+        let observation = Observation { image: self.apps[index].image.clone(), evidence: evidence.clone() };
+        let judgement = self.context.challenge.judge(&facts.submitted, &[observation]);
         judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)
     }
 
-    /// What is held against an app, unless its container turns out to have ended
-    /// or to be stopped: one that did a moment ago cannot be told from one that
-    /// hangs up or never listened, until a look from now on shows it. A node that
-    /// says nothing at all may have killed it itself.
-    async fn unless_ended(&mut self, index: usize, code: FailureCode, message: String) -> AppFinding {
-        let (task, since) = (self.apps[index].task.clone(), Instant::now());
-        let ended = |seen: &TaskSnapshot| {
-            let known = seen.tasks.iter().find(|known| known.id == task);
+    /// Returns the finding that the app failed, unless its container has ended or is being stopped. A
+    /// container that ended a moment ago cannot be told from an app that hangs up or never listened, so this
+    /// waits for a snapshot taken from now on. If the node cannot be reached at all, the failure is only
+    /// suspected, because the node itself may have killed the app.
+    async fn failed_unless_ended(
+        &mut self,
+        index: usize,
+        task: &TaskId,
+        code: FailureCode,
+        message: String,
+    ) -> AppFinding {
+        let since = Instant::now();
+        let ended = |snapshot: &TaskSnapshot| {
+            let known = snapshot.tasks.iter().find(|known| known.id == *task);
             let has_ended = known.is_none_or(|known| matches!(known.phase, TaskPhase::Ended(_)));
-            (seen.at > since && has_ended).then_some(())
+            (snapshot.at > since && has_ended).then_some(())
         };
         if self.tasks.until(since + AFTERMATH, ended).await.is_some() {
-            self.take_note();
-            return self.ending(index).await;
+            self.update_apps();
+            return match &self.apps[index].state {
+                AppState::Ended { task, ending } => self.classify_ending(task, ending).await,
+                _ => AppFinding::PlatformFault(platform_fault(
+                    InterruptionCode::NodeLost,
+                    "the task disappeared",
+                )),
+            };
         }
-        match self.context.swarm.last_lines(&task).await {
+        match self.context.swarm.last_lines(task).await {
             Ok(LastLines { are_all: true, .. }) if self.tasks.now().at > since => {
                 AppFinding::Confirmed(Evidence::Failure { code, message })
             }
@@ -246,35 +265,33 @@ impl<'a> SlotRun<'a> {
         }
     }
 
-    /// What it means that a container ended.
-    async fn ending(&self, index: usize) -> AppFinding {
-        let AppRun { phase, task, .. } = &self.apps[index];
-        let Some(TaskPhase::Ended(ending)) = phase else {
-            return AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, "the task is gone"));
-        };
+    /// Returns the finding about an app whose container ended.
+    async fn classify_ending(&self, task: &TaskId, ending: &TaskEnding) -> AppFinding {
         if !self.context.slots.is_well(&self.lease.node().id) {
-            let why = format!("{} went away", self.lease.node().name);
-            return AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, &why));
+            return AppFinding::PlatformFault(node_lost(&self.lease.node().name));
         }
         let (code, message) = match ending {
-            TaskEnding::PlatformFault(code, why) => return AppFinding::PlatformFault(fault(*code, why)),
+            TaskEnding::PlatformFault(code, why) => {
+                return AppFinding::PlatformFault(platform_fault(*code, why));
+            }
             TaskEnding::WrongPlatform(why) => {
-                (FailureCode::WrongPlatform, format!("The node cannot run the image: {}", quoted(why)))
+                (FailureCode::WrongPlatform, format!("The node cannot run the image: {}", single_line(why)))
             }
             TaskEnding::NotStarted(why) => {
-                (FailureCode::DidNotStart, format!("The container did not start: {}", quoted(why)))
+                (FailureCode::DidNotStart, format!("The container did not start: {}", single_line(why)))
             }
             TaskEnding::Exited(KILLED) => {
                 let limit = self.context.challenge.limits.memory_mib;
-                let words = self.last_words(task).await;
+                let output = self.last_output(task).await;
                 let message = format!(
-                    "The app was killed (exit code 137), as happens beyond {limit} MiB of memory.{words}"
+                    "The app was killed (exit code 137). This happens if it uses more than {limit} MiB of \
+                     memory.{output}"
                 );
                 return AppFinding::Suspected(FailureCode::OutOfMemory, message);
             }
             TaskEnding::Exited(code) => {
-                let words = self.last_words(task).await;
-                let message = format!("The app ended by itself with exit code {code}.{words}");
+                let output = self.last_output(task).await;
+                let message = format!("The app ended by itself with exit code {code}.{output}");
                 if *code > SIGNALLED {
                     return AppFinding::Suspected(FailureCode::ExitedEarly, message);
                 }
@@ -284,60 +301,70 @@ impl<'a> SlotRun<'a> {
         AppFinding::Confirmed(Evidence::Failure { code, message })
     }
 
-    async fn last_words(&self, task: &str) -> String {
+    /// Returns a sentence about the app's last output, or an empty text if the output cannot be read.
+    async fn last_output(&self, task: &TaskId) -> String {
         match self.context.swarm.last_lines(task).await {
-            Ok(said) => last_lines(&said.text),
+            Ok(lines) => last_lines(&lines.text),
             Err(error) => {
-                tracing::debug!(task, %error, "the last lines of an app are not known");
+                tracing::debug!(%error, "could not read the last lines of task {task}");
                 String::new()
             }
         }
     }
 
-    /// Waits until each app has reached it, or never will.
-    async fn wait(&mut self, deadline: Instant, reached: impl Fn(&AppRun) -> bool) {
+    /// Waits until each app is over or fulfils `condition`, at most until `deadline`.
+    async fn wait_until_all(&mut self, condition: impl Fn(&AppRun) -> bool, deadline: Instant) {
         let (apps, slots) = (&mut self.apps, &self.context.slots);
         let (node, network) = (self.lease.node(), self.lease.network());
-        let all = self.tasks.until(deadline, |seen| {
+        let all = self.tasks.until(deadline, |snapshot| {
             let is_well = slots.is_well(&node.id);
             for app in apps.iter_mut() {
-                app.take_note(seen, network);
+                app.update(snapshot, network);
                 if !is_well && !app.is_over() {
-                    let why = format!("{} went away", node.name);
-                    app.finding = Some(AppFinding::PlatformFault(fault(InterruptionCode::NodeLost, &why)));
+                    app.state = AppState::Done(AppFinding::PlatformFault(node_lost(&node.name)));
                 }
             }
-            apps.iter().all(|app| app.is_over() || reached(app)).then_some(())
+            apps.iter().all(|app| app.is_over() || condition(app)).then_some(())
         });
-        // At the deadline, each is asked how far it came.
+        // The caller looks at each app's state, so the result is not needed.
         let _ = all.await;
     }
 
-    fn take_note(&mut self) {
-        let seen = self.tasks.now();
+    fn update_apps(&mut self) {
+        let snapshot = self.tasks.now();
         for app in &mut self.apps {
-            app.take_note(&seen, self.lease.network());
+            app.update(&snapshot, self.lease.network());
         }
     }
 
-    /// Gives up on the apps that have not `reached` it and still might.
-    fn give_up(&mut self, reached: impl Fn(&AppRun) -> bool, why: impl Fn(&AppRun) -> PlatformFault) {
-        let seen = self.tasks.now();
+    /// Ends the waiting for the apps that do not fulfil `condition` and are not over.
+    fn give_up_unless(
+        &mut self,
+        condition: impl Fn(&AppRun) -> bool,
+        why: impl Fn(&AppRun) -> PlatformFault,
+    ) {
+        let snapshot = self.tasks.now();
         for app in &mut self.apps {
-            if app.is_over() || reached(app) {
+            if app.is_over() || condition(app) {
                 continue;
             }
-            app.finding = Some(AppFinding::PlatformFault(match &seen.blind {
-                Some(blind) if seen.at.elapsed() > BLIND => fault(InterruptionCode::SwarmUnavailable, blind),
+            app.state = AppState::Done(AppFinding::PlatformFault(match &snapshot.error {
+                Some(error) if snapshot.at.elapsed() > STALE => {
+                    platform_fault(InterruptionCode::SwarmUnavailable, error)
+                }
                 _ => why(app),
             }));
         }
     }
 
-    fn is_decided(&self, facts: &SubmissionFacts, seen: &[Observation]) -> bool {
-        let mut observations = seen.to_vec();
+    fn finish(&mut self, index: usize, finding: AppFinding) {
+        self.apps[index].state = AppState::Done(finding);
+    }
+
+    fn is_decided(&self, facts: &SubmissionFacts, earlier: &[Observation]) -> bool {
+        let mut observations = earlier.to_vec();
         for app in &self.apps {
-            if let Some(AppFinding::Confirmed(evidence)) = &app.finding {
+            if let AppState::Done(AppFinding::Confirmed(evidence)) = &app.state {
                 observations.push(Observation { image: app.image.clone(), evidence: evidence.clone() });
             }
         }
@@ -345,13 +372,21 @@ impl<'a> SlotRun<'a> {
     }
 
     fn findings(self) -> Vec<(ImageRef, AppFinding)> {
-        self.apps.into_iter().filter_map(|app| Some((app.image, app.finding?))).collect()
+        let done = self.apps.into_iter().filter_map(|app| match app.state {
+            AppState::Done(finding) => Some((app.image, finding)),
+            _ => None,
+        });
+        done.collect()
     }
 }
 
-/// The common name of the services of one trial: short enough for a host name.
-pub(crate) fn service_name(id: SubmissionId, attempt: u32, trial: u32) -> String {
-    format!("muster-{}-{attempt}-{trial}", id.0.simple())
+/// Returns the common beginning of the names of a slot run's services, short enough for a host name.
+pub(crate) fn service_name(id: SubmissionId, attempt: u32, slot_run: u32) -> String {
+    format!("muster-{}-{attempt}-{slot_run}", id.0.simple())
+}
+
+fn node_lost(name: &str) -> PlatformFault {
+    platform_fault(InterruptionCode::NodeLost, &format!("{name} went away"))
 }
 
 fn millis(duration: Duration) -> u64 {

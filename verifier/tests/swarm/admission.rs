@@ -53,7 +53,7 @@ async fn a_node_that_drops_a_protection_gets_no_work_until_it_has_it() -> Result
     };
     let health = stage.health(|health| refused(health, second) && health.slots() == 2).await?;
     println!("two admitted and one refused after {:?}", began.elapsed());
-    assert_eq!(health.waiting, None);
+    assert_eq!(health.pause_reason, None);
     assert!(!refused(&health, first) && !refused(&health, third));
 
     // Work goes on where it may.

@@ -14,7 +14,7 @@ async fn nodes_come_and_go_and_every_submission_gets_its_verdict() -> Result<()>
     let bed = Testbed::three().await?;
     let stage = Stage::start(&bed, "three", Some(2)).await?;
     let [_, _, third] = bed.swarm.nodes() else { panic!("three nodes") };
-    stage.health(|health| health.waiting.is_none() && health.slots() == 6).await?;
+    stage.health(|health| health.pause_reason.is_none() && health.slots() == 6).await?;
 
     let (first, used) = verified(&bed, &stage, 0..9).await?;
     assert!(used.len() > 1, "more than one node is used: {used:?}");

@@ -42,12 +42,12 @@ async fn an_engine_over_mutual_tls_is_used_and_a_wrong_certificate_is_named() ->
         let stage = stage(certificates)?;
         let is_why = |why: &String| why.contains(words) && why.contains(&engine);
         stage
-            .health(|health| health.waiting.as_ref().is_some_and(is_why))
+            .health(|health| health.pause_reason.as_ref().is_some_and(is_why))
             .await
             .with_context(|| format!("{certificates:?}: {words}"))?;
         stage.stop().await
     };
-    waits_for(None, "it wants TLS, and no certificates are named for it").await?;
+    waits_for(None, "it speaks TLS, and no certificates are configured for it").await?;
     waits_for(Some("stranger"), "alert").await?;
     waits_for(Some("expired"), "alert").await?;
     waits_for(Some("elsewhere"), "UnknownIssuer").await?;

@@ -20,7 +20,8 @@ async fn without_a_swarm_nothing_is_claimed_and_it_is_said_why() -> Result<()> {
     stage.run()?;
     let id = stage.submit("ada", &["registry.invalid/ada/app:latest"]).await?;
 
-    let says = |health: &Health, words: &str| health.waiting.as_ref().is_some_and(|why| why.contains(words));
+    let says =
+        |health: &Health, words: &str| health.pause_reason.as_ref().is_some_and(|why| why.contains(words));
     let health = stage.health(|health| says(health, &endpoint)).await?;
     assert!(says(&health, "no Swarm manager answers"), "{health:?}");
     // Much longer than a claim takes.
@@ -34,7 +35,7 @@ async fn a_registry_that_is_away_is_waited_for() -> Result<()> {
     let bed = Testbed::single().await?;
     let stage = Stage::start(&bed, "patient", Some(2)).await?;
     let image = bed.registry.push("ada/app", &App::good(&answer("ada", &[&image_of(&bed, "ada")]))).await?;
-    stage.health(|health| health.waiting.is_none()).await?;
+    stage.health(|health| health.pause_reason.is_none()).await?;
     bed.registry.stop().await?;
     let id = stage.submit("ada", &[&image]).await?;
     let unavailable = |event: &Event| {
@@ -54,10 +55,10 @@ async fn an_engine_that_comes_back_is_used_again() -> Result<()> {
     let bed = Testbed::single().await?;
     let stage = Stage::start(&bed, "steady", Some(2)).await?;
     let image = bed.registry.push("ada/app", &App::good(&answer("ada", &[&image_of(&bed, "ada")]))).await?;
-    stage.health(|health| health.waiting.is_none()).await?;
+    stage.health(|health| health.pause_reason.is_none()).await?;
     let node = &bed.swarm.nodes()[0];
     node.kill().await?;
-    stage.health(|health| health.waiting.is_some()).await?;
+    stage.health(|health| health.pause_reason.is_some()).await?;
     let id = stage.submit("ada", &[&image]).await?;
     node.restart().await?;
     assert!(stage.verdict(id).await?.reasons.is_empty());

@@ -1,37 +1,36 @@
-//! What is wanted of a node, item by item, and what an inspector found.
+//! The checks of a node: compares an inspector's report with the requirements, one by one.
 
 use domain::challenge::ResourceLimits;
 use inspector::{Fact, Report};
 
-/// One protection: what was found, and what is wanted.
+/// The check of one protection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What it is about, in a few words.
+    /// The name of the protection.
     pub item: &'static str,
-    /// How it is.
     pub state: CheckState,
-    /// What was found.
+    /// The value that the inspector found.
     pub found: String,
-    /// What is wanted.
+    /// The required value.
     pub wanted: String,
-    /// What brings it about, on the node.
+    /// The change on the node that brings the required value about.
     pub cure: &'static str,
 }
 
-/// How a protection is.
+/// The outcome of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckState {
-    /// It holds.
+    /// The protection is in place.
     Holds,
-    /// It could be better; the walls behind it hold.
+    /// The protection is missing and recommended. Other walls hold without it.
     Advised,
-    /// It does not hold, and without it no participant's container may run.
+    /// The protection is missing, and no participant's container may run without it.
     Lacking,
-    /// A container cannot see it there.
+    /// A container cannot see the protection on this node.
     NotSeen,
 }
 
-/// What depends on an item.
+/// The importance of a protection.
 #[derive(Clone, Copy)]
 enum CheckWeight {
     Must,
@@ -40,7 +39,7 @@ enum CheckWeight {
 
 use CheckWeight::{Must, Should};
 
-/// Holds what a container saw against what it was to be given.
+/// Compares an inspector's report with the requirements.
 pub(super) fn judge(report: &Report, limits: &ResourceLimits) -> Vec<Check> {
     let is = |wanted: &'static str| move |found: &str| found == wanted;
     let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
@@ -125,12 +124,13 @@ fn thousandths(cpus: f64) -> u64 {
     (cpus * 1000.0).ceil() as u64
 }
 
-/// Why no participant's container may run there, if so.
-pub(super) fn reason(checks: &[Check]) -> Option<String> {
+/// Returns the reason why no participant's container may run on the node, if a required protection is
+/// missing.
+pub(super) fn refusal(checks: &[Check]) -> Option<String> {
     let lacking = checks.iter().filter(|check| check.state == CheckState::Lacking);
-    let said: Vec<_> =
+    let reasons: Vec<_> =
         lacking.map(|check| format!("{} is {}, not {}", check.item, check.found, check.wanted)).collect();
-    (!said.is_empty()).then(|| said.join("; "))
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ pub(super) mod tests {
         domain::Challenge::birthday().limits
     }
 
-    /// What a container sees where everything holds.
+    /// Returns the report of a node on which every protection is in place.
     fn good() -> Report {
         let limits = limits();
         let mut report = Report::default();
@@ -172,15 +172,15 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_node_where_everything_holds_has_nothing_against_it() {
+    fn a_node_with_every_protection_is_not_refused() {
         let checks = judge(&good(), &limits());
-        assert_eq!(checks.len(), Fact::ALL.len(), "every fact is looked at");
+        assert_eq!(checks.len(), Fact::ALL.len(), "every fact has a check");
         assert!(checks.iter().all(|check| check.state == CheckState::Holds), "{checks:#?}");
-        assert_eq!(reason(&checks), None);
+        assert_eq!(refusal(&checks), None);
     }
 
     #[test]
-    fn every_protection_that_is_dropped_has_its_say() {
+    fn every_missing_protection_fails_its_own_check() {
         use CheckState::{Advised, Lacking};
         for (fact, value, state) in [
             (Fact::Capabilities, "00000000a80425fb", Lacking),
@@ -211,14 +211,14 @@ pub(super) mod tests {
             let odd: Vec<_> = checks.iter().filter(|check| check.state != CheckState::Holds).collect();
             let [check] = odd[..] else { panic!("{fact:?}: {odd:#?}") };
             assert_eq!((check.state, check.found.as_str()), (state, value));
-            assert_eq!(reason(&checks).is_some_and(|why| why.contains(check.item)), state == Lacking);
+            assert_eq!(refusal(&checks).is_some_and(|why| why.contains(check.item)), state == Lacking);
         }
     }
 
     #[test]
-    fn what_cannot_be_seen_is_said_and_held_against_nobody() {
+    fn a_fact_that_cannot_be_seen_does_not_refuse_the_node() {
         let checks = judge(&Report::default(), &limits());
         assert!(checks.iter().all(|check| check.state == CheckState::NotSeen));
-        assert_eq!(reason(&checks), None);
+        assert_eq!(refusal(&checks), None);
     }
 }

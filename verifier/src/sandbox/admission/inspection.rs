@@ -1,5 +1,5 @@
-//! One inspection: the inspector runs on a node exactly as a participant's image
-//! would, in a slot of its own, and is asked through a relay.
+//! One inspection of a node: runs the inspector exactly as a participant's image, in a slot of its own, and
+//! reads its report through a relay.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,19 +13,22 @@ use tokio::time::{Instant, sleep, timeout};
 use super::check::{Check, CheckState, judge};
 use super::{InspectError, InspectionResult};
 use crate::relay::{self, Failure, Request};
-use crate::swarm::{Deployment, Labels, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase, label};
+use crate::swarm::{
+    Deployment, Labels, NetworkId, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase,
+    label,
+};
 
-/// A small program of an image that is there already starts within a second or
-/// two; a node that needs longer is looked at again.
+/// The time for an inspection. The inspector is small and its image is on the node, so it starts within a
+/// second or two. A node that needs longer is inspected again.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
-/// For what was used to be given back.
-const LEAVING: Duration = Duration::from_secs(60);
+/// The time for the removal of all that an inspection created.
+const CLEAN_UP: Duration = Duration::from_secs(60);
 
-/// Where a node answers whom it should not: the engine's API, the Swarm's, SSH.
-const DOORS: [u16; 5] = [2375, 2376, 2377, 7946, 22];
+/// Ports of a node that no container may reach: the engine's API, the Swarm's, and SSH.
+const NODE_PORTS: [u16; 5] = [2375, 2376, 2377, 7946, 22];
 
-/// The slot of an inspection.
+/// One inspection of a node, with the slot that it uses.
 pub(crate) struct Inspection {
     swarm: Arc<dyn Swarm>,
     /// The name of the slot, and of its network and service.
@@ -33,12 +36,12 @@ pub(crate) struct Inspection {
     labels: Labels,
     node: SwarmNode,
     limits: ResourceLimits,
-    network: Option<String>,
+    network: Option<NetworkId>,
     relay: Option<Box<dyn SlotRelay>>,
 }
 
 impl Inspection {
-    /// Nothing is made yet. The name is of nothing else that the verifier has.
+    /// Prepares an inspection, and creates nothing yet. No other slot of the verifier may have the name.
     pub(crate) fn new(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
@@ -46,7 +49,7 @@ impl Inspection {
         node: SwarmNode,
         limits: ResourceLimits,
     ) -> Self {
-        let end = Timestamp::now().as_second().saturating_add(LEAVING.as_secs().cast_signed());
+        let end = Timestamp::now().as_second().saturating_add(CLEAN_UP.as_secs().cast_signed());
         let labels = Labels::from([
             (label::VERIFIER.to_owned(), verifier.to_owned()),
             (label::SLOT.to_owned(), name.clone()),
@@ -55,12 +58,12 @@ impl Inspection {
         Self { swarm, name, labels, node, limits, network: None, relay: None }
     }
 
-    /// Looks at the node. Afterwards [`Inspection::leave`] must follow, however it ended.
-    pub(crate) async fn look(&mut self) -> InspectionResult {
+    /// Inspects the node. [`Inspection::clean_up`] must follow, also after an error.
+    pub(crate) async fn run(&mut self) -> InspectionResult {
         let Some(image) = self.swarm.own_image(&self.node.id).await.map_err(failed)? else {
             return Err(InspectError::OutOfReach);
         };
-        match timeout(PATIENCE, self.seen(image)).await {
+        match timeout(PATIENCE, self.check(image)).await {
             Ok(Err(SwarmError::Unprotected(dropped))) => Ok(vec![Check {
                 item: "the service's protections",
                 state: CheckState::Lacking,
@@ -68,7 +71,7 @@ impl Inspection {
                 wanted: "all of them kept".to_owned(),
                 cure: "update the managers' engines to 20.10 or newer",
             }]),
-            Ok(seen) => seen.map_err(failed),
+            Ok(checks) => checks.map_err(failed),
             Err(_) => Err(InspectError::Failed(format!(
                 "the inspector did not answer within {} s",
                 PATIENCE.as_secs()
@@ -76,14 +79,14 @@ impl Inspection {
         }
     }
 
-    /// Removes what was made, and waits until it is gone; what cannot be removed
-    /// now, a sweep finds by its labels.
-    pub(crate) async fn leave(self) {
+    /// Removes all that the inspection created, and waits until it is gone. If that fails, a sweep finds the
+    /// rest by the labels.
+    pub(crate) async fn clean_up(self) {
         let Self { swarm, name, network, relay, .. } = self;
-        // Without one, nothing else was made.
+        // Without a network, nothing else was created.
         let Some(network) = network else { return };
-        let leaving = async {
-            swarm.remove_service(&name).await?;
+        let removal = async {
+            swarm.remove_service(ServiceRef::Name(&name)).await?;
             if let Some(relay) = relay {
                 relay.close().await?;
             }
@@ -97,14 +100,14 @@ impl Inspection {
                 }
             }
         };
-        match timeout(LEAVING, leaving).await {
+        match timeout(CLEAN_UP, removal).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::debug!(slot = name, %error, "an inspection is left to the sweep"),
-            Err(_) => tracing::debug!(slot = name, "an inspection is left to the sweep"),
+            Ok(Err(error)) => tracing::debug!(%error, "the inspection's slot {name} is left to the sweep"),
+            Err(_) => tracing::debug!("the inspection's slot {name} is left to the sweep"),
         }
     }
 
-    async fn seen(&mut self, image: String) -> Result<Vec<Check>, SwarmError> {
+    async fn check(&mut self, image: String) -> Result<Vec<Check>, SwarmError> {
         let network = self.swarm.ensure_network(&self.name, &self.labels).await?;
         self.network = Some(network.clone());
         let deployment = Deployment {
@@ -124,23 +127,23 @@ impl Inspection {
         let address = running(&*self.swarm, &service?, &network).await?;
         let report = Report::parse(&ask(relay.as_mut(), address, "/").await?);
         let mut checks = judge(&report, &self.limits);
-        checks.extend(self.doors(address).await?);
+        checks.extend(self.check_node_ports(address).await?);
         Ok(checks)
     }
 
-    /// Whether a container comes to the node's own address.
-    async fn doors(&mut self, inspector: IpAddr) -> Result<Option<Check>, SwarmError> {
-        // On a loopback or a Swarm of one, the node has no address to be reached at.
+    /// Checks that a container cannot reach the node's own address.
+    async fn check_node_ports(&mut self, inspector: IpAddr) -> Result<Option<Check>, SwarmError> {
+        // A Swarm of one node on the loopback has no address that a container could reach.
         let Some(address) = self.node.address.filter(|address| !address.is_loopback()) else {
             return Ok(None);
         };
         let Some(relay) = &mut self.relay else { return Ok(None) };
         let mut open = Vec::new();
-        for port in DOORS {
-            let door = SocketAddr::new(address, port);
-            let answer = ask(relay.as_mut(), inspector, &format!("/reach/{door}")).await?;
+        for port in NODE_PORTS {
+            let target = SocketAddr::new(address, port);
+            let answer = ask(relay.as_mut(), inspector, &format!("/reach/{target}")).await?;
             if answer != "no way" {
-                open.push(format!("{door} {answer}"));
+                open.push(format!("{target} {answer}"));
             }
         }
         let (state, found) = if open.is_empty() {
@@ -158,13 +161,12 @@ impl Inspection {
     }
 }
 
-/// The address of the one task, once it runs.
-async fn running(swarm: &dyn Swarm, service: &str, network: &str) -> Result<IpAddr, SwarmError> {
+/// Waits until the service's only task runs, and returns its address.
+async fn running(swarm: &dyn Swarm, service: &ServiceId, network: &NetworkId) -> Result<IpAddr, SwarmError> {
     loop {
         let tasks = swarm.tasks().await?;
-        if let Some(task) = tasks.iter().find(|task| task.service == service) {
-            let address = task.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address);
-            match (&task.phase, address) {
+        if let Some(task) = tasks.iter().find(|task| task.service == *service) {
+            match (&task.phase, task.address_in(network)) {
                 (TaskPhase::Running, Some(address)) => return Ok(address),
                 (TaskPhase::Ended(ending), _) => {
                     return Err(SwarmError::Refused(format!("the inspector ended: {ending:?}")));
@@ -176,7 +178,7 @@ async fn running(swarm: &dyn Swarm, service: &str, network: &str) -> Result<IpAd
     }
 }
 
-/// Asks the inspector, which may still be opening its port.
+/// Asks the inspector, and tries again while it has not opened its port.
 async fn ask(relay: &mut dyn SlotRelay, inspector: IpAddr, path: &str) -> Result<String, SwarmError> {
     let address = SocketAddr::new(inspector, 80);
     let request = Request::new(address, path, "inspector", relay::Limits::default());
@@ -190,7 +192,9 @@ async fn ask(relay: &mut dyn SlotRelay, inspector: IpAddr, path: &str) -> Result
             {
                 sleep(POLL).await;
             }
-            Err(failure) => return Err(SwarmError::Unavailable(format!("the inspector: {failure}"))),
+            Err(failure) => {
+                return Err(SwarmError::Unavailable(format!("the inspector did not answer: {failure}")));
+            }
         }
     }
 }

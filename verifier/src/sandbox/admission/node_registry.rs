@@ -1,146 +1,143 @@
-//! Which nodes may be given work, and which are to be looked at (again).
+//! The admission of each node, and the moment of its next inspection.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::check::{CheckState, reason};
+use super::check::{CheckState, refusal};
 use super::{InspectError, InspectionResult};
 use crate::health::NodeState;
-use crate::swarm::SwarmNode;
+use crate::swarm::{NodeId, SwarmNode};
 
-/// An engine may have been started anew with other settings, between two
-/// heartbeats and under the same version.
-const AGAIN: Duration = Duration::from_secs(600);
-/// The pause after an inspection that showed nothing.
+/// The interval between two inspections of a node, because an engine may restart with other settings, between
+/// two heartbeats and with the same version.
+const INTERVAL: Duration = Duration::from_secs(600);
+/// The pause after an inspection without a result.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// What is known of the nodes, by their ids.
+/// The known nodes, by their ids.
 #[derive(Default)]
 pub(crate) struct NodeRegistry {
-    entries: HashMap<String, NodeRecord>,
+    records: HashMap<NodeId, NodeRecord>,
 }
 
 struct NodeRecord {
-    /// The version of the engine that was looked at.
+    /// The version of the engine that was inspected.
     engine: String,
-    standing: Admission,
-    /// When it is looked at again; `None` while it is.
-    again: Option<Instant>,
+    admission: Admission,
+    /// The moment of the next inspection. `None` while an inspection runs.
+    next: Option<Instant>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 enum Admission {
-    /// Nothing is known yet, and if so, why not.
-    New(Option<String>),
+    /// No inspection has given a result yet. Holds the error of the last one.
+    Pending(Option<String>),
     Admitted,
     Refused(String),
 }
 
 impl NodeRegistry {
-    /// The nodes to look at now; each is taken for being looked at until
-    /// [`NodeRegistry::record`]. A node that went away starts anew when it is back.
+    /// Returns the nodes that are due for an inspection, and marks them as being inspected until
+    /// [`NodeRegistry::record`]. Forgets the nodes that went away, so they are inspected again when they are
+    /// back.
     pub(crate) fn due(&mut self, nodes: &[SwarmNode], now: Instant) -> Vec<SwarmNode> {
-        let is_there = |id: &String| nodes.iter().any(|node| node.id == *id && node.state != NodeState::Down);
-        self.entries.retain(|id, entry| entry.again.is_none() || is_there(id));
+        let is_there = |id: &NodeId| nodes.iter().any(|node| node.id == *id && node.state != NodeState::Down);
+        self.records.retain(|id, record| record.next.is_none() || is_there(id));
         let mut due = Vec::new();
         for node in nodes {
-            // Those that were refused here are shown as such.
-            if node.state != NodeState::Ready && self.refusal(&node.id).is_none() {
+            // Nodes that this registry refused have the state `Refused`, and are inspected again.
+            if node.state != NodeState::Ready && self.refusal_of(&node.id).is_none() {
                 continue;
             }
-            let entry = self.entries.entry(node.id.clone()).or_insert_with(|| NodeRecord {
+            let record = self.records.entry(node.id.clone()).or_insert_with(|| NodeRecord {
                 engine: node.engine.clone(),
-                standing: Admission::New(None),
-                again: Some(now),
+                admission: Admission::Pending(None),
+                next: Some(now),
             });
-            let is_due = entry.again.is_some_and(|again| again <= now || entry.engine != node.engine);
+            let is_due = record.next.is_some_and(|next| next <= now || record.engine != node.engine);
             if is_due {
-                entry.again = None;
+                record.next = None;
                 due.push(node.clone());
             }
         }
         due
     }
 
-    /// Takes down what an inspection showed. One that showed nothing leaves the
-    /// node as it was.
-    pub(crate) fn record(&mut self, node: &SwarmNode, inspection: &InspectionResult, now: Instant) {
-        let Some(entry) = self.entries.get_mut(&node.id) else { return };
-        entry.engine.clone_from(&node.engine);
-        let (standing, pause) = match inspection {
-            Ok(checks) => match reason(checks) {
-                None => (Admission::Admitted, AGAIN),
-                Some(why) => (Admission::Refused(why), AGAIN),
+    /// Records the result of an inspection. An inspection that failed leaves the node's admission as it was.
+    pub(crate) fn record(&mut self, node: &SwarmNode, result: &InspectionResult, now: Instant) {
+        let Some(record) = self.records.get_mut(&node.id) else { return };
+        record.engine.clone_from(&node.engine);
+        let (admission, pause) = match result {
+            Ok(checks) => match refusal(checks) {
+                None => (Admission::Admitted, INTERVAL),
+                Some(why) => (Admission::Refused(why), INTERVAL),
             },
-            // It cannot be had otherwise: its operator did not let us look. An
-            // engine that was looked at before is only slow now.
-            Err(InspectError::OutOfReach) => match &entry.standing {
+            // The operator did not configure the node's engine, so the node is admitted without an
+            // inspection. If the engine was inspected before, it is only slow to answer now.
+            Err(InspectError::OutOfReach) => match &record.admission {
                 refused @ Admission::Refused(_) => (refused.clone(), PAUSE),
-                Admission::New(_) | Admission::Admitted => (Admission::Admitted, AGAIN),
+                Admission::Pending(_) | Admission::Admitted => (Admission::Admitted, INTERVAL),
             },
-            Err(InspectError::Failed(why)) => match &entry.standing {
-                Admission::New(_) => (Admission::New(Some(why.clone())), PAUSE),
+            Err(InspectError::Failed(why)) => match &record.admission {
+                Admission::Pending(_) => (Admission::Pending(Some(why.clone())), PAUSE),
                 known => (known.clone(), PAUSE),
             },
         };
-        tell(node, inspection, &entry.standing, &standing);
-        entry.standing = standing;
-        entry.again = Some(now + pause);
+        if record.admission != admission {
+            log_change(node, result, &admission);
+        }
+        record.admission = admission;
+        record.next = Some(now + pause);
     }
 
-    /// Whether the node may be given work.
-    pub(crate) fn admits(&self, node: &str) -> bool {
-        self.entries.get(node).is_some_and(|entry| entry.standing == Admission::Admitted)
+    /// Returns true if the node may run participants' containers.
+    pub(crate) fn admits(&self, node: &NodeId) -> bool {
+        self.records.get(node).is_some_and(|record| record.admission == Admission::Admitted)
     }
 
-    /// Marks the nodes that are refused here: they are as good as gone.
-    pub(crate) fn mark(&self, nodes: &mut [SwarmNode]) {
+    /// Sets the state of the nodes that this registry refuses.
+    pub(crate) fn mark_refused(&self, nodes: &mut [SwarmNode]) {
         for node in nodes.iter_mut().filter(|node| node.state == NodeState::Ready) {
-            if let Some(why) = self.refusal(&node.id) {
+            if let Some(why) = self.refusal_of(&node.id) {
                 node.state = NodeState::Refused { why: why.to_owned() };
             }
         }
     }
 
-    /// Why some node is refused.
-    pub(crate) fn refused(&self) -> Option<&str> {
-        self.entries.keys().find_map(|node| self.refusal(node))
+    /// Returns the reason why some node is refused, if one is.
+    pub(crate) fn refusal(&self) -> Option<&str> {
+        self.records.keys().find_map(|node| self.refusal_of(node))
     }
 
-    /// Why some node could not be looked at yet.
-    pub(crate) fn trouble(&self) -> Option<&str> {
-        self.entries.values().find_map(|entry| match &entry.standing {
-            Admission::New(why) => why.as_deref(),
+    /// Returns the error of a node's inspection, if no inspection of that node has given a result yet.
+    pub(crate) fn inspection_error(&self) -> Option<&str> {
+        self.records.values().find_map(|record| match &record.admission {
+            Admission::Pending(why) => why.as_deref(),
             Admission::Admitted | Admission::Refused(_) => None,
         })
     }
 
-    /// Why the node must not be given work.
-    fn refusal(&self, node: &str) -> Option<&str> {
-        match &self.entries.get(node)?.standing {
+    fn refusal_of(&self, node: &NodeId) -> Option<&str> {
+        match &self.records.get(node)?.admission {
             Admission::Refused(why) => Some(why),
-            Admission::New(_) | Admission::Admitted => None,
+            Admission::Pending(_) | Admission::Admitted => None,
         }
     }
 }
 
-/// Tells the operator what changed.
-fn tell(node: &SwarmNode, inspection: &InspectionResult, before: &Admission, after: &Admission) {
-    let node = node.name.as_str();
-    if before == after {
-        return;
-    }
-    match (inspection, after) {
+fn log_change(node: &SwarmNode, result: &InspectionResult, admission: &Admission) {
+    let SwarmNode { id, name, .. } = node;
+    match (result, admission) {
         (_, Admission::Refused(why)) => {
-            tracing::warn!(node, why, "the node is refused: it would not keep apps in bounds")
+            tracing::warn!("node {name} ({id}) is refused, because it lacks protections: {why}");
         }
-        (Err(unseen), _) => tracing::warn!(node, %unseen, "the node is not checked"),
+        (Err(error), _) => tracing::warn!(%error, "node {name} ({id}) was not inspected"),
         (Ok(checks), _) => {
             let advised = checks.iter().filter(|check| check.state != CheckState::Holds);
             let advised: Vec<_> = advised.map(|check| format!("{}: {}", check.item, check.found)).collect();
-            tracing::info!(node, could_be_better = advised.join(", "), "the node keeps apps in bounds");
+            tracing::info!(advised = advised.join(", "), "node {name} ({id}) is admitted");
         }
     }
 }
@@ -150,9 +147,13 @@ mod tests {
     use super::super::check::Check;
     use super::*;
 
+    fn id() -> NodeId {
+        NodeId::new("n")
+    }
+
     fn node(state: NodeState, engine: &str) -> SwarmNode {
         SwarmNode {
-            id: "n".into(),
+            id: id(),
             name: "n".into(),
             milli_cpus: 1000,
             memory_mib: 1000,
@@ -166,65 +167,65 @@ mod tests {
         Check { item: "seccomp", state, found: "0".into(), wanted: "2".into(), cure: "" }
     }
 
-    /// Whether the node is to be looked at now.
-    fn due(ledger: &mut NodeRegistry, node: &SwarmNode, now: Instant) -> bool {
-        let due = ledger.due(std::slice::from_ref(node), now);
+    /// Returns true if the node is due for an inspection.
+    fn due(registry: &mut NodeRegistry, node: &SwarmNode, now: Instant) -> bool {
+        let due = registry.due(std::slice::from_ref(node), now);
         assert!(due.iter().all(|due| due == node));
         !due.is_empty()
     }
 
     #[test]
-    fn a_node_gets_work_once_it_was_looked_at() {
-        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
+    fn a_node_is_admitted_once_it_was_inspected() {
+        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
         let here = node(NodeState::Ready, "1");
-        assert!(due(&mut ledger, &here, now));
-        assert!(!due(&mut ledger, &here, now), "it is being looked at");
-        assert!(!ledger.admits("n"));
-        ledger.record(&here, &Err(InspectError::Failed("no relay".into())), now);
-        assert!(!ledger.admits("n") && ledger.trouble() == Some("no relay"));
-        assert!(due(&mut ledger, &here, now + PAUSE));
-        ledger.record(&here, &Ok(vec![check(CheckState::Advised)]), now);
-        assert!(ledger.admits("n") && ledger.trouble().is_none());
-        assert!(!due(&mut ledger, &here, now));
+        assert!(due(&mut registry, &here, now));
+        assert!(!due(&mut registry, &here, now), "it is being inspected");
+        assert!(!registry.admits(&id()));
+        registry.record(&here, &Err(InspectError::Failed("no relay".into())), now);
+        assert!(!registry.admits(&id()) && registry.inspection_error() == Some("no relay"));
+        assert!(due(&mut registry, &here, now + PAUSE));
+        registry.record(&here, &Ok(vec![check(CheckState::Advised)]), now);
+        assert!(registry.admits(&id()) && registry.inspection_error().is_none());
+        assert!(!due(&mut registry, &here, now));
     }
 
     #[test]
     fn a_node_that_lacks_something_is_refused_until_it_has_it() {
-        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
+        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
         let old = node(NodeState::Ready, "1");
-        assert!(due(&mut ledger, &old, now));
-        ledger.record(&old, &Ok(vec![check(CheckState::Lacking)]), now);
-        assert!(!ledger.admits("n"));
-        assert_eq!(ledger.refused(), Some("seccomp is 0, not 2"));
+        assert!(due(&mut registry, &old, now));
+        registry.record(&old, &Ok(vec![check(CheckState::Lacking)]), now);
+        assert!(!registry.admits(&id()));
+        assert_eq!(registry.refusal(), Some("seccomp is 0, not 2"));
         let mut marked = [old];
-        ledger.mark(&mut marked);
+        registry.mark_refused(&mut marked);
         assert_eq!(marked[0].state, NodeState::Refused { why: "seccomp is 0, not 2".into() });
-        assert!(!due(&mut ledger, &marked[0], now));
-        // Another engine, another look; which at first shows nothing.
+        assert!(!due(&mut registry, &marked[0], now));
+        // A changed engine is inspected again. The first inspection fails.
         let new = node(NodeState::Ready, "2");
-        assert!(due(&mut ledger, &new, now));
-        ledger.record(&new, &Err(InspectError::Failed("no relay".into())), now);
-        assert!(ledger.refused().is_some());
-        assert!(due(&mut ledger, &new, now + PAUSE));
-        ledger.record(&new, &Err(InspectError::OutOfReach), now);
-        assert!(ledger.refused().is_some() && !ledger.admits("n"), "it was seen before");
-        assert!(due(&mut ledger, &new, now + PAUSE));
-        ledger.record(&new, &Ok(vec![check(CheckState::Holds)]), now);
-        assert!(ledger.admits("n") && ledger.refused().is_none());
+        assert!(due(&mut registry, &new, now));
+        registry.record(&new, &Err(InspectError::Failed("no relay".into())), now);
+        assert!(registry.refusal().is_some());
+        assert!(due(&mut registry, &new, now + PAUSE));
+        registry.record(&new, &Err(InspectError::OutOfReach), now);
+        assert!(registry.refusal().is_some() && !registry.admits(&id()), "its engine was inspected before");
+        assert!(due(&mut registry, &new, now + PAUSE));
+        registry.record(&new, &Ok(vec![check(CheckState::Holds)]), now);
+        assert!(registry.admits(&id()) && registry.refusal().is_none());
     }
 
     #[test]
-    fn a_node_is_looked_at_again_when_it_was_away_and_after_a_while() {
-        let (mut ledger, now) = (NodeRegistry::default(), Instant::now());
+    fn a_node_is_inspected_again_when_it_was_away_and_after_a_while() {
+        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
         let here = node(NodeState::Ready, "1");
-        assert!(due(&mut ledger, &here, now));
-        ledger.record(&here, &Err(InspectError::OutOfReach), now);
-        assert!(ledger.admits("n"), "what cannot be looked at is used, and said");
-        assert!(due(&mut ledger, &here, now + AGAIN));
-        assert!(ledger.admits("n"), "meanwhile it goes on");
-        ledger.record(&here, &Ok(Vec::new()), now);
-        assert!(!due(&mut ledger, &node(NodeState::Down, "1"), now));
-        assert!(!ledger.admits("n"));
-        assert!(due(&mut ledger, &here, now));
+        assert!(due(&mut registry, &here, now));
+        registry.record(&here, &Err(InspectError::OutOfReach), now);
+        assert!(registry.admits(&id()), "a node out of reach is admitted");
+        assert!(due(&mut registry, &here, now + INTERVAL));
+        assert!(registry.admits(&id()), "it stays admitted meanwhile");
+        registry.record(&here, &Ok(Vec::new()), now);
+        assert!(!due(&mut registry, &node(NodeState::Down, "1"), now));
+        assert!(!registry.admits(&id()));
+        assert!(due(&mut registry, &here, now));
     }
 }

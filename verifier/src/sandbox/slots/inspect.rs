@@ -1,48 +1,31 @@
-//! Nodes are looked at before they get work, each in a slot that is for nothing
-//! else.
+//! The inspections of nodes before they get work, each in a slot of its own that no submission uses.
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 use super::SlotKeeper;
-use super::pool::SlotPool;
-use super::slot_table::SlotState;
+use super::pool::PlannedSlot;
 use crate::sandbox::admission::Inspection;
-use crate::swarm::SwarmNode;
 
-/// Begins to look at the nodes that are due.
-pub(super) fn begin(inner: &Arc<SlotKeeper>) {
-    let mut pool = inner.pool();
-    let Some(mut next) = pool.next else { return };
-    if pool.closed || !pool.reachable {
-        return;
+impl SlotKeeper {
+    /// Starts the inspections of the nodes that are due.
+    pub(super) fn inspect_due_nodes(self: &Arc<Self>) {
+        let planned = self.pool().plan_inspections(&self.verifier);
+        for planned in planned {
+            self.work.spawn(Arc::clone(self).inspect(planned));
+        }
     }
-    let pool = &mut *pool;
-    for node in pool.ledger.due(&pool.nodes, Instant::now()) {
-        let name = format!("muster-{}-{next}", inner.verifier);
-        next += 1;
-        pool.census.set(&name, &node.id, SlotState::Inspecting);
-        inner.work.spawn(inspect(Arc::clone(inner), name, node));
-    }
-    pool.next = Some(next);
-}
 
-async fn inspect(inner: Arc<SlotKeeper>, name: String, node: SwarmNode) {
-    let swarm = Arc::clone(&inner.swarm);
-    let mut site = Inspection::new(swarm, &inner.verifier, name.clone(), node.clone(), inner.limits.clone());
-    let inspection = site.look().await;
-    let useless = {
-        let mut pool = inner.pool();
-        pool.ledger.record(&node, &inspection, Instant::now());
-        let SlotPool { ledger, nodes, .. } = &mut *pool;
-        ledger.mark(nodes);
-        pool.take_useless()
-    };
-    for (slot, why) in useless {
-        inner.retire(slot, why);
+    async fn inspect(self: Arc<Self>, PlannedSlot { name, node }: PlannedSlot) {
+        let swarm = Arc::clone(&self.swarm);
+        let mut inspection =
+            Inspection::new(swarm, &self.verifier, name.clone(), node.clone(), self.limits.clone());
+        let result = inspection.run().await;
+        let useless = self.pool().record_inspection(&node, &result);
+        for (slot, why) in useless {
+            self.retire(slot, why);
+        }
+        self.notify();
+        inspection.clean_up().await;
+        self.pool().forget(&name);
     }
-    inner.changed.send_replace(());
-    site.leave().await;
-    inner.pool().census.remove(&name);
 }

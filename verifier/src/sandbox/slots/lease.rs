@@ -1,4 +1,4 @@
-//! A slot in use: lent to one submission, and cleaned after it.
+//! A slot in use: lent to one submission, and cleaned afterwards.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,87 +11,86 @@ use super::pool::Slot;
 use super::slot_table::SlotState;
 use super::{SlotKeeper, Slots};
 use crate::sandbox::tasks::TaskWatcher;
-use crate::swarm::{Deployment, SlotRelay, Swarm, SwarmError, SwarmNode};
+use crate::swarm::{Deployment, NetworkId, ServiceId, SlotRelay, Swarm, SwarmError, SwarmNode};
 
-/// How long the managers may be away while a service is to be made: they take
-/// ten to twenty seconds to find a new leader.
+/// The longest time for which the creation of a service is retried while no manager answers. The managers
+/// take ten to twenty seconds to elect a new leader.
 const ELECTION: Duration = Duration::from_secs(45);
 
-/// A slot in use. However its holder ends, the slot is cleaned after it.
+/// A slot in use. Dropping the lease returns the slot, which is then cleaned.
 pub(crate) struct SlotLease {
     slot: Option<Slot>,
-    inner: Arc<SlotKeeper>,
+    keeper: Arc<SlotKeeper>,
     tasks: TaskWatcher,
-    left: Leftovers,
+    leftovers: Leftovers,
 }
 
-/// What a submission leaves in its slot.
+/// The things that a submission leaves in its slot.
 #[derive(Default)]
 pub(super) struct Leftovers {
-    /// The names of its services.
+    /// The names of the submission's services.
     pub(super) services: Vec<String>,
-    /// Those that are still being made.
+    /// The services that are still being created.
     pub(super) creating: TaskTracker,
-    /// Why the slot is not to be used again.
-    pub(super) ill: Option<String>,
+    /// The reason not to use the slot again.
+    pub(super) fault: Option<String>,
 }
 
 impl SlotLease {
     pub(super) fn new(slot: Slot, slots: &Slots) -> Self {
-        let inner = Arc::clone(&slots.inner);
-        let tasks = inner.watch.watcher();
-        Self { slot: Some(slot), inner, tasks, left: Leftovers::default() }
+        let keeper = Arc::clone(&slots.keeper);
+        let tasks = keeper.tasks.watcher();
+        Self { slot: Some(slot), keeper, tasks, leftovers: Leftovers::default() }
     }
 
-    /// The slot's node.
     pub(crate) fn node(&self) -> &SwarmNode {
         &self.slot().node
     }
 
-    /// The slot's name.
     pub(crate) fn name(&self) -> &str {
         &self.slot().name
     }
 
-    /// The id of the slot's network.
-    pub(crate) fn network(&self) -> &str {
+    pub(crate) fn network(&self) -> &NetworkId {
         &self.slot().network
     }
 
-    /// The tasks, to wait for this slot's.
+    /// Returns a watcher of all tasks, to wait for those of this slot.
     pub(crate) fn tasks(&self) -> TaskWatcher {
         self.tasks.clone()
     }
 
-    /// The slot's relay.
     pub(crate) fn relay(&mut self) -> &mut dyn SlotRelay {
         self.slot.as_mut().expect("a lease has its slot until it is dropped").relay.as_mut()
     }
 
-    /// Says that the slot's network or relay is not to be used again.
+    /// Prevents further use of the slot, because its network or its relay failed.
     pub(crate) fn set_aside(&mut self, why: impl Into<String>) {
-        self.left.ill.get_or_insert(why.into());
+        self.leftovers.fault.get_or_insert(why.into());
     }
 
-    /// Says that the slot's node seems ill: others are taken first for a while.
+    /// Records that the slot's node seems ill, so that other nodes are preferred for a while.
     pub(crate) fn doubt_node(&self) {
-        let node = self.node();
-        tracing::warn!(node = node.name, "a node seems ill; others are taken first");
-        self.inner.pool().doubted.insert(node.id.clone(), Instant::now());
+        let SwarmNode { id, name, .. } = self.node();
+        tracing::warn!("node {name} ({id}) seems ill; other nodes are preferred for a while");
+        self.keeper.pool().doubt(id);
     }
 
-    /// Begins to make a service in the slot. It goes on if nobody waits for it
-    /// any more, so that what is made is known when it is to be removed.
+    /// Starts to create a service in the slot. The creation continues if the caller stops waiting, so that
+    /// the service is known when the slot is cleaned.
     pub(crate) fn deploy(
         &mut self,
         deployment: Deployment,
-    ) -> impl Future<Output = Result<String, SwarmError>> + use<> {
-        self.left.services.push(deployment.name.clone());
-        let swarm = Arc::clone(&self.inner.swarm);
+    ) -> impl Future<Output = Result<ServiceId, SwarmError>> + use<> {
+        self.leftovers.services.push(deployment.name.clone());
+        let swarm = Arc::clone(&self.keeper.swarm);
         let name = deployment.name.clone();
-        let created = self.left.creating.spawn(async move { persist(&*swarm, &deployment).await });
+        let created =
+            self.leftovers.creating.spawn(async move { create_service(&*swarm, &deployment).await });
         async move {
-            created.await.unwrap_or_else(|_| Err(SwarmError::Unavailable(format!("{name} was not made"))))
+            let failed =
+                || SwarmError::Unavailable(format!("the creation of service {name} failed by a bug"));
+            created.await.unwrap_or_else(|_| Err(failed()))
         }
     }
 
@@ -102,24 +101,24 @@ impl SlotLease {
 
 impl Drop for SlotLease {
     fn drop(&mut self) {
-        // Without a runtime everything ends; the next start sweeps.
+        // Without a runtime the process ends, and the next start sweeps.
         if let (Some(slot), Ok(runtime)) = (self.slot.take(), Handle::try_current()) {
-            self.inner.pool().census.set(&slot.name, &slot.node.id, SlotState::Cooling);
-            self.inner.changed.send_replace(());
-            let cooling =
-                Arc::clone(&self.inner).cool(slot, self.tasks.clone(), std::mem::take(&mut self.left));
-            self.inner.work.spawn_on(cooling, &runtime);
+            self.keeper.pool().set_state(&slot, SlotState::Cooling);
+            self.keeper.notify();
+            let leftovers = std::mem::take(&mut self.leftovers);
+            let cooling = Arc::clone(&self.keeper).cool(slot, self.tasks.clone(), leftovers);
+            self.keeper.work.spawn_on(cooling, &runtime);
         }
     }
 }
 
-/// Makes a service, and asks again as long as no manager answers.
-async fn persist(swarm: &dyn Swarm, deployment: &Deployment) -> Result<String, SwarmError> {
+/// Creates a service, and tries again while no manager answers.
+async fn create_service(swarm: &dyn Swarm, deployment: &Deployment) -> Result<ServiceId, SwarmError> {
     let deadline = Instant::now() + ELECTION;
     loop {
         match swarm.ensure_service(deployment).await {
             Err(SwarmError::Unavailable(why)) if Instant::now() < deadline => {
-                tracing::debug!(service = deployment.name, why, "the service is made again");
+                tracing::debug!(why, "could not create service {}; trying again", deployment.name);
                 sleep(Duration::from_millis(500)).await;
             }
             done => return done,

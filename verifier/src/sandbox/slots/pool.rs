@@ -1,4 +1,5 @@
-//! The slots by what they are doing, and which of them is given out next.
+//! The pool of slots: which slots exist, which of them a submission gets next, and on which nodes more are
+//! missing. Pure state, without calls to the Swarm.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -6,46 +7,246 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::slot_table::{Capacity, SlotState, SlotTable};
-use crate::sandbox::admission::NodeRegistry;
-use crate::swarm::{SlotRelay, SwarmNode};
+use crate::health::{Health, NodeHealth, NodeState};
+use crate::sandbox::admission::{InspectionResult, NodeRegistry};
+use crate::swarm::{NetworkId, NodeId, SlotRelay, SwarmNode};
 
-/// How long a node that seemed ill is left alone, if another is well. Without
-/// this, one that fails at once would always have room, and take all.
+/// The time for which a node that seemed ill gets no work, if another node is well. Without this pause, a
+/// node whose apps fail at once would always have free slots, and would take all submissions.
 const DOUBT: Duration = Duration::from_secs(30);
 
-/// The slots, by what they are doing.
+/// All slots, by their states, and what is known about the nodes.
 pub(super) struct SlotPool {
-    pub(super) capacity: Capacity,
-    /// The nodes, as a manager showed them last.
-    pub(super) nodes: Vec<SwarmNode>,
-    /// Which of them keep apps in bounds.
-    pub(super) ledger: NodeRegistry,
-    /// Whether a manager answered when they were last asked for.
-    pub(super) reachable: bool,
-    pub(super) census: SlotTable,
-    pub(super) ready: Vec<Slot>,
+    capacity: Capacity,
+    /// The nodes, as a manager reported them last.
+    nodes: Vec<SwarmNode>,
+    registry: NodeRegistry,
+    /// True if a manager answered the last request for the nodes.
+    reachable: bool,
+    table: SlotTable,
+    ready: Vec<Slot>,
     /// The nodes that seemed ill, and when.
-    pub(super) doubted: HashMap<String, Instant>,
-    /// The number of the next slot; `None` until what a dead predecessor left
-    /// was swept away.
-    pub(super) next: Option<u64>,
-    /// Why the last slot could not be prepared.
-    pub(super) trouble: Option<String>,
-    pub(super) closed: bool,
+    doubted: HashMap<NodeId, Instant>,
+    startup: Startup,
+    /// The error of the last call that failed, until a later one succeeds.
+    last_error: Option<String>,
+    closed: bool,
 }
 
-/// A slot that is there.
+/// A slot that is ready or in use.
 pub(super) struct Slot {
     pub(super) name: String,
     pub(super) node: SwarmNode,
-    pub(super) network: String,
+    pub(super) network: NetworkId,
     pub(super) relay: Box<dyn SlotRelay>,
     pub(super) uses: u32,
 }
 
+/// A slot that has a name and a node, and nothing in the Swarm yet.
+pub(super) struct PlannedSlot {
+    pub(super) name: String,
+    pub(super) node: SwarmNode,
+}
+
+/// The progress of the verifier's start.
+enum Startup {
+    /// The leftovers of an earlier run are not removed yet, so no slot is created.
+    Sweeping,
+    /// `next_slot` is the number of the next slot.
+    Swept { next_slot: u64 },
+}
+
 impl SlotPool {
-    /// A ready slot on the node with the most room.
-    pub(super) fn pick(&self, avoid: Option<&str>) -> Option<usize> {
+    pub(super) fn new(capacity: Capacity) -> Self {
+        Self {
+            capacity,
+            nodes: Vec::new(),
+            registry: NodeRegistry::default(),
+            reachable: false,
+            table: SlotTable::default(),
+            ready: Vec::new(),
+            doubted: HashMap::new(),
+            startup: Startup::Sweeping,
+            last_error: None,
+            closed: false,
+        }
+    }
+
+    /// Returns true if [`SlotPool::take`] would return a slot.
+    pub(super) fn has_free(&self) -> bool {
+        self.pick(None).is_some()
+    }
+
+    /// Takes a ready slot on the node with the most free capacity, if possible on another node than `avoid`.
+    pub(super) fn take(&mut self, avoid: Option<&NodeId>) -> Option<Slot> {
+        let index = self.pick(avoid)?;
+        let slot = self.ready.swap_remove(index);
+        self.set_state(&slot, SlotState::Busy);
+        Some(slot)
+    }
+
+    /// Adds a slot to the ready ones. Returns the slot if the pool is closed.
+    pub(super) fn put_ready(&mut self, slot: Slot) -> Result<(), Slot> {
+        self.last_error = None;
+        if self.closed {
+            return Err(slot);
+        }
+        self.set_state(&slot, SlotState::Ready);
+        self.ready.push(slot);
+        Ok(())
+    }
+
+    pub(super) fn set_state(&mut self, slot: &Slot, state: SlotState) {
+        self.table.set(&slot.name, &slot.node.id, state);
+    }
+
+    /// Forgets a slot that was removed from the Swarm.
+    pub(super) fn forget(&mut self, slot: &str) {
+        self.table.remove(slot);
+    }
+
+    /// Forgets all slots, so that a sweep removes them.
+    pub(super) fn forget_all(&mut self) {
+        self.table = SlotTable::default();
+    }
+
+    pub(super) fn has(&self, slot: &str) -> bool {
+        self.table.has(slot)
+    }
+
+    /// Closes the pool and takes out the slots that are ready.
+    pub(super) fn close(&mut self) -> Vec<Slot> {
+        self.closed = true;
+        std::mem::take(&mut self.ready)
+    }
+
+    /// Returns true if the pool is closed and no submission is in a slot.
+    pub(super) fn is_drained(&self) -> bool {
+        self.closed && self.table.in_use() == 0
+    }
+
+    /// Records the nodes that a manager reported. Takes out the ready slots that became useless, with the
+    /// reasons.
+    pub(super) fn update_nodes(&mut self, mut nodes: Vec<SwarmNode>) -> Vec<(Slot, &'static str)> {
+        self.registry.mark_refused(&mut nodes);
+        if !std::mem::replace(&mut self.reachable, true) {
+            self.last_error = None;
+        }
+        for node in nodes.iter().filter(|node| !self.nodes.contains(node)) {
+            tracing::info!("node {} ({}) of the sandbox is {:?}", node.name, node.id, node.state);
+        }
+        self.nodes = nodes;
+        self.take_useless()
+    }
+
+    /// Records that no manager reported the nodes. Returns true if one did the last time.
+    pub(super) fn lose_managers(&mut self, error: String) -> bool {
+        self.last_error = Some(error);
+        std::mem::replace(&mut self.reachable, false)
+    }
+
+    pub(super) fn note_error(&mut self, error: String) {
+        self.last_error = Some(error);
+    }
+
+    pub(super) fn is_swept(&self) -> bool {
+        matches!(self.startup, Startup::Swept { .. })
+    }
+
+    /// Ends the start. `next_slot` is a number that no network of an earlier run has.
+    pub(super) fn finish_startup(&mut self, next_slot: u64) {
+        self.startup = Startup::Swept { next_slot };
+    }
+
+    /// Records a failed first sweep, unless an earlier error is recorded already.
+    pub(super) fn note_failed_sweep(&mut self, error: String) {
+        self.last_error.get_or_insert(error);
+    }
+
+    /// Records that a node seems ill. Other nodes are preferred for a while.
+    pub(super) fn doubt(&mut self, node: &NodeId) {
+        self.doubted.insert(node.clone(), Instant::now());
+    }
+
+    /// Plans the slots that the admitted nodes have capacity for. A node that is being inspected gets none,
+    /// because the inspection needs its engine for itself.
+    pub(super) fn plan_missing(&mut self, verifier: &str) -> Vec<PlannedSlot> {
+        if self.closed || !self.reachable {
+            return Vec::new();
+        }
+        let admitted = self.nodes.iter().filter(|node| self.registry.admits(&node.id)).cloned();
+        let missing = self.capacity.missing(&admitted.collect::<Vec<_>>(), &self.table);
+        self.plan(verifier, missing, SlotState::Preparing)
+    }
+
+    /// Plans a slot for the inspection of each node that is due.
+    pub(super) fn plan_inspections(&mut self, verifier: &str) -> Vec<PlannedSlot> {
+        if self.closed || !self.reachable || !self.is_swept() {
+            return Vec::new();
+        }
+        let due = self.registry.due(&self.nodes, Instant::now());
+        self.plan(verifier, due, SlotState::Inspecting)
+    }
+
+    /// Records the result of an inspection. Takes out the ready slots that became useless, with the reasons.
+    pub(super) fn record_inspection(
+        &mut self,
+        node: &SwarmNode,
+        result: &InspectionResult,
+    ) -> Vec<(Slot, &'static str)> {
+        self.registry.record(node, result, Instant::now());
+        self.registry.mark_refused(&mut self.nodes);
+        self.take_useless()
+    }
+
+    /// Returns true if apps on the node keep running, as far as the managers know.
+    pub(super) fn keeps_running(&self, node: &NodeId) -> bool {
+        self.nodes.iter().any(|known| known.id == *node && known.state.keeps_running())
+    }
+
+    pub(super) fn health(&self) -> Health {
+        let mut nodes: Vec<NodeHealth> = self
+            .nodes
+            .iter()
+            .map(|node| NodeHealth {
+                name: node.name.clone(),
+                state: node.state.clone(),
+                slots: if self.registry.admits(&node.id) { self.capacity.of_node(node) } else { 0 },
+            })
+            .collect();
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        Health { pause_reason: self.pause_reason().map(str::to_owned), nodes }
+    }
+
+    /// Returns the reason why nothing is verified at present, if there is one.
+    fn pause_reason(&self) -> Option<&str> {
+        match &self.last_error {
+            Some(error) if !self.reachable || self.table.usable() == 0 => Some(error),
+            _ if self.nodes.iter().all(|node| node.state != NodeState::Ready) => {
+                Some(self.registry.refusal().unwrap_or("the Swarm has no node that is ready and active"))
+            }
+            _ if !self.is_swept() => Some("the leftovers of an earlier run are being removed from the Swarm"),
+            _ if !self.nodes.iter().any(|node| self.registry.admits(&node.id)) => {
+                Some(self.registry.inspection_error().unwrap_or("the nodes of the Swarm are being inspected"))
+            }
+            _ => None,
+        }
+    }
+
+    fn plan(&mut self, verifier: &str, nodes: Vec<SwarmNode>, state: SlotState) -> Vec<PlannedSlot> {
+        let Startup::Swept { next_slot } = &mut self.startup else { return Vec::new() };
+        let mut planned = Vec::new();
+        for node in nodes {
+            let name = format!("muster-{verifier}-{next_slot}");
+            *next_slot += 1;
+            self.table.set(&name, &node.id, state);
+            planned.push(PlannedSlot { name, node });
+        }
+        planned
+    }
+
+    /// Returns the index of the ready slot that [`SlotPool::take`] would take.
+    fn pick(&self, avoid: Option<&NodeId>) -> Option<usize> {
         if !self.reachable {
             return None;
         }
@@ -57,44 +258,31 @@ impl SlotPool {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
-            if !self.ledger.admits(&node.id) {
+            if !self.registry.admits(&node.id) {
                 return None;
             }
-            let busy = self.census.count(&node.id, SlotState::Busy);
+            let busy = self.table.count(&node.id, SlotState::Busy);
             self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
         };
         let candidates =
             self.ready.iter().enumerate().filter_map(|(index, slot)| Some((index, slot, room(slot)?)));
         candidates
-            .max_by_key(|(_, slot, room)| (avoid != Some(slot.node.id.as_str()), *room))
+            .max_by_key(|(_, slot, room)| (avoid != Some(&slot.node.id), *room))
             .map(|(index, ..)| index)
     }
 
-    /// Whether what runs on the node goes on.
-    pub(super) fn keeps_running(&self, node: &str) -> bool {
-        self.nodes.iter().any(|known| known.id == node && known.state.keeps_running())
-    }
-
-    /// Takes out the ready slots that can be used no more, with the reason.
-    pub(super) fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
-        let nodes = &self.nodes;
-        let why = |slot: &Slot| {
+    /// Takes out the ready slots that cannot be used any more, with the reasons.
+    fn take_useless(&mut self) -> Vec<(Slot, &'static str)> {
+        let mut useless = Vec::new();
+        for slot in std::mem::take(&mut self.ready) {
             if !slot.relay.is_alive() {
-                Some("its relay is gone")
-            } else if !nodes.iter().any(|node| node.id == slot.node.id && node.state.keeps_running()) {
-                Some("its node went away")
+                useless.push((slot, "its relay is gone"));
+            } else if !self.keeps_running(&slot.node.id) {
+                useless.push((slot, "its node went away or is refused"));
             } else {
-                None
+                self.ready.push(slot);
             }
-        };
-        let (useless, useful) =
-            std::mem::take(&mut self.ready).into_iter().partition(|slot| why(slot).is_some());
-        self.ready = useful;
-        let useless: Vec<Slot> = useless;
+        }
         useless
-            .into_iter()
-            .map(|slot| (why(&slot), slot))
-            .filter_map(|(why, slot)| Some((slot, why?)))
-            .collect()
     }
 }

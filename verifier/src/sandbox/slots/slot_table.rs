@@ -1,33 +1,32 @@
-//! How many slots there are to be, and on which nodes: arithmetic, apart from
-//! the Swarm.
+//! Computes how many slots there should be on each node, without calls to the Swarm.
 
 use std::collections::HashMap;
 
 use crate::health::NodeState;
-use crate::swarm::SwarmNode;
+use crate::swarm::{NodeId, SwarmNode};
 
-/// Slots in use or ready beyond the submissions that may be under way. A slot is
-/// used for half a second and cools for three or four, so the next submission
-/// wants another one. Making one costs its engine more than verifying does, so no
-/// more are made than are missed.
+/// The number of spare slots on a node, beyond the submissions that may be under way. A slot is used for half
+/// a second and cools for three or four, so the next submission needs another slot. Creating one costs the
+/// engine more than a verification, so spare slots are few.
 const SPARE: usize = 2;
-/// So many are there at most, with those that cool: for each submission that may
-/// be under way, and besides.
-const ALL: (usize, usize) = (4, 8);
-/// Containers of one node that are under way at a time, per processor.
+/// The largest number of slots on a node, cooling ones included: four for each submission that may be under
+/// way, and eight more.
+const MAX_PER_SUBMISSION: usize = 4;
+const MAX_EXTRA: usize = 8;
+/// The number of submissions under way at a time, for each processor of a node.
 const PER_CPU: u64 = 2;
 const PER_NODE_MAX: usize = 16;
 
-/// How many submissions may be under way.
+/// The rule for the number of submissions that may be under way on a node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Capacity {
-    /// On each node; `None` follows its processors and its memory.
+    /// A fixed number. `None` derives it from the node's processors and memory.
     pub(crate) per_node: Option<usize>,
-    /// What one submission may use at most, MiB.
+    /// The memory limit of one submission, MiB.
     pub(crate) memory_mib: u64,
 }
 
-/// What a slot is doing.
+/// The state of a slot, see `slots.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SlotState {
     Preparing,
@@ -35,18 +34,19 @@ pub(super) enum SlotState {
     Busy,
     Cooling,
     Retiring,
-    /// Not for submissions: the node is being looked at.
+    /// The slot is used for an inspection of its node, and never for submissions.
     Inspecting,
 }
 
-/// Every slot there is: its node, and what it is doing.
+/// The node and the state of every slot, by the slot's name.
 #[derive(Debug, Default)]
 pub(super) struct SlotTable {
-    slots: HashMap<String, (String, SlotState)>,
+    slots: HashMap<String, (NodeId, SlotState)>,
 }
 
 impl Capacity {
-    /// On one node: at least one, once it is ready.
+    /// Returns the number of submissions that may be under way on the node: at least one if the node is
+    /// ready, and none otherwise.
     pub(super) fn of_node(&self, node: &SwarmNode) -> usize {
         if node.state != NodeState::Ready {
             return 0;
@@ -58,19 +58,18 @@ impl Capacity {
         })
     }
 
-    /// A node for each slot that is missing. Slots that cool come back, so a few
-    /// are made beside them, but not for ever.
-    pub(super) fn missing(&self, nodes: &[SwarmNode], census: &SlotTable) -> Vec<SwarmNode> {
+    /// Returns a node for each missing slot. A cooling slot becomes ready again, so a limited number of slots
+    /// is created beside those that cool.
+    pub(super) fn missing(&self, nodes: &[SwarmNode], table: &SlotTable) -> Vec<SwarmNode> {
         let missing_on = |node: &SwarmNode| {
-            let of = |stage| census.count(&node.id, stage);
+            let of = |stage| table.count(&node.id, stage);
             let wanted = self.of_node(node);
             if wanted == 0 {
                 return 0;
             }
             let usable = of(SlotState::Busy) + of(SlotState::Ready) + of(SlotState::Preparing);
             let all = usable + of(SlotState::Cooling) + of(SlotState::Retiring);
-            let (each, more) = ALL;
-            let room = (wanted * each + more).saturating_sub(all);
+            let room = (wanted * MAX_PER_SUBMISSION + MAX_EXTRA).saturating_sub(all);
             (wanted + SPARE).saturating_sub(usable).min(room)
         };
         nodes.iter().flat_map(|node| std::iter::repeat_n(node.clone(), missing_on(node))).collect()
@@ -78,8 +77,8 @@ impl Capacity {
 }
 
 impl SlotTable {
-    pub(super) fn set(&mut self, slot: &str, node: &str, stage: SlotState) {
-        self.slots.insert(slot.to_owned(), (node.to_owned(), stage));
+    pub(super) fn set(&mut self, slot: &str, node: &NodeId, state: SlotState) {
+        self.slots.insert(slot.to_owned(), (node.clone(), state));
     }
 
     pub(super) fn remove(&mut self, slot: &str) {
@@ -90,21 +89,21 @@ impl SlotTable {
         self.slots.contains_key(slot)
     }
 
-    pub(super) fn count(&self, node: &str, stage: SlotState) -> usize {
-        self.slots.values().filter(|(at, doing)| at == node && *doing == stage).count()
+    pub(super) fn count(&self, node: &NodeId, state: SlotState) -> usize {
+        self.slots.values().filter(|(at, known)| at == node && *known == state).count()
     }
 
-    /// Slots that submissions are in, were in, or can be given.
+    /// Returns the number of slots that are ready, busy or cooling.
     pub(super) fn usable(&self) -> usize {
         self.slots
             .values()
-            .filter(|(_, doing)| matches!(doing, SlotState::Ready | SlotState::Busy | SlotState::Cooling))
+            .filter(|(_, state)| matches!(state, SlotState::Ready | SlotState::Busy | SlotState::Cooling))
             .count()
     }
 
-    /// Slots that somebody holds.
+    /// Returns the number of slots that hold a submission.
     pub(super) fn in_use(&self) -> usize {
-        self.slots.values().filter(|(_, doing)| *doing == SlotState::Busy).count()
+        self.slots.values().filter(|(_, state)| *state == SlotState::Busy).count()
     }
 }
 
@@ -114,7 +113,7 @@ mod tests {
 
     fn node(id: &str, cpus: u64, memory_mib: u64) -> SwarmNode {
         SwarmNode {
-            id: id.into(),
+            id: NodeId::new(id),
             name: id.into(),
             milli_cpus: cpus * 1000,
             memory_mib,
@@ -141,32 +140,33 @@ mod tests {
     fn slots_are_made_until_there_are_enough() {
         let nodes = [node("a", 1, 16_000), node("b", 1, 16_000)];
         let capacity = Capacity { per_node: Some(1), ..CAPACITY };
-        let mut census = SlotTable::default();
-        let missing = |census: &SlotTable| -> Vec<String> {
-            capacity.missing(&nodes, census).into_iter().map(|node| node.id).collect()
+        let mut table = SlotTable::default();
+        let missing = |table: &SlotTable| -> Vec<String> {
+            capacity.missing(&nodes, table).into_iter().map(|node| node.name).collect()
         };
-        assert_eq!(missing(&census), ["a", "a", "a", "b", "b", "b"]);
-        census.set("1", "a", SlotState::Busy);
-        census.set("2", "a", SlotState::Preparing);
-        assert_eq!(missing(&census), ["a", "b", "b", "b"]);
-        // What cools is no use to anybody yet, but comes back.
-        census.set("1", "a", SlotState::Cooling);
-        assert_eq!(missing(&census), ["a", "a", "b", "b", "b"]);
+        assert_eq!(missing(&table), ["a", "a", "a", "b", "b", "b"]);
+        let node = NodeId::new("a");
+        table.set("1", &node, SlotState::Busy);
+        table.set("2", &node, SlotState::Preparing);
+        assert_eq!(missing(&table), ["a", "b", "b", "b"]);
+        // A cooling slot cannot be used yet, but becomes ready again.
+        table.set("1", &node, SlotState::Cooling);
+        assert_eq!(missing(&table), ["a", "a", "b", "b", "b"]);
         for number in 3..13 {
-            census.set(&number.to_string(), "a", SlotState::Cooling);
+            table.set(&number.to_string(), &node, SlotState::Cooling);
         }
-        assert_eq!(missing(&census), ["b", "b", "b"]);
+        assert_eq!(missing(&table), ["b", "b", "b"]);
     }
 
     #[test]
     fn spare_slots_are_few_however_many_are_in_use() {
         let nodes = [node("a", 1, 16_000)];
         let capacity = Capacity { per_node: Some(16), ..CAPACITY };
-        let mut census = SlotTable::default();
-        assert_eq!(capacity.missing(&nodes, &census).len(), 18);
+        let mut table = SlotTable::default();
+        assert_eq!(capacity.missing(&nodes, &table).len(), 18);
         for number in 0..18 {
-            census.set(&number.to_string(), "a", SlotState::Busy);
+            table.set(&number.to_string(), &nodes[0].id, SlotState::Busy);
         }
-        assert!(capacity.missing(&nodes, &census).is_empty());
+        assert!(capacity.missing(&nodes, &table).is_empty());
     }
 }

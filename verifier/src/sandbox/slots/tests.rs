@@ -1,13 +1,12 @@
-//! Slots that look ill are set aside and replaced, on a scripted Swarm: what a
-//! real one does not do on demand.
+//! Slots that seem faulty are retired and replaced, on a scripted Swarm: a real one does not fail on demand.
 
 use std::sync::atomic::Ordering;
 
 use domain::Challenge;
 
 use super::*;
-use crate::swarm::Deployment;
 use crate::swarm::fake::FakeSwarm;
+use crate::swarm::{Deployment, NetworkId};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -26,10 +25,10 @@ async fn lease(slots: &Slots) -> SlotLease {
     slots.wait(None, Instant::now() + SOON).await.expect("a slot is ready")
 }
 
-/// Runs something in a slot, as a submission does.
-async fn used(slots: &Slots) -> (SlotLease, String) {
+/// Runs an app in a slot, as a submission does.
+async fn used(slots: &Slots) -> (SlotLease, NetworkId) {
     let mut lease = lease(slots).await;
-    let network = lease.network().to_owned();
+    let network = lease.network().clone();
     let deployment = Deployment {
         name: format!("in-{network}"),
         image: "ada/app".into(),
@@ -43,18 +42,18 @@ async fn used(slots: &Slots) -> (SlotLease, String) {
     (lease, network)
 }
 
-fn has(fake: &FakeSwarm, network: &str) -> bool {
+fn has(fake: &FakeSwarm, network: &NetworkId) -> bool {
     fake.networks.lock().unwrap().iter().any(|id| id == network)
 }
 
 /// Waits until the slot's network is removed.
-async fn set_aside(fake: &FakeSwarm, network: &str, within: Duration) {
+async fn retired(fake: &FakeSwarm, network: &NetworkId, within: Duration) {
     let gone = timeout(within, async {
         while has(fake, network) {
             sleep(Duration::from_millis(10)).await;
         }
     });
-    gone.await.expect("it is set aside");
+    gone.await.expect("the slot is retired");
 }
 
 #[tokio::test(start_paused = true)]
@@ -66,58 +65,58 @@ async fn a_slot_that_is_well_is_used_again() {
     let again = timeout(SOON, async {
         loop {
             let next = lease(&slots).await;
-            if next.network() == network {
+            if *next.network() == network {
                 return;
             }
         }
     });
-    again.await.expect("it comes back");
+    again.await.expect("the slot becomes ready again");
     slots.close().await;
-    assert_eq!(*fake.networks.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*fake.networks.lock().unwrap(), Vec::<NetworkId>::new());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_whose_network_seems_ill_is_set_aside() {
+async fn a_slot_whose_network_seems_faulty_is_retired() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let (mut first, network) = used(&slots).await;
     first.set_aside("no connection in time");
     drop(first);
-    set_aside(&fake, &network, SOON).await;
-    assert_ne!(lease(&slots).await.network(), network);
+    retired(&fake, &network, SOON).await;
+    assert_ne!(*lease(&slots).await.network(), network);
     slots.close().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slot_in_which_a_task_stays_is_set_aside() {
+async fn a_slot_in_which_a_task_does_not_end_is_retired() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let (first, network) = used(&slots).await;
     fake.tasks_stay.store(true, Ordering::Relaxed);
     drop(first);
     sleep(COOLING - Duration::from_secs(1)).await;
-    assert!(has(&fake, &network), "a task may take its time");
-    set_aside(&fake, &network, SOON).await;
-    // Others are made for it.
+    assert!(has(&fake, &network), "the slot is retired before its time to cool is over");
+    retired(&fake, &network, SOON).await;
+    // Other slots replace it.
     let others = [lease(&slots).await, lease(&slots).await];
-    assert!(others.iter().all(|lease| lease.network() != network));
+    assert!(others.iter().all(|lease| *lease.network() != network));
 }
 
 #[tokio::test(start_paused = true)]
-async fn slots_whose_relays_died_are_set_aside_and_replaced() {
+async fn slots_whose_relays_died_are_retired_and_replaced() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
-    let network = lease(&slots).await.network().to_owned();
+    let network = lease(&slots).await.network().clone();
     fake.relays_die.store(true, Ordering::Relaxed);
-    assert!(slots.take(None).is_none(), "a dead relay is not given out");
-    set_aside(&fake, &network, SOON).await;
+    assert!(slots.take(None).is_none(), "a slot with a dead relay is taken");
+    retired(&fake, &network, SOON).await;
     fake.relays_die.store(false, Ordering::Relaxed);
-    assert_ne!(lease(&slots).await.network(), network);
+    assert_ne!(*lease(&slots).await.network(), network);
     slots.close().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_leaves_makes_no_more_slots() {
+async fn closing_prepares_no_more_slots() {
     let fake = Arc::new(FakeSwarm::whose_relays_take(Duration::from_secs(1)));
     let slots = slots_with(&fake, 8);
     drop(lease(&slots).await);
@@ -126,5 +125,5 @@ async fn who_leaves_makes_no_more_slots() {
     slots.close().await;
     assert_eq!(fake.networks_made.load(Ordering::Relaxed), made, "slots were made to be removed");
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
-    assert_eq!(*fake.networks.lock().unwrap(), Vec::<String>::new());
+    assert_eq!(*fake.networks.lock().unwrap(), Vec::<NetworkId>::new());
 }

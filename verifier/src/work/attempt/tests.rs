@@ -85,7 +85,7 @@ impl AttemptScene {
     /// The events after one attempt.
     async fn attempted(&self) -> Vec<Event> {
         let ticket = Ticket { id: self.id, cause: Uuid::now_v7() };
-        assert!(self.attempts.make(ticket, self.lease().await, &CancellationToken::new()).await);
+        assert!(self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
         assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "all that was made is removed");
@@ -261,7 +261,7 @@ async fn a_node_that_fails_is_left_alone_for_a_while() {
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
     let first = stage.lease().await;
     let failed = first.node().id.clone();
-    assert!(stage.attempts.make(ticket, first, &CancellationToken::new()).await);
+    assert!(stage.attempts.run(ticket, first, &CancellationToken::new()).await);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
     // Its slots are the only ones that are free, and yet they are not taken.
     let other = stage.lease().await;
@@ -305,7 +305,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
         let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
     };
-    let (made, ()) = tokio::join!(stage.attempts.make(ticket, lease, &never), overtaking);
+    let (made, ()) = tokio::join!(stage.attempts.run(ticket, lease, &never), overtaking);
     assert!(made);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
 }
@@ -322,7 +322,7 @@ async fn a_stop_puts_the_submission_back() {
         }
         stop.cancel();
     };
-    tokio::join!(stage.attempts.make(ticket, lease, &stop), stopping);
+    tokio::join!(stage.attempts.run(ticket, lease, &stop), stopping);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
     stage.attempts.context.slots.close().await;
     assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
@@ -345,7 +345,7 @@ async fn only_one_of_two_verifiers_claims() {
         },
     };
     let never = CancellationToken::new();
-    let (a, b) = tokio::join!(stage.attempts.make(ticket, one, &never), rival.make(ticket, other, &never));
+    let (a, b) = tokio::join!(stage.attempts.run(ticket, one, &never), rival.run(ticket, other, &never));
     assert!(a != b, "one of them");
     let verdicts = stage.events().await.iter().filter(|event| matches!(event, Event::Passed(_))).count();
     assert_eq!(verdicts, 1);

@@ -1,4 +1,4 @@
-//! One image of a trial, and how far the Swarm brought it.
+//! One app of a slot run, and its progress as the Swarm reports it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,51 +9,96 @@ use tokio::time::Instant;
 use super::AppFinding;
 use crate::registry::ResolvedImage;
 use crate::sandbox::tasks::TaskSnapshot;
-use crate::swarm::{Task, TaskEnding, TaskPhase};
+use crate::swarm::{NetworkId, ServiceId, Task, TaskEnding, TaskId, TaskPhase};
 
-/// One of the images.
+/// One image that is run in the slot.
 pub(super) struct AppRun {
     pub(super) image: ImageRef,
-    pub(super) found: ResolvedImage,
-    /// The id of its service.
-    pub(super) service: String,
+    pub(super) resolved: ResolvedImage,
     pub(super) began: Instant,
-    pub(super) phase: Option<TaskPhase>,
-    pub(super) task: String,
-    pub(super) pulled: Option<Duration>,
-    pub(super) running: Option<Running>,
-    pub(super) finding: Option<AppFinding>,
+    /// The time from the beginning until the image was on the node.
+    pub(super) pulled_after: Option<Duration>,
+    /// The time from the beginning until the container ran.
+    pub(super) started_after: Option<Duration>,
+    pub(super) state: AppState,
 }
 
-/// Since when it runs, and where.
-pub(super) struct Running {
-    pub(super) since: Instant,
-    pub(super) address: Option<IpAddr>,
+/// The progress of an app.
+pub(super) enum AppState {
+    /// The service exists. No task of the service was seen yet.
+    Created(ServiceId),
+    /// The task exists. Its container has not started yet.
+    Scheduled { task: TaskId, phase: TaskPhase },
+    /// The container runs. `address` is `None` if the task has no address in its slot's network.
+    Running { task: TaskId, since: Instant, address: Option<IpAddr> },
+    /// The container has ended. The meaning of that is not decided yet.
+    Ended { task: TaskId, ending: TaskEnding },
+    /// The finding about the app is final.
+    Done(AppFinding),
 }
 
 impl AppRun {
-    /// Whether nothing more can come of it.
+    /// Returns true if the app's container makes no more progress.
     pub(super) fn is_over(&self) -> bool {
-        self.finding.is_some() || matches!(self.phase, Some(TaskPhase::Ended(_)))
+        matches!(self.state, AppState::Ended { .. } | AppState::Done(_))
     }
 
-    /// Takes note of what a look at the tasks shows of it.
-    pub(super) fn take_note(&mut self, seen: &TaskSnapshot, network: &str) {
-        // The Swarm may put another in the place of one that it stops.
-        let is_its =
-            |task: &&Task| task.service == self.service && (self.task.is_empty() || task.id == self.task);
-        let Some(task) = seen.tasks.iter().find(is_its) else { return };
-        self.phase = Some(task.phase.clone());
-        self.task.clone_from(&task.id);
-        // What ended by itself was there and was begun.
-        let by_itself =
-            matches!(task.phase, TaskPhase::Ended(TaskEnding::Exited(_) | TaskEnding::NotStarted(_)));
-        if by_itself || matches!(task.phase, TaskPhase::Starting | TaskPhase::Running) {
-            self.pulled.get_or_insert_with(|| self.began.elapsed());
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, AppState::Done(_))
+    }
+
+    /// Returns true if the task has a node.
+    pub(super) fn is_placed(&self) -> bool {
+        match &self.state {
+            AppState::Created(_) => false,
+            AppState::Scheduled { phase, .. } => !matches!(phase, TaskPhase::Placing(_)),
+            AppState::Running { .. } | AppState::Ended { .. } | AppState::Done(_) => true,
         }
-        if task.phase == TaskPhase::Running {
-            let address = task.addresses.iter().find(|(id, _)| id == network).map(|(_, address)| *address);
-            self.running.get_or_insert_with(|| Running { since: Instant::now(), address });
+    }
+
+    pub(super) fn is_pulled(&self) -> bool {
+        self.pulled_after.is_some()
+    }
+
+    pub(super) fn is_started(&self) -> bool {
+        self.started_after.is_some()
+    }
+
+    /// Updates the progress from a snapshot of all tasks. `network` is the slot's.
+    pub(super) fn update(&mut self, snapshot: &TaskSnapshot, network: &NetworkId) {
+        let Some(task) = snapshot.tasks.iter().find(|task| self.state.is_about(task)) else { return };
+        // An app that ended by itself had been pulled and started.
+        let ended_by_itself =
+            matches!(task.phase, TaskPhase::Ended(TaskEnding::Exited(_) | TaskEnding::NotStarted(_)));
+        if ended_by_itself || matches!(task.phase, TaskPhase::Starting | TaskPhase::Running) {
+            self.pulled_after.get_or_insert_with(|| self.began.elapsed());
+        }
+        let id = task.id.clone();
+        match (&task.phase, &self.state) {
+            (TaskPhase::Ended(ending), _) => {
+                self.state = AppState::Ended { task: id, ending: ending.clone() };
+            }
+            (_, AppState::Running { .. } | AppState::Ended { .. }) => {}
+            (TaskPhase::Running, _) => {
+                let since = Instant::now();
+                self.started_after = Some(since.duration_since(self.began));
+                self.state = AppState::Running { task: id, since, address: task.address_in(network) };
+            }
+            (phase, _) => self.state = AppState::Scheduled { task: id, phase: phase.clone() },
+        }
+    }
+}
+
+impl AppState {
+    /// Returns true if the app is run by this task. Only the first task of a service is: the Swarm may
+    /// replace a task that it stops.
+    fn is_about(&self, task: &Task) -> bool {
+        match self {
+            Self::Created(service) => task.service == *service,
+            Self::Scheduled { task: id, .. }
+            | Self::Running { task: id, .. }
+            | Self::Ended { task: id, .. } => task.id == *id,
+            Self::Done(_) => false,
         }
     }
 }

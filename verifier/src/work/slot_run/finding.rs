@@ -1,23 +1,22 @@
-//! What a trial finds out about an image, and whom it concerns: the app, the
-//! slot, the node, or us.
+//! The finding about one image after a slot run, and its blame: the app, the slot, the node, or the platform.
 
 use domain::challenge::Evidence;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 
-/// What was found out about one image.
+/// The finding about one image.
 #[derive(Debug)]
 pub(crate) enum AppFinding {
-    /// What it did.
+    /// The app's own behaviour.
     Confirmed(Evidence),
-    /// What it seems to have done, unless it was the slot or the node: it counts
-    /// once another slot shows the same.
+    /// A failure that the slot or the node may have caused. It counts if a run in another slot shows the
+    /// same.
     Suspected(FailureCode, String),
-    /// A fault of ours.
+    /// The platform is at fault.
     PlatformFault(PlatformFault),
 }
 
 impl AppFinding {
-    /// Why another slot is to be tried.
+    /// Returns the reason to try another slot, if there is one.
     pub(crate) fn doubt(&self) -> Option<&str> {
         match self {
             Self::Suspected(_, why) => Some(why),
@@ -26,9 +25,9 @@ impl AppFinding {
         }
     }
 
-    /// Why the slot is not to be used again: its network or its relay failed, or
-    /// so it seems.
-    pub(crate) fn is_of_the_slot(&self) -> Option<&str> {
+    /// Returns the reason not to use the slot again, if its network or its relay failed or seems to have
+    /// failed.
+    pub(crate) fn slot_fault(&self) -> Option<&str> {
         match self {
             Self::Suspected(FailureCode::NothingOnPort, why) => Some(why),
             Self::Suspected(..) => None,
@@ -36,25 +35,27 @@ impl AppFinding {
         }
     }
 
-    /// Whether the node failed: it lost the image on the way, or is ill itself.
-    pub(crate) fn is_of_the_node(&self) -> bool {
-        let of_the_node = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
-        matches!(self, Self::PlatformFault(fault) if of_the_node.contains(&fault.code))
+    /// Returns true if the node failed: it did not get the image, or it is ill.
+    pub(crate) fn is_node_fault(&self) -> bool {
+        let node_codes = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
+        matches!(self, Self::PlatformFault(fault) if node_codes.contains(&fault.code))
     }
 
-    /// What it means after what was found in `another` slot before.
-    pub(crate) fn after(self, another: &Self) -> Self {
-        match (self, another) {
+    /// Combines this finding with the `first` one, which another slot showed before. A suspicion is confirmed
+    /// if both have the same failure code, and becomes a platform fault otherwise.
+    pub(crate) fn after(self, first: &Self) -> Self {
+        match (self, first) {
             (Self::Suspected(code, message), Self::Suspected(before, _)) if code == *before => {
                 Self::Confirmed(Evidence::Failure { code, message })
             }
-            (Self::Suspected(_, why), _) => Self::PlatformFault(fault(InterruptionCode::SlotFailed, &why)),
+            (Self::Suspected(_, why), _) => {
+                Self::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
+            }
             (known, _) => known,
         }
     }
 }
 
-/// A fault of ours, in these words.
-pub(super) fn fault(code: InterruptionCode, message: &str) -> PlatformFault {
+pub(super) fn platform_fault(code: InterruptionCode, message: &str) -> PlatformFault {
     PlatformFault { code, message: message.to_owned() }
 }

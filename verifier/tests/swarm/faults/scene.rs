@@ -52,7 +52,7 @@ impl Scene {
         let (registry, address) = Proxy::of_registry(bed.registry.address()).await?;
         let mut stage = Stage::apart(NAME, managers, address.clone(), Some(2))?;
         stage.run()?;
-        stage.health(|health| health.waiting.is_none() && health.slots() == 4).await?;
+        stage.health(|health| health.pause_reason.is_none() && health.slots() == 4).await?;
         let ending = CancellationToken::new();
         for node in [second, third] {
             tokio::spawn(Janitor::new(&node.endpoint(), None, TIDY)?.run(ending.clone()));
