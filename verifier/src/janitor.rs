@@ -1,16 +1,14 @@
-//! Keeps one node tidy, with nobody's help but its own engine's: containers that
-//! nobody waits for any more end, and images that were not used for long leave.
-//! It runs on the node itself, so that it goes on when no manager is alive.
+//! Removes ended containers and unused participants' images from one node, through the node's own engine
+//! alone, so that it works while no manager is alive.
 //!
-//! Only what is ours is touched. A container is ours by its labels, which also
-//! say how long it may live. An image is ours once a container of ours was made
-//! of it; it is then given a tag in its own repository, `muster-` and the
-//! beginning of its id. So the engine keeps the record, over restarts of both.
-//! An image that has another tag too is somebody else's.
+//! Only Muster's containers and participants' images are removed. A container is Muster's if it has Muster's
+//! labels, which also hold its lifetime. An image is a participant's once a container of Muster was created
+//! from it: the janitor then gives it a tag in its own repository, `muster-` and the beginning of its id. So
+//! the engine keeps this record over restarts of both programs. An image that has another tag too belongs to
+//! the operator.
 //!
-//! Nothing is removed between a pull and a create: an image that was only pulled
-//! has no tag of ours, one that was used a moment ago is not idle, and the engine
-//! itself refuses to remove what a container uses.
+//! No image is removed between its pull and the creation of its container. A pulled image has no such tag
+//! yet, a recently used image is not idle, and the engine refuses to remove an image that a container uses.
 
 mod mark;
 mod plan;
@@ -37,40 +35,39 @@ use self::plan::{ParticipantImage, to_remove};
 use crate::SettingsError;
 use crate::swarm::{ApiError, Engine, label};
 
-/// An engine that removes much at once takes its time.
+/// The timeout of a call. An engine that removes many things at once is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause before an engine that broke off is asked again.
+/// The pause before the next try after the engine failed.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// A container of ours that says nothing of how long it may live, and does not
-/// run so long after it was made, was abandoned.
+/// The age in seconds from which a container of Muster without a lifetime is removed if it does not run.
 const ABANDONED_S: i64 = 600;
 
-/// One of ours that has ended is of no use to anybody after this. A Swarm that
-/// came back with less than it knew leaves such behind.
+/// The time after its end from which a container of Muster is removed. Such containers are left behind when a
+/// Swarm lost its managers and was restored from an older state.
 const ENDED: Duration = Duration::from_secs(60);
 
-/// How tidy a node is kept.
+/// The rules for the removal of images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Housekeeping {
-    /// How long an image of a participant is kept after it was last used.
+    /// The time for which a participant's image is kept after its last use.
     pub keep: Duration,
-    /// What all of them may take, MiB. Beyond it, those go first that were not
-    /// used for longest, but none that was used a few minutes ago.
+    /// The limit for the size of all participants' images, MiB. Beyond it, the images that were idle for
+    /// longest are removed first. Images that were used a few minutes ago are kept.
     pub space_mib: u64,
-    /// How often it is looked after.
+    /// The interval between two rounds.
     pub every: Duration,
 }
 
-/// What keeps one node tidy.
+/// The janitor of one node.
 pub struct Janitor {
     engine: Arc<Engine>,
     rules: Housekeeping,
-    /// When each image of ours was last used, by its id; since the start, for
-    /// those that were used before.
+    /// The last use of each participant's image, by its id. For images that were used before the janitor's
+    /// start, this is the moment of the first round.
     used: HashMap<String, Instant>,
-    /// When each container of ours was first seen to have ended, by its id.
+    /// The moment at which each container of Muster was first found to have ended, by its id.
     ended: HashMap<String, Instant>,
 }
 
@@ -81,11 +78,11 @@ impl Default for Housekeeping {
 }
 
 impl Janitor {
-    /// A janitor of the node whose engine is at `unix:///PATH`, or at
-    /// `tcp://HOST:PORT` with the certificates in a directory.
+    /// Makes a janitor for the node whose engine is at `unix:///PATH` or `tcp://HOST:PORT`. TCP connections
+    /// use the certificates in the directory, if one is given.
     ///
     /// # Errors
-    /// When the address or the certificates cannot be used.
+    /// If the address or the certificates cannot be used.
     pub fn new(
         engine: &str,
         certificates: Option<&Path>,
@@ -93,36 +90,37 @@ impl Janitor {
     ) -> Result<Self, SettingsError> {
         let engines = crate::swarm::engines(&[engine.to_owned()], certificates)?;
         let engine = engines.into_iter().next().ok_or(SettingsError::NoSwarm)?;
-        Ok(Self::of(engine, rules))
+        Ok(Self::for_engine(engine, rules))
     }
 
-    pub(crate) fn of(engine: Arc<Engine>, rules: Housekeeping) -> Self {
+    pub(crate) fn for_engine(engine: Arc<Engine>, rules: Housekeeping) -> Self {
         Self { engine, rules, used: HashMap::new(), ended: HashMap::new() }
     }
 
-    /// Keeps the node tidy until `stopping`; waits for an engine that is away.
+    /// Works until `stopping`. While the engine does not answer, tries again.
     pub async fn run(mut self, stopping: CancellationToken) {
-        let tend = async {
+        let work = async {
             loop {
-                if let Err(error) = self.tend().await {
-                    tracing::debug!(engine = %self.engine.endpoint(), ?error, "the node is left untidy");
+                if let Err(error) = self.work().await {
+                    let endpoint = self.engine.endpoint();
+                    tracing::debug!(%error, "the janitor of {endpoint} failed; trying again");
                 }
                 sleep(PAUSE).await;
             }
         };
-        stopping.run_until_cancelled(tend).await;
+        stopping.run_until_cancelled(work).await;
     }
 
-    /// Heeds the engine's events and makes rounds, until the engine breaks off.
-    async fn tend(&mut self) -> Result<(), ApiError> {
+    /// Handles the engine's events and makes rounds, until the engine ends the stream of events.
+    async fn work(&mut self) -> Result<(), ApiError> {
         let docker = self.engine.docker()?;
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            // One that could not be created is only said to be destroyed.
+            // A container that could not be created has no other event than `destroy`.
             ("event".to_owned(), ["create", "die", "destroy"].map(str::to_owned).into()),
             ("label".to_owned(), vec![label::SUBMISSION.to_owned()]),
         ]);
-        // What happens before the engine begins to tell is seen by the first round.
+        // The first round sees everything that happened before the first event.
         let since = Some(self.now().await?.as_second().to_string());
         let mut events = Box::pin(docker.events(Some(EventsOptions {
             since,
@@ -134,7 +132,7 @@ impl Janitor {
         loop {
             tokio::select! {
                 event = events.next() => match event {
-                    Some(event) => self.heed(&docker, event?).await?,
+                    Some(event) => self.handle_event(&docker, event?).await?,
                     None => return Ok(()),
                 },
                 _ = rounds.tick() => self.make_round(&docker).await?,
@@ -142,8 +140,8 @@ impl Janitor {
         }
     }
 
-    /// A container of ours was made of an image, or ended, or could not be made.
-    async fn heed(&mut self, docker: &Docker, event: EventMessage) -> Result<(), ApiError> {
+    /// Notes the use of the image of a container that was created, ended, or could not be created.
+    async fn handle_event(&mut self, docker: &Docker, event: EventMessage) -> Result<(), ApiError> {
         let attributes = event.actor.and_then(|actor| actor.attributes).unwrap_or_default();
         let Some(image) = attributes.get("image").and_then(|image| image.parse::<ImageRef>().ok()) else {
             return Ok(());
@@ -155,7 +153,7 @@ impl Janitor {
         }
     }
 
-    /// Notes that an image is used, and marks it as ours if that is new.
+    /// Notes that an image is used. Tags the image at its first use.
     async fn note_use(&mut self, docker: &Docker, id: &str, image: &ImageRef) -> Result<(), ApiError> {
         let Some(tag) = mark::tag(id) else { return Ok(()) };
         if self.used.insert(id.to_owned(), Instant::now()).is_some() {
@@ -166,7 +164,7 @@ impl Janitor {
         unless_gone(in_time(docker.tag_image(id, Some(options))).await)
     }
 
-    /// What the engine's own clock says, by which it dates containers.
+    /// Returns the time of the engine's own clock, by which the engine dates containers.
     async fn now(&self) -> Result<Timestamp, ApiError> {
         let late = |_| ApiError::Unavailable(format!("no answer within {PATIENCE:?}"));
         timeout(PATIENCE, self.engine.clock()).await.map_err(late)?
@@ -182,7 +180,7 @@ impl Janitor {
             if !is_over(container, now) && !self.is_forgotten(id) {
                 continue;
             }
-            tracing::warn!(container = id, "a container that nobody waits for is removed");
+            tracing::warn!("removing container {id}, which has ended or is past its lifetime");
             let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
             unless_gone(in_time(docker.remove_container(id, Some(options))).await)?;
         }
@@ -195,10 +193,10 @@ impl Janitor {
                 self.note_use(docker, id, &image).await?;
             }
         }
-        self.discard_images(docker, &in_use).await
+        self.remove_idle_images(docker, &in_use).await
     }
 
-    /// Notes which containers of ours have ended, and forgets those that are gone.
+    /// Notes which of Muster's containers have ended, and forgets those that were removed.
     fn note_ends(&mut self, containers: &[ContainerSummary]) {
         let ended = containers.iter().filter(|container| has_ended(container));
         let known = std::mem::take(&mut self.ended);
@@ -207,21 +205,25 @@ impl Janitor {
             ended.filter_map(|container| container.id.clone()).map(|id| (id.clone(), since(&id))).collect();
     }
 
-    /// Whether a container ended and nobody has removed it since.
+    /// Returns true if a container ended long ago and was not removed since.
     fn is_forgotten(&self, id: &str) -> bool {
         self.ended.get(id).is_some_and(|since| since.elapsed() >= ENDED)
     }
 
-    async fn discard_images(&mut self, docker: &Docker, in_use: &HashSet<String>) -> Result<(), ApiError> {
+    async fn remove_idle_images(
+        &mut self,
+        docker: &Docker,
+        in_use: &HashSet<String>,
+    ) -> Result<(), ApiError> {
         let images = in_time(docker.list_images(None::<ListImagesOptions>)).await?;
-        let ours: HashMap<&str, &ImageSummary> = images
+        let of_participants: HashMap<&str, &ImageSummary> = images
             .iter()
-            .filter(|image| mark::is_ours(&image.id, &image.repo_tags))
+            .filter(|image| mark::is_marked(&image.id, &image.repo_tags))
             .map(|image| (image.id.as_str(), image))
             .collect();
         let now = Instant::now();
-        self.used.retain(|id, _| ours.contains_key(id.as_str()));
-        let kept = ours.values().map(|image| {
+        self.used.retain(|id, _| of_participants.contains_key(id.as_str()));
+        let images = of_participants.values().map(|image| {
             let used = self.used.entry(image.id.clone()).or_insert(now);
             if in_use.contains(&image.id) {
                 *used = now;
@@ -229,25 +231,24 @@ impl Janitor {
             let bytes = image.size.try_into().unwrap_or(0);
             ParticipantImage { id: image.id.clone(), bytes, idle: now.duration_since(*used) }
         });
-        for ParticipantImage { id, idle, .. } in to_remove(kept.collect(), &self.rules) {
-            let idle_s = idle.as_secs();
-            tracing::info!(image = id, idle_s, "an image that was not used for long is removed");
-            discard(docker, ours[id.as_str()]).await?;
+        for ParticipantImage { id, idle, .. } in to_remove(images.collect(), &self.rules) {
+            tracing::info!("removing image {id}, which was idle for {} s", idle.as_secs());
+            remove_image(docker, of_participants[id.as_str()]).await?;
         }
         Ok(())
     }
 }
 
-/// Removes an image, unless a container has come to use it.
-async fn discard(docker: &Docker, image: &ImageSummary) -> Result<(), ApiError> {
-    // An image of several repositories is removed from all but one of them first.
+/// Removes an image, unless a container has started to use it.
+async fn remove_image(docker: &Docker, image: &ImageSummary) -> Result<(), ApiError> {
+    // An image in several repositories is removed from all but one of them first.
     for name in mark::of_other_repositories(&image.repo_tags) {
         unless_gone(in_time(docker.remove_image(&name, None::<RemoveImageOptions>, None)).await.map(drop))?;
     }
     unless_gone(in_time(docker.remove_image(&image.id, None::<RemoveImageOptions>, None)).await.map(drop))
 }
 
-/// Whether a container is ours and nobody's any more, by the engine's clock.
+/// Returns true if a container is Muster's and past its lifetime, by the engine's clock.
 fn is_over(container: &ContainerSummary, now: i64) -> bool {
     let labels = container.labels.as_ref();
     let ttl = labels.and_then(|labels| labels.get(label::TTL)).and_then(|ttl| ttl.parse::<i64>().ok());
@@ -260,7 +261,7 @@ fn is_over(container: &ContainerSummary, now: i64) -> bool {
         }
 }
 
-/// Whether a container of ours ran, and does so no more.
+/// Returns true if a container is Muster's and has ended.
 fn has_ended(container: &ContainerSummary) -> bool {
     use ContainerSummaryStateEnum::{DEAD, EXITED};
     has(container, label::VERIFIER) && matches!(container.state, Some(EXITED | DEAD))
@@ -270,7 +271,7 @@ fn has(container: &ContainerSummary, label: &str) -> bool {
     container.labels.as_ref().is_some_and(|labels| labels.contains_key(label))
 }
 
-/// What is gone, is going, or is in use again needs nothing more.
+/// Turns the errors of a removal into success if the object is gone, is being removed, or is in use again.
 fn unless_gone(result: Result<(), ApiError>) -> Result<(), ApiError> {
     match result {
         Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => Ok(()),
@@ -278,7 +279,8 @@ fn unless_gone(result: Result<(), ApiError>) -> Result<(), ApiError> {
     }
 }
 
-/// The client's own limit ends at the head of an answer.
+/// Awaits an engine's answer within [`PATIENCE`], because the client's own timeout ends at the response's
+/// headers.
 async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, ApiError> {
     let late = |_| ApiError::Unavailable(format!("no answer within {PATIENCE:?}"));
     Ok(timeout(PATIENCE, answer).await.map_err(late)??)
@@ -289,7 +291,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_container_is_over_when_its_time_is_and_it_is_ours() {
+    fn a_container_of_muster_is_over_after_its_lifetime() {
         let container = |labels: &[(&str, &str)], state| ContainerSummary {
             labels: Some(
                 labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
@@ -301,7 +303,7 @@ mod tests {
         use ContainerSummaryStateEnum::{CREATED, RUNNING};
         let app = container(&[("muster.verifier", "v"), ("muster.ttl", "60")], RUNNING);
         assert!(!is_over(&app, 1060) && is_over(&app, 1061));
-        // A clock that was set back ends nothing.
+        // A clock that was set back ends no container.
         assert!(!is_over(&app, 0));
         let relay = [("muster.verifier", "v")];
         assert!(!is_over(&container(&relay, RUNNING), 1_000_000));
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_container_of_ours_that_ended_is_forgotten_after_a_minute() {
+    async fn a_container_of_muster_that_ended_counts_as_forgotten_after_a_minute() {
         use ContainerSummaryStateEnum::{EXITED, RUNNING};
         let container = |id: &str, label: &str, state| ContainerSummary {
             id: Some(id.to_owned()),

@@ -128,7 +128,7 @@ impl Verifier {
         // The janitors end when the set is dropped at the end of this function.
         let mut janitors = JoinSet::new();
         for engine in engines {
-            janitors.spawn(Janitor::of(engine, Housekeeping::default()).run(shutdown.clone()));
+            janitors.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
         }
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);

@@ -1,7 +1,6 @@
-//! Looks an image up in its registry before any engine is asked to pull it: the
-//! engine has one word for every failure, and a participant deserves the right
-//! one. What a tag means is resolved here, once, and what is too large or must
-//! not be run is refused here.
+//! Looks an image up in its registry before a node pulls it. Resolves the tag to a digest, and refuses images
+//! that are too large or must not be run. The engine has one error for every failure of a pull, and a
+//! participant needs the exact one.
 
 mod http;
 mod logins;
@@ -17,14 +16,14 @@ use self::http::{BlobSize, RegistryHttp, RegistryReply};
 pub use self::logins::{LoginsError, RegistryLogins};
 use self::manifest::{Descriptor, ImageManifest, Manifest};
 
-/// A manifest or an index of them; registries take no larger ones.
+/// The longest manifest or index in bytes. Registries accept no longer ones.
 const MANIFEST_MAX: usize = 4 << 20;
 
-/// The configuration of an image.
+/// The longest image configuration in bytes.
 const CONFIG_MAX: usize = 1 << 20;
 
-/// How many layers' sizes are asked for at a time.
-const WEIGHED_AT_ONCE: usize = 8;
+/// The number of layers whose sizes are requested at the same time.
+const SIZES_AT_ONCE: usize = 8;
 
 /// Registries, by the rules of their own protocol.
 pub(crate) struct RegistryClient {
@@ -34,35 +33,34 @@ pub(crate) struct RegistryClient {
 /// An image that can be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ResolvedImage {
-    /// What the name means now, or meant when it was first looked up.
+    /// The digest that the name refers to now, or referred to at its first lookup.
     pub(crate) digest: Digest,
-    /// Compressed, bytes.
+    /// The compressed size, bytes.
     pub(crate) size_bytes: u64,
-    /// Paths that it declares as volumes.
+    /// The paths that the image declares as volumes.
     pub(crate) volumes: Vec<String>,
 }
 
-/// Why an image is not to be run.
+/// The reason why an image cannot be run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LookupError {
-    /// By its author's fault, with what exactly.
+    /// The participant is at fault. Holds the message for the participant.
     Participant(FailureCode, String),
-    /// By a fault of the registry's or ours.
+    /// The registry or Muster is at fault.
     Platform(PlatformFault),
 }
 
 type Result<T> = std::result::Result<T, LookupError>;
 
 impl RegistryClient {
-    /// `insecure` are the registries (`host` or `host:port`) that speak plain
-    /// HTTP; those on the loopback always do, as engines have it too. A login is
-    /// shown to its own registry alone.
+    /// Makes a client. `insecure` lists the registries (`host` or `host:port`) that speak plain HTTP.
+    /// Registries on the loopback always do, as for engines. A login is sent to its own registry only.
     pub(crate) fn new(insecure: impl IntoIterator<Item = String>, logins: RegistryLogins) -> Self {
         Self { http: RegistryHttp::new(insecure.into_iter().collect(), logins) }
     }
 
-    /// Looks up what `image` means, or the `known` digest that it meant before,
-    /// and whether that can be run within the limits.
+    /// Looks up the image, or the `known` digest that an earlier attempt resolved it to, and checks that it
+    /// can be run within the limits.
     pub(crate) async fn look_up(
         &self,
         image: &ImageRef,
@@ -71,14 +69,14 @@ impl RegistryClient {
     ) -> Result<ResolvedImage> {
         let pinned = known.or(image.digest());
         let mut session = self.http.session(image);
-        let asked = pinned.map(ToString::to_string).or_else(|| image.tag().map(str::to_owned));
-        let asked = asked.unwrap_or_else(|| "latest".to_owned());
-        let reply = session.get(&format!("manifests/{asked}"), MANIFEST_MAX).await?;
+        let reference = pinned.map(ToString::to_string).or_else(|| image.tag().map(str::to_owned));
+        let reference = reference.unwrap_or_else(|| "latest".to_owned());
+        let reply = session.get(&format!("manifests/{reference}"), MANIFEST_MAX).await?;
         let digest = verified(&reply, pinned)?;
         let (digest, manifest) = match manifest::parse(&reply.body)? {
             Manifest::Image(manifest) => (digest, manifest),
-            // The part that is checked is the one that is run: an engine chooses
-            // by rules of its own among all that an index lists.
+            // The image's own digest is run, and not the index's: an engine would choose from the index by
+            // its own rules, and might run another image than the one that is checked here.
             Manifest::Index(index) => {
                 let part = index.for_our_platform()?;
                 match manifest::parse(&self.part(&mut session, "manifests", part, MANIFEST_MAX).await?)? {
@@ -88,31 +86,31 @@ impl RegistryClient {
             }
         };
         let size_bytes = manifest.check(limits)?;
-        Self::weigh(&session, &manifest).await?;
+        Self::check_sizes(&session, &manifest).await?;
         let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
         let volumes = manifest::check_config(&config)?;
         Ok(ResolvedImage { digest, size_bytes, volumes })
     }
 
-    /// Whether the layers are as large as the manifest says, which is what was
-    /// held against the limit.
-    async fn weigh(session: &http::RegistrySession<'_>, manifest: &ImageManifest) -> Result<()> {
-        let weighed: Vec<_> = manifest.layers.iter().map(|layer| Self::weigh_one(session, layer)).collect();
-        stream::iter(weighed).buffer_unordered(WEIGHED_AT_ONCE).try_collect().await
+    /// Checks that the layers have the sizes that the manifest claims, because the limit was applied to the
+    /// claims.
+    async fn check_sizes(session: &http::RegistrySession<'_>, manifest: &ImageManifest) -> Result<()> {
+        let checks: Vec<_> = manifest.layers.iter().map(|layer| Self::check_size(session, layer)).collect();
+        stream::iter(checks).buffer_unordered(SIZES_AT_ONCE).try_collect().await
     }
 
-    async fn weigh_one(session: &http::RegistrySession<'_>, layer: &Descriptor) -> Result<()> {
+    async fn check_size(session: &http::RegistrySession<'_>, layer: &Descriptor) -> Result<()> {
         match session.size(&format!("blobs/{}", layer.digest)).await {
-            BlobSize::Of(size) if size != layer.size => Err(refused(&format!(
-                "its manifest says that layer {} has {} bytes, and it has {size}",
+            BlobSize::Bytes(size) if size != layer.size => Err(refused(&format!(
+                "its manifest says that layer {} has {} bytes, but it has {size}",
                 layer.digest, layer.size
             ))),
-            BlobSize::Gone => Err(lost(layer)),
-            BlobSize::Of(_) | BlobSize::Unknown => Ok(()),
+            BlobSize::Missing => Err(missing(layer)),
+            BlobSize::Bytes(_) | BlobSize::Unknown => Ok(()),
         }
     }
 
-    /// A part that a manifest names by its digest.
+    /// Fetches a part that a manifest names by its digest.
     async fn part(
         &self,
         session: &mut http::RegistrySession<'_>,
@@ -121,13 +119,13 @@ impl RegistryClient {
         max: usize,
     ) -> Result<Vec<u8>> {
         if part.size > max as u64 {
-            return Err(refused(&format!("its {kind} have a part of {} bytes", part.size)));
+            return Err(refused(&format!("a part of it ({kind}) has {} bytes, more than {max}", part.size)));
         }
         let reply =
             session.get(&format!("{kind}/{}", part.digest), max).await.map_err(|error| match error {
-                // Whoever gave the manifest may have its parts.
+                // A registry that served the manifest should serve its parts too.
                 LookupError::Participant(FailureCode::ImageNotFound | FailureCode::ImageForbidden, _) => {
-                    lost(part)
+                    missing(part)
                 }
                 other => other,
             })?;
@@ -136,23 +134,24 @@ impl RegistryClient {
     }
 }
 
-/// The digest of an answer, which is the one that was asked for, if any was.
-fn verified(reply: &RegistryReply, asked: Option<&Digest>) -> Result<Digest> {
+/// Returns the digest of a reply, after a comparison with the requested one, if a digest was requested.
+fn verified(reply: &RegistryReply, requested: Option<&Digest>) -> Result<Digest> {
     let hex: String = Sha256::digest(&reply.body).iter().map(|byte| format!("{byte:02x}")).collect();
-    let digest: Digest = format!("sha256:{hex}").parse().expect("it is the digest of some bytes");
-    match asked {
-        Some(asked) if *asked != digest => {
-            Err(unavailable(&format!("it answered with {digest} where {asked} was asked for")))
+    let digest: Digest = format!("sha256:{hex}").parse().expect("it is a SHA-256 in hexadecimal");
+    match requested {
+        Some(requested) if *requested != digest => {
+            Err(unavailable(&format!("the registry sent {digest} instead of the requested {requested}")))
         }
         _ => Ok(digest),
     }
 }
 
-/// The registry had it when the image was pushed, or it would have refused it.
-fn lost(part: &Descriptor) -> LookupError {
+/// Returns the error about a part that the registry does not have. It had the part when the image was pushed,
+/// because it would have refused the push otherwise.
+fn missing(part: &Descriptor) -> LookupError {
     let part = &part.digest;
     unavailable(&format!(
-        "it has the image, but does not give its part {part}; if that stays so, push it again"
+        "the registry has the image but not its part {part}; push the image again if this does not change"
     ))
 }
 

@@ -1,10 +1,9 @@
-//! The verifier's side of the relay: one container of ours in a slot's network,
-//! spoken to over the engine's attach, replaced at the first doubt.
+//! The verifier's side of the relay: one container in a slot's network, reached over the engine's attach
+//! stream, and replaced at the first error.
 //!
-//! A [`Relay`] is cattle. Whatever goes wrong with it says nothing about the
-//! participant: open another and ask again. A container that outlives its
-//! verifier ends by itself, because its stdin ends or stays silent; one that was
-//! created and never started is found by the labels of its [`RelaySpec`].
+//! An error of a [`Relay`] proves nothing about the participant's app, so the caller opens another relay and
+//! tries again. A relay that outlives its verifier ends by itself, because its stdin ends or stays silent. A
+//! container that was created but never started is found by the labels of its [`RelaySpec`].
 
 mod container;
 pub(crate) mod image;
@@ -24,38 +23,37 @@ pub use session::SessionError;
 use container::RelayContainer;
 use session::RelaySession;
 
-/// How often an idle relay is asked whether it is there.
+/// The interval between two pings of an idle relay.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 const _: () = assert!(HEARTBEAT.as_secs() * 3 < relay::SILENCE.as_secs());
 
-/// Where a relay is to stand.
+/// The network and the labels of a new relay.
 #[derive(Clone, Debug)]
 pub struct RelaySpec {
-    /// The slot's network, by an id or name that the verifier made.
+    /// The id or the name of the slot's network.
     pub network: String,
     /// The container's labels, by which a sweep finds it.
     pub labels: HashMap<String, String>,
 }
 
-/// Why there is no relay, or no longer. Never a participant's fault.
+/// The reason why a relay could not be started or failed. Never a participant's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum RelayError {
-    /// The engine refused.
+    /// The engine returned an error.
     #[error("the engine could not {step}: {source}")]
     Engine {
-        /// What was asked of it.
+        /// The step that failed, e.g. "start a relay".
         step: &'static str,
-        /// What it said.
         source: bollard::errors::Error,
     },
-    /// The engine did not answer in time; whether it did what was asked is not known.
+    /// The engine did not answer in time. The step may or may not have been done.
     #[error("the engine took too long to {0}")]
     Late(&'static str),
-    /// The relay was given up.
-    #[error("the relay was given up: {0}")]
+    /// The session with the relay failed, and the relay was removed.
+    #[error("the relay failed: {0}")]
     Session(#[from] SessionError),
-    /// The relay had been given up before, or while this was asked of it.
-    #[error("the relay is gone")]
+    /// The relay was removed before, or during this call.
+    #[error("the relay was removed")]
     Gone,
 }
 
@@ -63,7 +61,7 @@ pub enum RelayError {
 #[derive(Debug)]
 pub struct Relay {
     container: String,
-    questions: mpsc::Sender<PendingProbe>,
+    probes: mpsc::Sender<PendingProbe>,
     keeper: JoinHandle<Result<(), RelayError>>,
 }
 
@@ -74,53 +72,49 @@ struct PendingProbe {
 }
 
 impl Relay {
-    /// Starts a relay and hears its first heartbeat. Brings the image to the
-    /// engine if it lacks it. Takes about a second, most of it the engine's for
-    /// joining the network; each step has its own deadline, and a caller who
-    /// waits less leaves nothing behind.
+    /// Starts a relay and waits for the answer to its first ping. Imports the image if the engine lacks it.
+    /// Takes about a second, most of which the engine needs to join the network. Each step has its own
+    /// deadline. If the caller stops waiting, nothing is left behind.
     ///
     /// # Errors
-    /// [`RelayError`]; then no container is left, unless the engine does not
-    /// remove it either.
+    /// [`RelayError`]. The container is removed, unless that fails too.
     pub async fn open(docker: &Docker, spec: &RelaySpec) -> Result<Self, RelayError> {
-        // A task of its own, so that a caller who stops waiting leaves no
-        // half-made container behind.
+        // Runs in a task of its own, so that no half-made container is left if the caller stops waiting.
         let (docker, spec) = (docker.clone(), spec.clone());
         tokio::spawn(async move { open(&docker, &spec).await }).await.unwrap_or(Err(RelayError::Gone))
     }
 
-    /// The id of its container.
+    /// Returns the id of the relay's container.
     #[must_use]
     pub fn container(&self) -> &str {
         &self.container
     }
 
-    /// Whether it can still be asked: it has not been given up.
+    /// Returns true if the relay can still send requests.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !self.questions.is_closed()
+        !self.probes.is_closed()
     }
 
-    /// Makes a request inside the slot. Returns soon after the request's total
-    /// deadline at the latest; that the app gave no answer is a [`Response`] too.
+    /// Sends a request inside the slot. Returns shortly after the request's total deadline at the latest. If
+    /// the app does not answer, the [`Response`] says so.
     ///
     /// # Errors
-    /// [`RelayError::Session`] or [`RelayError::Gone`]: this relay has been given
-    /// up and what the app did is not known. Open another.
+    /// [`RelayError::Session`] or [`RelayError::Gone`]: the relay was removed, and the app's behaviour is
+    /// unknown. Open another relay.
     pub async fn probe(&mut self, request: Request) -> Result<Response, RelayError> {
         let (response, answered) = oneshot::channel();
-        let question = PendingProbe { request, response };
-        let asked = self.questions.send(question).await;
-        asked.map_err(|_| RelayError::Gone)?;
+        let sent = self.probes.send(PendingProbe { request, response }).await;
+        sent.map_err(|_| RelayError::Gone)?;
         Ok(answered.await.map_err(|_| RelayError::Gone)??)
     }
 
     /// Ends the relay and waits until its container is removed.
     ///
     /// # Errors
-    /// The engine's, if it did not remove the container.
+    /// The engine's error, if the container was not removed.
     pub async fn close(self) -> Result<(), RelayError> {
-        drop(self.questions);
+        drop(self.probes);
         self.keeper.await.unwrap_or(Err(RelayError::Gone))
     }
 }
@@ -129,61 +123,62 @@ async fn open(docker: &Docker, spec: &RelaySpec) -> Result<Relay, RelayError> {
     let image = image::ensure(docker).await?;
     let (container, attached) = RelayContainer::start(docker, &image, spec).await?;
     let mut session = RelaySession::new(attached);
-    if let Err(doubt) = session.ping().await {
+    if let Err(error) = session.ping().await {
         drop(session);
         container.remove().await?;
-        return Err(doubt.into());
+        return Err(error.into());
     }
-    let (questions, asked) = mpsc::channel(1);
+    let (probes, pending) = mpsc::channel(1);
     Ok(Relay {
         container: container.id().to_owned(),
-        questions,
-        keeper: tokio::spawn(keep(container, session, asked)),
+        probes,
+        keeper: tokio::spawn(keep(container, session, pending)),
     })
 }
 
-/// Serves the relay until its owner lets go or a doubt arises, then removes it.
+/// Serves the relay until its owner drops it or the session fails, then removes the container.
 async fn keep(
     container: RelayContainer,
     mut session: RelaySession,
-    mut asked: mpsc::Receiver<PendingProbe>,
+    mut pending: mpsc::Receiver<PendingProbe>,
 ) -> Result<(), RelayError> {
-    if let Err(doubt) = serve(&mut session, &mut asked).await {
-        tracing::warn!(container = container.id(), %doubt, "a relay was given up");
+    if let Err(error) = serve(&mut session, &mut pending).await {
+        tracing::warn!(%error, "removing the relay in container {}, because its session failed", container.id());
     }
-    // Nobody may ask any more. And both halves of the attach go before the
-    // container does: one that nobody reads from can keep it from dying.
-    drop((asked, session));
+    // Both halves of the attach stream are closed before the container is removed: an output that is not read
+    // can keep the container from ending.
+    drop((pending, session));
     container.remove().await
 }
 
 async fn serve(
     session: &mut RelaySession,
-    asked: &mut mpsc::Receiver<PendingProbe>,
+    pending: &mut mpsc::Receiver<PendingProbe>,
 ) -> Result<(), SessionError> {
     loop {
         tokio::select! {
-            question = asked.recv() => {
-                let Some(PendingProbe { request, response }) = question else {
+            probe = pending.recv() => {
+                let Some(PendingProbe { request, response }) = probe else {
                     return Ok(());
                 };
                 match session.probe(request).await {
-                    // The one who asked may have stopped waiting.
+                    // The caller may have stopped waiting.
                     Ok(outcome) => drop(response.send(Ok(outcome))),
-                    Err(doubt) => {
-                        asked.close();
-                        drop(response.send(Err(doubt.clone())));
-                        return Err(doubt);
+                    Err(error) => {
+                        pending.close();
+                        drop(response.send(Err(error.clone())));
+                        return Err(error);
                     }
                 }
             }
-            doubt = session.unasked() => return Err(doubt),
+            error = session.unexpected() => return Err(error),
             () = tokio::time::sleep(HEARTBEAT) => session.ping().await?,
         }
     }
 }
 
-/// Awaits an engine's answer. The client's own timeout ends at the headers.
+/// Awaits an engine's answer within `patience`, because the client's own timeout ends at the response's
+/// headers.
 async fn in_time<T>(
     step: &'static str,
     patience: Duration,

@@ -26,7 +26,7 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
         position: Position(position),
         since: Timestamp::UNIX_EPOCH,
         sandbox: SandboxReported {
-            trouble: (slots == 1).then(|| "no manager answers".to_owned()),
+            pause_reason: (slots == 1).then(|| "no manager answers".to_owned()),
             nodes: vec![
                 node("n1", SandboxNodeState::Ready { slots }),
                 node("n2", SandboxNodeState::Drained),

@@ -1,37 +1,37 @@
-//! Which images go: arithmetic, apart from the engine.
+//! Chooses the images to remove, without calls to the engine.
 
 use std::cmp::Reverse;
 use std::time::Duration;
 
 use super::Housekeeping;
 
-/// Even where space is short, what was used within this may be used again by a
-/// submission that is under way.
+/// The shortest idle time of an image that is removed for lack of space. A submission under way may still use
+/// an image that was used more recently.
 const MIN_IDLE: Duration = Duration::from_secs(600);
 
-/// An image of ours that the node has.
+/// A participant's image on the node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ParticipantImage {
     pub(super) id: String,
     pub(super) bytes: u64,
-    /// How long it was not used.
+    /// The time since the last use.
     pub(super) idle: Duration,
 }
 
-/// Those that are to go, the one that was not used for longest first.
-pub(super) fn to_remove(mut kept: Vec<ParticipantImage>, rules: &Housekeeping) -> Vec<ParticipantImage> {
-    kept.sort_by_key(|image| Reverse(image.idle));
-    let mut bytes: u64 = kept.iter().map(|image| image.bytes).sum();
+/// Returns the images to remove, beginning with the one that was idle for longest.
+pub(super) fn to_remove(mut images: Vec<ParticipantImage>, rules: &Housekeeping) -> Vec<ParticipantImage> {
+    images.sort_by_key(|image| Reverse(image.idle));
+    let mut bytes: u64 = images.iter().map(|image| image.bytes).sum();
     let limit = rules.space_mib.saturating_mul(1 << 20);
-    let rested = MIN_IDLE.min(rules.keep);
-    kept.retain(|image| {
-        let goes = image.idle >= rules.keep || bytes > limit && image.idle >= rested;
-        if goes {
+    let min_idle = MIN_IDLE.min(rules.keep);
+    images.retain(|image| {
+        let is_removed = image.idle >= rules.keep || bytes > limit && image.idle >= min_idle;
+        if is_removed {
             bytes -= image.bytes;
         }
-        goes
+        is_removed
     });
-    kept
+    images
 }
 
 #[cfg(test)]
@@ -39,21 +39,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_images_go_and_where_space_is_short_the_oldest_that_rested() {
+    fn idle_images_are_removed_and_more_of_them_if_space_is_short() {
         let image = |id: &str, mib: u64, idle_s: u64| ParticipantImage {
             id: id.into(),
             bytes: mib << 20,
             idle: Duration::from_secs(idle_s),
         };
-        let goes = |images: &[ParticipantImage], space_mib| -> Vec<String> {
+        let removed = |images: &[ParticipantImage], space_mib| -> Vec<String> {
             let rules = Housekeeping { space_mib, ..Housekeeping::default() };
             to_remove(images.to_vec(), &rules).into_iter().map(|image| image.id).collect()
         };
         let images =
             [image("new", 50, 0), image("young", 50, 700), image("mid", 50, 1800), image("old", 50, 3600)];
-        assert_eq!(goes(&images, 1000), ["old"]);
-        assert_eq!(goes(&images, 120), ["old", "mid"]);
-        assert_eq!(goes(&images, 1), ["old", "mid", "young"]);
-        assert_eq!(goes(&[], 0), [] as [&str; 0]);
+        assert_eq!(removed(&images, 1000), ["old"]);
+        assert_eq!(removed(&images, 120), ["old", "mid"]);
+        assert_eq!(removed(&images, 1), ["old", "mid", "young"]);
+        assert_eq!(removed(&[], 0), [] as [&str; 0]);
     }
 }

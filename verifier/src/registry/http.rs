@@ -1,7 +1,6 @@
-//! Requests to one registry: bounded, with a token or a login where one is
-//! asked for, and to no host but the registry's own and those that it is known
-//! to use. What a registry says of itself (redirects, token servers) is not
-//! trusted any further.
+//! Requests to one registry. They are bounded, use a token or a login if the registry asks for one, and go
+//! only to the registry's own hosts and to hosts that it is known to use. Redirects and token servers
+//! elsewhere are refused.
 
 mod hosts;
 
@@ -23,10 +22,10 @@ use super::{LookupError, Result, platform, unavailable};
 const TOKEN_MAX: usize = 64 << 10;
 const ERROR_MAX: usize = 16 << 10;
 const REDIRECTS_MAX: usize = 3;
-/// What is quoted of a registry's own words, in characters.
+/// The longest quotation of a registry's error message, in characters.
 const QUOTED_MAX: usize = 200;
 
-/// Every form of a manifest that is understood.
+/// The media types of all supported manifests.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
 
@@ -35,22 +34,21 @@ pub(super) struct RegistryHttp {
     logins: RegistryLogins,
 }
 
-/// Requests about one image; they share what lets them in.
+/// Requests about one image, which share one authorization.
 pub(super) struct RegistrySession<'a> {
     http: &'a RegistryHttp,
     image: &'a ImageRef,
     login: Option<&'a RegistryLogin>,
-    /// `Bearer …` or `Basic …`, once it was asked for.
+    /// `Bearer …` or `Basic …`, once the registry asked for it.
     authorization: Option<String>,
 }
 
-/// How large a thing is.
+/// The size of a blob, according to the registry.
 pub(super) enum BlobSize {
-    /// So many bytes.
-    Of(u64),
-    /// The registry does not have it.
-    Gone,
-    /// The registry does not say.
+    Bytes(u64),
+    /// The registry does not have the blob.
+    Missing,
+    /// The registry did not report a size.
     Unknown,
 }
 
@@ -58,7 +56,7 @@ pub(super) struct RegistryReply {
     pub(super) body: Vec<u8>,
 }
 
-/// Some servers say it under one name, some under the other, some under both.
+/// The response of a token server, which has the token under one of two names, or under both.
 #[derive(Deserialize)]
 struct RegistryToken {
     token: Option<String>,
@@ -89,26 +87,27 @@ impl RegistryHttp {
 }
 
 impl RegistrySession<'_> {
-    /// GETs `v2/<repository>/<path>`; at most `max` bytes.
+    /// Sends a GET request for `v2/<repository>/<path>`, and reads at most `max` bytes.
     pub(super) async fn get(&mut self, path: &str, max: usize) -> Result<RegistryReply> {
         let patience = REQUEST * 3;
         timeout(patience, self.get_now(path, max)).await.unwrap_or_else(|_| {
-            Err(unavailable(&format!("{} took more than {patience:?}", self.image.registry())))
+            Err(unavailable(&format!("{} did not answer within {patience:?}", self.image.registry())))
         })
     }
 
-    /// How large `v2/<repository>/<path>` is. What the registry does not say of
-    /// a thing's size is no fault of the thing.
+    /// Returns the size of `v2/<repository>/<path>`. If the request fails, the size is unknown, because that
+    /// is no fault of the image.
     pub(super) async fn size(&self, path: &str) -> BlobSize {
         let asked = async {
             let base = self.http.hosts.base(self.image.registry())?;
-            self.follow(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?).await
+            self.follow_redirects(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?)
+                .await
         };
         let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return BlobSize::Unknown };
         let length = header(response.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
         match (response.status(), length) {
-            (StatusCode::NOT_FOUND, _) => BlobSize::Gone,
-            (StatusCode::OK, Some(length)) => BlobSize::Of(length),
+            (StatusCode::NOT_FOUND, _) => BlobSize::Missing,
+            (StatusCode::OK, Some(length)) => BlobSize::Bytes(length),
             _ => BlobSize::Unknown,
         }
     }
@@ -128,7 +127,7 @@ impl RegistrySession<'_> {
                 return Err(self.login_refused());
             }
         }
-        let response = self.follow(Method::GET, &base, response).await?;
+        let response = self.follow_redirects(Method::GET, &base, response).await?;
         if response.status().is_success() {
             return Ok(RegistryReply { body: self.body(response, max).await? });
         }
@@ -139,8 +138,8 @@ impl RegistrySession<'_> {
         joined(base, &format!("/v2/{}/{path}", self.image.repository()))
     }
 
-    /// Follows redirects, as far as the registry may lead.
-    async fn follow(&self, method: Method, base: &Url, mut response: Response) -> Result<Response> {
+    /// Follows redirects to hosts that belong to the registry.
+    async fn follow_redirects(&self, method: Method, base: &Url, mut response: Response) -> Result<Response> {
         for _ in 0..REDIRECTS_MAX {
             if !response.status().is_redirection() {
                 break;
@@ -149,11 +148,11 @@ impl RegistrySession<'_> {
             if !self.http.hosts.may_lead_to(self.image.registry(), base, &to) {
                 let host = to.host_str().unwrap_or("nowhere");
                 return Err(unavailable(&format!(
-                    "{} leads to {host}, which is not its own",
+                    "{} redirects to {host}, which is not one of its hosts",
                     self.image.registry()
                 )));
             }
-            // What lets us in is for the registry alone.
+            // The authorization is sent to the registry itself only.
             response = if to.origin() == base.origin() {
                 self.send(method.clone(), to).await?
             } else {
@@ -172,19 +171,22 @@ impl RegistrySession<'_> {
         request.send().await.map_err(|error| self.unreachable(&error))
     }
 
-    /// What lets us in, as the registry asks for it: our login, or a token from
-    /// the server that it names, which gives one to everybody if there is no login.
+    /// Returns the authorization that the registry asks for: the login, or a token from the server that the
+    /// registry names. Without a login the token is anonymous.
     async fn authorized(&self, base: &Url, challenge: &str) -> Result<String> {
         let registry = self.image.registry();
         let Some((realm, service)) = bearer(challenge) else {
             let login = self.login.filter(|_| is_basic(challenge));
             let basic = login.map(RegistryLogin::basic);
-            return basic.ok_or_else(|| forbidden(&format!("{registry} asks for a password")));
+            return basic
+                .ok_or_else(|| forbidden(&format!("{registry} asks for a password: make the image public")));
         };
         let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
         if !self.http.hosts.may_lead_to(registry, base, &url) {
             let host = url.host_str().unwrap_or("nowhere");
-            return Err(unavailable(&format!("{registry} has its tokens at {host}, which is not its own")));
+            return Err(unavailable(&format!(
+                "{registry} names the token server {host}, which is not one of its hosts"
+            )));
         }
         let scope = format!("repository:{}:pull", self.image.repository());
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", &scope);
@@ -202,49 +204,54 @@ impl RegistrySession<'_> {
         let body = self.body(response, TOKEN_MAX).await?;
         let token = serde_json::from_slice::<RegistryToken>(&body)
             .ok()
-            .and_then(|said| said.token.or(said.access_token));
+            .and_then(|answer| answer.token.or(answer.access_token));
         token
             .filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
             .map(|token| format!("Bearer {token}"))
-            .ok_or_else(|| unavailable(&format!("{registry} gave a token that is none")))
+            .ok_or_else(|| unavailable(&format!("the token server of {registry} sent no valid token")))
     }
 
     fn login_refused(&self) -> LookupError {
-        unavailable(&format!("{} refuses the login that we have for it", self.image.registry()))
+        unavailable(&format!("{} refuses the configured login", self.image.registry()))
     }
 
     async fn body(&self, mut response: Response, max: usize) -> Result<Vec<u8>> {
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(&error))? {
             if body.len() + chunk.len() > max {
-                return Err(super::refused(&format!("its description is larger than {max} bytes")));
+                return Err(super::refused(&format!(
+                    "its manifest or configuration is longer than {max} bytes"
+                )));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(body)
     }
 
-    /// What a status other than success means, with the registry's own words.
+    /// Returns the error for a status other than success, with the registry's own message.
     async fn refusal(&self, response: Response) -> LookupError {
         let status = response.status();
         let after = header(response.headers(), RETRY_AFTER).and_then(|after| after.parse::<u64>().ok());
-        let words = quoted(&self.body(response, ERROR_MAX).await.unwrap_or_default());
+        let quotation = quotation(&self.body(response, ERROR_MAX).await.unwrap_or_default());
         let name = self.image.familiar();
         let registry = self.image.registry();
         match status {
             StatusCode::NOT_FOUND => LookupError::Participant(
                 FailureCode::ImageNotFound,
-                format!("{registry} has no image {name}{words}."),
+                format!("{registry} has no image {name}{quotation}."),
             ),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => forbidden(&format!(
-                "{registry} does not give {name} to everybody, or does not have it{words}"
-            )),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                forbidden(&format!("{name} is private on {registry}, or does not exist there{quotation}"))
+            }
             StatusCode::TOO_MANY_REQUESTS => {
                 let after =
-                    after.map_or_else(String::new, |s| format!("; it wants to be asked again in {s} s"));
-                platform(InterruptionCode::RateLimited, format!("{registry} limits requests{words}{after}"))
+                    after.map_or_else(String::new, |s| format!("; it permits the next request in {s} s"));
+                platform(
+                    InterruptionCode::RateLimited,
+                    format!("{registry} limits requests{quotation}{after}"),
+                )
             }
-            status => unavailable(&format!("{registry} answers with {status}{words}")),
+            status => unavailable(&format!("{registry} answers with {status}{quotation}")),
         }
     }
 
@@ -273,10 +280,10 @@ fn is_basic(challenge: &str) -> bool {
 }
 
 fn joined(base: &Url, to: &str) -> Result<Url> {
-    base.join(to).map_err(|error| unavailable(&format!("{base} leads nowhere: {error}")))
+    base.join(to).map_err(|error| unavailable(&format!("{base} redirects to an invalid address: {error}")))
 }
 
-/// The realm and the service of a `Bearer` challenge.
+/// Returns the realm and the service of a `Bearer` challenge.
 fn bearer(challenge: &str) -> Option<(&str, &str)> {
     let (scheme, parameters) = challenge.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("bearer") {
@@ -289,8 +296,8 @@ fn bearer(challenge: &str) -> Option<(&str, &str)> {
     Some((value("realm")?, value("service").unwrap_or_default()))
 }
 
-/// A registry's own words, to go behind ours: `` or ` (CODE: message)`.
-fn quoted(body: &[u8]) -> String {
+/// Returns a registry's own error message as ` (CODE: message)`, or an empty text if there is none.
+fn quotation(body: &[u8]) -> String {
     let Ok(RegistryErrors { errors }) = serde_json::from_slice(body) else {
         return String::new();
     };
@@ -306,7 +313,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_challenge_is_read() {
+    fn the_realm_and_the_service_of_a_bearer_challenge_are_read() {
         let challenge =
             r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="x""#;
         assert_eq!(bearer(challenge), Some(("https://auth.docker.io/token", "registry.docker.io")));

@@ -1,5 +1,4 @@
-//! RegistryLogins for registries that do not give everything to everybody, as
-//! `docker login` writes them down.
+//! Logins for private registries, in the format that `docker login` writes.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,23 +14,23 @@ const DOCKER_IO: [&str; 3] = ["index.docker.io", "registry-1.docker.io", "docker
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RegistryLogins(BTreeMap<String, RegistryLogin>);
 
-/// A name and a password.
+/// A user name and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RegistryLogin {
     pub(crate) user: String,
     pub(crate) password: String,
 }
 
-/// Why a text holds no logins. It quotes nothing that may be a password.
+/// The reason why a text has no usable logins. Quotes nothing that may be a password.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginsError {
-    /// It is not a Docker client's `config.json`.
-    #[error("it is not a Docker client's config.json: line {0}, column {1}")]
+    /// The text is not a Docker client's `config.json`. Holds the line and the column.
+    #[error("this is not a Docker client's config.json: line {0}, column {1}")]
     Syntax(usize, usize),
-    /// It names the registry, but the password is elsewhere.
+    /// The registry's password is kept elsewhere.
     #[error(
         "the password for {0} is kept by a credential helper, where it cannot be read: \
-         docker login with a config.json that names no credsStore"
+         run docker login with a config.json that names no credsStore"
     )]
     Elsewhere(String),
     /// The login for this registry cannot be read.
@@ -59,7 +58,7 @@ impl RegistryLogins {
     /// Reads the `auths` of a Docker client's `config.json`.
     ///
     /// # Errors
-    /// When it is not one, or has a registry whose password it does not have.
+    /// If the text is not such a file, or if it names a registry without its password.
     pub fn parse(json: &str) -> Result<Self, LoginsError> {
         let config: DockerConfig =
             serde_json::from_str(json).map_err(|error| LoginsError::Syntax(error.line(), error.column()))?;
@@ -71,14 +70,14 @@ impl RegistryLogins {
         Ok(Self(logins.collect::<Result<_, _>>()?))
     }
 
-    /// The login for a registry, by its `host` or `host:port`.
+    /// Returns the login for a registry, by its `host` or `host:port`.
     pub(crate) fn of(&self, registry: &str) -> Option<&RegistryLogin> {
         self.0.get(registry)
     }
 }
 
 impl RegistryLogin {
-    /// What says it to an HTTP server.
+    /// Returns the value of the `Authorization` header.
     pub(crate) fn basic(&self) -> String {
         format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
     }
@@ -90,7 +89,7 @@ impl fmt::Debug for RegistryLogin {
     }
 }
 
-/// The registry of an entry, which may be written as an address of old.
+/// Returns the registry of an entry, which older clients write as a URL.
 fn registry(address: &str) -> String {
     let place = address.split_once("://").map_or(address, |(_, place)| place);
     let host = place.split('/').next().unwrap_or_default();
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_clients_file_is_read() {
+    fn the_file_of_a_docker_client_is_read() {
         let logins = RegistryLogins::parse(
             r#"{"auths":{"https://index.docker.io/v1/":{"auth":"YWRhOnB3OjE="},
                 "r.lan:5000":{"username":"bob","password":"pw"}},"HttpHeaders":{}}"#,
@@ -133,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_the_passwords_is_refused_by_name() {
+    fn a_file_without_the_passwords_is_refused_and_the_registry_named() {
         let error = |text: &str| RegistryLogins::parse(text).unwrap_err().to_string();
         assert!(error(r#"{"auths":{"r.lan":{}},"credsStore":"pass"}"#).contains("r.lan"));
         assert!(error(r#"{"auths":{"r.lan":{"auth":"c2VjcmV0"}}}"#).contains("r.lan"));

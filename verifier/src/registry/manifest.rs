@@ -1,5 +1,5 @@
-//! What an image says of itself, and whether that is run here. Plain functions
-//! of bytes that strangers wrote.
+//! Parses the manifest and the configuration of an image, and checks that the image can be run. Pure
+//! functions of untrusted bytes.
 
 use std::collections::BTreeMap;
 
@@ -11,29 +11,29 @@ use serde_json::Value;
 
 use super::{LookupError, Result, refused};
 
-/// Engines stop at 128, and slow down before.
+/// The largest number of layers. Engines refuse more than 128, and become slow before.
 const LAYERS_MAX: usize = 60;
 const VOLUMES_MAX: usize = 8;
 const PATH_MAX: usize = 200;
 const ENV_MAX: usize = 64 << 10;
 
-/// The platform that all nodes have.
+/// The platform of all nodes.
 const OS: &str = "linux";
 const ARCHITECTURE: &str = "amd64";
 
-/// The names that are read here. Engines take one in any case for the same, and
-/// the last of several, so that they might read another value than we do.
+/// The names of the fields that are read here. Engines ignore the case of names and use the last of several
+/// fields, so a field whose name differs only in case is refused: an engine would read another value than
+/// this module.
 const MANIFEST_NAMES: &[&str] = &["schemaVersion", "mediaType", "config", "layers", "manifests"];
 const PART_NAMES: &[&str] = &["mediaType", "digest", "size", "urls", "platform"];
 const CONFIG_NAMES: &[&str] = &["os", "architecture", "config", "rootfs"];
 const SETTINGS_NAMES: &[&str] = &["Entrypoint", "Cmd", "Env", "Volumes", "WorkingDir"];
 
-/// What a name leads to.
+/// The document that a tag or digest refers to.
 #[derive(Debug)]
 pub(super) enum Manifest {
-    /// An image.
     Image(ImageManifest),
-    /// One image for each of several platforms.
+    /// A list of images for several platforms.
     Index(ImageIndex),
 }
 
@@ -87,7 +87,7 @@ struct ContainerConfig {
     working_dir: Option<String>,
 }
 
-/// Reads a manifest of either kind.
+/// Parses a manifest of either kind.
 pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -96,29 +96,29 @@ pub(super) fn parse(body: &[u8]) -> Result<Manifest> {
         #[serde(default)]
         manifests: Option<serde::de::IgnoredAny>,
     }
-    let not_one = |error: serde_json::Error| refused(&format!("its manifest cannot be read ({error})"));
-    let all: Value = serde_json::from_slice(body).map_err(not_one)?;
-    spelt_right(&all, MANIFEST_NAMES)?;
-    spelt_right(&all["config"], PART_NAMES)?;
+    let unreadable = |error: serde_json::Error| refused(&format!("its manifest cannot be read ({error})"));
+    let all: Value = serde_json::from_slice(body).map_err(unreadable)?;
+    check_names(&all, MANIFEST_NAMES)?;
+    check_names(&all["config"], PART_NAMES)?;
     for part in [&all["layers"], &all["manifests"]].into_iter().filter_map(Value::as_array).flatten() {
-        spelt_right(part, PART_NAMES)?;
+        check_names(part, PART_NAMES)?;
     }
-    let head: ManifestHead = serde_json::from_slice(body).map_err(not_one)?;
+    let head: ManifestHead = serde_json::from_slice(body).map_err(unreadable)?;
     match head {
         ManifestHead { schema_version: 2, manifests: Some(_) } => {
-            serde_json::from_slice(body).map(Manifest::Index).map_err(not_one)
+            serde_json::from_slice(body).map(Manifest::Index).map_err(unreadable)
         }
         ManifestHead { schema_version: 2, manifests: None } => {
-            serde_json::from_slice(body).map(Manifest::Image).map_err(not_one)
+            serde_json::from_slice(body).map(Manifest::Image).map_err(unreadable)
         }
         ManifestHead { schema_version, .. } => Err(refused(&format!(
-            "its manifest has schema {schema_version}, which is long outdated; build it with a current Docker"
+            "its manifest has the outdated schema {schema_version}; build it with a current Docker"
         ))),
     }
 }
 
 impl ImageIndex {
-    /// The image for our nodes.
+    /// Returns the image for the platform of the nodes.
     pub(super) fn for_our_platform(&self) -> Result<&Descriptor> {
         let platforms = self.manifests.iter().filter_map(|part| Some((part, part.platform.as_ref()?)));
         match platforms.clone().find(|(_, platform)| platform.is_ours()) {
@@ -133,13 +133,13 @@ impl ImageIndex {
 }
 
 impl ImageManifest {
-    /// Whether it is an image that may be pulled; its compressed size in bytes.
+    /// Checks that the image may be pulled, and returns its compressed size in bytes.
     pub(super) fn check(&self, limits: &ResourceLimits) -> Result<u64> {
         if !matches!(
             self.config.media_type.as_str(),
             "application/vnd.oci.image.config.v1+json" | "application/vnd.docker.container.image.v1+json"
         ) {
-            return Err(refused("it is not a container image but something else that registries keep"));
+            return Err(refused("it is not a container image but another kind of artifact"));
         }
         if self.layers.len() > LAYERS_MAX {
             return Err(refused(&format!(
@@ -149,7 +149,7 @@ impl ImageManifest {
         }
         let is_foreign = |layer: &Descriptor| !layer.urls.is_empty() || layer.media_type.contains("foreign");
         if self.layers.iter().any(is_foreign) {
-            return Err(refused("it has layers that lie outside of its registry"));
+            return Err(refused("some of its layers are stored outside of its registry"));
         }
         let size = self.layers.iter().fold(self.config.size, |size, layer| size.saturating_add(layer.size));
         let max = limits.image_mib << 20;
@@ -163,13 +163,14 @@ impl ImageManifest {
     }
 }
 
-/// Whether an image's configuration can be run; the volumes that it declares.
+/// Checks that an image with this configuration can be run, and returns the volumes that it declares.
 pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
-    let not_one = |error: serde_json::Error| refused(&format!("its configuration cannot be read ({error})"));
-    let all: Value = serde_json::from_slice(body).map_err(not_one)?;
-    spelt_right(&all, CONFIG_NAMES)?;
-    spelt_right(&all["config"], SETTINGS_NAMES)?;
-    let config: ImageConfig = serde_json::from_slice(body).map_err(not_one)?;
+    let unreadable =
+        |error: serde_json::Error| refused(&format!("its configuration cannot be read ({error})"));
+    let all: Value = serde_json::from_slice(body).map_err(unreadable)?;
+    check_names(&all, CONFIG_NAMES)?;
+    check_names(&all["config"], SETTINGS_NAMES)?;
+    let config: ImageConfig = serde_json::from_slice(body).map_err(unreadable)?;
     if !config.platform.is_ours() {
         return Err(wrong_platform(&config.platform.named()));
     }
@@ -209,8 +210,8 @@ impl ImagePlatform {
     }
 }
 
-/// Whether the names of an object are ours to the letter, or quite different.
-fn spelt_right(object: &Value, names: &[&str]) -> Result<()> {
+/// Checks that no field of an object has a name that differs from one of `names` only in case.
+fn check_names(object: &Value, names: &[&str]) -> Result<()> {
     let folded = |name: &str| name.to_uppercase().to_lowercase();
     let is_near = |key: &&String| {
         !names.contains(&key.as_str()) && names.iter().any(|name| folded(name) == folded(key))
@@ -219,19 +220,19 @@ fn spelt_right(object: &Value, names: &[&str]) -> Result<()> {
         None => Ok(()),
         Some(key) => {
             let key: String = key.chars().take(PATH_MAX).collect();
-            Err(refused(&format!("it says {key}, which engines take for another name")))
+            Err(refused(&format!("it has a field {key}, which engines confuse with another field")))
         }
     }
 }
 
 fn wrong_platform(built: &str) -> LookupError {
-    let built = if built.is_empty() { "no platform that is named" } else { built };
-    let message = format!("The image is built for {built}; {OS}/{ARCHITECTURE} is run here.");
+    let built = if built.is_empty() { "an unknown platform" } else { built };
+    let message = format!("The image is built for {built}; it must be built for {OS}/{ARCHITECTURE}.");
     LookupError::Participant(FailureCode::WrongPlatform, message)
 }
 
-/// An absolute path below the root, without turns, and without what the Swarm
-/// would expand.
+/// Returns true for an absolute path below the root without `.` and `..`, and without characters that the
+/// Swarm would expand.
 fn is_plain(path: &str) -> bool {
     path.len() <= PATH_MAX
         && path.strip_prefix('/').is_some_and(|path| {
@@ -244,7 +245,7 @@ fn is_plain(path: &str) -> bool {
 
 fn is_of_the_kernel(path: &str) -> bool {
     let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    // A path with turns may lead anywhere.
+    // A path with `..` may lead anywhere.
     matches!(parts.next(), Some("proc" | "sys" | "dev" | "..")) || parts.any(|part| part == "..")
 }
 
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_for_our_platform_is_taken() {
+    fn the_image_for_the_nodes_platform_is_taken_from_an_index() {
         let index = |platforms: &[(&str, &str)]| {
             let manifests: Vec<_> = platforms
                 .iter()
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_refused() {
+    fn a_document_that_is_no_image_is_refused() {
         for body in [
             "",
             "[]",

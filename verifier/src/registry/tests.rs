@@ -1,4 +1,4 @@
-//! A registry that misbehaves, on the loopback: what a real one does not do on demand.
+//! Lookups in a misbehaving registry on the loopback, because a real one does not misbehave on demand.
 
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use domain::Challenge;
 
 use super::*;
 
-/// Answers each request as it is told to; records what was asked.
+/// A server that follows a script and records the requests.
 pub(crate) struct ScriptedRegistry {
     pub(crate) address: String,
     asked: Arc<Mutex<Vec<String>>>,
@@ -31,7 +31,7 @@ fn scripted(replies: impl Fn(&str, &str) -> String + Send + 'static) -> Scripted
             }
             let request = String::from_utf8(request).unwrap();
             heard.lock().unwrap().push(request.lines().next().unwrap().to_owned());
-            // A client that has read enough hangs up.
+            // A client that has read enough closes the connection.
             let _ = stream.write_all(replies(&request, &own).as_bytes());
         }
     });
@@ -50,7 +50,7 @@ async fn look_up(registry: &ScriptedRegistry) -> Result<ResolvedImage> {
         .await
 }
 
-async fn told(status: &'static str, headers: &'static str, body: &'static str) -> LookupError {
+async fn error_of(status: &'static str, headers: &'static str, body: &'static str) -> LookupError {
     look_up(&scripted(move |_, _| reply(status, headers, body))).await.unwrap_err()
 }
 
@@ -71,20 +71,23 @@ fn failure(error: LookupError) -> (FailureCode, String) {
 #[tokio::test]
 async fn each_refusal_of_a_registry_has_its_own_name() {
     let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-    let (code, message) = failure(told("404 Not ResolvedImage", "", unknown).await);
+    let (code, message) = failure(error_of("404 Not ResolvedImage", "", unknown).await);
     assert_eq!(code, FailureCode::ImageNotFound);
     assert!(message.contains("ada/app:v1 (MANIFEST_UNKNOWN: manifest unknown)"), "{message}");
 
-    assert_eq!(failure(told("403 Forbidden", "", "").await).0, FailureCode::ImageForbidden);
-    assert_eq!(failure(told("401 Unauthorized", "", "").await).0, FailureCode::ImageForbidden);
-    assert_eq!(fault(told("429 Too Many Requests", "", "").await), InterruptionCode::RateLimited);
-    assert_eq!(fault(told("503 Service Unavailable", "", "").await), InterruptionCode::RegistryUnavailable);
-    assert_eq!(fault(told("418 I'm a teapot", "", "").await), InterruptionCode::RegistryUnavailable);
-    assert_eq!(failure(told("200 OK", "", "<html>").await).0, FailureCode::ImageRefused);
+    assert_eq!(failure(error_of("403 Forbidden", "", "").await).0, FailureCode::ImageForbidden);
+    assert_eq!(failure(error_of("401 Unauthorized", "", "").await).0, FailureCode::ImageForbidden);
+    assert_eq!(fault(error_of("429 Too Many Requests", "", "").await), InterruptionCode::RateLimited);
+    assert_eq!(
+        fault(error_of("503 Service Unavailable", "", "").await),
+        InterruptionCode::RegistryUnavailable
+    );
+    assert_eq!(fault(error_of("418 I'm a teapot", "", "").await), InterruptionCode::RegistryUnavailable);
+    assert_eq!(failure(error_of("200 OK", "", "<html>").await).0, FailureCode::ImageRefused);
 }
 
 #[tokio::test]
-async fn a_registry_that_is_gone_is_nobodys_fault() {
+async fn a_registry_that_does_not_answer_is_a_platform_fault() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
@@ -107,7 +110,7 @@ async fn no_redirect_and_no_token_server_leads_elsewhere() {
     assert_eq!(*victim.asked.lock().unwrap(), Vec::<String>::new());
 }
 
-/// The manifest and the configuration of an image that can be run.
+/// Returns the manifest and the configuration of an image that can be run.
 fn image() -> (String, String) {
     let config = r#"{"os":"linux","architecture":"amd64","config":{"Cmd":["/app"],"Volumes":{"/data":{}}}}"#;
     let manifest = format!(
@@ -125,12 +128,12 @@ fn sha(text: &str) -> String {
     format!("sha256:{hex}")
 }
 
-/// What is said of the one layer of [`image`], when only that is asked for.
+/// Returns the response to a HEAD request for the one layer of [`image`].
 fn layer_of(size: u64) -> String {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {size}\r\nConnection: close\r\n\r\n")
 }
 
-/// A registry that has every image, and they are all the same.
+/// Starts a registry that has the same image under every name.
 pub(crate) fn generous() -> ScriptedRegistry {
     let (manifest, config) = image();
     scripted(move |request, _| {
@@ -168,7 +171,7 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
     assert_eq!(found.volumes, ["/data"]);
     assert_eq!(found.size_bytes, 5000 + config.len() as u64);
 
-    // The same name, but the registry now says something else under the digest that is known.
+    // A digest that is known from an earlier attempt is looked up instead of the tag.
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
     let known = sha("what it was").parse().unwrap();
     let looked_up = RegistryClient::new([], RegistryLogins::default())
@@ -178,7 +181,7 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_lies_about_its_layers_is_found_out() {
+async fn an_image_whose_manifest_has_wrong_layer_sizes_is_refused() {
     let (manifest, config) = image();
     let registry = scripted(move |request, _| match request.split(' ').next() {
         Some("HEAD") => layer_of(5 << 40),
@@ -225,7 +228,7 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
         let ours =
             |password: &str| format!(r#""{}":{{"username":"at","password":"{password}"}}"#, registry.address);
         assert!(with(&ours("pw")).await.is_ok(), "{scheme}");
-        // One that is wrong is the operator's fault, and none is nobody's.
+        // A wrong login is the operator's fault. Without a login, the image is private.
         assert_eq!(fault(with(&ours("wrong")).await.unwrap_err()), InterruptionCode::RegistryUnavailable);
         let elsewhere = r#""elsewhere.invalid":{"username":"at","password":"pw"}"#;
         assert_eq!(failure(with(elsewhere).await.unwrap_err()).0, FailureCode::ImageForbidden);
@@ -233,7 +236,7 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_give_a_part_is_at_fault_itself() {
+async fn a_registry_that_does_not_serve_a_part_is_at_fault_itself() {
     for (status, body) in [
         ("404 Not ResolvedImage", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
         ("403 Forbidden", "the signature has expired"),
@@ -248,7 +251,7 @@ async fn a_registry_that_does_not_give_a_part_is_at_fault_itself() {
     }
 }
 
-/// An engine would take `x86_64` for our platform too, and the first of several.
+/// An engine would also accept `x86_64`, and take the first of several matches.
 #[tokio::test]
 async fn the_part_of_an_index_that_was_checked_is_the_one_that_is_run() {
     let (manifest, config) = image();

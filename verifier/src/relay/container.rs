@@ -1,5 +1,4 @@
-//! The relay's container: as little as a process can be given, attached before
-//! it starts.
+//! The relay's container. It has as few rights as a process can have, and is attached before it starts.
 
 use std::time::Duration;
 
@@ -18,16 +17,15 @@ use super::{RelayError, RelaySpec, in_time};
 
 const MEMORY: i64 = 32 << 20;
 const PIDS: i64 = 32;
-/// Nobody, by number: the image has no file of names.
+/// The user `nobody`, by number, because the image has no `/etc/passwd`.
 const USER: &str = "65534:65534";
 
-/// To join an overlay network an engine asks the managers, which takes up to 20 s.
+/// The timeout of a start. To join an overlay network, an engine asks the managers, which takes up to 20 s.
 const START: Duration = Duration::from_secs(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 const STARTS: u32 = 4;
 
-/// How many relays this process starts at a time: the managers lose track of
-/// more.
+/// Limits the relays that this process starts at the same time. The managers fail if there are more.
 static STARTING: Semaphore = Semaphore::const_new(3);
 
 /// A container that exists until it is removed.
@@ -37,12 +35,11 @@ pub(super) struct RelayContainer {
 }
 
 impl RelayContainer {
-    /// Creates, attaches and starts a container. When it fails, none is left.
+    /// Creates, attaches and starts a container. If this fails, the container is removed.
     ///
-    /// Two failures are tried again, because they pass: an engine that has just
-    /// taken an overlay network down may not find it while the managers bring it
-    /// back, and one that joins several networks at once may miss the managers'
-    /// word that it may.
+    /// Tries again after two failures that pass. An engine that has just taken an overlay network down may
+    /// not find it while the managers restore it. An engine that joins several networks at once may miss the
+    /// managers' permission.
     pub(super) async fn start(
         docker: &Docker,
         image: &ProgramImage,
@@ -57,21 +54,20 @@ impl RelayContainer {
                 Err(error) => error,
             };
             container.remove().await?;
-            if attempt == STARTS || !may_pass(&error) {
+            if attempt == STARTS || !is_transient(&error) {
                 return Err(error);
             }
-            tracing::debug!(%error, attempt, "the relay will be started again");
+            tracing::debug!(%error, "could not start a relay in network {} (try {attempt})", spec.network);
             sleep(Duration::from_millis(200) * attempt).await;
             attempt += 1;
         }
     }
 
-    /// The engine's id of it.
     pub(super) fn id(&self) -> &str {
         &self.id
     }
 
-    /// Kills and removes it, and returns when the engine knows it no more.
+    /// Kills and removes the container, and returns when the engine has no such container any more.
     pub(super) async fn remove(self) -> Result<(), RelayError> {
         let options = RemoveContainerOptions { force: true, v: true, ..RemoveContainerOptions::default() };
         in_time("remove a relay", START, async {
@@ -79,7 +75,7 @@ impl RelayContainer {
                 let removed = self.docker.remove_container(&self.id, Some(options.clone()));
                 match removed.await.map_err(status) {
                     Ok(()) | Err((Some(404), _)) => return Ok(()),
-                    // It has ended by itself and is being removed for that.
+                    // The container ended by itself, and the engine is removing it.
                     Err((Some(409), _)) => sleep(Duration::from_millis(50)).await,
                     Err((_, error)) => return Err(error),
                 }
@@ -101,7 +97,7 @@ impl RelayContainer {
             stdout: true,
             ..AttachContainerOptions::default()
         };
-        // Before the start, so that nothing is said that nobody hears.
+        // Attached before the start, so that no output is missed.
         let attached = self.docker.attach_container(&self.id, Some(streams));
         let attached = in_time("attach to a relay", PATIENCE, attached).await?;
         let started = self.docker.start_container(&self.id, None::<StartContainerOptions>);
@@ -119,7 +115,7 @@ fn body(image: &ProgramImage, spec: &RelaySpec) -> ContainerCreateBody {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         open_stdin: Some(true),
-        // When the attached verifier goes, stdin ends, and with it the relay.
+        // When the verifier disconnects, stdin ends, and with it the relay.
         stdin_once: Some(true),
         host_config: Some(HostConfig {
             network_mode: Some(spec.network.clone()),
@@ -146,7 +142,7 @@ fn status(error: Error) -> (Option<u16>, Error) {
     (status, error)
 }
 
-fn may_pass(error: &RelayError) -> bool {
+fn is_transient(error: &RelayError) -> bool {
     let RelayError::Engine { source, .. } = error else {
         return false;
     };

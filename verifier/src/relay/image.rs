@@ -1,6 +1,5 @@
-//! The image of our own programs, the relay and the inspector, in an otherwise
-//! empty file tree, brought to an engine over its API, so that no registry needs
-//! to have it.
+//! The image of Muster's own programs, the relay and the inspector, in an otherwise empty file tree. It is
+//! imported over the engine's API, so no registry is needed.
 
 use std::time::Duration;
 
@@ -19,20 +18,19 @@ const RELAY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster-relay"));
 const INSPECTOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/muster-inspector"));
 const REPOSITORY: &str = "muster-relay";
 
-/// The inspector is what runs when nothing is said, as a service of a
-/// participant's image says nothing.
+/// The image's default program is the inspector, because a service of a participant's image names no program.
 const INSTRUCTION: &str = r#"ENTRYPOINT ["/muster-inspector"]"#;
 
-/// An image that an engine has.
+/// The image on an engine.
 pub(crate) struct ProgramImage {
-    /// Its name, for containers of the engine's own.
+    /// The image's name, for containers that the engine runs without the Swarm.
     pub(super) name: String,
-    /// The engine's id of it, by which a service uses it without any registry.
+    /// The engine's id of the image, by which a service uses it without a registry.
     pub(crate) id: String,
 }
 
-/// Makes sure that the engine has the image. The tag is the digest of what is in
-/// it, so an engine that has the name has these very programs.
+/// Imports the image if the engine lacks it. The tag is a digest of the image's content, so an engine that
+/// has the name has exactly these programs.
 pub(crate) async fn ensure(docker: &Docker) -> Result<ProgramImage, RelayError> {
     let tag = tag();
     let name = format!("{REPOSITORY}:{tag}");
@@ -72,7 +70,7 @@ async fn import(docker: &Docker, tag: String) -> Result<(), RelayError> {
     .await
 }
 
-/// Sixteen digits are enough to tell our own builds apart.
+/// Returns the first sixteen digits of the content's digest, which distinguish the builds of Muster.
 fn tag() -> String {
     let digest = Sha256::new().chain_update(RELAY).chain_update(INSPECTOR).chain_update(INSTRUCTION);
     digest.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()

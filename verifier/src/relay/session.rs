@@ -1,6 +1,5 @@
-//! One conversation with a relay over an attached stream: a call, its reply,
-//! and nothing else. The relay stands beside hostile containers, so what it
-//! sends is believed only as far as it can be checked.
+//! One session with a relay over an attached stream: calls, and exactly one reply for each. The relay runs
+//! beside hostile containers, so everything that it sends is checked.
 
 use std::time::Duration;
 
@@ -11,10 +10,10 @@ use relay::{Call, Decoder, FrameError, MessageError, Reply, Request, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
-/// For a reply to arrive, beyond the time that the request itself may take.
+/// The time that a reply may take beyond the request's own deadline.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// What ended the trust in a relay.
+/// The reason why a session ended. The relay is not trusted any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {
     /// The engine's own framing of the stream was lost.
@@ -23,27 +22,27 @@ pub enum SessionError {
     /// The engine ended the stream with an error.
     #[error("the engine's stream failed: {0}")]
     Stream(String),
-    /// What was to be sent could not be.
+    /// A call could not be sent.
     #[error("its input failed: {0}")]
     Input(std::io::ErrorKind),
     /// The relay's output ended.
-    #[error("it ended")]
+    #[error("its output ended")]
     Ended,
-    /// The output is not made of frames.
+    /// The relay sent bytes that are no frame.
     #[error("it sent {0}")]
     Frame(#[from] FrameError),
-    /// A frame is not a reply.
+    /// The relay sent a frame that is no reply.
     #[error("it sent {0}")]
     Message(#[from] MessageError),
-    /// It said something that was not asked.
-    #[error("it answered what was not asked")]
-    Unasked,
-    /// No reply in time.
+    /// The relay sent a reply that does not match a call.
+    #[error("it sent a reply without a call")]
+    Unexpected,
+    /// The relay sent no reply in time.
     #[error("it did not answer in time")]
     Silent,
 }
 
-/// Both halves of the attach, which end together.
+/// A session, with both halves of the attach stream.
 pub(super) struct RelaySession {
     attached: AttachContainerResults,
     decoder: Decoder,
@@ -58,7 +57,7 @@ impl RelaySession {
     pub(super) async fn ping(&mut self) -> Result<(), SessionError> {
         match self.call(&Call::Ping, MARGIN).await? {
             Reply::Pong => Ok(()),
-            Reply::Probed(_) => Err(SessionError::Unasked),
+            Reply::Probed(_) => Err(SessionError::Unexpected),
         }
     }
 
@@ -66,15 +65,15 @@ impl RelaySession {
         let patience = request.limits().total + MARGIN;
         match self.call(&Call::Probe(request), patience).await? {
             Reply::Probed(response) => Ok(response),
-            Reply::Pong => Err(SessionError::Unasked),
+            Reply::Pong => Err(SessionError::Unexpected),
         }
     }
 
-    /// Reads while nothing is expected, and returns when something comes.
-    pub(super) async fn unasked(&mut self) -> SessionError {
+    /// Reads while no reply is expected, and returns an error as soon as the relay sends anything.
+    pub(super) async fn unexpected(&mut self) -> SessionError {
         match self.frame().await {
-            Ok(_) => SessionError::Unasked,
-            Err(doubt) => doubt,
+            Ok(_) => SessionError::Unexpected,
+            Err(error) => error,
         }
     }
 
@@ -89,7 +88,7 @@ impl RelaySession {
         self.send(&bytes).await.map_err(|error| SessionError::Input(error.kind()))?;
         let frame = self.frame().await?;
         if frame.id != self.last_id {
-            return Err(SessionError::Unasked);
+            return Err(SessionError::Unexpected);
         }
         Ok(Reply::decode(&frame.payload)?)
     }
@@ -105,12 +104,12 @@ impl RelaySession {
             let message = match output.map_err(|error| SessionError::Stream(error.to_string()))? {
                 LogOutput::StdOut { message } => message,
                 LogOutput::Console { .. } => return Err(SessionError::Console),
-                LogOutput::StdErr { .. } | LogOutput::StdIn { .. } => return Err(SessionError::Unasked),
+                LogOutput::StdErr { .. } | LogOutput::StdIn { .. } => return Err(SessionError::Unexpected),
             };
             let mut bytes = message.as_ref();
             match self.decoder.feed(&mut bytes)? {
                 Some(frame) if bytes.is_empty() => return Ok(frame),
-                Some(_) => return Err(SessionError::Unasked),
+                Some(_) => return Err(SessionError::Unexpected),
                 None => {}
             }
         }
@@ -135,10 +134,10 @@ mod tests {
         LogOutput::StdOut { message }
     }
 
-    /// A session with a relay that says these things, whatever it is asked.
-    fn session(said: Vec<LogOutput>) -> RelaySession {
+    /// Returns a session with a relay that sends this output, whatever the calls are.
+    fn session(sent: Vec<LogOutput>) -> RelaySession {
         RelaySession::new(AttachContainerResults {
-            output: Box::pin(stream::iter(said).map(Ok)),
+            output: Box::pin(stream::iter(sent).map(Ok)),
             input: Box::pin(tokio::io::sink()),
         })
     }
@@ -148,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn replies_are_heard_however_they_are_cut() {
+    async fn replies_are_decoded_however_the_stream_is_cut() {
         let refused = Reply::Probed(Err(Failure::Refused));
         let bytes = [reply(1, &Reply::Pong), reply(2, &refused)].concat();
         let pieces = [&bytes[..3], &bytes[3..21], &bytes[21..30], &bytes[30..]];
@@ -159,11 +158,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whatever_else_a_relay_says_is_a_doubt() {
+    async fn any_other_output_of_a_relay_ends_the_session() {
         let pong = reply(1, &Reply::Pong);
         let console = |bytes: &'static [u8]| LogOutput::Console { message: Bytes::from_static(bytes) };
         let no_message = Frame { id: 1, payload: vec![77] };
-        for (said, doubt) in [
+        for (sent, error) in [
             (vec![], SessionError::Ended),
             (vec![stdout(b"hello".to_vec())], SessionError::Frame(FrameError::Magic)),
             (
@@ -172,26 +171,26 @@ mod tests {
             ),
             (vec![console(b"\x03err")], SessionError::Console),
             (vec![stdout(no_message.encode().unwrap())], SessionError::Message(MessageError::Value)),
-            (vec![stdout(reply(7, &Reply::Pong))], SessionError::Unasked),
-            (vec![stdout(reply(1, &Reply::Probed(Err(Failure::Refused))))], SessionError::Unasked),
-            (vec![stdout([pong.clone(), pong].concat())], SessionError::Unasked),
+            (vec![stdout(reply(7, &Reply::Pong))], SessionError::Unexpected),
+            (vec![stdout(reply(1, &Reply::Probed(Err(Failure::Refused))))], SessionError::Unexpected),
+            (vec![stdout([pong.clone(), pong].concat())], SessionError::Unexpected),
         ] {
-            assert_eq!(session(said).ping().await, Err(doubt));
+            assert_eq!(session(sent).ping().await, Err(error));
         }
-        let unasked = vec![stdout(reply(1, &Reply::Pong))];
-        assert_eq!(session(unasked).unasked().await, SessionError::Unasked);
-        // A second answer, and one that came too late for its own question.
+        let unexpected = vec![stdout(reply(1, &Reply::Pong))];
+        assert_eq!(session(unexpected).unexpected().await, SessionError::Unexpected);
+        // A second reply, and a reply to an earlier call.
         let twice = [reply(1, &Reply::Pong), reply(1, &Reply::Pong)].map(stdout).to_vec();
         let mut session = session(twice.clone());
         assert_eq!(session.ping().await, Ok(()));
-        assert_eq!(session.unasked().await, SessionError::Unasked);
+        assert_eq!(session.unexpected().await, SessionError::Unexpected);
         let mut session = self::session(twice);
         assert_eq!(session.ping().await, Ok(()));
-        assert_eq!(session.probe(request()).await, Err(SessionError::Unasked));
+        assert_eq!(session.probe(request()).await, Err(SessionError::Unexpected));
     }
 
     #[tokio::test]
-    async fn a_relay_that_says_nothing_is_not_awaited_for_ever() {
+    async fn a_relay_that_sends_nothing_is_not_awaited_for_ever() {
         let mut session = RelaySession::new(AttachContainerResults {
             output: Box::pin(stream::pending()),
             input: Box::pin(tokio::io::sink()),
@@ -199,7 +198,7 @@ mod tests {
         let brief = Duration::from_millis(10);
         let reply = session.call(&Call::Ping, brief).await;
         assert_eq!(reply, Err(SessionError::Silent));
-        // Nor is one that does not read what it is sent.
+        // A relay that does not read its input is not awaited for ever either.
         let (input, _unread) = tokio::io::duplex(4);
         session.attached.input = Box::pin(input);
         let reply = session.call(&Call::Ping, brief).await;

@@ -1,4 +1,4 @@
-//! Which hosts a registry has, and on what terms each is spoken to.
+//! The hosts of registries, and the client for each: HTTPS, or plain HTTP for the configured ones.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,14 +8,14 @@ use reqwest::{Client, Url};
 
 use super::super::{Result, unavailable};
 
-/// One request, from the connection to the end of the body.
+/// The timeout of one request, from the connection to the end of the body.
 pub(super) const REQUEST: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// Where registries answer that do not under their own name.
+/// The hosts of registries that do not answer under their own name.
 const API_HOSTS: [(&str, &str); 1] = [("docker.io", "registry-1.docker.io")];
 
-/// The domains that registries send their clients to, for tokens and content.
+/// The domains to which registries send their clients for tokens and content.
 const RELATED: [(&str, &[&str]); 3] = [
     ("docker.io", &["docker.io", "docker.com", "r2.cloudflarestorage.com"]),
     ("ghcr.io", &["ghcr.io", "githubusercontent.com"]),
@@ -25,14 +25,15 @@ const RELATED: [(&str, &[&str]); 3] = [
 /// The clients for the hosts of registries.
 pub(super) struct RegistryHosts {
     insecure: HashSet<String>,
-    /// For the world, by the system's proxy if it has one.
+    /// The client for HTTPS, which uses the system's proxy if there is one.
     tls: Client,
-    /// For registries that speak plain HTTP, which are near.
+    /// The client for plain HTTP, which uses no proxy, because such registries are local.
     plain: Client,
 }
 
 impl RegistryHosts {
-    /// `insecure` are those that speak plain HTTP, beside the loopback.
+    /// Makes the clients. `insecure` lists the registries that speak plain HTTP, beside those on the
+    /// loopback.
     pub(super) fn new(insecure: HashSet<String>) -> Self {
         let builder = || {
             Client::builder()
@@ -56,19 +57,19 @@ impl RegistryHosts {
         is_loopback || self.insecure.contains(registry) || self.insecure.contains(host)
     }
 
-    /// The base of a registry's addresses.
+    /// Returns the base of a registry's URLs.
     pub(super) fn base(&self, registry: &str) -> Result<Url> {
         let host = API_HOSTS.iter().find(|(name, _)| *name == registry).map_or(registry, |(_, host)| host);
         let scheme = if self.is_plain(registry) { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{host}")).map_err(|error| unavailable(&error.to_string()))
     }
 
-    /// The client for this address.
+    /// Returns the client for this URL.
     pub(super) fn client(&self, url: &Url) -> &Client {
         if url.scheme() == "http" { &self.plain } else { &self.tls }
     }
 
-    /// Whether a registry may send its clients to this address.
+    /// Returns true if a registry may send its clients to this URL.
     pub(super) fn may_lead_to(&self, registry: &str, base: &Url, to: &Url) -> bool {
         if to.origin() == base.origin() {
             return true;
@@ -88,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_registry_leads_only_to_its_own() {
+    fn a_registry_leads_only_to_its_own_hosts() {
         let hosts = RegistryHosts::new(HashSet::from(["registry.lan:5000".to_owned()]));
         let may = |registry: &str, to: &str| {
             hosts.may_lead_to(registry, &hosts.base(registry).unwrap(), &Url::parse(to).unwrap())
@@ -111,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_loopback_and_what_is_listed_go_without_tls() {
+    fn only_the_loopback_and_the_listed_registries_go_without_tls() {
         let hosts = RegistryHosts::new(HashSet::from(["registry.lan:5000".to_owned(), "near".to_owned()]));
         for plain in ["127.0.0.1:5000", "127.9.9.9", "localhost:5000", "registry.lan:5000", "near:80"] {
             assert_eq!(hosts.base(plain).unwrap().scheme(), "http", "{plain}");
