@@ -1,5 +1,5 @@
-//! Lists the files of the web pages, so that the program carries them. Until
-//! the pages are built it carries one that says how to build them.
+//! Lists the files of the web pages, so that the program contains them. Until the pages are built, the program
+//! contains a page that says how to build them.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -8,8 +8,7 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     let package = PathBuf::from(env::var("CARGO_MANIFEST_DIR").expect("cargo sets it"));
     let built = package.join("web/dist");
-    // A path that is not there counts as changed each time, so the nearest that
-    // is there is watched.
+    // Cargo treats a missing path as changed each time, so the nearest folder that exists is watched.
     let watched = built.ancestors().find(|folder| folder.is_dir()).unwrap_or(&package);
     println!("cargo::rerun-if-changed={}", watched.display());
     println!("cargo::rerun-if-changed={}", package.join("fallback").display());
@@ -18,16 +17,17 @@ fn main() -> io::Result<()> {
     let mut files = Vec::new();
     collect(&root, &mut files)?;
     files.sort();
-    let mut list = String::from("const FILES: &[File] = &[\n");
+    let mut list = String::from("const FILES: &[PageFile] = &[\n");
     for file in files {
-        let path = file.strip_prefix(&root).expect("it was found there").to_string_lossy().replace('\\', "/");
-        let kind = content_type(&file);
+        let path =
+            file.strip_prefix(&root).expect("it is below the root").to_string_lossy().replace('\\', "/");
+        let content_type = content_type(&file);
         writeln!(
             list,
-            "    File {{ path: {:?}, kind: {kind:?}, content: include_bytes!({file:?}) }},",
+            "    PageFile {{ path: {:?}, content_type: {content_type:?}, content: include_bytes!({file:?}) }},",
             format!("/{path}")
         )
-        .expect("a String takes all that is written to it");
+        .expect("writing to a String never fails");
     }
     list.push_str("];\n");
     let out = PathBuf::from(env::var("OUT_DIR").expect("cargo sets it"));

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use commands::Rate;
 use domain::Challenge;
-use read_api::Tiles;
+use read_api::MapTiles;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use verifier::RegistryLogins;
@@ -42,7 +42,7 @@ pub struct Settings {
     /// The token that organisers send.
     pub token: Option<String>,
     /// The source of map tiles; `None` for the built-in world map.
-    pub tiles: Option<Tiles>,
+    pub tiles: Option<MapTiles>,
     /// Registries without TLS.
     pub insecure_registries: Vec<String>,
     /// Logins for private registries.
@@ -202,10 +202,10 @@ fn challenge(path: &str) -> Result<Challenge, String> {
     Challenge::parse(&text).map_err(|error| error.to_string())
 }
 
-fn tiles(typed: &mut TypedSettings) -> Result<Option<Tiles>, SettingError> {
+fn tiles(typed: &mut TypedSettings) -> Result<Option<MapTiles>, SettingError> {
     let author = typed.text("tiles-attribution")?;
     let tiles = typed.parse("tiles", None, |url| match &author {
-        Some(author) => Tiles::new(url, author).map(Some).map_err(|error| error.to_string()),
+        Some(author) => MapTiles::new(url, author).map(Some).map_err(|error| error.to_string()),
         None => Err("--tiles-attribution must say who made them (MUSTER_TILES_ATTRIBUTION)".to_owned()),
     })?;
     match (tiles, author) {

@@ -132,10 +132,10 @@ async fn run_over(
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
-                platform: platform::follow(views.clone(), stopping.clone()),
+                pause_reason: platform::follow(views.clone(), stopping.clone()),
                 queries: views,
                 log: store.clone(),
-                follow: store,
+                subscribe: store,
                 token: settings.token.as_deref().and_then(OrganiserToken::new),
                 tiles: settings.tiles.clone(),
                 metrics: metrics.clone(),

@@ -49,9 +49,9 @@ impl Site {
         let routes = read_api::router(ReadApi {
             queries: views.clone(),
             log: Arc::new(store.clone()),
-            follow: Arc::new(store.clone()),
+            subscribe: Arc::new(store.clone()),
             token: None,
-            platform: watch::channel(None).1,
+            pause_reason: watch::channel(None).1,
             tiles: None,
             metrics: metrics.clone(),
             readers: ReaderLimits::default(),

@@ -9,71 +9,67 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::map::feed::LiveFeed;
-use crate::map::tiles::Tiles;
+use crate::map::tiles::MapTiles;
 use crate::parameters;
 use crate::past::PastViews;
-use crate::sse::{ReaderLimits, Readers};
+use crate::readers::{LiveReaders, ReaderLimits};
 use crate::submissions::reader::SubmissionReader;
 
-/// What the read API is made of.
+/// The parts and settings that the read API is made of.
 #[derive(Clone)]
 pub struct ReadApi {
-    /// The views.
     pub queries: Arc<dyn ViewQueries>,
-    /// The log, for history and for what the views have not seen yet.
+    /// The event log, for history and for events that the views have not applied yet.
     pub log: Arc<dyn Read>,
-    /// The same log, to be followed.
-    pub follow: Arc<dyn Subscribe>,
-    /// The organisers' token; without one nothing of theirs is served.
+    /// The same log, for readers that follow it.
+    pub subscribe: Arc<dyn Subscribe>,
+    /// The organisers' token. Without it, every route for organisers answers 403.
     pub token: Option<OrganiserToken>,
-    /// Why nothing is verified just now, in a sentence for participants;
-    /// `None` while all is well.
-    pub platform: watch::Receiver<Option<String>>,
-    /// Where readers are counted; [`http_edge::server_routes`] takes the same.
+    /// Why nothing is verified at present, in a sentence for participants; `None` while a verifier works.
+    pub pause_reason: watch::Receiver<Option<String>>,
+    /// The metrics in which readers are counted; [`http_edge::server_routes`] takes the same.
     pub metrics: Metrics,
-    /// Where the map's tiles come from; `None` for the map that the page brings along.
-    pub tiles: Option<Tiles>,
-    /// How many may listen to live streams.
+    /// The server of the map's tiles. With `None`, the page draws the world that it brings along.
+    pub tiles: Option<MapTiles>,
     pub readers: ReaderLimits,
-    /// Cancelled when the process is asked to stop: live streams end so that
-    /// connections can.
+    /// Cancelled when the process is asked to stop. Live streams end then, so that their connections can close.
     pub stopping: CancellationToken,
 }
 
-/// What the handlers share.
-pub(crate) struct App {
+/// The state that the handlers share.
+pub(crate) struct ReadState {
     pub(crate) queries: Arc<dyn ViewQueries>,
     pub(crate) log: Arc<dyn Read>,
-    pub(crate) follow: Arc<dyn Subscribe>,
+    pub(crate) subscribe: Arc<dyn Subscribe>,
     pub(crate) submissions: SubmissionReader,
     pub(crate) past: PastViews,
     pub(crate) token: Option<OrganiserToken>,
-    pub(crate) platform: watch::Receiver<Option<String>>,
-    pub(crate) readers: Arc<Readers>,
+    pub(crate) pause_reason: watch::Receiver<Option<String>>,
+    pub(crate) readers: Arc<LiveReaders>,
     pub(crate) live: LiveFeed,
-    pub(crate) tiles: Option<Tiles>,
+    pub(crate) tiles: Option<MapTiles>,
     pub(crate) stopping: CancellationToken,
 }
 
-impl App {
-    /// The state of a read API; starts the task that feeds the live streams.
+impl ReadState {
+    /// Creates the state and starts the task that feeds the live streams.
     pub(crate) fn new(api: ReadApi) -> Self {
         Self {
             submissions: SubmissionReader::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
             past: PastViews::new(Arc::clone(&api.log)),
             live: LiveFeed::start(Arc::clone(&api.queries), api.stopping.clone()),
-            readers: Readers::new(api.readers, api.metrics),
+            readers: LiveReaders::new(api.readers, api.metrics),
             queries: api.queries,
             log: api.log,
-            follow: api.follow,
+            subscribe: api.subscribe,
             token: api.token,
-            platform: api.platform,
+            pause_reason: api.pause_reason,
             tiles: api.tiles,
             stopping: api.stopping,
         }
     }
 
-    /// The views now, or at a moment of the past.
+    /// Returns the present views, or those at `moment`, the text of the parameter `at`.
     pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn ViewQueries>, Problem> {
         match parameters::past(moment)? {
             None => Ok(Arc::clone(&self.queries)),
@@ -82,7 +78,7 @@ impl App {
     }
 }
 
-impl HoldsToken for App {
+impl HoldsToken for ReadState {
     fn token(&self) -> Option<&OrganiserToken> {
         self.token.as_ref()
     }

@@ -1,5 +1,5 @@
-//! The reading half of the contract of 2016, for clients written then. They
-//! are told what is public, which is less than they were told then.
+//! The routes of the system that ran the challenge in 2016, for clients written for it. They return the public fields
+//! only, which are fewer than in 2016.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,93 +13,122 @@ use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::problem::views_unavailable;
 
-/// So many pins are listed; the oldest first.
+/// The number of pins that are listed; the oldest come first.
 const PINS_MAX: usize = 20_000;
 
-const PAGE: usize = 1_000;
+/// The number of pins that are read from the views at a time.
+const PAGE_PINS: usize = 1_000;
 
-/// What the original wraps its answers in.
+/// The wrapper of a record, as in 2016.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalAnswer {
-    /// `null` when there is no such submission.
+    /// The record; `null` if there is no such submission.
     response: Option<OriginalRecord>,
 }
 
-/// A submission in the original's words.
+/// A submission, in the fields of 2016.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalRecord {
+    /// The id of the submission.
     id: String,
+    /// The name of the participant.
     name: String,
+    /// The participant's Twitter account: `@account`.
     twitter: Option<String>,
+    /// The location as the participant typed it.
     location: String,
+    /// The names of the images.
     repo: Vec<String>,
+    /// The answer to the question `vote`, if the challenge has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     vote: Option<String>,
-    /// `submitted`, `pending`, `successful` or `failed`.
+    /// The status: `submitted`, `pending`, `successful` or `failed`.
     status: &'static str,
-    /// Why.
+    /// A sentence that explains the status.
     statusmsg: String,
+    /// The time when the submission was accepted.
     #[serde(rename = "submissionTime")]
-    #[schema(value_type = String, format = DateTime)]
     submission_time: Timestamp,
+    /// The position of the location.
     coordinates: OriginalCoordinates,
 }
 
-/// A place.
+/// A position in degrees.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalCoordinates {
+    /// The latitude in degrees north.
     lat: f64,
+    /// The longitude in degrees east.
     lng: f64,
 }
 
-/// The original's map and chart.
+/// The map and the chart of 2016.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalStats {
-    /// The pins.
+    /// The pins of the map.
     submissions: Vec<OriginalPin>,
-    /// Pins by vote.
+    /// The number of pins for each answer to the question `vote`.
     votes: BTreeMap<String, u64>,
 }
 
-/// A pin.
+/// A pin of the map of 2016.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalPin {
-    /// The owner. A submission's own id opens its status and is nobody else's to know.
+    /// The owner. The id of a submission is not shown, because it gives access to the submission's status.
     id: String,
+    /// The name of the participant.
     name: String,
+    /// The participant's Twitter account: `@account`.
     twitter: Option<String>,
+    /// The position of the pin.
     coordinates: OriginalCoordinates,
 }
 
-/// A submission's record, as the original answered: 200 also for an unknown id.
+/// Returns a submission's record as in 2016: with status 200 even if the id is unknown.
 #[utoipa::path(
     get,
     path = "/competition/{id}",
+    operation_id = "get_original_record",
     tag = "as in 2016",
-    params(("id" = String, Path, description = "The submission's id")),
-    responses((status = 200, body = OriginalAnswer)),
+    params(("id" = String, Path, description = "The id of the submission")),
+    responses(
+        (status = 200, description = "The record, or `null` if the id is unknown.", body = OriginalAnswer),
+        (status = 400, description = "The id is not UTF-8 text.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The log or the views cannot be read.", body = Problem, content_type = "application/problem+json"),
+    ),
 )]
-pub(crate) async fn competition(
-    State(app): State<Arc<App>>,
+pub(crate) async fn original_record(
+    State(state): State<Arc<ReadState>>,
     PathParameters(id): PathParameters<String>,
 ) -> Result<Json<OriginalAnswer>, Problem> {
     let view = match id.parse() {
-        Ok(id) => app.submissions.get(id).await?,
+        Ok(id) => state.submissions.get(id).await?,
         Err(_) => None,
     };
     Ok(Json(OriginalAnswer { response: view.map(OriginalRecord::from) }))
 }
 
-/// The pins and the votes, as the original answered.
-#[utoipa::path(get, path = "/stats", tag = "as in 2016", responses((status = 200, body = OriginalStats)))]
-pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalStats>, Problem> {
+/// Returns the pins and the votes as in 2016.
+#[utoipa::path(
+    get,
+    path = "/stats",
+    operation_id = "get_original_stats",
+    tag = "as in 2016",
+    responses(
+        (status = 200, description = "The pins and the votes.", body = OriginalStats),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn original_stats(
+    State(state): State<Arc<ReadState>>,
+) -> Result<Json<OriginalStats>, Problem> {
     let mut submissions = Vec::new();
     let mut after = Position::START;
-    loop {
-        let page = app.queries.pins_changed(after, PAGE).await.map_err(views_unavailable)?;
+    while submissions.len() < PINS_MAX {
+        let page = state.queries.pins_changed(after, PAGE_PINS).await.map_err(views_unavailable)?;
         let Some(newest) = page.last() else { break };
         after = newest.position;
         submissions.extend(page.into_iter().filter(|pin| pin.passes > 0).map(|pin| OriginalPin {
@@ -108,13 +137,10 @@ pub(crate) async fn stats(State(app): State<Arc<App>>) -> Result<Json<OriginalSt
             twitter: pin.twitter,
             coordinates: OriginalCoordinates { lat: pin.lat, lng: pin.lon },
         }));
-        if submissions.len() >= PINS_MAX {
-            break;
-        }
     }
     submissions.truncate(PINS_MAX);
-    let votes =
-        app.queries.stats().await.map_err(views_unavailable)?.answers.remove("vote").unwrap_or_default();
+    let mut stats = state.queries.stats().await.map_err(views_unavailable)?;
+    let votes = stats.answers.remove("vote").unwrap_or_default();
     Ok(Json(OriginalStats { submissions, votes }))
 }
 

@@ -1,4 +1,4 @@
-//! Answers that a client need not be sent again: `ETag` and `If-None-Match`.
+//! Conditional requests: a response carries an `ETag`, and `If-None-Match` saves sending it again.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -7,57 +7,55 @@ use axum::response::{IntoResponse, Response};
 use event_store::Revision;
 use serde::Serialize;
 
-/// What identifies one state of an answer.
+/// The identity of one state of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ETag(String);
 
 impl ETag {
-    /// Of an answer that is determined by a number, such as a position.
-    pub(crate) fn of_number(number: u64) -> Self {
+    /// Creates the tag of a response that a number determines, such as a position.
+    pub(crate) fn from_number(number: u64) -> Self {
         Self(format!("\"{number}\""))
     }
 
-    /// Of this very content.
-    pub(crate) fn of_content(content: &[u8]) -> Self {
+    /// Creates the tag of exactly this content.
+    pub(crate) fn from_content(content: &[u8]) -> Self {
         Self(format!("\"{:016x}\"", digest(content)))
     }
 
-    /// Of this very body, which shows a submission at `revision`.
-    pub(crate) fn of_body(revision: Revision, body: &[u8]) -> Self {
+    /// Creates the tag of exactly this body, which shows a submission at `revision`.
+    pub(crate) fn from_body(revision: Revision, body: &[u8]) -> Self {
         Self(format!("\"{revision}-{:016x}\"", digest(body)))
     }
 
-    /// As the header's value.
-    pub(crate) fn header(&self) -> HeaderValue {
-        HeaderValue::try_from(&self.0).expect("a tag is digits, letters and quotes")
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        HeaderValue::try_from(&self.0).expect("a tag has digits, letters and quotes only")
     }
 
-    /// Whether the client says that it has this.
-    pub(crate) fn is_known(&self, request: &HeaderMap) -> bool {
+    /// Returns true if the client names this tag in `If-None-Match`, so has the response already.
+    pub(crate) fn matches(&self, request: &HeaderMap) -> bool {
         tags(request).any(|tag| tag == "*" || tag == self.0)
     }
 }
 
-/// The revision that the client says it has, from a tag made by [`ETag::of_body`].
+/// Returns the revision that the client has, from a tag made by [`ETag::from_body`].
 pub(crate) fn known_revision(request: &HeaderMap) -> Option<Revision> {
     tags(request).find_map(|tag| tag.trim_matches('"').split_once('-')?.0.parse().ok())
 }
 
-/// `body` as JSON, or 304 when the client has it already.
+/// Returns `body` as a JSON response, or 304 if the client has it already.
 pub(crate) fn json(request: &HeaderMap, etag: ETag, body: impl FnOnce() -> Vec<u8>) -> Response {
-    // Kept, but asked for again each time: it changes at any moment.
+    // The client may keep the response but asks each time, because it can change at any moment.
     let cache = HeaderValue::from_static("no-cache");
-    let headers = [(header::ETAG, etag.header()), (header::CACHE_CONTROL, cache)];
-    if etag.is_known(request) {
+    let headers = [(header::ETAG, etag.to_header()), (header::CACHE_CONTROL, cache)];
+    if etag.matches(request) {
         return (StatusCode::NOT_MODIFIED, headers).into_response();
     }
     let json = HeaderValue::from_static("application/json");
     (headers, [(header::CONTENT_TYPE, json)], body()).into_response()
 }
 
-/// The JSON of plain data.
 pub(crate) fn to_json(data: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(data).expect("answers are plain data with text keys")
+    serde_json::to_vec(data).expect("responses are plain data with text keys")
 }
 
 fn digest(content: &[u8]) -> u64 {
@@ -66,13 +64,13 @@ fn digest(content: &[u8]) -> u64 {
     hasher.finish()
 }
 
+/// Returns the tags of `If-None-Match`. The comparison is weak (RFC 9110, 13.1.2), so the prefix `W/` is dropped.
 fn tags(request: &HeaderMap) -> impl Iterator<Item = &str> {
     request
         .get_all(header::IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
-        // Weak comparison: W/ makes no difference here.
         .map(|tag| tag.trim().trim_start_matches("W/"))
 }
 
@@ -80,31 +78,31 @@ fn tags(request: &HeaderMap) -> impl Iterator<Item = &str> {
 mod tests {
     use super::*;
 
-    fn having(tags: &'static str) -> HeaderMap {
+    fn if_none_match(tags: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::from_static(tags))])
     }
 
     #[test]
-    fn a_client_may_name_several_and_weak_ones() {
-        let etag = ETag::of_number(7);
-        assert!(etag.is_known(&having("\"7\"")));
-        assert!(etag.is_known(&having("\"6\", W/\"7\"")));
-        assert!(etag.is_known(&having("*")));
-        assert!(!etag.is_known(&having("\"6\"")));
-        assert!(!etag.is_known(&HeaderMap::new()));
+    fn a_client_may_send_several_tags_and_weak_tags() {
+        let etag = ETag::from_number(7);
+        assert!(etag.matches(&if_none_match("\"7\"")));
+        assert!(etag.matches(&if_none_match("\"6\", W/\"7\"")));
+        assert!(etag.matches(&if_none_match("*")));
+        assert!(!etag.matches(&if_none_match("\"6\"")));
+        assert!(!etag.matches(&HeaderMap::new()));
     }
 
     #[test]
-    fn a_tag_says_the_revision_it_was_made_of() {
-        let ETag(tag) = ETag::of_body(12, b"{}");
+    fn a_tag_of_a_body_contains_its_revision() {
+        let ETag(tag) = ETag::from_body(12, b"{}");
         let headers = HeaderMap::from_iter([(header::IF_NONE_MATCH, HeaderValue::try_from(tag).unwrap())]);
         assert_eq!(known_revision(&headers), Some(12));
-        assert_eq!(known_revision(&having("\"7\"")), None);
-        assert_eq!(known_revision(&having("rubbish")), None);
+        assert_eq!(known_revision(&if_none_match("\"7\"")), None);
+        assert_eq!(known_revision(&if_none_match("rubbish")), None);
     }
 
     #[test]
-    fn another_body_has_another_tag() {
-        assert_ne!(ETag::of_body(1, b"{}"), ETag::of_body(1, b"[]"));
+    fn different_bodies_have_different_tags() {
+        assert_ne!(ETag::from_body(1, b"{}"), ETag::from_body(1, b"[]"));
     }
 }

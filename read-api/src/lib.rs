@@ -1,6 +1,7 @@
-//! Everything that is read over HTTP: status, stats, pins, live streams, history and the web pages.
+//! The read API: everything that is read over HTTP. These are the submissions' status, the public map, the live
+//! streams, the organisers' history, and the web pages.
 //!
-//! [`router`] gives the routes and their description.
+//! [`router`] returns the routes with their description; [`http_edge::server_routes`] makes a server of them.
 
 mod app;
 mod compat_2016;
@@ -12,13 +13,14 @@ mod pages;
 mod parameters;
 mod past;
 mod problem;
+mod readers;
 mod router;
 mod sse;
 mod submissions;
 
 pub use app::ReadApi;
-pub use map::tiles::{Tiles, TilesError};
+pub use map::tiles::{MapTiles, MapTilesError};
 pub use monitored::WatchedQueries;
 pub use pages::not_found_page;
+pub use readers::ReaderLimits;
 pub use router::router;
-pub use sse::ReaderLimits;

@@ -1,4 +1,4 @@
-//! The routes of the public map: pins, totals, the style, and the live stream.
+//! The routes of the public map: pins, totals, style, and the live stream.
 
 pub(crate) mod feed;
 pub(crate) mod geojson;

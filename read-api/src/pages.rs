@@ -1,4 +1,4 @@
-//! The web pages, from within the program itself.
+//! The web pages, which the program contains.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -7,43 +7,42 @@ use axum::routing::{MethodRouter, get};
 use tower_http::compression::CompressionLayer;
 
 use crate::conditional::ETag;
-use crate::map::tiles::Tiles;
+use crate::map::tiles::MapTiles;
 
 /// One file of the pages.
-struct File {
-    /// Its path, from `/` on.
+struct PageFile {
+    /// The path in the URL, with the leading `/`.
     path: &'static str,
-    /// Its content type.
-    kind: &'static str,
+    content_type: &'static str,
     content: &'static [u8],
 }
 
-// The build script's list of what is in `web/dist`, or in `fallback` until
-// the pages have been built.
+// The build script lists the files of `web/dist`, or of `fallback` until the pages have been built.
 include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 
-/// The pages that people open, and the file that each is. A page that has no
-/// file of its own is the first one, which then shows what the address says.
+/// The routes that people open, and the file of each. Until the pages have been built, `MAP_PAGE` stands for all.
 const PAGES: [(&str, &str); 4] = [
-    ("/", "/index.html"),
+    ("/", MAP_PAGE),
     ("/submit", "/submit.html"),
     ("/s/{id}", "/status.html"),
     ("/organise", "/organise.html"),
 ];
 
-/// The page that shows tiles, if there are any.
-const MAP: &str = "/index.html";
+/// The page with the map, the only page that may load tiles.
+const MAP_PAGE: &str = "/index.html";
 
-/// Files whose names change with their content.
+const NOT_FOUND_PAGE: &str = "/nowhere.html";
+
+/// The folder of the files whose names change with their content.
 const IMMUTABLE: &str = "/assets/";
 
-/// The pages and what they load.
-pub(crate) fn router(tiles: Option<&Tiles>) -> Router {
+/// Returns the routes of the pages and of the files that they load.
+pub(crate) fn router(tiles: Option<&MapTiles>) -> Router {
     let mut router = Router::new();
     for (route, path) in PAGES {
-        let file = find(path).or_else(|| find(MAP));
-        let file = file.expect("the build script sees to it that there is a first page");
-        router = router.route(route, serve(file, tiles.filter(|_| path == MAP)));
+        let file = find(path).or_else(|| find(MAP_PAGE));
+        let file = file.expect("the build script always includes the page with the map");
+        router = router.route(route, serve(file, tiles.filter(|_| path == MAP_PAGE)));
     }
     for file in FILES.iter().filter(|file| !file.path.ends_with(".html")) {
         router = router.route(file.path, serve(file, None));
@@ -53,44 +52,44 @@ pub(crate) fn router(tiles: Option<&Tiles>) -> Router {
 
 /// Returns the page for a path that has none, or `None` until the pages have been built.
 pub fn not_found_page() -> Option<Response> {
-    let File { kind, content, .. } = find("/nowhere.html")?;
+    let PageFile { content_type, content, .. } = find(NOT_FOUND_PAGE)?;
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
-        (header::CONTENT_SECURITY_POLICY, policy(None)),
+        (header::CONTENT_SECURITY_POLICY, content_security_policy(None)),
     ];
     Some((StatusCode::NOT_FOUND, headers, *content).into_response())
 }
 
-fn find(path: &str) -> Option<&'static File> {
+fn find(path: &str) -> Option<&'static PageFile> {
     FILES.iter().find(|file| file.path == path)
 }
 
-/// Only what we serve ourselves, and nothing in line; and tiles from where they come.
-fn policy(tiles: Option<&Tiles>) -> HeaderValue {
+/// Returns a policy that lets a page load files of this server only, nothing inline, and pictures of `tiles`.
+fn content_security_policy(tiles: Option<&MapTiles>) -> HeaderValue {
     let tiles = tiles.map(|tiles| format!(" {}", tiles.origin())).unwrap_or_default();
     let policy = format!(
         "default-src 'self'; img-src 'self' data:{tiles}; object-src 'none'; base-uri 'none'; \
          form-action 'self'; frame-ancestors 'none'"
     );
-    HeaderValue::try_from(policy).expect("an origin is letters, digits and a little punctuation")
+    HeaderValue::try_from(policy).expect("an origin has letters, digits and a little punctuation")
 }
 
-fn serve(file: &'static File, tiles: Option<&Tiles>) -> MethodRouter {
-    let etag = ETag::of_content(file.content);
-    let policy = policy(tiles);
+fn serve(file: &'static PageFile, tiles: Option<&MapTiles>) -> MethodRouter {
+    let etag = ETag::from_content(file.content);
+    let policy = content_security_policy(tiles);
     let cache =
         if file.path.starts_with(IMMUTABLE) { "public, max-age=31536000, immutable" } else { "no-cache" };
     get(move |request: HeaderMap| async move {
         let headers = [
-            (header::ETAG, etag.header()),
+            (header::ETAG, etag.to_header()),
             (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
             (header::CONTENT_SECURITY_POLICY, policy),
         ];
-        if etag.is_known(&request) {
+        if etag.matches(&request) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
-        let kind = HeaderValue::from_static(file.kind);
-        (headers, [(header::CONTENT_TYPE, kind)], file.content).into_response()
+        let content_type = HeaderValue::from_static(file.content_type);
+        (headers, [(header::CONTENT_TYPE, content_type)], file.content).into_response()
     })
 }

@@ -1,4 +1,4 @@
-//! What stands behind the `?`, parsed. Each wrong value is refused by name.
+//! The values of query parameters and headers, parsed. A problem names the parameter that is wrong.
 
 use std::time::Duration;
 
@@ -10,50 +10,49 @@ use jiff::{SignedDuration, Timestamp};
 use projections::ZOOM_MAX;
 use projections::view::BoundingBox;
 
-/// A submission's id in the path. What is not even an id belongs to nobody.
+/// Parses a submission's id from the path. A text that is no id at all is answered 404, like an unknown id.
 pub(crate) fn submission(text: &str) -> Result<SubmissionId, Problem> {
-    text.parse().map_err(|_| nobodys())
+    text.parse().map_err(|_| not_found())
 }
 
-/// There is no submission of this id.
-pub(crate) fn nobodys() -> Problem {
+/// Creates the problem of an unknown submission.
+pub(crate) fn not_found() -> Problem {
     Problem::not_found("There is no submission of this id.")
 }
 
-/// A time span such as `30s`, `500ms` or `1m`, cut to `max`.
-pub(crate) fn span(name: &str, text: &str, max: Duration) -> Result<Duration, Problem> {
-    let wrong = || Problem::parameter(name, "this is not a time span; write 30s, 500ms or 1m");
-    let span: SignedDuration = text.parse().map_err(|_| wrong())?;
-    Ok(Duration::try_from(span).map_err(|_| wrong())?.min(max))
+/// Parses a duration such as `30s`, `500ms` or `1m`, and shortens it to `max`.
+pub(crate) fn duration(name: &str, text: &str, max: Duration) -> Result<Duration, Problem> {
+    let wrong = || Problem::parameter(name, "this is not a duration; write 30s, 500ms or 1m");
+    let duration: SignedDuration = text.parse().map_err(|_| wrong())?;
+    Ok(Duration::try_from(duration).map_err(|_| wrong())?.min(max))
 }
 
-/// A moment such as `2026-03-21T12:00:00Z`.
-pub(crate) fn moment(name: &str, text: &str) -> Result<Timestamp, Problem> {
+/// Parses a timestamp such as `2026-03-21T12:00:00Z`.
+pub(crate) fn timestamp(name: &str, text: &str) -> Result<Timestamp, Problem> {
     text.parse().map_err(|_| {
-        Problem::parameter(
-            name,
-            "this is not a moment; write 2026-03-21T12:00:00Z or with an offset such as +02:00",
-        )
+        let message = "this is not a timestamp; write 2026-03-21T12:00:00Z or with an offset such as +02:00";
+        Problem::parameter(name, message)
     })
 }
 
-/// A moment of the past that is asked about; `None` for the present.
+/// Parses the parameter `at`, a moment of the past; `None` stands for the present.
 pub(crate) fn past(text: Option<&str>) -> Result<Option<Timestamp>, Problem> {
     let Some(text) = text else { return Ok(None) };
-    let time = moment("at", text)?;
+    let time = timestamp("at", text)?;
     if time > Timestamp::now() {
-        return Err(Problem::parameter("at", "this moment is yet to come"));
+        return Err(Problem::parameter("at", "this moment is in the future"));
     }
     Ok(Some(time))
 }
 
-/// A whole number from 0.
+/// Parses a whole number from 0.
 pub(crate) fn number(name: &str, text: &str) -> Result<u64, Problem> {
     text.parse().map_err(|_| Problem::parameter(name, "this is not a whole number from 0"))
 }
 
-/// `west,south,east,north` in degrees.
-pub(crate) fn bounds(text: &str) -> Result<BoundingBox, Problem> {
+/// Parses the parameter `bbox`: `west,south,east,north` in degrees. If `west` is greater than `east`, the box crosses
+/// the antimeridian.
+pub(crate) fn bounding_box(text: &str) -> Result<BoundingBox, Problem> {
     let wrong = |message: &str| Problem::parameter("bbox", message);
     let numbers: Vec<f64> = text
         .split(',')
@@ -70,19 +69,19 @@ pub(crate) fn bounds(text: &str) -> Result<BoundingBox, Problem> {
         return Err(wrong("south and north are from −90 to 90"));
     }
     if south > north {
-        return Err(wrong("south is greater than north; the box is upside down"));
+        return Err(wrong("south is greater than north; swap the two"));
     }
     Ok(BoundingBox { west, south, east, north })
 }
 
-/// A number of degrees from −`max` to `max`.
+/// Parses a number of degrees from −`max` to `max`.
 pub(crate) fn degrees(name: &str, text: Option<&str>, max: f64) -> Result<f64, Problem> {
     text.and_then(|text| text.trim().parse::<f64>().ok())
         .filter(|degrees| degrees.abs() <= max)
         .ok_or_else(|| Problem::parameter(name, format!("write a number of degrees from −{max} to {max}")))
 }
 
-/// A zoom of the map.
+/// Parses the parameter `zoom`, a zoom of the map.
 pub(crate) fn zoom(text: &str) -> Result<u8, Problem> {
     text.parse()
         .ok()
@@ -90,7 +89,7 @@ pub(crate) fn zoom(text: &str) -> Result<u8, Problem> {
         .ok_or_else(|| Problem::parameter("zoom", format!("this is not a whole number from 0 to {ZOOM_MAX}")))
 }
 
-/// Where a client that comes back to a live stream was.
+/// Parses the header `Last-Event-ID` of a client that connects to a live stream again.
 pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
@@ -102,12 +101,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_box_is_four_numbers_the_right_way_up() {
+    fn a_bounding_box_is_four_numbers_with_south_below_north() {
         assert_eq!(
-            bounds("-10, -20,10,20.5").unwrap(),
+            bounding_box("-10, -20,10,20.5").unwrap(),
             BoundingBox { west: -10.0, south: -20.0, east: 10.0, north: 20.5 }
         );
-        assert_eq!(bounds("170,-10,-170,10").unwrap().west, 170.0, "it spans the date line");
+        assert_eq!(bounding_box("170,-10,-170,10").unwrap().west, 170.0, "it crosses the antimeridian");
         for wrong in [
             "",
             "1,2,3",
@@ -119,12 +118,12 @@ mod tests {
             "-181,0,0,1",
             "0,-91,0,0",
         ] {
-            assert!(bounds(wrong).is_err(), "{wrong}");
+            assert!(bounding_box(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn a_zoom_is_one_that_the_map_has() {
+    fn a_zoom_is_a_whole_number_from_0_to_16() {
         assert_eq!(zoom("0").unwrap(), 0);
         assert_eq!(zoom("16").unwrap(), 16);
         for wrong in ["-1", "17", "99", "300", "1.5", "", "x"] {
@@ -133,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_cut_to_what_is_allowed() {
+    fn a_duration_is_shortened_to_its_maximum() {
         let max = Duration::from_secs(60);
-        assert_eq!(span("wait", "500ms", max).unwrap(), Duration::from_millis(500));
-        assert_eq!(span("wait", "1h", max).unwrap(), max);
+        assert_eq!(duration("wait", "500ms", max).unwrap(), Duration::from_millis(500));
+        assert_eq!(duration("wait", "1h", max).unwrap(), max);
         for wrong in ["", "soon", "-5s", "30"] {
-            assert!(span("wait", wrong, max).is_err(), "{wrong}");
+            assert!(duration("wait", wrong, max).is_err(), "{wrong}");
         }
     }
 }

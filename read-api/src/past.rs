@@ -1,5 +1,5 @@
-//! The views as they were: folded anew from the log, and kept for a while,
-//! for who asks about a moment usually asks again.
+//! The views at moments of the past: folded from the log, and kept for a while, because a client that asks about a
+//! moment usually asks about it again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,91 +10,92 @@ use jiff::{SignedDuration, Timestamp};
 use projections::{HistoryPoint, MemoryViews, ViewQueries};
 use tokio::sync::{Semaphore, watch};
 
-/// So many moments are kept or being folded. Each holds all submissions of its time.
-const KEPT: usize = 3;
+/// The number of moments that are kept or being folded. Each holds all submissions of its time in memory.
+const MOMENTS_MAX: usize = 3;
 
-/// How long a request waits for a fold, which goes on without it.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// The time that a request waits for a fold. The fold goes on without it.
+const FOLD_PATIENCE: Duration = Duration::from_secs(8);
 
-/// A younger moment is not kept: the log may still take in what belongs to it.
-const SETTLED: SignedDuration = SignedDuration::from_secs(10);
+/// The age from which on a moment's views are kept. Events of a younger moment may still be appended.
+const SETTLED_AGE: SignedDuration = SignedDuration::from_secs(10);
 
 /// The views at moments of the past.
 pub(crate) struct PastViews {
     log: Arc<dyn Read>,
-    /// The least recently asked for first.
-    kept: Mutex<Vec<FoldedMoment>>,
-    /// One fold at a time: the present comes first.
-    turn: Arc<Semaphore>,
+    /// The moment that was asked for least recently is the first.
+    moments: Mutex<Vec<FoldedMoment>>,
+    /// Admits one fold at a time, because readers of the present come first.
+    fold_turn: Arc<Semaphore>,
 }
 
 /// The views at one moment.
 struct FoldedMoment {
     time: Timestamp,
-    /// Whether the log had all of it when it was folded.
+    /// True if the log had all events of the moment when the fold began.
     settled: bool,
-    views: Folding,
+    views: FoldResult,
 }
 
-/// `None` until it is done.
-type Folding = watch::Receiver<Option<Result<Arc<MemoryViews>, String>>>;
+/// The result of a fold; `None` until the fold has ended.
+type FoldResult = watch::Receiver<Option<Result<Arc<MemoryViews>, String>>>;
 
 impl PastViews {
     pub(crate) fn new(log: Arc<dyn Read>) -> Self {
-        Self { log, kept: Mutex::default(), turn: Arc::new(Semaphore::new(1)) }
+        Self { log, moments: Mutex::default(), fold_turn: Arc::new(Semaphore::new(1)) }
     }
 
-    /// The views with everything recorded up to `time`.
+    /// Returns the views with every event recorded up to `time`, or a 503 if folding them takes too long.
     pub(crate) async fn at(&self, time: Timestamp) -> Result<Arc<dyn ViewQueries>, Problem> {
-        let mut folding = self.folding(time)?;
-        let done = tokio::time::timeout(PATIENCE, folding.wait_for(Option::is_some)).await;
-        let again = "The log is being read up to that moment; ask again in a few seconds.";
-        // The task that folds ends without a word only when the process does.
-        let Ok(Ok(done)) = done else { return Err(Problem::unavailable(again)) };
-        match done.clone() {
+        let mut result = self.find_or_fold(time)?;
+        let ended = tokio::time::timeout(FOLD_PATIENCE, result.wait_for(Option::is_some)).await;
+        let still_folding =
+            || Problem::unavailable("The log is being read up to that moment; ask again in a few seconds.");
+        // The sender is dropped without a result only when the process ends.
+        let Ok(Ok(result)) = ended else { return Err(still_folding()) };
+        match result.clone() {
             Some(Ok(views)) => Ok(views),
-            Some(Err(why)) => {
-                tracing::warn!(why, %time, "a moment of the past could not be folded");
+            Some(Err(error)) => {
+                tracing::warn!(error, "the views at {time} cannot be folded from the log");
                 Err(Problem::unavailable("The log cannot be read up to that moment; try again later."))
             }
-            None => Err(Problem::unavailable(again)),
+            None => Err(still_folding()),
         }
     }
 
-    fn folding(&self, time: Timestamp) -> Result<Folding, Problem> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|past| match &*past.views.borrow() {
-            Some(Ok(_)) => past.settled,
+    fn find_or_fold(&self, time: Timestamp) -> Result<FoldResult, Problem> {
+        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        moments.retain(|moment| match &*moment.views.borrow() {
+            Some(Ok(_)) => moment.settled,
             Some(Err(_)) => false,
             None => true,
         });
-        if let Some(found) = kept.iter().position(|past| past.time == time) {
-            let found = kept.remove(found);
-            let views = found.views.clone();
-            kept.push(found);
+        if let Some(index) = moments.iter().position(|moment| moment.time == time) {
+            let moment = moments.remove(index);
+            let views = moment.views.clone();
+            moments.push(moment);
             return Ok(views);
         }
-        if kept.len() >= KEPT {
-            let Some(idle) = kept.iter().position(|past| past.views.borrow().is_some()) else {
-                let why = "Too many moments are asked for at once; ask again in a few seconds.";
-                return Err(Problem::unavailable(why));
+        if moments.len() >= MOMENTS_MAX {
+            let Some(index) = moments.iter().position(|moment| moment.views.borrow().is_some()) else {
+                let detail = "Clients ask about too many moments of the past; ask again in a few seconds.";
+                return Err(Problem::unavailable(detail));
             };
-            kept.remove(idle);
+            moments.remove(index);
         }
-        let views = self.fold(time);
-        let settled = Timestamp::now().duration_since(time) > SETTLED;
-        kept.push(FoldedMoment { time, settled, views: views.clone() });
+        let views = self.start_fold(time);
+        let settled = Timestamp::now().duration_since(time) > SETTLED_AGE;
+        moments.push(FoldedMoment { time, settled, views: views.clone() });
         Ok(views)
     }
 
-    fn fold(&self, time: Timestamp) -> Folding {
-        let (done, folding) = watch::channel(None);
-        let (log, turn) = (Arc::clone(&self.log), Arc::clone(&self.turn));
+    fn start_fold(&self, time: Timestamp) -> FoldResult {
+        let (sender, result) = watch::channel(None);
+        let (log, turn) = (Arc::clone(&self.log), Arc::clone(&self.fold_turn));
         tokio::spawn(async move {
-            let _turn = turn.acquire_owned().await.expect("it is never closed");
+            let _turn = turn.acquire_owned().await.expect("the semaphore is never closed");
             let views = MemoryViews::at(&*log, HistoryPoint::Time(time)).await;
-            done.send_replace(Some(views.map(Arc::new).map_err(|error| error.to_string())));
+            sender.send_replace(Some(views.map(Arc::new).map_err(|error| error.to_string())));
         });
-        folding
+        result
     }
 }

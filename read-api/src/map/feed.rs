@@ -1,5 +1,5 @@
-//! The feed of the live streams: one task asks the views and writes each frame
-//! once; every listener is handed the same bytes.
+//! The feed of the map's live streams: one task reads the views and writes each frame once, and every listener gets the
+//! same bytes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,87 +13,104 @@ use tokio_util::sync::CancellationToken;
 use crate::map::geojson::FeatureCollection;
 use crate::sse;
 
-/// Frames that a listener may be behind before it skips some.
+/// The pause after the views could not be read.
+pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
+
+/// The number of frames that a listener may be behind before it loses some.
 const FRAMES_KEPT: usize = 16;
 
-/// A frame names at most so many pins; if more changed, it says to ask anew.
-const FRAME_PINS: usize = 500;
+/// The number of pins that a frame can list. If more changed, the frame tells the listener to read the map again.
+const FRAME_PINS_MAX: usize = 500;
 
-/// The pause after a frame: as long as it takes to write it to everybody, and
-/// within these bounds.
-const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(1)];
-const WRITE_TO_ONE: Duration = Duration::from_micros(50);
+/// The bounds of the pause after a frame. Within them, the pause is as long as it takes to send the frame to every
+/// listener.
+const FRAME_PAUSE_MIN: Duration = Duration::from_millis(50);
+const FRAME_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The pause after the views could not be read.
-pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// The time that it takes to send a frame to one listener.
+const SEND_TIME: Duration = Duration::from_micros(50);
 
-/// So many listeners that missed frames are helped at the same time.
-const CATCHING_UP: usize = 8;
+/// The number of listeners that lost frames and read the views at the same time.
+const CATCH_UPS_MAX: usize = 8;
 
-/// The source of all live streams.
+/// The source of all live streams of the map.
 pub(crate) struct LiveFeed {
-    pub(crate) frames: broadcast::Sender<LiveFrame>,
-    pub(crate) newest: watch::Receiver<Option<LiveFrame>>,
-    catching_up: Semaphore,
+    frames: broadcast::Sender<LiveFrame>,
+    newest: watch::Receiver<Option<LiveFrame>>,
+    catch_ups: Semaphore,
 }
 
-/// What changed up to a position, as messages.
+/// The changes up to a position, as messages.
 #[derive(Debug, Clone)]
 pub(crate) struct LiveFrame {
-    pub(crate) upto: Position,
-    /// The pins, if any changed, then the totals.
-    pub(crate) all: Bytes,
-    /// The totals alone: for those that come without a past.
+    pub(crate) position: Position,
+    /// The pins, if any changed, and then the totals.
+    pub(crate) changes: Bytes,
+    /// The totals alone, for a listener that begins without `Last-Event-ID`.
     pub(crate) stats: Bytes,
+}
+
+/// The task that writes the frames.
+struct FrameWriter {
+    queries: Arc<dyn ViewQueries>,
+    frames: broadcast::Sender<LiveFrame>,
+    newest: watch::Sender<Option<LiveFrame>>,
 }
 
 impl LiveFeed {
     /// Starts the task that writes the frames.
     pub(crate) fn start(queries: Arc<dyn ViewQueries>, stopping: CancellationToken) -> Self {
         let (frames, _) = broadcast::channel(FRAMES_KEPT);
-        let (latest, newest) = watch::channel(None);
-        let source = FrameWriter { queries, frames: frames.clone(), latest };
-        tokio::spawn(stopping.run_until_cancelled_owned(source.run()));
-        Self { frames, newest, catching_up: Semaphore::new(CATCHING_UP) }
+        let (newest_sender, newest) = watch::channel(None);
+        let writer = FrameWriter { queries, frames: frames.clone(), newest: newest_sender };
+        tokio::spawn(stopping.run_until_cancelled_owned(writer.run()));
+        Self { frames, newest, catch_ups: Semaphore::new(CATCH_UPS_MAX) }
     }
 
-    /// All that changed since `after`, for one listener.
-    pub(crate) async fn since(
+    pub(crate) fn subscribe(&self) -> broadcast::Receiver<LiveFrame> {
+        self.frames.subscribe()
+    }
+
+    /// Waits until the views could be read and returns the newest frame, or `None` if the process is stopping.
+    pub(crate) async fn newest_frame(&self) -> Option<LiveFrame> {
+        let mut newest = self.newest.clone();
+        let frame = newest.wait_for(Option::is_some).await.ok()?;
+        frame.clone()
+    }
+
+    /// Returns a frame of everything that changed since `after`, for one listener.
+    pub(crate) async fn changes_since(
         &self,
         queries: &dyn ViewQueries,
         after: Position,
     ) -> Result<LiveFrame, QueryError> {
-        let _turn = self.catching_up.acquire().await.expect("it is never closed");
-        LiveFrame::since(queries, after).await
+        let _turn = self.catch_ups.acquire().await.expect("the semaphore is never closed");
+        LiveFrame::read(queries, after).await
     }
-}
-
-/// What writes the frames.
-struct FrameWriter {
-    queries: Arc<dyn ViewQueries>,
-    frames: broadcast::Sender<LiveFrame>,
-    latest: watch::Sender<Option<LiveFrame>>,
 }
 
 impl FrameWriter {
     async fn run(self) {
         let mut checkpoint = self.queries.watch();
-        let mut seen = *checkpoint.borrow_and_update();
+        let mut position = *checkpoint.borrow_and_update();
         loop {
-            match LiveFrame::since(&*self.queries, seen).await {
+            match LiveFrame::read(&*self.queries, position).await {
                 Ok(frame) => {
-                    seen = frame.upto;
-                    self.latest.send_replace(Some(frame.clone()));
-                    // Fails when nobody listens.
+                    position = frame.position;
+                    self.newest.send_replace(Some(frame.clone()));
+                    // Sending fails if there are no listeners, and then there is nothing to do.
                     let _ = self.frames.send(frame);
-                    tokio::time::sleep(pause(self.frames.receiver_count())).await;
+                    tokio::time::sleep(frame_pause(self.frames.receiver_count())).await;
                     if checkpoint.changed().await.is_err() {
                         return;
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "the live streams pause");
-                    tokio::time::sleep(AFTER_FAILURE).await;
+                    tracing::warn!(
+                        %error,
+                        "the live streams of the map pause after position {position}: the views cannot be read"
+                    );
+                    tokio::time::sleep(READ_PAUSE).await;
                 }
             }
         }
@@ -101,32 +118,32 @@ impl FrameWriter {
 }
 
 impl LiveFrame {
-    async fn since(queries: &dyn ViewQueries, after: Position) -> Result<Self, QueryError> {
-        // The totals first: what the pins are newer by comes again with the
-        // next frame, and nothing is left out.
+    /// Reads the changes after `after` from the views.
+    async fn read(queries: &dyn ViewQueries, after: Position) -> Result<Self, QueryError> {
+        // The totals are read first, and their position becomes the frame's. Pins that change in between come again with
+        // the next frame, and none is left out.
         let stats = queries.stats().await?;
-        let mut pins = queries.pins_changed(after, FRAME_PINS + 1).await?;
-        // A listener of another log, or of views that were built anew.
-        let strange = after > stats.position;
-        let reset = strange || pins.len() > FRAME_PINS;
-        let upto = stats.position;
-        let mut all = Vec::new();
-        if reset {
+        let position = stats.position;
+        let mut pins = queries.pins_changed(after, FRAME_PINS_MAX + 1).await?;
+        // A position ahead of the views comes from another log, or from views that were rebuilt since.
+        let is_ahead = after > position;
+        let mut changes = Vec::new();
+        if is_ahead || pins.len() > FRAME_PINS_MAX {
             pins.clear();
-            all.extend(sse::message("reset", Some(upto), &serde_json::json!({})));
+            changes.extend(sse::message("reset", Some(position), &serde_json::json!({})));
         }
         if !pins.is_empty() {
-            all.extend(sse::message("pins", Some(upto), &FeatureCollection::of_pins(pins)));
+            changes.extend(sse::message("pins", Some(position), &FeatureCollection::from_pins(pins)));
         }
-        let stats = sse::message("stats", Some(upto), &stats);
-        all.extend_from_slice(&stats);
-        Ok(Self { upto, all: all.into(), stats: stats.into() })
+        let stats = sse::message("stats", Some(position), &stats);
+        changes.extend_from_slice(&stats);
+        Ok(Self { position, changes: changes.into(), stats: stats.into() })
     }
 }
 
-fn pause(listeners: usize) -> Duration {
-    let writing = WRITE_TO_ONE.saturating_mul(u32::try_from(listeners).unwrap_or(u32::MAX));
-    writing.clamp(PAUSES[0], PAUSES[1])
+fn frame_pause(listeners: usize) -> Duration {
+    let sending = SEND_TIME.saturating_mul(u32::try_from(listeners).unwrap_or(u32::MAX));
+    sending.clamp(FRAME_PAUSE_MIN, FRAME_PAUSE_MAX)
 }
 
 #[cfg(test)]
@@ -134,9 +151,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_listen_the_rarer_the_frames() {
-        assert_eq!(pause(0), Duration::from_millis(50));
-        assert_eq!(pause(10_000), Duration::from_millis(500));
-        assert_eq!(pause(usize::MAX), Duration::from_secs(1));
+    fn more_listeners_make_the_pause_between_frames_longer() {
+        assert_eq!(frame_pause(0), Duration::from_millis(50));
+        assert_eq!(frame_pause(10_000), Duration::from_millis(500));
+        assert_eq!(frame_pause(usize::MAX), Duration::from_secs(1));
     }
 }

@@ -1,5 +1,4 @@
-//! The map as GeoJSON (RFC 7946). A cluster is a point whose properties have
-//! `cluster: true`, as map libraries expect.
+//! The map as GeoJSON (RFC 7946). A cluster is a point whose properties have `cluster: true`, as map libraries expect.
 
 use std::collections::BTreeMap;
 
@@ -8,82 +7,80 @@ use projections::view::{Cluster, MapFeature, MapView, Pin};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What the map shows.
+/// The pins and clusters of a part of the map.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct FeatureCollection {
-    /// Always `FeatureCollection`.
+    /// The constant `FeatureCollection` of GeoJSON.
     r#type: &'static str,
-    /// The spots.
+    /// The pins and clusters of the collection.
     features: Vec<GeoJsonFeature>,
-    /// The zoom at which the spots were clustered: the one asked for, unless
-    /// the box is too large to be shown in such detail.
+    /// The zoom of the clusters. It is the zoom of the request, unless the box is too large to be shown in such detail.
     #[serde(skip_serializing_if = "Option::is_none")]
     zoom: Option<u8>,
 }
 
-/// One spot.
+/// A pin or a cluster.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct GeoJsonFeature {
-    /// Always `Feature`.
+    /// The constant `Feature` of GeoJSON.
     r#type: &'static str,
-    /// A pin's owner: it has one pin, whose id never changes. Clusters have no id.
+    /// The pin's owner. An owner has one pin, so this id never changes. A cluster has no id.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
-    /// Where.
+    /// The position of the feature.
     geometry: PointGeometry,
-    /// What.
+    /// The properties of the pin or the cluster.
     properties: FeatureProperties,
 }
 
-/// A place.
+/// A position on the map.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PointGeometry {
-    /// Always `Point`.
+    /// The constant `Point` of GeoJSON.
     r#type: &'static str,
-    /// Degrees east, degrees north.
+    /// The longitude in degrees east and the latitude in degrees north.
     coordinates: [f64; 2],
 }
 
-/// What is at a spot.
+/// The properties of a pin or of a cluster.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub(crate) enum FeatureProperties {
-    /// One pin.
+    /// The properties of one pin.
     Pin(PinProperties),
-    /// Several.
+    /// The properties of a cluster of pins.
     Cluster(ClusterProperties),
 }
 
-/// What is known of a pin; all of it is public.
+/// The public data of a pin.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct PinProperties {
     /// The registry namespace that passed.
     owner: String,
-    /// The participant's name.
+    /// The name of the participant.
     name: String,
-    /// `@account`.
+    /// The participant's Twitter account: `@account`.
     twitter: Option<String>,
-    /// The city.
+    /// The name of the city.
     city: String,
-    /// ISO 3166 code of two letters.
+    /// The ISO 3166 code of the country, two letters.
     country: String,
-    /// Further answers, by field.
+    /// The participant's answers, by field.
     answers: BTreeMap<String, String>,
-    /// How many submissions of this owner passed.
+    /// The number of the owner's submissions that passed; 0 if the pin is gone.
     passes: u64,
-    /// When the newest passed.
-    #[schema(value_type = String, format = DateTime)]
+    /// The time of the newest pass.
     passed_at: Timestamp,
 }
 
-/// What is known of a cluster.
+/// The data of a cluster.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ClusterProperties {
-    /// Always true.
+    /// The constant `true`, which marks a cluster.
     cluster: bool,
-    /// How many pins.
+    /// The number of pins in the cluster.
     point_count: u64,
-    /// The zoom at which it falls apart; `null` when its pins share one place.
+    /// The zoom at which the cluster splits; `null` if it does not split at any zoom.
     expansion_zoom: Option<u8>,
 }
 
@@ -93,8 +90,8 @@ impl FeatureCollection {
         Self { r#type: "FeatureCollection", features, zoom: Some(map.zoom) }
     }
 
-    /// Pins, one by one.
-    pub(crate) fn of_pins(pins: Vec<Pin>) -> Self {
+    /// Creates a collection of single pins, which has no zoom.
+    pub(crate) fn from_pins(pins: Vec<Pin>) -> Self {
         let features = pins.into_iter().map(GeoJsonFeature::from).collect();
         Self { r#type: "FeatureCollection", features, zoom: None }
     }

@@ -1,8 +1,7 @@
-//! `GET /api/v1/live`: the totals and the pins, as they change.
+//! `GET /api/v1/live`: the totals and the pins as they change.
 //!
-//! One task asks the views and writes each frame once; every listener is
-//! handed the same bytes. A listener that is slow loses frames, not changes:
-//! when it reads again it is given all that changed since what it saw last.
+//! A listener that is slow loses frames but no change: when it reads again, it gets a frame of everything that changed
+//! since the last frame that it got.
 
 use std::sync::Arc;
 
@@ -13,86 +12,83 @@ use bytes::Bytes;
 use event_store::Position;
 use futures::Stream;
 use http_edge::{ClientAddress, Problem};
-use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
 
-use crate::app::App;
-use crate::map::feed::AFTER_FAILURE;
+use crate::app::ReadState;
+use crate::map::feed::READ_PAUSE;
 use crate::parameters;
 use crate::sse;
 
-/// The totals and the pins, live.
+/// Streams the totals and the pins as they change.
 ///
-/// Server-sent events: `stats` (as `GET /api/v1/stats`), once at the beginning
-/// and after each change; `pins` (a GeoJSON `FeatureCollection` of those that
-/// changed; one whose `passes` are 0 is gone); and `reset` when too many
-/// changed to be listed: ask for the map anew. A message's id is a position,
-/// and `Last-Event-ID` continues after it. A change may be told twice, and none
-/// is left out.
+/// Server-sent events. `stats` (as in `GET /api/v1/stats`) comes once at the beginning and after each change. `pins` is
+/// a GeoJSON `FeatureCollection` of the pins that changed; a pin whose `passes` is 0 is gone. `reset` comes when too
+/// many pins changed to be listed; read the map again then. The id of a message is a position, and `Last-Event-ID`
+/// continues after it. A change may be sent twice, but none is left out.
 #[utoipa::path(
     get,
     path = "/api/v1/live",
+    operation_id = "stream_map",
     tag = "map",
     params(("Last-Event-ID" = Option<u64>, Header, description = "Continue after this position")),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
+        (status = 400, description = "`Last-Event-ID` is not a position.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn live(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     client: ClientAddress,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let after = parameters::last_event_id(&headers)?;
-    let place = app.readers.admit(client)?;
-    let stopping = app.stopping.clone();
-    Ok(sse::response(listen(app, after), place, stopping))
+    let permit = state.readers.admit(client)?;
+    let stopping = state.stopping.clone();
+    Ok(sse::response(messages(state, after), permit, stopping))
 }
 
-fn listen(app: Arc<App>, after: Option<Position>) -> impl Stream<Item = Bytes> {
+fn messages(state: Arc<ReadState>, after: Option<Position>) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
-        let mut frames = app.live.frames.subscribe();
-        let mut newest = app.live.newest.clone();
-        let mut seen = match after {
-            Some(after) => ListenerState { upto: after, all: false },
+        let mut frames = state.live.subscribe();
+        let mut listener = match after {
+            Some(after) => ListenerState { position: after, in_step: false },
             None => {
-                // The first frame is there unless the views cannot be read.
-                let Ok(first) = newest.wait_for(Option::is_some).await.map(|first| first.clone()) else { return };
-                let Some(first) = first else { return };
+                let Some(first) = state.live.newest_frame().await else { return };
                 yield first.stats;
-                ListenerState { upto: first.upto, all: true }
+                ListenerState { position: first.position, in_step: true }
             }
         };
         loop {
-            if !seen.all {
-                match app.live.since(&*app.queries, seen.upto).await {
+            if !listener.in_step {
+                match state.live.changes_since(&*state.queries, listener.position).await {
                     Ok(frame) => {
-                        seen = ListenerState { upto: frame.upto, all: true };
-                        yield frame.all;
+                        listener = ListenerState { position: frame.position, in_step: true };
+                        yield frame.changes;
                     }
                     Err(_) => {
-                        tokio::time::sleep(AFTER_FAILURE).await;
+                        tokio::time::sleep(READ_PAUSE).await;
                         continue;
                     }
                 }
             }
             match frames.recv().await {
-                Ok(frame) if frame.upto > seen.upto => {
-                    seen.upto = frame.upto;
-                    yield frame.all;
+                Ok(frame) if frame.position > listener.position => {
+                    listener.position = frame.position;
+                    yield frame.changes;
                 }
                 Ok(_) => {}
-                Err(broadcast::error::RecvError::Lagged(_)) => seen.all = false,
-                Err(broadcast::error::RecvError::Closed) => return,
+                Err(RecvError::Lagged(_)) => listener.in_step = false,
+                Err(RecvError::Closed) => return,
             }
         }
     }
 }
 
-/// What a listener has seen: everything up to a position, and whether the
-/// frames go on from there.
+/// The progress of one listener.
 struct ListenerState {
-    upto: Position,
-    all: bool,
+    /// The position up to which the listener got every change.
+    position: Position,
+    /// True if the next broadcast frame continues at `position`.
+    in_step: bool,
 }

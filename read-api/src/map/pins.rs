@@ -1,7 +1,8 @@
-//! `GET /api/v1/pins` and below: the pins in a box, found by name, and at one place.
+//! `GET /api/v1/pins` and the paths below it: the pins in a viewport, by name, and at one place.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
@@ -9,132 +10,137 @@ use http_edge::{Problem, QueryParameters};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::conditional::{self, ETag, to_json};
 use crate::map::geojson::FeatureCollection;
 use crate::parameters;
 use crate::problem::views_unavailable;
 
-/// How many pins a search finds at most.
+/// The largest number of pins that a search returns.
 const FOUND_MAX: usize = 20;
 
-/// How many pins of one place are listed at most.
-const AT_MAX: usize = 100;
+/// The largest number of pins of one place that are listed.
+const AT_PLACE_MAX: usize = 100;
 
-const SOUGHT_CHARS_MAX: usize = 100;
+/// The longest text that can be searched for.
+const SEARCH_CHARS_MAX: usize = 100;
 
-/// Which part of the map.
+const WHOLE_WORLD: &str = "-180,-90,180,90";
+
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PinsParameters {
-    /// `west,south,east,north` in degrees. West may be greater than east: the
-    /// box then spans the date line. The whole world if absent.
+    /// `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. The default
+    /// is the whole world.
     #[param(example = "-10,35,30,60")]
     bbox: Option<String>,
-    /// From 0, the world on one tile, to 16. 0 if absent.
+    /// The zoom, from 0 (the world on one tile) to 16. The default is 0.
     #[param(value_type = Option<u8>)]
     zoom: Option<String>,
-    /// As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent.
+    /// Show the map as it was at this moment: `2026-03-21T12:00:00Z`. The default is now.
     at: Option<String>,
 }
 
-/// What to look for.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchParameters {
     /// The beginning of an owner's or a city's name, in any case.
+    #[param(required = true)]
     q: Option<String>,
 }
 
-/// Which place.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PlaceParameters {
-    /// Degrees north.
+    /// The latitude in degrees north, from −90 to 90.
     #[param(value_type = f64, required = true)]
     lat: Option<String>,
-    /// Degrees east.
+    /// The longitude in degrees east, from −180 to 180.
     #[param(value_type = f64, required = true)]
     lon: Option<String>,
 }
 
-/// What the map shows in a box at a zoom: pins, and clusters of pins.
+/// Returns the pins, and clusters of pins, in a box at a zoom.
 ///
-/// A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true),
-/// `point_count` and `expansion_zoom`. A box larger than any screen is shown in
-/// less detail; `zoom` says in which.
+/// A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true), `point_count` and `expansion_zoom`. A
+/// box larger than any screen is shown in less detail; `zoom` says at which zoom.
 #[utoipa::path(
     get,
     path = "/api/v1/pins",
+    operation_id = "list_pins",
     tag = "map",
     params(PinsParameters),
     responses(
-        (status = 200, body = FeatureCollection),
-        (status = 304, description = "It is as the client has it"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The pins and clusters.", body = FeatureCollection),
+        (status = 304, description = "Nothing changed since the client read the map."),
+        (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn pins(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     QueryParameters(parameters): QueryParameters<PinsParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let bounds = parameters::bounds(parameters.bbox.as_deref().unwrap_or("-180,-90,180,90"))?;
+    let bounds = parameters::bounding_box(parameters.bbox.as_deref().unwrap_or(WHOLE_WORLD))?;
     let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
-    let queries = app.queries_at(parameters.at.as_deref()).await?;
-    // Read before the pins: they may be newer than their tag says, never older.
-    let etag = ETag::of_number(queries.checkpoint().await.map_err(views_unavailable)?.0);
-    if etag.is_known(&headers) {
+    let queries = state.queries_at(parameters.at.as_deref()).await?;
+    // The checkpoint is read before the pins, so the pins may be newer than their tag says, but never older.
+    let etag = ETag::from_number(queries.checkpoint().await.map_err(views_unavailable)?.0);
+    if etag.matches(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
     let map = queries.pins(bounds, zoom).await.map_err(views_unavailable)?;
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::from_map(map))))
 }
 
-/// Pins whose owner's name or whose city begins with a text; at most 20.
+/// Returns up to 20 pins whose owner's name or city begins with a text.
 #[utoipa::path(
     get,
     path = "/api/v1/pins/search",
+    operation_id = "search_pins",
     tag = "map",
     params(SearchParameters),
     responses(
-        (status = 200, body = FeatureCollection),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The pins found.", body = FeatureCollection),
+        (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn find_pins(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     QueryParameters(parameters): QueryParameters<SearchParameters>,
-) -> Result<axum::Json<FeatureCollection>, Problem> {
-    let sought = parameters.q.as_deref().unwrap_or_default().trim();
-    if sought.is_empty() || sought.chars().count() > SOUGHT_CHARS_MAX {
-        return Err(Problem::parameter("q", format!("write 1 to {SOUGHT_CHARS_MAX} characters to look for")));
+) -> Result<Json<FeatureCollection>, Problem> {
+    let text = parameters.q.as_deref().unwrap_or_default().trim();
+    if text.is_empty() || text.chars().count() > SEARCH_CHARS_MAX {
+        let message = format!("write 1 to {SEARCH_CHARS_MAX} characters to search for");
+        return Err(Problem::parameter("q", message));
     }
-    let pins = app.queries.find_pins(sought, FOUND_MAX).await.map_err(views_unavailable)?;
-    Ok(axum::Json(FeatureCollection::of_pins(pins)))
+    let pins = state.queries.find_pins(text, FOUND_MAX).await.map_err(views_unavailable)?;
+    Ok(Json(FeatureCollection::from_pins(pins)))
 }
 
-/// The pins of the cluster nearest to a place, newest first; at most 100. For
-/// clusters that do not fall apart at any zoom.
+/// Returns the pins of the cluster nearest to a place, newest first, at most 100.
+///
+/// This is for clusters whose `expansion_zoom` is `null`: they do not split at any zoom.
 #[utoipa::path(
     get,
     path = "/api/v1/pins/at",
+    operation_id = "list_pins_at_place",
     tag = "map",
     params(PlaceParameters),
     responses(
-        (status = 200, body = FeatureCollection),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The pins of the cluster.", body = FeatureCollection),
+        (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn pins_at(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     QueryParameters(parameters): QueryParameters<PlaceParameters>,
-) -> Result<axum::Json<FeatureCollection>, Problem> {
+) -> Result<Json<FeatureCollection>, Problem> {
     let lat = parameters::degrees("lat", parameters.lat.as_deref(), 90.0)?;
     let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
-    let pins = app.queries.pins_at(lat, lon, AT_MAX).await.map_err(views_unavailable)?;
-    Ok(axum::Json(FeatureCollection::of_pins(pins)))
+    let pins = state.queries.pins_at(lat, lon, AT_PLACE_MAX).await.map_err(views_unavailable)?;
+    Ok(Json(FeatureCollection::from_pins(pins)))
 }

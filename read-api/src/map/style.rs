@@ -1,23 +1,30 @@
-//! `GET /api/v1/map`: what the map looks like on this server.
+//! `GET /api/v1/map`: the settings that the map's page needs.
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
-use crate::map::tiles::Tiles;
+use crate::app::ReadState;
+use crate::map::tiles::MapTiles;
 
-/// What the map looks like here.
+/// The look of the map on this server.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MapStyle {
-    /// Where tiles come from; `null` when the page draws the world that it brings along.
-    tiles: Option<Tiles>,
+    /// The server of the map's tiles; `null` if the page draws the world that it brings along.
+    tiles: Option<MapTiles>,
 }
 
-/// What the map looks like on this server.
-#[utoipa::path(get, path = "/api/v1/map", tag = "map", responses((status = 200, body = MapStyle)))]
-pub(crate) async fn style(State(app): State<Arc<App>>) -> axum::Json<MapStyle> {
-    axum::Json(MapStyle { tiles: app.tiles.clone() })
+/// Returns the look of the map on this server.
+#[utoipa::path(
+    get,
+    path = "/api/v1/map",
+    operation_id = "get_map_style",
+    tag = "map",
+    responses((status = 200, description = "The look of the map.", body = MapStyle)),
+)]
+pub(crate) async fn style(State(state): State<Arc<ReadState>>) -> Json<MapStyle> {
+    Json(MapStyle { tiles: state.tiles.clone() })
 }

@@ -1,79 +1,76 @@
-//! Where the map's tiles come from, if somebody sets that: the one thing that
-//! a page may load from elsewhere.
+//! The setting for a server of map tiles, the only thing that a page may load from another origin.
 
 use axum::http::Uri;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The parts of an address that the map fills in.
-const PARTS: [&str; 3] = ["{z}", "{x}", "{y}"];
+/// The parts of the URL that the map fills in.
+const PLACEHOLDERS: [&str; 3] = ["{z}", "{x}", "{y}"];
 
 const ATTRIBUTION_CHARS_MAX: usize = 200;
 
 /// A server of map tiles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Tiles {
-    /// The address of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in.
+pub struct MapTiles {
+    /// The URL of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in.
     url: String,
-    /// Who made them, for the corner of the map.
+    /// The makers of the tiles, shown in the corner of the map.
     attribution: String,
-    /// What a page may load pictures from: scheme, host and port.
+    /// The scheme, host and port, for the pages' content security policy.
     #[serde(skip)]
     #[schema(ignore)]
     origin: String,
 }
 
-/// Why tiles cannot be had so.
+/// An error in the setting for map tiles.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum TilesError {
-    /// The address.
+pub enum MapTilesError {
     #[error(
-        "https://HOST/…/{{z}}/{{x}}/{{y}}.png is expected: one host, each of the three once, no user, nothing else in braces"
+        "write https://HOST/…/{{z}}/{{x}}/{{y}}.png: one host, each of the three placeholders once, no user, no other braces"
     )]
-    Address,
-    /// The attribution.
-    #[error("1 to {ATTRIBUTION_CHARS_MAX} characters are expected that say who made the tiles")]
+    Url,
+    #[error("write 1 to {ATTRIBUTION_CHARS_MAX} characters that name the makers of the tiles")]
     Attribution,
 }
 
-impl Tiles {
-    /// Takes the address of the tiles, and who made them.
+impl MapTiles {
+    /// Creates the setting from the URL of a tile, with its placeholders, and the makers of the tiles.
     ///
     /// # Errors
-    /// When either cannot be that.
-    pub fn new(url: &str, attribution: &str) -> Result<Self, TilesError> {
-        let origin = origin(url).ok_or(TilesError::Address)?;
+    /// If the URL is not the URL of a tile, or the attribution is empty, too long or not plain text.
+    pub fn new(url: &str, attribution: &str) -> Result<Self, MapTilesError> {
+        let origin = origin(url).ok_or(MapTilesError::Url)?;
         let attribution = attribution.trim();
         let chars = attribution.chars().count();
         if chars == 0 || chars > ATTRIBUTION_CHARS_MAX || attribution.contains(char::is_control) {
-            return Err(TilesError::Attribution);
+            return Err(MapTilesError::Attribution);
         }
         Ok(Self { url: url.to_owned(), attribution: attribution.to_owned(), origin })
     }
 
-    /// The one origin that a page needs to load tiles from.
+    /// Returns the origin that a page must be allowed to load pictures from.
     pub(crate) fn origin(&self) -> &str {
         &self.origin
     }
 }
 
-/// The origin of a tile's address. It becomes a part of a header, so it is made
-/// of what was understood, not of what was typed.
+/// Returns the origin of a tile's URL. The origin becomes part of a header, so it is built from the parsed URL and not
+/// copied from the text.
 fn origin(url: &str) -> Option<String> {
-    let rest = PARTS.iter().try_fold(url.to_owned(), |rest, part| {
-        (rest.matches(part).count() == 1).then(|| rest.replace(part, "0"))
+    let filled_in = PLACEHOLDERS.iter().try_fold(url.to_owned(), |url, placeholder| {
+        (url.matches(placeholder).count() == 1).then(|| url.replace(placeholder, "0"))
     })?;
-    if rest.contains(['{', '}']) {
+    if filled_in.contains(['{', '}']) {
         return None;
     }
-    let uri: Uri = rest.parse().ok()?;
+    let uri: Uri = filled_in.parse().ok()?;
     let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"))?;
     let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'))?;
     let host = authority.host();
-    let of_a_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
-    // What the map fills in is within the path: it chooses no host.
+    let is_host_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | ':' | '[' | ']');
+    // The placeholders must be in the path, so that the map cannot choose the host.
     let (typed_origin, _) = url.split_once("://")?.1.split_once('/')?;
-    if host.is_empty() || !host.chars().all(of_a_host) || typed_origin.contains('{') {
+    if host.is_empty() || !host.chars().all(is_host_char) || typed_origin.contains('{') {
         return None;
     }
     let port = authority.port_u16().map(|port| format!(":{port}")).unwrap_or_default();
@@ -85,8 +82,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tiles_have_one_origin() {
-        let origin = |url| Tiles::new(url, "© somebody").map(|tiles| tiles.origin);
+    fn a_tile_url_has_one_origin() {
+        let origin = |url| MapTiles::new(url, "© somebody").map(|tiles| tiles.origin);
         for (url, expected) in [
             ("https://tiles.example.org/{z}/{x}/{y}.png", "https://tiles.example.org"),
             ("https://tiles.example.org:8443/a/{z}/{y}/{x}?key=1", "https://tiles.example.org:8443"),
@@ -109,16 +106,16 @@ mod tests {
             "ftp://example.org/{z}/{x}/{y}.png",
             "javascript:{z}{x}{y}",
         ] {
-            assert_eq!(origin(url), Err(TilesError::Address), "{url}");
+            assert_eq!(origin(url), Err(MapTilesError::Url), "{url}");
         }
     }
 
     #[test]
-    fn whoever_made_them_is_named() {
-        let named = |attribution: &str| Tiles::new("https://example.org/{z}/{x}/{y}", attribution);
-        assert!(named("© OpenStreetMap contributors").is_ok());
+    fn an_attribution_is_plain_text_of_bounded_length() {
+        let tiles = |attribution: &str| MapTiles::new("https://example.org/{z}/{x}/{y}", attribution);
+        assert!(tiles("© OpenStreetMap contributors").is_ok());
         for attribution in ["", " ", "a\nb", &"x".repeat(201)] {
-            assert_eq!(named(attribution), Err(TilesError::Attribution), "{attribution:?}");
+            assert_eq!(tiles(attribution), Err(MapTilesError::Attribution), "{attribution:?}");
         }
     }
 }

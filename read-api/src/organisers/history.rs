@@ -1,7 +1,7 @@
 //! `GET /api/v1/history`: the log itself, for analysts and organisers.
 //!
-//! One page is read when the one before has gone out, so a reader that is slow
-//! or stops costs no more memory than one that is fast.
+//! The next page is read when the client has taken the page before it, so a slow client costs no more memory than a
+//! fast client.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -25,108 +25,110 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::conditional::to_json;
 use crate::parameters;
-use crate::sse::Place;
+use crate::readers::ReaderPermit;
 
-/// How many events are read at once.
+/// The number of events that are read at a time.
 const PAGE_EVENTS: usize = 128;
 
-/// How many owners of streams are remembered while looking for one.
-const OWNERS_KEPT: usize = 10_000;
+/// The number of streams whose owner is remembered while a client asks for one owner's events.
+const STREAMS_REMEMBERED: usize = 10_000;
 
-/// An empty line is sent at least this often while following, so that both
-/// sides notice a dead peer.
+/// The longest time without a line while a client follows the log. An empty line is sent then, so that both sides
+/// notice a peer that is gone.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// Which events.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct HistoryParameters {
-    /// Only these types, separated by commas: `Passed,Failed`.
+    /// Only events of these types, separated by commas: `Passed,Failed`.
     r#type: Option<String>,
-    /// Only streams that begin with this: `submission-<id>`.
+    /// Only streams whose names begin with this text: `submission-<id>`.
     stream: Option<String>,
     /// Only submissions of this registry namespace: `docker.io/alice`.
     owner: Option<String>,
-    /// Only what was recorded at this moment or later: `2026-03-21T12:00:00Z`.
+    /// Only events recorded at this moment or later: `2026-03-21T12:00:00Z`.
     since: Option<String>,
-    /// Only what was recorded before this moment.
+    /// Only events recorded before this moment.
     until: Option<String>,
-    /// Only what stands after this position; the `position` of the last line
-    /// received continues there.
+    /// Only events after this position. To continue, give the `position` of the last line received.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
-    /// `true`: what comes later, too, as it comes.
+    /// `true`: keep the response open and send later events as they are recorded.
     #[param(value_type = Option<bool>)]
     follow: Option<String>,
 }
 
-/// One line.
+/// One event of the history, as one line of JSON.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct HistoryLine<'a> {
-    /// Its place in the log.
+    /// The event's position in the log.
     position: u64,
-    /// The stream that it belongs to.
+    /// The name of the event's stream.
     stream: &'a str,
-    /// Its number in that stream.
+    /// The number of the event within its stream, from 0.
     revision: u64,
-    /// The event's own id.
+    /// The id of the event.
     #[schema(value_type = String, format = Uuid)]
     id: String,
-    /// When it was recorded.
-    #[schema(value_type = String, format = DateTime)]
+    /// The time when the event was recorded.
     recorded_at: Timestamp,
-    /// The event's type.
+    /// The type of the event.
     r#type: &'a str,
-    /// What it says, as recorded; `null` when others recorded what is not JSON.
+    /// The event's data as recorded; `null` if the data is not JSON.
     #[schema(value_type = Object)]
     data: Option<Box<RawValue>>,
-    /// What it says, when that is not JSON.
+    /// The event's data in Base64; only present if the data is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
-    /// What is known about it: the version of its shape, who did it, what caused it.
+    /// The event's metadata: the schema's version, the actor, and the ids of its cause and its correlation.
     #[schema(value_type = Object)]
     metadata: Option<Box<RawValue>>,
-    /// What is known about it, when that is not JSON.
+    /// The event's metadata in Base64; only present if the metadata is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_base64: Option<String>,
 }
 
-/// The history, event by event.
+/// Streams the events of the log.
 ///
-/// One JSON object a line, oldest first. If the log fails underway, the last
-/// line is `{"problem": …}`; continue after the last position received.
+/// One JSON object a line, oldest first. If the log fails during the response, the last line is `{"problem": …}`;
+/// continue after the last position received.
 #[utoipa::path(
     get,
     path = "/api/v1/history",
+    operation_id = "read_history",
     tag = "organisers",
     params(HistoryParameters),
     security(("token" = [])),
     responses(
-        (status = 200, body = HistoryLine<'static>, content_type = "application/x-ndjson"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The events, one a line.", body = HistoryLine<'static>, content_type = "application/x-ndjson"),
+        (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The organisers' token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organisers' token.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The log cannot be read, or too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn history(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     _: Organiser,
     client: ClientAddress,
     QueryParameters(parameters): QueryParameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
     let (filter, after, follow) = parameters.parse()?;
-    let place = app.readers.admit(client)?;
-    // Before the answer begins, so that what is wrong gets its own status.
+    let permit = state.readers.admit(client)?;
+    // The first page is read before the response begins, so that an error gets its own status.
     let after = match filter.since {
-        Some(since) => after.max(app.log.position_before(since).await?),
+        Some(since) => after.max(state.log.position_before(since).await?),
         None => after,
     };
-    let first = app.log.read_all(after, &filter.filter, PAGE_EVENTS).await?;
-    let lines = lines(app, filter, first, follow, place).map(Ok::<_, Infallible>);
+    let first =
+        state.log.read_all(after, &filter.events, PAGE_EVENTS).await.map_err(|error| match error {
+            ReadError::Refused(reason) => Problem::parameter("after", reason),
+            other => other.into(),
+        })?;
+    let lines = lines(state, filter, first, follow, permit).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }
@@ -140,8 +142,8 @@ impl HistoryParameters {
             let message = format!("{unknown:?} is not a type of events; the types are {}", known.join(", "));
             return Err(Problem::parameter("type", message));
         }
-        let moment =
-            |name, text: Option<String>| text.map(|text| parameters::moment(name, &text)).transpose();
+        let timestamp =
+            |name, text: Option<String>| text.map(|text| parameters::timestamp(name, &text)).transpose();
         let after = self.after.map_or(Ok(0), |text| parameters::number("after", &text))?;
         let follow = match self.follow.as_deref() {
             None | Some("false") => false,
@@ -149,37 +151,38 @@ impl HistoryParameters {
             Some(_) => return Err(Problem::parameter("follow", "write true or false")),
         };
         let filter = HistoryFilter {
-            filter: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
+            events: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
             owner: self.owner.filter(|owner| !owner.is_empty()).map(OwnerFilter::new),
-            since: moment("since", self.since)?,
-            until: moment("until", self.until)?,
+            since: timestamp("since", self.since)?,
+            until: timestamp("until", self.until)?,
         };
         Ok((filter, Position(after), follow))
     }
 }
 
-/// What a reader wants of the log.
+/// The events of the log that a client asks for.
 struct HistoryFilter {
-    filter: EventFilter,
+    /// The part of the filter that the log itself applies.
+    events: EventFilter,
     owner: Option<OwnerFilter>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 }
 
 impl HistoryFilter {
-    async fn wants(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
-        // The clock may have been set back: later events are looked at, too.
+    async fn matches(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
+        // Every event is compared, because the clock of the log may have been set back.
         let in_time = self.since.is_none_or(|since| event.recorded_at >= since)
             && self.until.is_none_or(|until| event.recorded_at < until);
         match &mut self.owner {
             _ if !in_time => Ok(false),
-            Some(owner) => owner.has(log, &event.stream).await,
+            Some(owner) => owner.owns(log, &event.stream).await,
             None => Ok(true),
         }
     }
 }
 
-/// Whose submissions a reader wants. Only a stream's first event says whose it is.
+/// The submissions of one owner. Only the first event of a stream names its owner, so the answers are remembered.
 struct OwnerFilter {
     name: String,
     streams: HashMap<StreamName, bool>,
@@ -190,67 +193,67 @@ impl OwnerFilter {
         Self { name, streams: HashMap::new() }
     }
 
-    async fn has(&mut self, log: &dyn Read, stream: &StreamName) -> Result<bool, ReadError> {
+    async fn owns(&mut self, log: &dyn Read, stream: &StreamName) -> Result<bool, ReadError> {
         if let Some(known) = self.streams.get(stream) {
             return Ok(*known);
         }
-        let is_submission = SubmissionId::from_stream(stream.as_str()).is_some();
-        let first = if is_submission {
-            match log.read_stream(stream, 0, ReadDirection::Forwards, 1).await {
-                // The events of a deleted stream stay in the log, but no longer say whose they are.
-                Err(ReadError::StreamDeleted(_)) => vec![],
-                first => first?,
-            }
-        } else {
-            vec![]
+        if SubmissionId::from_stream(stream.as_str()).is_none() {
+            return Ok(false);
+        }
+        let first = match log.read_stream(stream, 0, ReadDirection::Forwards, 1).await {
+            // The events of a deleted stream stay in the log, but do not name their owner any more.
+            Err(ReadError::StreamDeleted(_)) => Vec::new(),
+            first => first?,
         };
-        let has = match first.first() {
+        let owns = match first.first() {
             Some(first) => {
                 matches!(first.decode(Event::from_stored)?, Event::Submitted(submitted) if submitted.owner == self.name)
             }
             None => false,
         };
-        if self.streams.len() >= OWNERS_KEPT {
+        if self.streams.len() >= STREAMS_REMEMBERED {
             self.streams.clear();
         }
-        self.streams.insert(stream.clone(), has);
-        Ok(has)
+        self.streams.insert(stream.clone(), owns);
+        Ok(owns)
     }
 }
 
+/// Streams the events of `first` and of the pages after it and, if `follow` is true, the events that are recorded
+/// later.
 fn lines(
-    app: Arc<App>,
+    state: Arc<ReadState>,
     mut filter: HistoryFilter,
     first: EventPage,
     follow: bool,
-    place: Place,
+    permit: ReaderPermit,
 ) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
-        let _place = place;
+        let _permit = permit;
         let mut page = first;
         loop {
-            // Only the text is kept while it goes out.
+            // Drops the events before the text is sent, so that a slow client keeps only the text in memory.
             let events = std::mem::take(&mut page.events);
-            match text(&*app.log, &mut filter, events).await {
+            match to_lines(&*state.log, &mut filter, events).await {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
-                    yield last_words(error);
+                    yield problem_line(error);
                     return;
                 }
             }
             if page.end {
                 break;
             }
-            // A reader of a long history is not waited for when we stop, but told.
-            if app.stopping.is_cancelled() {
-                yield last_words(ReadError::Unavailable("the process is stopping".to_owned()));
+            // A long history would delay the end of the process, so the client is told to continue later.
+            if state.stopping.is_cancelled() {
+                yield problem_line(ReadError::Unavailable("the process is stopping".to_owned()));
                 return;
             }
-            page = match app.log.read_all(page.next, &filter.filter, PAGE_EVENTS).await {
+            page = match state.log.read_all(page.next, &filter.events, PAGE_EVENTS).await {
                 Ok(next) => next,
                 Err(error) => {
-                    yield last_words(error);
+                    yield problem_line(error);
                     return;
                 }
             };
@@ -258,11 +261,11 @@ fn lines(
         if !follow {
             return;
         }
-        let mut coming = app.follow.subscribe(page.next, filter.filter.clone());
-        let stopping = app.stopping.clone();
-        while let Some(next) = stopping.run_until_cancelled(next_event(&mut coming)).await.flatten() {
+        let mut subscription = state.subscribe.subscribe(page.next, filter.events.clone());
+        let stopping = state.stopping.clone();
+        while let Some(next) = stopping.run_until_cancelled(next_event(&mut subscription)).await.flatten() {
             let text = match next {
-                Ok(Some(event)) => text(&*app.log, &mut filter, vec![event]).await,
+                Ok(Some(event)) => to_lines(&*state.log, &mut filter, vec![event]).await,
                 Ok(None) => Ok(Bytes::from_static(b"\n")),
                 Err(error) => Err(error),
             };
@@ -270,7 +273,7 @@ fn lines(
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
-                    yield last_words(error);
+                    yield problem_line(error);
                     return;
                 }
             }
@@ -278,12 +281,11 @@ fn lines(
     }
 }
 
-/// The next event; `Some(Ok(None))` when it is time for a heartbeat, `None`
-/// when there will be no more.
-async fn next_event(coming: &mut Subscription) -> Option<Result<Option<RecordedEvent>, ReadError>> {
+/// Returns the next event, `Some(Ok(None))` if it is time for a heartbeat, or `None` at the end of the subscription.
+async fn next_event(subscription: &mut Subscription) -> Option<Result<Option<RecordedEvent>, ReadError>> {
     let next = async {
         loop {
-            match coming.next().await? {
+            match subscription.next().await? {
                 Ok(SubscriptionItem::Event(event)) => return Some(Ok(Some(event))),
                 Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_)) => {}
                 Err(error) => return Some(Err(error)),
@@ -293,14 +295,15 @@ async fn next_event(coming: &mut Subscription) -> Option<Result<Option<RecordedE
     tokio::time::timeout(HEARTBEAT, next).await.unwrap_or(Some(Ok(None)))
 }
 
-async fn text(
+/// Returns the lines of those events that match `filter`.
+async fn to_lines(
     log: &dyn Read,
     filter: &mut HistoryFilter,
     events: Vec<RecordedEvent>,
 ) -> Result<Bytes, ReadError> {
     let mut text = Vec::new();
     for event in events {
-        if filter.wants(log, &event).await? {
+        if filter.matches(log, &event).await? {
             text.extend(to_json(&HistoryLine::from(&event)));
             text.push(b'\n');
         }
@@ -308,7 +311,7 @@ async fn text(
     Ok(text.into())
 }
 
-fn last_words(error: ReadError) -> Bytes {
+fn problem_line(error: ReadError) -> Bytes {
     let mut line = to_json(&serde_json::json!({ "problem": Problem::from(error) }));
     line.push(b'\n');
     line.into()

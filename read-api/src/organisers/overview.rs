@@ -1,4 +1,4 @@
-//! `GET /api/v1/organiser`: what waits and why, for those who look after it.
+//! `GET /api/v1/organiser`: the submissions without a verdict, and the figures that show how verification goes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,57 +11,57 @@ use projections::view::{StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::problem::views_unavailable;
 
-/// So many unfinished submissions are listed: the newest.
-const LISTED_MAX: usize = 500;
+/// The number of unfinished submissions that are listed.
+const UNFINISHED_MAX: usize = 500;
 
-/// How things stand.
+/// The state of the event, for organisers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OrganiserOverview {
-    /// Why nothing is verified just now; `null` while all is well.
-    platform: Option<String>,
-    /// How many submissions wait.
+    /// Why nothing is verified at present; `null` while a verifier works.
+    #[serde(rename = "platform")]
+    pause_reason: Option<String>,
+    /// The number of submissions that wait.
     waiting: u64,
-    /// How many are being verified.
+    /// The number of submissions that are being verified.
     verifying: u64,
-    /// Those that wait or are being verified, oldest first; the newest 500.
+    /// The newest 500 submissions that wait or are being verified, oldest first.
     unfinished: Vec<StatusView>,
-    /// Failed verdicts by reason.
-    #[schema(value_type = BTreeMap<String, u64>)]
+    /// The number of failed verdicts for each failure code.
     failures: BTreeMap<FailureCode, u64>,
-    /// Attempts that we broke off, by fault.
-    #[schema(value_type = BTreeMap<String, u64>)]
+    /// The number of interrupted attempts for each interruption code.
     interruptions: BTreeMap<InterruptionCode, u64>,
-    /// From acceptance to verdict over the last hundred verdicts, milliseconds: half took no longer.
+    /// The median time from acceptance to verdict, over the last hundred verdicts, in milliseconds.
     waited_ms_p50: Option<u64>,
-    /// As before; 95 in a hundred took no longer.
+    /// The 95th percentile of the same times, in milliseconds.
     waited_ms_p95: Option<u64>,
 }
 
-/// What waits and why.
+/// Returns the submissions without a verdict, and figures about verification.
 #[utoipa::path(
     get,
     path = "/api/v1/organiser",
+    operation_id = "get_organiser_overview",
     tag = "organisers",
     security(("token" = [])),
     responses(
-        (status = 200, body = OrganiserOverview),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The state of the event.", body = OrganiserOverview),
+        (status = 401, description = "The organisers' token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organisers' token.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn organiser(
-    State(app): State<Arc<App>>,
+pub(crate) async fn overview(
+    State(state): State<Arc<ReadState>>,
     _: Organiser,
 ) -> Result<Json<OrganiserOverview>, Problem> {
-    let stats = app.queries.stats().await.map_err(views_unavailable)?;
+    let stats = state.queries.stats().await.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
-    let unfinished = app.queries.unfinished(LISTED_MAX).await.map_err(views_unavailable)?;
+    let unfinished = state.queries.unfinished(UNFINISHED_MAX).await.map_err(views_unavailable)?;
     Ok(Json(OrganiserOverview {
-        platform: app.platform.borrow().clone(),
+        pause_reason: state.pause_reason.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
         verifying: count(SubmissionStatus::Verifying),
         unfinished,

@@ -1,5 +1,4 @@
-//! `GET /api/v1/sandbox`: where submissions are verified, for those who look
-//! after it: each verifier's nodes, their slots, and what is under way there.
+//! `GET /api/v1/sandbox`: each verifier's nodes, their slots, and the submissions that are being verified there.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,101 +13,106 @@ use projections::view::{SandboxView, StatusView};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::problem::views_unavailable;
 
-/// So many submissions under way are counted: more than there are slots anywhere.
-const UNDER_WAY_MAX: usize = 10_000;
+/// The number of submissions under verification that are counted; larger than any number of slots.
+const VERIFYING_MAX: usize = 10_000;
 
-/// Where submissions are verified.
+/// The sandboxes of all verifiers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct SandboxList {
-    /// Every verifier that ever reported, by name.
+    /// Every verifier that ever reported, sorted by name.
     verifiers: Vec<VerifierSandbox>,
 }
 
-/// One verifier's sandbox, as it reported it last.
+/// The sandbox of one verifier, as the verifier reported it last.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct VerifierSandbox {
-    /// The verifier's name.
+    /// The name of the verifier.
     verifier: String,
-    /// Since when it is so.
-    #[schema(value_type = String, format = DateTime)]
+    /// The time of the report.
     since: Timestamp,
-    /// Why nothing is verified there just now; `null` while all is well.
-    trouble: Option<String>,
-    /// How many submissions may be under way at a time.
+    /// Why this verifier verifies nothing at present; `null` while it works.
+    #[serde(rename = "trouble")]
+    pause_reason: Option<String>,
+    /// The number of submissions that can be verified at the same time.
     slots: u32,
-    /// How many are.
+    /// The number of submissions that are being verified.
     under_way: usize,
-    /// Its nodes, by name.
+    /// The nodes of the sandbox, sorted by name.
     nodes: Vec<NodeInUse>,
 }
 
-/// A node of the Swarm.
+/// A node of the Swarm, and the use of its slots.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct NodeInUse {
-    /// Its host name.
+    /// The host name of the node.
     name: String,
-    /// `ready`, `paused` or `drained` by an operator, `down`, or `refused`: it
-    /// would not keep participants' containers in bounds.
+    /// `ready`, `down`, `paused` or `drained` by an operator, or `refused` if the node does not keep participants'
+    /// containers within bounds.
     state: &'static str,
-    /// Why it is refused.
+    /// Why the node is refused; `null` if it is not.
     reason: Option<String>,
-    /// How many submissions may be under way there at a time.
+    /// The number of submissions that can be verified on the node at the same time.
     slots: u32,
-    /// How many are, as far as their images have arrived.
+    /// The number of submissions that are being verified on the node. A submission counts from the moment when its
+    /// images have arrived.
     under_way: usize,
 }
 
-/// Where submissions are verified.
+/// Returns each verifier's nodes, their slots, and how many of them are in use.
 #[utoipa::path(
     get,
     path = "/api/v1/sandbox",
+    operation_id = "get_sandboxes",
     tag = "organisers",
     security(("token" = [])),
     responses(
-        (status = 200, body = SandboxList),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 403, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The sandboxes of all verifiers.", body = SandboxList),
+        (status = 401, description = "The organisers' token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organisers' token.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn sandbox(State(app): State<Arc<App>>, _: Organiser) -> Result<Json<SandboxList>, Problem> {
-    let reports = app.queries.sandboxes().await.map_err(views_unavailable)?;
-    let under_way =
-        AttemptsUnderWay::count(&app.queries.verifying(UNDER_WAY_MAX).await.map_err(views_unavailable)?);
+pub(crate) async fn sandbox(
+    State(state): State<Arc<ReadState>>,
+    _: Organiser,
+) -> Result<Json<SandboxList>, Problem> {
+    let reports = state.queries.sandboxes().await.map_err(views_unavailable)?;
+    let verifying = state.queries.verifying(VERIFYING_MAX).await.map_err(views_unavailable)?;
+    let under_way = AttemptsUnderWay::count(&verifying);
     let verifiers = reports.into_iter().map(|report| VerifierSandbox::new(report, &under_way)).collect();
     Ok(Json(SandboxList { verifiers }))
 }
 
-/// How many submissions are under way, by verifier and, where it is known, node.
+/// The number of attempts under way for each verifier and node. The node is `None` until an image has arrived.
 #[derive(Default)]
 struct AttemptsUnderWay(HashMap<(String, Option<String>), usize>);
 
 impl AttemptsUnderWay {
     fn count(verifying: &[StatusView]) -> Self {
         let mut counts = Self::default();
-        for (verifier, node) in verifying.iter().filter_map(place) {
+        for (verifier, node) in verifying.iter().filter_map(verifier_and_node) {
             *counts.0.entry((verifier.to_owned(), node.map(str::to_owned))).or_default() += 1;
         }
         counts
     }
 
-    fn at(&self, verifier: &str) -> usize {
-        self.0.iter().filter(|((at, _), _)| at == verifier).map(|(_, count)| count).sum()
+    fn of_verifier(&self, verifier: &str) -> usize {
+        self.0.iter().filter(|((name, _), _)| name == verifier).map(|(_, count)| count).sum()
     }
 
-    fn on(&self, verifier: &str, node: &str) -> usize {
+    fn on_node(&self, verifier: &str, node: &str) -> usize {
         self.0.get(&(verifier.to_owned(), Some(node.to_owned()))).copied().unwrap_or_default()
     }
 }
 
-/// Who is at a submission, and on which node.
-fn place(view: &StatusView) -> Option<(&str, Option<&str>)> {
+/// Returns the verifier of a submission's present attempt and, if it is known, the node.
+fn verifier_and_node(view: &StatusView) -> Option<(&str, Option<&str>)> {
     let mut node = None;
     for entry in view.timeline.iter().rev() {
-        let seen_on = match &entry.event {
+        let named = match &entry.event {
             Event::VerificationStarted(started) => return Some((&started.verifier, node)),
             Event::ImagesPulled(pulled) => pulled.images.first().map(|image| image.node.as_str()),
             Event::ContainersStarted(started) => started.images.first().map(|image| image.node.as_str()),
@@ -119,7 +123,7 @@ fn place(view: &StatusView) -> Option<(&str, Option<&str>)> {
             | Event::VerificationInterrupted(_)
             | Event::RejudgeRequested(_) => None,
         };
-        node = node.or(seen_on);
+        node = node.or(named);
     }
     None
 }
@@ -129,18 +133,12 @@ impl VerifierSandbox {
         let SandboxView { verifier, since, sandbox, .. } = report;
         let slots = sandbox.slots();
         let in_use = |node: SandboxNode| {
-            let under_way = under_way.on(&verifier, &node.name);
+            let under_way = under_way.on_node(&verifier, &node.name);
             NodeInUse::new(node, under_way)
         };
         let nodes = sandbox.nodes.into_iter().map(in_use).collect();
-        Self {
-            since,
-            trouble: sandbox.pause_reason,
-            slots,
-            under_way: under_way.at(&verifier),
-            nodes,
-            verifier,
-        }
+        let pause_reason = sandbox.pause_reason;
+        Self { since, pause_reason, slots, under_way: under_way.of_verifier(&verifier), nodes, verifier }
     }
 }
 

@@ -1,5 +1,4 @@
-//! One submission as it is now: from its view, or from its stream while the
-//! view has not seen the newest.
+//! Reads one submission as it is now: from its view, or from its stream while the view is behind.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +12,16 @@ use projections::{EventEnvelope, ViewQueries};
 
 use crate::problem::views_unavailable;
 
-/// How long a reader waits for views that are behind, before it reads the
-/// stream: usually they are behind by less.
+/// The time that a reader waits for views that are behind before it reads the stream. Usually they are behind by less.
 const CATCH_UP: Duration = Duration::from_millis(10);
 
-/// So many events of one stream are read at a time, and so many in all.
-const PAGE: usize = 500;
-const STREAM_MAX: Revision = 5_000;
+/// The number of events of one stream that are read at a time.
+const PAGE_EVENTS: usize = 500;
 
-/// Reads submissions so that everybody sees what they have written.
+/// The length from which on a stream is too long to be folded for one response.
+const STREAM_EVENTS_MAX: Revision = 5_000;
+
+/// Reads submissions so that a client always sees its own writes.
 pub(crate) struct SubmissionReader {
     queries: Arc<dyn ViewQueries>,
     log: Arc<dyn Read>,
@@ -32,17 +32,16 @@ impl SubmissionReader {
         Self { queries, log }
     }
 
-    /// The submission after everything that was recorded before this call;
-    /// `None` when nobody submitted it.
+    /// Returns the submission with every event that was recorded before this call, or `None` if there is none of this
+    /// id.
     pub(crate) async fn get(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
-        // Without the log, what the views know is still an answer.
-        let head = self.log.head().await;
-        let seen_all = match head {
+        // If the log cannot be read, the view is still a useful response.
+        let current = match self.log.head().await {
             Ok(head) => self.views_reach(head).await,
             Err(_) => false,
         };
         let view = self.queries.status(id).await.map_err(views_unavailable)?;
-        if seen_all {
+        if current {
             return Ok(view);
         }
         let stream = StreamName::of(CATEGORY, id.0);
@@ -64,37 +63,37 @@ impl SubmissionReader {
         if *checkpoint.borrow() >= head {
             return true;
         }
-        let reached = checkpoint.wait_for(|seen| *seen >= head);
+        let reached = checkpoint.wait_for(|position| *position >= head);
         matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
-    /// The submission as it was at a moment; `None` when it was not there yet.
+    /// Returns the submission as it was at `time`, or `None` if it was submitted later.
     pub(crate) async fn at(&self, id: SubmissionId, time: Timestamp) -> Result<Option<StatusView>, Problem> {
         self.fold(&StreamName::of(CATEGORY, id.0), |event| event.recorded_at <= time).await
     }
 
-    /// What the events of a stream make, up to the first that does not belong.
-    /// `None` when that is nothing, or too much to be read for one answer.
+    /// Folds the events of a stream, up to the first for which `include` is false. Returns `None` if there are no
+    /// events, if the stream was deleted, or if there are too many events for one response.
     async fn fold(
         &self,
         stream: &StreamName,
-        belongs: impl Fn(&RecordedEvent) -> bool,
+        include: impl Fn(&RecordedEvent) -> bool,
     ) -> Result<Option<StatusView>, Problem> {
         let mut view = None;
         let mut next: Revision = 0;
-        while next < STREAM_MAX {
-            let page = match self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE).await {
+        while next < STREAM_EVENTS_MAX {
+            let page = match self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS).await {
                 Err(ReadError::StreamDeleted(_)) => return Ok(None),
                 page => page?,
             };
             for event in &page {
-                if !belongs(event) {
+                if !include(event) {
                     return Ok(view);
                 }
                 StatusView::apply(&mut view, &EventEnvelope::decode(event)?);
                 next = event.revision + 1;
             }
-            if page.len() < PAGE {
+            if page.len() < PAGE_EVENTS {
                 return Ok(view);
             }
         }

@@ -1,4 +1,4 @@
-//! `GET /api/v1/submissions/{id}`: where a submission stands and why.
+//! `GET /api/v1/submissions/{id}`: the status of a submission, and the reasons for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,75 +6,77 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use event_store::Revision;
+use domain::SubmissionId;
+use event_store::{Position, Revision};
 use http_edge::{ClientAddress, PathParameters, Problem, QueryParameters};
 use projections::view::{QueuePlace, StatusView, SubmissionStatus, WaitReason};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::app::App;
+use crate::app::ReadState;
 use crate::conditional::{self, ETag};
-use crate::parameters::{self, nobodys};
+use crate::parameters::{self, not_found};
 use crate::problem::views_unavailable;
-use domain::SubmissionId;
 
+/// The longest wait that a client can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// How often one waiting reader looks again at most, and at least: the log may
-/// move while the views do not.
-const LOOK_AGAIN_MIN: Duration = Duration::from_millis(25);
-const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
+/// The bounds of the pause before a waiting reader looks again. It looks even if the views do not move, because the
+/// log may.
+const LOOK_PAUSE_MIN: Duration = Duration::from_millis(25);
+const LOOK_PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The more read along the rarer each looks, so that together they do not ask
-/// the log and the views more than two thousand times a second.
-const LOOK_OF_ONE: Duration = Duration::from_micros(500);
+/// The share of one reader in the pause. All readers together then ask the log and the views at most two thousand
+/// times a second.
+const LOOK_PAUSE_PER_READER: Duration = Duration::from_micros(500);
 
-/// What a participant is told.
+/// The status of a submission, for its participant.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub(crate) struct StatusAnswer {
-    /// The submission.
     #[serde(flatten)]
     pub(crate) view: StatusView,
-    /// Its place in the queue, while it waits.
+    /// The submission's place in the queue while it waits.
     pub(crate) queue: Option<QueuePlace>,
-    /// While it waits: why nothing is verified just now, if so.
-    pub(crate) platform: Option<String>,
+    /// Why nothing is verified at present; `null` while a verifier works, or if the submission does not wait.
+    #[serde(rename = "platform")]
+    pub(crate) pause_reason: Option<String>,
 }
 
-/// How to wait for news.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StatusParameters {
-    /// Answer only when the revision is another than the one the client has, or
-    /// after this time: `30s`, at most `60s`.
+    /// Answer only when the revision differs from the client's, or after this duration: `30s`, at most `60s`.
     wait: Option<String>,
-    /// The revision that the client has; else the one in `If-None-Match`, else
-    /// the one at the time of the request.
+    /// The revision that the client has. The default is the one in `If-None-Match`, or else the one at the time of the
+    /// request.
     rev: Option<String>,
-    /// As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent.
+    /// Show the submission as it was at this moment: `2026-03-21T12:00:00Z`. The default is now.
     at: Option<String>,
 }
 
-/// Where a submission stands, and why.
+/// Returns the status of a submission, and the reasons for it.
 ///
-/// Whoever submitted sees it at once. `status` is `submitted`, `verifying`,
-/// `passed` or `failed`; `timeline` has everything that happened.
+/// A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed` or `failed`;
+/// `timeline` lists every event.
 #[utoipa::path(
     get,
     path = "/api/v1/submissions/{id}",
+    operation_id = "get_submission",
     tag = "submissions",
-    params(("id" = String, Path, description = "The submission's id"), StatusParameters),
+    params(("id" = String, Path, description = "The id of the submission"), StatusParameters),
     responses(
-        (status = 200, body = StatusAnswer, headers(("ETag" = String, description = "For `If-None-Match`"))),
-        (status = 304, description = "It is as the client has it"),
-        (status = 400, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 503, body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "The submission's status.", body = StatusAnswer,
+            headers(("ETag" = String, description = "The tag for `If-None-Match`"))),
+        (status = 304, description = "Nothing changed since the client read the status."),
+        (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such submission.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The log or the views cannot be read, or too many clients wait.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn status(
-    State(app): State<Arc<App>>,
+    State(state): State<Arc<ReadState>>,
     PathParameters(id): PathParameters<String>,
     client: ClientAddress,
     QueryParameters(parameters): QueryParameters<StatusParameters>,
@@ -82,81 +84,79 @@ pub(crate) async fn status(
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
     if let Some(time) = parameters::past(parameters.at.as_deref())? {
-        let view = app.submissions.at(id, time).await?.ok_or_else(nobodys)?;
-        return Ok(axum::Json(StatusAnswer { view, queue: None, platform: None }).into_response());
+        let view = state.submissions.at(id, time).await?.ok_or_else(not_found)?;
+        return Ok(axum::Json(StatusAnswer { view, queue: None, pause_reason: None }).into_response());
     }
-    let said = parameters.rev.as_deref().map(|rev| parameters::number("rev", rev)).transpose()?;
-    let wait = parameters.wait.as_deref().map(|wait| parameters::span("wait", wait, WAIT_MAX)).transpose()?;
+    let revision = parameters.rev.as_deref().map(|rev| parameters::number("rev", rev)).transpose()?;
+    let wait =
+        parameters.wait.as_deref().map(|wait| parameters::duration("wait", wait, WAIT_MAX)).transpose()?;
     let view = match wait {
-        None => app.submissions.get(id).await?.ok_or_else(nobodys)?,
+        None => state.submissions.get(id).await?.ok_or_else(not_found)?,
         Some(wait) => {
-            let _place = app.readers.admit(client)?;
-            news(&app, id, said.or_else(|| conditional::known_revision(&headers)), wait).await?
+            let _permit = state.readers.admit(client)?;
+            let known = revision.or_else(|| conditional::known_revision(&headers));
+            wait_for_change(&state, id, known, wait).await?
         }
     };
-    let answer = answer(&app, view).await?;
+    let answer = status_answer(&state, view).await?;
     let body = conditional::to_json(&answer);
-    Ok(conditional::json(&headers, ETag::of_body(answer.view.revision, &body), || body))
+    Ok(conditional::json(&headers, ETag::from_body(answer.view.revision, &body), || body))
 }
 
-/// What is said of a submission besides its view.
-pub(crate) async fn answer(app: &App, mut view: StatusView) -> Result<StatusAnswer, Problem> {
+/// Adds the place in the queue and the pause reason to the view of a submission that waits.
+pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Result<StatusAnswer, Problem> {
     if view.status != SubmissionStatus::Submitted {
-        return Ok(StatusAnswer { view, queue: None, platform: None });
+        return Ok(StatusAnswer { view, queue: None, pause_reason: None });
     }
-    let queue = app.queries.queue_place(view.id).await.map_err(views_unavailable)?;
-    let platform = app.platform.borrow().clone();
-    if let Some(why) = &platform {
+    let queue = state.queries.queue_place(view.id).await.map_err(views_unavailable)?;
+    let pause_reason = state.pause_reason.borrow().clone();
+    if let Some(reason) = &pause_reason {
         let waiting =
             view.waiting.get_or_insert(WaitReason { code: None, message: String::new(), retry_at: None });
-        // What broke off the last attempt is said with its code; the platform
-        // speaks for those that only wait.
+        // A code says why the last attempt was interrupted, and that reason is more exact.
         if waiting.code.is_none() {
-            waiting.message.clone_from(why);
+            waiting.message.clone_from(reason);
         }
     }
-    Ok(StatusAnswer { view, queue, platform })
+    Ok(StatusAnswer { view, queue, pause_reason })
 }
 
-/// The view as soon as its revision is not `known`, or after `wait`.
-async fn news(
-    app: &App,
+/// Returns the view as soon as its revision is not `known`, or after `wait`. Without `known`, the first revision that
+/// is read counts as known.
+async fn wait_for_change(
+    state: &ReadState,
     id: SubmissionId,
-    known: Option<Revision>,
+    mut known: Option<Revision>,
     wait: Duration,
 ) -> Result<StatusView, Problem> {
     let deadline = Instant::now() + wait;
-    let mut checkpoint = app.queries.watch();
-    let mut known = known;
+    let mut checkpoint = state.queries.watch();
     loop {
         checkpoint.mark_unchanged();
-        let view = app.submissions.get(id).await?.ok_or_else(nobodys)?;
+        let view = state.submissions.get(id).await?.ok_or_else(not_found)?;
         let known = *known.get_or_insert(view.revision);
-        if view.revision != known || Instant::now() >= deadline || app.stopping.is_cancelled() {
+        if view.revision != known || Instant::now() >= deadline || state.stopping.is_cancelled() {
             return Ok(view);
         }
         tokio::select! {
             () = tokio::time::sleep_until(deadline) => {}
-            () = app.stopping.cancelled() => {}
-            () = next_look(&mut checkpoint, app.readers.count()) => {}
+            () = state.stopping.cancelled() => {}
+            () = next_look(&mut checkpoint, state.readers.count()) => {}
         }
     }
 }
 
-/// When it is worth looking again for one of so many readers: the views moved,
-/// but not at once; or some time has passed.
-pub(crate) async fn next_look(
-    checkpoint: &mut tokio::sync::watch::Receiver<event_store::Position>,
-    readers: usize,
-) {
+/// Waits until one of `readers` should look at its submission again: a while after the views moved, or after
+/// [`LOOK_PAUSE_MAX`].
+pub(crate) async fn next_look(checkpoint: &mut watch::Receiver<Position>, readers: usize) {
     let moved = async {
         if checkpoint.changed().await.is_err() {
-            // No view will ever move again; only the log may.
+            // The views have ended and will not move again, but the log may.
             std::future::pending::<()>().await;
         }
-        let all = LOOK_OF_ONE.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX));
-        tokio::time::sleep(all.max(LOOK_AGAIN_MIN)).await;
+        let pause = LOOK_PAUSE_PER_READER.saturating_mul(u32::try_from(readers).unwrap_or(u32::MAX));
+        tokio::time::sleep(pause.max(LOOK_PAUSE_MIN)).await;
     };
-    // Elapsed or moved: either way it is time.
-    let _ = tokio::time::timeout(LOOK_AGAIN_MAX, moved).await;
+    // The reader looks in both cases, so the result does not matter.
+    let _ = tokio::time::timeout(LOOK_PAUSE_MAX, moved).await;
 }

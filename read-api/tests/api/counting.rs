@@ -1,4 +1,4 @@
-//! Views that count how often they are asked, and answer when they are told to.
+//! Views that count their queries and can hold a query back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,25 +10,25 @@ use projections::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, Stat
 use projections::{MemoryViews, QueryError, ViewQueries};
 use tokio::sync::watch;
 
-pub(crate) struct Counting {
+pub(crate) struct CountingQueries {
     views: Arc<MemoryViews>,
-    asked: AtomicU64,
-    /// Whether changed pins are held back, and how often they were asked for then.
+    queries: AtomicU64,
+    /// The number of queries for changed pins since they are held back; `None` if they are not held back.
     held: watch::Sender<Option<u64>>,
 }
 
-impl Counting {
+impl CountingQueries {
     pub(crate) fn new(views: Arc<MemoryViews>) -> Self {
-        Self { views, asked: AtomicU64::new(0), held: watch::Sender::new(None) }
+        Self { views, queries: AtomicU64::new(0), held: watch::Sender::new(None) }
     }
 
-    /// Holds changed pins back, until they are released.
+    /// Holds queries for changed pins back until they are released.
     pub(crate) fn hold_pins(&self) {
         self.held.send_replace(Some(0));
     }
 
-    /// Until somebody waits for them.
-    pub(crate) async fn is_awaited(&self) {
+    /// Waits until a query for changed pins is held back.
+    pub(crate) async fn query_is_held(&self) {
         self.held.subscribe().wait_for(|held| held.is_some_and(|asked| asked > 0)).await.unwrap();
     }
 
@@ -36,20 +36,20 @@ impl Counting {
         self.held.send_replace(None);
     }
 
-    pub(crate) fn asked(&self) -> u64 {
-        self.asked.load(Ordering::Relaxed)
+    pub(crate) fn query_count(&self) -> u64 {
+        self.queries.load(Ordering::Relaxed)
     }
 
-    fn ask(&self) -> &MemoryViews {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+    fn count(&self) -> &MemoryViews {
+        self.queries.fetch_add(1, Ordering::Relaxed);
         &self.views
     }
 }
 
 #[async_trait]
-impl ViewQueries for Counting {
+impl ViewQueries for CountingQueries {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
-        self.ask().checkpoint().await
+        self.count().checkpoint().await
     }
 
     fn watch(&self) -> watch::Receiver<Position> {
@@ -57,44 +57,44 @@ impl ViewQueries for Counting {
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
-        self.ask().status(id).await
+        self.count().status(id).await
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
-        self.ask().queue_place(id).await
+        self.count().queue_place(id).await
     }
 
     async fn stats(&self) -> Result<StatsView, QueryError> {
-        self.ask().stats().await
+        self.count().stats().await
     }
 
     async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
-        self.ask().pins(bounds, zoom).await
+        self.count().pins(bounds, zoom).await
     }
 
     async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
-        self.ask().pins_at(lat, lon, max).await
+        self.count().pins_at(lat, lon, max).await
     }
 
     async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
         self.held.send_if_modified(|held| held.as_mut().map(|asked| *asked += 1).is_some());
         self.held.subscribe().wait_for(Option::is_none).await.unwrap();
-        self.ask().pins_changed(after, max).await
+        self.count().pins_changed(after, max).await
     }
 
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
-        self.ask().find_pins(text, max).await
+        self.count().find_pins(text, max).await
     }
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        self.ask().unfinished(max).await
+        self.count().unfinished(max).await
     }
 
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        self.ask().verifying(max).await
+        self.count().verifying(max).await
     }
 
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
-        self.ask().sandboxes().await
+        self.count().sandboxes().await
     }
 }

@@ -22,7 +22,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn it_is_the_log_line_by_line() {
+async fn the_history_is_the_log_line_by_line() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     world.record(id, [started(1), passed(1)]).await;
@@ -37,7 +37,7 @@ async fn it_is_the_log_line_by_line() {
 }
 
 #[tokio::test]
-async fn it_is_filtered() {
+async fn the_history_is_filtered() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let ada = world.submit("ada", LONDON).await;
     let eve = world.submit("eve", TOKYO).await;
@@ -52,7 +52,7 @@ async fn it_is_filtered() {
     assert_eq!(of_eve.len(), 3);
     assert!(of_eve.iter().all(|line| line["stream"] == format!("submission-{eve}")));
     let later = world.history(&format!("?owner=docker.io/eve&after={}", of_eve[0]["position"])).await;
-    assert_eq!(later, of_eve[1..], "whose it is was said before");
+    assert_eq!(later, of_eve[1..], "the owner is known from the first event");
     let third = all[2]["recorded_at"].as_str().unwrap();
     let since = world.history(&format!("?since={third}")).await.len();
     let until = world.history(&format!("?until={third}")).await.len();
@@ -62,7 +62,7 @@ async fn it_is_filtered() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_refused_by_name() {
+async fn a_wrong_parameter_is_named() {
     let world = World::without_projection(ReaderLimits::default()).await;
     world.submit("ada", LONDON).await;
     let wrong = [
@@ -81,7 +81,7 @@ async fn what_is_wrong_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn only_the_token_opens_it() {
+async fn only_the_organisers_token_gives_access() {
     let world = World::without_projection(ReaderLimits::default()).await;
     for path in ["/api/v1/history", "/api/v1/organiser"] {
         let denied = problem(world.get(path).await, StatusCode::UNAUTHORIZED).await;
@@ -98,7 +98,7 @@ async fn only_the_token_opens_it() {
 }
 
 #[tokio::test]
-async fn it_can_be_followed() {
+async fn the_history_can_be_followed() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     let mut response = world.as_organiser("/api/v1/history?follow=true&type=Submitted,Passed").await;
@@ -111,7 +111,7 @@ async fn it_can_be_followed() {
             }
             text.clone()
         };
-        tokio::time::timeout(DEADLINE, reading).await.expect("what is recorded arrives")
+        tokio::time::timeout(DEADLINE, reading).await.expect("an event that is recorded arrives")
     };
     assert!(lines(1).await.contains("Submitted"));
     world.record(id, [started(1), passed(1)]).await;
@@ -124,7 +124,7 @@ async fn it_can_be_followed() {
 }
 
 #[tokio::test]
-async fn what_is_cut_short_because_the_process_stops_says_so() {
+async fn a_history_cut_short_by_a_stop_ends_with_a_problem() {
     const EVENTS: usize = 3000;
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
@@ -135,10 +135,9 @@ async fn what_is_cut_short_because_the_process_stops_says_so() {
     assert!(read < EVENTS && last.starts_with(r#"{"problem":"#), "{read} lines, then {last}");
 }
 
-/// A reader that stops is not read ahead for: of a log of 60 MB no more than a
-/// few pages are taken in.
+/// The server does not read ahead for a client that stalls: of a log of 60 MB it reads no more than a few pages.
 #[tokio::test]
-async fn a_reader_that_stops_is_not_read_ahead_for() {
+async fn a_reader_that_stalls_costs_little_memory() {
     const EVENTS: usize = 300;
     const STALLED: usize = 8;
     let world = World::without_projection(ReaderLimits::default()).await;
@@ -159,8 +158,7 @@ async fn a_reader_that_stops_is_not_read_ahead_for() {
         stream.write_all(request.as_bytes()).await.unwrap();
         stalled.push(stream);
     }
-    // Somebody else is served meanwhile with all of it: by then the eight have
-    // been given what they take.
+    // When another client has received the whole log, the eight have received as much as they take.
     let mut other = world.as_organiser("/api/v1/history").await;
     let mut lines = 0;
     while let Some(chunk) = other.chunk().await.unwrap() {
@@ -172,12 +170,12 @@ async fn a_reader_that_stops_is_not_read_ahead_for() {
 }
 
 #[tokio::test]
-async fn the_organiser_sees_what_waits_and_why() {
+async fn the_organiser_sees_the_waiting_submissions_and_the_pause_reason() {
     let world = World::new().await;
     let waiting = world.submit("ada", LONDON).await;
     let other = world.submit("eve", TOKYO).await;
     world.record(other, [started(1), crate::world::interrupted(1), started(2), failed(2)]).await;
-    world.platform.send_replace(Some("The Swarm is away.".to_owned()));
+    world.pause_reason.send_replace(Some("The Swarm is away.".to_owned()));
     world.settle().await;
     let overview: Value = world.as_organiser("/api/v1/organiser").await.json().await.unwrap();
     assert_eq!(overview["platform"], "The Swarm is away.");

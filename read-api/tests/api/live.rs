@@ -1,4 +1,4 @@
-//! `GET /api/v1/live`.
+//! `GET /api/v1/live`, the live stream of the map.
 
 use std::time::Duration;
 
@@ -33,8 +33,8 @@ async fn totals_and_pins_come_as_they_change() {
     assert_eq!(gone.data["features"][0]["properties"]["passes"], 0);
 }
 
-/// A frame's totals are read before its pins: what passes in between is told
-/// with the pins, and the totals follow by themselves.
+/// The totals of a frame are read before its pins. A pin that comes in between is sent with the frame, and new totals
+/// follow.
 #[tokio::test]
 async fn totals_catch_up_with_pins_that_came_between() {
     let world = World::new().await;
@@ -44,7 +44,7 @@ async fn totals_catch_up_with_pins_that_came_between() {
     assert_eq!(first.data["pins"], 0);
     world.queries.hold_pins();
     let id = world.submit("ada", LONDON).await;
-    tokio::time::timeout(DEADLINE, world.queries.is_awaited()).await.unwrap();
+    tokio::time::timeout(DEADLINE, world.queries.query_is_held()).await.unwrap();
     world.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
     world.settle().await;
     world.queries.release_pins();
@@ -56,7 +56,7 @@ async fn totals_catch_up_with_pins_that_came_between() {
 }
 
 #[tokio::test]
-async fn it_continues_where_the_client_was() {
+async fn a_stream_continues_after_the_last_event_id() {
     let world = World::new().await;
     world.pass("ada", LONDON).await;
     world.settle().await;
@@ -74,18 +74,18 @@ async fn it_continues_where_the_client_was() {
     assert_eq!(missed.data["features"][0]["id"], "docker.io/eve");
     assert_eq!(messages.next().await.unwrap().name, "stats");
     world.pass("bob", LONDON).await;
-    // What was told may be told again, beside what is new.
+    // A frame may repeat pins that were sent before.
     while !messages.next_named("pins").await.data.to_string().contains("docker.io/bob") {}
 }
 
 #[tokio::test]
-async fn who_missed_too_much_or_comes_from_another_log_is_told_to_ask_anew() {
+async fn a_listener_too_far_behind_or_from_another_log_is_reset() {
     let world = World::new().await;
     let first = world.pass("first", LONDON).await;
     world.settle().await;
     let mut stranger = Messages::open(&world, "/api/v1/live", Some(1_000_000)).await;
     assert_eq!(stranger.next().await.unwrap().name, "reset");
-    // More than one frame may name.
+    // One frame lists fewer pins than this.
     for n in 0..510 {
         let id = domain::SubmissionId(uuid::Uuid::new_v4());
         let submitted = crate::world::submitted(&format!("owner{n}"), LONDON);
@@ -100,20 +100,20 @@ async fn who_missed_too_much_or_comes_from_another_log_is_told_to_ask_anew() {
 }
 
 #[tokio::test]
-async fn a_wrong_place_is_refused() {
+async fn a_wrong_last_event_id_is_refused() {
     let world = World::new().await;
     let wrong = world.get_with("/api/v1/live", &[("last-event-id", "-1")]).await;
     crate::world::problem(wrong, StatusCode::BAD_REQUEST).await;
 }
 
 #[tokio::test]
-async fn listeners_are_bounded() {
+async fn listeners_are_limited() {
     let world = World::without_projection(ReaderLimits { all: 3, per_address: 2 }).await;
     let first = Messages::open(&world, "/api/v1/live", None).await;
     let _second = Messages::open(&world, "/api/v1/live", None).await;
     let problem = world.problem("/api/v1/live", StatusCode::SERVICE_UNAVAILABLE).await;
     assert!(problem["detail"].as_str().unwrap().contains("address"));
-    // A proxy on this machine says whom it asks for.
+    // A proxy on this machine names its client.
     let proxied = [("x-forwarded-for", "198.51.100.7, 192.0.2.9")];
     let _third = world.get_with("/api/v1/live", &proxied).await;
     let full = world.get_with("/api/v1/live", &[("x-forwarded-for", "192.0.2.10")]).await;
@@ -124,11 +124,11 @@ async fn listeners_are_bounded() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, again).await.expect("a place that was left is free");
+    tokio::time::timeout(DEADLINE, again).await.expect("the permit of a listener that left is free");
 }
 
-/// A listener that stops reading costs the others nothing, and when it reads
-/// again it is brought up to date without being told all that was in between.
+/// A listener that stops reading does not delay the others. When it reads again, it gets the newest state without the
+/// frames in between.
 #[tokio::test]
 async fn a_slow_listener_skips_and_catches_up() {
     const CHANGES: u64 = 80;
@@ -140,13 +140,13 @@ async fn a_slow_listener_skips_and_catches_up() {
     let mut fast = Messages::open(&world, "/api/v1/live", None).await;
     fast.next_named("stats").await;
 
-    // One owner again and again, with a name that fills the socket's buffers.
+    // The same owner passes again and again, with a name that fills the socket's buffers.
     for n in 0..CHANGES {
         let id = domain::SubmissionId(uuid::Uuid::new_v4());
         let mut submitted = crate::world::submitted("ada", LONDON);
         submitted.participant.name = format!("{n}:{}", "x".repeat(200_000));
         world.record(id, [domain::Event::Submitted(submitted), started(1), crate::world::passed(1)]).await;
-        // One that changes once, while the slow one does not read.
+        // Another pin changes once while the slow listener does not read.
         if n == CHANGES * 5 / 8 {
             world.pass("rare", TOKYO).await;
             while !fast.next_named("pins").await.data.to_string().contains("docker.io/rare") {}
@@ -158,7 +158,7 @@ async fn a_slow_listener_skips_and_catches_up() {
         );
     }
 
-    // Now it reads again: the newest arrives, and most of the rest never does.
+    // The slow listener reads again: the newest frame arrives, and most of the others never do.
     let last = format!("\"passes\":{CHANGES},");
     let mut read = Vec::new();
     let caught_up = async {
@@ -175,8 +175,8 @@ async fn a_slow_listener_skips_and_catches_up() {
     assert!(told < CHANGES * 3 / 4, "{told} of {CHANGES} frames were kept for a listener that did not read");
 }
 
-/// However many listen, the views are asked once for each frame; and half of
-/// them may stop reading without the others' noticing.
+/// The views are read once for each frame, whatever the number of listeners. Half of the listeners stop reading, and
+/// the others do not notice.
 #[tokio::test]
 async fn many_listeners_cost_no_more_than_one() {
     const LISTENERS: usize = 400;
@@ -197,9 +197,9 @@ async fn many_listeners_cost_no_more_than_one() {
         while !world.get("/metrics").await.text().await.unwrap().contains(&format!("readers {LISTENERS}\n")) {
         }
     };
-    tokio::time::timeout(DEADLINE, listening).await.expect("all are let in");
+    tokio::time::timeout(DEADLINE, listening).await.expect("all listeners are admitted");
 
-    let before = world.queries.asked();
+    let before = world.queries.query_count();
     for n in 0..PASSES {
         world.pass(&format!("owner{n}"), LONDON).await;
     }
@@ -208,9 +208,9 @@ async fn many_listeners_cost_no_more_than_one() {
             read.unwrap()
         }
     };
-    tokio::time::timeout(DEADLINE, all).await.expect("whoever reads is told");
-    // Two for each frame, and a frame for each event at the very most.
-    let asked = world.queries.asked() - before;
+    tokio::time::timeout(DEADLINE, all).await.expect("every listener that reads gets the frames");
+    // Each frame takes two queries, and there is at most one frame for each event.
+    let asked = world.queries.query_count() - before;
     assert!(asked <= 2 * 3 * PASSES as u64, "{asked} questions for {LISTENERS} listeners");
 }
 
@@ -221,8 +221,7 @@ async fn read_until(mut socket: tokio::net::TcpStream, text: String) {
     }
 }
 
-/// The first totals from `message` on that count so many pins: the first
-/// frame may be older than the views.
+/// Returns the first totals with this number of pins, from `message` on. The first frame may be older than the views.
 async fn stats_of_pins(messages: &mut Messages, mut message: Message, pins: u64) -> Message {
     while message.data["pins"] != pins {
         message = messages.next_named("stats").await;
@@ -230,7 +229,7 @@ async fn stats_of_pins(messages: &mut Messages, mut message: Message, pins: u64)
     message
 }
 
-/// The end of what was read: a frame's figures stand behind its long name.
+/// Returns the end of the text read so far, where the figures of a frame are, behind its long name.
 fn tail(read: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(&read[read.len().saturating_sub(70_000)..])
 }

@@ -1,18 +1,18 @@
-//! The read API over real sockets, on a real log and real views.
+//! Tests the read API over real sockets, on a real log and real views.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+#![expect(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod compat_2016;
 mod counting;
-mod described;
+mod events;
 mod history;
 mod live;
 mod map;
+mod openapi;
 mod operations;
-mod original;
 mod pages;
 mod past;
 mod rejections;
 mod sandbox;
 mod status;
-mod timeline;
 mod world;

@@ -38,7 +38,7 @@ async fn the_totals_are_counted_and_not_sent_twice() {
 }
 
 #[tokio::test]
-async fn a_pin_says_all_that_is_public_of_it() {
+async fn a_pin_has_all_public_data_and_nothing_else() {
     let world = World::new().await;
     let id = world.pass("ada", LONDON).await;
     world.settle().await;
@@ -59,7 +59,7 @@ async fn a_pin_says_all_that_is_public_of_it() {
 }
 
 #[tokio::test]
-async fn near_pins_are_a_cluster_until_one_looks_closely() {
+async fn a_cluster_of_near_pins_splits_at_its_expansion_zoom() {
     let world = World::new().await;
     world.pass("ada", LONDON).await;
     world.pass("bob", ("Croydon", "GB", 51.38333, -0.1)).await;
@@ -94,7 +94,7 @@ async fn pins_at_one_place_can_be_listed() {
 }
 
 #[tokio::test]
-async fn a_box_may_span_the_date_line() {
+async fn a_box_may_cross_the_antimeridian() {
     let world = World::new().await;
     world.pass("fiji", SUVA).await;
     world.pass("samoa", APIA).await;
@@ -105,7 +105,7 @@ async fn a_box_may_span_the_date_line() {
 }
 
 #[tokio::test]
-async fn pins_near_to_each_other_across_the_date_line_are_one_cluster() {
+async fn near_pins_on_both_sides_of_the_antimeridian_are_one_cluster() {
     let world = World::new().await;
     world.pass("west", ("Waiyevo", "FJ", -16.79, 179.9)).await;
     world.pass("east", ("Naselesele", "FJ", -16.69, -179.9)).await;
@@ -124,7 +124,7 @@ async fn pins_near_to_each_other_across_the_date_line_are_one_cluster() {
 }
 
 #[tokio::test]
-async fn a_box_or_zoom_that_is_none_is_refused_by_name() {
+async fn a_wrong_box_or_zoom_is_refused_by_name() {
     let world = World::new().await;
     for bbox in ["1,2,3", "a,b,c,d", "NaN,0,0,0", "0,10,1,-10", "-181,0,0,1", "0,-91,0,0", "inf,0,0,0", ""] {
         let problem =
@@ -181,7 +181,7 @@ async fn the_map_follows_a_new_verdict() {
 }
 
 #[tokio::test]
-async fn other_peoples_pages_may_read_and_only_read() {
+async fn pages_of_other_sites_may_read_the_public_routes_only() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     let status = format!("/api/v1/submissions/{id}");

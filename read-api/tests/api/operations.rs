@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`, and what is said of unknown paths.
+//! `/healthz`, `/readyz`, `/metrics`, and unknown paths.
 
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::world::{LONDON, Messages, World, problem};
 
 #[tokio::test]
-async fn it_is_ready_when_the_views_have_seen_the_log_and_not_when_it_stops() {
+async fn a_process_is_ready_when_its_views_have_applied_the_log_until_it_stops() {
     let world = World::without_projection(ReaderLimits::default()).await;
     assert_eq!(world.json("/readyz").await, json!({ "ready": true, "reasons": [] }));
     world.submit("ada", LONDON).await;
@@ -25,21 +25,21 @@ async fn it_is_ready_when_the_views_have_seen_the_log_and_not_when_it_stops() {
     let response = world.get("/readyz").await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.json::<Value>().await.unwrap()["reasons"], json!(["the process is stopping"]));
-    assert_eq!(world.get("/healthz").await.status(), StatusCode::OK, "it lives still");
+    assert_eq!(world.get("/healthz").await.status(), StatusCode::OK, "the process is still alive");
 }
 
 #[tokio::test]
-async fn it_is_not_ready_without_its_log() {
+async fn a_process_is_not_ready_without_its_log() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     world.lose_the_log().await;
-    // What only the log knows cannot be answered, and is not denied.
+    // The submission is only in the log, so it cannot be read, but its existence is not denied.
     world.problem(&format!("/api/v1/submissions/{id}"), StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(world.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
-async fn it_counts() {
+async fn requests_readers_and_views_are_counted() {
     let world = World::new().await;
     world.pass("ada", LONDON).await;
     let id = world.submit("bob", LONDON).await;
@@ -69,11 +69,11 @@ async fn it_counts() {
     ] {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
-    assert!(!text.contains(&id.to_string()), "an id is nobody's label");
+    assert!(!text.contains(&id.to_string()), "no label contains an id");
 }
 
 #[tokio::test]
-async fn what_there_is_not_is_a_problem_too() {
+async fn an_unknown_path_or_method_is_a_problem() {
     let world = World::new().await;
     world.problem("/api/v2/stats", StatusCode::NOT_FOUND).await;
     let response = world.client.delete(world.url("/api/v1/stats")).send().await.unwrap();

@@ -1,4 +1,4 @@
-//! The web pages.
+//! The web pages and their security headers.
 
 use reqwest::StatusCode;
 
@@ -23,7 +23,7 @@ async fn pages_are_served_with_a_strict_policy() {
 }
 
 #[tokio::test]
-async fn answers_for_programs_load_nothing() {
+async fn api_responses_may_load_nothing() {
     let world = World::new().await;
     let response = world.get("/api/v1/stats").await;
     assert!(

@@ -1,4 +1,4 @@
-//! `?at=`: how things stood at a moment of the past.
+//! `?at=`: the views at a moment of the past.
 
 use jiff::Timestamp;
 use read_api::ReaderLimits;
@@ -35,7 +35,7 @@ async fn the_past_is_folded_from_the_log() {
 }
 
 #[tokio::test]
-async fn a_moment_that_is_none_or_yet_to_come_is_refused() {
+async fn a_malformed_or_future_moment_is_refused() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     for path in ["/api/v1/stats".to_owned(), "/api/v1/pins".to_owned(), format!("/api/v1/submissions/{id}")] {
@@ -47,7 +47,7 @@ async fn a_moment_that_is_none_or_yet_to_come_is_refused() {
 }
 
 #[tokio::test]
-async fn many_moments_at_once_are_bounded_and_answered_in_turn() {
+async fn many_moments_at_once_are_limited_and_answered_in_turn() {
     let world = World::without_projection(ReaderLimits::default()).await;
     world.pass("ada", LONDON).await;
     let asked = (0..40).map(|n| {
@@ -61,9 +61,9 @@ async fn many_moments_at_once_are_bounded_and_answered_in_turn() {
     assert_eq!(world.json("/api/v1/stats?at=2020-01-01T00:00:00Z").await["pins"], 0);
 }
 
-/// A moment after all that was recorded so far and before all that follows.
+/// Returns a moment after every event recorded so far and before every event recorded later.
 async fn after_now() -> Timestamp {
-    // The log's clock is this one, and counts microseconds.
+    // The log uses the same clock, with microseconds.
     let tick = async |since: Timestamp| {
         while Timestamp::now().as_microsecond() <= since.as_microsecond() {
             tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/sandbox`: where submissions are verified.
+//! `GET /api/v1/sandbox`, the verifiers' nodes and slots.
 
 use domain::sandbox::{SCHEMA, SandboxNode, SandboxNodeState, SandboxReported};
 use domain::submission::{ContainersStarted, Event, StartedImage};
@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::world::{LONDON, TOKEN, World, passed, started};
 
 #[tokio::test]
-async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
+async fn organisers_see_each_node_its_slots_and_their_use() {
     let world = World::new().await;
     assert_eq!(seen(&world).await, json!({ "verifiers": [] }));
     let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
@@ -29,7 +29,7 @@ async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
     let gone = SandboxReported { pause_reason: Some("no manager answers".to_owned()), nodes: vec![] };
     report(&world, "v0", gone).await;
 
-    // One is on a node, one is not yet, one is done, one waits.
+    // Ada's submission is on a node, Bob's not yet, Cy's has a verdict, and Di's waits.
     for (owner, steps) in [
         ("ada", vec![started(1), running("n1")]),
         ("bob", vec![started(1)]),
@@ -56,15 +56,14 @@ async fn organisers_see_each_node_its_slots_and_what_is_under_way_there() {
 }
 
 #[tokio::test]
-async fn nobody_else_sees_it() {
+async fn the_sandbox_is_for_organisers_only() {
     let world = World::new().await;
     world.problem("/api/v1/sandbox", StatusCode::UNAUTHORIZED).await;
 }
 
-/// A sandbox's report is not a submission's event: whoever reads a status does
-/// not wait for the views to see it.
+/// A report of a sandbox is not an event of a submission, but a status is read from views that have applied it.
 #[tokio::test]
-async fn the_views_keep_up_with_reports() {
+async fn a_report_of_a_sandbox_does_not_delay_a_status() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     report(&world, "v1", SandboxReported { pause_reason: None, nodes: vec![] }).await;

@@ -1,4 +1,4 @@
-//! `GET /api/v1/submissions/{id}`.
+//! `GET /api/v1/submissions/{id}`, the status of a submission.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::world::{LONDON, World, failed, interrupted, passed, problem, rejudge, started};
 
 #[tokio::test]
-async fn it_says_what_happened_and_why() {
+async fn a_status_has_the_timeline_and_the_reasons() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     world.record(id, [started(1), failed(1)]).await;
@@ -27,7 +27,7 @@ async fn it_says_what_happened_and_why() {
 }
 
 #[tokio::test]
-async fn while_it_waits_it_says_its_place_and_what_for() {
+async fn a_waiting_submission_has_a_place_and_a_reason() {
     let world = World::new().await;
     world.submit("ada", LONDON).await;
     let second = world.submit("bob", LONDON).await;
@@ -40,7 +40,7 @@ async fn while_it_waits_it_says_its_place_and_what_for() {
     assert_eq!(status["queue"]["of"], 2);
     assert_eq!(status["platform"], json!(null));
 
-    world.platform.send_replace(Some("No Swarm answers; submissions wait.".to_owned()));
+    world.pause_reason.send_replace(Some("No Swarm answers; submissions wait.".to_owned()));
     let status = world.json(&path).await;
     assert_eq!(status["platform"], "No Swarm answers; submissions wait.");
     assert_eq!(status["waiting"]["message"], "No Swarm answers; submissions wait.");
@@ -62,7 +62,7 @@ async fn an_unknown_id_is_a_problem() {
 }
 
 #[tokio::test]
-async fn everybody_reads_what_they_wrote_though_the_views_stand_still() {
+async fn a_client_reads_its_own_writes_while_the_views_stand_still() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     let path = format!("/api/v1/submissions/{id}");
@@ -75,7 +75,7 @@ async fn everybody_reads_what_they_wrote_though_the_views_stand_still() {
     let nobody = "/api/v1/submissions/00000000-0000-4000-8000-000000000000";
     world.problem(nobody, StatusCode::NOT_FOUND).await;
 
-    // Views that have seen the first part, and then stopped.
+    // The views apply the first events and then stop.
     world.project();
     world.settle().await;
     world.stop_projecting();
@@ -84,7 +84,7 @@ async fn everybody_reads_what_they_wrote_though_the_views_stand_still() {
 }
 
 #[tokio::test]
-async fn what_a_client_has_is_not_sent_again() {
+async fn an_unchanged_status_is_not_sent_again() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     world.settle().await;
@@ -96,7 +96,7 @@ async fn what_a_client_has_is_not_sent_again() {
     assert_eq!(same.headers()["etag"], etag.as_str());
     assert!(same.bytes().await.unwrap().is_empty());
 
-    // The queue is a part of the answer.
+    // The response contains the place in the queue.
     world.submit("bob", LONDON).await;
     world.settle().await;
     let other = world.get_with(&path, &[("if-none-match", &etag)]).await;
@@ -105,7 +105,7 @@ async fn what_a_client_has_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn a_long_poll_waits_for_news() {
+async fn a_long_poll_waits_for_a_change() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     world.settle().await;
@@ -120,7 +120,7 @@ async fn a_long_poll_waits_for_news() {
     assert!(began.elapsed() >= pause && began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(answer["status"], "verifying");
 
-    // What the client has not seen yet is answered at once.
+    // A revision that the client does not have yet is sent at once.
     let began = Instant::now();
     assert_eq!(world.json(&format!("{path}&rev=0")).await["revision"], 1);
     let etag =
@@ -149,7 +149,7 @@ async fn a_long_poll_ends_at_its_deadline() {
 }
 
 #[tokio::test]
-async fn a_long_poll_sees_what_the_views_have_not() {
+async fn a_long_poll_sees_events_that_the_views_have_not_applied() {
     let world = World::without_projection(ReaderLimits::default()).await;
     let id = world.submit("ada", LONDON).await;
     let path = format!("/api/v1/submissions/{id}?wait=20s&rev=0");
@@ -171,7 +171,7 @@ async fn a_wrong_wait_is_refused_by_name() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_bounded() {
+async fn long_polls_are_limited() {
     let world = World::without_projection(ReaderLimits { all: 10, per_address: 1 }).await;
     let id = world.submit("ada", LONDON).await;
     let path = format!("/api/v1/submissions/{id}?wait=20s");
@@ -186,7 +186,7 @@ async fn those_who_wait_are_bounded() {
     };
     let refused = tokio::time::timeout(crate::world::DEADLINE, refused).await.unwrap();
     problem(refused, StatusCode::SERVICE_UNAVAILABLE).await;
-    // Without waiting there is always an answer.
+    // A request that does not wait is always answered.
     assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
     world.record(id, [started(1)]).await;
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);

@@ -1,5 +1,4 @@
-//! A server of its own for each test, with what stands behind it, and the
-//! words to say what happens there.
+//! Starts a server for each test, with its own log and views, and records the events of a test.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -24,9 +23,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::counting::Counting;
+use crate::counting::CountingQueries;
 
-/// How long a test waits for what must come.
+/// How long a test waits for an event that must come.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) const TOKEN: &str = "correct horse battery staple";
@@ -34,9 +33,9 @@ pub(crate) const TOKEN: &str = "correct horse battery staple";
 pub(crate) struct World {
     pub(crate) store: SqliteStore,
     pub(crate) views: Arc<MemoryViews>,
-    /// What the server asks.
-    pub(crate) queries: Arc<Counting>,
-    pub(crate) platform: watch::Sender<Option<String>>,
+    /// The views as the server queries them.
+    pub(crate) queries: Arc<CountingQueries>,
+    pub(crate) pause_reason: watch::Sender<Option<String>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) client: Client,
     address: SocketAddr,
@@ -46,28 +45,28 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// With views that follow the log.
+    /// Starts a server whose views follow the log.
     pub(crate) async fn new() -> Self {
         let world = Self::without_projection(ReaderLimits::default()).await;
         world.project();
         world
     }
 
-    /// With views that stand still until [`World::project`].
+    /// Starts a server whose views stand still until [`World::project`].
     pub(crate) async fn without_projection(readers: ReaderLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
         let views = Arc::new(MemoryViews::new());
-        let queries = Arc::new(Counting::new(views.clone()));
-        let (platform, notice) = watch::channel(None);
+        let queries = Arc::new(CountingQueries::new(views.clone()));
+        let (pause_sender, pause_reason) = watch::channel(None);
         let stopping = CancellationToken::new();
         let metrics = Metrics::new();
         let routes = read_api::router(ReadApi {
             queries: queries.clone(),
             log: Arc::new(store.clone()),
-            follow: Arc::new(store.clone()),
+            subscribe: Arc::new(store.clone()),
             token: OrganiserToken::new(TOKEN),
-            platform: notice,
+            pause_reason,
             tiles: None,
             metrics: metrics.clone(),
             readers,
@@ -90,7 +89,7 @@ impl World {
             store,
             views,
             queries,
-            platform,
+            pause_reason: pause_sender,
             stopping,
             client: Client::new(),
             address,
@@ -100,19 +99,19 @@ impl World {
         }
     }
 
-    /// Lets the views follow the log.
+    /// Makes the views follow the log.
     pub(crate) fn project(&self) {
         let running =
             projections::run(Arc::new(self.store.clone()), self.views.clone(), self.projecting.clone());
         tokio::spawn(async { running.await.unwrap() });
     }
 
-    /// Lets the views stand still from now on.
+    /// Makes the views stand still from now on.
     pub(crate) fn stop_projecting(&self) {
         self.projecting.cancel();
     }
 
-    /// Takes the log's file away.
+    /// Removes the log's file.
     pub(crate) async fn lose_the_log(&self) {
         self.store.clone().close().await;
         std::fs::remove_file(self.folder.path().join("log.db")).unwrap();
@@ -130,7 +129,7 @@ impl World {
         self.client.get(self.url(path)).send().await.unwrap()
     }
 
-    /// With further headers.
+    /// Sends a request with further headers.
     pub(crate) async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         let request = headers
             .iter()
@@ -138,33 +137,33 @@ impl World {
         request.send().await.unwrap()
     }
 
-    /// The JSON of an answer that must be 200.
+    /// Returns the JSON of a response that must be 200.
     pub(crate) async fn json(&self, path: &str) -> Value {
         let response = self.get(path).await;
         assert_eq!(response.status(), StatusCode::OK, "{path}");
         response.json().await.unwrap()
     }
 
-    /// The problem document of an answer that must have this status.
+    /// Returns the problem document of a response that must have this status.
     pub(crate) async fn problem(&self, path: &str, status: StatusCode) -> Value {
         problem(self.get(path).await, status).await
     }
 
-    /// Somebody submits; the views need not have seen it when this returns.
+    /// Records a submission. The views may not have applied it yet when this returns.
     pub(crate) async fn submit(&self, owner: &str, city: City) -> SubmissionId {
         let id = SubmissionId(Uuid::new_v4());
         self.record(id, [Event::Submitted(submitted(owner, city))]).await;
         id
     }
 
-    /// Somebody submits, and passes.
+    /// Records a submission that passes.
     pub(crate) async fn pass(&self, owner: &str, city: City) -> SubmissionId {
         let id = self.submit(owner, city).await;
         self.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
         id
     }
 
-    /// Appends to a submission's stream.
+    /// Appends events to a submission's stream.
     pub(crate) async fn record(&self, id: SubmissionId, events: impl IntoIterator<Item = Event>) -> Position {
         let events = events.into_iter().map(|event| NewEvent {
             id: Uuid::new_v4(),
@@ -181,7 +180,7 @@ impl World {
         self.store.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }
 
-    /// Waits until the views have seen all that was recorded.
+    /// Waits until the views have applied every event recorded so far.
     pub(crate) async fn settle(&self) {
         let head = self.store.head().await.unwrap();
         let mut checkpoint = self.views.watch();
@@ -198,7 +197,7 @@ impl Drop for World {
     }
 }
 
-/// A problem document of this status.
+/// Returns the problem document of a response that must have this status.
 pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
     assert_eq!(response.status(), status);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
@@ -208,7 +207,7 @@ pub(crate) async fn problem(response: Response, status: StatusCode) -> Value {
     problem
 }
 
-/// City, country, degrees north and east.
+/// The city, its country, and its position in degrees north and east.
 pub(crate) type City = (&'static str, &'static str, f64, f64);
 
 pub(crate) const LONDON: City = ("London", "GB", 51.50853, -0.12574);
@@ -258,13 +257,13 @@ pub(crate) fn rejudge() -> Event {
     Event::RejudgeRequested(RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned() })
 }
 
-/// The messages of a live stream, one by one.
+/// A live stream, read message by message.
 pub(crate) struct Messages {
     response: Response,
     read: String,
 }
 
-/// One message.
+/// One message of a live stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
     pub(crate) name: String,
@@ -282,12 +281,12 @@ impl Messages {
         Self { response, read: String::new() }
     }
 
-    /// The next message; `None` at the end of the stream.
+    /// Returns the next message, or `None` at the end of the stream.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         tokio::time::timeout(DEADLINE, self.read_one()).await.expect("a message comes in time")
     }
 
-    /// The next message of this name.
+    /// Returns the next message of this name.
     pub(crate) async fn next_named(&mut self, name: &str) -> Message {
         loop {
             let message = self.next().await.expect("the stream stays open");
@@ -313,7 +312,7 @@ impl Messages {
     }
 }
 
-/// `None` for a comment or a setting.
+/// Returns the message of a block, or `None` if the block is a comment or a setting.
 fn parse(block: &str) -> Option<Message> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     Some(Message {

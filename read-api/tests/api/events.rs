@@ -1,4 +1,4 @@
-//! `GET /api/v1/submissions/{id}/events`.
+//! `GET /api/v1/submissions/{id}/events`, the live stream of one submission.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use reqwest::StatusCode;
 use crate::world::{DEADLINE, LONDON, Messages, World, passed, rejudge, started};
 
 #[tokio::test]
-async fn what_happens_is_told_as_it_happens() {
+async fn events_are_streamed_as_they_are_recorded() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     let mut messages = Messages::open(&world, &format!("/api/v1/submissions/{id}/events"), None).await;
@@ -23,13 +23,13 @@ async fn what_happens_is_told_as_it_happens() {
     assert_eq!(messages.next_named("VerificationStarted").await.id, Some(position.0));
     world.record(id, [passed(1)]).await;
     assert_eq!(messages.next_named("Passed").await.data["data"]["attempt"], 1);
-    // Open still: an organiser asks again.
+    // The stream is still open when an organiser asks for a rejudge.
     world.record(id, [rejudge()]).await;
     messages.next_named("RejudgeRequested").await;
 }
 
 #[tokio::test]
-async fn it_continues_where_the_client_was() {
+async fn a_stream_continues_after_the_last_event_id() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     let seen = world.record(id, [started(1)]).await;
@@ -45,20 +45,20 @@ async fn it_continues_where_the_client_was() {
 }
 
 #[tokio::test]
-async fn it_says_when_the_place_in_the_queue_or_the_platform_changes() {
+async fn a_change_of_queue_place_or_pause_reason_is_streamed() {
     let world = World::new().await;
     let first = world.submit("ada", LONDON).await;
     let second = world.submit("bob", LONDON).await;
     let mut messages = Messages::open(&world, &format!("/api/v1/submissions/{second}/events"), None).await;
     assert_eq!(messages.next_named("queue").await.data["position"], 2);
-    world.platform.send_replace(Some("The Swarm is away.".to_owned()));
+    world.pause_reason.send_replace(Some("The Swarm is away.".to_owned()));
     assert_eq!(messages.next_named("platform").await.data["message"], "The Swarm is away.");
     world.record(first, [started(1)]).await;
     assert_eq!(messages.next_named("queue").await.data["position"], 1);
 }
 
 #[tokio::test]
-async fn it_ends_when_the_process_stops_and_listeners_are_bounded() {
+async fn a_stream_ends_when_the_process_stops_and_listeners_are_limited() {
     let world = World::without_projection(ReaderLimits { all: 1, per_address: 1 }).await;
     let id = world.submit("ada", LONDON).await;
     let path = format!("/api/v1/submissions/{id}/events");
@@ -69,11 +69,11 @@ async fn it_ends_when_the_process_stops_and_listeners_are_bounded() {
     world.stopping.cancel();
     let ended = async { while messages.next().await.is_some() {} };
     tokio::time::timeout(DEADLINE, ended).await.expect("the stream ends");
-    // Its place is free again, soon after.
+    // Another listener is admitted soon after.
     let free = async {
         while world.get(&path).await.status() != StatusCode::OK {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(DEADLINE, free).await.expect("the place is given back");
+    tokio::time::timeout(DEADLINE, free).await.expect("another listener is admitted");
 }

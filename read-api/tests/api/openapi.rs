@@ -1,7 +1,8 @@
-//! `/openapi.json` and `/docs`.
+//! `/openapi.json` and `/docs`, the description of the API.
 
 use std::collections::BTreeSet;
 
+use domain::Event;
 use reqwest::StatusCode;
 use serde_json::Value;
 
@@ -38,7 +39,7 @@ async fn every_route_is_described() {
             assert!(operation["operationId"].is_string(), "{method} {path}");
             assert!(operation["tags"].is_array(), "{method} {path}");
             assert!(operation["responses"]["200"].is_object(), "{method} {path} says what it answers");
-            // Each part of the path that varies is a parameter.
+            // Each placeholder of the path is a parameter.
             for part in path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
                 let named = |p: &Value| p["name"] == part && p["in"] == "path" && p["required"] == true;
                 assert!(operation["parameters"].as_array().unwrap().iter().any(named), "{part} of {path}");
@@ -48,7 +49,7 @@ async fn every_route_is_described() {
 }
 
 #[tokio::test]
-async fn every_reference_leads_somewhere() {
+async fn every_reference_has_a_target() {
     let world = World::new().await;
     let api = world.json("/openapi.json").await;
     let mut references = Vec::new();
@@ -62,7 +63,7 @@ async fn every_reference_leads_somewhere() {
 }
 
 #[tokio::test]
-async fn the_description_can_be_read_as_a_page() {
+async fn the_description_is_shown_as_a_page() {
     let world = World::new().await;
     let page = world.get("/docs/").await;
     assert_eq!(page.status(), StatusCode::OK);
@@ -73,6 +74,19 @@ async fn the_description_can_be_read_as_a_page() {
     assert_eq!(world.get("/docs/swagger-ui.css").await.status(), StatusCode::OK);
     let start = world.get("/docs/swagger-initializer.js").await.text().await.unwrap();
     assert!(start.contains("/openapi.json"));
+}
+
+#[tokio::test]
+async fn every_event_has_a_schema() {
+    let world = World::new().await;
+    let api = world.json("/openapi.json").await;
+    let schema = &api["components"]["schemas"]["EventSchema"];
+    let kinds = schema["oneOf"].as_array().unwrap().iter().map(|variant| {
+        let kind = &variant["properties"]["type"]["enum"][0];
+        assert!(variant["properties"]["data"]["$ref"].is_string(), "{kind} says which data it has");
+        kind.as_str().unwrap()
+    });
+    assert_eq!(BTreeSet::from_iter(kinds), BTreeSet::from(Event::KINDS));
 }
 
 fn collect<'a>(value: &'a Value, references: &mut Vec<&'a str>) {

@@ -1,4 +1,4 @@
-//! The contract of 2016.
+//! The routes of the system that ran the challenge in 2016.
 
 use reqwest::StatusCode;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::world::{LONDON, World, failed, passed, rejudge, started};
 
 #[tokio::test]
-async fn a_record_is_answered_in_the_originals_words() {
+async fn a_record_has_the_fields_of_2016() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     let path = format!("/competition/{id}");
@@ -30,7 +30,7 @@ async fn a_record_is_answered_in_the_originals_words() {
 }
 
 #[tokio::test]
-async fn a_failed_record_says_why_and_what_to_do() {
+async fn a_failed_record_has_the_reason_and_the_advice() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
     world.record(id, [started(1), failed(1)]).await;
@@ -49,7 +49,7 @@ async fn an_unknown_id_is_answered_200_and_null() {
 }
 
 #[tokio::test]
-async fn the_map_of_then_shows_pins_and_votes_and_nothing_private() {
+async fn the_map_of_2016_has_pins_and_votes_and_nothing_private() {
     let world = World::new().await;
     let id = world.pass("ada", LONDON).await;
     let revoked = world.pass("eve", LONDON).await;
