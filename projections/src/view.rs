@@ -25,6 +25,18 @@ pub enum SubmissionStatus {
     Failed,
 }
 
+impl SubmissionStatus {
+    /// Returns the status as it is spelled in JSON and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Submitted => "submitted",
+            Self::Verifying => "verifying",
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// One submission: its answers, its status and its history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {

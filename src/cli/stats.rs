@@ -6,7 +6,6 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 use projections::view::StatsView;
-use serde::Serialize;
 
 use super::client::Server;
 use super::{Exit, progress};
@@ -45,7 +44,7 @@ fn lines(stats: &StatsView) -> String {
     let mut lines = String::new();
     let mut line = |what: &str, figure: &dyn Display| lines.push_str(&format!("{what}: {figure}\n"));
     for (status, count) in &stats.submissions {
-        line(&text(status), count);
+        line(status.as_str(), count);
     }
     line("pins", &stats.pins);
     line("places", &stats.places);
@@ -53,10 +52,11 @@ fn lines(stats: &StatsView) -> String {
     for (field, choices) in &stats.answers {
         line(&progress::printable(field), &largest_first(choices));
     }
-    let failures: BTreeMap<String, u64> = stats.failures.iter().map(|(code, n)| (text(code), *n)).collect();
+    let failures: BTreeMap<String, u64> =
+        stats.failures.iter().map(|(code, n)| (code.as_str().to_owned(), *n)).collect();
     line("failed for", &largest_first(&failures));
     let faults: BTreeMap<String, u64> =
-        stats.interruptions.iter().map(|(code, n)| (text(code), *n)).collect();
+        stats.interruptions.iter().map(|(code, n)| (code.as_str().to_owned(), *n)).collect();
     line("interrupted for", &largest_first(&faults));
     for (part, waited) in [("half", stats.waited_ms_p50), ("95 in 100", stats.waited_ms_p95)] {
         if let Some(ms) = waited {
@@ -77,14 +77,6 @@ fn largest_first(counts: &BTreeMap<String, u64>) -> String {
     match texts.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "none".to_owned(),
         some => some,
-    }
-}
-
-/// A status or a code as it is spelled everywhere.
-fn text(value: &impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(text)) => text,
-        _ => String::new(),
     }
 }
 

@@ -17,29 +17,62 @@ use crate::image::{Digest, ImageRef};
 /// The version of the shapes below, kept with every event.
 pub const SCHEMA: u32 = 1;
 
-/// Something that happened.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", content = "data")]
-#[schema(as = EventSchema)]
-pub enum Event {
-    /// It was accepted; this event is its place in the queue.
-    Submitted(Submitted),
-    /// A verifier claimed it.
-    VerificationStarted(VerificationStarted),
-    /// Images are on a node.
-    ImagesPulled(ImagesPulled),
+/// Makes the enum [`Event`] and its stored names from one list. Each event is stored under the name of its variant,
+/// and its data is the type of the same name.
+macro_rules! events {
+    ($($(#[$doc:meta])* $kind:ident,)*) => {
+        /// A fact about a submission, recorded once and never changed.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+        #[serde(tag = "type", content = "data")]
+        #[schema(as = EventSchema)]
+        pub enum Event {
+            $($(#[$doc])* $kind($kind),)*
+        }
+
+        impl Event {
+            /// Every event type, as stored.
+            pub const KINDS: [&str; [$(stringify!($kind)),*].len()] = [$(stringify!($kind)),*];
+
+            /// Returns the event's type, as stored.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$kind(_) => stringify!($kind),)* }
+            }
+
+            /// Returns the event's data as JSON, as stored.
+            pub fn to_stored(&self) -> Vec<u8> {
+                let data = match self { $(Self::$kind(data) => serde_json::to_vec(data),)* };
+                data.expect("events are plain data with text keys")
+            }
+
+            fn deserialize_data<'de, D: Deserializer<'de>>(kind: &str, data: D) -> Result<Self, D::Error> {
+                match kind {
+                    $(stringify!($kind) => Deserialize::deserialize(data).map(Self::$kind),)*
+                    other => Err(D::Error::custom(format!("there is no event {other}"))),
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// The submission was accepted. The position of this event is its place in the queue.
+    Submitted,
+    /// A verifier claimed the submission.
+    VerificationStarted,
+    /// Nodes have pulled images.
+    ImagesPulled,
     /// The apps run.
-    ContainersStarted(ContainersStarted),
-    /// What the apps answered.
-    Probed(Probed),
-    /// The verdict: it does as asked.
-    Passed(Passed),
-    /// The verdict: it does not, by the participant's fault.
-    Failed(Failed),
-    /// No verdict, by our fault; back to the queue.
-    VerificationInterrupted(VerificationInterrupted),
-    /// An organiser asked again; the old verdict stays in history.
-    RejudgeRequested(RejudgeRequested),
+    ContainersStarted,
+    /// The apps were probed.
+    Probed,
+    /// The verdict: the submission does as the challenge asks.
+    Passed,
+    /// The verdict: the submission does not, by the participant's fault.
+    Failed,
+    /// The attempt ended without a verdict, by the platform's fault. The submission returns to the queue.
+    VerificationInterrupted,
+    /// An organiser asked for another attempt. The old verdict stays in the log.
+    RejudgeRequested,
 }
 
 /// See [`Event::Submitted`].
@@ -293,49 +326,17 @@ pub struct RejudgeRequested {
 pub struct EventDecodeError(String);
 
 impl Event {
-    /// Every type, as stored.
-    pub const KINDS: [&str; 9] = [
-        "Submitted",
-        "VerificationStarted",
-        "ImagesPulled",
-        "ContainersStarted",
-        "Probed",
-        "Passed",
-        "Failed",
-        "VerificationInterrupted",
-        "RejudgeRequested",
-    ];
-
-    /// The event's type, as stored.
-    pub fn kind(&self) -> &'static str {
+    /// Returns the number of the attempt that the event belongs to, from 1, or `None` if it belongs to none.
+    pub fn attempt(&self) -> Option<u32> {
         match self {
-            Self::Submitted(_) => "Submitted",
-            Self::VerificationStarted(_) => "VerificationStarted",
-            Self::ImagesPulled(_) => "ImagesPulled",
-            Self::ContainersStarted(_) => "ContainersStarted",
-            Self::Probed(_) => "Probed",
-            Self::Passed(_) => "Passed",
-            Self::Failed(_) => "Failed",
-            Self::VerificationInterrupted(_) => "VerificationInterrupted",
-            Self::RejudgeRequested(_) => "RejudgeRequested",
-        }
-    }
-
-    /// The event's data as JSON, as stored.
-    pub fn to_stored(&self) -> Vec<u8> {
-        fn json(data: &impl Serialize) -> Vec<u8> {
-            serde_json::to_vec(data).expect("events are plain data with text keys")
-        }
-        match self {
-            Self::Submitted(data) => json(data),
-            Self::VerificationStarted(data) => json(data),
-            Self::ImagesPulled(data) => json(data),
-            Self::ContainersStarted(data) => json(data),
-            Self::Probed(data) => json(data),
-            Self::Passed(data) => json(data),
-            Self::Failed(data) => json(data),
-            Self::VerificationInterrupted(data) => json(data),
-            Self::RejudgeRequested(data) => json(data),
+            Self::Submitted(_) | Self::RejudgeRequested(_) => None,
+            Self::VerificationStarted(VerificationStarted { attempt, .. })
+            | Self::ImagesPulled(ImagesPulled { attempt, .. })
+            | Self::ContainersStarted(ContainersStarted { attempt, .. })
+            | Self::Probed(Probed { attempt, .. })
+            | Self::Passed(Passed { attempt })
+            | Self::Failed(Failed { attempt, .. })
+            | Self::VerificationInterrupted(VerificationInterrupted { attempt, .. }) => Some(*attempt),
         }
     }
 
@@ -348,34 +349,18 @@ impl Event {
             return Err(EventDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
         }
         let read = || match schema {
-            // As nearly all of a log is; no look is taken at it first.
+            // Nearly all of a log has the current schema, and need not be parsed twice.
             SCHEMA => {
                 let mut data = serde_json::Deserializer::from_slice(data);
-                let event = Self::of(kind, &mut data)?;
+                let event = Self::deserialize_data(kind, &mut data)?;
                 data.end().map(|()| event)
             }
             _ => {
                 let (kind, data) = upcast(kind, schema, serde_json::from_slice(data)?);
-                Self::of(kind, data)
+                Self::deserialize_data(kind, data)
             }
         };
         read().map_err(|error| EventDecodeError(error.to_string()))
-    }
-
-    /// The event of a type and its data.
-    fn of<'de, D: Deserializer<'de>>(kind: &str, data: D) -> Result<Self, D::Error> {
-        Ok(match kind {
-            "Submitted" => Self::Submitted(Deserialize::deserialize(data)?),
-            "VerificationStarted" => Self::VerificationStarted(Deserialize::deserialize(data)?),
-            "ImagesPulled" => Self::ImagesPulled(Deserialize::deserialize(data)?),
-            "ContainersStarted" => Self::ContainersStarted(Deserialize::deserialize(data)?),
-            "Probed" => Self::Probed(Deserialize::deserialize(data)?),
-            "Passed" => Self::Passed(Deserialize::deserialize(data)?),
-            "Failed" => Self::Failed(Deserialize::deserialize(data)?),
-            "VerificationInterrupted" => Self::VerificationInterrupted(Deserialize::deserialize(data)?),
-            "RejudgeRequested" => Self::RejudgeRequested(Deserialize::deserialize(data)?),
-            other => return Err(D::Error::custom(format!("there is no event {other}"))),
-        })
     }
 }
 

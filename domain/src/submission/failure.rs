@@ -7,42 +7,63 @@ use utoipa::{PartialSchema, ToSchema};
 
 use crate::image::ImageRef;
 
-/// What a participant can mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureCode {
-    /// The registry does not have it.
-    ImageNotFound,
-    /// The registry does not give it to everybody.
-    ImageForbidden,
-    /// Larger than the challenge allows.
-    ImageTooLarge,
-    /// Built for another processor or operating system.
-    WrongPlatform,
-    /// Its configuration or format is one that is not run here.
-    ImageRefused,
-    /// The container could not be started.
-    DidNotStart,
-    /// It ended before it was asked.
-    ExitedEarly,
-    /// It took more memory than it may.
-    OutOfMemory,
-    /// It runs, but nothing accepts connections.
-    NothingOnPort,
-    /// It accepted and did not answer in time.
-    TimedOut,
-    /// What it answered is not HTTP.
-    BadHttp,
-    /// The answer is longer than it may be.
-    AnswerTooLarge,
-    /// Not 200.
-    BadStatus,
-    /// It sends elsewhere.
-    Redirected,
-    /// Not a JSON object.
-    NotJson,
-    /// JSON, but not what was submitted.
-    Mismatch,
+/// Makes an enum of codes from one list of variants and their stored texts.
+macro_rules! codes {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $text:tt,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $text)] $variant,)*
+        }
+
+        impl $name {
+            /// Every code, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// Returns the code as it is stored and shown.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    /// A reason why a submission fails, which the participant can mend.
+    FailureCode {
+        /// The registry does not have it.
+        ImageNotFound = "image_not_found",
+        /// The registry does not give it to everybody.
+        ImageForbidden = "image_forbidden",
+        /// Larger than the challenge allows.
+        ImageTooLarge = "image_too_large",
+        /// Built for another processor or operating system.
+        WrongPlatform = "wrong_platform",
+        /// Its configuration or format is one that is not run here.
+        ImageRefused = "image_refused",
+        /// The container could not be started.
+        DidNotStart = "did_not_start",
+        /// It ended before it was asked.
+        ExitedEarly = "exited_early",
+        /// It took more memory than it may.
+        OutOfMemory = "out_of_memory",
+        /// It runs, but nothing accepts connections.
+        NothingOnPort = "nothing_on_port",
+        /// It accepted and did not answer in time.
+        TimedOut = "timed_out",
+        /// What it answered is not HTTP.
+        BadHttp = "bad_http",
+        /// The answer is longer than it may be.
+        AnswerTooLarge = "answer_too_large",
+        /// Not 200.
+        BadStatus = "bad_status",
+        /// It sends elsewhere.
+        Redirected = "redirected",
+        /// Not a JSON object.
+        NotJson = "not_json",
+        /// JSON, but not what was submitted.
+        Mismatch = "mismatch",
+    }
 }
 
 impl FailureCode {
@@ -87,28 +108,28 @@ impl FailureCode {
     }
 }
 
-/// What only the platform can mend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum InterruptionCode {
-    /// The registry does not answer, or answers with an error of its own.
-    RegistryUnavailable,
-    /// The registry wants fewer requests.
-    RateLimited,
-    /// An image that the registry has did not arrive on a node in time.
-    PullFailed,
-    /// No node has room.
-    NoCapacity,
-    /// No manager answers, or the Swarm has no leader.
-    SwarmUnavailable,
-    /// The node went away.
-    NodeLost,
-    /// The node has no disk left, or its engine is ill.
-    NodeIll,
-    /// The slot's network or its relay failed.
-    SlotFailed,
-    /// The verifier went away, or took longer than it said.
-    LeaseExpired,
+codes! {
+    /// A reason why an attempt is interrupted, which only the platform can mend.
+    InterruptionCode {
+        /// The registry does not answer, or answers with an error of its own.
+        RegistryUnavailable = "registry_unavailable",
+        /// The registry wants fewer requests.
+        RateLimited = "rate_limited",
+        /// An image that the registry has did not arrive on a node in time.
+        PullFailed = "pull_failed",
+        /// No node has room.
+        NoCapacity = "no_capacity",
+        /// No manager answers, or the Swarm has no leader.
+        SwarmUnavailable = "swarm_unavailable",
+        /// The node went away.
+        NodeLost = "node_lost",
+        /// The node has no disk left, or its engine is ill.
+        NodeIll = "node_ill",
+        /// The slot's network or its relay failed.
+        SlotFailed = "slot_failed",
+        /// The verifier went away, or took longer than it said.
+        LeaseExpired = "lease_expired",
+    }
 }
 
 impl InterruptionCode {
@@ -178,5 +199,20 @@ impl From<StoredReason> for Reason {
     fn from(StoredReason { code, image, message, fault }: StoredReason) -> Self {
         let ParticipantFault::Participant = fault;
         Self { code, image, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_stored_as_its_text() {
+        for code in FailureCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+        for code in InterruptionCode::ALL {
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
     }
 }

@@ -119,7 +119,7 @@ fn of_probe(probe: &ImageProbe) -> Vec<String> {
     let outcome = match (probe.outcome, &probe.message) {
         (ProbeOutcome::Matched, _) => "as submitted".to_owned(),
         (ProbeOutcome::Failed(_), Some(message)) => printable(message),
-        (ProbeOutcome::Failed(code), None) => word(&code),
+        (ProbeOutcome::Failed(code), None) => code.as_str().to_owned(),
     };
     let differing = probe.differing.iter().map(|field| {
         let returned = field.returned.as_deref().map_or("nothing".to_owned(), |text| format!("{text:?}"));
@@ -131,14 +131,9 @@ fn of_probe(probe: &ImageProbe) -> Vec<String> {
 fn of_reason(reason: &Reason) -> [String; 2] {
     let image = reason.image.as_ref().map(|image| format!("{}: ", image.familiar())).unwrap_or_default();
     [
-        format!("  {image}{} ({})", printable(&reason.message), word(&reason.code)),
+        format!("  {image}{} ({})", printable(&reason.message), reason.code.as_str()),
         format!("    {}", reason.code.advice()),
     ]
-}
-
-/// A code as it is stored.
-fn word(code: &impl serde::Serialize) -> String {
-    serde_json::to_value(code).ok().and_then(|code| code.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn duration(ms: u64) -> String {

@@ -56,7 +56,7 @@ impl<'a> Row<'a> {
             country: who.map(|who| who.country.as_str()),
             lat: who.map(|who| who.lat),
             lon: who.map(|who| who.lon),
-            attempt: event.and_then(attempt),
+            attempt: event.and_then(Event::attempt),
             outcome,
             reasons,
             data: line.data.as_deref().map(|data| data.get()),
@@ -64,40 +64,21 @@ impl<'a> Row<'a> {
     }
 }
 
-fn attempt(event: &Event) -> Option<u32> {
-    match event {
-        Event::Submitted(_) | Event::RejudgeRequested(_) => None,
-        Event::VerificationStarted(started) => Some(started.attempt),
-        Event::ImagesPulled(pulled) => Some(pulled.attempt),
-        Event::ContainersStarted(started) => Some(started.attempt),
-        Event::Probed(probed) => Some(probed.attempt),
-        Event::Passed(passed) => Some(passed.attempt),
-        Event::Failed(failed) => Some(failed.attempt),
-        Event::VerificationInterrupted(interrupted) => Some(interrupted.attempt),
-    }
-}
-
 fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
     match event {
         Event::Passed(_) => (Some("passed"), None),
         Event::Failed(failed) => {
-            let codes: Vec<String> = failed.reasons.iter().map(|reason| code(&reason.code)).collect();
+            let codes: Vec<&str> = failed.reasons.iter().map(|reason| reason.code.as_str()).collect();
             (Some("failed"), Some(codes.join(",")))
         }
-        Event::VerificationInterrupted(interrupted) => (Some("interrupted"), Some(code(&interrupted.code))),
+        Event::VerificationInterrupted(interrupted) => {
+            (Some("interrupted"), Some(interrupted.code.as_str().to_owned()))
+        }
         Event::Submitted(_)
         | Event::VerificationStarted(_)
         | Event::ImagesPulled(_)
         | Event::ContainersStarted(_)
         | Event::Probed(_)
         | Event::RejudgeRequested(_) => (None, None),
-    }
-}
-
-/// A code as it is stored.
-fn code(code: &impl Serialize) -> String {
-    match serde_json::to_value(code) {
-        Ok(serde_json::Value::String(code)) => code,
-        other => unreachable!("codes are stored as texts, not as {other:?}"),
     }
 }
