@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use anyhow::Context;
 use domain::submission::{
-    CATEGORY, ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Participant, Passed,
-    Place, ProbeOutcome, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
+    CATEGORY, ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Participant, Passed,
+    ProbeAnswer, ProbeOutcome, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
 };
+use domain::testing::{located_in, submitted_by};
 use domain::{Challenge, ImageRef, SubmissionId};
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
@@ -108,14 +109,13 @@ pub(crate) fn submitted(number: u64) -> Event {
 
 /// Somebody submits, from so many degrees north and east.
 pub(crate) fn submitted_from(number: u64, (lat, lon): (f64, f64)) -> Event {
-    let place = Place { city: format!("City {lat:.0}"), country: format!("C{}", number % 200), lat, lon };
     Event::Submitted(Submitted {
         challenge: ChallengeId { id: "birthday".to_owned(), rules: Challenge::birthday().digest() },
         participant: Participant { name: format!("Number {number}"), twitter: Some("@someone".to_owned()) },
-        location: Location { typed: "Somewhere".to_owned(), place },
+        location: located_in(&format!("City {lat:.0}"), &format!("C{}", number % 200), lat, lon),
         images: vec![image(number)],
         answers: [("vote".to_owned(), format!("Language {}", number % 50))].into(),
-        owner: format!("docker.io/owner{number}"),
+        ..submitted_by(&format!("owner{number}"))
     })
 }
 
@@ -130,8 +130,7 @@ pub(crate) fn passed(number: u64) -> Vec<Event> {
     let probe = ImageProbe {
         image: image.clone(),
         outcome: ProbeOutcome::Matched,
-        status: Some(200),
-        latency_ms: Some(2),
+        answers: vec![ProbeAnswer::Http { status: 200, latency_ms: 2 }],
         message: None,
         differing: vec![],
     };

@@ -81,14 +81,54 @@ pub struct AnswerRule {
 
 /// What the images are asked, and which fields of the answer count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProbeRules {
+#[serde(from = "ProbeTable", into = "ProbeTable")]
+pub enum ProbeRules {
+    /// One HTTP request to each app.
+    Http(HttpProbeRules),
+}
+
+/// The HTTP request that each app is sent, and the fields of the response that count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpProbeRules {
     /// The TCP port that the app listens on.
     pub port: u16,
     /// The path of the GET request.
     pub path: String,
-    /// `name`, `twitter`, `location`, `repo`, or the name of an answer.
+    /// Each is `name`, `twitter`, `location`, `repo`, or the name of an answer.
     pub compare: Vec<String>,
+}
+
+/// The table `[probe]` as the challenge's file has it. The kind is `http` if it is absent, and is never written, so
+/// that files from before there were kinds keep their digest.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProbeTable {
+    #[serde(default, skip_serializing)]
+    kind: ProbeKind,
+    port: u16,
+    path: String,
+    compare: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum ProbeKind {
+    #[default]
+    Http,
+}
+
+impl From<ProbeTable> for ProbeRules {
+    fn from(ProbeTable { kind, port, path, compare }: ProbeTable) -> Self {
+        match kind {
+            ProbeKind::Http => Self::Http(HttpProbeRules { port, path, compare }),
+        }
+    }
+}
+
+impl From<ProbeRules> for ProbeTable {
+    fn from(ProbeRules::Http(HttpProbeRules { port, path, compare }): ProbeRules) -> Self {
+        Self { kind: ProbeKind::Http, port, path, compare }
+    }
 }
 
 /// What one image may use, and how long each step may take.
@@ -163,6 +203,7 @@ impl Challenge {
         let reserved =
             |field: &&String| matches!(field.as_str(), "name" | "twitter" | "location" | "repo" | "images");
         let limits = &self.limits;
+        let ProbeRules::Http(probe) = &self.probe;
         if self.id.is_empty() || self.id.len() > 64 {
             Some("id has 1 to 64 characters".into())
         } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
@@ -171,11 +212,11 @@ impl Challenge {
             Some("images.registries names at least one registry".into())
         } else if let Some(field) = self.answers.keys().find(reserved) {
             Some(format!("answers.{field} is the name of a field that every submission has"))
-        } else if let Some(field) = self.probe.compare.iter().find(|field| !known(field)) {
+        } else if let Some(field) = probe.compare.iter().find(|field| !known(field)) {
             Some(format!("probe.compare names {field}, which no submission says"))
-        } else if self.probe.port == 0 || !self.probe.path.starts_with('/') || !self.probe.path.is_ascii() {
+        } else if probe.port == 0 || !probe.path.starts_with('/') || !probe.path.is_ascii() {
             Some("probe.port is not 0, and probe.path begins with / and is ASCII".into())
-        } else if self.probe.path.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
+        } else if probe.path.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
             Some("probe.path has no spaces".into())
         } else if !(limits.cpus.is_finite() && limits.cpus >= 0.01)
             || limits.memory_mib < 4
@@ -201,7 +242,19 @@ mod tests {
         let challenge = Challenge::birthday();
         assert_eq!(challenge.images.max, 3);
         assert_eq!(challenge.answers["vote"].one_of.len(), 52);
-        assert_eq!(challenge.probe.path, "/getconfig");
+        let ProbeRules::Http(probe) = challenge.probe;
+        assert_eq!(probe.path, "/getconfig");
+    }
+
+    /// Events name the digest: if this test goes red, rules on record are no longer recognised as the same.
+    #[test]
+    fn the_same_file_keeps_its_digest() {
+        let digest = "sha256:71221295a539378fca3f1224d75b01be8f8b2d7c336ddda355ac808c26e6e8c0";
+        assert_eq!(Challenge::birthday().digest(), digest);
+        let named = BIRTHDAY.replace("[probe]", "[probe]\nkind = \"http\"");
+        assert_eq!(Challenge::parse(&named).unwrap().digest(), digest);
+        let other = BIRTHDAY.replace("[probe]", "[probe]\nkind = \"icmp\"");
+        assert!(Challenge::parse(&other).unwrap_err().to_string().contains("icmp"));
     }
 
     #[test]

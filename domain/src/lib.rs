@@ -9,6 +9,9 @@ pub mod challenge;
 pub mod image;
 pub mod sandbox;
 pub mod submission;
+#[cfg(any(test, feature = "testing"))]
+#[expect(clippy::unwrap_used, reason = "constants of tests")]
+pub mod testing;
 
 pub use challenge::Challenge;
 pub use image::{Digest, ImageRef};

@@ -27,8 +27,6 @@ pub mod failure;
 
 #[cfg(test)]
 mod properties;
-#[cfg(test)]
-pub(crate) mod scenario;
 
 pub use command::{Command, PlatformFault};
 pub use decide::{Rejection, decide};

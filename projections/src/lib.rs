@@ -12,6 +12,7 @@ mod mongo;
 mod queue;
 mod run;
 mod store;
+mod timeline_event;
 pub mod view;
 
 #[cfg(feature = "contract")]

@@ -11,6 +11,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::timeline_event::TimelineEventSchema;
+
 /// The status of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -129,7 +131,8 @@ pub struct TimelineEntry {
     #[schema(value_type = u64)]
     pub position: Position,
     /// The event. The first is always `Submitted`.
-    #[serde(flatten)]
+    #[serde(flatten, with = "crate::timeline_event")]
+    #[schema(value_type = TimelineEventSchema)]
     pub event: Event,
 }
 

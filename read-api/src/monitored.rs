@@ -23,11 +23,8 @@ impl MonitoredViews for WatchedQueries {
 
     async fn totals(&self) -> Option<ViewTotals> {
         let stats = self.0.stats().await.ok()?;
-        let submissions = stats
-            .submissions
-            .iter()
-            .map(|(status, count)| (format!("{status:?}").to_lowercase(), *count))
-            .collect();
+        let submissions =
+            stats.submissions.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
         Some(ViewTotals { submissions, pins: stats.pins })
     }
 }

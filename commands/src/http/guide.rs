@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
-use domain::challenge::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, RequiredImages, TWITTER_LETTERS};
+use domain::challenge::{
+    ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NAME_CHARS, ProbeRules, RequiredImages,
+    TWITTER_LETTERS,
+};
 use http_edge::QueryParameters;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -113,6 +116,7 @@ pub(super) struct Beginning {
 )]
 pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuide> {
     let challenge = api.commands.challenge();
+    let ProbeRules::Http(HttpProbeRules { port, path, compare }) = challenge.probe.clone();
     let answers = challenge.answers.iter().map(|(field, rule)| AnswerGuide {
         field: field.clone(),
         label: rule.label.clone().unwrap_or_else(|| field.clone()),
@@ -132,11 +136,7 @@ pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuid
             size_max_mib: challenge.limits.image_mib,
         },
         answers: answers.collect(),
-        probe: ProbeGuide {
-            port: challenge.probe.port,
-            path: challenge.probe.path.clone(),
-            compare: challenge.probe.compare.clone(),
-        },
+        probe: ProbeGuide { port, path, compare },
     })
 }
 

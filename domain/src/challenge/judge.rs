@@ -5,9 +5,11 @@ use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::image::ImageRef;
-use crate::submission::{FailureCode, FieldDifference, ImageProbe, ProbeOutcome, Reason, Submitted};
+use crate::submission::{
+    FailureCode, FieldDifference, ImageProbe, ProbeAnswer, ProbeOutcome, Reason, Submitted,
+};
 
-use super::{Challenge, RequiredImages};
+use super::{Challenge, ProbeRules, RequiredImages};
 
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -89,12 +91,13 @@ impl Challenge {
     }
 
     fn examine(&self, submitted: &Submitted, seen: &Observation) -> (ImageProbe, Option<Reason>) {
-        let asked = format!("GET {}", self.probe.path);
-        let (status, latency_ms, finding) = match &seen.evidence {
-            Evidence::Failure { code, message } => (None, None, Err((*code, message.clone(), vec![]))),
+        let ProbeRules::Http(rules) = &self.probe;
+        let asked = format!("GET {}", rules.path);
+        let (answers, finding) = match &seen.evidence {
+            Evidence::Failure { code, message } => (vec![], Err((*code, message.clone(), vec![]))),
             Evidence::Http { status, latency_ms, redirect, body } => {
                 let finding = match status {
-                    200 => self.compare(submitted, body, &asked),
+                    200 => self.compare(submitted, &rules.compare, body, &asked),
                     300..=399 => Err((
                         FailureCode::Redirected,
                         format!(
@@ -109,7 +112,7 @@ impl Challenge {
                         vec![],
                     )),
                 };
-                (Some(*status), Some(*latency_ms), finding)
+                (vec![ProbeAnswer::Http { status: *status, latency_ms: *latency_ms }], finding)
             }
         };
         let image = seen.image.clone();
@@ -123,12 +126,13 @@ impl Challenge {
             }
             _ => None,
         };
-        (ImageProbe { image, outcome, status, latency_ms, message, differing }, reason)
+        (ImageProbe { image, outcome, answers, message, differing }, reason)
     }
 
     fn compare(
         &self,
         submitted: &Submitted,
+        fields: &[String],
         body: &[u8],
         asked: &str,
     ) -> Result<(), (FailureCode, String, Vec<FieldDifference>)> {
@@ -147,12 +151,8 @@ impl Challenge {
                 return Err((FailureCode::NotJson, message, vec![]));
             }
         };
-        let differing: Vec<FieldDifference> = self
-            .probe
-            .compare
-            .iter()
-            .filter_map(|field| self.difference(submitted, &answer, field))
-            .collect();
+        let differing: Vec<FieldDifference> =
+            fields.iter().filter_map(|field| self.difference(submitted, &answer, field)).collect();
         if differing.is_empty() {
             return Ok(());
         }
@@ -308,7 +308,7 @@ impl<'de> Visitor<'de> for UniqueKeysVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submission::scenario::{ada, answered, config_of};
+    use crate::testing::{ada, answered, config_of};
 
     /// The outcome of an answer, and the fields that differ.
     fn judged(status: u16, body: impl Into<Vec<u8>>) -> (ProbeOutcome, Vec<String>) {

@@ -63,7 +63,7 @@ mod tests {
             returned: Some("b".into()),
         };
         let differing = differing.iter().map(difference).collect();
-        ImageProbe { image: image(name), outcome, status: None, latency_ms: None, message: None, differing }
+        ImageProbe { image: image(name), outcome, answers: vec![], message: None, differing }
     }
 
     #[test]

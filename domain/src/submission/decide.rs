@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::challenge::Evidence;
     use crate::submission::FailureCode;
-    use crate::submission::scenario::*;
+    use crate::testing::*;
 
     #[test]
     fn an_entry_is_accepted_once() {

@@ -11,11 +11,11 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use super::failure::{FailureCode, InterruptionCode, Reason};
-use super::upcast::upcast;
+use super::upcast::upcaster;
 use crate::image::{Digest, ImageRef};
 
 /// The version of the shapes below, kept with every event.
-pub const SCHEMA: u32 = 1;
+pub const SCHEMA: u32 = 2;
 
 /// Makes the enum [`Event`] and its stored names from one list. Each event is stored under the name of its variant,
 /// and its data is the type of the same name.
@@ -205,14 +205,24 @@ pub struct ImageProbe {
     /// `matched`, or the code of the failure.
     #[schema(value_type = String)]
     pub outcome: ProbeOutcome,
-    /// The HTTP status, if there was an answer.
-    pub status: Option<u16>,
-    /// From the first byte sent to the last received, milliseconds.
-    pub latency_ms: Option<u64>,
+    /// The responses of the app, in the order of the requests; none if there was no response.
+    pub answers: Vec<ProbeAnswer>,
     /// What exactly went wrong.
     pub message: Option<String>,
     /// The fields that are not as submitted.
     pub differing: Vec<FieldDifference>,
+}
+
+/// One response of an app to a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ProbeAnswer {
+    /// A response over HTTP.
+    Http {
+        status: u16,
+        /// From the first byte sent to the last received, milliseconds.
+        latency_ms: u64,
+    },
 }
 
 /// How a probe went: `matched`, or the code of a failure.
@@ -348,16 +358,13 @@ impl Event {
         if schema > SCHEMA {
             return Err(EventDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
         }
-        let read = || match schema {
-            // Nearly all of a log has the current schema, and need not be parsed twice.
-            SCHEMA => {
+        let read = || match upcaster(kind, schema) {
+            Some(upcast) => Self::deserialize_data(kind, upcast(serde_json::from_slice(data)?)),
+            // Nearly all of a log has today's shapes, and is parsed straight into them.
+            None => {
                 let mut data = serde_json::Deserializer::from_slice(data);
                 let event = Self::deserialize_data(kind, &mut data)?;
                 data.end().map(|()| event)
-            }
-            _ => {
-                let (kind, data) = upcast(kind, schema, serde_json::from_slice(data)?);
-                Self::deserialize_data(kind, data)
             }
         };
         read().map_err(|error| EventDecodeError(error.to_string()))
@@ -367,7 +374,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::submission::scenario::one_of_each;
+    use crate::testing::one_of_each;
 
     /// If this test goes red, history would become unreadable: write an
     /// upcaster, keep the old line as a sample in `upcast.rs`, then change it.
@@ -383,7 +390,7 @@ mod tests {
             r#"VerificationStarted {"attempt":1,"verifier":"v1","deadline":"2016-03-21T12:05:00Z"}"#.to_owned(),
             format!(r#"ImagesPulled {{"attempt":1,"images":[{{"image":"docker.io/ada/voting:latest","digest":"sha256:{digest}","size_bytes":1000,"node":"n1","took_ms":20}}]}}"#),
             r#"ContainersStarted {"attempt":1,"images":[{"image":"docker.io/ada/voting:latest","node":"n1","took_ms":30}]}"#.to_owned(),
-            r#"Probed {"attempt":1,"images":[{"image":"docker.io/ada/voting:latest","outcome":"matched","status":200,"latency_ms":2,"message":null,"differing":[]},{"image":"docker.io/ada/result:latest","outcome":"mismatch","status":200,"latency_ms":2,"message":"no","differing":[{"field":"name","expected":"Ada Lovelace","returned":null}]}]}"#.to_owned(),
+            r#"Probed {"attempt":1,"images":[{"image":"docker.io/ada/voting:latest","outcome":"matched","answers":[{"kind":"http","status":200,"latency_ms":2}],"message":null,"differing":[]},{"image":"docker.io/ada/result:latest","outcome":"mismatch","answers":[{"kind":"http","status":200,"latency_ms":2}],"message":"no","differing":[{"field":"name","expected":"Ada Lovelace","returned":null}]}]}"#.to_owned(),
             r#"Passed {"attempt":1}"#.to_owned(),
             r#"Failed {"attempt":1,"reasons":[{"code":"nothing_on_port","image":"docker.io/ada/voting:latest","message":"no","fault":"participant"}]}"#.to_owned(),
             r#"VerificationInterrupted {"attempt":1,"code":"no_capacity","message":"full","fault":"platform","retry_at":"2016-03-21T12:00:05Z"}"#.to_owned(),

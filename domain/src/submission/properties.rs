@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::scenario::*;
 use super::*;
 use crate::challenge::Challenge;
+use crate::testing::*;
 
 fn any_event() -> impl Strategy<Value = Event> {
     prop::sample::select(one_of_each())

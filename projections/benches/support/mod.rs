@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use domain::submission::{
-    ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Location, Participant, Passed, Place,
-    ProbeOutcome, Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
+    ContainersStarted, Event, ImageProbe, ImagesPulled, Participant, Passed, ProbeAnswer, ProbeOutcome,
+    Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
 };
+use domain::testing::{located_in, submitted_by};
 use domain::{Digest, ImageRef, SubmissionId};
 use projections::{MongoViews, ViewQueries};
 use testbed::Mongo;
@@ -45,12 +46,10 @@ pub(crate) fn submission(number: u64) -> [Event; 6] {
     let image: ImageRef = format!("owner{number}/votingapp_result-app").parse().unwrap();
     let digest: Digest = format!("sha256:{}", "a1".repeat(32)).parse().unwrap();
     let deadline = "2016-03-21T12:05:00Z".parse().unwrap();
-    let place = Place { city: format!("City {lat:.0}"), country: format!("C{}", number % 200), lat, lon };
     let probe = ImageProbe {
         image: image.clone(),
         outcome: ProbeOutcome::Matched,
-        status: Some(200),
-        latency_ms: Some(2),
+        answers: vec![ProbeAnswer::Http { status: 200, latency_ms: 2 }],
         message: None,
         differing: vec![],
     };
@@ -58,15 +57,14 @@ pub(crate) fn submission(number: u64) -> [Event; 6] {
         PulledImage { image: image.clone(), digest, size_bytes: 1000, node: "n1".to_owned(), took_ms: 20 };
     [
         Event::Submitted(Submitted {
-            challenge: ChallengeId { id: "docker-birthday-3".to_owned(), rules: "sha256:r".to_owned() },
             participant: Participant {
                 name: format!("Number {number}"),
                 twitter: Some("@someone".to_owned()),
             },
-            location: Location { typed: "Somewhere".to_owned(), place },
+            location: located_in(&format!("City {lat:.0}"), &format!("C{}", number % 200), lat, lon),
             images: vec![image.clone()],
             answers: [("vote".to_owned(), format!("Language {}", number % 50))].into(),
-            owner: format!("docker.io/owner{number}"),
+            ..submitted_by(&format!("owner{number}"))
         }),
         Event::VerificationStarted(VerificationStarted { attempt: 1, verifier: "v1".to_owned(), deadline }),
         Event::ImagesPulled(ImagesPulled { attempt: 1, images: vec![pulled] }),

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use domain::submission::{
-    ChallengeId, Event, Failed, FailureCode, ImagesPulled, InterruptionCode, Location, Participant, Passed,
-    Place, Reason, RejudgeRequested, Submitted, VerificationInterrupted, VerificationStarted,
+    Event, Failed, FailureCode, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
+    RejudgeRequested, Submitted, VerificationInterrupted, VerificationStarted,
 };
+use domain::testing::{located_in, submitted_by};
 use domain::{ImageRef, SubmissionId};
 use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
@@ -106,15 +107,11 @@ impl EventHistory {
         self.submissions.insert(id, SubmissionProgress::default());
         let vote = VOTES[self.draw(VOTES.len() as u64) as usize].to_owned();
         let submitted = Submitted {
-            challenge: ChallengeId { id: "docker-birthday-3".to_owned(), rules: "sha256:r".to_owned() },
             participant: Participant { name: format!("{owner} of {name}"), twitter: None },
-            location: Location {
-                typed: name.to_lowercase(),
-                place: Place { city: name.to_owned(), country: country.to_owned(), lat, lon },
-            },
+            location: located_in(name, country, lat, lon),
             images: vec![image("voting"), image("result")],
             answers: BTreeMap::from([("vote".to_owned(), vote)]),
-            owner: format!("docker.io/{owner}"),
+            ..submitted_by(owner)
         };
         self.add(id, Event::Submitted(submitted), SubmissionPhase::Waiting);
         id

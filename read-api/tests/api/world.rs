@@ -8,9 +8,10 @@ use std::time::Duration;
 use domain::SubmissionId;
 use domain::challenge::Challenge;
 use domain::submission::{
-    ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Place, Reason,
+    ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Reason,
     RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
 };
+use domain::testing::{located_in, submitted_by};
 use event_store::{
     Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
 };
@@ -216,16 +217,13 @@ pub(crate) const SUVA: City = ("Suva", "FJ", -18.14161, 178.44149);
 pub(crate) const APIA: City = ("Apia", "WS", -13.83333, -171.76666);
 
 pub(crate) fn submitted(owner: &str, (city, country, lat, lon): City) -> Submitted {
+    let location = located_in(city, country, lat, lon);
     Submitted {
         challenge: ChallengeId { id: "birthday".to_owned(), rules: Challenge::birthday().digest() },
         participant: Participant { name: format!("{owner} of {city}"), twitter: Some(format!("@{owner}")) },
-        location: Location {
-            typed: format!("{city}, {country}"),
-            place: Place { city: city.to_owned(), country: country.to_owned(), lat, lon },
-        },
-        images: vec![format!("{owner}/app").parse().unwrap()],
+        location: Location { typed: format!("{city}, {country}"), ..location },
         answers: BTreeMap::from([("vote".to_owned(), "Rust".to_owned())]),
-        owner: format!("docker.io/{owner}"),
+        ..submitted_by(owner)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::Event;
-use domain::submission::{ImageProbe, ProbeOutcome, Reason};
+use domain::submission::{ImageProbe, ProbeAnswer, ProbeOutcome, Reason};
 use projections::view::{QueuePlace, SubmissionStatus};
 
 use crate::cli::client::Standing;
@@ -112,9 +112,9 @@ fn of_step(standing: &Standing) -> &'static str {
 
 fn of_probe(probe: &ImageProbe) -> Vec<String> {
     let name = probe.image.familiar();
-    let answer = match (probe.status, probe.latency_ms) {
-        (Some(status), Some(latency_ms)) => format!("{status} in {}, ", duration(latency_ms)),
-        _ => String::new(),
+    let answer = match probe.answers.first() {
+        Some(ProbeAnswer::Http { status, latency_ms }) => format!("{status} in {}, ", duration(*latency_ms)),
+        None => String::new(),
     };
     let outcome = match (probe.outcome, &probe.message) {
         (ProbeOutcome::Matched, _) => "as submitted".to_owned(),

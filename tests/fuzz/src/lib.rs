@@ -4,11 +4,11 @@
 //! `tests/short.rs` tries them for some seconds each; `fuzz/` gives the same
 //! functions to libFuzzer, for as long as one likes.
 
-use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use domain::challenge::{Evidence, Observation, Verdict};
-use domain::submission::{ChallengeId, Location, Participant, Place, Submitted};
+use domain::submission::{Participant, Submitted};
+use domain::testing::ada;
 use domain::{Challenge, ImageRef};
 use relay::frame::{Frame, MAX_PAYLOAD};
 use relay::response::{Parsed, Parser};
@@ -115,15 +115,6 @@ fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
 
 fn submitted(image: &str) -> Submitted {
     let image: ImageRef = image.parse().expect("the name is a good one");
-    Submitted {
-        challenge: ChallengeId { id: "docker-birthday-3".into(), rules: "sha256:r".into() },
-        participant: Participant { name: "Ada".into(), twitter: None },
-        location: Location {
-            typed: "London, UK".into(),
-            place: Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 },
-        },
-        owner: "docker.io/ada".into(),
-        images: vec![image],
-        answers: BTreeMap::from([("vote".into(), "Python".into())]),
-    }
+    let participant = Participant { name: "Ada".into(), twitter: None };
+    Submitted { participant, images: vec![image], ..ada() }
 }

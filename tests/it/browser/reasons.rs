@@ -42,8 +42,7 @@ async fn every_reason_says_what_was_done_what_came_back_what_was_expected_and_wh
     let probes = REASONS.map(|(code, ..)| ImageProbe {
         image: image(code),
         outcome: ProbeOutcome::Failed(code),
-        status: None,
-        latency_ms: None,
+        answers: vec![],
         message: Some(message(code)),
         differing: match code {
             FailureCode::Mismatch => vec![

@@ -2,9 +2,8 @@
 //! the test does.
 
 use domain::SubmissionId;
-use domain::submission::{
-    CATEGORY, ChallengeId, Event, Location, Participant, Passed, Place, SCHEMA, Submitted,
-};
+use domain::submission::{CATEGORY, Event, Participant, Passed, SCHEMA, Submitted};
+use domain::testing::{located_in, submitted_by};
 use event_store::{Append, EsdbStore, EventMetadata, ExpectedRevision, NewEvent, Position, StreamName};
 use uuid::Uuid;
 
@@ -40,15 +39,10 @@ impl Log {
         let id = SubmissionId(Uuid::new_v4());
         let (lat, lon) = ((number % 120) as f64 - 50.0, ((number / 120 + 180) % 360) as f64 - 180.0);
         let submitted = Submitted {
-            challenge: ChallengeId { id: "birthday".to_owned(), rules: "sha256:r".to_owned() },
             participant: Participant { name: format!("Number {number}"), twitter: None },
-            location: Location {
-                typed: "Somewhere".to_owned(),
-                place: Place { city: "Somewhere".to_owned(), country: "GB".to_owned(), lat, lon },
-            },
-            images: vec![format!("owner{number}/app").parse().unwrap()],
+            location: located_in("Somewhere", "GB", lat, lon),
             answers: [("vote".to_owned(), "Rust".to_owned())].into(),
-            owner: format!("docker.io/owner{number}"),
+            ..submitted_by(&format!("owner{number}"))
         };
         self.record(id, [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })]).await
     }

@@ -53,6 +53,7 @@ impl ProbeRequest {
             max_head: HEAD_MAX,
             max_body: bytes,
         };
+        let ProbeRules::Http(probe) = probe;
         Self { path: probe.path.clone(), port: probe.port, limits }
     }
 

@@ -1,7 +1,7 @@
 //! A verifier on a testbed, with a log of its own: hand in, wait for the
 //! verdict, look for what was left behind.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use bollard::query_parameters::{ListContainersOptions, ListNetworksOptions, ListVolumesOptions};
 use commands::{Actor, Cause, Commands};
-use domain::submission::{ChallengeId, Location, Participant, Place, Reason, Submitted};
+use domain::submission::{Participant, Reason, Submitted};
+use domain::testing::ada;
 use domain::{Challenge, Command, Event, SubmissionId};
 use event_store::{EventFilter, EventStore, Position, Read, ReadDirection, SqliteStore, StreamName};
 use serde_json::{Value, json};
@@ -233,14 +234,11 @@ pub(crate) fn answer(name: &str, images: &[&str]) -> Value {
 
 fn submitted(name: &str, images: &[&str]) -> Result<Submitted> {
     let images = images.iter().map(|image| Ok(image.parse()?)).collect::<Result<Vec<domain::ImageRef>>>()?;
-    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
     Ok(Submitted {
-        challenge: ChallengeId { id: "docker-birthday-3".into(), rules: "sha256:r".into() },
         participant: Participant { name: name.into(), twitter: None },
-        location: Location { typed: "London, UK".into(), place },
         owner: images[0].owner().context("an owner")?,
         images,
-        answers: BTreeMap::from([("vote".into(), "Python".into())]),
+        ..ada()
     })
 }
 

@@ -1,11 +1,11 @@
 //! AttemptRunner on a scripted Swarm: what a real one does not do on demand. The
 //! log, the commands and the HTTP client of the registry are real.
 
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 
 use domain::Challenge;
-use domain::submission::{ChallengeId, FailureCode, Location, Participant, Place, Submitted};
+use domain::submission::{FailureCode, Participant, Submitted};
+use domain::testing::{ada, located_in};
 use event_store::SqliteStore;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -55,14 +55,12 @@ async fn given(
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
     let slots = Slots::start(Arc::clone(&swarm), "v1", challenge.limits.clone(), capacity, health);
     let id = domain::SubmissionId(Uuid::now_v7());
-    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
     let submitted = Submitted {
-        challenge: ChallengeId { id: "c".into(), rules: "r".into() },
         participant: Participant { name: "Ada".into(), twitter: None },
-        location: Location { typed: "London".into(), place },
+        location: located_in("London", "GB", 51.5, -0.1),
         images: vec![image.clone()],
-        answers: BTreeMap::from([("vote".into(), "Python".into())]),
         owner: image.owner().unwrap(),
+        ..ada()
     };
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
     commands.handle(id, Command::Submit(Box::new(submitted)), cause).await.unwrap();

@@ -1,11 +1,11 @@
 //! Given what the log says, when somebody asks, then this one is next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use domain::submission::{
-    ChallengeId, Failed, InterruptionCode, Location, Participant, Passed, Place, RejudgeRequested, Submitted,
-    VerificationInterrupted, VerificationStarted,
+    Failed, InterruptionCode, Passed, RejudgeRequested, VerificationInterrupted, VerificationStarted,
 };
+use domain::testing::submitted_by;
 use proptest::prelude::*;
 
 use super::*;
@@ -32,7 +32,7 @@ impl Log {
     }
 
     fn submitted(&mut self, id: u128, owner: &str) -> &mut Self {
-        self.says(id, Event::Submitted(entry(owner)))
+        self.says(id, Event::Submitted(submitted_by(owner)))
     }
 
     fn claimed(&mut self, id: u128, deadline: i64) -> &mut Self {
@@ -70,18 +70,6 @@ fn submission(id: u128) -> SubmissionId {
 
 fn second(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
-}
-
-fn entry(owner: &str) -> Submitted {
-    let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
-    Submitted {
-        challenge: ChallengeId { id: "c".into(), rules: "r".into() },
-        participant: Participant { name: "Ada".into(), twitter: None },
-        location: Location { typed: "London".into(), place },
-        images: vec!["ada/app".parse().unwrap()],
-        answers: BTreeMap::new(),
-        owner: owner.into(),
-    }
 }
 
 #[test]
