@@ -27,7 +27,7 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5
 
 /// The reason why the projection stopped: to continue would skip an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the views cannot follow the log: {0}")]
+#[error("the projection cannot continue: {0}")]
 pub struct ProjectionError(#[from] pub ReadError);
 
 /// Keeps the views up to date until `shutdown` is cancelled. Retries without limit while the log or the

@@ -39,7 +39,7 @@ impl SubmissionStatus {
     }
 }
 
-/// One submission: its answers, its status and its history.
+/// A submission with its answers, its status and its history.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct StatusView {
     /// The id of the submission.
@@ -107,12 +107,12 @@ pub struct WaitReason {
     pub retry_at: Option<Timestamp>,
 }
 
-/// One reason of a failed verdict, with advice.
+/// A reason of a failed verdict, with advice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReasonView {
     /// The code of the failure.
     pub code: FailureCode,
-    /// The image that failed, if it was one.
+    /// The image that failed, or null if the reason concerns no single image.
     pub image: Option<ImageRef>,
     /// The details of the failure.
     pub message: String,
@@ -122,7 +122,7 @@ pub struct ReasonView {
     pub advice: String,
 }
 
-/// One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`.
+/// An event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TimelineEntry {
     /// The time at which the event was recorded.

@@ -74,7 +74,7 @@ impl EventHistory {
             let known: Vec<SubmissionId> = history.submissions.keys().copied().collect();
             let id = match known.len() as u64 {
                 0 => None,
-                // One step in four is a new submission; so the others reach their verdicts.
+                // Only every fourth step adds a new submission, so that the others reach their verdicts.
                 count => Some(known[history.draw(count) as usize]).filter(|_| history.draw(4) > 0),
             };
             match id.map(|id| (id, history.submissions[&id].phase)) {

@@ -1,4 +1,4 @@
-//! One pin for each owner, at the place of the owner's newest pass that counts.
+//! The pin of each owner, at the place of the owner's newest pass that counts.
 
 use event_store::Position;
 

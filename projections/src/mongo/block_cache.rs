@@ -50,8 +50,8 @@ pub(super) struct MissingData {
     pub(super) pins: BTreeSet<Position>,
 }
 
-/// A query that is answered from the cache. It may keep what it found out between
-/// two calls of `answer`, so both must see the cache as of the same checkpoint.
+/// A query that is answered from the cache. A query may keep intermediate results
+/// from one call of `answer` to the next, so the cache must not be refreshed between them.
 pub(super) trait CacheQuery: Clone {
     type Answer;
 

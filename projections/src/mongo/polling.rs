@@ -1,5 +1,5 @@
-//! Polling: finds out which generation of the views is current and what its
-//! checkpoint is, because another process may write them.
+//! Polls MongoDB for the current generation of the views and its checkpoint,
+//! because another process may write them.
 
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -106,7 +106,7 @@ pub(super) fn with_ids<K: Into<Bson>>(ids: Vec<K>) -> Document {
     doc! { "_id": { "$in": ids.into_iter().map(Into::into).collect::<Vec<Bson>>() } }
 }
 
-/// One of the many small writes of a batch.
+/// A write of one document.
 pub(super) enum DocumentWrite {
     Insert(RawDocumentBuf),
     Update(RawDocumentBuf),
@@ -114,18 +114,18 @@ pub(super) enum DocumentWrite {
 }
 
 impl DocumentWrite {
-    /// Inserts a document that does not exist.
+    /// Returns the write that inserts a document.
     pub(super) fn insert(document: &impl Serialize) -> Result<Self> {
         Ok(Self::Insert(to_raw_document_buf(document)?))
     }
 
-    /// Updates or replaces the document `id`. Inserts it if it does not exist.
+    /// Returns the write that updates or replaces the document `id`, or inserts it if there is none.
     pub(super) fn update(id: impl Into<Bson>, by: &impl Serialize) -> Result<Self> {
         let (filter, by) = (to_raw_document_buf(&doc! { "_id": id.into() })?, to_raw_document_buf(by)?);
         Ok(Self::Update(rawdoc! { "q": filter, "u": by, "upsert": true }))
     }
 
-    /// Deletes the document `id`.
+    /// Returns the write that deletes the document `id`.
     pub(super) fn delete(id: impl Into<Bson>) -> Result<Self> {
         let filter = to_raw_document_buf(&doc! { "_id": id.into() })?;
         Ok(Self::Delete(rawdoc! { "q": filter, "limit": 1 }))
