@@ -8,6 +8,7 @@ mod engine;
 pub(crate) mod fake;
 mod ids;
 mod managers;
+mod node;
 mod spec;
 mod starts;
 mod task;
