@@ -49,11 +49,11 @@ pub struct StatusView {
     /// The reason for the wait, while the submission waits. The queue position is not part
     /// of this view.
     pub waiting: Option<WaitReason>,
-    /// The participant's name.
+    /// The name of the participant.
     pub name: String,
     /// The participant's Twitter account as `@account`.
     pub twitter: Option<String>,
-    /// The participant's place.
+    /// The location as typed and as found in the gazetteer.
     pub location: LocationView,
     /// The images that are verified.
     pub images: Vec<ImageRef>,
@@ -180,7 +180,7 @@ pub struct StatsView {
 pub struct Pin {
     /// The registry namespace of the owner, which has one pin.
     pub owner: String,
-    /// The participant's name.
+    /// The name of the participant.
     pub name: String,
     /// The participant's Twitter account as `@account`.
     pub twitter: Option<String>,

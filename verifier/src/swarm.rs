@@ -8,7 +8,6 @@ mod engine;
 pub(crate) mod fake;
 mod ids;
 mod managers;
-mod node;
 mod spec;
 mod starts;
 mod task;

@@ -1,6 +1,6 @@
-//! What can happen to a submission. These names and fields are the storage
-//! format: history is never rewritten, so a change here needs an upcaster
-//! beside it, and the test at the end says what must stay readable.
+//! The events of a submission. Their names and fields are the storage format, and their doc comments are the texts of
+//! the HTTP API's description. History is never rewritten, so a change of a shape needs an upcaster in `upcast.rs`. The
+//! test at the end lists the shapes that must stay readable.
 
 use std::collections::BTreeMap;
 
@@ -75,47 +75,46 @@ events! {
     RejudgeRequested,
 }
 
-/// See [`Event::Submitted`].
+/// The data of [`Event::Submitted`]: the entry of a participant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Submitted {
     /// The challenge and the version of its rules.
     pub challenge: ChallengeId,
-    /// All that is personal, and nothing else is.
+    /// The personal data. No other field is personal.
     pub participant: Participant,
-    /// Where they are.
+    /// The location as typed and as found in the gazetteer.
     pub location: Location,
-    /// What to verify.
+    /// The images that are verified.
     pub images: Vec<ImageRef>,
-    /// Further answers, by field.
+    /// The further answers, by field name.
     pub answers: BTreeMap<String, String>,
     /// The registry namespace that all images share, e.g. `docker.io/alice`.
     pub owner: String,
 }
 
-/// Which rules a submission was accepted under.
+/// The challenge and the rules that a submission was accepted under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ChallengeId {
-    /// The challenge's id.
+    /// The id of the challenge.
     pub id: String,
-    /// The digest of its rules.
+    /// The digest of the challenge's rules.
     pub rules: String,
 }
 
-/// Who submitted.
+/// The person who submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Participant {
-    /// As shown on the map.
+    /// The name as shown on the map.
     pub name: String,
-    /// `@account`.
+    /// The Twitter account: `@account`.
     pub twitter: Option<String>,
 }
 
-/// Where they are: what was typed, and the place that it means.
+/// The participant's location: the text as typed, and the place that the text means.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Location {
-    /// The words of the participant.
+    /// The text as the participant typed it.
     pub typed: String,
-    /// What they mean.
     #[serde(flatten)]
     pub place: Place,
 }
@@ -125,91 +124,91 @@ pub struct Location {
 pub struct Place {
     /// The city's usual name.
     pub city: String,
-    /// ISO 3166 code of two letters.
+    /// The ISO 3166 code of the country, two letters.
     pub country: String,
-    /// Degrees north.
+    /// The latitude in degrees north.
     pub lat: f64,
-    /// Degrees east.
+    /// The longitude in degrees east.
     pub lon: f64,
 }
 
-/// See [`Event::VerificationStarted`].
+/// The data of [`Event::VerificationStarted`]: the claim.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct VerificationStarted {
-    /// From 1, over the submission's whole life.
+    /// The number of the attempt, from 1 over the submission's whole life.
     pub attempt: u32,
-    /// Who claimed it.
+    /// The name of the verifier that claimed the submission.
     pub verifier: String,
-    /// After this moment the claim is void.
+    /// The moment after which the claim is void.
     pub deadline: Timestamp,
 }
 
-/// See [`Event::ImagesPulled`].
+/// The data of [`Event::ImagesPulled`]: images that have arrived on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImagesPulled {
-    /// The attempt that this belongs to.
+    /// The attempt that the event belongs to.
     pub attempt: u32,
-    /// Those that arrived.
+    /// The images that have arrived.
     pub images: Vec<PulledImage>,
 }
 
 /// One image on a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PulledImage {
-    /// As submitted.
+    /// The image's name as submitted.
     pub image: ImageRef,
-    /// What the registry says it is now; later attempts use this.
+    /// The digest that the registry gave for the name. Later attempts use the digest.
     pub digest: Digest,
-    /// Compressed, bytes.
+    /// The compressed size in bytes.
     pub size_bytes: u64,
-    /// The node's host name.
+    /// The host name of the node.
     pub node: String,
-    /// From asking to having, milliseconds.
+    /// The time from the request to the complete image, in milliseconds.
     pub took_ms: u64,
 }
 
-/// See [`Event::ContainersStarted`].
+/// The data of [`Event::ContainersStarted`]: containers that run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainersStarted {
-    /// The attempt that this belongs to.
+    /// The attempt that the event belongs to.
     pub attempt: u32,
-    /// Those that run.
+    /// The images whose containers run.
     pub images: Vec<StartedImage>,
 }
 
 /// One running container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StartedImage {
-    /// As submitted.
+    /// The image's name as submitted.
     pub image: ImageRef,
-    /// The node's host name.
+    /// The host name of the node.
     pub node: String,
-    /// From asking to running, milliseconds.
+    /// The time from the request to the running container, in milliseconds.
     pub took_ms: u64,
 }
 
-/// See [`Event::Probed`].
+/// The data of [`Event::Probed`]: the results of the probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Probed {
-    /// The attempt that this belongs to.
+    /// The attempt that the event belongs to.
     pub attempt: u32,
-    /// What each image answered, or why it could not.
+    /// The result for each image.
     pub images: Vec<ImageProbe>,
 }
 
-/// What one image answered.
+/// The result of the probe for one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ImageProbe {
-    /// As submitted.
+    /// The image's name as submitted.
     pub image: ImageRef,
-    /// `matched`, or the code of the failure.
+    /// The text `matched`, or the failure code.
     #[schema(value_type = String)]
     pub outcome: ProbeOutcome,
     /// The responses of the app, in the order of the requests; none if there was no response.
     pub answers: Vec<ProbeAnswer>,
-    /// What exactly went wrong.
+    /// A sentence about the failure; `null` if the image matched.
     pub message: Option<String>,
-    /// The fields that are not as submitted.
+    /// The fields whose values are not as submitted.
     pub differing: Vec<FieldDifference>,
 }
 
@@ -219,51 +218,52 @@ pub struct ImageProbe {
 pub enum ProbeAnswer {
     /// A response over HTTP.
     Http {
+        /// The status code of the HTTP response.
         status: u16,
-        /// From the first byte sent to the last received, milliseconds.
+        /// The time from the first byte sent to the last received, in milliseconds.
         latency_ms: u64,
     },
 }
 
-/// How a probe went: `matched`, or the code of a failure.
+/// The outcome of a probe: `matched`, or a failure code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeOutcome {
-    /// It answered what was submitted.
+    /// The app answered with the values that were submitted.
     Matched,
-    /// It did not.
+    /// The app failed.
     #[serde(untagged)]
     Failed(FailureCode),
 }
 
-/// A field that is not as submitted.
+/// A field of an app's answer whose value is not as submitted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldDifference {
-    /// Its name in the answer.
+    /// The field's name in the answer.
     pub field: String,
-    /// What was submitted.
+    /// The value that was submitted.
     pub expected: String,
-    /// What was answered; `None` when the field is missing.
+    /// The value in the answer; `null` if the field is missing.
     pub returned: Option<String>,
 }
 
-/// See [`Event::Passed`].
+/// The data of [`Event::Passed`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Passed {
-    /// The attempt that ends with this.
+    /// The attempt that ends with this event.
     pub attempt: u32,
 }
 
-/// See [`Event::Failed`].
+/// The data of [`Event::Failed`]: the reasons.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Failed {
-    /// The attempt that ends with this.
+    /// The attempt that ends with this event.
     pub attempt: u32,
-    /// Every reason.
+    /// All reasons for the verdict.
     pub reasons: Vec<Reason>,
 }
 
-/// See [`Event::VerificationInterrupted`].
+/// The data of [`Event::VerificationInterrupted`]: the platform's fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "StoredInterruption", into = "StoredInterruption")]
 pub struct VerificationInterrupted {
@@ -278,12 +278,17 @@ pub struct VerificationInterrupted {
 
 /// A [`VerificationInterrupted`] as it is stored: readers of the raw history see whose fault it is.
 #[derive(Serialize, Deserialize, ToSchema)]
-#[schema(description = "No verdict, by a fault of the platform.")]
+#[schema(description = "The end of an attempt without a verdict, by the platform's fault.")]
 struct StoredInterruption {
+    /// The attempt that ends with this event.
     attempt: u32,
+    /// The code of the platform's fault.
     code: InterruptionCode,
+    /// One sentence for the operator.
     message: String,
+    /// The constant `platform`: an interruption is never the participant's fault.
     fault: PlatformFaultTag,
+    /// When the next attempt may start; `null` if it must wait until the platform is well.
     retry_at: Option<Timestamp>,
 }
 
@@ -321,16 +326,16 @@ impl From<StoredInterruption> for VerificationInterrupted {
     }
 }
 
-/// See [`Event::RejudgeRequested`].
+/// The data of [`Event::RejudgeRequested`]: the organiser's wish.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RejudgeRequested {
-    /// The organiser.
+    /// The name of the organiser.
     pub by: String,
-    /// Their reason.
+    /// The reason that the organiser gave.
     pub why: String,
 }
 
-/// Why a stored event is not one of ours.
+/// The reason why a stored event cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of schema {SCHEMA} or older: {0}")]
 pub struct EventDecodeError(String);
@@ -353,7 +358,7 @@ impl Event {
     /// Reads a stored event of this or any older schema.
     ///
     /// # Errors
-    /// When its type or shape is not known, or it was written by a newer version.
+    /// If the type or the shape is not known, or a newer version wrote the event.
     pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, EventDecodeError> {
         if schema > SCHEMA {
             return Err(EventDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
@@ -376,10 +381,10 @@ mod tests {
     use super::*;
     use crate::testing::one_of_each;
 
-    /// If this test goes red, history would become unreadable: write an
-    /// upcaster, keep the old line as a sample in `upcast.rs`, then change it.
+    /// If this test fails, stored history would become unreadable. Write an upcaster, keep the old line as a sample in
+    /// `upcast.rs`, and then change the line here.
     #[test]
-    fn the_storage_format_is_this() {
+    fn the_storage_format_is_unchanged() {
         let stored: Vec<String> = one_of_each()
             .iter()
             .map(|event| format!("{} {}", event.kind(), String::from_utf8(event.to_stored()).unwrap()))
@@ -400,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_stored_reads_back_the_same() {
+    fn every_stored_event_reads_back_the_same() {
         for event in one_of_each() {
             assert_eq!(Event::from_stored(event.kind(), SCHEMA, &event.to_stored()).unwrap(), event);
         }
@@ -413,7 +418,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_refused_and_named() {
+    fn an_unknown_event_or_shape_is_refused_and_named() {
         let refused = |kind: &str, schema, data: &str| {
             Event::from_stored(kind, schema, data.as_bytes()).unwrap_err().to_string()
         };

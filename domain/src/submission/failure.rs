@@ -164,9 +164,13 @@ pub struct Reason {
 #[derive(Serialize, Deserialize, ToSchema)]
 #[schema(description = "One reason of a failed verdict.")]
 struct StoredReason {
+    /// The code of the participant's failure.
     code: FailureCode,
+    /// The image concerned; `null` if all are.
     image: Option<ImageRef>,
+    /// One sentence for the participant.
     message: String,
+    /// The constant `participant`: a failure is never the platform's fault.
     fault: ParticipantFault,
 }
 

@@ -123,11 +123,7 @@ pub(crate) async fn history(
         Some(since) => after.max(state.log.position_before(since).await?),
         None => after,
     };
-    let first =
-        state.log.read_all(after, &filter.events, PAGE_EVENTS).await.map_err(|error| match error {
-            ReadError::Refused(reason) => Problem::parameter("after", reason),
-            other => other.into(),
-        })?;
+    let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;
     let lines = lines(state, filter, first, follow, permit).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())

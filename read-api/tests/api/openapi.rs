@@ -77,6 +77,13 @@ async fn the_description_is_shown_as_a_page() {
 }
 
 #[tokio::test]
+async fn the_description_says_enough_to_write_a_client() {
+    let world = World::new().await;
+    let faults = faults(&world.json("/openapi.json").await);
+    assert!(faults.is_empty(), "{faults:#?}");
+}
+
+#[tokio::test]
 async fn every_event_has_a_schema() {
     let world = World::new().await;
     let api = world.json("/openapi.json").await;
@@ -87,6 +94,75 @@ async fn every_event_has_a_schema() {
         kind.as_str().unwrap()
     });
     assert_eq!(BTreeSet::from_iter(kinds), BTreeSet::from(Event::KINDS));
+}
+
+/// Returns the places where a description is not good enough for people or for a generator of clients.
+fn faults(api: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (path, operations) in api["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let operation_id = operation["operationId"].as_str().unwrap_or_default();
+            if !ids.insert(operation_id) {
+                faults.push(format!("{method} {path}: the operationId {operation_id:?} is not unique"));
+            }
+            for (place, schema) in contents(&operation["requestBody"]) {
+                if schema["$ref"].is_null() && schema["properties"].is_null() {
+                    faults.push(format!("{method} {path}: the body {place} has no fields"));
+                }
+            }
+            for (status, response) in operation["responses"].as_object().unwrap() {
+                let is_error = status.starts_with(['4', '5']) && path != "/readyz";
+                for (_, schema) in contents(response) {
+                    if is_error && schema["$ref"] != "#/components/schemas/Problem" {
+                        faults.push(format!("{method} {path}: {status} is no problem document"));
+                    }
+                }
+                if response["description"].as_str().is_none_or(str::is_empty) {
+                    faults.push(format!("{method} {path}: {status} has no description"));
+                }
+            }
+            for parameter in operation["parameters"].as_array().unwrap_or(&Vec::new()) {
+                if !is_described(parameter) {
+                    faults.push(format!("{method} {path}: {} has no description", parameter["name"]));
+                }
+            }
+        }
+    }
+    for (name, schema) in api["components"]["schemas"].as_object().unwrap() {
+        undescribed_fields(name, schema, &mut faults);
+    }
+    faults
+}
+
+/// Returns the media types and schemas of a body or a response.
+fn contents(body: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let contents = body["content"].as_object().into_iter().flatten();
+    contents.map(|(media_type, content)| (media_type.as_str(), &content["schema"]))
+}
+
+/// Returns true if the value, or the alternative to `null` of an optional field, has a description of four words.
+fn is_described(value: &Value) -> bool {
+    let is_long = |value: &Value| {
+        value["description"].as_str().is_some_and(|text| text.split_whitespace().count() >= 4)
+    };
+    is_long(value) || value["oneOf"].as_array().is_some_and(|alternatives| alternatives.iter().any(is_long))
+}
+
+fn undescribed_fields(place: &str, schema: &Value, faults: &mut Vec<String>) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        // The tag of a variant is a constant, and the variants of an event are described as a whole.
+        let is_tag = field["enum"].as_array().is_some_and(|values| values.len() == 1);
+        if !is_tag && !is_described(field) && !place.starts_with("EventSchema/") {
+            faults
+                .push(format!("{place}: {name} has no description of four words: {}", field["description"]));
+        }
+    }
+    for composition in ["allOf", "oneOf", "anyOf"] {
+        for (index, part) in schema[composition].as_array().into_iter().flatten().enumerate() {
+            undescribed_fields(&format!("{place}/{index}"), part, faults);
+        }
+    }
 }
 
 fn collect<'a>(value: &'a Value, references: &mut Vec<&'a str>) {
