@@ -24,8 +24,11 @@ async fn main() -> anyhow::Result<()> {
     let files = tempfile::tempdir()?;
     let store = SqliteStore::open(files.path().join("log.sqlite"))?;
     let commands = Commands::new(Arc::new(store), Arc::new(Challenge::birthday()));
-    let settings =
-        commands::Settings { rate_by_address: None, rate_by_owner: None, ..commands::Settings::default() };
+    let settings = commands::WriteApiSettings {
+        rate_by_address: None,
+        rate_by_owner: None,
+        ..commands::WriteApiSettings::default()
+    };
     let (muster, _) = commands::router(commands, Gazetteer::shipped(), settings).split_for_parts();
     let muster = serve(muster).await?;
     let bare = serve(Router::new().route("/api/v1/submissions", post(parse_and_forget))).await?;

@@ -16,7 +16,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use commands::Rate;
+use commands::RateLimit;
 use domain::Challenge;
 use read_api::MapTiles;
 use serde::Serialize;
@@ -50,9 +50,9 @@ pub struct Settings {
     /// The number of slots of each node; `None` for as many as fit.
     pub slots: Option<usize>,
     /// The rate limit of one client address; `None` for no limit.
-    pub rate_by_address: Option<Rate>,
+    pub rate_by_address: Option<RateLimit>,
     /// The rate limit of one owner; `None` for no limit.
-    pub rate_by_owner: Option<Rate>,
+    pub rate_by_owner: Option<RateLimit>,
     /// The node that serves the embedded log; `None` if nothing serves it.
     pub node: Option<NodeSettings>,
     pub telemetry: TelemetrySettings,
@@ -132,8 +132,8 @@ impl Settings {
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
             logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
             slots: typed.parse("slots", None, slots)?,
-            rate_by_address: typed.parse("rate-by-address", Some(Rate::BY_ADDRESS), rate)?,
-            rate_by_owner: typed.parse("rate-by-owner", Some(Rate::BY_OWNER), rate)?,
+            rate_by_address: typed.parse("rate-by-address", Some(RateLimit::BY_ADDRESS), rate)?,
+            rate_by_owner: typed.parse("rate-by-owner", Some(RateLimit::BY_OWNER), rate)?,
             node: NodeSettings::from_typed(typed)?,
             telemetry: TelemetrySettings::from_typed(typed)?,
         })
@@ -228,7 +228,7 @@ fn slots(text: &str) -> Result<Option<usize>, &'static str> {
     }
 }
 
-fn rate(text: &str) -> Result<Option<Rate>, commands::RateError> {
+fn rate(text: &str) -> Result<Option<RateLimit>, commands::RateLimitError> {
     if text == "off" { Ok(None) } else { text.parse().map(Some) }
 }
 
@@ -261,7 +261,7 @@ mod tests {
         assert_eq!(settings.api().to_string(), "127.0.0.1:8080");
         assert_eq!(settings.eventstore, LogLocation::Sqlite("muster-data/events.sqlite".into()));
         assert_eq!(settings.challenge.id, "docker-birthday-3");
-        assert_eq!(settings.rate_by_address, Some(Rate::BY_ADDRESS));
+        assert_eq!(settings.rate_by_address, Some(RateLimit::BY_ADDRESS));
         assert_eq!((settings.token, settings.slots), (None, None));
         let telemetry = TelemetrySettings { filter: "info".into(), format: LogFormat::Text };
         assert_eq!(settings.telemetry, telemetry);

@@ -181,8 +181,8 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings 
     }
 }
 
-fn write_api(settings: &Settings, key_space: Uuid) -> commands::Settings {
-    commands::Settings {
+fn write_api(settings: &Settings, key_space: Uuid) -> commands::WriteApiSettings {
+    commands::WriteApiSettings {
         key_space,
         token: settings.token.as_deref().and_then(OrganiserToken::new),
         rate_by_address: settings.rate_by_address,

@@ -1,28 +1,28 @@
-//! Why a command led to nothing, by what its sender will do about it.
+//! The errors of a command, by what its sender does next.
 
 use domain::Rejection;
 use event_store::{ReadError, Revision};
 
-/// Why a command was not carried out, or may not have been.
+/// The reason why a command was not carried out, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The rules forbid it. Nothing was written.
+    /// The rules forbid the command. Nothing was appended.
     #[error("{0}")]
     Rejected(#[from] Rejection),
-    /// The submission moved on from the revision that the sender saw: drop the
-    /// report, or look again. Nothing was written.
+    /// The submission has left the revision that the sender saw. Nothing was appended; the sender drops its report or
+    /// reads the submission again.
     #[error("the submission moved on, to revision {actual:?}")]
     Overtaken {
-        /// Where it is now; `None` when it has no events.
+        /// The submission's revision now, or `None` if it has no events.
         actual: Option<Revision>,
     },
-    /// Others were faster each time it was tried. Nothing was written; send it again.
-    #[error("others changed the submission each of {0} times that it was tried")]
+    /// Other senders were faster at each try. Nothing was appended; the sender sends the command again.
+    #[error("other commands changed the submission at each of {0} tries")]
     Contended(u32),
-    /// Whether it was carried out is unknown: send it again.
+    /// It is unknown whether the command was carried out; the sender sends it again.
     #[error("{0}")]
     Unavailable(String),
-    /// The store will never take or give what this needs; sending it again does not help.
+    /// The store will never accept or return what the command needs; sending it again does not help.
     #[error("{0}")]
     Impossible(String),
 }

@@ -1,7 +1,7 @@
-//! Load, decide, append: the only way into the streams of submissions.
+//! Loads, decides and appends: the only way into the streams of submissions.
 //!
 //! ```text
-//!         ┌──────────── conflict: somebody was faster ────────────┐
+//!         ┌──────────── conflict: another command won ────────────┐
 //!         v                                                       │
 //!   load the stream ──> decide ──> append at the revision read ───┴──> durable
 //!                                         │        ^
@@ -21,88 +21,84 @@ use uuid::Uuid;
 
 use crate::CommandError;
 
-/// How often a command is decided again because others were faster.
+/// The number of times that a command is decided, if other commands change the submission each time.
 const DECISIONS_MAX: u32 = 8;
 
-/// The pauses before an append without an answer is repeated.
+/// The pauses before the repetitions of an append that had no answer.
 const APPEND_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// How long one command may take, all repetitions included.
+/// The time that one command may take, with all repetitions.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// How many events are read at a time.
-const PAGE: usize = 256;
+/// The number of events that are read at a time.
+const PAGE_EVENTS: usize = 256;
 
-/// Carries out commands. Clones share the store.
+/// The handler of commands. Clones share the store.
 #[derive(Clone)]
 pub struct Commands {
     store: Arc<dyn Append>,
     challenge: Arc<Challenge>,
 }
 
-/// Who sends a command, and in answer to what; kept with each event it leads to.
+/// The sender of a command and its occasion. Both are stored in the metadata of the events that the command leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cause {
-    /// Who.
     pub actor: Actor,
-    /// The event or the request that led to the command.
+    /// The id of the event or request that led to the command.
     pub id: Uuid,
 }
 
-/// Who sends commands.
+/// The sender of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// Whoever submits.
     Participant,
-    /// A verifier, by its name.
+    /// A verifier, with its name.
     Verifier(String),
-    /// An organiser, by the name given.
+    /// An organiser, with the name that the request gives.
     Organiser(String),
 }
 
-/// What came of a command. On disk, whatever happens next.
+/// The result of a command that was carried out. It is on disk.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Handled {
-    /// The submission's revision now.
+pub struct HandledCommand {
+    /// The submission's newest revision.
     pub revision: Revision,
     /// The log's position of the submission's newest event.
     pub position: Position,
-    /// What the command led to; empty when it was carried out before.
+    /// The events that the command led to; empty if it was carried out before.
     pub events: Vec<Event>,
 }
 
-/// A submission as its stream has it.
-struct Loaded {
+/// A submission, folded from its stream.
+struct LoadedSubmission {
     state: Submission,
     newest: Option<AppendReceipt>,
 }
 
 impl Commands {
-    /// Commands on the submissions in `store`, by the rules of `challenge`.
     pub fn new(store: Arc<dyn Append>, challenge: Arc<Challenge>) -> Self {
         Self { store, challenge }
     }
 
-    /// The rules.
     pub fn challenge(&self) -> &Arc<Challenge> {
         &self.challenge
     }
 
-    /// Carries out `command` on the submission as it now is. If others change
-    /// it meanwhile, it is decided anew.
+    /// Carries out `command` on the submission's newest revision. If another command changes the submission in the
+    /// meantime, this one is decided again.
     ///
     /// # Errors
-    /// Any but [`CommandError::Overtaken`].
+    /// Any [`CommandError`] except [`CommandError::Overtaken`].
     pub async fn handle(
         &self,
         id: SubmissionId,
         command: Command,
         cause: Cause,
-    ) -> Result<Handled, CommandError> {
+    ) -> Result<HandledCommand, CommandError> {
         within_deadline(async {
-            // A new submission's stream is empty, and the append finds out if it is not.
+            // The stream of a new submission is empty. If it is not, the append reports a conflict.
             let mut loaded = match command {
-                Command::Submit(_) => Loaded { state: Submission::Unknown, newest: None },
+                Command::Submit(_) => LoadedSubmission { state: Submission::Unknown, newest: None },
                 _ => self.load(id).await?,
             };
             for _ in 0..DECISIONS_MAX {
@@ -116,12 +112,11 @@ impl Commands {
         .await
     }
 
-    /// Carries out `command` provided that the submission still is at
-    /// `revision`, the one that the sender decided by. What was carried out
-    /// before, as when a sender is unsure and repeats itself, succeeds.
+    /// Carries out `command` if the submission is still at `revision`, by which the sender decided. A command that was
+    /// carried out before succeeds again, so a sender that had no answer may repeat it.
     ///
     /// # Errors
-    /// [`CommandError::Overtaken`] when the submission moved on; any other but
+    /// [`CommandError::Overtaken`] if the submission has left `revision`; otherwise any [`CommandError`] except
     /// [`CommandError::Contended`].
     pub async fn handle_at(
         &self,
@@ -129,7 +124,7 @@ impl Commands {
         revision: Revision,
         command: Command,
         cause: Cause,
-    ) -> Result<Handled, CommandError> {
+    ) -> Result<HandledCommand, CommandError> {
         within_deadline(async {
             let loaded = self.load(id).await?;
             let actual = loaded.newest.map(|newest| newest.revision);
@@ -137,41 +132,40 @@ impl Commands {
                 return self.decide_and_append(id, loaded, command, &cause).await;
             }
             match (decide(&self.challenge, &loaded.state, command), loaded.newest) {
-                (Ok(events), Some(newest)) if events.is_empty() => Ok(Handled::before(newest)),
+                (Ok(events), Some(newest)) if events.is_empty() => Ok(HandledCommand::before(newest)),
                 _ => Err(CommandError::Overtaken { actual }),
             }
         })
         .await
     }
 
-    /// Submits an entry; the log's position of the event that says so, also
-    /// when it was submitted before.
+    /// Submits. Returns the log's position of the `Submitted` event, also if the same was submitted before.
     pub(crate) async fn submit(
         &self,
         id: SubmissionId,
-        entry: Submitted,
+        submitted: Submitted,
         cause: Cause,
     ) -> Result<Position, CommandError> {
-        let handled = self.handle(id, Command::Submit(Box::new(entry)), cause).await?;
+        let handled = self.handle(id, Command::Submit(Box::new(submitted)), cause).await?;
         if !handled.events.is_empty() {
             return Ok(handled.position);
         }
         let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
-        Ok(first.first().map_or(handled.position, |submitted| submitted.position))
+        Ok(first.first().map_or(handled.position, |event| event.position))
     }
 
-    async fn load(&self, id: SubmissionId) -> Result<Loaded, CommandError> {
+    async fn load(&self, id: SubmissionId) -> Result<LoadedSubmission, CommandError> {
         let stream = stream(id);
-        let mut loaded = Loaded { state: Submission::Unknown, newest: None };
+        let mut loaded = LoadedSubmission { state: Submission::Unknown, newest: None };
         loop {
             let from = loaded.newest.map_or(0, |newest| newest.revision + 1);
-            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
+            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE_EVENTS).await?;
             for recorded in &page {
                 loaded.state = loaded.state.evolve(&recorded.decode(Event::from_stored)?);
                 loaded.newest =
                     Some(AppendReceipt { revision: recorded.revision, position: recorded.position });
             }
-            if page.len() < PAGE {
+            if page.len() < PAGE_EVENTS {
                 return Ok(loaded);
             }
         }
@@ -180,24 +174,23 @@ impl Commands {
     async fn decide_and_append(
         &self,
         id: SubmissionId,
-        loaded: Loaded,
+        loaded: LoadedSubmission,
         command: Command,
         cause: &Cause,
-    ) -> Result<Handled, CommandError> {
+    ) -> Result<HandledCommand, CommandError> {
         let events = decide(&self.challenge, &loaded.state, command)?;
         if let (Some(newest), true) = (loaded.newest, events.is_empty()) {
-            return Ok(Handled::before(newest));
+            return Ok(HandledCommand::before(newest));
         }
         let expected = loaded
             .newest
             .map_or(ExpectedRevision::NoStream, |newest| ExpectedRevision::Exact(newest.revision));
         let new = events.iter().map(|event| new_event(id, event, cause)).collect();
         let appended = self.append(&stream(id), expected, new).await?;
-        Ok(Handled { revision: appended.revision, position: appended.position, events })
+        Ok(HandledCommand { revision: appended.revision, position: appended.position, events })
     }
 
-    /// Appends, and repeats what had no answer: the store knows the events
-    /// again by their ids.
+    /// Appends, and repeats an append that had no answer. The store recognises the events by their ids.
     async fn append(
         &self,
         stream: &StreamName,
@@ -221,7 +214,7 @@ impl Commands {
     }
 }
 
-impl Handled {
+impl HandledCommand {
     fn before(newest: AppendReceipt) -> Self {
         Self { revision: newest.revision, position: newest.position, events: Vec::new() }
     }
@@ -241,9 +234,8 @@ fn stream(id: SubmissionId) -> StreamName {
     StreamName::of(CATEGORY, id.0)
 }
 
-/// The event with an id of its own. Two senders must never share one, or the
-/// store would take the second's claim for a repetition of the first's; that
-/// a command sent again leads to nothing new, the domain sees to.
+/// Gives the event a new id. Two senders must not share an id, or the store would take the second one's claim for a
+/// repetition of the first one's. The domain ensures that a repeated command leads to no new events.
 fn new_event(id: SubmissionId, event: &Event, cause: &Cause) -> NewEvent {
     NewEvent {
         id: Uuid::now_v7(),
@@ -259,11 +251,11 @@ fn new_event(id: SubmissionId, event: &Event, cause: &Cause) -> NewEvent {
 }
 
 async fn within_deadline(
-    work: impl Future<Output = Result<Handled, CommandError>>,
-) -> Result<Handled, CommandError> {
+    work: impl Future<Output = Result<HandledCommand, CommandError>>,
+) -> Result<HandledCommand, CommandError> {
     timeout(DEADLINE, work).await.unwrap_or_else(|_| {
         Err(CommandError::Unavailable(format!(
-            "the event store gave no answer within {} s",
+            "the event store did not answer within {} s",
             DEADLINE.as_secs()
         )))
     })

@@ -1,104 +1,102 @@
-//! The write API. Whatever is wrong is said field by field; what is accepted
-//! is on disk before it is answered.
+//! The write API. A wrong request is answered with every field that is wrong; an accepted one is on disk before it is
+//! answered.
 
-mod form;
-mod guide;
-mod original;
+mod challenge;
+mod compat_2016;
+mod fields;
+mod places;
 mod problem;
 mod submissions;
 
-use std::{
-    hash::Hash,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
+use std::time::Instant;
 
-use axum::{
-    extract::{FromRef, Request, State},
-    middleware::{self, Next},
-    response::{IntoResponse, Response},
-};
+use axum::extract::{FromRef, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
 use domain::SubmissionId;
 use http_edge::{ClientAddress, HoldsToken, OrganiserToken, Problem};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::rate::Limiter;
-use crate::{Commands, Gazetteer, Rate};
+use crate::rate_limit::RateLimiter;
+use crate::{Commands, Gazetteer, RateLimit};
 
-/// What the write API is told from outside.
+/// The settings of the write API.
 #[derive(Debug, Clone)]
-pub struct Settings {
-    /// From this and an idempotency key follows a submission's id. It stays
-    /// the same for as long as keys are to be known again, and whoever knows
-    /// it can guess ids: draw it at random and keep it secret.
+pub struct WriteApiSettings {
+    /// Secret UUID namespace for submission ids (UUIDv5 of owner and idempotency key). Keep it across restarts, or
+    /// repeated keys submit again. Draw it at random: anyone who knows it can guess ids.
     pub key_space: Uuid,
-    /// What organisers must send; `None` lets nobody in.
+    /// The organiser's token; without it, every organiser is refused.
     pub token: Option<OrganiserToken>,
-    /// How often one client address may ask; `None` for as often as it likes.
-    pub rate_by_address: Option<Rate>,
-    /// How often images of one owner may be submitted; `None` for as often as anybody likes.
-    pub rate_by_owner: Option<Rate>,
+    /// The rate limit of each client address; `None` for no limit.
+    pub rate_by_address: Option<RateLimit>,
+    /// The rate limit of submissions for each owner; `None` for no limit.
+    pub rate_by_owner: Option<RateLimit>,
 }
 
-impl Default for Settings {
-    /// Keys are known again for as long as the process lives, nobody is an
-    /// organiser, and the rates leave room for a room full of people behind
-    /// one address.
+impl Default for WriteApiSettings {
+    /// Idempotency keys hold until the process ends, every organiser is refused, and the rate limits suit a room full of
+    /// people behind one address.
     fn default() -> Self {
         Self {
             key_space: Uuid::new_v4(),
             token: None,
-            rate_by_address: Some(Rate::BY_ADDRESS),
-            rate_by_owner: Some(Rate::BY_OWNER),
+            rate_by_address: Some(RateLimit::BY_ADDRESS),
+            rate_by_owner: Some(RateLimit::BY_OWNER),
         }
     }
 }
 
-/// What the handlers share.
-struct Api {
+/// The parts that answer a request which is within the rate limits.
+struct WriteApi {
     commands: Commands,
     gazetteer: &'static Gazetteer,
     key_space: Uuid,
     token: Option<OrganiserToken>,
 }
 
-/// How often somebody may ask.
-struct Limits {
-    by_address: Option<Limiter<ClientAddress>>,
-    by_owner: Option<Limiter<String>>,
+struct RateLimits {
+    by_address: Option<RateLimiter<ClientAddress>>,
+    by_owner: Option<RateLimiter<String>>,
 }
 
+/// The state that the handlers share.
 #[derive(Clone)]
-struct Shared {
-    api: Arc<Api>,
-    limits: Arc<Limits>,
+struct ApiState {
+    api: Arc<WriteApi>,
+    limits: Arc<RateLimits>,
 }
 
-/// The write API's routes, with their description. Serve them with the
-/// client's address as `ConnectInfo`; without one all clients count as one.
-pub fn router(commands: Commands, gazetteer: &'static Gazetteer, settings: Settings) -> OpenApiRouter {
-    let shared = Shared {
-        api: Arc::new(Api { commands, gazetteer, key_space: settings.key_space, token: settings.token }),
-        limits: Arc::new(Limits {
-            by_address: settings.rate_by_address.map(Limiter::new),
-            by_owner: settings.rate_by_owner.map(Limiter::new),
+/// Returns the write API's routes with their description. Serve them with the client's address as `ConnectInfo`;
+/// without it, all clients share one rate limit.
+pub fn router(
+    commands: Commands,
+    gazetteer: &'static Gazetteer,
+    settings: WriteApiSettings,
+) -> OpenApiRouter {
+    let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner } = settings;
+    let state = ApiState {
+        api: Arc::new(WriteApi { commands, gazetteer, key_space, token }),
+        limits: Arc::new(RateLimits {
+            by_address: rate_by_address.map(RateLimiter::new),
+            by_owner: rate_by_owner.map(RateLimiter::new),
         }),
     };
     OpenApiRouter::new()
         .routes(routes!(submissions::submit))
         .routes(routes!(submissions::rejudge))
-        .routes(routes!(original::compete))
-        .routes(routes!(guide::challenge))
-        .routes(routes!(guide::places))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&shared.limits), limit_address))
-        .with_state(shared)
+        .routes(routes!(compat_2016::compete))
+        .routes(routes!(challenge::challenge))
+        .routes(routes!(places::places))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&state.limits), limit_address))
+        .with_state(state)
 }
 
-impl Api {
-    /// Random without a key. With one, the same again for the same owner and
-    /// key, so that a repetition meets what it repeats; and another owner's
-    /// equal key is another submission.
+impl WriteApi {
+    /// Returns the id of a submission: random without an idempotency key, otherwise the same for the same owner and key.
+    /// So a repeated request meets the stream of the first, and another owner's equal key does not.
     fn submission_id(&self, owner: &str, key: Option<&str>) -> SubmissionId {
         SubmissionId(match key {
             Some(key) => Uuid::new_v5(&self.key_space, format!("{owner}\n{key}").as_bytes()),
@@ -107,37 +105,56 @@ impl Api {
     }
 }
 
-impl HoldsToken for Shared {
+impl RateLimits {
+    /// Counts a request of `client`.
+    ///
+    /// # Errors
+    /// 429, if the client is over its limit.
+    fn admit_address(&self, client: ClientAddress) -> Result<(), Problem> {
+        let Some(limiter) = &self.by_address else { return Ok(()) };
+        limiter
+            .take(client, Instant::now())
+            .map_err(|wait| Problem::too_many_requests("from your address", wait))
+    }
+
+    /// Counts a submission of `owner`.
+    ///
+    /// # Errors
+    /// 429, if the owner is over its limit.
+    fn admit_owner(&self, owner: &str) -> Result<(), Problem> {
+        let Some(limiter) = &self.by_owner else { return Ok(()) };
+        limiter
+            .take(owner.to_owned(), Instant::now())
+            .map_err(|wait| Problem::too_many_requests(&format!("for images of {owner}"), wait))
+    }
+}
+
+impl HoldsToken for ApiState {
     fn token(&self) -> Option<&OrganiserToken> {
         self.api.token.as_ref()
     }
 }
 
-impl FromRef<Shared> for Arc<Api> {
-    fn from_ref(shared: &Shared) -> Self {
-        Arc::clone(&shared.api)
+impl FromRef<ApiState> for Arc<WriteApi> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.api)
     }
 }
 
-impl FromRef<Shared> for Arc<Limits> {
-    fn from_ref(shared: &Shared) -> Self {
-        Arc::clone(&shared.limits)
+impl FromRef<ApiState> for Arc<RateLimits> {
+    fn from_ref(state: &ApiState) -> Self {
+        Arc::clone(&state.limits)
     }
 }
 
 async fn limit_address(
-    State(limits): State<Arc<Limits>>,
+    State(limits): State<Arc<RateLimits>>,
     client: ClientAddress,
     request: Request,
     next: Next,
 ) -> Response {
-    match take(limits.by_address.as_ref(), || client) {
+    match limits.admit_address(client) {
         Ok(()) => next.run(request).await,
-        Err(wait) => Problem::too_many_requests("from your address", wait).into_response(),
+        Err(problem) => problem.into_response(),
     }
-}
-
-/// Takes one of the tokens of whoever it is, if they are counted.
-fn take<K: Hash + Eq>(limiter: Option<&Limiter<K>>, who: impl FnOnce() -> K) -> Result<(), Duration> {
-    limiter.map_or(Ok(()), |limiter| limiter.take(who(), Instant::now()))
 }

@@ -1,18 +1,18 @@
-//! Load, decide, append; the write API.
+//! The write side: loads a submission, decides, appends. Also the write half of the HTTP API, and the gazetteer.
 //!
-//! [`Commands`] is the one way to change a submission: the write API's handlers
-//! use it, and so does the verifier. Nobody else appends to submission streams.
+//! [`Commands`] is the only way to change a submission. The write API's handlers and the verifier use it, and no other
+//! crate appends to the streams of submissions.
 
 mod error;
 mod handler;
 
 mod http;
-mod rate;
+mod rate_limit;
 
 mod gazetteer;
 
 pub use error::CommandError;
-pub use gazetteer::{Gazetteer, MAX_TYPED, Place, PlaceError, Suggestion};
-pub use handler::{Actor, Cause, Commands, Handled};
-pub use http::{Settings, router};
-pub use rate::{Rate, RateError};
+pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, PlaceSuggestion};
+pub use handler::{Actor, Cause, Commands, HandledCommand};
+pub use http::{WriteApiSettings, router};
+pub use rate_limit::{RateLimit, RateLimitError};

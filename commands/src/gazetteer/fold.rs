@@ -1,11 +1,11 @@
-//! Folding: what makes "São Paulo", "SAO PAULO" and "sao-paulo" the same name.
+//! Folding: "São Paulo", "SAO PAULO" and "sao-paulo" become the same key.
 //!
-//! The tables' keys were folded by `scripts/gazetteer/make.py`, so the two must agree; a test holds every key against this one.
+//! `scripts/gazetteer/make.py` folded the keys of the tables, so the two must agree; a test compares every key.
 
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// The words of a text in lower case, without accents and punctuation.
+/// Splits a text into words in lower case, without accents and punctuation.
 pub(super) fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     for low in text.nfkd().filter(|char| !is_dropped(*char)).flat_map(char::to_lowercase) {
@@ -23,30 +23,31 @@ pub(super) fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// The key of a name given by its words. Keys have no spaces: people disagree about them as they do about hyphens.
+/// Returns the key of a name that has these words. Keys have no spaces, because people use spaces and hyphens differently.
 pub(super) fn key(words: &[String]) -> String {
     words.iter().map(|word| in_full(word)).collect::<String>().nfc().collect()
 }
 
-/// What the key of a name begins with whose last word may go on.
-pub(super) fn key_begun(words: &[String]) -> String {
-    let Some((last, finished)) = words.split_last() else {
+/// Returns the beginning of the key of a name whose last word may be incomplete.
+pub(super) fn key_prefix(words: &[String]) -> String {
+    let Some((last, complete)) = words.split_last() else {
         return String::new();
     };
-    format!("{}{last}", key(finished)).nfc().collect()
+    format!("{}{last}", key(complete)).nfc().collect()
 }
 
-/// The key of a text.
+/// Returns the key of a text.
 pub(super) fn fold(text: &str) -> String {
     key(&words(text))
 }
 
-/// Accents of Latin, Greek and Cyrillic, points of Hebrew and Arabic, and modifier letters: what people leave out.
+/// Matches the accents of Latin, Greek and Cyrillic, the points of Hebrew and Arabic, and modifier letters. People leave
+/// them out.
 fn is_dropped(char: char) -> bool {
     matches!(char, '\u{300}'..='\u{36F}' | '\u{2B0}'..='\u{2FF}' | '\u{591}'..='\u{5C7}' | '\u{64B}'..='\u{65F}' | '\u{670}')
 }
 
-/// The word that an abbreviation stands for.
+/// Expands an abbreviation.
 fn in_full(word: &str) -> &str {
     match word {
         "st" => "saint",
@@ -55,7 +56,7 @@ fn in_full(word: &str) -> &str {
     }
 }
 
-/// Letters which do not decompose into a plain letter and a mark.
+/// Replaces a letter that Unicode does not decompose into a plain letter and a mark.
 fn plain(char: char) -> Option<&'static str> {
     Some(match char {
         'ß' => "ss",

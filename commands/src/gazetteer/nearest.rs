@@ -1,83 +1,85 @@
-//! The names nearest to one that nobody knows, by edit distance.
+//! Finds the names most similar to an unknown name, by edit distance.
 
-use super::table::{Table, first_column};
+use super::table::{SortedTable, first_column};
 
-/// The most edits looked for; short names get fewer.
-const REACH: usize = 3;
-/// Longer texts resemble no name.
-const LONGEST: usize = 60;
-/// More than `REACH`, however far.
-const FAR: u8 = REACH as u8 + 1;
+/// The largest edit distance that is looked for. Short names have a smaller one.
+const DISTANCE_MAX: usize = 3;
+/// The longest text that is compared, in characters.
+const CHARS_MAX: usize = 60;
+/// Any distance above [`DISTANCE_MAX`].
+const FAR: u8 = DISTANCE_MAX as u8 + 1;
 
-/// The band of one row of Levenshtein's matrix that can hold distances within `REACH`: the columns from `REACH` before the diagonal to
-/// `REACH` behind it.
-type Band = [u8; 2 * REACH + 1];
+/// The part of one row of the Levenshtein matrix that can hold distances up to [`DISTANCE_MAX`]: the columns at most that
+/// far from the diagonal.
+type MatrixBand = [u8; 2 * DISTANCE_MAX + 1];
 
-/// The rows of `names` whose key is within a few edits of `typed`, each with its distance; how many edits depends on the length.
+/// Returns the rows of `names` whose key is within a few edits of `typed`, each with its distance. The number of edits
+/// depends on the length.
 ///
-/// One pass over the table: neighbours in it share their beginnings, so the bands of a shared beginning are computed once, and a beginning
-/// that is already too far away is passed over.
-pub(super) fn nearest(names: &Table, typed: &str) -> Vec<(u8, &'static str)> {
-    let typed: Vec<char> = typed.chars().take(LONGEST + 1).collect();
-    let reach = match typed.len() {
+/// Takes one pass over the table. Neighbouring rows share prefixes, so the bands of a shared prefix are computed once, and
+/// rows with a prefix that is already too far away are skipped.
+pub(super) fn nearest(names: &SortedTable, typed: &str) -> Vec<(u8, &'static str)> {
+    let typed: Vec<char> = typed.chars().take(CHARS_MAX + 1).collect();
+    let distance_max = match typed.len() {
         2 | 3 => 1,
         4..=7 => 2,
-        8..=LONGEST => REACH as u8,
+        8..=CHARS_MAX => DISTANCE_MAX as u8,
         _ => return Vec::new(),
     };
-    let is_too_far = |band: &Band| band.iter().all(|distance| *distance > reach);
+    let is_too_far = |band: &MatrixBand| band.iter().all(|distance| *distance > distance_max);
     let mut found = Vec::new();
-    // The beginning of the last key compared, and the bands: the empty beginning's, then one for each character.
-    let mut begun: Vec<char> = Vec::new();
+    // The prefix of the last key that was compared, and its bands: that of the empty prefix, then one for each character.
+    let mut prefix: Vec<char> = Vec::new();
     let mut bands = vec![first_band(typed.len())];
-    // The beginning that was last found too far away.
-    let mut passed_over = "\t";
+    // The last prefix that was too far away.
+    let mut too_far_prefix = "\t";
     for row in names.rows() {
         let key = first_column(row).0;
-        if row.starts_with(passed_over) || key.len() + usize::from(reach) < typed.len() {
+        if row.starts_with(too_far_prefix) || key.len() + usize::from(distance_max) < typed.len() {
             continue;
         }
         let mut rest = key.chars();
-        let shared = begun.iter().zip(key.chars()).take_while(|(a, b)| **a == *b).count();
-        begun.truncate(shared);
+        let shared = prefix.iter().zip(key.chars()).take_while(|(a, b)| **a == *b).count();
+        prefix.truncate(shared);
         bands.truncate(shared + 1);
         rest.by_ref().take(shared).for_each(drop);
         let mut band = bands[shared];
         while !is_too_far(&band) {
             let Some(char) = rest.next() else {
-                let distance = at_end(&band, begun.len(), typed.len());
-                if distance <= reach {
+                let distance = final_distance(&band, prefix.len(), typed.len());
+                if distance <= distance_max {
                     found.push((distance, row));
                 }
                 break;
             };
-            band = next_band(&band, begun.len(), &typed, char);
-            begun.push(char);
+            band = next_band(&band, prefix.len(), &typed, char);
+            prefix.push(char);
             bands.push(band);
         }
         if is_too_far(&band) {
-            passed_over = &key[..key.len() - rest.as_str().len()];
+            too_far_prefix = &key[..key.len() - rest.as_str().len()];
         }
     }
     found
 }
 
-/// The band of the empty key: as many edits as `typed` has characters up to the column.
-fn first_band(typed: usize) -> Band {
-    std::array::from_fn(|at| match at.checked_sub(REACH) {
+/// Returns the band of the empty prefix: the distance is the number of characters of `typed` up to the column.
+fn first_band(typed: usize) -> MatrixBand {
+    std::array::from_fn(|at| match at.checked_sub(DISTANCE_MAX) {
         Some(column) if column <= typed => column as u8,
         _ => FAR,
     })
 }
 
-/// The band that follows the one of `depth` characters when the key goes on with `char`.
-fn next_band(last: &Band, depth: usize, typed: &[char], char: char) -> Band {
-    let mut next = [FAR; 2 * REACH + 1];
+/// Returns the band of the prefix that has one character more, `char`, than the `depth` characters of `last`.
+fn next_band(last: &MatrixBand, depth: usize, typed: &[char], char: char) -> MatrixBand {
+    let mut next = [FAR; 2 * DISTANCE_MAX + 1];
     for at in 0..next.len() {
-        let Some(column) = (depth + 1 + at).checked_sub(REACH).filter(|column| *column <= typed.len()) else {
+        let Some(column) = (depth + 1 + at).checked_sub(DISTANCE_MAX).filter(|column| *column <= typed.len())
+        else {
             continue;
         };
-        // The same column of the row before lies one to the right in its band.
+        // The band of the row before starts one column earlier.
         let added = last.get(at + 1).map_or(FAR, |distance| distance + 1);
         let left_out = at.checked_sub(1).map_or(FAR, |before| next[before] + 1);
         let replaced = column.checked_sub(1).map_or(FAR, |before| last[at] + u8::from(typed[before] != char));
@@ -86,9 +88,9 @@ fn next_band(last: &Band, depth: usize, typed: &[char], char: char) -> Band {
     next
 }
 
-/// The distance of a key of `depth` characters from the whole of `typed`.
-fn at_end(band: &Band, depth: usize, typed: usize) -> u8 {
-    (typed + REACH).checked_sub(depth).and_then(|at| band.get(at)).copied().unwrap_or(FAR)
+/// Returns the distance of a complete key of `depth` characters from the whole of `typed`.
+fn final_distance(band: &MatrixBand, depth: usize, typed: usize) -> u8 {
+    (typed + DISTANCE_MAX).checked_sub(depth).and_then(|at| band.get(at)).copied().unwrap_or(FAR)
 }
 
 #[cfg(test)]
@@ -97,7 +99,8 @@ mod tests {
 
     #[test]
     fn the_distance_is_the_number_of_edits() {
-        static NAMES: Table = Table::new("aris\t\npariis\t\nparis\t\nparisian\t\npraha\t\npris\t\nvaris\t\n");
+        static NAMES: SortedTable =
+            SortedTable::new("aris\t\npariis\t\nparis\t\nparisian\t\npraha\t\npris\t\nvaris\t\n");
         let found: Vec<(u8, &str)> = nearest(&NAMES, "paris")
             .into_iter()
             .map(|(distance, row)| (distance, first_column(row).0))

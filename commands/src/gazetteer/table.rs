@@ -1,23 +1,23 @@
-//! The tables the gazetteer is built with: text, one row a line, sorted by the first column, searched by bisection.
+//! The tables of the gazetteer: text with a row on each line, sorted by the first column, searched by bisection.
 //!
-//! Nothing is parsed or indexed at start, so the gazetteer costs neither time nor memory until it is asked.
+//! Nothing is parsed or indexed at the start, so the gazetteer costs no time and no memory until it is used.
 
-/// One sorted table. Rows end in a line feed; columns are separated by tabs; the order is that of the bytes.
+/// A sorted table. A line feed ends each row, tabs separate the columns, and rows are sorted by their bytes.
 #[derive(Debug)]
-pub(super) struct Table(&'static str);
+pub(super) struct SortedTable(&'static str);
 
-impl Table {
+impl SortedTable {
     pub(super) const fn new(text: &'static str) -> Self {
         Self(text)
     }
 
-    /// The columns after the first of the row whose first column is `key`.
+    /// Returns the columns after `key` in the row whose first column is `key`.
     pub(super) fn get<const N: usize>(&self, key: &str) -> Option<[&'static str; N]> {
         let (first, rest) = first_column(self.rows_from(key).next()?);
         (first == key).then(|| columns(rest))
     }
 
-    /// The rows from the first whose first column is not below `key`, in order.
+    /// Returns the rows from the first one whose first column is not below `key`.
     pub(super) fn rows_from(&self, key: &str) -> std::str::Lines<'static> {
         let bytes = self.0.as_bytes();
         let (mut low, mut high) = (0, bytes.len());
@@ -37,24 +37,23 @@ impl Table {
         self.0[low..].lines()
     }
 
-    /// Every row, in order.
     pub(super) fn rows(&self) -> std::str::Lines<'static> {
         self.0.lines()
     }
 
-    /// The bytes of the whole table, to be held against their checksum.
+    /// Returns the whole table, for the test of its checksum.
     #[cfg(test)]
     pub(super) fn text(&self) -> &'static str {
         self.0
     }
 }
 
-/// A row cut behind its first column.
+/// Splits a row after its first column.
 pub(super) fn first_column(row: &str) -> (&str, &str) {
     row.split_once('\t').unwrap_or((row, ""))
 }
 
-/// Text cut at its tabs; columns that are missing are empty.
+/// Splits a text at its tabs. Missing columns are empty.
 pub(super) fn columns<const N: usize>(text: &str) -> [&str; N] {
     let mut columns = text.split('\t');
     std::array::from_fn(|_| columns.next().unwrap_or_default())

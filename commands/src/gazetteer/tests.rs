@@ -1,4 +1,4 @@
-//! What people type, and where it must lead.
+//! Texts that people type, and the places that they must lead to.
 
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -8,18 +8,18 @@ use super::places::TABLES;
 use super::table::{columns, first_column};
 use super::*;
 
-fn resolve(typed: &str) -> Result<Place, PlaceError> {
+fn resolve(typed: &str) -> Result<GazetteerPlace, PlaceError> {
     Gazetteer::shipped().resolve(typed)
 }
 
-/// "City, Region, Country" of a place, as people would check it.
-fn full(place: &Place) -> String {
+/// Returns "City, Region, Country", to be compared by eye.
+fn full(place: &GazetteerPlace) -> String {
     let region = place.region.as_deref().map(|region| format!("{region}, ")).unwrap_or_default();
     format!("{}, {region}{}", place.city, place.country)
 }
 
 #[test]
-fn what_people_type_leads_where_they_mean() {
+fn a_typed_name_leads_to_the_place_that_is_meant() {
     let table = [
         ("San Francisco, CA, USA", "San Francisco, California, US"),
         ("san francisco ca", "San Francisco, California, US"),
@@ -87,20 +87,20 @@ fn what_people_type_leads_where_they_mean() {
 }
 
 #[test]
-fn a_place_carries_where_it_is() {
+fn a_place_has_its_country_and_coordinates() {
     let place = resolve("Zürich").unwrap();
     assert_eq!(place.country_name, "Switzerland");
     assert_eq!((place.lat, place.lon), (47.36667, 8.55));
 }
 
 #[test]
-fn a_name_of_many_asks_for_more() {
+fn an_ambiguous_name_is_answered_with_candidates() {
     for typed in ["Springfield", "springfield, usa", "Saint-Denis", "San José", "Valencia"] {
         let Err(PlaceError::Ambiguous { candidates }) = resolve(typed) else {
             panic!("{typed}: {:?}", resolve(typed));
         };
         assert!(candidates.len() > 1, "{typed}: {candidates:?}");
-        assert!(candidates.len() <= OFFERED, "{typed}: {candidates:?}");
+        assert!(candidates.len() <= SUGGESTIONS_MAX, "{typed}: {candidates:?}");
     }
     let Err(PlaceError::Ambiguous { candidates }) = resolve("Springfield") else { panic!("there are many") };
     assert!(candidates.iter().any(|one| one.as_str() == "Springfield, Illinois, US"), "{candidates:?}");
@@ -123,17 +123,17 @@ fn a_wrong_name_is_answered_with_the_nearest() {
         let Err(PlaceError::Unknown { nearest }) = resolve(typed) else {
             panic!("{typed}: {:?}", resolve(typed));
         };
-        assert_eq!(nearest.first().map(Suggestion::as_str), Some(meant), "{typed}: {nearest:?}");
+        assert_eq!(nearest.first().map(PlaceSuggestion::as_str), Some(meant), "{typed}: {nearest:?}");
     }
 }
 
 #[test]
-fn what_is_no_name_is_refused() {
+fn a_text_that_is_no_name_is_refused() {
     for typed in ["", "   ", " ,;, ", "!?", "\u{301}\u{0}"] {
         assert_eq!(resolve(typed), Err(PlaceError::Empty), "{typed:?}");
     }
-    assert_eq!(resolve(&"é".repeat(MAX_TYPED + 1)), Err(PlaceError::TooLong));
-    assert_eq!(resolve(&"é".repeat(MAX_TYPED)), Err(PlaceError::Unknown { nearest: Vec::new() }));
+    assert_eq!(resolve(&"é".repeat(PLACE_CHARS_MAX + 1)), Err(PlaceError::TooLong));
+    assert_eq!(resolve(&"é".repeat(PLACE_CHARS_MAX)), Err(PlaceError::Unknown { nearest: Vec::new() }));
 }
 
 #[test]
@@ -157,11 +157,11 @@ fn a_name_is_completed_as_one_types() {
     assert!(Gazetteer::shipped().suggest("a", 0).is_empty());
 }
 
-/// Every hundred-and-first place; run over all of them once when the tables change.
+/// Checks every 101st place. Check all of them once when the tables change.
 #[test]
 fn a_suggestion_typed_back_means_its_place() {
     for row in TABLES[1].1.rows().step_by(101) {
-        for candidate in behind(row) {
+        for candidate in places_of_row(row) {
             let printed = candidate.suggestion();
             assert_eq!(resolve(printed.as_str()), Ok(candidate.place()), "{printed}");
         }
@@ -169,7 +169,7 @@ fn a_suggestion_typed_back_means_its_place() {
 }
 
 #[test]
-fn the_tables_are_those_the_script_makes() {
+fn the_tables_have_the_checksums_of_the_script() {
     let pinned = [
         "f1b044b0c45efd59187484cd8337b6e5249f1f9a0fb91936afe46680fc7bfc8b",
         "e32f8ab9ce5d63c592e27533c74e02258f7a6955cfc0245024e9060b7487c10f",
@@ -196,7 +196,7 @@ fn the_tables_are_sorted_and_folded_as_the_program_folds() {
     for row in places.rows() {
         let (id, rest) = first_column(row);
         let [name]: [&str; 1] = columns(rest);
-        let found = called(&fold(name));
+        let found = places_named(&fold(name));
         assert!(found.iter().any(|one| one.id.to_string() == id), "{id} {name}");
     }
 }

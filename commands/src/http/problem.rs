@@ -16,30 +16,32 @@ pub(super) fn no_such_submission() -> Problem {
 }
 
 impl From<CommandError> for Problem {
+    /// Keeps the store's own message for the operator's log.
     fn from(error: CommandError) -> Self {
         match error {
             CommandError::Rejected(Rejection::Unknown) => no_such_submission(),
             CommandError::Rejected(Rejection::AlreadySubmitted) => Self::new(
                 StatusCode::CONFLICT,
-                "Something else was submitted with this Idempotency-Key; choose another for another submission.",
+                "This Idempotency-Key was used for a different submission; send another key.",
             ),
             CommandError::Rejected(rejection) => {
-                Self::new(StatusCode::CONFLICT, format!("That cannot be done: {rejection}."))
+                Self::new(StatusCode::CONFLICT, format!("This is not possible: {rejection}."))
             }
             CommandError::Contended(_) | CommandError::Overtaken { .. } => {
                 let detail =
                     "Others changed this submission at the same time. Nothing was recorded; try again.";
                 Self::unavailable(detail).retry_after(Duration::from_secs(1))
             }
-            CommandError::Unavailable(why) => {
-                tracing::error!(%why, "a command was not recorded");
-                let detail = "The event log cannot be written at the moment, by no fault of yours. \
-                    Send the same again later; with an Idempotency-Key it is never recorded twice.";
+            CommandError::Unavailable(reason) => {
+                tracing::error!(%reason, "a command was not recorded, because the event log is unavailable");
+                let detail = "The event log cannot be written at present, through no fault of yours. \
+                    Send the same request again later; with an Idempotency-Key it is never recorded twice.";
                 Self::unavailable(detail).retry_after(RETRY_AFTER)
             }
-            CommandError::Impossible(why) => {
-                tracing::error!(%why, "a command cannot be carried out");
-                let detail = "This cannot be recorded, by no fault of yours; the operator's log says why.";
+            CommandError::Impossible(reason) => {
+                tracing::error!(%reason, "a command cannot be carried out, because the event log refuses it");
+                let detail =
+                    "This cannot be recorded, through no fault of yours; the operator's log says why.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
             }
         }

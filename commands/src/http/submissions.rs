@@ -1,5 +1,6 @@
-//! Submitting, and asking for another verdict.
+//! `POST /api/v1/submissions`, and the organiser's request for another verdict.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::{
@@ -8,6 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use domain::submission::Submitted;
 use domain::{Command, SubmissionId};
 use event_store::Position;
 use http_edge::{FieldProblem, JsonObject, Organiser, PathParameters, Problem};
@@ -19,9 +21,8 @@ use uuid::Uuid;
 use crate::{Actor, Cause};
 
 use super::{
-    Api, Limits, form,
+    RateLimits, WriteApi, fields,
     problem::{RETRY_AFTER, no_such_submission},
-    take,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
@@ -29,136 +30,175 @@ const KEY_BYTES_MAX: usize = 200;
 const WHY_CHARS_MAX: usize = 500;
 const BY_CHARS_MAX: usize = 50;
 
-/// What is answered when a command was taken; it is on disk by then.
+/// The answer to a command that was accepted. The command's events are on disk.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Accepted {
-    /// Opens the submission's status; nobody can guess it.
+pub(super) struct AcceptedCommand {
+    /// The submission's id. It opens the status and cannot be guessed.
     #[schema(value_type = Uuid)]
     id: SubmissionId,
-    /// Always `submitted`: it waits for a verifier.
+    /// Always `submitted`: the submission waits for a verifier.
     #[schema(value_type = String)]
     status: &'static str,
-    /// The position of the event that says so, in the log.
+    /// The log's position of the event that the command led to.
     #[schema(value_type = u64)]
     position: Position,
-    links: Links,
+    links: SubmissionLinks,
 }
 
-/// Where to go from here.
+/// The paths at which the submission can be followed.
 #[derive(Debug, Serialize, ToSchema)]
-struct Links {
-    /// The status, as JSON; `?wait=30s` waits until it changes.
+struct SubmissionLinks {
+    /// The status as JSON; with `?wait=30s` the response waits for a change.
     status: String,
-    /// The same, live (SSE).
+    /// The status as a live stream (server-sent events).
     events: String,
-    /// The same, for people.
+    /// The status as a page for people.
     page: String,
 }
 
-/// Submits images to the challenge. Answered once it is on disk; the verdict
-/// follows in its status.
+/// The body of a submission. Handlers read the fields one by one, to name each that is wrong.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only describes the body in /openapi.json")]
+pub(super) struct SubmissionRequest {
+    /// The participant's name, to be shown on the map.
+    name: String,
+    /// The participant's Twitter account, such as `@ada`.
+    twitter: Option<String>,
+    /// The city and its country, such as `London, UK`.
+    location: String,
+    /// The names of the images, all of one owner. May be called `repo` instead.
+    images: Vec<String>,
+    /// The further fields that `/api/v1/challenge` lists as answers.
+    #[schema(additional_properties)]
+    #[serde(flatten)]
+    answers: BTreeMap<String, String>,
+}
+
+/// The body of a request for another verdict.
+#[derive(ToSchema)]
+pub(super) struct RejudgeRequest {
+    /// The reason for the new attempt, 1 to 500 characters.
+    why: String,
+    /// The name of the organiser, 1 to 50 characters; `organiser` if absent.
+    #[schema(required = false)]
+    by: String,
+}
+
+/// Submits images to the challenge.
+///
+/// The response is sent when the submission is on disk. Its status shows the verdict later.
 #[utoipa::path(
     post,
     path = "/api/v1/submissions",
     tag = "submissions",
     params((
         "Idempotency-Key" = Option<String>, Header,
-        description = "1 to 200 visible ASCII characters. The same key with the same content gives the same answer \
-            again and submits nothing twice.",
+        description = "1 to 200 visible ASCII characters. A repeated key with the same content is answered like the \
+            first request, and nothing is submitted twice.",
     )),
     request_body(
-        content = Object,
-        description = "name, location, images (or repo), twitter if you like, and the challenge's own questions: \
-            see /api/v1/challenge.",
+        content = SubmissionRequest,
+        description = "The submission. `/api/v1/challenge` describes its fields.",
         example = json!({
             "name": "Ada Lovelace", "twitter": "@ada", "location": "London, UK",
             "images": ["ada/voting-app", "ada/result-app"], "vote": "Python",
         }),
     ),
     responses(
-        (status = 202, description = "Submitted.", body = Accepted, headers(("Location" = String))),
-        (status = 400, description = "Not JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for something else.", body = Problem, content_type = "application/problem+json"),
-        (status = 413, description = "Larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
-        (status = 415, description = "Not said to be JSON.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "Fields are wrong: each, and what to write instead.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many; see Retry-After.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The submission was accepted.", body = AcceptedCommand, headers(("Location" = String))),
+        (status = 400, description = "The body is not a JSON object.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The key was used for a different submission.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong; each is listed with what to write instead.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn submit(
-    State(api): State<Arc<Api>>,
-    State(limits): State<Arc<Limits>>,
+    State(api): State<Arc<WriteApi>>,
+    State(limits): State<Arc<RateLimits>>,
     headers: HeaderMap,
     fields: JsonObject,
-) -> Result<Accepted, Problem> {
+) -> Result<AcceptedCommand, Problem> {
     let key = idempotency_key(&headers)?;
     accept(&api, &limits, fields, key).await
 }
 
-/// Asks for another verdict on a submission that has one. The old verdict
-/// stays in its history.
+/// Requests another verdict on a submission that has one.
+///
+/// The old verdict stays in the submission's history.
 #[utoipa::path(
     post,
     path = "/api/v1/submissions/{id}/rejudge",
     tag = "organisers",
     security(("token" = [])),
-    params(("id" = Uuid, Path, description = "The submission.")),
+    params(("id" = Uuid, Path, description = "The submission's id.")),
     request_body(
-        content = Object,
-        description = "why, and by whom if you like.",
+        content = RejudgeRequest,
+        description = "The reason, and the organiser's name.",
         example = json!({"why": "The probe was too strict until noon.", "by": "Grace"}),
     ),
     responses(
-        (status = 202, description = "It waits to be verified again.", body = Accepted, headers(("Location" = String))),
-        (status = 401, description = "Without the organisers' token.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "No token is set here, so nobody may.", body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "No such submission.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It has no verdict yet.", body = Problem, content_type = "application/problem+json"),
+        (status = 202, description = "The submission waits for another attempt.", body = AcceptedCommand, headers(("Location" = String))),
+        (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The submission has no verdict yet.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn rejudge(
-    State(api): State<Arc<Api>>,
+    State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
     _: Organiser,
     fields: JsonObject,
-) -> Result<Accepted, Problem> {
+) -> Result<AcceptedCommand, Problem> {
     let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let Request { why, by } = Request::of(fields).map_err(Problem::fields)?;
+    let RejudgeRequest { why, by } = RejudgeRequest::from_fields(fields).map_err(Problem::fields)?;
     let cause = Cause { actor: Actor::Organiser(by.clone()), id: Uuid::now_v7() };
     let handled = api.commands.handle(id, Command::RequestRejudge { by, why }, cause).await?;
-    Ok(Accepted::new(id, handled.position))
+    Ok(AcceptedCommand::new(id, handled.position))
 }
 
-/// Submits what the fields say, under an id that the key gives it.
+/// Accepts a submission in this order: its fields, its idempotency key, the owner's rate limit, the append. `/competition`
+/// takes the same steps.
 pub(super) async fn accept(
-    api: &Api,
-    limits: &Limits,
+    api: &WriteApi,
+    limits: &RateLimits,
     fields: JsonObject,
     key: Option<&str>,
-) -> Result<Accepted, Problem> {
-    let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
-    // A place that nobody knows is compared with every name that there is:
-    // others' requests do not wait for that.
-    let read = spawn_blocking(move || form::read(fields, &challenge, gazetteer));
-    // It is not read when this process stops before its turn has come.
-    let stops = |_| {
-        Problem::unavailable("Muster is stopping. Nothing was recorded; send the same again soon.")
-            .retry_after(RETRY_AFTER)
-    };
-    let submitted = read.await.map_err(stops)?.map_err(Problem::fields)?;
-    take(limits.by_owner.as_ref(), || submitted.owner.clone())
-        .map_err(|wait| Problem::too_many_requests(&format!("for images of {}", submitted.owner), wait))?;
+) -> Result<AcceptedCommand, Problem> {
+    let submitted = validate(api, fields).await?;
     let id = api.submission_id(&submitted.owner, key);
-    let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
-    let position = api.commands.submit(id, submitted, cause).await?;
-    Ok(Accepted::new(id, position))
+    limits.admit_owner(&submitted.owner)?;
+    append(api, id, submitted).await
 }
 
-impl Accepted {
+/// Validates the fields and resolves the place.
+async fn validate(api: &WriteApi, fields: JsonObject) -> Result<Submitted, Problem> {
+    let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
+    // An unknown place is compared with every name in the gazetteer. Other requests do not wait for that.
+    let reading = spawn_blocking(move || fields::read(fields, &challenge, gazetteer));
+    // The task is cancelled if the process stops before a thread is free.
+    let stopping = |_| {
+        Problem::unavailable("Muster is stopping. Nothing was recorded; send the same request again soon.")
+            .retry_after(RETRY_AFTER)
+    };
+    reading.await.map_err(stopping)?.map_err(Problem::fields)
+}
+
+async fn append(api: &WriteApi, id: SubmissionId, submitted: Submitted) -> Result<AcceptedCommand, Problem> {
+    let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+    let position = api.commands.submit(id, submitted, cause).await?;
+    Ok(AcceptedCommand::new(id, position))
+}
+
+impl AcceptedCommand {
     fn new(id: SubmissionId, position: Position) -> Self {
-        let links = Links {
+        let links = SubmissionLinks {
             status: format!("/api/v1/submissions/{id}"),
             events: format!("/api/v1/submissions/{id}/events"),
             page: format!("/s/{id}"),
@@ -166,43 +206,39 @@ impl Accepted {
         Self { id, status: "submitted", position, links }
     }
 
-    /// The submission.
     pub(super) fn id(&self) -> SubmissionId {
         self.id
     }
 }
 
-impl IntoResponse for Accepted {
+impl IntoResponse for AcceptedCommand {
     fn into_response(self) -> Response {
         let location = [(header::LOCATION, self.links.status.clone())];
         (StatusCode::ACCEPTED, location, Json(self)).into_response()
     }
 }
 
-/// What an organiser says who asks for another verdict.
-struct Request {
-    why: String,
-    by: String,
-}
-
-impl Request {
-    fn of(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
+impl RejudgeRequest {
+    /// Reads the fields of a body.
+    ///
+    /// # Errors
+    /// Every wrong or unknown field.
+    fn from_fields(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
         let mut errors = Vec::new();
-        let mut text = |field: &str, chars_max: usize, absent: &str| {
+        let mut text = |field: &str, chars_max: usize, default: &str| {
             let value = fields.remove(field);
-            let typed = value.as_ref().map_or(Some(absent), |value| value.as_str()).map(str::trim);
-            typed
-                .filter(|typed| (1..=chars_max).contains(&typed.chars().count()))
+            let text = value.as_ref().map_or(Some(default), |value| value.as_str()).map(str::trim);
+            text.filter(|text| (1..=chars_max).contains(&text.chars().count()))
                 .map(str::to_owned)
                 .unwrap_or_else(|| {
-                    let message = format!("A text of 1 to {chars_max} characters is expected.");
+                    let message = format!("Write a text of 1 to {chars_max} characters.");
                     errors.push(FieldProblem::new(field, message));
                     String::new()
                 })
         };
         let why = text("why", WHY_CHARS_MAX, "");
         let by = text("by", BY_CHARS_MAX, "organiser");
-        errors.extend(fields.keys().map(|field| FieldProblem::new(field, "There is no such field here.")));
+        errors.extend(fields.keys().map(|field| FieldProblem::new(field, "There is no field of this name.")));
         if errors.is_empty() { Ok(Self { why, by }) } else { Err(errors) }
     }
 }
@@ -211,7 +247,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     let mut keys = headers.get_all(KEY_HEADER).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return match headers.contains_key(KEY_HEADER) {
-            true => Err(Problem::new(StatusCode::BAD_REQUEST, "Give one Idempotency-Key.")),
+            true => Err(Problem::new(StatusCode::BAD_REQUEST, "Send only one Idempotency-Key.")),
             false => Ok(None),
         };
     };

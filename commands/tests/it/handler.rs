@@ -1,8 +1,8 @@
-//! Load, decide, append: against a real log, with rivals and bad lines.
+//! Loads, decides and appends on a real log, with rival commands and a bad connection.
 
 use std::sync::Arc;
 
-use commands::{Actor, CommandError, Commands, Handled};
+use commands::{Actor, CommandError, Commands, HandledCommand};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command, Rejection, SubmissionId};
@@ -47,13 +47,13 @@ fn verifier(name: &str) -> commands::Cause {
     by(Actor::Verifier(name.into()))
 }
 
-async fn submitted(commands: &Commands) -> (SubmissionId, Handled) {
+async fn submitted(commands: &Commands) -> (SubmissionId, HandledCommand) {
     let id = new_id();
     (id, commands.handle(id, submit(), by(Actor::Participant)).await.unwrap())
 }
 
 #[tokio::test]
-async fn what_is_decided_is_recorded_and_says_who_and_why() {
+async fn an_event_is_recorded_with_its_actor_and_its_cause() {
     let (log, _directory) = log();
     let (id, handled) = submitted(&commands(log.clone())).await;
     assert_eq!((handled.revision, handled.events.len()), (0, 1));
@@ -66,21 +66,21 @@ async fn what_is_decided_is_recorded_and_says_who_and_why() {
 }
 
 #[tokio::test]
-async fn a_submission_said_twice_is_recorded_once() {
+async fn a_repeated_submission_is_recorded_once() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, first) = submitted(&commands).await;
     let second = commands.handle(id, submit(), by(Actor::Participant)).await.unwrap();
-    assert_eq!(second, Handled { events: vec![], ..first });
+    assert_eq!(second, HandledCommand { events: vec![], ..first });
     assert_eq!(history(&log, id).await, ["Submitted"]);
 }
 
 #[tokio::test]
-async fn of_many_verifiers_that_claim_one_submission_one_gets_it() {
+async fn only_one_of_many_verifiers_gets_a_claim() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
-    // At the same moment and with the same deadline: only who claims differs.
+    // The claims have the same moment and deadline, and differ only in the verifier.
     let Command::Claim { at, deadline, .. } = claim("") else { unreachable!("it is one") };
     let claims = (0..16).map(|n| {
         let (commands, name) = (commands.clone(), format!("v{n}"));
@@ -99,7 +99,7 @@ async fn of_many_verifiers_that_claim_one_submission_one_gets_it() {
 }
 
 #[tokio::test]
-async fn a_report_said_again_at_the_revision_of_then_succeeds_and_changes_nothing() {
+async fn a_repeated_report_at_its_old_revision_succeeds_and_changes_nothing() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
@@ -107,12 +107,12 @@ async fn a_report_said_again_at_the_revision_of_then_succeeds_and_changes_nothin
     let first = commands.handle_at(id, 1, fail(1), verifier("v1")).await.unwrap();
     assert_eq!((first.revision, first.events.len()), (3, 2));
     let again = commands.handle_at(id, 1, fail(1), verifier("v1")).await.unwrap();
-    assert_eq!(again, Handled { events: vec![], ..first });
+    assert_eq!(again, HandledCommand { events: vec![], ..first });
     assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted", "Probed", "Failed"]);
 }
 
 #[tokio::test]
-async fn a_verifier_that_was_overtaken_is_told_so_and_writes_nothing() {
+async fn a_report_at_an_old_revision_is_refused_as_overtaken() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
@@ -126,7 +126,7 @@ async fn a_verifier_that_was_overtaken_is_told_so_and_writes_nothing() {
 }
 
 #[tokio::test]
-async fn who_is_late_decides_anew_by_what_others_did() {
+async fn a_command_after_a_conflict_is_decided_again_on_the_new_state() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
@@ -146,7 +146,7 @@ async fn who_is_late_decides_anew_by_what_others_did() {
 }
 
 #[tokio::test]
-async fn what_nobody_submitted_is_not_verified() {
+async fn an_unknown_submission_cannot_be_claimed() {
     let (log, _directory) = log();
     let commands = commands(log);
     let unknown = commands.handle(new_id(), claim("v1"), verifier("v1")).await;
@@ -156,7 +156,7 @@ async fn what_nobody_submitted_is_not_verified() {
 }
 
 #[tokio::test]
-async fn an_append_whose_answer_is_lost_is_repeated_and_recorded_once() {
+async fn an_append_without_an_answer_is_repeated_and_recorded_once() {
     for lost in [Lost::Request, Lost::Answer] {
         let (log, _directory) = log();
         let commands = commands(BadLine::to(log.clone(), lost, 2));
@@ -167,7 +167,7 @@ async fn an_append_whose_answer_is_lost_is_repeated_and_recorded_once() {
 }
 
 #[tokio::test]
-async fn a_log_that_stays_silent_is_a_named_error_and_saying_it_again_later_loses_nothing() {
+async fn a_log_that_does_not_answer_is_an_error_and_a_later_repetition_loses_nothing() {
     for (lost, recorded) in [(Lost::Request, 0), (Lost::Answer, 1)] {
         let (log, _directory) = log();
         let commands = commands(BadLine::to(log.clone(), lost, 3));

@@ -1,5 +1,4 @@
-//! Commands against a real log: the rules of appending, and the write API as
-//! clients see it.
+//! Commands on a real log: the rules of appending, and the write API as clients see it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 

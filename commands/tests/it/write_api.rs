@@ -1,12 +1,11 @@
-//! The write API as a client sees it: what is accepted, and what is said about
-//! all that is wrong.
+//! The write API as a client sees it: accepted submissions, and the answers to wrong ones.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{Request, header};
-use commands::{Actor, Commands, Settings};
+use commands::{Actor, Commands, WriteApiSettings};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command};
@@ -36,7 +35,7 @@ async fn a_good_entry_is_on_disk_before_it_is_answered() {
 }
 
 #[tokio::test]
-async fn images_may_be_called_repo_as_they_once_were() {
+async fn the_images_may_be_called_repo_as_in_2016() {
     let (app, _directory) = app();
     let repo = json!({"images": null, "repo": ["ada/voting"]});
     assert_eq!(app.submit(&entry_with(repo)).await.status, 202);
@@ -126,7 +125,7 @@ async fn a_body_that_is_not_a_json_object_is_refused_with_where_it_breaks() {
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_said_to_be_json_is_refused() {
+async fn a_body_of_another_content_type_is_refused() {
     let (app, _directory) = app();
     let plain = Request::post("/api/v1/submissions").body(Body::from(entry().to_string())).unwrap();
     app.send(plain).await.problem(415);
@@ -169,20 +168,20 @@ async fn the_same_key_in_a_race_submits_once() {
 }
 
 #[tokio::test]
-async fn an_id_cannot_be_guessed_from_a_key_nor_met_from_another_account() {
+async fn an_id_depends_on_the_owner_and_on_the_secret_key_space() {
     let (app, _directory) = app();
     let ada = app.submit_keyed("1", &entry()).await.id();
     let bob = app.submit_keyed("1", &entry_with(json!({"images": ["bob/app"]}))).await.id();
     assert_ne!(ada, bob);
 
     let (log, _directory) = log();
-    let elsewhere = Settings { key_space: uuid::Uuid::from_u128(43), ..settings() };
+    let elsewhere = WriteApiSettings { key_space: uuid::Uuid::from_u128(43), ..settings() };
     let elsewhere = App::on(Arc::new(log), elsewhere);
     assert_ne!(elsewhere.submit_keyed("1", &entry()).await.id(), ada);
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_refused() {
+async fn a_malformed_key_is_refused() {
     let (app, _directory) = app();
     let long = "x".repeat(201);
     for key in ["", "two words", "ключ", &long] {
@@ -199,7 +198,7 @@ async fn a_key_that_is_none_is_refused() {
 }
 
 #[tokio::test]
-async fn clients_written_in_2016_are_answered_as_then() {
+async fn clients_of_2016_are_answered_as_in_2016() {
     let (app, _directory) = app();
     let then = json!({"images": null, "repo": ["ada/voting", "ada/result"], "vote": "node.js"});
     let answer = app.send(post("/competition", &entry_with(then))).await;
@@ -223,7 +222,7 @@ async fn clients_written_in_2016_are_answered_as_then() {
 }
 
 #[tokio::test]
-async fn only_organisers_ask_for_another_verdict() {
+async fn only_organisers_may_request_another_verdict() {
     let (log, _directory) = log();
     let app = App::on(Arc::new(log.clone()), settings());
     let commands = Commands::new(Arc::new(log), Arc::new(Challenge::birthday()));
@@ -263,16 +262,16 @@ async fn only_organisers_ask_for_another_verdict() {
 }
 
 #[tokio::test]
-async fn without_a_token_nobody_is_an_organiser_and_the_answer_says_how_to_set_one() {
+async fn without_a_token_every_organiser_is_refused_and_learns_how_to_set_one() {
     let (log, _directory) = log();
-    let app = App::on(Arc::new(log), Settings { token: None, ..settings() });
+    let app = App::on(Arc::new(log), WriteApiSettings { token: None, ..settings() });
     let mut request = post("/api/v1/submissions/x/rejudge", &json!({"why": "new rules"}));
     request.headers_mut().insert(header::AUTHORIZATION, "Bearer ".parse().unwrap());
     assert!(app.send(request).await.problem(403).detail().contains("MUSTER_TOKEN"));
 }
 
 #[tokio::test]
-async fn a_form_learns_what_to_ask_and_how_places_are_called() {
+async fn a_client_learns_the_rules_of_the_fields_and_the_names_of_places() {
     let (app, _directory) = app();
     let challenge = app.get("/api/v1/challenge").await.body;
     assert_eq!((&challenge["images"]["min"], &challenge["images"]["max"]), (&json!(1), &json!(3)));

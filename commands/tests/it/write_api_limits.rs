@@ -1,4 +1,4 @@
-//! What the write API does when there is too much of something, or too little.
+//! The limits of the write API: large bodies, many requests, and a log that fails or is full.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
-use commands::Settings;
+use commands::WriteApiSettings;
 use event_store::SqliteStore;
 use futures::stream;
 use serde_json::json;
@@ -36,7 +36,7 @@ async fn a_body_without_end_is_not_read_to_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_does_not_come_is_not_waited_for() {
+async fn a_body_that_does_not_arrive_is_answered_with_408() {
     let (log, _directory) = log();
     let app = App::on(Arc::new(log), settings());
     let silent = stream::pending::<Result<Bytes, std::io::Error>>();
@@ -44,11 +44,13 @@ async fn a_body_that_does_not_come_is_not_waited_for() {
 }
 
 #[tokio::test]
-async fn three_hundred_requests_at_once_from_one_address_hold_up_nobody_else() {
+async fn requests_over_the_limit_of_one_address_do_not_affect_another() {
     let (log, _directory) = log();
-    let app =
-        App::on(Arc::new(log), Settings { rate_by_address: Some("50/s,200".parse().unwrap()), ..settings() });
-    // Wrong entries: they count as well.
+    let app = App::on(
+        Arc::new(log),
+        WriteApiSettings { rate_by_address: Some("50/s,200".parse().unwrap()), ..settings() },
+    );
+    // Wrong submissions count too.
     let ask = |address: &str| from(address, post("/api/v1/submissions", &json!({})));
     let mut refused = 0;
     for _ in 0..300 {
@@ -64,32 +66,36 @@ async fn three_hundred_requests_at_once_from_one_address_hold_up_nobody_else() {
 }
 
 #[tokio::test]
-async fn who_asks_is_the_peer_or_whom_a_proxy_of_this_machine_names() {
+async fn the_client_is_the_peer_or_the_one_that_a_local_proxy_names() {
     let (log, _directory) = log();
-    let app =
-        App::on(Arc::new(log), Settings { rate_by_address: Some("1/h,1".parse().unwrap()), ..settings() });
+    let app = App::on(
+        Arc::new(log),
+        WriteApiSettings { rate_by_address: Some("1/h,1".parse().unwrap()), ..settings() },
+    );
     let ask = async |peer: &str, forwarded: &str| {
         let request = Request::get("/api/v1/challenge").header("x-forwarded-for", forwarded);
         app.send(from(peer, request.body(Body::empty()).unwrap())).await.status.as_u16()
     };
-    // Strangers are not believed.
+    // The header of a stranger is not trusted.
     assert_eq!(ask("203.0.113.7", "198.51.100.1").await, 200);
     assert_eq!(ask("203.0.113.7", "198.51.100.2").await, 429);
-    // The proxy is, about the last it names only.
+    // Of a local proxy the last entry is trusted.
     assert_eq!(ask("127.0.0.1", "198.51.100.3").await, 200);
     assert_eq!(ask("::1", "198.51.100.9, 198.51.100.3").await, 429);
     assert_eq!(ask("::ffff:127.0.0.1", "198.51.100.4").await, 200);
-    // One network of the sixth version is one client.
+    // A /64 network is one client.
     assert_eq!(ask("2001:db8:1:2::1", "").await, 200);
     assert_eq!(ask("2001:db8:1:2:ffff::9", "").await, 429);
     assert_eq!(ask("2001:db8:1:3::1", "").await, 200);
 }
 
 #[tokio::test]
-async fn one_owner_cannot_flood_the_queue_and_another_is_not_held_up() {
+async fn submissions_over_the_limit_of_one_owner_do_not_affect_another() {
     let (log, _directory) = log();
-    let app =
-        App::on(Arc::new(log), Settings { rate_by_owner: Some("10/min,3".parse().unwrap()), ..settings() });
+    let app = App::on(
+        Arc::new(log),
+        WriteApiSettings { rate_by_owner: Some("10/min,3".parse().unwrap()), ..settings() },
+    );
     for _ in 0..3 {
         assert_eq!(app.submit(&entry()).await.status, 202);
     }
@@ -100,20 +106,20 @@ async fn one_owner_cannot_flood_the_queue_and_another_is_not_held_up() {
 }
 
 #[tokio::test]
-async fn a_log_that_does_not_answer_is_said_to_be_our_fault() {
+async fn a_log_that_does_not_answer_is_a_503() {
     let (log, _directory) = log();
     let app = App::on(Arc::new(BadLine::to(log, Lost::Answer, 6)), settings());
     let answer = app.submit_keyed("k", &entry()).await;
     assert!(answer.problem(503).headers.contains_key(header::RETRY_AFTER));
     let old = app.send(post("/competition", &entry())).await;
     old.problem(503);
-    // It was recorded all the same; the key finds it again.
+    // The submission was recorded; the key finds it again.
     assert_eq!(app.submit_keyed("k", &entry()).await.status, 202);
     assert_eq!(app.recorded().await, 2);
 }
 
 #[tokio::test]
-async fn a_full_disk_loses_nothing_that_was_accepted_and_heals() {
+async fn a_full_disk_loses_no_accepted_submission_and_recovers() {
     let disk = SmallDisk::mount();
     let app = App::on(Arc::new(SqliteStore::open(disk.path().join("log.sqlite")).unwrap()), settings());
     let before = app.submit_keyed("before", &entry()).await;
@@ -138,7 +144,7 @@ async fn a_full_disk_loses_nothing_that_was_accepted_and_heals() {
     assert_eq!(app.recorded().await, n + 2);
 }
 
-/// A file system of 2 MiB.
+/// A mounted file system of 2 MiB.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -156,7 +162,7 @@ impl SmallDisk {
         Self(path)
     }
 
-    /// Removes what killed runs left.
+    /// Removes the disks of runs that were killed.
     fn sweep(prefix: &str) {
         for entry in fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -171,7 +177,7 @@ impl SmallDisk {
         &self.0
     }
 
-    /// Leaves a few pages, so that it is the log that meets the end.
+    /// Fills the disk, but for a few pages that the log fills by itself.
     fn fill(&self, ballast: &Path) {
         let mut size = 2 * 1024 * 1024;
         while size > 0 && fs::write(ballast, vec![0; size]).is_err() {
@@ -182,7 +188,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // What is still open in there goes with its last handle.
+        // A lazy unmount waits until the last open file is closed.
         let _ = process::Command::new("umount").arg("-l").arg(&self.0).status();
         let _ = fs::remove_dir(&self.0);
     }

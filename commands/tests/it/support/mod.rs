@@ -1,4 +1,4 @@
-//! A log of its own for each test, and clients of the write API on it.
+//! A log and a write API for each test, and a client.
 
 pub(crate) mod store;
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request, StatusCode, header};
-use commands::{Actor, Cause, Commands, Gazetteer, Settings, router};
+use commands::{Actor, Cause, Commands, Gazetteer, WriteApiSettings, router};
 use domain::challenge::SubmissionForm;
 use domain::submission::{Place, Submitted};
 use domain::{Challenge, Event, SubmissionId};
@@ -21,27 +21,27 @@ use uuid::Uuid;
 
 pub(crate) const TOKEN: &str = "for organisers only";
 
-/// The write API on a log of its own.
+/// A write API on a log of its own.
 pub(crate) struct App {
     router: axum::Router,
     pub(crate) log: Arc<dyn Append>,
 }
 
-/// What the write API answered.
+/// A response of the write API.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Value,
 }
 
-/// A log in a directory that goes away with it.
+/// Creates a log in a directory that is removed when the handle is dropped.
 pub(crate) fn log() -> (SqliteStore, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     (SqliteStore::open(directory.path().join("log.sqlite")).unwrap(), directory)
 }
 
-pub(crate) fn settings() -> Settings {
-    Settings {
+pub(crate) fn settings() -> WriteApiSettings {
+    WriteApiSettings {
         key_space: Uuid::from_u128(42),
         token: OrganiserToken::new(TOKEN),
         rate_by_address: None,
@@ -49,7 +49,7 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-/// Ada's entry, as the domain has it.
+/// Returns Ada's submission as the domain has it.
 pub(crate) fn ada() -> Submitted {
     let form = SubmissionForm {
         name: "Ada Lovelace".into(),
@@ -62,7 +62,7 @@ pub(crate) fn ada() -> Submitted {
     Challenge::birthday().check(form).unwrap().into_submitted(place)
 }
 
-/// Ada's entry, as it is sent.
+/// Returns Ada's submission as a client sends it.
 pub(crate) fn entry() -> Value {
     json!({
         "name": "Ada Lovelace", "twitter": "@ada", "location": "London, UK",
@@ -70,7 +70,7 @@ pub(crate) fn entry() -> Value {
     })
 }
 
-/// Ada's entry with some fields other than they should be; `null` takes one away.
+/// Returns Ada's submission with changed fields; `null` removes a field.
 pub(crate) fn entry_with(changes: Value) -> Value {
     let mut entry = entry();
     for (field, value) in changes.as_object().unwrap() {
@@ -87,7 +87,7 @@ pub(crate) fn by(actor: Actor) -> Cause {
     Cause { actor, id: Uuid::now_v7() }
 }
 
-/// What was recorded of a submission, as types of events.
+/// Returns the types of the events of a submission.
 pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static str> {
     let stream = StreamName::of("submission", id.0);
     let recorded = log.read_stream(&stream, 0, ReadDirection::Forwards, 1000).await.unwrap();
@@ -95,7 +95,7 @@ pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static st
 }
 
 impl App {
-    pub(crate) fn on(log: Arc<dyn Append>, settings: Settings) -> Self {
+    pub(crate) fn on(log: Arc<dyn Append>, settings: WriteApiSettings) -> Self {
         let commands = Commands::new(Arc::clone(&log), Arc::new(Challenge::birthday()));
         let routes = router(commands, Gazetteer::shipped(), settings);
         Self { router: server_routes(routes, &Metrics::new(), || None), log }
@@ -123,7 +123,7 @@ impl App {
         self.send(request).await
     }
 
-    /// How many events the log has.
+    /// Returns the number of events in the log.
     pub(crate) async fn recorded(&self) -> usize {
         self.log.read_all(Position::START, &EventFilter::default(), 10_000).await.unwrap().events.len()
     }
@@ -134,7 +134,7 @@ impl Answer {
         self.body["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Holds the answer to be a problem document of this status.
+    /// Asserts that the response is a problem document of this status.
     #[track_caller]
     pub(crate) fn problem(&self, status: u16) -> &Self {
         assert_eq!(self.status, status, "{}", self.body);
@@ -144,7 +144,7 @@ impl Answer {
         self
     }
 
-    /// The fields that a problem document names.
+    /// Returns the fields that the problem document names.
     pub(crate) fn wrong_fields(&self) -> Vec<&str> {
         let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
         errors.iter().map(|error| error["field"].as_str().unwrap()).collect()

@@ -1,5 +1,4 @@
-//! A real log behind a bad line: it does not answer, before or after it has
-//! done what it was asked.
+//! A real log behind a bad connection, which loses requests or responses.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,12 +11,12 @@ use jiff::Timestamp;
 
 pub(crate) struct BadLine {
     log: SqliteStore,
-    /// The next so many appends are not answered.
+    /// The number of appends that are not answered from now on.
     silences: AtomicU32,
     lost: Lost,
 }
 
-/// What of an append is lost.
+/// The part of an append that is lost.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Lost {
     Request,

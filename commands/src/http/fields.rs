@@ -1,4 +1,4 @@
-//! From the fields of a body to a form, from a form to an entry at its place.
+//! Reads a submission from the fields of its body: fields → form → validated form → `Submitted` at its place.
 
 use domain::challenge::{Challenge, FieldError, SubmissionForm};
 use domain::submission::{Place, Submitted};
@@ -7,45 +7,46 @@ use serde_json::Value;
 
 use crate::{Gazetteer, PlaceError};
 
-/// What a submission says, if all of it is right.
+/// Reads the submission that the fields describe.
 ///
 /// # Errors
-/// Everything that is wrong, not only the first; one entry a field.
+/// All errors, at most one for each field.
 pub(super) fn read(
     fields: JsonObject,
     challenge: &Challenge,
     gazetteer: &Gazetteer,
 ) -> Result<Submitted, Vec<FieldProblem>> {
-    let Typed { form, images_field, mut errors } = Typed::of(fields, challenge);
+    let ParsedFields { form, images_field, mut errors } = ParsedFields::parse(fields, challenge);
     let place = resolve(gazetteer, &form.location);
-    let entry = match challenge.check(form) {
-        Ok(entry) => Some(entry),
+    let form = match challenge.check(form) {
+        Ok(form) => Some(form),
         Err(refused) => {
             let refused = refused.into_iter().map(|error| to_problem(error, images_field));
-            let untold: Vec<_> =
-                refused.filter(|error| !errors.iter().any(|told| told.field == error.field)).collect();
-            errors.extend(untold);
+            let unreported: Vec<_> = refused
+                .filter(|error| !errors.iter().any(|reported| reported.field == error.field))
+                .collect();
+            errors.extend(unreported);
             None
         }
     };
-    match (entry, place) {
-        (Some(entry), Ok(place)) if errors.is_empty() => return Ok(entry.into_submitted(place)),
-        (_, Err(nowhere)) if errors.iter().all(|told| told.field != "location") => errors.push(nowhere),
+    match (form, place) {
+        (Some(form), Ok(place)) if errors.is_empty() => return Ok(form.into_submitted(place)),
+        (_, Err(error)) if errors.iter().all(|reported| reported.field != "location") => errors.push(error),
         _ => {}
     }
     Err(errors)
 }
 
-/// The fields, sorted into a form as far as they are of the right type.
-struct Typed {
+/// The form that the fields make, with an error for each field of a wrong JSON type.
+struct ParsedFields {
     form: SubmissionForm,
-    /// `images`, or `repo` as the original called it.
+    /// The client's name for the images: `images`, or `repo` as in 2016.
     images_field: &'static str,
     errors: Vec<FieldProblem>,
 }
 
-impl Typed {
-    fn of(JsonObject(mut fields): JsonObject, challenge: &Challenge) -> Self {
+impl ParsedFields {
+    fn parse(JsonObject(mut fields): JsonObject, challenge: &Challenge) -> Self {
         let mut errors = Vec::new();
         let name = text("name", fields.remove("name"), &mut errors);
         let twitter = text("twitter", fields.remove("twitter"), &mut errors);
@@ -53,7 +54,7 @@ impl Typed {
         let (images_field, images) = match (fields.remove("images"), fields.remove("repo")) {
             (None, Some(repo)) => ("repo", Some(repo)),
             (Some(_), Some(_)) => {
-                errors.push(FieldProblem::new("images", "Give either images or repo, not both."));
+                errors.push(FieldProblem::new("images", "Send either images or repo, not both."));
                 ("images", None)
             }
             (images, None) => ("images", images),
@@ -62,7 +63,7 @@ impl Typed {
         let answers = fields
             .into_iter()
             .map(|(field, value)| {
-                // What the challenge does not ask for, it refuses by name whatever it says.
+                // The challenge refuses an unknown field by its name, whatever its value is.
                 let known = challenge.answers.contains_key(&field);
                 let answer = if known { text(&field, Some(value), &mut errors) } else { None };
                 (field, answer.unwrap_or_default())
@@ -84,7 +85,7 @@ fn text(field: &str, value: Option<Value>, errors: &mut Vec<FieldProblem>) -> Op
         None | Some(Value::Null) => None,
         Some(Value::String(text)) => Some(text),
         Some(_) => {
-            errors.push(FieldProblem::new(field, "A text is expected."));
+            errors.push(FieldProblem::new(field, "This must be a text."));
             None
         }
     }
@@ -98,12 +99,12 @@ fn texts(field: &str, value: Option<Value>, errors: &mut Vec<FieldProblem>) -> V
             _ => None,
         }),
         Some(_) => {
-            errors.push(FieldProblem::new(field, "A list of image names is expected."));
+            errors.push(FieldProblem::new(field, "This must be a list of image names."));
             return Vec::new();
         }
     };
     list.collect::<Option<_>>().unwrap_or_else(|| {
-        errors.push(FieldProblem::new(field, "Each image is given by its name, a text."));
+        errors.push(FieldProblem::new(field, "Each image must be given by its name, a text."));
         Vec::new()
     })
 }
@@ -116,12 +117,12 @@ fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
     }
 }
 
-fn resolve(gazetteer: &Gazetteer, typed: &str) -> Result<Place, FieldProblem> {
-    match gazetteer.resolve(typed) {
+fn resolve(gazetteer: &Gazetteer, location: &str) -> Result<Place, FieldProblem> {
+    match gazetteer.resolve(location) {
         Ok(place) => Ok(Place { city: place.city, country: place.country, lat: place.lat, lon: place.lon }),
-        Err(why) => {
-            let message = sentence(&why.to_string());
-            let suggestions = match why {
+        Err(error) => {
+            let message = sentence(&error.to_string());
+            let suggestions = match error {
                 PlaceError::Empty | PlaceError::TooLong => Vec::new(),
                 PlaceError::Unknown { nearest: places } | PlaceError::Ambiguous { candidates: places } => {
                     places.iter().map(ToString::to_string).collect()

@@ -1,4 +1,4 @@
-//! What a form needs to know: the challenge's questions, and how places are called.
+//! `GET /api/v1/challenge`: the rules that a submission form needs.
 
 use std::sync::Arc;
 
@@ -7,28 +7,24 @@ use domain::challenge::{
     ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NAME_CHARS, ProbeRules, RequiredImages,
     TWITTER_LETTERS,
 };
-use http_edge::QueryParameters;
-use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::Api;
+use super::WriteApi;
 
-/// How many places complete what was typed.
-const COMPLETIONS_MAX: usize = 8;
-
-/// The challenge, as far as a participant needs it.
+/// The part of the challenge that a participant needs.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct ChallengeGuide {
+pub(super) struct ChallengeDescription {
     id: String,
     title: String,
-    /// The digest of the rules; that of a submission is the one it was accepted under.
+    /// The digest of the rules. A submission carries the digest that it was accepted under.
     rules: String,
     /// The rules of the fields that every submission has.
     fields: FieldRules,
-    images: ImagesGuide,
-    /// What a submission says beside name, twitter, location and images.
-    answers: Vec<AnswerGuide>,
-    probe: ProbeGuide,
+    images: ImagesDescription,
+    /// The further fields that this challenge asks for.
+    answers: Vec<AnswerDescription>,
+    probe: ProbeDescription,
 }
 
 /// The rules of the fields that every submission has. Surrounding spaces do not count.
@@ -57,78 +53,63 @@ struct TextPattern {
     pattern: String,
 }
 
-/// Which images are taken.
+/// The rules of the images.
 #[derive(Debug, Serialize, ToSchema)]
-struct ImagesGuide {
+struct ImagesDescription {
     min: usize,
     max: usize,
+    /// The registries that images may come from.
     registries: Vec<String>,
-    /// `any` or `all` of them must answer as asked.
+    /// How many of the images must answer the probe rightly: `any` or `all`.
     #[schema(value_type = String)]
     answering: RequiredImages,
-    /// Compressed, MiB.
+    /// The largest compressed size of one image, in MiB.
     size_max_mib: u64,
 }
 
-/// One question of the challenge's own.
+/// A further field that this challenge asks for.
 #[derive(Debug, Serialize, ToSchema)]
-struct AnswerGuide {
-    /// Its name in a submission.
+struct AnswerDescription {
+    /// The name of the field in a submission.
     field: String,
-    /// Its name for people.
+    /// The name to show to people.
     label: String,
     required: bool,
-    /// The answer is one of these; empty when it is free.
+    /// The possible answers; empty if any text is accepted.
     choices: Vec<String>,
 }
 
-/// What the images are asked.
+/// The request that Muster sends to an app.
 #[derive(Debug, Serialize, ToSchema)]
-struct ProbeGuide {
+struct ProbeDescription {
     port: u16,
     path: String,
-    /// The fields of the answer that must be as submitted.
+    /// The fields of the response that must equal those of the submission.
     compare: Vec<String>,
 }
 
-/// Places whose name begins as typed.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Places {
-    /// Names in full, the largest place first. Each is taken as a location.
-    places: Vec<String>,
-}
-
-/// What was typed.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Beginning {
-    /// The beginning of a city's name, in any script.
-    #[serde(default)]
-    q: String,
-}
-
-/// The challenge: which images it takes and what else it asks.
+/// Describes the challenge: the images that it accepts and the fields that it asks for.
 #[utoipa::path(
     get,
     path = "/api/v1/challenge",
     tag = "submissions",
-    responses((status = 200, body = ChallengeGuide)),
+    responses((status = 200, description = "The challenge.", body = ChallengeDescription)),
 )]
-pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuide> {
+pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<ChallengeDescription> {
     let challenge = api.commands.challenge();
     let ProbeRules::Http(HttpProbeRules { port, path, compare }) = challenge.probe.clone();
-    let answers = challenge.answers.iter().map(|(field, rule)| AnswerGuide {
+    let answers = challenge.answers.iter().map(|(field, rule)| AnswerDescription {
         field: field.clone(),
         label: rule.label.clone().unwrap_or_else(|| field.clone()),
         required: rule.required,
         choices: rule.one_of.clone(),
     });
-    Json(ChallengeGuide {
+    Json(ChallengeDescription {
         id: challenge.id.clone(),
         title: challenge.title.clone(),
         rules: challenge.digest(),
         fields: FieldRules::of_every_challenge(),
-        images: ImagesGuide {
+        images: ImagesDescription {
             min: challenge.images.min,
             max: challenge.images.max,
             registries: challenge.images.registries.clone(),
@@ -136,7 +117,7 @@ pub(super) async fn challenge(State(api): State<Arc<Api>>) -> Json<ChallengeGuid
             size_max_mib: challenge.limits.image_mib,
         },
         answers: answers.collect(),
-        probe: ProbeGuide { port, path, compare },
+        probe: ProbeDescription { port, path, compare },
     })
 }
 
@@ -150,20 +131,4 @@ impl FieldRules {
             answer: TextLength { min_chars: 1, max_chars: ANSWER_CHARS_MAX },
         }
     }
-}
-
-/// Completes the name of a place.
-#[utoipa::path(
-    get,
-    path = "/api/v1/places",
-    tag = "submissions",
-    params(Beginning),
-    responses((status = 200, body = Places)),
-)]
-pub(super) async fn places(
-    State(api): State<Arc<Api>>,
-    QueryParameters(typed): QueryParameters<Beginning>,
-) -> Json<Places> {
-    let found = api.gazetteer.suggest(&typed.q, COMPLETIONS_MAX);
-    Json(Places { places: found.iter().map(ToString::to_string).collect() })
 }

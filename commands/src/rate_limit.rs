@@ -1,4 +1,4 @@
-//! How often somebody may ask: a bucket of tokens for each, in bounded memory.
+//! RateLimit limits: a token bucket for each client or owner, in bounded memory.
 
 use std::{
     collections::HashMap,
@@ -9,64 +9,62 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How many keys each of the two generations holds.
-const GENERATION: usize = 32 * 1024;
+/// The number of keys in each of the two generations.
+const GENERATION_KEYS: usize = 32 * 1024;
 
-/// So many at once, and then so many a second. As text `RATE/UNIT,BURST`, the
-/// unit being `s`, `min` or `h`: `50/s,200`.
+/// A rate limit: a burst at once, then a steady rate. Its text is `RATE/UNIT,BURST` with the unit `s`, `min` or `h`:
+/// `50/s,200`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate {
+pub struct RateLimit {
     burst: u32,
     per_second: f64,
 }
 
-/// Why a text is not a rate.
+/// The error for a text that is not a rate limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a rate is written RATE/UNIT,BURST with a unit of s, min or h, and both above 0: \"50/s,200\"")]
-pub struct RateError;
+#[error("write a rate as RATE/UNIT,BURST with the unit s, min or h, and both numbers above 0: \"50/s,200\"")]
+pub struct RateLimitError;
 
-/// One rate for each of many keys.
+/// The same rate limit for each of many keys.
 ///
-/// It remembers the keys that asked most recently: at least as many as a
-/// generation holds, at most twice as many. A key that is forgotten starts
-/// afresh, so to get around a limit takes a generation of other keys.
+/// The limiter remembers the most recent keys: at least one generation of them, at most two. A forgotten key has a full
+/// bucket again, so a client needs a whole generation of other keys to get around its limit.
 #[derive(Debug)]
-pub(crate) struct Limiter<K> {
-    rate: Rate,
-    generations: Mutex<Generations<K>>,
+pub(crate) struct RateLimiter<K> {
+    rate: RateLimit,
+    generations: Mutex<KeyGenerations<K>>,
 }
 
-/// For each key, the moment at which its bucket is full again.
+/// The moment at which the bucket of each key is full again. A full young generation becomes the old one.
 #[derive(Debug)]
-struct Generations<K> {
+struct KeyGenerations<K> {
     young: HashMap<K, Instant>,
     old: HashMap<K, Instant>,
 }
 
-impl Rate {
-    /// What one address may ask unless it is set otherwise: at an event a
-    /// whole room sits behind one.
+impl RateLimit {
+    /// The default for a client address. At an event, a whole room of people shares one address.
     pub const BY_ADDRESS: Self = Self { burst: 200, per_second: 50.0 };
 
-    /// What may be submitted of one owner unless it is set otherwise.
+    /// The default for submissions of one owner.
     pub const BY_OWNER: Self = Self { burst: 20, per_second: 10.0 / 60.0 };
 
-    /// `burst` at once, then `per_second`.
+    /// Creates a limit of `burst` requests at once, and `per_second` requests per second after that.
     ///
     /// # Errors
-    /// When either is not above 0.
-    pub fn new(per_second: f64, burst: u32) -> Result<Self, RateError> {
+    /// [`RateLimitError`] if one of the two is not above 0.
+    pub fn new(per_second: f64, burst: u32) -> Result<Self, RateLimitError> {
         let refills = per_second.is_finite() && per_second >= 1e-6;
-        if refills && burst > 0 { Ok(Self { burst, per_second }) } else { Err(RateError) }
+        if refills && burst > 0 { Ok(Self { burst, per_second }) } else { Err(RateLimitError) }
     }
 
-    /// When the bucket is full again that was full at `full_at` and gives one
-    /// token at `now`; or how long to wait until it has one.
+    /// Takes one token at `now` from the bucket that is full at `full_at`. Returns the moment at which the bucket is full
+    /// again, or the time to wait if it is empty.
     fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {
         let missing = full_at.map_or(Duration::ZERO, |at| at.saturating_duration_since(now));
         let missing = missing + Duration::from_secs_f64(1.0 / self.per_second);
         let capacity = Duration::from_secs_f64(f64::from(self.burst) / self.per_second);
-        // The sum of many tokens is rounded, the capacity only once.
+        // The sum of many tokens has more rounding errors than the capacity.
         match missing.checked_sub(capacity + Duration::from_micros(1)) {
             None | Some(Duration::ZERO) => Ok(now + missing),
             Some(wait) => Err(wait),
@@ -74,38 +72,38 @@ impl Rate {
     }
 }
 
-impl FromStr for Rate {
-    type Err = RateError;
+impl FromStr for RateLimit {
+    type Err = RateLimitError;
 
-    fn from_str(text: &str) -> Result<Self, RateError> {
-        let (rate, burst) = text.split_once(',').ok_or(RateError)?;
-        let (count, unit) = rate.split_once('/').ok_or(RateError)?;
+    fn from_str(text: &str) -> Result<Self, RateLimitError> {
+        let (rate, burst) = text.split_once(',').ok_or(RateLimitError)?;
+        let (count, unit) = rate.split_once('/').ok_or(RateLimitError)?;
         let seconds = match unit.trim() {
             "s" => 1.0,
             "min" => 60.0,
             "h" => 3600.0,
-            _ => return Err(RateError),
+            _ => return Err(RateLimitError),
         };
-        let count: f64 = count.trim().parse().map_err(|_| RateError)?;
-        Self::new(count / seconds, burst.trim().parse().map_err(|_| RateError)?)
+        let count: f64 = count.trim().parse().map_err(|_| RateLimitError)?;
+        Self::new(count / seconds, burst.trim().parse().map_err(|_| RateLimitError)?)
     }
 }
 
-impl<K: Hash + Eq> Limiter<K> {
-    pub(crate) fn new(rate: Rate) -> Self {
-        let generations = Generations { young: HashMap::new(), old: HashMap::new() };
+impl<K: Hash + Eq> RateLimiter<K> {
+    pub(crate) fn new(rate: RateLimit) -> Self {
+        let generations = KeyGenerations { young: HashMap::new(), old: HashMap::new() };
         Self { rate, generations: Mutex::new(generations) }
     }
 
-    /// Takes one of the key's tokens.
+    /// Takes one token of `key`.
     ///
     /// # Errors
-    /// How long to wait for the next one.
+    /// The time to wait until `key` has a token again.
     pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
         let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        let Generations { young, old } = &mut *generations;
+        let KeyGenerations { young, old } = &mut *generations;
         let full_at = self.rate.take(young.get(&key).or_else(|| old.get(&key)).copied(), now)?;
-        if young.len() >= GENERATION {
+        if young.len() >= GENERATION_KEYS {
             *old = mem::take(young);
         }
         young.insert(key, full_at);
@@ -117,12 +115,12 @@ impl<K: Hash + Eq> Limiter<K> {
 mod tests {
     use super::*;
 
-    fn limiter(rate: &str) -> Limiter<u32> {
-        Limiter::new(rate.parse().unwrap())
+    fn limiter(rate: &str) -> RateLimiter<u32> {
+        RateLimiter::new(rate.parse().unwrap())
     }
 
     #[test]
-    fn a_burst_is_taken_at_once_and_then_one_for_each_that_flows_in() {
+    fn a_burst_is_taken_at_once_and_then_one_token_for_each_refill() {
         let (limiter, start) = (limiter("10/s,3"), Instant::now());
         let taken = (0..5).filter(|_| limiter.take(1, start).is_ok()).count();
         assert_eq!(taken, 3);
@@ -142,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_key_does_not_pay_for_another() {
+    fn each_key_has_a_bucket_of_its_own() {
         let (limiter, now) = (limiter("1/h,1"), Instant::now());
         assert_eq!(limiter.take(1, now), Ok(()));
         assert!(limiter.take(1, now).is_err());
@@ -152,21 +150,21 @@ mod tests {
     #[test]
     fn memory_is_bounded_and_the_newest_keys_are_remembered() {
         let (limiter, now) = (limiter("1/h,1"), Instant::now());
-        let keys = u32::try_from(3 * GENERATION).unwrap();
+        let keys = u32::try_from(3 * GENERATION_KEYS).unwrap();
         for key in 0..keys {
             assert_eq!(limiter.take(key, now), Ok(()));
         }
         assert!(limiter.take(keys - 1, now).is_err());
         let generations = limiter.generations.lock().unwrap();
-        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION);
+        assert!(generations.young.len() + generations.old.len() <= 2 * GENERATION_KEYS);
     }
 
     #[test]
     fn rates_are_read_from_text() {
-        assert_eq!("50/s,200".parse(), Rate::new(50.0, 200));
-        assert_eq!(" 30 / min , 5 ".parse(), Rate::new(0.5, 5));
+        assert_eq!("50/s,200".parse(), RateLimit::new(50.0, 200));
+        assert_eq!(" 30 / min , 5 ".parse(), RateLimit::new(0.5, 5));
         for wrong in ["", "50", "50/s", "50/s,0", "0/s,1", "-1/s,1", "NaN/s,1", "50/d,1", "50/s,x"] {
-            assert_eq!(wrong.parse::<Rate>(), Err(RateError), "{wrong}");
+            assert_eq!(wrong.parse::<RateLimit>(), Err(RateLimitError), "{wrong}");
         }
     }
 }
