@@ -11,16 +11,14 @@ use domain::submission::{
 };
 use domain::testing::{located_in, submitted_by};
 use domain::{Challenge, ImageRef, SubmissionId};
-use event_store::{
-    Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
-};
+use event_store::testing::event_about;
+use event_store::{Append, ExpectedRevision, Position, Read, SqliteStore, StreamName};
 use http_edge::Metrics;
 use projections::{MemoryViews, ViewQueries};
 use read_api::{ReadApi, ReaderLimits};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -71,17 +69,7 @@ impl Site {
 
     /// Appends to a submission's stream.
     pub(crate) async fn record(&self, id: SubmissionId, events: &[Event]) -> anyhow::Result<Position> {
-        let events = events.iter().map(|event| NewEvent {
-            id: Uuid::new_v4(),
-            kind: event.kind().to_owned(),
-            data: event.to_stored().into(),
-            metadata: EventMetadata {
-                schema: SCHEMA,
-                correlation_id: id.0,
-                causation_id: id.0,
-                actor: "benchmark".to_owned(),
-            },
-        });
+        let events = events.iter().map(|event| event_about(id.0, SCHEMA, event.kind(), event.to_stored()));
         let stream = StreamName::of(CATEGORY, id.0);
         Ok(self.store.append(&stream, ExpectedRevision::Any, events.collect()).await?.position)
     }

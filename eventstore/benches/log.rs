@@ -1,9 +1,8 @@
-//! The embedded log beside what it stands on, and the wire node beside the
-//! embedded log: durable appends, catching up, how soon events are heard of,
-//! and the memory that subscribers cost which stop reading.
+//! Compares the embedded log with bare SQLite, and the wire node with the embedded log: durable appends,
+//! catching up, the delay until a subscriber gets an event, and the memory of subscribers that stop reading.
 //!
-//! `cargo bench -p event-store --bench log [-- EVENTS]`, where EVENTS is the
-//! length of the log that is caught up with (a million unless said).
+//! Run with `cargo bench -p event-store --bench log [-- EVENTS]`. EVENTS is the length of the log that a
+//! subscriber catches up with; the default is a million.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
 
@@ -13,27 +12,28 @@ use std::{
     time::{Duration, Instant},
 };
 
+use event_store::testing::new_event;
 use event_store::{
-    Append, EsdbStore, EventFilter, EventMetadata, EventStore, ExpectedRevision, NewEvent, Position,
-    SqliteStore, StreamName, Subscribe, SubscriptionItem, node,
+    Append, EsdbStore, EventFilter, EventStore, ExpectedRevision, NewEvent, Position, SqliteStore,
+    StreamName, Subscribe, SubscriptionItem, node,
 };
 use futures::{StreamExt, future::join_all};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// How long each figure is measured.
+/// The time for which each figure is measured.
 const SPAN: Duration = Duration::from_secs(3);
 
-/// How many subscribers stop reading.
+/// The number of subscribers that stop reading.
 const STALLED: usize = 8;
 
-/// How many events an append carries where the log is filled.
+/// The number of events in each append that fills the log.
 const FILL: usize = 1000;
 
 #[tokio::main]
 async fn main() {
-    // Cargo passes a flag of its own.
+    // Cargo adds a flag `--bench`, which is no number.
     let events = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
     let folder = TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
@@ -66,7 +66,7 @@ async fn main() {
     println!("  over the wire                       {}", stalled(&address).await);
 }
 
-/// One writer's transactions with the log's settings and nothing around them.
+/// Measures the transactions of one writer with the log's settings, but without the log's code.
 fn bare(path: &Path) -> String {
     let connection = rusqlite::Connection::open(path).unwrap();
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).unwrap();
@@ -125,7 +125,7 @@ async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
     while started.elapsed() < SPAN {
         store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
         let returned = Instant::now();
-        // It may be heard of before the append returns.
+        // The event may be delivered before the append returns.
         times.push(heard_at.recv().await.unwrap().saturating_duration_since(returned));
     }
     format!("{:>10.2?} {:>10.2?}", percentile(&mut times, 50), percentile(&mut times, 99))
@@ -170,7 +170,7 @@ async fn catch_up(store: &impl Subscribe) -> String {
     format!("{:>10.0}", read as f64 / started.elapsed().as_secs_f64())
 }
 
-/// Each has a client of its own, takes one event, and then no more.
+/// Measures the memory while subscribers stall. Each has a client of its own and stops after one event.
 async fn stalled(address: &str) -> String {
     let before = resident_mb();
     let followers = join_all((0..STALLED).map(async |_| {
@@ -209,17 +209,7 @@ fn stream() -> StreamName {
     StreamName::of("bench", Uuid::new_v4())
 }
 
-/// As large as one of a submission.
+/// Returns an event as large as a typical event of a submission.
 fn event() -> NewEvent {
-    NewEvent {
-        id: Uuid::new_v4(),
-        kind: "Measured".to_owned(),
-        data: format!(r#"{{"text":"{}"}}"#, "x".repeat(300)).into(),
-        metadata: EventMetadata {
-            schema: 1,
-            correlation_id: Uuid::new_v4(),
-            causation_id: Uuid::new_v4(),
-            actor: "bench".to_owned(),
-        },
-    }
+    new_event("Measured", format!(r#"{{"text":"{}"}}"#, "x".repeat(300)))
 }

@@ -1,4 +1,4 @@
-//! Finds the client's tests, which travel in its package.
+//! Finds the tests in the package of the EventStoreDB client, and passes their path to the compiler.
 
 use std::{env, path::Path, process::Command};
 

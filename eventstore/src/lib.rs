@@ -19,6 +19,8 @@ mod line;
 pub mod node;
 mod sqlite;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use self::esdb::{ConnectError, EsdbStore};
 pub use error::{AppendError, ReadError};

@@ -1,7 +1,6 @@
-//! The official client is held to the contract over the wire node, and over
-//! a real server when `MUSTER_TEST_ESDB` names one (`esdb://host:2113?tls=false`).
-//! Then what needs processes of its own: a node that is killed, a system
-//! without certificates, another TLS library.
+//! The EventStoreDB adapter: the contract over the wire node, or over a real server if `MUSTER_TEST_ESDB`
+//! names one (`esdb://host:2113?tls=false`). Then the cases that need a process of their own: a node that is
+//! killed, a system without certificates, another TLS library.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -14,13 +13,13 @@ use std::{
     time::Duration,
 };
 
+use event_store::testing::{event_of_size, new_stream};
 use event_store::{
-    Append, ConnectError, EsdbStore, EventFilter, ExpectedRevision, Position, Read, ReadError, SqliteStore,
-    Subscribe, Subscription, SubscriptionItem, node,
+    Append, ConnectError, EsdbStore, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
+    SqliteStore, Subscribe, Subscription, SubscriptionItem, node,
 };
 use futures::StreamExt;
 use jiff::Timestamp;
-use support::{event, stream};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
@@ -31,13 +30,13 @@ mod support;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The node and its log, for as long as a test wants them.
-struct Node {
+/// A node and its log; the node stops when this is dropped.
+struct RunningNode {
     _folder: TempDir,
     _stop: DropGuard,
 }
 
-async fn open() -> (EsdbStore, Option<Node>) {
+async fn open() -> (EsdbStore, Option<RunningNode>) {
     if let Ok(address) = env::var("MUSTER_TEST_ESDB") {
         return (EsdbStore::connect(&address).await.unwrap(), None);
     }
@@ -47,14 +46,14 @@ async fn open() -> (EsdbStore, Option<Node>) {
 
 event_store::contract!(open);
 
-async fn serve() -> (String, Node) {
+async fn serve() -> (String, RunningNode) {
     let folder = TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("esdb://{}?tls=false", listener.local_addr().unwrap());
     let stop = CancellationToken::new();
     tokio::spawn(node::serve(listener, log, node::NodeConfig::default(), stop.clone().cancelled_owned()));
-    (address, Node { _folder: folder, _stop: stop.drop_guard() })
+    (address, RunningNode { _folder: folder, _stop: stop.drop_guard() })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,19 +63,19 @@ async fn a_node_that_is_killed_and_comes_back_is_found_again() {
     let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let mut node = start_node(address, &log);
     let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
-    let stream = stream();
+    let stream = new_stream();
     let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(stream.as_str()));
     let mut expected = ExpectedRevision::NoStream;
     for _ in 0..3 {
         for _ in 0..5 {
-            let written = event();
+            let written = event_of_size(0);
             let appended = store.append(&stream, expected, vec![written.clone()]).await.unwrap();
             expected = ExpectedRevision::Exact(appended.revision);
             assert_eq!(next_event(&mut follower).await, written.id);
         }
         node.kill().unwrap();
         node.wait().unwrap();
-        let written = event();
+        let written = event_of_size(0);
         let append = tokio::spawn({
             let (store, stream, event) = (store.clone(), stream.clone(), written.clone());
             async move { store.append(&stream, expected, vec![event]).await }
@@ -91,7 +90,7 @@ async fn a_node_that_is_killed_and_comes_back_is_found_again() {
     node.wait().unwrap();
 }
 
-/// What the test above kills; by itself it has no log.
+// Runs in the child process of the test above; does nothing in any other process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn node_process() {
     let Some(log) = env::var_os("NODE_LOG") else { return };
@@ -110,18 +109,18 @@ fn start_node(address: SocketAddr, log: &Path) -> Child {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().ends_with("ready")), "the node did not start");
-    // Whoever reads nothing more must not stop the node from writing.
+    // The pipe is drained, so that the node can go on writing.
     std::thread::spawn(move || lines.for_each(drop));
     child
 }
 
 #[test]
-fn without_certificates_an_unencrypted_server_is_reached_all_the_same() {
+fn an_unencrypted_server_is_reached_without_certificates() {
     let status = this_test("without_certificates").env("SSL_CERT_FILE", "/no/such/file").status();
-    assert!(status.unwrap().success(), "see above");
+    assert!(status.unwrap().success(), "the child process printed why");
 }
 
-/// What the test above runs where certificates are missing.
+// Runs in the child process of the test above, where certificates are missing.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_certificates() {
     if env::var_os("SSL_CERT_FILE").is_none_or(|file| file != "/no/such/file") {
@@ -136,18 +135,18 @@ async fn without_certificates() {
 
     let (address, _node) = serve().await;
     let store = EsdbStore::connect(&address).await.unwrap();
-    store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
 }
 
 #[test]
-fn a_tls_library_that_was_there_first_is_a_clear_error_and_one_that_comes_later_none() {
+fn another_tls_library_is_an_error_before_the_client_and_harmless_after_it() {
     for test in ["after_another_tls_library", "before_another_tls_library"] {
         let status = this_test(test).env("OTHER_TLS_LIBRARY", "1").status();
-        assert!(status.unwrap().success(), "see above");
+        assert!(status.unwrap().success(), "the child process printed why");
     }
 }
 
-/// One half of the test above, in a process of its own.
+// Runs in a child process of the test above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_another_tls_library() {
     if env::var_os("OTHER_TLS_LIBRARY").is_none() {
@@ -158,7 +157,7 @@ async fn after_another_tls_library() {
     assert_eq!(error, ConnectError::Cryptography);
 }
 
-/// The other half.
+// Runs in a child process of the test above.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn before_another_tls_library() {
     if env::var_os("OTHER_TLS_LIBRARY").is_none() {
@@ -169,15 +168,16 @@ async fn before_another_tls_library() {
     assert!(CryptoProvider::get_default().is_some(), "others find the choice made");
     aws_lc_rs::default_provider().install_default().unwrap_err();
     let again = EsdbStore::connect(&address).await.unwrap();
-    store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
-    again.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    again.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_position_of_another_log_is_refused() {
     let (address, _node) = serve().await;
     let store = EsdbStore::connect(&address).await.unwrap();
-    let appended = store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    let appended =
+        store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
     let beyond = Position(appended.position.0 + 1);
     let error = Err(ReadError::BeyondEnd { after: beyond });
     assert_eq!(store.read_all(beyond, &EventFilter::default(), 10).await, error);
@@ -186,12 +186,37 @@ async fn a_position_of_another_log_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_long_past_is_passed_over() {
+async fn a_damaged_log_of_the_node_is_corrupt_to_its_clients() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("log.db");
+    let log = SqliteStore::open(&path).unwrap();
+    let stream = new_stream();
+    log.append(&stream, ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    log.clone().close().await;
+    support::damage(&path);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(node::serve(listener, log, node::NodeConfig::default(), std::future::pending()));
+    let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
+    let read = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await;
+    assert!(matches!(read, Err(ReadError::Corrupt(_))), "{read:?}");
+    let page = store.read_all(Position::START, &EventFilter::default(), 10).await;
+    assert!(matches!(page, Err(ReadError::Corrupt(_))), "{page:?}");
+    let mut deliveries = store.subscribe(Position::START, EventFilter::default());
+    let last = timeout(DEADLINE, deliveries.next()).await.expect("in time");
+    assert!(matches!(last, Some(Err(ReadError::Corrupt(_)))), "{last:?}");
+    assert!(deliveries.next().await.is_none(), "the error is the last item");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_position_before_a_moment_is_exact_or_one_less() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("log.db");
     let log = SqliteStore::open(&path).unwrap();
     for _ in 0..50 {
-        log.append(&stream(), ExpectedRevision::NoStream, vec![event(), event()]).await.unwrap();
+        log.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0), event_of_size(0)])
+            .await
+            .unwrap();
     }
     log.close().await;
     // An event every ten minutes.

@@ -1,7 +1,7 @@
-//! The committed Rust code of the protocol is what its definitions say, so
-//! that a build needs neither a compiler of them nor this test's packages.
+//! Checks that the committed Rust code of the protocol is up to date with `proto/`. The code is committed so
+//! that a build needs no protobuf compiler.
 //!
-//! After a change in `proto/`:
+//! To generate the code anew after a change in `proto/`:
 //! `GENERATE=1 cargo test -p event-store --test generated`.
 
 use std::{env, fs, path::Path};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 const DEFINITIONS: [&str; 3] = ["gossip.proto", "server_features.proto", "streams.proto"];
 
 #[test]
-fn the_generated_code_is_what_the_definitions_say() {
+fn the_generated_code_is_up_to_date() {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = TempDir::new().unwrap();
     let definitions = protox::compile(DEFINITIONS, [package.join("proto")]).unwrap();
@@ -35,6 +35,10 @@ fn the_generated_code_is_what_the_definitions_say() {
             fs::write(&path, &generated).unwrap();
         }
         let found = fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == generated, "{} is out of date, see the head of this test", path.display());
+        assert!(
+            found == generated,
+            "{} is out of date; the head of this test says how to generate it",
+            path.display()
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! A process is killed in a storm of appends, again and again. Whatever it
-//! said was written is there afterwards, in order and without a gap.
+//! Kills a process during a storm of appends, several times. Every acknowledged event is in the log
+//! afterwards, in order and without a gap.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -11,11 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use event_store::testing::{event_of_size, new_stream};
 use event_store::{Append, EventFilter, ExpectedRevision, Position, Read, SqliteStore, StreamName};
 use tempfile::TempDir;
 use uuid::Uuid;
-
-mod support;
 
 const KILLS: usize = 6;
 const WRITERS: usize = 16;
@@ -49,22 +48,22 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
             break;
         }
     }
-    for Acknowledged { id, stream, revision, position } in &acknowledged {
+    for AcknowledgedEvent { id, stream, revision, position } in &acknowledged {
         assert_eq!(log.get(id), Some(&(stream.clone(), *revision, *position)));
     }
     println!("{} acknowledged, {} in the log, {KILLS} kills", acknowledged.len(), log.len());
 }
 
-struct Acknowledged {
+struct AcknowledgedEvent {
     id: Uuid,
     stream: StreamName,
     revision: u64,
     position: u64,
 }
 
-/// Runs the storm in a child until it has acknowledged `enough`, kills it
-/// and returns what it had said by then.
-fn storm_until_killed(path: &Path, enough: usize) -> Vec<Acknowledged> {
+/// Runs the storm in a child process until it has acknowledged `enough` events, kills the process, and
+/// returns the acknowledged events.
+fn storm_until_killed(path: &Path, enough: usize) -> Vec<AcknowledgedEvent> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "storm", "--nocapture"])
         .env("STORM_LOG", path)
@@ -73,30 +72,30 @@ fn storm_until_killed(path: &Path, enough: usize) -> Vec<Acknowledged> {
         .unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap());
     let deadline = Instant::now() + Duration::from_secs(30);
-    let mut said = Vec::new();
+    let mut events = Vec::new();
     let mut line = String::new();
     let mut killed = false;
-    // What was said before the kill may still be in the pipe after it.
+    // Lines from before the kill may still be in the pipe after it.
     while lines.read_line(&mut line).unwrap() > 0 {
-        // A line that the kill cut short acknowledges nothing.
+        // A line that the kill cut short is no acknowledgement.
         if let Some(fields) = line.strip_prefix("ack ").and_then(|line| line.strip_suffix('\n')) {
-            said.push(acknowledged(fields));
+            events.push(acknowledged(fields));
         }
         line.clear();
-        assert!(Instant::now() < deadline, "only {} acknowledged", said.len());
-        if said.len() >= enough && !killed {
+        assert!(Instant::now() < deadline, "only {} acknowledged", events.len());
+        if events.len() >= enough && !killed {
             child.kill().unwrap();
             killed = true;
         }
     }
     assert!(!child.wait().unwrap().success(), "it was killed, not done");
-    said
+    events
 }
 
-fn acknowledged(fields: &str) -> Acknowledged {
+fn acknowledged(fields: &str) -> AcknowledgedEvent {
     let mut fields = fields.split(' ');
     let mut field = || fields.next().unwrap();
-    Acknowledged {
+    AcknowledgedEvent {
         id: field().parse().unwrap(),
         stream: StreamName::new(field()).unwrap(),
         revision: field().parse().unwrap(),
@@ -104,7 +103,7 @@ fn acknowledged(fields: &str) -> Acknowledged {
     }
 }
 
-/// What the test above runs as its child; by itself it has no log.
+// Runs in the child process of the test above; does nothing in any other process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn storm() {
     let Some(path) = std::env::var_os("STORM_LOG") else { return };
@@ -112,10 +111,10 @@ async fn storm() {
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
             let store = store.clone();
-            let stream = support::stream();
+            let stream = new_stream();
             tokio::spawn(async move {
                 loop {
-                    let events = vec![support::event_of(300), support::event()];
+                    let events = vec![event_of_size(300), event_of_size(0)];
                     let last = events[1].id;
                     let appended = store.append(&stream, ExpectedRevision::Any, events).await.unwrap();
                     let line = format!("ack {last} {stream} {} {}\n", appended.revision, appended.position);
@@ -124,6 +123,6 @@ async fn storm() {
             })
         })
         .collect();
-    // They end with the process, unless one of them panics.
+    // The writers end with the process, unless one of them panics.
     futures::future::select_all(writers).await.0.unwrap();
 }

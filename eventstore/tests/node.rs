@@ -1,6 +1,5 @@
-//! The wire node, as the official client sees it: what streams do that our
-//! port does not speak of, who may use it, and that a client which misbehaves
-//! harms itself alone.
+//! The wire node, tested with the official client: features of streams that our port does not have, the
+//! node's credentials, and clients that misbehave.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
@@ -13,6 +12,7 @@ use esdb::{
     SubscribeToAllOptions, SubscribeToStreamOptions, SubscriptionEvent, SubscriptionFilter,
     TombstoneStreamOptions,
 };
+use event_store::testing::{event_of_size, new_stream};
 use event_store::{
     Append, AppendError, EsdbStore, EventFilter, Position, Read, ReadDirection, ReadError, SqliteStore,
     StreamName, Subscribe, SubscriptionItem,
@@ -29,12 +29,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-mod support;
-
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A node, its log, and the official client of it.
-struct Node {
+/// A node with its log and an official client.
+struct TestNode {
     client: Client,
     log: SqliteStore,
     address: std::net::SocketAddr,
@@ -43,7 +41,7 @@ struct Node {
     _folder: TempDir,
 }
 
-impl Node {
+impl TestNode {
     async fn start() -> Self {
         Self::with(NodeConfig::default(), "tls=false", "").await
     }
@@ -64,7 +62,7 @@ impl Node {
         self.client.append_to_stream(stream, &options, events).await.unwrap().next_expected_version
     }
 
-    /// The revisions that a reader of the stream sees.
+    /// Returns the revisions that a reader of the stream sees.
     async fn revisions(&self, stream: &str) -> Result<Vec<u64>, Error> {
         let mut read = self.client.read_stream(stream, &ReadStreamOptions::default()).await?;
         let mut revisions = Vec::new();
@@ -92,8 +90,8 @@ fn name() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_deleted_stream_is_not_found_and_goes_on_with_its_numbers() {
-    let node = Node::start().await;
+async fn a_deleted_stream_is_not_found_and_continues_its_revisions() {
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(3)).await;
     let deleted = node.client.delete_stream(name.as_str(), &DeleteStreamOptions::default()).await.unwrap();
@@ -110,7 +108,7 @@ async fn a_deleted_stream_is_not_found_and_goes_on_with_its_numbers() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tombstone_is_for_good() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(1)).await;
     node.client.tombstone_stream(name.as_str(), &TombstoneStreamOptions::default()).await.unwrap();
@@ -124,8 +122,8 @@ async fn a_tombstone_is_for_good() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_follows_a_stream_sees_what_ended_it() {
-    let node = Node::start().await;
+async fn a_subscriber_gets_the_event_that_deletes_its_stream() {
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(1)).await;
     let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
@@ -139,8 +137,8 @@ async fn whoever_follows_a_stream_sees_what_ended_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn deletions_do_not_surprise_readers_of_the_port() {
-    let node = Node::start().await;
+async fn readers_of_the_port_see_deletions_too() {
+    let node = TestNode::start().await;
     let (deleted, gone, kept) = (name(), name(), name());
     for name in [&deleted, &gone, &kept] {
         node.append(name, events(1)).await;
@@ -153,9 +151,15 @@ async fn deletions_do_not_surprise_readers_of_the_port() {
     let read = async |name: &str| node.log.read_stream(&stream(name), 0, ReadDirection::Forwards, 10).await;
     assert_eq!(read(&deleted).await, Ok(vec![]));
     assert_eq!(read(&gone).await, Err(ReadError::StreamDeleted(stream(&gone))));
+    let wire = EsdbStore::connect(&format!("esdb://{}?tls=false", node.address)).await.unwrap();
+    let read_over_wire = wire.read_stream(&stream(&gone), 0, ReadDirection::Forwards, 10).await;
+    assert_eq!(read_over_wire, Err(ReadError::StreamDeleted(stream(&gone))));
+    let append =
+        wire.append(&stream(&gone), event_store::ExpectedRevision::Any, vec![event_of_size(0)]).await;
+    assert!(matches!(append, Err(AppendError::Refused(_))), "{append:?}");
     let append = node
         .log
-        .append(&stream(&gone), event_store::ExpectedRevision::NoStream, vec![support::event()])
+        .append(&stream(&gone), event_store::ExpectedRevision::NoStream, vec![event_of_size(0)])
         .await;
     assert!(matches!(append, Err(AppendError::Refused(_))), "{append:?}");
     let mut deliveries = node.log.subscribe(Position::START, EventFilter::default());
@@ -163,12 +167,15 @@ async fn deletions_do_not_surprise_readers_of_the_port() {
     while let SubscriptionItem::Event(event) = deliveries.next().await.unwrap().unwrap() {
         kinds.push(event.kind);
     }
-    assert_eq!(kinds, ["Tested"; 4], "what happened stays in the log, without the store's own events");
+    assert_eq!(
+        kinds, ["Tested"; 4],
+        "deleted events stay in the log, and the store's own events are not shown"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn metadata_hides_a_streams_older_events() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(5)).await;
     let set = async |metadata: StreamMetadataBuilder| {
@@ -178,7 +185,7 @@ async fn metadata_hides_a_streams_older_events() {
     };
     assert_eq!(set(StreamMetadataBuilder::new().max_count(2)).await, [3, 4]);
     assert_eq!(set(StreamMetadataBuilder::new().truncate_before(1)).await, [1, 2, 3, 4]);
-    // The client writes milliseconds where servers read seconds.
+    // The client writes milliseconds, but servers read seconds.
     let max_age_s = |seconds| StreamMetadataBuilder::new().max_age(Duration::from_millis(seconds));
     assert_eq!(set(max_age_s(3600)).await, [0, 1, 2, 3, 4]);
     assert_eq!(set(StreamMetadataBuilder::new()).await, [0, 1, 2, 3, 4]);
@@ -197,8 +204,8 @@ async fn metadata_hides_a_streams_older_events() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_append_says_what_it_found_instead() {
-    let node = Node::start().await;
+async fn a_conflict_carries_the_actual_revision() {
+    let node = TestNode::start().await;
     let name = name();
     let expecting = |revision| AppendToStreamOptions::default().expected_revision(revision);
     let append = async |revision| {
@@ -220,8 +227,8 @@ async fn an_append_says_what_it_found_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_id_may_be_recorded_again_where_the_revision_says_so() {
-    let node = Node::start().await;
+async fn an_id_may_be_recorded_again_at_another_expected_revision() {
+    let node = TestNode::start().await;
     let name = name();
     let same = event("Same");
     for (expected, revision) in [
@@ -238,8 +245,8 @@ async fn an_id_may_be_recorded_again_where_the_revision_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn batches_are_appended_and_a_conflict_is_its_own() {
-    let node = Node::start().await;
+async fn a_conflict_fails_its_own_batch_and_no_other() {
+    let node = TestNode::start().await;
     let name = name();
     let batch = node.client.batch_append(&Default::default()).await.unwrap();
     for n in 0..3 {
@@ -256,7 +263,7 @@ async fn batches_are_appended_and_a_conflict_is_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_log_is_read_backwards_from_its_end() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     node.append(&name(), events(5)).await;
     let read = async |options: ReadAllOptions| {
         let mut read = node.client.read_all(&options).await.unwrap();
@@ -276,7 +283,7 @@ async fn the_log_is_read_backwards_from_its_end() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn links_are_followed() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let (name, links) = (name(), name());
     node.append(&name, events(2)).await;
     let link = |target: String| EventData::binary("$>", Bytes::from(target));
@@ -292,7 +299,7 @@ async fn links_are_followed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn subscriptions_are_filtered_by_expressions() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, vec![event("Apple"), event("$banana"), event("Cherry")]).await;
     let kinds = async |filter: SubscriptionFilter| {
@@ -325,7 +332,7 @@ async fn subscriptions_are_filtered_by_expressions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_append_that_is_too_large_is_refused_and_others_go_on() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let name = name();
     let large = EventData::binary("Large", Bytes::from(vec![0; 2 * 1024 * 1024]));
     let refused = node.client.append_to_stream(name.as_str(), &Default::default(), large).await;
@@ -342,11 +349,11 @@ async fn an_append_that_is_too_large_is_refused_and_others_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nonsense_on_a_connection_ends_it_and_no_other() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(1)).await;
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-    // Settings, then a frame that says it has 16 kB and ends after four bytes.
+    // Settings, then a frame whose header announces 16 KiB and that ends after four bytes.
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     let truncated = [0, 0x40, 0, 1, 4, 0, 0, 0, 1, b'x', b'x', b'x', b'x'];
     for nonsense in
@@ -356,15 +363,15 @@ async fn nonsense_on_a_connection_ends_it_and_no_other() {
         connection.write_all(nonsense).await.unwrap();
         connection.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        // Either way it is over, and in time.
+        // The node may answer or reset the connection, but it ends it in time.
         let _ = timeout(DEADLINE, connection.read_to_end(&mut answer)).await.expect("the node hangs up");
     }
     assert_eq!(node.append(&name, events(1)).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_idle_subscribers_all_hear_the_news() {
-    let node = Node::start().await;
+async fn five_hundred_idle_subscribers_all_get_a_new_event() {
+    let node = TestNode::start().await;
     let name = name();
     let options = SubscribeToAllOptions::default()
         .position(StreamPosition::Start)
@@ -385,7 +392,7 @@ async fn five_hundred_idle_subscribers_all_hear_the_news() {
 async fn a_password_is_asked_for_and_a_wrong_one_refused() {
     let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "right".to_owned() });
     let config = NodeConfig { credentials, ..NodeConfig::default() };
-    let node = Node::with(config, "tls=false", "admin:right@").await;
+    let node = TestNode::with(config, "tls=false", "admin:right@").await;
     let name = name();
     node.append(&name, events(1)).await;
     for user in ["", "admin:wrong@", "root:right@"] {
@@ -400,7 +407,7 @@ async fn a_password_is_asked_for_and_a_wrong_one_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
+async fn a_node_with_a_certificate_serves_tls() {
     let folder = TempDir::new().unwrap();
     let tls = TlsFiles { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -408,7 +415,7 @@ async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
     fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
     let parameters = format!("tls=true&tlsCaFile={}", tls.certificate.display());
     let node =
-        Node::with(NodeConfig { tls: Some(tls.clone()), ..NodeConfig::default() }, &parameters, "").await;
+        TestNode::with(NodeConfig { tls: Some(tls.clone()), ..NodeConfig::default() }, &parameters, "").await;
     assert_eq!(node.append(&name(), events(1)).await, 0);
 
     fs::write(&tls.key, "no key").unwrap();
@@ -419,7 +426,7 @@ async fn it_speaks_tls_with_the_certificate_that_it_is_given() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_discovered_behind_tls_and_a_password() {
+async fn a_node_with_tls_and_a_password_is_discovered() {
     let folder = TempDir::new().unwrap();
     let tls = TlsFiles { certificate: folder.path().join("node.crt"), key: folder.path().join("node.key") };
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -428,7 +435,7 @@ async fn it_is_discovered_behind_tls_and_a_password() {
     let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "p:s@".to_owned() });
     let ca = tls.certificate.display().to_string();
     let config = NodeConfig { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
-    let node = Node::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
+    let node = TestNode::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
     let port = node.address.port();
     for address in [
         format!("esdb://admin:p:s%40@localhost:{port}?tlsCaFile={ca}"),
@@ -437,21 +444,20 @@ async fn it_is_discovered_behind_tls_and_a_password() {
     ] {
         let store = EsdbStore::connect(&address).await.unwrap();
         store
-            .append(&support::stream(), event_store::ExpectedRevision::NoStream, vec![support::event()])
+            .append(&new_stream(), event_store::ExpectedRevision::NoStream, vec![event_of_size(0)])
             .await
             .unwrap();
     }
     let stranger =
         EsdbStore::connect(&format!("esdb://admin:no@localhost:{port}?tlsCaFile={ca}")).await.unwrap();
-    let refused = stranger
-        .append(&support::stream(), event_store::ExpectedRevision::NoStream, vec![support::event()])
-        .await;
+    let refused =
+        stranger.append(&new_stream(), event_store::ExpectedRevision::NoStream, vec![event_of_size(0)]).await;
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_address_that_others_reach_needs_a_password_and_tls() {
-    let node = Node::start().await;
+    let node = TestNode::start().await;
     let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "right".to_owned() });
     for config in [NodeConfig::default(), NodeConfig { credentials, ..NodeConfig::default() }] {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
@@ -461,8 +467,8 @@ async fn an_address_that_others_reach_needs_a_password_and_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn when_it_stops_subscriptions_end_with_an_error() {
-    let node = Node::start().await;
+async fn subscriptions_end_with_an_error_when_the_node_stops() {
+    let node = TestNode::start().await;
     let name = name();
     node.append(&name, events(1)).await;
     let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
@@ -475,16 +481,16 @@ async fn when_it_stops_subscriptions_end_with_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_it_leaves_out_is_said_to_be_unsupported() {
-    let node = Node::start().await;
+async fn calls_that_the_node_lacks_are_unsupported() {
+    let node = TestNode::start().await;
     let options = esdb::PersistentSubscriptionOptions::default();
     let created = node.client.create_persistent_subscription(name(), "group", &options).await;
     assert!(matches!(created, Err(Error::UnsupportedFeature)), "{created:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn subscribers_that_stop_reading_cost_no_memory() {
-    let node = Node::start().await;
+async fn subscribers_that_stop_reading_do_not_fill_the_memory() {
+    let node = TestNode::start().await;
     let name = name();
     let block = || EventData::binary("Block", Bytes::from(vec![7; 10_000]));
     let stalled = join_all((0..20).map(async |_| {
@@ -496,7 +502,7 @@ async fn subscribers_that_stop_reading_cost_no_memory() {
     }))
     .await;
     let before = resident_mb();
-    // 100 MB for each of twenty, were they kept for them.
+    // 100 MB for each of twenty subscribers, if the node kept the events for them.
     for _ in 0..100 {
         node.append(&name, (0..100).map(|_| block()).collect()).await;
     }
@@ -510,7 +516,7 @@ async fn subscribers_that_stop_reading_cost_no_memory() {
     }
 }
 
-/// This process's memory: the node's, the log's, and the clients' buffers.
+/// Returns this process's resident memory, in MB: the node, the log, and the clients' buffers.
 fn resident_mb() -> usize {
     let statm = fs::read_to_string("/proc/self/statm").unwrap();
     let pages: usize = statm.split(' ').nth(1).unwrap().parse().unwrap();

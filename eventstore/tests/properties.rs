@@ -1,8 +1,9 @@
-//! Any sequence of appends does to the log what it does to a list: the rules
-//! of expectation and repetition, written a second time and as simply as possible.
+//! Any sequence of appends has the same effect on the log as on a list. The list implements the rules of
+//! expected revisions and repetitions a second time, as simply as possible.
 
 use std::collections::HashMap;
 
+use event_store::testing::{event_of_size, new_stream};
 use event_store::{
     Append, AppendError, AppendReceipt, EventFilter, ExpectedRevision, NewEvent, Position, Read,
     ReadDirection, SqliteStore, StreamName,
@@ -11,33 +12,31 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-mod support;
-
-/// An append in small numbers, so that repetitions and conflicts are common.
+/// An append with small numbers, so that repetitions and conflicts are common.
 #[derive(Debug, Clone)]
-struct Step {
+struct AppendStep {
     stream: u8,
     expected: ExpectedRevision,
     ids: Vec<u8>,
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+fn steps() -> impl Strategy<Value = Vec<AppendStep>> {
     let expected = prop_oneof![
         Just(ExpectedRevision::NoStream),
         Just(ExpectedRevision::Any),
         (0..4_u64).prop_map(ExpectedRevision::Exact),
     ];
     let step = (0..2_u8, expected, prop::collection::vec(0..6_u8, 1..4))
-        .prop_map(|(stream, expected, ids)| Step { stream, expected, ids });
+        .prop_map(|(stream, expected, ids)| AppendStep { stream, expected, ids });
     prop::collection::vec(step, 1..25)
 }
 
-/// The log as a list of (stream, id).
+/// The log as a list of pairs of stream and id.
 #[derive(Default)]
-struct Model(Vec<(u8, u8)>);
+struct ListModel(Vec<(u8, u8)>);
 
-impl Model {
-    fn append(&mut self, step: &Step) -> Option<AppendReceipt> {
+impl ListModel {
+    fn append(&mut self, step: &AppendStep) -> Option<AppendReceipt> {
         let in_stream: Vec<(usize, u8)> = (1..)
             .zip(&self.0)
             .filter(|(_, (stream, _))| *stream == step.stream)
@@ -77,13 +76,13 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_log_does_what_a_list_would(steps in steps()) {
+    fn the_log_and_a_list_agree(steps in steps()) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         runtime.block_on(async {
             let folder = TempDir::new().unwrap();
             let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
-            let names: HashMap<u8, StreamName> = (0..2).map(|n| (n, support::stream())).collect();
-            let mut model = Model::default();
+            let names: HashMap<u8, StreamName> = (0..2).map(|n| (n, new_stream())).collect();
+            let mut model = ListModel::default();
             for step in &steps {
                 let events = step.ids.iter().map(|id| event(*id)).collect();
                 let answer = store.append(&names[&step.stream], step.expected, events).await;
@@ -110,7 +109,7 @@ proptest! {
 }
 
 fn event(id: u8) -> NewEvent {
-    NewEvent { id: uuid(id), ..support::event() }
+    NewEvent { id: uuid(id), ..event_of_size(0) }
 }
 
 fn uuid(id: u8) -> Uuid {

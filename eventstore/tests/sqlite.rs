@@ -1,16 +1,17 @@
-//! The embedded store is held to the contract, and to what only it promises.
+//! The embedded log: the contract, and the promises that only this adapter makes.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
 use std::{fs, process::Command};
 
+use event_store::testing::{event_of_size, new_stream};
 use event_store::{
-    Append, EventFilter, ExpectedRevision, OpenLogError, Position, Read, ReadDirection, ReadError,
-    SqliteStore, Subscribe,
+    Append, AppendError, EventFilter, ExpectedRevision, OpenLogError, Position, Read, ReadDirection,
+    ReadError, SqliteStore, Subscribe,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
-use support::{event, stream};
+
 use tempfile::TempDir;
 
 mod support;
@@ -26,16 +27,17 @@ event_store::contract!(open);
 async fn positions_start_at_1() {
     let (store, _folder) = open().await;
     assert_eq!(store.head().await, Ok(Position::START));
-    let appended = store.append(&stream(), ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    let appended =
+        store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
     assert_eq!(appended.position, Position(1));
 }
 
 #[tokio::test]
 async fn a_log_that_was_closed_is_opened_again_with_all_its_events() {
     let (store, folder) = open().await;
-    let stream = stream();
+    let stream = new_stream();
     for _ in 0..3 {
-        store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
+        store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     }
     let before = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
     store.close().await;
@@ -52,7 +54,7 @@ async fn dropping_the_last_clone_closes_the_log() {
     let (store, folder) = open().await;
     let clone = store.clone();
     drop(store);
-    clone.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
+    clone.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     drop(clone);
     SqliteStore::open(folder.path().join("log.db")).unwrap();
 }
@@ -66,7 +68,8 @@ async fn closing_ends_subscriptions_and_refuses_appends() {
     store.close().await;
     assert!(matches!(deliveries.next().await, Some(Err(ReadError::Unavailable(_)))));
     assert!(deliveries.next().await.is_none());
-    let refused = clone.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap_err();
+    let refused =
+        clone.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap_err();
     assert_eq!(refused.to_string(), "the event store is unavailable: the store is closed");
 }
 
@@ -77,11 +80,11 @@ async fn a_log_in_use_is_not_opened_twice() {
     let again = SqliteStore::open(&path).unwrap_err();
     assert!(matches!(again, OpenLogError::InUse(_)));
     assert!(again.to_string().contains("is in use by another process"), "{again}");
-    store.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
+    store.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
 }
 
 #[test]
-fn what_is_not_a_log_of_ours_is_refused_and_left_alone() {
+fn a_file_that_is_not_our_log_is_refused_and_not_changed() {
     let folder = TempDir::new().unwrap();
 
     let text = folder.path().join("text");
@@ -106,7 +109,7 @@ fn what_is_not_a_log_of_ours_is_refused_and_left_alone() {
 #[tokio::test]
 async fn a_position_of_another_log_is_refused() {
     let (store, _folder) = open().await;
-    store.append(&stream(), ExpectedRevision::Any, vec![event()]).await.unwrap();
+    store.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     let page = store.read_all(Position(2), &Default::default(), 10).await;
     assert_eq!(page, Err(ReadError::BeyondEnd { after: Position(2) }));
     let mut deliveries = store.subscribe(Position(2), Default::default());
@@ -114,15 +117,18 @@ async fn a_position_of_another_log_is_refused() {
 }
 
 #[tokio::test]
-async fn a_moment_is_found_where_reading_everything_finds_it() {
+async fn the_position_before_a_moment_is_the_one_that_a_scan_finds() {
     let (store, folder) = open().await;
     let path = folder.path().join("log.db");
     assert_eq!(store.position_before(Timestamp::now()).await, Ok(Position::START));
     for _ in 0..60 {
-        store.append(&stream(), ExpectedRevision::NoStream, vec![event(), event()]).await.unwrap();
+        store
+            .append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0), event_of_size(0)])
+            .await
+            .unwrap();
     }
     store.close().await;
-    // Many at the same moment, and pauses.
+    // Seven events have the same time, then there is a gap.
     rusqlite::Connection::open(&path)
         .unwrap()
         .execute("UPDATE events SET recorded_at = 1000 * (position / 7) * (position / 7)", [])
@@ -140,27 +146,27 @@ async fn a_moment_is_found_where_reading_everything_finds_it() {
 }
 
 #[tokio::test]
-async fn a_clock_set_back_does_not_send_the_log_into_the_past() {
+async fn recorded_at_does_not_go_back_when_the_clock_does() {
     let (store, folder) = open().await;
-    let (path, stream) = (folder.path().join("log.db"), stream());
-    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
+    let (path, stream) = (folder.path().join("log.db"), new_stream());
+    store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     store.close().await;
-    // As if the clock had been an hour ahead when the first event came.
+    // The clock was an hour ahead when the first event was recorded.
     rusqlite::Connection::open(&path)
         .unwrap()
         .execute("UPDATE events SET recorded_at = recorded_at + 3600000000", [])
         .unwrap();
     let store = SqliteStore::open(&path).unwrap();
-    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     let events = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
     assert!(events[1].recorded_at >= events[0].recorded_at);
 }
 
 #[tokio::test]
-async fn an_event_that_cannot_be_read_is_an_error_not_a_gap() {
+async fn a_damaged_row_is_an_error_not_a_gap() {
     let (store, folder) = open().await;
-    let (path, stream) = (folder.path().join("log.db"), stream());
-    store.append(&stream, ExpectedRevision::Any, vec![event()]).await.unwrap();
+    let (path, stream) = (folder.path().join("log.db"), new_stream());
+    store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     store.close().await;
     rusqlite::Connection::open(&path).unwrap().execute("UPDATE events SET id = x'00'", []).unwrap();
     let store = SqliteStore::open(&path).unwrap();
@@ -170,7 +176,39 @@ async fn an_event_that_cannot_be_read_is_an_error_not_a_gap() {
     assert!(matches!(deliveries.next().await, Some(Err(ReadError::Corrupt(_)))));
 }
 
-/// A disk of one megabyte, in a mount namespace that ends with this process's child.
+#[tokio::test]
+async fn a_damaged_file_is_corrupt_to_every_reader() {
+    let (store, folder) = open().await;
+    let (path, stream) = (folder.path().join("log.db"), new_stream());
+    store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
+    let clone = store.clone();
+    store.close().await;
+    support::damage(&path);
+    let read = clone.read_stream(&stream, 0, ReadDirection::Forwards, 10).await;
+    assert!(matches!(read, Err(ReadError::Corrupt(_))), "{read:?}");
+    let page = clone.read_all(Position::START, &EventFilter::default(), 10).await;
+    assert!(matches!(page, Err(ReadError::Corrupt(_))), "{page:?}");
+    let before = clone.position_before(Timestamp::now()).await;
+    assert!(matches!(before, Err(ReadError::Corrupt(_))), "{before:?}");
+    let mut deliveries = clone.subscribe(Position::START, EventFilter::default());
+    assert!(matches!(deliveries.next().await, Some(Err(ReadError::Corrupt(_)))));
+    assert!(deliveries.next().await.is_none(), "the error is the last item");
+}
+
+#[tokio::test]
+async fn a_damaged_row_makes_an_append_corrupt_not_retried() {
+    let (store, folder) = open().await;
+    let (path, stream) = (folder.path().join("log.db"), new_stream());
+    let first = event_of_size(0);
+    store.append(&stream, ExpectedRevision::NoStream, vec![first.clone()]).await.unwrap();
+    store.close().await;
+    rusqlite::Connection::open(&path).unwrap().execute("UPDATE events SET id = x'00'", []).unwrap();
+    let store = SqliteStore::open(&path).unwrap();
+    let again = store.append(&stream, ExpectedRevision::NoStream, vec![first]).await;
+    assert!(matches!(again, Err(AppendError::Corrupt(_))), "{again:?}");
+}
+
+// Mounts a disk of one megabyte in a mount namespace that ends with the child process.
 #[test]
 fn a_full_disk_fails_appends_clearly_and_they_work_again_when_there_is_space() {
     let folder = TempDir::new().unwrap();
@@ -181,22 +219,22 @@ fn a_full_disk_fails_appends_clearly_and_they_work_again_when_there_is_space() {
         .env("SMALL_DISK", folder.path())
         .status()
         .expect("needs unshare and mount: apt-get install util-linux mount");
-    assert!(status.success(), "see above");
+    assert!(status.success(), "the child process printed why");
 }
 
-/// What the test above runs on its small disk; by itself it has none.
+// Runs in the child process of the test above; does nothing in any other process.
 #[tokio::test]
 async fn on_a_small_disk() {
     let Some(disk) = std::env::var_os("SMALL_DISK") else { return };
     let disk = std::path::PathBuf::from(disk);
     let ballast = disk.join("ballast");
     let store = SqliteStore::open(disk.join("log.db")).unwrap();
-    let stream = stream();
-    store.append(&stream, ExpectedRevision::NoStream, vec![event()]).await.unwrap();
+    let stream = new_stream();
+    store.append(&stream, ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
 
-    // `write` may stop short of what was asked for; the disk is full then.
+    // `write` fails when the disk is full, and then the disk is full.
     let _ = fs::write(&ballast, vec![0; 1024 * 1024]);
-    let large = support::event_of(100 * 1024);
+    let large = event_of_size(100 * 1024);
     let error = store.append(&stream, ExpectedRevision::Exact(0), vec![large.clone()]).await.unwrap_err();
     assert!(error.to_string().contains("the disk is full"), "{error}");
     assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
@@ -205,7 +243,7 @@ async fn on_a_small_disk() {
     fs::remove_file(&ballast).unwrap();
     let appended = store.append(&stream, ExpectedRevision::Exact(0), vec![large]).await.unwrap();
     assert_eq!((appended.revision, appended.position), (1, Position(2)));
-    store.append(&stream, ExpectedRevision::Exact(1), vec![event()]).await.unwrap();
+    store.append(&stream, ExpectedRevision::Exact(1), vec![event_of_size(0)]).await.unwrap();
 }
 
 #[test]
@@ -222,10 +260,10 @@ fn a_read_only_disk_is_named_when_the_log_is_opened() {
         .env("READ_ONLY_DISK", folder.path())
         .status()
         .expect("needs unshare and mount: apt-get install util-linux mount");
-    assert!(output.success(), "see above");
+    assert!(output.success(), "the child process printed why");
 }
 
-/// What the test above runs on its read-only disk; by itself it has none.
+// Runs in the child process of the test above; does nothing in any other process.
 #[test]
 fn on_a_read_only_disk() {
     let Some(disk) = std::env::var_os("READ_ONLY_DISK") else { return };

@@ -16,9 +16,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::submission::{CATEGORY, Event, SCHEMA};
+use event_store::testing::event_about;
 use event_store::{
-    Append, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
-    Subscribe, SubscriptionItem,
+    Append, EventFilter, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName, Subscribe,
+    SubscriptionItem,
 };
 use futures::{StreamExt, stream};
 use mongodb::bson::{Bson, Document, doc};
@@ -87,18 +88,8 @@ async fn write(log: &SqliteStore, submissions: u64) {
 }
 
 async fn append(log: &SqliteStore, number: u64, step: usize, event: Event) {
-    let metadata = EventMetadata {
-        schema: SCHEMA,
-        correlation_id: Uuid::from_u128(1),
-        causation_id: Uuid::from_u128(2),
-        actor: "bench".to_owned(),
-    };
-    let new = NewEvent {
-        id: Uuid::from_u64_pair(number, step as u64),
-        kind: event.kind().to_owned(),
-        data: event.to_stored().into(),
-        metadata,
-    };
+    let event = event_about(id(number).0, SCHEMA, event.kind(), event.to_stored());
+    let new = NewEvent { id: Uuid::from_u64_pair(number, step as u64), ..event };
     let expected = (step as u64).checked_sub(1).map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
     log.append(&StreamName::of(CATEGORY, id(number).0), expected, vec![new]).await.unwrap();
 }

@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use event_store::testing::new_event;
 use event_store::{
-    Append, EsdbStore, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, ReadDirection,
-    StreamName, Subscribe,
+    Append, EsdbStore, EventFilter, ExpectedRevision, NewEvent, Position, Read, ReadDirection, StreamName,
+    Subscribe,
 };
 use futures::StreamExt;
 use futures::future::join_all;
@@ -195,15 +196,5 @@ fn says_how_far_it_is_on_a_terminal(data: &str, folder: &Path) {
 }
 
 fn event() -> NewEvent {
-    NewEvent {
-        id: Uuid::new_v4(),
-        kind: "Tested".to_owned(),
-        data: "{}".into(),
-        metadata: EventMetadata {
-            schema: 1,
-            correlation_id: Uuid::new_v4(),
-            causation_id: Uuid::new_v4(),
-            actor: "test".to_owned(),
-        },
-    }
+    new_event("Tested", "{}")
 }

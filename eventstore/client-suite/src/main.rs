@@ -1,11 +1,8 @@
-//! The official client's own tests of streams, run against the wire node, or
-//! against the server at the address that is given
-//! (`client-suite esdb://localhost:2113?tls=false`).
+//! Runs the stream tests of the official EventStoreDB client against the wire node, or against the server at a
+//! given address (`client-suite esdb://localhost:2113?tls=false`).
 //!
-//! The tests are not ours and not here: they travel in the client's package.
-//! Of that package's other tests these are left out: persistent subscriptions,
-//! projections and operations, which the node answers with UNIMPLEMENTED; and
-//! those that start a server in a container of their own.
+//! The tests come from the client's package. Its other tests are left out: tests of persistent subscriptions,
+//! projections and operations, which the node does not support, and tests that start a server in a container.
 
 use std::{env, panic::AssertUnwindSafe, process::ExitCode};
 
@@ -14,20 +11,24 @@ use event_store::{SqliteStore, node};
 use futures::FutureExt;
 use tokio::net::TcpListener;
 
-// The tests know the client by its own name.
+// The tests import the client by its own name.
 extern crate esdb as eventstore;
 
 mod common {
     include!(concat!(env!("CLIENT_TESTS"), "/common.rs"));
 }
 
-#[expect(clippy::all, dead_code, reason = "the code is not ours, and run test by test")]
+#[expect(
+    clippy::all,
+    dead_code,
+    reason = "the code comes from the client's package, and not all of it is called"
+)]
 mod streams {
     include!(concat!(env!("CLIENT_TESTS"), "/api/streams.rs"));
 
     const SOURCE: &str = include_str!(concat!(env!("CLIENT_TESTS"), "/api/streams.rs"));
 
-    /// How many tests there are, and how many passed.
+    /// Runs the tests. Returns the number of tests in the source, and the number that passed.
     pub async fn run(client: &Client) -> (usize, usize) {
         let mut passed = 0;
         macro_rules! run {
@@ -52,7 +53,7 @@ mod streams {
             test_subscription_all_filter
             test_batch_append
         );
-        // One that is not on the list counts, and did not pass.
+        // A new test that is not in the list above counts as failed.
         (SOURCE.matches("async fn test_").count(), passed)
     }
 }
@@ -79,7 +80,7 @@ async fn serve(folder: &std::path::Path) -> String {
     format!("esdb://{address}?tls=false&discoveryInterval=20")
 }
 
-/// Says how a test went, and whether well.
+/// Runs one test, prints its result, and returns true if it passed.
 async fn outcome<E: std::fmt::Display>(name: &str, test: impl Future<Output = Result<(), E>>) -> bool {
     let outcome = AssertUnwindSafe(test).catch_unwind().await;
     match &outcome {

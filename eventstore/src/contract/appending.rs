@@ -1,12 +1,12 @@
-//! What an append expects, and what is refused.
+//! Appends: expected revisions, conflicts, and refused requests.
 
 use futures::future::join_all;
 
-use super::streams::{Category, append, event, events, ids, ids_of, read, read_log};
+use super::streams::{TestCategory, append, event, events, ids, ids_of, read, read_log};
 use crate::{AppendError, EventStore, ExpectedRevision, StreamName};
 
 pub async fn an_append_to_no_stream_conflicts_when_there_is_one(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     append(&store, &stream, ExpectedRevision::NoStream, &events("First", 2)).await;
     let second = store.append(&stream, ExpectedRevision::NoStream, events("Second", 1)).await;
     let expected = ExpectedRevision::NoStream;
@@ -14,7 +14,7 @@ pub async fn an_append_to_no_stream_conflicts_when_there_is_one(store: impl Even
 }
 
 pub async fn a_stale_revision_conflicts_and_writes_nothing(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let first = events("First", 3);
     append(&store, &stream, ExpectedRevision::NoStream, &first).await;
     let expected = ExpectedRevision::Exact(1);
@@ -25,7 +25,7 @@ pub async fn a_stale_revision_conflicts_and_writes_nothing(store: impl EventStor
 }
 
 pub async fn a_revision_that_is_not_there_yet_conflicts(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let expected = ExpectedRevision::Exact(0);
     let early = store.append(&stream, expected, events("Early", 1)).await;
     let conflict = AppendError::Conflict { stream: stream.clone(), expected, actual: None };
@@ -36,7 +36,7 @@ pub async fn a_revision_that_is_not_there_yet_conflicts(store: impl EventStore) 
 }
 
 pub async fn an_append_without_expectation_never_conflicts(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let all = events("Counted", 3);
     for event in &all {
         append(&store, &stream, ExpectedRevision::Any, [event]).await;
@@ -45,7 +45,7 @@ pub async fn an_append_without_expectation_never_conflicts(store: impl EventStor
 }
 
 pub async fn an_append_is_all_or_nothing(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let stream = category.stream();
     let mut mixed = events("Mixed", 3);
     mixed[2].kind = String::new();
@@ -58,7 +58,7 @@ pub async fn an_append_is_all_or_nothing(store: impl EventStore) {
 }
 
 pub async fn an_append_too_large_is_refused_and_writes_nothing(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let large = |bytes| event("Large", &format!("\"{}\"", "x".repeat(bytes)));
     let refused = store.append(&stream, ExpectedRevision::NoStream, vec![large(1024 * 1024)]).await;
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
@@ -69,14 +69,14 @@ pub async fn an_append_too_large_is_refused_and_writes_nothing(store: impl Event
 }
 
 pub async fn data_that_is_not_json_is_refused(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let refused = store.append(&stream, ExpectedRevision::Any, vec![event("Ours", "{")]).await;
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
     assert_eq!(read(&store, &stream).await, []);
 }
 
 pub async fn names_of_the_store_itself_are_refused(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let system = StreamName::new(format!("${}", category.stream())).expect("well-formed");
     let refused = store.append(&system, ExpectedRevision::Any, events("Ours", 1)).await;
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
@@ -84,10 +84,10 @@ pub async fn names_of_the_store_itself_are_refused(store: impl EventStore) {
     assert!(matches!(refused, Err(AppendError::Refused(_))), "{refused:?}");
 }
 
-pub async fn of_racing_appends_exactly_one_wins_each_revision(store: impl EventStore) {
+pub async fn exactly_one_of_racing_appends_wins_each_revision(store: impl EventStore) {
     const WRITERS: usize = 100;
     const REVISIONS: u64 = 5;
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     for revision in 0..REVISIONS {
         let expected = revision.checked_sub(1).map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let race = (0..WRITERS).map(|_| store.append(&stream, expected, events("Raced", 1)));

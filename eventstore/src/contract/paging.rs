@@ -1,10 +1,12 @@
-//! The whole log: its pages, its filters, its end, its moments.
+//! Reads of the whole log: pages, filters, the head, and positions.
 
-use super::streams::{Category, append, event, events, ids, ids_of, read_log};
-use crate::{EventFilter, EventStore, ExpectedRevision, Position};
+use futures::StreamExt;
+
+use super::streams::{TestCategory, append, event, events, ids, ids_of, read_log};
+use crate::{EventFilter, EventStore, ExpectedRevision, Position, ReadError};
 
 pub async fn the_log_is_read_in_pages(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let start = store.head().await.expect("readable");
     let mut written = Vec::new();
     for _ in 0..7 {
@@ -19,7 +21,7 @@ pub async fn the_log_is_read_in_pages(store: impl EventStore) {
         let page = store.read_all(at, &filter, 4).await.expect("readable");
         assert!(page.events.len() <= 4);
         assert!(page.events.iter().all(|event| event.position > at && event.position <= page.next));
-        assert!(page.next > at || page.end, "a page gets somewhere");
+        assert!(page.next > at || page.end, "a page makes progress or reaches the end");
         at = page.next;
         read.extend(page.events);
         if page.end {
@@ -32,7 +34,7 @@ pub async fn the_log_is_read_in_pages(store: impl EventStore) {
 }
 
 pub async fn the_log_is_filtered_by_stream_prefix(store: impl EventStore) {
-    let (wanted, other) = (Category::new(), Category::new());
+    let (wanted, other) = (TestCategory::new(), TestCategory::new());
     let ours = events("Ours", 2);
     append(&store, &other.stream(), ExpectedRevision::NoStream, &events("Theirs", 2)).await;
     append(&store, &wanted.stream(), ExpectedRevision::NoStream, &ours).await;
@@ -41,7 +43,7 @@ pub async fn the_log_is_filtered_by_stream_prefix(store: impl EventStore) {
 }
 
 pub async fn the_log_is_filtered_by_type(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let (a, b, c) = (category.kind("A"), category.kind("AB"), category.kind("C"));
     let all = [event(&a, "1"), event(&b, "2"), event(&c, "3"), event(&a, "4")];
     append(&store, &category.stream(), ExpectedRevision::NoStream, &all).await;
@@ -59,13 +61,13 @@ pub async fn the_log_is_filtered_by_type(store: impl EventStore) {
 pub async fn the_head_is_the_newest_position(store: impl EventStore) {
     let before = store.head().await.expect("readable");
     let appended =
-        append(&store, &Category::new().stream(), ExpectedRevision::NoStream, &events("Newest", 1)).await;
+        append(&store, &TestCategory::new().stream(), ExpectedRevision::NoStream, &events("Newest", 1)).await;
     assert!(appended.position > before);
     assert!(store.head().await.expect("readable") >= appended.position);
 }
 
-pub async fn nothing_of_a_moment_stands_before_where_it_is_found(store: impl EventStore) {
-    let category = Category::new();
+pub async fn the_position_before_a_moment_precedes_its_events(store: impl EventStore) {
+    let category = TestCategory::new();
     for _ in 0..5 {
         append(&store, &category.stream(), ExpectedRevision::NoStream, &events("Timed", 3)).await;
     }
@@ -73,8 +75,19 @@ pub async fn nothing_of_a_moment_stands_before_where_it_is_found(store: impl Eve
     for moment in all.iter().map(|event| event.recorded_at) {
         let found = store.position_before(moment).await.expect("readable");
         let later = all.iter().filter(|event| event.recorded_at >= moment);
-        assert!(later.clone().all(|event| event.position > found), "nothing of that moment is missed");
+        assert!(later.clone().all(|event| event.position > found), "no event of that moment is missed");
     }
     let past = all[0].recorded_at - jiff::SignedDuration::from_hours(24 * 365 * 100);
     assert_eq!(store.position_before(past).await, Ok(Position::START));
+}
+
+pub async fn a_position_beyond_the_end_is_refused(store: impl EventStore) {
+    append(&store, &TestCategory::new().stream(), ExpectedRevision::NoStream, &events("Newest", 1)).await;
+    // Other writers may append meanwhile, but not that much.
+    let after = Position(store.head().await.expect("readable").0 + (1 << 40));
+    let error = ReadError::BeyondEnd { after };
+    assert_eq!(store.read_all(after, &EventFilter::default(), 10).await, Err(error.clone()));
+    let mut subscription = store.subscribe(after, EventFilter::default());
+    assert_eq!(subscription.next().await, Some(Err(error)));
+    assert_eq!(subscription.next().await, None, "the error is the last item");
 }

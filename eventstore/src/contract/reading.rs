@@ -1,10 +1,10 @@
-//! What was appended is read back: in order, numbered, from anywhere.
+//! Reads of one stream: order, revisions and direction.
 
-use super::streams::{Category, append, event, events, ids, ids_of, read, read_log};
+use super::streams::{TestCategory, append, event, events, ids, ids_of, read, read_log};
 use crate::{AppendError, EventStore, ExpectedRevision, Position, ReadDirection, Revision};
 
 pub async fn an_appended_event_is_read_back_as_it_was_written(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let written = event("Written", r#"{"text":"ü \u0000 \"","n":[1,2.5,null]}"#);
     let appended = append(&store, &stream, ExpectedRevision::NoStream, [&written]).await;
     let read = read(&store, &stream).await;
@@ -17,7 +17,7 @@ pub async fn an_appended_event_is_read_back_as_it_was_written(store: impl EventS
 }
 
 pub async fn events_are_read_in_the_order_of_their_append(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let all = events("Counted", 10);
     append(&store, &stream, ExpectedRevision::NoStream, &all[..3]).await;
     append(&store, &stream, ExpectedRevision::Exact(2), &all[3..4]).await;
@@ -26,7 +26,7 @@ pub async fn events_are_read_in_the_order_of_their_append(store: impl EventStore
 }
 
 pub async fn revisions_start_at_0_and_have_no_gap(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     for (at, event) in events("Counted", 5).iter().enumerate() {
         let appended = append(&store, &stream, ExpectedRevision::Any, [event]).await;
         assert_eq!(appended.revision, at as Revision);
@@ -40,7 +40,7 @@ pub async fn revisions_start_at_0_and_have_no_gap(store: impl EventStore) {
 }
 
 pub async fn positions_rise_across_streams(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let mut last = Position::START;
     for _ in 0..5 {
         let appended =
@@ -51,11 +51,11 @@ pub async fn positions_rise_across_streams(store: impl EventStore) {
     let all = read_log(&store, category.filter()).await;
     assert_eq!(all.len(), 10);
     assert!(all.is_sorted_by(|a, b| a.position < b.position));
-    assert_eq!(all[9].position, last, "an append answers the position of its last event");
+    assert_eq!(all[9].position, last, "the receipt has the position of the last event");
 }
 
 pub async fn recorded_at_never_goes_backwards(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     for _ in 0..10 {
         append(&store, &category.stream(), ExpectedRevision::NoStream, &events("Timed", 2)).await;
     }
@@ -66,14 +66,14 @@ pub async fn recorded_at_never_goes_backwards(store: impl EventStore) {
 }
 
 pub async fn an_unknown_stream_reads_as_empty(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     assert_eq!(read(&store, &stream).await, []);
     let backwards = store.read_stream(&stream, Revision::MAX, ReadDirection::Backwards, 10).await;
     assert_eq!(backwards, Ok(vec![]));
 }
 
 pub async fn a_stream_is_read_backwards(store: impl EventStore) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     append(&store, &stream, ExpectedRevision::NoStream, &events("Counted", 5)).await;
     let revisions = async |from, max| -> Vec<Revision> {
         let read = store.read_stream(&stream, from, ReadDirection::Backwards, max).await;
@@ -84,8 +84,8 @@ pub async fn a_stream_is_read_backwards(store: impl EventStore) {
     assert_eq!(revisions(0, 10).await, [0]);
 }
 
-pub async fn a_read_begins_at_its_revision_and_ends_at_its_maximum(store: impl EventStore) {
-    let stream = Category::new().stream();
+pub async fn a_read_begins_at_its_revision_and_has_at_most_its_maximum(store: impl EventStore) {
+    let stream = TestCategory::new().stream();
     append(&store, &stream, ExpectedRevision::NoStream, &events("Counted", 5)).await;
     let revisions = async |from, max| -> Vec<Revision> {
         let read = store.read_stream(&stream, from, ReadDirection::Forwards, max).await;
@@ -93,7 +93,7 @@ pub async fn a_read_begins_at_its_revision_and_ends_at_its_maximum(store: impl E
     };
     assert_eq!(revisions(1, 2).await, [1, 2]);
     assert_eq!(revisions(4, 10).await, [4]);
-    assert!(revisions(5, 10).await.is_empty(), "past the end there is nothing, and no error");
+    assert!(revisions(5, 10).await.is_empty(), "a read past the end is empty, not an error");
     assert_eq!(revisions(0, usize::MAX).await, [0, 1, 2, 3, 4]);
     assert!(revisions(0, 0).await.is_empty());
 }

@@ -1,8 +1,8 @@
-//! Appending again is recognised, however often.
+//! Repeated appends: the store recognises them by the ids of their events.
 
 use std::collections::HashSet;
 
-use super::streams::{Category, append, event, events, ids, ids_of, read};
+use super::streams::{TestCategory, append, event, events, ids, ids_of, read};
 use crate::{AppendError, EventStore, ExpectedRevision, NewEvent, Revision};
 
 pub async fn appending_again_to_no_stream_is_recognised(store: impl EventStore) {
@@ -23,7 +23,7 @@ pub async fn appending_again_is_recognised_after_others_appended(store: impl Eve
         (events("Before", 1), ExpectedRevision::Exact(0)),
         (vec![], ExpectedRevision::Any),
     ] {
-        let stream = Category::new().stream();
+        let stream = TestCategory::new().stream();
         if !before.is_empty() {
             append(&store, &stream, ExpectedRevision::NoStream, &before).await;
         }
@@ -35,9 +35,9 @@ pub async fn appending_again_is_recognised_after_others_appended(store: impl Eve
     }
 }
 
-pub async fn half_a_repetition_conflicts(store: impl EventStore) {
+pub async fn a_partial_repetition_conflicts(store: impl EventStore) {
     for expected in [ExpectedRevision::NoStream, ExpectedRevision::Any] {
-        let stream = Category::new().stream();
+        let stream = TestCategory::new().stream();
         let first = events("First", 2);
         append(&store, &stream, ExpectedRevision::NoStream, &first).await;
         let half = vec![first[1].clone(), event("New", "{}")];
@@ -54,7 +54,7 @@ async fn repeat(
     before: impl IntoIterator<Item = NewEvent>,
     expected: ExpectedRevision,
 ) {
-    let stream = Category::new().stream();
+    let stream = TestCategory::new().stream();
     let before: Vec<_> = before.into_iter().collect();
     if !before.is_empty() {
         append(&store, &stream, ExpectedRevision::NoStream, &before).await;

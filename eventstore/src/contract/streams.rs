@@ -1,16 +1,16 @@
-//! Streams and events for the sentences, and the shortest way to write and read them.
+//! Streams and events for the contract's tests, and helpers that append and read them.
 
 use uuid::Uuid;
 
 use crate::{
-    Append, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read, ReadDirection,
-    RecordedEvent, StreamName,
+    Append, EventFilter, ExpectedRevision, NewEvent, Position, Read, ReadDirection, RecordedEvent,
+    StreamName, testing::new_event,
 };
 
-/// Streams that belong to one test alone.
-pub(super) struct Category(Uuid);
+/// The streams of one test. No other test uses them.
+pub(super) struct TestCategory(Uuid);
 
-impl Category {
+impl TestCategory {
     pub(super) fn new() -> Self {
         Self(Uuid::new_v4())
     }
@@ -56,17 +56,7 @@ pub(super) async fn read_log(store: &(impl Read + ?Sized), filter: EventFilter) 
 }
 
 pub(super) fn event(kind: &str, json: &str) -> NewEvent {
-    NewEvent {
-        id: Uuid::new_v4(),
-        kind: kind.to_owned(),
-        data: json.to_owned().into(),
-        metadata: EventMetadata {
-            schema: 1,
-            correlation_id: Uuid::new_v4(),
-            causation_id: Uuid::new_v4(),
-            actor: "contract".to_owned(),
-        },
-    }
+    new_event(kind, json.to_owned())
 }
 
 pub(super) fn events(kind: &str, count: usize) -> Vec<NewEvent> {

@@ -1,4 +1,4 @@
-//! The client's traps, each provoked by a server that misbehaves on purpose.
+//! The client's faults, each provoked by a server that misbehaves on purpose.
 
 use std::{
     collections::VecDeque,
@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use super::EsdbStore;
 use crate::{
-    Append, AppendError, EventFilter, EventMetadata, ExpectedRevision, NewEvent, Position, Read,
-    ReadDirection, ReadError, SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
+    Append, AppendError, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
+    SqliteStore, Subscribe, Subscription, SubscriptionItem,
     node::{
         self,
         proto::{
@@ -35,22 +35,23 @@ use crate::{
             },
         },
     },
+    testing::{event_of_size, new_stream},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_not_up_yet_is_waited_for() {
+async fn an_append_waits_for_a_server_that_starts_later() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
     let store = connect(&format!("esdb://{address}?tls=false")).await;
-    let (appending, name) = (store.clone(), stream_name());
+    let (appending, name) = (store.clone(), new_stream());
     let append = tokio::spawn({
         let name = name.clone();
-        async move { appending.append(&name, ExpectedRevision::NoStream, vec![event()]).await }
+        async move { appending.append(&name, ExpectedRevision::NoStream, vec![event_of_size(0)]).await }
     });
-    // The client is dead after its first connect; this is the one after it.
+    // The first client is dead after its first connect, so wait for its successor.
     until(|| store.client.current_client().1 > 0).await;
     let folder = tempfile::TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
@@ -64,7 +65,7 @@ async fn a_server_that_is_not_up_yet_is_waited_for() {
 async fn a_server_that_never_comes_is_unavailable_in_time() {
     let store = connect("esdb://127.0.0.1:1?tls=false").await;
     let started = Instant::now();
-    let append = store.append(&stream_name(), ExpectedRevision::Any, vec![event()]).await;
+    let append = store.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await;
     assert!(matches!(append, Err(AppendError::Unavailable(_))), "{append:?}");
     assert!(started.elapsed() < super::CALL_DEADLINE + Duration::from_secs(2));
 }
@@ -84,15 +85,14 @@ async fn a_dead_member_of_a_cluster_is_left_for_another() {
         stops.push((stop, tokio::spawn(node)));
     }
     let store = connect(&format!("esdb://{},{}?tls=false", hosts[0], hosts[1])).await;
-    let name = stream_name();
+    let name = new_stream();
     let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(name.as_str()));
     for (expected, stop) in [
         (ExpectedRevision::NoStream, None),
         (ExpectedRevision::Exact(0), Some(0)),
         (ExpectedRevision::Exact(1), Some(1)),
     ] {
-        // One of the two stops is the member in use; then there is none, and
-        // one of them comes back.
+        // One of the two stops hits the member in use. After both, no member is left, and one comes back.
         if let Some(n) = stop {
             let (stop, node): (_, tokio::task::JoinHandle<_>) = stops.remove(0);
             stop.cancel();
@@ -104,15 +104,15 @@ async fn a_dead_member_of_a_cluster_is_left_for_another() {
                 tokio::spawn(node);
             }
         }
-        let written = event();
+        let written = event_of_size(0);
         store.append(&name, expected, vec![written.clone()]).await.unwrap();
         assert_eq!(next_event(&mut follower).await, written.id);
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_ends_well_goes_on_where_it_was() {
-    let fake = Fake::serve([
+async fn a_subscription_that_ends_without_an_error_is_resumed() {
+    let fake = FakeServer::serve([
         vec![Ok(confirmation()), Ok(recorded(1)), Ok(recorded(2))],
         vec![Ok(confirmation()), Ok(recorded(3)), Err(Status::unavailable("over"))],
         vec![Ok(confirmation()), Ok(recorded(4))],
@@ -128,7 +128,7 @@ async fn a_subscription_that_ends_well_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_resumes_from_a_checkpoint_too() {
     let checkpoint = Checkpoint { commit_position: 7, prepare_position: 7, timestamp: None };
-    let fake = Fake::serve([
+    let fake = FakeServer::serve([
         vec![Ok(confirmation()), Ok(recorded(1)), Ok(answer(Content::Checkpoint(checkpoint)))],
         vec![Ok(confirmation()), Ok(answer(Content::CaughtUp(CaughtUp::default()))), Ok(recorded(8))],
     ])
@@ -145,9 +145,9 @@ async fn a_subscription_resumes_from_a_checkpoint_too() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_makes_the_client_panic_does_not_end_a_subscription() {
+async fn a_panic_of_the_client_does_not_end_a_subscription() {
     let not_found = StreamNotFound { stream_identifier: None };
-    let fake = Fake::serve([
+    let fake = FakeServer::serve([
         vec![Ok(confirmation()), Ok(answer(Content::StreamNotFound(not_found)))],
         vec![Ok(confirmation()), Ok(recorded(1))],
     ])
@@ -157,8 +157,9 @@ async fn what_makes_the_client_panic_does_not_end_a_subscription() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_that_always_breaks_off_is_tried_with_pauses() {
-    let fake = Fake::serve((0..200).map(|_| vec![Ok(confirmation()), Err(Status::unavailable("no"))])).await;
+async fn a_subscription_that_always_breaks_off_is_resumed_with_pauses() {
+    let fake =
+        FakeServer::serve((0..200).map(|_| vec![Ok(confirmation()), Err(Status::unavailable("no"))])).await;
     let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let nothing = timeout(Duration::from_secs(2), follower.next()).await;
     assert!(nothing.is_err(), "{nothing:?}");
@@ -168,7 +169,7 @@ async fn a_subscription_that_always_breaks_off_is_tried_with_pauses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_refused_subscription_ends_with_the_reason() {
-    let fake = Fake::serve([vec![Err(Status::permission_denied("no"))]]).await;
+    let fake = FakeServer::serve([vec![Err(Status::permission_denied("no"))]]).await;
     let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let refused = timeout(DEADLINE, follower.next()).await.unwrap();
     assert!(matches!(refused, Some(Err(ReadError::Refused(_)))), "{refused:?}");
@@ -176,7 +177,18 @@ async fn a_refused_subscription_ends_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_address_that_is_none_is_refused_without_its_password() {
+async fn a_subscription_to_a_damaged_log_ends_with_that_reason() {
+    let damaged = Err(Status::data_loss("page 7 is damaged"));
+    let fake = FakeServer::serve([vec![Ok(confirmation()), Ok(recorded(1)), damaged]]).await;
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
+    assert_eq!(next_event(&mut follower).await, id(1));
+    let corrupt = timeout(DEADLINE, follower.next()).await.unwrap();
+    assert_eq!(corrupt, Some(Err(ReadError::Corrupt("page 7 is damaged".to_owned()))));
+    assert!(follower.next().await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_malformed_address_is_refused_and_its_password_not_shown() {
     for address in ["esdb://admin:secret@:2113", "http://admin:secret@host:2113", "secret", "esdb://h:secret"]
     {
         let error = EsdbStore::connect(address).await.unwrap_err().to_string();
@@ -187,23 +199,25 @@ async fn an_address_that_is_none_is_refused_without_its_password() {
     assert!(error.contains("/no/such/file cannot be read"), "{error}");
 }
 
-/// A server that answers subscriptions by a script, then keeps them waiting.
-struct Fake {
+/// A server that answers subscriptions from a script, and keeps them waiting when the script is over.
+struct FakeServer {
     store: EsdbStore,
-    script: Arc<Script>,
+    script: Arc<ServerScript>,
 }
 
 #[derive(Default)]
-struct Script {
+struct ServerScript {
     answers: Mutex<VecDeque<Vec<Result<ReadResp, Status>>>>,
     /// The positions that subscriptions began after.
     asked: Mutex<Vec<u64>>,
 }
 
-impl Fake {
+impl FakeServer {
     async fn serve(answers: impl IntoIterator<Item = Vec<Result<ReadResp, Status>>>) -> Self {
-        let script =
-            Arc::new(Script { answers: Mutex::new(answers.into_iter().collect()), ..Script::default() });
+        let script = Arc::new(ServerScript {
+            answers: Mutex::new(answers.into_iter().collect()),
+            ..ServerScript::default()
+        });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Server::builder().add_service(StreamsServer::from_arc(Arc::clone(&script)));
@@ -217,7 +231,7 @@ impl Fake {
 }
 
 #[async_trait]
-impl Streams for Script {
+impl Streams for ServerScript {
     type ReadStream = stream::BoxStream<'static, Result<ReadResp, Status>>;
     type BatchAppendStream = stream::Empty<Result<BatchAppendResp, Status>>;
 
@@ -234,7 +248,7 @@ impl Streams for Script {
             options.count_option,
             Some(node::proto::streams::read_req::options::CountOption::Count(_))
         ) {
-            // Whether the log reaches as far as the subscriber: it does.
+            // The check whether the subscriber's position is beyond the end: it is not.
             return Ok(Response::new(stream::iter([Ok(recorded(after))]).boxed()));
         }
         self.asked.lock().unwrap().push(after);
@@ -316,22 +330,4 @@ async fn until(condition: impl Fn() -> bool) {
         }
     };
     timeout(DEADLINE, waiting).await.expect("it comes to be in time");
-}
-
-fn stream_name() -> StreamName {
-    StreamName::of("test", Uuid::new_v4())
-}
-
-fn event() -> NewEvent {
-    NewEvent {
-        id: Uuid::new_v4(),
-        kind: "Tested".to_owned(),
-        data: "{}".into(),
-        metadata: EventMetadata {
-            schema: 1,
-            correlation_id: Uuid::new_v4(),
-            causation_id: Uuid::new_v4(),
-            actor: "test".to_owned(),
-        },
-    }
 }

@@ -1,9 +1,8 @@
 //! A real log with a history in it.
 
 use domain::submission::{CATEGORY, SCHEMA};
-use event_store::{
-    Append, EventMetadata, ExpectedRevision, NewEvent, Read, ReadDirection, SqliteStore, StreamName,
-};
+use event_store::testing::event_about;
+use event_store::{Append, ExpectedRevision, NewEvent, Read, ReadDirection, SqliteStore, StreamName};
 use projections::EventEnvelope;
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -29,11 +28,5 @@ pub(crate) async fn write(log: &SqliteStore, events: &[EventEnvelope]) -> Vec<Ev
 
 /// Returns an event that can be appended.
 pub(crate) fn stored(kind: &str, data: &[u8]) -> NewEvent {
-    let metadata = EventMetadata {
-        schema: SCHEMA,
-        correlation_id: Uuid::new_v4(),
-        causation_id: Uuid::new_v4(),
-        actor: "test".to_owned(),
-    };
-    NewEvent { id: Uuid::new_v4(), kind: kind.to_owned(), data: data.to_vec().into(), metadata }
+    event_about(Uuid::new_v4(), SCHEMA, kind, data.to_vec())
 }

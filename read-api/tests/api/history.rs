@@ -191,3 +191,13 @@ fn resident_mib() -> usize {
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<usize>().unwrap() / 1024
 }
+
+#[tokio::test]
+async fn a_damaged_log_is_an_error_of_the_server_not_a_wrong_parameter() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    world.submit("ada", LONDON).await;
+    world.damage_the_log().await;
+    let response = world.as_organiser("/api/v1/history?after=0").await;
+    let problem = problem(response, StatusCode::INTERNAL_SERVER_ERROR).await;
+    assert!(problem["detail"].as_str().unwrap().contains("is damaged"), "{problem}");
+}

@@ -2,7 +2,8 @@
 
 use domain::sandbox::{SCHEMA, SandboxNode, SandboxNodeState, SandboxReported};
 use domain::submission::{ContainersStarted, Event, StartedImage};
-use event_store::{Append, EventMetadata, ExpectedRevision, NewEvent, StreamName};
+use event_store::testing::event_about;
+use event_store::{Append, ExpectedRevision, StreamName};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -85,18 +86,7 @@ fn running(node: &str) -> Event {
 }
 
 async fn report(world: &World, verifier: &str, sandbox: SandboxReported) {
-    let id = Uuid::new_v4();
-    let event = NewEvent {
-        id,
-        kind: SandboxReported::KIND.to_owned(),
-        data: sandbox.to_stored().into(),
-        metadata: EventMetadata {
-            schema: SCHEMA,
-            correlation_id: id,
-            causation_id: id,
-            actor: "test".to_owned(),
-        },
-    };
+    let event = event_about(Uuid::new_v4(), SCHEMA, SandboxReported::KIND, sandbox.to_stored());
     let stream = StreamName::new(SandboxReported::stream(verifier)).unwrap();
     world.store.append(&stream, ExpectedRevision::Any, vec![event]).await.unwrap();
 }

@@ -191,3 +191,15 @@ async fn long_polls_are_limited() {
     world.record(id, [started(1)]).await;
     assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
 }
+
+#[tokio::test]
+async fn a_damaged_log_is_an_error_of_the_server_not_a_missing_submission() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    world.damage_the_log().await;
+    let path = format!("/api/v1/submissions/{}", id.0);
+    for path in [&path, &format!("{path}?at=2020-01-01T00:00:00Z")] {
+        let problem = world.problem(path, StatusCode::INTERNAL_SERVER_ERROR).await;
+        assert!(problem["detail"].as_str().unwrap().contains("is damaged"), "{problem}");
+    }
+}

@@ -12,9 +12,8 @@ use domain::submission::{
     RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
 };
 use domain::testing::{located_in, submitted_by};
-use event_store::{
-    Append, EventMetadata, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName,
-};
+use event_store::testing::event_about;
+use event_store::{Append, ExpectedRevision, Position, Read, SqliteStore, StreamName};
 use http_edge::{Metrics, Operations, OrganiserToken};
 use projections::{MemoryViews, ViewQueries};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
@@ -118,6 +117,15 @@ impl World {
         std::fs::remove_file(self.folder.path().join("log.db")).unwrap();
     }
 
+    /// Overwrites the log's file, except for its first page, which holds the schema.
+    pub(crate) async fn damage_the_log(&self) {
+        self.store.clone().close().await;
+        let path = self.folder.path().join("log.db");
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4096..].fill(0xff);
+        std::fs::write(&path, bytes).unwrap();
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -166,17 +174,8 @@ impl World {
 
     /// Appends events to a submission's stream.
     pub(crate) async fn record(&self, id: SubmissionId, events: impl IntoIterator<Item = Event>) -> Position {
-        let events = events.into_iter().map(|event| NewEvent {
-            id: Uuid::new_v4(),
-            kind: event.kind().to_owned(),
-            data: event.to_stored().into(),
-            metadata: EventMetadata {
-                schema: SCHEMA,
-                correlation_id: id.0,
-                causation_id: id.0,
-                actor: "test".to_owned(),
-            },
-        });
+        let events =
+            events.into_iter().map(|event| event_about(id.0, SCHEMA, event.kind(), event.to_stored()));
         let stream = StreamName::of("submission", id.0);
         self.store.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }

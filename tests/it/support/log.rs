@@ -4,7 +4,8 @@
 use domain::SubmissionId;
 use domain::submission::{CATEGORY, Event, Participant, Passed, SCHEMA, Submitted};
 use domain::testing::{located_in, submitted_by};
-use event_store::{Append, EsdbStore, EventMetadata, ExpectedRevision, NewEvent, Position, StreamName};
+use event_store::testing::event_about;
+use event_store::{Append, EsdbStore, ExpectedRevision, Position, StreamName};
 use uuid::Uuid;
 
 use super::System;
@@ -19,17 +20,8 @@ impl Log {
 
     /// Appends to a submission's stream; where the log has the last event.
     pub(crate) async fn record(&self, id: SubmissionId, events: impl IntoIterator<Item = Event>) -> Position {
-        let events = events.into_iter().map(|event| NewEvent {
-            id: Uuid::new_v4(),
-            kind: event.kind().to_owned(),
-            data: event.to_stored().into(),
-            metadata: EventMetadata {
-                schema: SCHEMA,
-                correlation_id: id.0,
-                causation_id: id.0,
-                actor: "test".to_owned(),
-            },
-        });
+        let events =
+            events.into_iter().map(|event| event_about(id.0, SCHEMA, event.kind(), event.to_stored()));
         let stream = StreamName::of(CATEGORY, id.0);
         self.0.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }

@@ -1,79 +1,79 @@
-//! Subscriptions: history, then what comes, without a gap or a repeat.
+//! Subscriptions: recorded events, then new ones, without a gap or a repetition.
 
 use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt;
 use tokio::time::timeout;
 
-use super::streams::{Category, append, event, events, ids, ids_of, read_log};
+use super::streams::{TestCategory, append, event, events, ids, ids_of, read_log};
 use crate::{
     EventFilter, EventStore, ExpectedRevision, Position, RecordedEvent, Subscribe, Subscription,
     SubscriptionItem,
 };
 
-/// How long anything may take before the contract counts as broken.
+/// The longest wait for a delivery.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-pub async fn a_subscription_delivers_history_then_what_comes(store: impl EventStore) {
-    let category = Category::new();
+pub async fn a_subscription_delivers_recorded_events_then_new_ones(store: impl EventStore) {
+    let category = TestCategory::new();
     let all = events("Followed", 6);
     let past = append(&store, &category.stream(), ExpectedRevision::NoStream, &all[..3]).await;
-    let mut follower = Follower::new(&store, Position::START, category.filter());
-    assert_eq!(ids(&follower.until_caught_up().await), ids_of(&all[..3]));
-    assert!(follower.seen >= past.position);
+    let mut subscriber = TestSubscriber::new(&store, Position::START, category.filter());
+    assert_eq!(ids(&subscriber.until_caught_up().await), ids_of(&all[..3]));
+    assert!(subscriber.seen >= past.position);
     for event in &all[3..] {
         append(&store, &category.stream(), ExpectedRevision::NoStream, [event]).await;
-        assert_eq!(follower.event().await.id, event.id);
+        assert_eq!(subscriber.event().await.id, event.id);
     }
 }
 
 pub async fn a_subscription_begins_strictly_after_its_position(store: impl EventStore) {
-    let category = Category::new();
+    let category = TestCategory::new();
     let all = events("Followed", 4);
     for event in &all {
         append(&store, &category.stream(), ExpectedRevision::NoStream, [event]).await;
     }
     let log = read_log(&store, category.filter()).await;
-    let mut middle = Follower::new(&store, log[1].position, category.filter());
+    let mut middle = TestSubscriber::new(&store, log[1].position, category.filter());
     assert_eq!(ids(&middle.until_caught_up().await), ids_of(&all[2..]));
-    let mut end = Follower::new(&store, log[3].position, category.filter());
+    let mut end = TestSubscriber::new(&store, log[3].position, category.filter());
     assert_eq!(end.until_caught_up().await, []);
 }
 
 pub async fn a_subscription_is_filtered(store: impl EventStore) {
-    let (wanted, other) = (Category::new(), Category::new());
+    let (wanted, other) = (TestCategory::new(), TestCategory::new());
     let kind = wanted.kind("Wanted");
     let past = [event(&kind, "1"), event("Other", "2")];
     append(&store, &other.stream(), ExpectedRevision::NoStream, &events("Theirs", 3)).await;
     append(&store, &wanted.stream(), ExpectedRevision::NoStream, &past).await;
     let filter = EventFilter { kinds: vec![kind.clone()], ..wanted.filter() };
-    let mut follower = Follower::new(&store, Position::START, filter);
-    assert_eq!(ids(&follower.until_caught_up().await), [past[0].id]);
+    let mut subscriber = TestSubscriber::new(&store, Position::START, filter);
+    assert_eq!(ids(&subscriber.until_caught_up().await), [past[0].id]);
     append(&store, &wanted.stream(), ExpectedRevision::NoStream, &events("Other", 3)).await;
     append(&store, &other.stream(), ExpectedRevision::NoStream, [&event(&kind, "3")]).await;
     let last = event(&kind, "4");
     append(&store, &wanted.stream(), ExpectedRevision::NoStream, [&last]).await;
-    assert_eq!(follower.event().await.id, last.id);
+    assert_eq!(subscriber.event().await.id, last.id);
 }
 
-pub async fn a_subscription_to_little_of_a_long_log_reports_how_far_it_is(store: impl EventStore) {
-    let (rare, common) = (Category::new(), Category::new());
+pub async fn a_subscription_that_passes_few_events_sends_checkpoints(store: impl EventStore) {
+    let (rare, common) = (TestCategory::new(), TestCategory::new());
     let start = store.head().await.expect("readable");
     for _ in 0..30 {
         append(&store, &common.stream(), ExpectedRevision::NoStream, &events("Common", 100)).await;
     }
     let last = append(&store, &rare.stream(), ExpectedRevision::NoStream, &events("Rare", 1)).await;
-    let mut follower = Follower::new(&store, start, rare.filter());
-    let rare = follower.until_caught_up().await;
+    let mut subscriber = TestSubscriber::new(&store, start, rare.filter());
+    let rare = subscriber.until_caught_up().await;
     assert_eq!(rare.len(), 1);
     assert_eq!(rare[0].position, last.position);
-    assert!(follower.checkpoints > 0, "3,000 events passed without a word");
+    assert!(subscriber.checkpoints > 0, "3,000 events were scanned without a checkpoint");
 }
 
 pub async fn a_subscription_started_amid_appends_has_no_gap_and_no_repeat(store: impl EventStore + 'static) {
     const WRITERS: usize = 4;
     const APPENDS: usize = 50;
-    let category = Category::new();
+    let category = TestCategory::new();
     let store = Arc::new(store);
     let writers: Vec<_> = (0..WRITERS)
         .map(|_| {
@@ -86,33 +86,33 @@ pub async fn a_subscription_started_amid_appends_has_no_gap_and_no_repeat(store:
         })
         .collect();
     let total = WRITERS * APPENDS * 2;
-    let mut followers = Vec::new();
+    let mut subscribers = Vec::new();
     for _ in 0..3 {
-        let mut follower = Follower::new(&*store, Position::START, category.filter());
-        // Each begins a little later than the one before.
-        let first = follower.event().await;
-        followers.push((follower, vec![first]));
+        let mut subscriber = TestSubscriber::new(&*store, Position::START, category.filter());
+        // Each subscription begins a little later than the one before.
+        let first = subscriber.event().await;
+        subscribers.push((subscriber, vec![first]));
     }
     for writer in writers {
         writer.await.expect("the writer ends well");
     }
     let log = ids(&read_log(&*store, category.filter()).await);
     assert_eq!(log.len(), total);
-    for (mut follower, mut delivered) in followers {
+    for (mut subscriber, mut delivered) in subscribers {
         while delivered.len() < total {
-            delivered.push(follower.event().await);
+            delivered.push(subscriber.event().await);
         }
         assert_eq!(ids(&delivered), log);
     }
 }
 
 pub async fn a_subscriber_that_stalls_misses_nothing(store: impl EventStore) {
-    let category = Category::new();
-    let mut follower = Follower::new(&store, Position::START, category.filter());
+    let category = TestCategory::new();
+    let mut subscriber = TestSubscriber::new(&store, Position::START, category.filter());
     let first = events("Stalled", 1);
     append(&store, &category.stream(), ExpectedRevision::NoStream, &first).await;
-    assert_eq!(follower.event().await.id, first[0].id);
-    // It is not asked again while these come: many times what any buffer holds.
+    assert_eq!(subscriber.event().await.id, first[0].id);
+    // Nobody reads the subscription while these are appended: many times more than any buffer holds.
     let mut missed = Vec::new();
     for _ in 0..40 {
         let some = events("Stalled", 100);
@@ -121,19 +121,19 @@ pub async fn a_subscriber_that_stalls_misses_nothing(store: impl EventStore) {
     }
     let mut delivered = Vec::new();
     while delivered.len() < missed.len() {
-        delivered.push(follower.event().await.id);
+        delivered.push(subscriber.event().await.id);
     }
     assert_eq!(delivered, missed);
 }
 
-/// A subscription, asked with a deadline.
-struct Follower {
+/// A subscription whose deliveries are awaited with a deadline.
+struct TestSubscriber {
     deliveries: Subscription,
     seen: Position,
     checkpoints: usize,
 }
 
-impl Follower {
+impl TestSubscriber {
     fn new(store: &(impl Subscribe + ?Sized), after: Position, filter: EventFilter) -> Self {
         Self { deliveries: store.subscribe(after, filter), seen: after, checkpoints: 0 }
     }
@@ -141,7 +141,8 @@ impl Follower {
     async fn delivery(&mut self) -> SubscriptionItem {
         let delivery = timeout(DEADLINE, self.deliveries.next()).await;
         let delivery = delivery.expect("something is delivered in time");
-        let delivery = delivery.expect("a subscription has no end").expect("it heals itself");
+        let delivery =
+            delivery.expect("a subscription has no end").expect("a subscription reconnects by itself");
         let at = match &delivery {
             SubscriptionItem::Event(event) => {
                 assert!(event.position > self.seen, "{} after {}", event.position, self.seen);
