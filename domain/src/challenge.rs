@@ -94,6 +94,8 @@ pub struct HttpProbeRules {
     pub port: u16,
     /// The path of the GET request.
     pub path: String,
+    /// The host name in the request's `Host` header. `None` means `localhost`.
+    pub host: Option<String>,
     /// Each is `name`, `twitter`, `location`, `repo`, or the name of an answer.
     pub compare: Vec<String>,
 }
@@ -107,6 +109,8 @@ struct ProbeTable {
     kind: ProbeKind,
     port: u16,
     path: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    host: Option<String>,
     compare: Vec<String>,
 }
 
@@ -118,16 +122,30 @@ enum ProbeKind {
 }
 
 impl From<ProbeTable> for ProbeRules {
-    fn from(ProbeTable { kind, port, path, compare }: ProbeTable) -> Self {
+    fn from(ProbeTable { kind, port, path, host, compare }: ProbeTable) -> Self {
         match kind {
-            ProbeKind::Http => Self::Http(HttpProbeRules { port, path, compare }),
+            ProbeKind::Http => Self::Http(HttpProbeRules { port, path, host, compare }),
         }
     }
 }
 
 impl From<ProbeRules> for ProbeTable {
-    fn from(ProbeRules::Http(HttpProbeRules { port, path, compare }): ProbeRules) -> Self {
-        Self { kind: ProbeKind::Http, port, path, compare }
+    fn from(ProbeRules::Http(HttpProbeRules { port, path, host, compare }): ProbeRules) -> Self {
+        Self { kind: ProbeKind::Http, port, path, host, compare }
+    }
+}
+
+impl HttpProbeRules {
+    /// Returns the value of the request's `Host` header: the host name, and the port if it is not 80.
+    pub fn host_header(&self) -> String {
+        let host = self.host();
+        if self.port == 80 { host.to_owned() } else { format!("{host}:{}", self.port) }
+    }
+
+    /// Returns the host name that the app is asked for. It is `localhost` unless the challenge says otherwise,
+    /// because many frameworks refuse every other name until they are configured.
+    pub fn host(&self) -> &str {
+        self.host.as_deref().unwrap_or("localhost")
     }
 }
 
@@ -191,8 +209,8 @@ impl Challenge {
     /// placing and clearing away. A claim that is older is void.
     pub fn attempt_max(&self) -> Duration {
         let limits = &self.limits;
-        let answers = 3 * self.images.max as u64 * limits.answer_s;
-        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 60)
+        let answers = 4 * self.images.max as u64 * limits.answer_s;
+        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 120)
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -218,6 +236,8 @@ impl Challenge {
             Some("probe.port is not 0, and probe.path begins with / and is ASCII".into())
         } else if probe.path.bytes().any(|b| b.is_ascii_whitespace() || b.is_ascii_control()) {
             Some("probe.path has no spaces".into())
+        } else if !is_host_name(probe.host()) {
+            Some("probe.host is a host name without a port, of at most 200 characters".into())
         } else if !(limits.cpus.is_finite() && limits.cpus >= 0.01)
             || limits.memory_mib < 4
             || limits.pids == 0
@@ -231,6 +251,11 @@ impl Challenge {
             None
         }
     }
+}
+
+fn is_host_name(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    (1..=200).contains(&text.len()) && text.bytes().all(is_part)
 }
 
 #[cfg(test)]
@@ -250,10 +275,11 @@ mod tests {
     #[test]
     fn the_same_file_keeps_its_digest() {
         let digest = "sha256:71221295a539378fca3f1224d75b01be8f8b2d7c336ddda355ac808c26e6e8c0";
-        assert_eq!(Challenge::birthday().digest(), digest);
-        let named = BIRTHDAY.replace("[probe]", "[probe]\nkind = \"http\"");
+        let first = BIRTHDAY.replace("start_s = 30", "start_s = 15");
+        assert_eq!(Challenge::parse(&first).unwrap().digest(), digest);
+        let named = first.replace("[probe]", "[probe]\nkind = \"http\"");
         assert_eq!(Challenge::parse(&named).unwrap().digest(), digest);
-        let other = BIRTHDAY.replace("[probe]", "[probe]\nkind = \"icmp\"");
+        let other = first.replace("[probe]", "[probe]\nkind = \"icmp\"");
         assert!(Challenge::parse(&other).unwrap_err().to_string().contains("icmp"));
     }
 
@@ -269,7 +295,7 @@ mod tests {
     #[test]
     fn an_attempt_has_time_for_every_image_to_answer_late() {
         let mut challenge = Challenge::birthday();
-        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 15 + 3 * 3 * 10 + 60));
+        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 30 + 4 * 3 * 10 + 120));
         challenge.images.max = 10;
         let asked = 2 * (challenge.limits.start_s + 10 * challenge.limits.answer_s);
         assert!(challenge.attempt_max() > Duration::from_secs(challenge.limits.pull_s + asked));
@@ -284,7 +310,8 @@ mod tests {
             ("[answers.vote]", "[answers.repo]", "answers.repo"),
             ("pids = 128", "pids = 128\nspeed = 1", "speed"),
             ("[\"docker.io\"]", "[]", "images.registries"),
-            ("start_s = 15", "start_s = 0", "start_s"),
+            ("start_s = 30", "start_s = 0", "start_s"),
+            ("compare = [", "host = \"a b\"\ncompare = [", "probe.host"),
         ] {
             let text = BIRTHDAY.replace(rule, wrong);
             assert_ne!(text, BIRTHDAY, "{rule} is not in the file");

@@ -97,7 +97,7 @@ struct ProbeDescription {
 )]
 pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<ChallengeDescription> {
     let challenge = api.commands.challenge();
-    let ProbeRules::Http(HttpProbeRules { port, path, compare }) = challenge.probe.clone();
+    let ProbeRules::Http(HttpProbeRules { port, path, compare, .. }) = challenge.probe.clone();
     let answers = challenge.answers.iter().map(|(field, rule)| AnswerDescription {
         field: field.clone(),
         label: rule.label.clone().unwrap_or_else(|| field.clone()),

@@ -38,6 +38,9 @@ pub enum Evidence {
         redirect: Option<String>,
         /// The body, whatever it is.
         body: Vec<u8>,
+        /// The seconds for which the app was probed and gave no better response. 0 if its first response
+        /// counted.
+        probed_for_s: u64,
     },
     /// It did not come so far, by its own fault.
     Failure {
@@ -95,20 +98,23 @@ impl Challenge {
         let asked = format!("GET {}", rules.path);
         let (answers, finding) = match &seen.evidence {
             Evidence::Failure { code, message } => (vec![], Err((*code, message.clone(), vec![]))),
-            Evidence::Http { status, latency_ms, redirect, body } => {
+            Evidence::Http { status, latency_ms, redirect, body, probed_for_s } => {
                 let finding = match status {
                     200 => self.compare(submitted, &rules.compare, body, &asked),
                     300..=399 => Err((
                         FailureCode::Redirected,
                         format!(
-                            "{asked} was answered with {status}, to {}. Redirects are not followed.",
+                            "{asked} was answered with {status}, to {}. Only one redirect to the same host and port is followed.",
                             shown(redirect.as_deref().unwrap_or("nowhere")),
                         ),
                         vec![],
                     )),
                     _ => Err((
                         FailureCode::BadStatus,
-                        format!("{asked} was answered with status {status} where 200 was expected."),
+                        format!(
+                            "{asked} was answered with status {status}{} where 200 was expected.",
+                            for_seconds(*probed_for_s)
+                        ),
                         vec![],
                     )),
                 };
@@ -199,6 +205,10 @@ impl Challenge {
             returned: found.map(|value| shown(&returned_text(value))),
         })
     }
+}
+
+fn for_seconds(seconds: u64) -> String {
+    if seconds == 0 { String::new() } else { format!(" for {seconds} s,") }
 }
 
 /// The same images, in any order and in any spelling of their names.
@@ -315,7 +325,13 @@ mod tests {
         let submitted = ada();
         let observation = Observation {
             image: submitted.images[0].clone(),
-            evidence: Evidence::Http { status, latency_ms: 3, redirect: None, body: body.into() },
+            evidence: Evidence::Http {
+                status,
+                latency_ms: 3,
+                redirect: None,
+                body: body.into(),
+                probed_for_s: 0,
+            },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
         (probe.outcome, probe.differing.into_iter().map(|d| d.field).collect())
@@ -437,7 +453,13 @@ mod tests {
         let submitted = ada();
         let observation = Observation {
             image: submitted.images[0].clone(),
-            evidence: Evidence::Http { status: 200, latency_ms: 3, redirect: None, body: answer },
+            evidence: Evidence::Http {
+                status: 200,
+                latency_ms: 3,
+                redirect: None,
+                body: answer,
+                probed_for_s: 0,
+            },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
         let returned = probe.differing[0].returned.clone().unwrap();

@@ -16,6 +16,7 @@ mod pool;
 mod slot_table;
 mod sweep;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -75,6 +76,8 @@ struct SlotKeeper {
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
+    /// The number of attempts that wait for their second slot.
+    waiting: AtomicUsize,
 }
 
 impl Slots {
@@ -96,14 +99,16 @@ impl Slots {
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
             health,
+            waiting: AtomicUsize::new(0),
         });
         keeper.work.spawn(Arc::clone(&keeper).run());
         Self { keeper }
     }
 
-    /// Returns true if [`Slots::take`] would return a slot.
+    /// Returns true if a new attempt can have a slot. An attempt that waits for its second slot comes first:
+    /// otherwise new attempts would take every slot, and none would come to its end.
     pub(crate) fn has_free(&self) -> bool {
-        self.keeper.pool().has_free()
+        self.keeper.waiting.load(Ordering::Relaxed) == 0 && self.keeper.pool().has_free()
     }
 
     /// Takes a ready slot, if possible on another node than `avoid`. Returns `None` if no slot is ready, or
@@ -114,8 +119,9 @@ impl Slots {
         Some(SlotLease::new(slot, self))
     }
 
-    /// Waits for a slot until the deadline.
+    /// Waits for a slot until the deadline. New attempts get none meanwhile.
     pub(crate) async fn wait(&self, avoid: Option<&NodeId>, deadline: Instant) -> Option<SlotLease> {
+        let _waiting = WaitingGuard::new(&self.keeper);
         let mut changes = self.changes();
         loop {
             if let Some(lease) = self.take(avoid) {
@@ -335,6 +341,23 @@ where
         }
         sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(2));
+    }
+}
+
+/// Counts one attempt as waiting for its second slot, for as long as it lives.
+struct WaitingGuard<'a>(&'a SlotKeeper);
+
+impl<'a> WaitingGuard<'a> {
+    fn new(keeper: &'a SlotKeeper) -> Self {
+        keeper.waiting.fetch_add(1, Ordering::Relaxed);
+        Self(keeper)
+    }
+}
+
+impl Drop for WaitingGuard<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.0.notify();
     }
 }
 

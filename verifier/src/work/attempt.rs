@@ -31,7 +31,7 @@ const REPORT: Duration = Duration::from_secs(5);
 const TTL_MARGIN: Duration = Duration::from_secs(60);
 
 /// The longest wait for another slot after one has failed.
-const ANOTHER_SLOT: Duration = Duration::from_secs(15);
+const ANOTHER_SLOT: Duration = Duration::from_secs(60);
 
 /// The number of events that are read at a time.
 const PAGE: usize = 256;

@@ -21,11 +21,16 @@ const PAUSE_MAX: Duration = Duration::from_millis(250);
 /// The largest head of a response, bytes.
 const HEAD_MAX: usize = 16 << 10;
 
+/// The statuses with which servers and proxies answer while the app behind them starts.
+const STARTING_STATUSES: [u16; 5] = [404, 500, 502, 503, 504];
+
 /// The result of one request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ProbeResult {
     /// The app responded, or failed by its own fault.
     Observed(Evidence),
+    /// The app may still be starting. The evidence counts once the time for a start is over.
+    NotReady(Evidence),
     /// Nothing accepts connections, or not yet.
     ConnectionRefused,
     /// No connection could be made. The network may be at fault.
@@ -36,6 +41,7 @@ pub(crate) enum ProbeResult {
 /// The request that the challenge sends to every app.
 pub(crate) struct ProbeRequest {
     path: String,
+    host: String,
     port: u16,
     limits: RequestLimits,
 }
@@ -54,13 +60,40 @@ impl ProbeRequest {
             max_body: bytes,
         };
         let ProbeRules::Http(probe) = probe;
-        Self { path: probe.path.clone(), port: probe.port, limits }
+        Self { path: probe.path.clone(), host: probe.host_header(), port: probe.port, limits }
     }
 
     /// Returns the request to the app at this address.
     pub(crate) fn to(&self, address: IpAddr) -> Result<Request, RequestError> {
-        let host = if self.port == 80 { "app".to_owned() } else { format!("app:{}", self.port) };
-        Request::new(SocketAddr::new(address, self.port), self.path.clone(), host, self.limits)
+        self.to_path(address, self.path.clone())
+    }
+
+    /// Returns the request that follows a redirect, or `None` if the result is no redirect to the same host
+    /// and port.
+    pub(crate) fn redirected(&self, address: IpAddr, result: &ProbeResult) -> Option<Request> {
+        let ProbeResult::Observed(Evidence::Http { status, redirect: Some(location), .. }) = result else {
+            return None;
+        };
+        let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
+        let path = self.path_on_same_host(location).filter(|_| is_redirect)?;
+        self.to_path(address, path).ok()
+    }
+
+    fn to_path(&self, address: IpAddr, path: String) -> Result<Request, RequestError> {
+        Request::new(SocketAddr::new(address, self.port), path, self.host.clone(), self.limits)
+    }
+
+    /// Returns the path of a `Location`, or `None` if it leads to another host, port or scheme.
+    fn path_on_same_host(&self, location: &str) -> Option<String> {
+        let base = reqwest::Url::parse(&format!("http://{}{}", self.host, self.path)).ok()?;
+        let target = base.join(location).ok()?;
+        let is_same = target.scheme() == "http"
+            && target.host_str() == base.host_str()
+            && target.port_or_known_default() == Some(self.port)
+            && target.username().is_empty()
+            && target.password().is_none();
+        let query = target.query().map(|query| format!("?{query}")).unwrap_or_default();
+        is_same.then(|| format!("{}{query}", target.path()))
     }
 
     /// Classifies a relay's answer to the request.
@@ -72,15 +105,26 @@ impl ProbeRequest {
                 return ProbeResult::Unreachable(failure.to_string());
             }
             Ok(Err(failure @ Failure::Local(_))) => return ProbeResult::RelayFailed(failure.to_string()),
+            Ok(Err(failure @ (Failure::TimedOut(_) | Failure::ClosedEarly(_)))) => {
+                return ProbeResult::NotReady(self.failure(failure));
+            }
             Ok(Err(failure)) => return ProbeResult::Observed(self.failure(failure)),
             Err(error) => return ProbeResult::RelayFailed(error.to_string()),
         };
-        ProbeResult::Observed(Evidence::Http {
+        let is_ready = !STARTING_STATUSES.contains(&answer.status) && !answer.body.is_empty();
+        let evidence = Evidence::Http {
             status: answer.status,
             latency_ms: answer.latency.as_millis().try_into().unwrap_or(u64::MAX),
             redirect: answer.location,
             body: answer.body,
-        })
+            probed_for_s: 0,
+        };
+        // The body of a redirect may be empty.
+        match &evidence {
+            Evidence::Http { redirect: Some(_), .. } => ProbeResult::Observed(evidence),
+            _ if is_ready => ProbeResult::Observed(evidence),
+            _ => ProbeResult::NotReady(evidence),
+        }
     }
 
     /// Returns the message about an app that never listened.
@@ -145,11 +189,14 @@ mod tests {
         let challenge = Challenge::birthday();
         let probe = ProbeRequest::new(&challenge.probe, &challenge.limits);
         let code = |failure| match probe.classify(Ok(Err(failure))) {
-            ProbeResult::Observed(Evidence::Failure { code, message }) => {
+            ProbeResult::Observed(Evidence::Failure { code, message })
+            | ProbeResult::NotReady(Evidence::Failure { code, message }) => {
                 assert!(message.contains("/getconfig"), "{message}");
                 Some(code)
             }
-            ProbeResult::Observed(Evidence::Http { .. }) => panic!("the app did not answer"),
+            ProbeResult::Observed(Evidence::Http { .. }) | ProbeResult::NotReady(Evidence::Http { .. }) => {
+                panic!("the app did not answer")
+            }
             ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::RelayFailed(_) => {
                 None
             }
@@ -162,6 +209,69 @@ mod tests {
             [Failure::Refused, Failure::ConnectTimedOut, Failure::Unreachable, Failure::Local(24)]
         {
             assert_eq!(code(not_the_apps), None, "{not_the_apps:?}");
+        }
+    }
+
+    fn answered(status: u16, location: Option<&str>, body: &str) -> Result<Response, RelayError> {
+        Ok(Ok(crate::relay::Answer {
+            status,
+            content_type: None,
+            location: location.map(Into::into),
+            latency: Duration::from_millis(1),
+            body: body.into(),
+        }))
+    }
+
+    #[test]
+    fn an_answer_of_a_server_that_starts_is_not_final() {
+        let challenge = Challenge::birthday();
+        let probe = ProbeRequest::new(&challenge.probe, &challenge.limits);
+        let is_final =
+            |status, body| matches!(probe.classify(answered(status, None, body)), ProbeResult::Observed(_));
+        for (status, body) in [(404, "no"), (500, "no"), (502, "no"), (503, "no"), (504, "no"), (200, "")] {
+            assert!(!is_final(status, body), "{status}");
+        }
+        for (status, body) in [(200, "{}"), (200, "<html>"), (400, "no"), (403, "no")] {
+            assert!(is_final(status, body), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_is_followed_to_the_same_host_and_port_alone() {
+        let mut challenge = Challenge::birthday();
+        let ProbeRules::Http(rules) = &mut challenge.probe;
+        rules.port = 8080;
+        let probe = ProbeRequest::new(&challenge.probe, &challenge.limits);
+        let address = IpAddr::from([10, 0, 0, 2]);
+        let path = |status, location| {
+            let result = probe.classify(answered(status, Some(location), ""));
+            let request = probe.redirected(address, &result)?;
+            assert_eq!(request.host(), "localhost:8080");
+            assert_eq!(request.address(), SocketAddr::new(address, 8080));
+            Some(request.path().to_owned())
+        };
+        for (location, expected) in [
+            ("/getconfig/", "/getconfig/"),
+            ("getconfig/?a=b#c", "/getconfig/?a=b"),
+            ("http://localhost:8080/getconfig/", "/getconfig/"),
+            ("http://LOCALHOST:8080/x y", "/x%20y"),
+            ("//localhost:8080/getconfig/", "/getconfig/"),
+        ] {
+            assert_eq!(path(301, location).as_deref(), Some(expected), "{location}");
+            assert_eq!(path(308, location).as_deref(), Some(expected), "{location}");
+            assert_eq!(path(304, location), None);
+        }
+        for elsewhere in [
+            "http://169.254.169.254/",
+            "http://localhost/getconfig/",
+            "https://localhost:8080/getconfig/",
+            "//other/getconfig",
+            "http://user@localhost:8080/",
+            "http://10.0.0.2:8080/",
+            "ftp://localhost:8080/",
+            "http://",
+        ] {
+            assert_eq!(path(302, elsewhere), None, "{elsewhere}");
         }
     }
 }

@@ -37,9 +37,6 @@ const STALE: Duration = Duration::from_secs(5);
 
 /// The exit code of a process that was killed, as the kernel does for lack of memory.
 const KILLED: i64 = 137;
-/// Exit codes above this one belong to processes that a signal ended, or that the engine lost: an engine that
-/// restarts kills its containers.
-const SIGNALLED: i64 = 128;
 
 /// The environment of a slot run, beside its slot.
 pub(crate) struct RunContext {
@@ -167,8 +164,7 @@ impl<'a> SlotRun<'a> {
     }
 
     /// Probes one app. If the response is right, probes a second time, because one right response may be
-    /// chance, or be meant for the probe alone. Leaves the app as it is if nothing listens yet and the app's
-    /// time is not over.
+    /// chance, or be meant for the probe alone. Leaves the app as it is if the app may still be starting.
     async fn probe_app(&mut self, index: usize, facts: &SubmissionFacts, probe: &ProbeRequest) {
         self.update_apps();
         let (task, since, address) = match &self.apps[index].state {
@@ -188,12 +184,24 @@ impl<'a> SlotRun<'a> {
             result = self.send_probe(probe, address).await;
         }
         let start = Duration::from_secs(self.context.challenge.limits.start_s);
-        let had_its_time = since.elapsed() >= start;
+        let is_starting = since.elapsed() < start;
         let finding = match result {
-            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) if !had_its_time => return,
+            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::NotReady(_)
+                if is_starting =>
+            {
+                return;
+            }
             ProbeResult::Observed(evidence @ Evidence::Http { .. }) => AppFinding::Confirmed(evidence),
+            ProbeResult::NotReady(Evidence::Http { status, latency_ms, redirect, body, .. }) => {
+                let probed_for_s = start.as_secs();
+                AppFinding::Confirmed(Evidence::Http { status, latency_ms, redirect, body, probed_for_s })
+            }
             ProbeResult::Observed(Evidence::Failure { code, message }) => {
                 self.failed_unless_ended(index, &task, code, message).await
+            }
+            // A loaded node may be the reason.
+            ProbeResult::NotReady(Evidence::Failure { code, message }) => {
+                self.failed_unless_ended(index, &task, code, message).await.suspected()
             }
             ProbeResult::ConnectionRefused => {
                 let message = probe.nothing_on_port(start);
@@ -201,12 +209,7 @@ impl<'a> SlotRun<'a> {
             }
             ProbeResult::Unreachable(why) => {
                 let message = probe.not_reached(&why);
-                match self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await {
-                    AppFinding::Confirmed(Evidence::Failure { code, message }) => {
-                        AppFinding::Suspected(code, message)
-                    }
-                    known => known,
-                }
+                self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await.suspected()
             }
             ProbeResult::RelayFailed(why) => {
                 AppFinding::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
@@ -215,11 +218,16 @@ impl<'a> SlotRun<'a> {
         self.finish(index, finding);
     }
 
-    /// Sends one request to an app and classifies the response.
+    /// Sends one request to an app, follows one redirect to the same host and port, and classifies the
+    /// response.
     async fn send_probe(&mut self, probe: &ProbeRequest, address: IpAddr) -> ProbeResult {
-        match probe.to(address) {
+        let result = match probe.to(address) {
             Ok(request) => probe.classify(self.lease.relay().probe(request).await),
-            Err(error) => ProbeResult::RelayFailed(error.to_string()),
+            Err(error) => return ProbeResult::RelayFailed(error.to_string()),
+        };
+        match probe.redirected(address, &result) {
+            Some(request) => probe.classify(self.lease.relay().probe(request).await),
+            None => result,
         }
     }
 
@@ -292,10 +300,7 @@ impl<'a> SlotRun<'a> {
             TaskEnding::Exited(code) => {
                 let output = self.last_output(task).await;
                 let message = format!("The app ended by itself with exit code {code}.{output}");
-                if *code > SIGNALLED {
-                    return AppFinding::Suspected(FailureCode::ExitedEarly, message);
-                }
-                (FailureCode::ExitedEarly, message)
+                return AppFinding::Suspected(FailureCode::ExitedEarly, message);
             }
         };
         AppFinding::Confirmed(Evidence::Failure { code, message })

@@ -14,7 +14,7 @@ use super::*;
 use crate::health::Health;
 use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous};
-use crate::relay::{Answer, Failure, RelayError, Response};
+use crate::relay::{Answer, Failure, Part, RelayError, Response};
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::fake::FakeSwarm;
 use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
@@ -190,10 +190,55 @@ async fn an_app_that_is_right_only_once_fails() {
     assert_eq!(failure(&stage.attempted().await), FailureCode::Mismatch);
 }
 
+fn respond(status: u16, location: Option<&str>, body: &[u8]) -> Result<Response, RelayError> {
+    let latency = Duration::from_millis(1);
+    let location = location.map(Into::into);
+    Ok(Ok(Answer { status, content_type: None, location, latency, body: body.to_vec() }))
+}
+
+#[tokio::test]
+async fn an_app_has_its_time_to_start() {
+    let starting = [
+        Ok(Err(Failure::Refused)),
+        Ok(Err(Failure::ClosedEarly(Part::Head))),
+        Ok(Err(Failure::TimedOut(Part::Head))),
+        respond(502, None, b"Bad Gateway"),
+        respond(404, None, b"not yet"),
+        respond(200, None, b""),
+    ];
+    let events = given([], starting).await.attempted().await;
+    assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+}
+
+#[tokio::test]
+async fn after_its_time_the_last_answer_of_an_app_counts() {
+    let refusing = (0..3).map(|_| Ok(Err(Failure::Refused)));
+    let failing = (0..200).map(|_| respond(502, None, b"Bad Gateway"));
+    let events = given([], refusing.chain(failing)).await.attempted().await;
+    assert_eq!(failure(&events), FailureCode::BadStatus);
+    let Some(Event::Failed(failed)) = events.last() else { panic!("{events:#?}") };
+    assert!(failed.reasons[0].message.contains("status 502 for 1 s"), "{:?}", failed.reasons);
+}
+
+#[tokio::test]
+async fn one_redirect_to_the_same_place_is_followed() {
+    let stage = given([], []).await;
+    let body = stage.fake.body.clone();
+    // The right answer is asked for twice, so the way to it is gone twice.
+    let way = || [respond(301, Some("/getconfig/"), b""), respond(200, None, &body)];
+    stage.fake.responses.lock().unwrap().extend(way().into_iter().chain(way()));
+    let events = stage.attempted().await;
+    assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+    let twice = (0..2).map(|_| respond(301, Some("/getconfig/"), b""));
+    assert_eq!(failure(&given([], twice).await.attempted().await), FailureCode::Redirected);
+}
+
 #[tokio::test]
 async fn an_app_that_ends_while_it_is_asked_ended_early() {
-    let stage = given([Ok(TaskPhase::Ended(TaskEnding::Exited(3)))], []).await;
-    let events = stage.attempted().await;
+    let ended = || Ok(TaskPhase::Ended(TaskEnding::Exited(3)));
+    let once = given([ended()], []).await;
+    assert!(matches!(once.attempted().await.last(), Some(Event::Passed(_))), "a busy node may be the reason");
+    let events = given([ended(), ended()], []).await.attempted().await;
     assert_eq!(failure(&events), FailureCode::ExitedEarly);
     let Some(Event::Failed(failed)) = events.last() else { panic!("{events:#?}") };
     assert!(failed.reasons[0].message.contains("exit code 3"), "{:?}", failed.reasons);

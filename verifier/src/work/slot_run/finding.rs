@@ -41,6 +41,14 @@ impl AppFinding {
         matches!(self, Self::PlatformFault(fault) if node_codes.contains(&fault.code))
     }
 
+    /// Turns a confirmed failure into a suspicion.
+    pub(super) fn suspected(self) -> Self {
+        match self {
+            Self::Confirmed(Evidence::Failure { code, message }) => Self::Suspected(code, message),
+            known => known,
+        }
+    }
+
     /// Combines this finding with the `first` one, which another slot showed before. A suspicion is confirmed
     /// if both have the same failure code, and becomes a platform fault otherwise.
     pub(crate) fn after(self, first: &Self) -> Self {
