@@ -1,4 +1,4 @@
-//! The views as the operator's routes watch them.
+//! The views as the operator's routes see them.
 
 use std::sync::Arc;
 

@@ -15,23 +15,30 @@ use super::WriteApi;
 /// The part of the challenge that a participant needs.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ChallengeDescription {
+    /// The id of the challenge.
     id: String,
+    /// The title to show to people.
     title: String,
     /// The digest of the rules. A submission carries the digest that it was accepted under.
     rules: String,
     /// The rules of the fields that every submission has.
     fields: FieldRules,
+    /// The rules of the images.
     images: ImagesDescription,
     /// The further fields that this challenge asks for.
     answers: Vec<AnswerDescription>,
+    /// The request that Muster sends to an app.
     probe: ProbeDescription,
 }
 
 /// The rules of the fields that every submission has. Surrounding spaces do not count.
 #[derive(Debug, Serialize, ToSchema)]
 struct FieldRules {
+    /// The length of the participant's name.
     name: TextLength,
+    /// The form of the Twitter account.
     twitter: TextPattern,
+    /// The length of the location's text.
     location: TextLength,
     /// The length of each further answer, if it is given.
     answer: TextLength,
@@ -56,7 +63,9 @@ struct TextPattern {
 /// The rules of the images.
 #[derive(Debug, Serialize, ToSchema)]
 struct ImagesDescription {
+    /// The smallest number of images.
     min: usize,
+    /// The largest number of images.
     max: usize,
     /// The registries that images may come from.
     registries: Vec<String>,
@@ -74,6 +83,7 @@ struct AnswerDescription {
     field: String,
     /// The name to show to people.
     label: String,
+    /// True if a submission must have the field.
     required: bool,
     /// The possible answers; empty if any text is accepted.
     choices: Vec<String>,
@@ -82,7 +92,9 @@ struct AnswerDescription {
 /// The request that Muster sends to an app.
 #[derive(Debug, Serialize, ToSchema)]
 struct ProbeDescription {
+    /// The port that the app must listen on.
     port: u16,
+    /// The path of the request.
     path: String,
     /// The fields of the response that must equal those of the submission.
     compare: Vec<String>,

@@ -18,7 +18,7 @@ use super::{RateLimits, WriteApi, submissions::accept};
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only describes the body in /openapi.json")]
 pub(super) struct CompetitionRequest {
-    /// The participant's name.
+    /// The name of the participant.
     name: String,
     /// The participant's Twitter account, such as `@ada`.
     twitter: Option<String>,

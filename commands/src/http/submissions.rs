@@ -42,6 +42,7 @@ pub(super) struct AcceptedCommand {
     /// The log's position of the event that the command led to.
     #[schema(value_type = u64)]
     position: Position,
+    /// The paths at which the submission can be followed.
     links: SubmissionLinks,
 }
 
@@ -134,7 +135,7 @@ pub(super) async fn submit(
     path = "/api/v1/submissions/{id}/rejudge",
     tag = "organisers",
     security(("token" = [])),
-    params(("id" = Uuid, Path, description = "The submission's id.")),
+    params(("id" = Uuid, Path, description = "The id of the submission")),
     request_body(
         content = RejudgeRequest,
         description = "The reason, and the organiser's name.",

@@ -48,11 +48,11 @@ async fn totals_catch_up_with_pins_that_came_between() {
     world.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
     world.settle().await;
     world.queries.release_pins();
-    let told = async {
+    let totals = async {
         let first = messages.next_named("stats").await;
         stats_of_pins(&mut messages, first, 1).await
     };
-    tokio::time::timeout(DEADLINE, told).await.expect("the totals have the pin, too");
+    tokio::time::timeout(DEADLINE, totals).await.expect("the totals have the pin, too");
 }
 
 #[tokio::test]
@@ -171,8 +171,11 @@ async fn a_slow_listener_skips_and_catches_up() {
     };
     tokio::time::timeout(DEADLINE, caught_up).await.expect("it catches up");
     assert!(String::from_utf8_lossy(&read).contains("docker.io/rare"), "no change is left out");
-    let told = String::from_utf8_lossy(&read).matches("event: pins").count() as u64;
-    assert!(told < CHANGES * 3 / 4, "{told} of {CHANGES} frames were kept for a listener that did not read");
+    let frames = String::from_utf8_lossy(&read).matches("event: pins").count() as u64;
+    assert!(
+        frames < CHANGES * 3 / 4,
+        "{frames} of {CHANGES} frames were kept for a listener that did not read"
+    );
 }
 
 /// The views are read once for each frame, whatever the number of listeners. Half of the listeners stop reading, and

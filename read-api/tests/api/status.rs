@@ -72,8 +72,8 @@ async fn a_client_reads_its_own_writes_while_the_views_stand_still() {
     assert_eq!(status["status"], "passed");
     assert_eq!(status["revision"], 2);
 
-    let nobody = "/api/v1/submissions/00000000-0000-4000-8000-000000000000";
-    world.problem(nobody, StatusCode::NOT_FOUND).await;
+    let unknown = "/api/v1/submissions/00000000-0000-4000-8000-000000000000";
+    world.problem(unknown, StatusCode::NOT_FOUND).await;
 
     // The views apply the first events and then stop.
     world.project();
