@@ -27,33 +27,33 @@ use clap::{Parser, Subcommand};
 #[command(version, arg_required_else_help = true)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum CliCommand {
     /// Start everything in this process and stay up until asked to stop
-    Up(up::Up),
+    Up(up::UpCommand),
     /// Do one role of the whole in a process of its own
-    Serve(serve::Serve),
+    Serve(serve::ServeCommand),
     /// Serve the embedded log in EventStoreDB's protocol
-    Eventstore(eventstore::Eventstore),
+    Eventstore(eventstore::EventstoreCommand),
     /// Keep this node tidy: old images and forgotten containers leave
-    Janitor(janitor::Janitor),
+    Janitor(janitor::JanitorCommand),
     /// Submit an entry and follow it to its verdict
-    Submit(submit::Submit),
+    Submit(submit::SubmitCommand),
     /// Say where a submission stands, and why
-    Status(status::Status),
+    Status(status::StatusCommand),
     /// Say the totals over all submissions, now or at a moment
-    Stats(stats::Stats),
+    Stats(stats::StatsCommand),
     /// Write out what happened, for analysts
-    Replay(replay::Replay),
+    Replay(replay::ReplayCommand),
     /// Make the views in MongoDB anew from the log, while they are read
-    Rebuild(rebuild::Rebuild),
+    Rebuild(rebuild::RebuildCommand),
     /// Have submissions verified again, or say what would come of it
-    Rejudge(rejudge::Rejudge),
+    Rejudge(rejudge::RejudgeCommand),
     /// Say what is missing here, and how to get it
-    Doctor(doctor::Doctor),
+    Doctor(doctor::DoctorCommand),
 }
 
 /// How a command ends; its number is the process's exit code.
@@ -84,17 +84,17 @@ impl Cli {
         };
         let exit = runtime.block_on(async {
             match self.command {
-                Command::Up(up) => up.run().await,
-                Command::Serve(serve) => serve.run().await,
-                Command::Eventstore(eventstore) => eventstore.run().await,
-                Command::Janitor(janitor) => janitor.run().await,
-                Command::Submit(submit) => submit.run().await,
-                Command::Status(status) => status.run().await,
-                Command::Stats(stats) => stats.run().await,
-                Command::Replay(replay) => replay.run().await,
-                Command::Rebuild(rebuild) => rebuild.run().await,
-                Command::Rejudge(rejudge) => rejudge.run().await,
-                Command::Doctor(doctor) => doctor.run().await,
+                CliCommand::Up(up) => up.run().await,
+                CliCommand::Serve(serve) => serve.run().await,
+                CliCommand::Eventstore(eventstore) => eventstore.run().await,
+                CliCommand::Janitor(janitor) => janitor.run().await,
+                CliCommand::Submit(submit) => submit.run().await,
+                CliCommand::Status(status) => status.run().await,
+                CliCommand::Stats(stats) => stats.run().await,
+                CliCommand::Replay(replay) => replay.run().await,
+                CliCommand::Rebuild(rebuild) => rebuild.run().await,
+                CliCommand::Rejudge(rejudge) => rejudge.run().await,
+                CliCommand::Doctor(doctor) => doctor.run().await,
             }
         });
         // What still blocks a thread must not keep the process.

@@ -93,7 +93,7 @@ async fn run_over(
     let key_space = data::key_space(&settings.data)?;
     let store = log.store();
     let commands = Commands::new(log.store(), Arc::clone(&settings.challenge));
-    let mut parts = Parts::new(stopping.clone());
+    let mut parts = ProcessParts::new(stopping.clone());
     let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
 
     if let Some((listener, config)) = listeners.node {
@@ -191,12 +191,12 @@ fn write_api(settings: &Settings, key_space: Uuid) -> commands::WriteApiSettings
 }
 
 /// The parts that run side by side.
-struct Parts {
+struct ProcessParts {
     stopping: CancellationToken,
     running: JoinSet<anyhow::Result<&'static str>>,
 }
 
-impl Parts {
+impl ProcessParts {
     fn new(stopping: CancellationToken) -> Self {
         Self { stopping, running: JoinSet::new() }
     }

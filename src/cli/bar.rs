@@ -11,13 +11,13 @@ use tokio::time::Instant;
 const LONG: Duration = Duration::from_secs(1);
 
 /// How far of the log.
-pub(super) struct Bar {
+pub(super) struct LogProgressBar {
     bar: ProgressBar,
     since: Instant,
     quiet: bool,
 }
 
-impl Bar {
+impl LogProgressBar {
     /// From one position to another; never shown when `quiet`.
     pub(super) fn new(from: u64, to: u64, quiet: bool) -> Self {
         let style =

@@ -2,7 +2,7 @@
 
 mod organiser;
 
-pub(super) use organiser::{Rules, Token};
+pub(super) use organiser::{ChallengeReply, TokenOption};
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -31,21 +31,21 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Which server to talk to.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct Server {
+pub(super) struct ServerOption {
     /// Where Muster is
     #[arg(long, env = "MUSTER_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     server: String,
 }
 
 /// A client of one server.
-pub(super) struct Client {
+pub(super) struct MusterClient {
     http: reqwest::Client,
     server: Url,
 }
 
 /// Where a submission stands.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub(super) struct Standing {
+pub(super) struct StatusReply {
     #[serde(flatten)]
     pub(super) view: StatusView,
     pub(super) queue: Option<QueuePlace>,
@@ -64,14 +64,14 @@ pub(super) enum ClientError {
 
 /// A problem document.
 #[derive(Debug, Deserialize)]
-struct Problem {
+struct ProblemReply {
     detail: String,
     #[serde(default)]
-    errors: Vec<FieldProblem>,
+    errors: Vec<FieldReply>,
 }
 
 #[derive(Debug, Deserialize)]
-struct FieldProblem {
+struct FieldReply {
     field: String,
     message: String,
     /// What may have been meant.
@@ -80,11 +80,11 @@ struct FieldProblem {
 }
 
 #[derive(Debug, Deserialize)]
-struct Accepted {
+struct SubmitReply {
     id: SubmissionId,
 }
 
-impl FromStr for Server {
+impl FromStr for ServerOption {
     type Err = Infallible;
 
     fn from_str(server: &str) -> Result<Self, Infallible> {
@@ -92,8 +92,8 @@ impl FromStr for Server {
     }
 }
 
-impl Server {
-    pub(super) fn client(&self) -> Result<Client, ClientError> {
+impl ServerOption {
+    pub(super) fn client(&self) -> Result<MusterClient, ClientError> {
         let refused = |why: String| ClientError::Refused(format!("--server {}: {why}", self.server));
         let server = Url::parse(&self.server).map_err(|error| refused(error.to_string()))?;
         if !matches!(server.scheme(), "http" | "https") {
@@ -105,15 +105,15 @@ impl Server {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| refused(in_full(&error)))?;
-        Ok(Client { http, server })
+        Ok(MusterClient { http, server })
     }
 }
 
-impl Client {
+impl MusterClient {
     /// Submits an entry, once, however often it has to be sent.
     pub(super) async fn submit(&self, entry: Vec<u8>) -> Result<SubmissionId, ClientError> {
         let key = Uuid::new_v4().to_string();
-        let send = async || -> Result<Accepted, ClientError> {
+        let send = async || -> Result<SubmitReply, ClientError> {
             let post = self.http.post(self.url("/api/v1/submissions"));
             let post = post.header("content-type", "application/json").header("idempotency-key", &key);
             self.ask(post.timeout(DEADLINES[1]).body(entry.clone())).await
@@ -136,7 +136,7 @@ impl Client {
         &self,
         id: SubmissionId,
         known: Option<(Revision, Duration)>,
-    ) -> Result<Standing, ClientError> {
+    ) -> Result<StatusReply, ClientError> {
         let mut url = self.url(&format!("/api/v1/submissions/{id}"));
         let mut deadline = DEADLINES[1];
         if let Some((revision, wait)) = known {
@@ -151,7 +151,7 @@ impl Client {
         &self,
         id: SubmissionId,
         known: Option<(Revision, Duration)>,
-    ) -> Result<Standing, ClientError> {
+    ) -> Result<StatusReply, ClientError> {
         patiently(async || self.status(id, known).await).await
     }
 
@@ -188,7 +188,7 @@ impl Client {
         }
         let pause = retry_after(&response);
         let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
-        let problem: Problem = serde_json::from_slice(&body).map_err(|_| self.strange(status))?;
+        let problem: ProblemReply = serde_json::from_slice(&body).map_err(|_| self.strange(status))?;
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ClientError::Unavailable { why: problem.in_words(), pause: pause.unwrap_or(PAUSE) });
         }
@@ -234,7 +234,7 @@ impl std::fmt::Display for ClientError {
     }
 }
 
-impl Problem {
+impl ProblemReply {
     fn in_words(&self) -> String {
         let errors = self.errors.iter().map(|error| {
             let meant =

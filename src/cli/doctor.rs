@@ -15,15 +15,15 @@ use crate::config::{AllOptions, Settings};
 ///
 /// Exit codes: 0 nothing is missing, 1 something is, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Doctor {
+pub(super) struct DoctorCommand {
     #[command(flatten)]
     options: AllOptions,
 }
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Finding {
-    state: State,
+struct DoctorFinding {
+    state: FindingState,
     /// What was looked at, and what was seen.
     what: String,
     /// What mends it: a command, or a sentence.
@@ -32,7 +32,7 @@ struct Finding {
 
 /// How a thing is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum FindingState {
     Ok,
     /// It works, but not as well as it could.
     Warn,
@@ -42,13 +42,13 @@ enum State {
     Unseen,
 }
 
-impl Doctor {
+impl DoctorCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = match Settings::read(&self.options) {
             Ok(settings) => settings,
             Err(why) => return fail_with(why, Exit::Refused),
         };
-        let mut findings = vec![Finding::ok(format!("challenge: {}", settings.challenge.title))];
+        let mut findings = vec![DoctorFinding::ok(format!("challenge: {}", settings.challenge.title))];
         findings.extend(place::examine(&settings));
         findings.push(place::port(settings.api()).await);
         for endpoint in &settings.swarm {
@@ -59,7 +59,7 @@ impl Doctor {
             findings.push(registry::examine(registry, &settings.insecure_registries).await);
         }
         findings.iter().for_each(|finding| println!("{finding}"));
-        let missing = findings.iter().filter(|finding| finding.state == State::Missing).count();
+        let missing = findings.iter().filter(|finding| finding.state == FindingState::Missing).count();
         match missing {
             0 => Exit::Success,
             missing => fail_with(format_args!("{missing} missing"), Exit::Failed),
@@ -67,31 +67,31 @@ impl Doctor {
     }
 }
 
-impl Finding {
+impl DoctorFinding {
     fn ok(what: impl Into<String>) -> Self {
-        Self { state: State::Ok, what: what.into(), cure: None }
+        Self { state: FindingState::Ok, what: what.into(), cure: None }
     }
 
     fn warn(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: State::Warn, what: what.into(), cure: Some(cure.into()) }
+        Self { state: FindingState::Warn, what: what.into(), cure: Some(cure.into()) }
     }
 
     fn missing(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: State::Missing, what: what.into(), cure: Some(cure.into()) }
+        Self { state: FindingState::Missing, what: what.into(), cure: Some(cure.into()) }
     }
 
     fn unseen(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: State::Unseen, what: what.into(), cure: Some(cure.into()) }
+        Self { state: FindingState::Unseen, what: what.into(), cure: Some(cure.into()) }
     }
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for DoctorFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
-            State::Ok => "ok",
-            State::Warn => "warn",
-            State::Missing => "missing",
-            State::Unseen => "unseen",
+            FindingState::Ok => "ok",
+            FindingState::Warn => "warn",
+            FindingState::Missing => "missing",
+            FindingState::Unseen => "unseen",
         };
         write!(f, "{state:<8}{}", self.what)?;
         match &self.cure {

@@ -11,12 +11,12 @@ use crate::config::{EventstoreOptions, LogLocation, Settings};
 ///
 /// Exit codes: 0 stopped as asked, 1 it failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Eventstore {
+pub(super) struct EventstoreCommand {
     #[command(flatten)]
     options: EventstoreOptions,
 }
 
-impl Eventstore {
+impl EventstoreCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = Settings::read_for_node(&self.options);
         if let Ok(Settings { eventstore: LogLocation::Esdb(_), .. }) = settings {

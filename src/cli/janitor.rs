@@ -20,7 +20,7 @@ use crate::telemetry;
 ///
 /// Exit codes: 0 stopped as asked, 1 signals cannot be heard, 2 an argument is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Janitor {
+pub(super) struct JanitorCommand {
     /// The node's engine: unix:///PATH, or tcp://HOST:PORT
     #[arg(long, value_name = "ENGINE", default_value = "unix:///var/run/docker.sock")]
     engine: String,
@@ -41,7 +41,7 @@ pub(super) struct Janitor {
     options: JanitorOptions,
 }
 
-impl Janitor {
+impl JanitorCommand {
     pub(super) async fn run(self) -> Exit {
         match TelemetrySettings::read(&self.options) {
             Ok(settings) => telemetry::start(&settings),

@@ -11,7 +11,7 @@ use projections::view::SubmissionStatus;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::Exit;
-use super::client::{Client, Standing};
+use super::client::{MusterClient, StatusReply};
 
 pub(super) use words::printable;
 
@@ -23,8 +23,8 @@ const WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
 const TICK: Duration = Duration::from_millis(500);
 
 /// Shows what happens to a submission until there is a verdict.
-pub(super) async fn follow(client: &Client, id: SubmissionId) -> Exit {
-    let mut screen = Screen::new(io::stdout(), io::stdout().is_terminal());
+pub(super) async fn follow(client: &MusterClient, id: SubmissionId) -> Exit {
+    let mut screen = ProgressScreen::new(io::stdout(), io::stdout().is_terminal());
     screen.line(&format!("submission {id}, {}", client.page(id)));
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -56,8 +56,8 @@ pub(super) async fn follow(client: &Client, id: SubmissionId) -> Exit {
 }
 
 /// Says where a submission stands.
-pub(super) fn say(standing: &Standing) -> Exit {
-    let mut screen = Screen::new(io::stdout(), false);
+pub(super) fn say(standing: &StatusReply) -> Exit {
+    let mut screen = ProgressScreen::new(io::stdout(), false);
     screen.show(standing);
     exit(standing.view.status)
 }
@@ -71,7 +71,7 @@ fn exit(status: SubmissionStatus) -> Exit {
 }
 
 /// What was written, so that nothing is written twice.
-struct Screen<W> {
+struct ProgressScreen<W> {
     out: W,
     is_terminal: bool,
     /// How many entries of the timeline are there.
@@ -80,12 +80,12 @@ struct Screen<W> {
     now: Option<(String, Instant)>,
 }
 
-impl<W: Write> Screen<W> {
+impl<W: Write> ProgressScreen<W> {
     fn new(out: W, is_terminal: bool) -> Self {
         Self { out, is_terminal, shown: 0, now: None }
     }
 
-    fn show(&mut self, standing: &Standing) {
+    fn show(&mut self, standing: &StatusReply) {
         for entry in standing.view.timeline.iter().skip(self.shown) {
             for line in words::of_event(&entry.event) {
                 self.line(&line);
@@ -131,7 +131,7 @@ impl<W: Write> Screen<W> {
 mod tests {
     use super::*;
 
-    fn standing(change: impl FnOnce(&mut serde_json::Value)) -> Standing {
+    fn standing(change: impl FnOnce(&mut serde_json::Value)) -> StatusReply {
         let mut json = serde_json::json!({
             "id": "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11", "status": "submitted", "waiting": null,
             "name": "Ada Lovelace", "twitter": null,
@@ -150,8 +150,8 @@ mod tests {
         serde_json::json!({"at": "2016-03-21T12:00:00Z", "position": 1, "type": kind, "data": data})
     }
 
-    fn written(is_terminal: bool, standings: &[Standing]) -> String {
-        let mut screen = Screen::new(Vec::new(), is_terminal);
+    fn written(is_terminal: bool, standings: &[StatusReply]) -> String {
+        let mut screen = ProgressScreen::new(Vec::new(), is_terminal);
         standings.iter().for_each(|standing| screen.show(standing));
         String::from_utf8(screen.out).unwrap()
     }

@@ -8,8 +8,8 @@ use event_store::Position;
 use projections::{MongoViews, RebuildError};
 use tokio::time::Instant;
 
-use super::bar::Bar;
-use super::replay::Failure;
+use super::bar::LogProgressBar;
+use super::replay::CliError;
 use super::{Exit, fail_with};
 use crate::config::{Settings, ViewsLocation, ViewsOptions};
 use crate::event_log::EventLog;
@@ -27,12 +27,12 @@ const TOLD: Duration = Duration::from_secs(10);
 /// Exit codes: 0 done, 1 it failed, 2 a setting is wrong, 3 the log or MongoDB
 /// cannot be reached.
 #[derive(Debug, clap::Args)]
-pub(super) struct Rebuild {
+pub(super) struct RebuildCommand {
     #[command(flatten)]
     options: ViewsOptions,
 }
 
-impl Rebuild {
+impl RebuildCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = match Settings::read(&self.options) {
             Ok(settings) => settings,
@@ -45,29 +45,29 @@ impl Rebuild {
     }
 }
 
-async fn rebuild(settings: Settings) -> Result<(), Failure> {
+async fn rebuild(settings: Settings) -> Result<(), CliError> {
     let ViewsLocation::Mongo(address) = settings.views else {
-        return Err(Failure::refused(
+        return Err(CliError::refused(
             "views in memory are made anew from the log at each start, so there is nothing to rebuild; \
              name others with --views mongodb://… or MUSTER_VIEWS",
         ));
     };
     let views = MongoViews::open(&address)
         .await
-        .map_err(|error| Failure::refused(format!("the setting views (--views, MUSTER_VIEWS): {error}")))?;
+        .map_err(|error| CliError::refused(format!("the setting views (--views, MUSTER_VIEWS): {error}")))?;
     let log = EventLog::open(&settings.eventstore).await.map_err(|error| {
         let hint = "is another process at it? Then name where it serves it, with --eventstore esdb://…";
-        Failure::failed(format!("{error:#}; {hint}"))
+        CliError::failed(format!("{error:#}; {hint}"))
     })?;
     let rebuilt = rebuild_from(&log, &views).await;
     log.close().await;
     rebuilt
 }
 
-async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), Failure> {
+async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), CliError> {
     let (store, began) = (log.store(), Instant::now());
     let head = store.head().await?;
-    let bar = Bar::new(0, head.0, false);
+    let bar = LogProgressBar::new(0, head.0, false);
     let told = Cell::new(began);
     let progress = |position: Position| {
         bar.at(position.0);
@@ -83,7 +83,7 @@ async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), Failure>
     Ok(())
 }
 
-impl From<RebuildError> for Failure {
+impl From<RebuildError> for CliError {
     fn from(error: RebuildError) -> Self {
         match error {
             RebuildError::Read(error) => error.into(),

@@ -7,10 +7,10 @@ use domain::challenge::RejudgePreview;
 use domain::{Event, SubmissionId};
 use projections::view::StatusView;
 
-use self::chosen::{Condition, chosen};
+use self::chosen::{FilterCondition, chosen};
 use super::Exit;
-use super::client::{Client, Rules, Server, Token};
-use super::replay::{Failure, Source};
+use super::client::{ChallengeReply, MusterClient, ServerOption, TokenOption};
+use super::replay::{CliError, HistorySource};
 
 /// Has submissions verified again, by the same image digests.
 ///
@@ -22,7 +22,7 @@ use super::replay::{Failure, Source};
 /// wrong, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "filter"])))]
-pub(super) struct Rejudge {
+pub(super) struct RejudgeCommand {
     /// The submissions' ids
     #[arg(value_name = "ID")]
     ids: Vec<SubmissionId>,
@@ -31,7 +31,7 @@ pub(super) struct Rejudge {
     /// verdict=passed|failed, code=CODE, owner=NAMESPACE, rules=other,
     /// since=MOMENT, until=MOMENT
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "ids")]
-    filter: Vec<Condition>,
+    filter: Vec<FilterCondition>,
 
     /// Only say what would come of it
     #[arg(long)]
@@ -42,15 +42,15 @@ pub(super) struct Rejudge {
     why: String,
 
     #[command(flatten)]
-    server: Server,
+    server: ServerOption,
 
     #[command(flatten)]
-    token: Token,
+    token: TokenOption,
 }
 
 /// What would come of another verdict.
 #[derive(Debug, PartialEq)]
-enum Outlook {
+enum RejudgeOutlook {
     Stays(bool),
     Changes {
         from: bool,
@@ -60,7 +60,7 @@ enum Outlook {
     Open(&'static str),
 }
 
-impl Rejudge {
+impl RejudgeCommand {
     pub(super) async fn run(self) -> Exit {
         match self.rejudge().await {
             Ok(exit) => exit,
@@ -68,15 +68,15 @@ impl Rejudge {
         }
     }
 
-    async fn rejudge(self) -> Result<Exit, Failure> {
+    async fn rejudge(self) -> Result<Exit, CliError> {
         let client = self.server.client()?;
         let rules = client.rules().await?;
-        let source = Source::Server(client, self.token);
+        let source = HistorySource::Server(client, self.token);
         let ids = match &self.filter[..] {
             [] => self.ids,
             filter => chosen(&source, filter, &rules.rules).await?,
         };
-        let Source::Server(client, token) = &source else { unreachable!("made so above") };
+        let HistorySource::Server(client, token) = &source else { unreachable!("made so above") };
         if self.dry_run {
             return foresee(client, &rules, &ids).await;
         }
@@ -97,21 +97,25 @@ impl Rejudge {
 }
 
 /// Says of each what would come of another verdict.
-async fn foresee(client: &Client, rules: &Rules, ids: &[SubmissionId]) -> Result<Exit, Failure> {
+async fn foresee(
+    client: &MusterClient,
+    rules: &ChallengeReply,
+    ids: &[SubmissionId],
+) -> Result<Exit, CliError> {
     let (mut stay, mut change, mut open) = (0, 0, 0);
     let verdict = |passed: bool| if passed { "passed" } else { "failed" };
     for id in ids {
         let view = client.status_patiently(*id, None).await?.view;
         match outlook(rules, &view) {
-            Outlook::Stays(passed) => {
+            RejudgeOutlook::Stays(passed) => {
                 stay += 1;
                 println!("{id}: stays {}", verdict(passed));
             }
-            Outlook::Changes { from, to } => {
+            RejudgeOutlook::Changes { from, to } => {
                 change += 1;
                 println!("{id}: {} -> {}", verdict(from), verdict(to));
             }
-            Outlook::Open(why) => {
+            RejudgeOutlook::Open(why) => {
                 open += 1;
                 println!("{id}: open, {why}");
             }
@@ -122,14 +126,14 @@ async fn foresee(client: &Client, rules: &Rules, ids: &[SubmissionId]) -> Result
 }
 
 /// What the recorded evidence of the newest verdict comes to by the rules now in force.
-fn outlook(rules: &Rules, view: &StatusView) -> Outlook {
+fn outlook(rules: &ChallengeReply, view: &StatusView) -> RejudgeOutlook {
     let events = || view.timeline.iter().map(|entry| &entry.event);
     let newest = events().rev().find_map(|event| match event {
         Event::Passed(passed) => Some((passed.attempt, true)),
         Event::Failed(failed) => Some((failed.attempt, false)),
         _ => None,
     });
-    let Some((attempt, before)) = newest else { return Outlook::Open("for it has no verdict yet") };
+    let Some((attempt, before)) = newest else { return RejudgeOutlook::Open("for it has no verdict yet") };
     // The evidence is as old as its attempt, but which rules that had only the
     // submission says; a verdict by newer rules is judged as if by older ones.
     let same_rules = events().any(
@@ -145,8 +149,8 @@ fn outlook(rules: &Rules, view: &StatusView) -> Outlook {
     let trial =
         RejudgePreview { same_rules, answering: rules.images.answering, compare: &rules.probe.compare };
     match trial.passes(&view.images, &probes) {
-        Some(passes) if passes == before => Outlook::Stays(before),
-        Some(passes) => Outlook::Changes { from: before, to: passes },
-        None => Outlook::Open("for what was recorded does not decide it by the rules now in force"),
+        Some(passes) if passes == before => RejudgeOutlook::Stays(before),
+        Some(passes) => RejudgeOutlook::Changes { from: before, to: passes },
+        None => RejudgeOutlook::Open("for what was recorded does not decide it by the rules now in force"),
     }
 }

@@ -15,16 +15,16 @@ use clap::builder::PossibleValuesParser;
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use self::people::People;
-use self::row::Row;
-use self::sink::{Entry, Format, Sink};
-use super::bar::Bar;
-use super::client::{ClientError, Server, Token};
+use self::people::SubmitterCache;
+use self::row::EventRow;
+use self::sink::{HistorySink, OutputFormat, SinkEntry};
+use super::bar::LogProgressBar;
+use super::client::{ClientError, ServerOption, TokenOption};
 use super::{Exit, fail_with};
 use crate::config::{EventLogOptions, Settings};
 use crate::event_log::EventLog;
 
-pub(super) use self::source::{Item, Source, Wanted};
+pub(super) use self::source::{HistoryItem, HistoryQuery, HistorySource};
 
 /// Writes out what happened, oldest first.
 ///
@@ -34,7 +34,7 @@ pub(super) use self::source::{Item, Source, Wanted};
 /// Exit codes: 0 done, 1 it failed, 2 what was asked for is wrong, 3 the log
 /// or the server cannot be reached.
 #[derive(Debug, clap::Args)]
-pub(super) struct Replay {
+pub(super) struct ReplayCommand {
     /// Only events of this type; several with commas, or given again
     #[arg(long, value_name = "TYPE", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(domain::kinds()), hide_possible_values = true)]
@@ -65,8 +65,8 @@ pub(super) struct Replay {
     follow: bool,
 
     /// In which form
-    #[arg(long, value_enum, default_value_t = Format::Ndjson)]
-    format: Format,
+    #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
+    format: OutputFormat,
 
     /// Where to [default: standard output]
     #[arg(long, value_name = "FILE")]
@@ -74,10 +74,10 @@ pub(super) struct Replay {
 
     /// From a running Muster instead of the log itself: http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
-    server: Option<Server>,
+    server: Option<ServerOption>,
 
     #[command(flatten)]
-    token: Token,
+    token: TokenOption,
 
     #[command(flatten)]
     log: EventLogOptions,
@@ -85,12 +85,12 @@ pub(super) struct Replay {
 
 /// Why a command ends before its time, and how.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CliError {
     why: String,
     exit: Exit,
 }
 
-impl Replay {
+impl ReplayCommand {
     pub(super) async fn run(self) -> Exit {
         match self.replay().await {
             Ok(()) => Exit::Success,
@@ -98,14 +98,14 @@ impl Replay {
         }
     }
 
-    async fn replay(self) -> Result<(), Failure> {
-        if self.follow && self.format == Format::Parquet {
-            return Err(Failure::refused(
+    async fn replay(self) -> Result<(), CliError> {
+        if self.follow && self.format == OutputFormat::Parquet {
+            return Err(CliError::refused(
                 "Parquet has an end, and --follow has none; choose another --format",
             ));
         }
-        let (sink, last) = Sink::open(self.format, self.output.as_deref())?;
-        let wanted = Wanted {
+        let (sink, last) = HistorySink::open(self.format, self.output.as_deref())?;
+        let wanted = HistoryQuery {
             kinds: self.r#type,
             stream: self.stream.filter(|stream| !stream.is_empty()),
             owner: self.owner.filter(|owner| !owner.is_empty()),
@@ -115,13 +115,13 @@ impl Replay {
             follow: self.follow,
         };
         let source = match self.server {
-            Some(server) => Source::Server(server.client()?, self.token),
+            Some(server) => HistorySource::Server(server.client()?, self.token),
             None => {
-                let settings = Settings::read(&self.log).map_err(|why| Failure::refused(why.to_string()))?;
+                let settings = Settings::read(&self.log).map_err(|why| CliError::refused(why.to_string()))?;
                 let log = EventLog::open(&settings.eventstore).await;
-                Source::Log(log.map_err(|error| {
+                HistorySource::Log(log.map_err(|error| {
                     let hint = "is it up? Then ask it with --server http://127.0.0.1:8080 --token SECRET";
-                    Failure::failed(format!("{error:#}; {hint}"))
+                    CliError::failed(format!("{error:#}; {hint}"))
                 })?)
             }
         };
@@ -138,28 +138,28 @@ impl Replay {
 
 /// From the source into the sink, one event at a time.
 async fn write_out(
-    source: &Source,
-    wanted: Wanted,
-    format: Format,
-    mut sink: Sink,
+    source: &HistorySource,
+    wanted: HistoryQuery,
+    format: OutputFormat,
+    mut sink: HistorySink,
     quiet: bool,
-) -> Result<(), Failure> {
-    let bar = Bar::new(wanted.after, source.head().await?, quiet);
-    let mut people = People::default();
+) -> Result<(), CliError> {
+    let bar = LogProgressBar::new(wanted.after, source.head().await?, quiet);
+    let mut people = SubmitterCache::default();
     // A server has looked at the owner.
-    let owner = wanted.owner.clone().filter(|_| matches!(source, Source::Log(_)));
+    let owner = wanted.owner.clone().filter(|_| matches!(source, HistorySource::Log(_)));
     let follow = wanted.follow;
     let mut lines = source.lines(wanted);
     while let Some(item) = lines.next().await {
         let line = match item? {
-            Item::Line(line) => line,
-            Item::Upto(position) => {
+            HistoryItem::Line(line) => line,
+            HistoryItem::Upto(position) => {
                 bar.at(position);
                 continue;
             }
         };
         if !format.is_flat() && owner.is_none() {
-            sink.write(Entry::Line(&line))?;
+            sink.write(SinkEntry::Line(&line))?;
         } else {
             let event = line.event()?;
             let who = people.of(source, &line, event.as_ref()).await?;
@@ -167,8 +167,8 @@ async fn write_out(
                 continue;
             }
             match format.is_flat() {
-                true => sink.write(Entry::Row(&Row::new(&line, event.as_ref(), who.as_deref())))?,
-                false => sink.write(Entry::Line(&line))?,
+                true => sink.write(SinkEntry::Row(&EventRow::new(&line, event.as_ref(), who.as_deref())))?,
+                false => sink.write(SinkEntry::Line(&line))?,
             }
         }
         if follow {
@@ -179,7 +179,7 @@ async fn write_out(
     Ok(sink.finish()?)
 }
 
-impl Failure {
+impl CliError {
     pub(super) fn refused(why: impl Into<String>) -> Self {
         Self { why: why.into(), exit: Exit::Refused }
     }
@@ -198,25 +198,25 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for CliError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl From<ClientError> for Failure {
+impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         Self { exit: error.exit(), why: error.to_string() }
     }
 }
 
-impl From<String> for Failure {
+impl From<String> for CliError {
     fn from(why: String) -> Self {
         Self::failed(why)
     }
 }
 
-impl From<io::Error> for Failure {
+impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
             ErrorKind::BrokenPipe => Self { why: String::new(), exit: Exit::Success },

@@ -13,7 +13,7 @@ use crate::system::Role;
 ///
 /// Exit codes: 0 stopped as asked, 1 a part failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Serve {
+pub(super) struct ServeCommand {
     /// Which
     role: Role,
 
@@ -21,7 +21,7 @@ pub(super) struct Serve {
     options: AllOptions,
 }
 
-impl Serve {
+impl ServeCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = Settings::read(&self.options);
         if let Ok(Settings { eventstore: LogLocation::Sqlite(_), .. }) = settings {

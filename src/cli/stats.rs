@@ -7,23 +7,23 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use projections::view::StatsView;
 
-use super::client::Server;
+use super::client::ServerOption;
 use super::{Exit, progress};
 
 /// Says the totals over all submissions, one figure a line.
 ///
 /// Exit codes: 0 done, 2 what was asked for is wrong, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
-pub(super) struct Stats {
+pub(super) struct StatsCommand {
     /// As they were at this moment: 2026-03-21T12:00:00Z
     #[arg(long, value_name = "MOMENT")]
     at: Option<Timestamp>,
 
     #[command(flatten)]
-    server: Server,
+    server: ServerOption,
 }
 
-impl Stats {
+impl StatsCommand {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,

@@ -3,7 +3,7 @@
 use domain::SubmissionId;
 use jiff::Timestamp;
 
-use super::client::Server;
+use super::client::ServerOption;
 use super::{Exit, progress};
 
 /// Says where a submission stands, and why.
@@ -11,7 +11,7 @@ use super::{Exit, progress};
 /// Exit codes: 0 passed, 1 failed, 2 there is no such submission, 3 the server
 /// cannot be reached, 4 there is no verdict yet.
 #[derive(Debug, clap::Args)]
-pub(super) struct Status {
+pub(super) struct StatusCommand {
     /// The submission's id, as `muster submit` said it
     id: SubmissionId,
 
@@ -24,10 +24,10 @@ pub(super) struct Status {
     at: Option<Timestamp>,
 
     #[command(flatten)]
-    server: Server,
+    server: ServerOption,
 }
 
-impl Status {
+impl StatusCommand {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use tokio::io::AsyncReadExt;
 
-use super::client::Server;
+use super::client::ServerOption;
 use super::{Exit, fail_with, progress};
 
 /// No server takes more than this; a larger file is a mistake.
@@ -14,15 +14,15 @@ const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
 ///
 /// Exit codes: 0 passed, 1 failed, 2 the entry was refused, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
-pub(super) struct Submit {
+pub(super) struct SubmitCommand {
     /// The entry, a JSON object; - reads standard input
     file: PathBuf,
 
     #[command(flatten)]
-    server: Server,
+    server: ServerOption,
 }
 
-impl Submit {
+impl SubmitCommand {
     pub(super) async fn run(self) -> Exit {
         let entry = match self.entry().await {
             Ok(entry) => entry,

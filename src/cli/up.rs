@@ -18,12 +18,12 @@ use crate::telemetry;
 ///
 /// Exit codes: 0 stopped as asked, 1 a part failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
-pub(super) struct Up {
+pub(super) struct UpCommand {
     #[command(flatten)]
     options: AllOptions,
 }
 
-impl Up {
+impl UpCommand {
     pub(super) async fn run(self) -> Exit {
         stay_up(Settings::read(&self.options), &Role::ALL).await
     }

@@ -7,11 +7,11 @@ use projections::view::StatsView;
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 
-use super::{Client, ClientError, DEADLINES, PAUSE, Standing, patiently};
+use super::{ClientError, DEADLINES, MusterClient, PAUSE, StatusReply, patiently};
 
 /// Whoever may see and do what is not public.
 #[derive(Debug, clap::Args)]
-pub(in crate::cli) struct Token {
+pub(crate) struct TokenOption {
     /// The organisers' token
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
     token: Option<String>,
@@ -19,29 +19,29 @@ pub(in crate::cli) struct Token {
 
 /// The rules that verdicts are reached by now, as far as they are told.
 #[derive(Debug, Deserialize)]
-pub(in crate::cli) struct Rules {
+pub(crate) struct ChallengeReply {
     /// Their digest.
-    pub(in crate::cli) rules: String,
-    pub(in crate::cli) images: ImageRules,
-    pub(in crate::cli) probe: ProbeRules,
+    pub(crate) rules: String,
+    pub(crate) images: ImagesReply,
+    pub(crate) probe: ProbeReply,
 }
 
 #[derive(Debug, Deserialize)]
-pub(in crate::cli) struct ImageRules {
-    pub(in crate::cli) answering: RequiredImages,
+pub(crate) struct ImagesReply {
+    pub(crate) answering: RequiredImages,
 }
 
 #[derive(Debug, Deserialize)]
-pub(in crate::cli) struct ProbeRules {
-    pub(in crate::cli) compare: Vec<String>,
+pub(crate) struct ProbeReply {
+    pub(crate) compare: Vec<String>,
 }
 
 /// What a request for another verdict is answered with; where it then stands
 /// is asked for like any other status.
 #[derive(Debug, Deserialize)]
-struct Accepted {}
+struct RejudgeReply {}
 
-impl Token {
+impl TokenOption {
     fn authorise(&self, request: RequestBuilder) -> RequestBuilder {
         match self.token.as_deref().filter(|token| !token.is_empty()) {
             Some(token) => request.bearer_auth(token),
@@ -50,36 +50,36 @@ impl Token {
     }
 }
 
-impl Client {
+impl MusterClient {
     /// Where a submission stood at a moment.
-    pub(in crate::cli) async fn status_at(
+    pub(crate) async fn status_at(
         &self,
         id: SubmissionId,
         at: Timestamp,
-    ) -> Result<Standing, ClientError> {
+    ) -> Result<StatusReply, ClientError> {
         let path = format!("/api/v1/submissions/{id}");
         self.ask(self.get(&path, &[("at", at.to_string())]).timeout(DEADLINES[1])).await
     }
 
     /// The totals, now or at a moment.
-    pub(in crate::cli) async fn stats(&self, at: Option<Timestamp>) -> Result<StatsView, ClientError> {
+    pub(crate) async fn stats(&self, at: Option<Timestamp>) -> Result<StatsView, ClientError> {
         let at = at.map(|at| ("at", at.to_string()));
         self.ask(self.get("/api/v1/stats", at.as_slice()).timeout(DEADLINES[1])).await
     }
 
     /// The rules now in force.
-    pub(in crate::cli) async fn rules(&self) -> Result<Rules, ClientError> {
+    pub(crate) async fn rules(&self) -> Result<ChallengeReply, ClientError> {
         self.ask(self.get("/api/v1/challenge", &[]).timeout(DEADLINES[1])).await
     }
 
     /// Asks for another verdict; waits for its turn when there are many to be asked for.
-    pub(in crate::cli) async fn rejudge(
+    pub(crate) async fn rejudge(
         &self,
         id: SubmissionId,
         why: &str,
-        token: &Token,
+        token: &TokenOption,
     ) -> Result<(), ClientError> {
-        let send = async || -> Result<Accepted, ClientError> {
+        let send = async || -> Result<RejudgeReply, ClientError> {
             let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/rejudge")));
             let post = post.json(&serde_json::json!({ "why": why }));
             self.ask(token.authorise(post.timeout(DEADLINES[1]))).await
@@ -88,10 +88,10 @@ impl Client {
     }
 
     /// The history that `query` asks for, as it comes.
-    pub(in crate::cli) async fn history(
+    pub(crate) async fn history(
         &self,
         query: &[(&str, String)],
-        token: &Token,
+        token: &TokenOption,
     ) -> Result<Response, ClientError> {
         self.open(token.authorise(self.get("/api/v1/history", query))).await
     }
@@ -105,7 +105,7 @@ impl Client {
     }
 
     /// What is to be said when it says nothing for too long.
-    pub(in crate::cli) fn silent(&self) -> ClientError {
+    pub(crate) fn silent(&self) -> ClientError {
         ClientError::Unavailable { why: format!("{} is silent", self.server), pause: PAUSE }
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::Finding;
+use super::DoctorFinding;
 
 /// The first runc of each line without the escapes of 2024 and 2025; lines
 /// before the first have no mended one, unless a distribution mended it.
@@ -17,7 +17,7 @@ const RUNC_MENDED: [(u32, u32, u32); 2] = [(1, 2, 8), (1, 3, 3)];
 /// What an engine tells of itself. Older ones tell less.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-pub(super) struct Daemon {
+pub(super) struct EngineSetup {
     live_restore_enabled: bool,
     logging_driver: String,
     driver: String,
@@ -26,25 +26,25 @@ pub(super) struct Daemon {
     cgroup_version: String,
     kernel_version: String,
     default_runtime: String,
-    runc_commit: Commit,
-    registry_config: Registries,
+    runc_commit: RuncCommit,
+    registry_config: RegistryMirrors,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Commit {
+struct RuncCommit {
     #[serde(rename = "ID")]
     id: String,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Registries {
+struct RegistryMirrors {
     mirrors: Option<Vec<String>>,
 }
 
 /// What could be better about an engine, and what is fine.
-pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &Daemon) -> Vec<Finding> {
+pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSetup) -> Vec<DoctorFinding> {
     let on = |what: &str| format!("{what} of {endpoint}");
     let mut findings = vec![
         transport(endpoint, has_certificates),
@@ -65,30 +65,34 @@ pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &Daemon) -
             "boot with systemd.unified_cgroup_hierarchy=1",
         ),
         runtime(&on("runtime"), daemon),
-        Finding::ok(format!("{}: {}", on("kernel"), daemon.kernel_version)),
+        DoctorFinding::ok(format!("{}: {}", on("kernel"), daemon.kernel_version)),
         mirror(&on("pull-through cache"), &daemon.registry_config),
     ];
     findings.push(root(endpoint, &on("data root"), &daemon.docker_root_dir));
-    findings.push(Finding::unseen(
+    findings.push(DoctorFinding::unseen(
         format!("{}, {}", on("userland-proxy"), on("icc")),
         "\"userland-proxy\": false, \"icc\": false in daemon.json, for what else runs there",
     ));
     findings
 }
 
-fn either(fine: bool, what: String, good: &str, bad: &str, cure: &str) -> Finding {
-    if fine { Finding::ok(format!("{what}: {good}")) } else { Finding::warn(format!("{what}: {bad}"), cure) }
+fn either(fine: bool, what: String, good: &str, bad: &str, cure: &str) -> DoctorFinding {
+    if fine {
+        DoctorFinding::ok(format!("{what}: {good}"))
+    } else {
+        DoctorFinding::warn(format!("{what}: {bad}"), cure)
+    }
 }
 
 /// Whoever can speak to an engine is root there.
-fn transport(endpoint: &str, has_certificates: bool) -> Finding {
+fn transport(endpoint: &str, has_certificates: bool) -> DoctorFinding {
     let Some((_, place)) = endpoint.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
-        return Finding::ok(format!("way to {endpoint}: a socket of this machine"));
+        return DoctorFinding::ok(format!("way to {endpoint}: a socket of this machine"));
     };
     let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
     let near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if has_certificates {
-        return Finding::ok(format!("way to {endpoint}: over mutual TLS"));
+        return DoctorFinding::ok(format!("way to {endpoint}: over mutual TLS"));
     }
     let cure =
         "have the engine ask for client certificates (--tlsverify), and name ours in --swarm-certificates";
@@ -101,13 +105,13 @@ fn transport(endpoint: &str, has_certificates: bool) -> Finding {
     )
 }
 
-fn logs(what: &str, driver: &str) -> Finding {
+fn logs(what: &str, driver: &str) -> DoctorFinding {
     // Participants' containers bring bounds of their own.
     let cure = "\"log-driver\": \"local\" in daemon.json, which has bounds";
     either(matches!(driver, "local" | "none" | "journald"), what.to_owned(), driver, driver, cure)
 }
 
-fn storage(what: &str, daemon: &Daemon) -> Finding {
+fn storage(what: &str, daemon: &EngineSetup) -> DoctorFinding {
     let of = |name: &str| {
         let rows = daemon.driver_status.iter().flatten();
         rows.clone().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
@@ -118,14 +122,14 @@ fn storage(what: &str, daemon: &Daemon) -> Finding {
     either(on == "xfs", what.to_owned(), &found, &format!("{found}, which bounds no container's files"), cure)
 }
 
-fn runtime(what: &str, daemon: &Daemon) -> Finding {
+fn runtime(what: &str, daemon: &EngineSetup) -> DoctorFinding {
     let (name, version) = (daemon.default_runtime.as_str(), daemon.runc_commit.id.as_str());
     let found = format!("{name}, runc {version}");
     match numbers(version) {
-        _ if name != "runc" => Finding::ok(found_at(what, &found)),
-        None => Finding::unseen(found_at(what, &found), "look for the version: runc --version"),
-        Some(version) if is_mended(version) => Finding::ok(found_at(what, &found)),
-        Some(_) => Finding::warn(
+        _ if name != "runc" => DoctorFinding::ok(found_at(what, &found)),
+        None => DoctorFinding::unseen(found_at(what, &found), "look for the version: runc --version"),
+        Some(version) if is_mended(version) => DoctorFinding::ok(found_at(what, &found)),
+        Some(_) => DoctorFinding::warn(
             found_at(what, &found),
             "runc 1.2.8, 1.3.3 or newer has no known escape; a distribution may have mended an older one \
              (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881)",
@@ -156,7 +160,7 @@ fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     }
 }
 
-fn mirror(what: &str, registries: &Registries) -> Finding {
+fn mirror(what: &str, registries: &RegistryMirrors) -> DoctorFinding {
     let mirrors = registries.mirrors.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
     let cure = "\"registry-mirrors\": [\"https://CACHE\"] in daemon.json: registries count what is pulled";
     let found = if mirrors.is_empty() { "none" } else { &mirrors };
@@ -164,7 +168,7 @@ fn mirror(what: &str, registries: &Registries) -> Finding {
 }
 
 /// Whether images and containers can fill up only their own disk.
-fn root(endpoint: &str, what: &str, path: &str) -> Finding {
+fn root(endpoint: &str, what: &str, path: &str) -> DoctorFinding {
     let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
     let cure = "a disk of its own for what \"data-root\" names in daemon.json";
     // Only of this machine's engine is the path one of this machine's.
@@ -176,13 +180,13 @@ fn root(endpoint: &str, what: &str, path: &str) -> Finding {
             &format!("{path}, on the system's disk"),
             cure,
         ),
-        _ => Finding::unseen(format!("{what}: {path}"), cure),
+        _ => DoctorFinding::unseen(format!("{what}: {path}"), cure),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::FindingState;
     use super::*;
 
     #[test]
@@ -196,20 +200,21 @@ mod tests {
             ("v1.3.3-0-gd842d77", true),
             ("1.4.0", true),
         ] {
-            let commit = Commit { id: version.into() };
-            let daemon = Daemon { default_runtime: "runc".into(), runc_commit: commit, ..Daemon::default() };
-            assert_eq!(runtime("runtime", &daemon).state == State::Ok, fine, "{version}");
+            let commit = RuncCommit { id: version.into() };
+            let daemon =
+                EngineSetup { default_runtime: "runc".into(), runc_commit: commit, ..EngineSetup::default() };
+            assert_eq!(runtime("runtime", &daemon).state == FindingState::Ok, fine, "{version}");
         }
-        let unknown = Daemon { default_runtime: "runc".into(), ..Daemon::default() };
-        assert_eq!(runtime("runtime", &unknown).state, State::Unseen);
+        let unknown = EngineSetup { default_runtime: "runc".into(), ..EngineSetup::default() };
+        assert_eq!(runtime("runtime", &unknown).state, FindingState::Unseen);
     }
 
     #[test]
     fn an_engine_in_the_clear_is_not_left_unsaid() {
         for (endpoint, state) in [
-            ("unix:///run/docker.sock", State::Ok),
-            ("tcp://127.0.0.1:2375", State::Ok),
-            ("tcp://10.0.0.7:2375", State::Warn),
+            ("unix:///run/docker.sock", FindingState::Ok),
+            ("tcp://127.0.0.1:2375", FindingState::Ok),
+            ("tcp://10.0.0.7:2375", FindingState::Warn),
         ] {
             assert_eq!(transport(endpoint, false).state, state, "{endpoint}");
         }
@@ -217,15 +222,15 @@ mod tests {
 
     #[test]
     fn every_engine_can_be_read_also_one_that_says_little() {
-        let silent: Daemon = serde_json::from_str("{}").unwrap();
+        let silent: EngineSetup = serde_json::from_str("{}").unwrap();
         assert_eq!(examine("tcp://10.0.0.7:2375", true, &silent).len(), 10);
-        let known: Daemon = serde_json::from_str(
+        let known: EngineSetup = serde_json::from_str(
             r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","xfs"]],"CgroupVersion":"2",
                 "LoggingDriver":"local","DefaultRuntime":"runsc","RegistryConfig":{"Mirrors":["https://c/"]}}"#,
         )
         .unwrap();
         let findings = examine("unix:///nowhere.sock", false, &known);
-        let odd: Vec<_> = findings.iter().filter(|finding| finding.state != State::Ok).collect();
-        assert!(odd.iter().all(|finding| finding.state == State::Unseen), "{odd:?}");
+        let odd: Vec<_> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
+        assert!(odd.iter().all(|finding| finding.state == FindingState::Unseen), "{odd:?}");
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::Finding;
-use super::daemon::{self, Daemon};
+use super::DoctorFinding;
+use super::daemon::{self, EngineSetup};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -16,53 +16,53 @@ const API_MIN: (u32, u32) = (1, 41);
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+struct EngineVersion {
     version: String,
     api_version: String,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Info {
+struct EngineInfo {
     memory_limit: bool,
     cpu_cfs_quota: bool,
     pids_limit: bool,
-    swarm: Swarm,
+    swarm: SwarmReply,
     #[serde(flatten)]
-    daemon: Daemon,
+    daemon: EngineSetup,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Swarm {
+struct SwarmReply {
     local_node_state: String,
     control_available: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Node {
-    spec: Spec,
+struct NodeReply {
+    spec: NodeSpec,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Spec {
+struct NodeSpec {
     labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
 /// What is to be said of an engine; over TCP, asked with these certificates.
-pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<Finding> {
-    let engine = match Engine::at(endpoint, certificates) {
+pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<DoctorFinding> {
+    let engine = match EngineClient::at(endpoint, certificates) {
         Ok(engine) => engine,
         Err(finding) => return vec![finding],
     };
-    let version: Version = match engine.get("version").await {
+    let version: EngineVersion = match engine.get("version").await {
         Ok(version) => version,
         Err(why) => return vec![unreachable(endpoint, &why)],
     };
     let mut findings = vec![api(endpoint, &version)];
-    match engine.get::<Info>("info").await {
+    match engine.get::<EngineInfo>("info").await {
         Ok(info) => {
             findings.push(limits(endpoint, &info));
             findings.push(swarm(endpoint, &info.swarm));
@@ -71,7 +71,7 @@ pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<
                 findings.extend(sandbox(&engine).await);
             }
         }
-        Err(why) => findings.push(Finding::missing(
+        Err(why) => findings.push(DoctorFinding::missing(
             format!("engine {endpoint}: {why}"),
             "read its log: journalctl -u docker",
         )),
@@ -79,13 +79,13 @@ pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<
     findings
 }
 
-struct Engine {
+struct EngineClient {
     http: reqwest::Client,
     base: String,
 }
 
-impl Engine {
-    fn at(endpoint: &str, certificates: Option<&Path>) -> Result<Self, Finding> {
+impl EngineClient {
+    fn at(endpoint: &str, certificates: Option<&Path>) -> Result<Self, DoctorFinding> {
         let http = reqwest::Client::builder().timeout(DEADLINE).no_proxy();
         let (http, base) = match endpoint.split_once("://") {
             Some(("unix", path)) => (http.unix_socket(Path::new(path)), "http://engine".to_owned()),
@@ -95,11 +95,11 @@ impl Engine {
             },
             _ => {
                 let cure = "write it as unix:///PATH or tcp://HOST:PORT in --swarm";
-                return Err(Finding::missing(format!("engine {endpoint}: not an address"), cure));
+                return Err(DoctorFinding::missing(format!("engine {endpoint}: not an address"), cure));
             }
         };
         let http = http.build().map_err(|error| {
-            Finding::missing(
+            DoctorFinding::missing(
                 format!("engine {endpoint}: {error}"),
                 "install the system's certificates: ca-certificates",
             )
@@ -115,10 +115,10 @@ impl Engine {
 }
 
 /// Trusts the authority in the directory alone, and shows the certificate beside it.
-fn secured(http: reqwest::ClientBuilder, directory: &Path) -> Result<reqwest::ClientBuilder, Finding> {
+fn secured(http: reqwest::ClientBuilder, directory: &Path) -> Result<reqwest::ClientBuilder, DoctorFinding> {
     let missing = |why: String| {
         let what = format!("certificates in {}: {why}", directory.display());
-        Finding::missing(
+        DoctorFinding::missing(
             what,
             "ca.pem, cert.pem and key.pem belong there; --swarm-certificates names the place",
         )
@@ -132,10 +132,10 @@ fn secured(http: reqwest::ClientBuilder, directory: &Path) -> Result<reqwest::Cl
     Ok(http.tls_certs_only(authority).identity(identity))
 }
 
-fn unreachable(endpoint: &str, why: &str) -> Finding {
+fn unreachable(endpoint: &str, why: &str) -> DoctorFinding {
     let why = format!("engine {endpoint}: {why}");
     let Some(socket) = endpoint.strip_prefix("unix://") else {
-        return Finding::missing(why, "start the engine there, and open its port to this machine only");
+        return DoctorFinding::missing(why, "start the engine there, and open its port to this machine only");
     };
     let installed = ["/usr/bin/dockerd", "/usr/sbin/dockerd", "/usr/local/bin/dockerd"];
     let cure = if !installed.iter().any(|path| Path::new(path).exists()) {
@@ -145,58 +145,61 @@ fn unreachable(endpoint: &str, why: &str) -> Finding {
     } else {
         "sudo systemctl start docker, or without systemd: sudo dockerd &".to_owned()
     };
-    Finding::missing(why, cure)
+    DoctorFinding::missing(why, cure)
 }
 
-fn api(endpoint: &str, version: &Version) -> Finding {
+fn api(endpoint: &str, version: &EngineVersion) -> DoctorFinding {
     let what = format!("engine {endpoint}: {}, API {}", version.version, version.api_version);
     let mut parts = version.api_version.split('.').map(str::parse);
     match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= API_MIN => Finding::ok(what),
-        _ => Finding::missing(what, format!("update it to API {}.{} or newer", API_MIN.0, API_MIN.1)),
+        (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= API_MIN => DoctorFinding::ok(what),
+        _ => DoctorFinding::missing(what, format!("update it to API {}.{} or newer", API_MIN.0, API_MIN.1)),
     }
 }
 
-fn limits(endpoint: &str, info: &Info) -> Finding {
+fn limits(endpoint: &str, info: &EngineInfo) -> DoctorFinding {
     let kept =
         [("memory", info.memory_limit), ("processors", info.cpu_cfs_quota), ("processes", info.pids_limit)];
     let not_kept: Vec<_> = kept.iter().filter(|(_, kept)| !kept).map(|(what, _)| *what).collect();
     if not_kept.is_empty() {
-        return Finding::ok(format!("limits of {endpoint}: memory, processors and processes"));
+        return DoctorFinding::ok(format!("limits of {endpoint}: memory, processors and processes"));
     }
     let cure = "boot with cgroup_enable=memory swapaccount=1, or on a kernel with all cgroup controllers";
-    Finding::missing(format!("limits of {endpoint}: none on {}", not_kept.join(", ")), cure)
+    DoctorFinding::missing(format!("limits of {endpoint}: none on {}", not_kept.join(", ")), cure)
 }
 
-fn swarm(endpoint: &str, swarm: &Swarm) -> Finding {
+fn swarm(endpoint: &str, swarm: &SwarmReply) -> DoctorFinding {
     let docker = format!("docker --host {endpoint}");
     match (swarm.local_node_state.as_str(), swarm.control_available) {
-        ("active", true) => Finding::ok(format!("swarm at {endpoint}: a manager")),
+        ("active", true) => DoctorFinding::ok(format!("swarm at {endpoint}: a manager")),
         ("active", false) => {
             let cure = "name a manager first in --swarm, or on one: docker node promote NODE";
-            Finding::warn(format!("swarm at {endpoint}: a worker"), cure)
+            DoctorFinding::warn(format!("swarm at {endpoint}: a worker"), cure)
         }
         (state, _) => {
             let cure = format!("{docker} swarm init --advertise-addr 127.0.0.1");
-            Finding::missing(format!("swarm at {endpoint}: {state}"), cure)
+            DoctorFinding::missing(format!("swarm at {endpoint}: {state}"), cure)
         }
     }
 }
 
 /// Where participants' containers may run; nothing to say of a Swarm of one.
-async fn sandbox(engine: &Engine) -> Option<Finding> {
-    let nodes: Vec<Node> = engine.get("nodes").await.ok()?;
-    let labelled = |node: &&Node| {
+async fn sandbox(engine: &EngineClient) -> Option<DoctorFinding> {
+    let nodes: Vec<NodeReply> = engine.get("nodes").await.ok()?;
+    let labelled = |node: &&NodeReply| {
         node.spec.labels.iter().flatten().any(|(name, value)| name == "muster.sandbox" && value == "true")
     };
     match (nodes.len(), nodes.iter().filter(labelled).count()) {
         (0 | 1, _) => None,
         (all, 0) => {
             let cure = "keep them to some: docker node update --label-add muster.sandbox=true NODE";
-            Some(Finding::warn(format!("sandbox: participants' containers run on all {all} nodes"), cure))
+            Some(DoctorFinding::warn(
+                format!("sandbox: participants' containers run on all {all} nodes"),
+                cure,
+            ))
         }
         (all, some) => {
-            Some(Finding::ok(format!("sandbox: participants' containers run on {some} of {all} nodes")))
+            Some(DoctorFinding::ok(format!("sandbox: participants' containers run on {some} of {all} nodes")))
         }
     }
 }
@@ -212,34 +215,34 @@ pub(super) fn root(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::FindingState;
     use super::*;
 
-    fn version(api: &str) -> Version {
-        Version { version: "20.10".into(), api_version: api.into() }
+    fn version(api: &str) -> EngineVersion {
+        EngineVersion { version: "20.10".into(), api_version: api.into() }
     }
 
     #[test]
     fn an_engine_must_be_new_enough_keep_limits_and_be_a_manager() {
-        assert_eq!(api("e", &version("1.41")).state, State::Ok);
-        assert_eq!(api("e", &version("1.100")).state, State::Ok);
-        assert_eq!(api("e", &version("1.9")).state, State::Missing);
-        assert_eq!(api("e", &version("")).state, State::Missing);
+        assert_eq!(api("e", &version("1.41")).state, FindingState::Ok);
+        assert_eq!(api("e", &version("1.100")).state, FindingState::Ok);
+        assert_eq!(api("e", &version("1.9")).state, FindingState::Missing);
+        assert_eq!(api("e", &version("")).state, FindingState::Missing);
         let node =
-            |state: &str, manager| Swarm { local_node_state: state.into(), control_available: manager };
-        assert_eq!(swarm("e", &node("active", true)).state, State::Ok);
-        assert_eq!(swarm("e", &node("active", false)).state, State::Warn);
+            |state: &str, manager| SwarmReply { local_node_state: state.into(), control_available: manager };
+        assert_eq!(swarm("e", &node("active", true)).state, FindingState::Ok);
+        assert_eq!(swarm("e", &node("active", false)).state, FindingState::Warn);
         assert!(
             swarm("unix:///s", &node("inactive", false)).to_string().contains("--host unix:///s swarm init")
         );
-        let info = |pids| Info {
+        let info = |pids| EngineInfo {
             memory_limit: true,
             cpu_cfs_quota: true,
             pids_limit: pids,
             swarm: node("", false),
-            daemon: Daemon::default(),
+            daemon: EngineSetup::default(),
         };
-        assert_eq!(limits("e", &info(true)).state, State::Ok);
+        assert_eq!(limits("e", &info(true)).state, FindingState::Ok);
         assert!(limits("e", &info(false)).to_string().contains("none on processes"));
     }
 
@@ -248,7 +251,7 @@ mod tests {
         for endpoint in ["/var/run/docker.sock", "unix:///nowhere.sock", "tcp://127.0.0.1:1"] {
             let findings = examine(endpoint, None).await;
             assert_eq!(findings.len(), 1, "{findings:?}");
-            assert_eq!(findings[0].state, State::Missing);
+            assert_eq!(findings[0].state, FindingState::Missing);
             assert!(findings[0].cure.is_some() && findings[0].what.contains(endpoint), "{findings:?}");
         }
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::fs::statvfs;
 
-use super::Finding;
+use super::DoctorFinding;
 use crate::config::{LogLocation, Settings};
 
 /// With less free space the disk is soon full; with much less it is full.
@@ -17,7 +17,7 @@ const FREE_MIB: [u64; 2] = [1024, 64];
 /// How long Muster may take to say that it is there.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
-pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
+pub(super) fn examine(settings: &Settings) -> Vec<DoctorFinding> {
     let mut findings = vec![directory("data directory", &settings.data), disk(&settings.data)];
     if let LogLocation::Sqlite(log) = &settings.eventstore
         && let Some(parent) = log.parent().filter(|parent| *parent != settings.data)
@@ -29,48 +29,50 @@ pub(super) fn examine(settings: &Settings) -> Vec<Finding> {
 }
 
 /// Whether files can be made there, or the directory itself can.
-fn directory(what: &str, path: &Path) -> Finding {
+fn directory(what: &str, path: &Path) -> DoctorFinding {
     let (existing, shown) = (existing(path), path.display());
     match tempfile::Builder::new().prefix(".muster-doctor-").tempfile_in(existing) {
-        Ok(_) if path.is_dir() => Finding::ok(format!("{what} {shown}: writable")),
-        Ok(_) => Finding::ok(format!("{what} {shown}: will be made")),
+        Ok(_) if path.is_dir() => DoctorFinding::ok(format!("{what} {shown}: writable")),
+        Ok(_) => DoctorFinding::ok(format!("{what} {shown}: will be made")),
         Err(error) => {
             let cure = format!("sudo install -d -o \"$(id -un)\" {shown}");
-            Finding::missing(format!("{what} {shown}: {}", error.kind()), cure)
+            DoctorFinding::missing(format!("{what} {shown}: {}", error.kind()), cure)
         }
     }
 }
 
-fn disk(path: &Path) -> Finding {
+fn disk(path: &Path) -> DoctorFinding {
     let shown = path.display();
     let free = match statvfs(existing(path)) {
         Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) / (1024 * 1024),
         Err(error) => {
-            return Finding::warn(format!("disk of {shown}: {error}"), "look whether it is mounted");
+            return DoctorFinding::warn(format!("disk of {shown}: {error}"), "look whether it is mounted");
         }
     };
     let cure = "make room, or choose another disk with --data";
     match free {
-        free if free < FREE_MIB[1] => Finding::missing(format!("disk of {shown}: {free} MiB free"), cure),
-        free if free < FREE_MIB[0] => Finding::warn(format!("disk of {shown}: {free} MiB free"), cure),
-        free => Finding::ok(format!("disk of {shown}: {} GiB free", free / 1024)),
+        free if free < FREE_MIB[1] => {
+            DoctorFinding::missing(format!("disk of {shown}: {free} MiB free"), cure)
+        }
+        free if free < FREE_MIB[0] => DoctorFinding::warn(format!("disk of {shown}: {free} MiB free"), cure),
+        free => DoctorFinding::ok(format!("disk of {shown}: {} GiB free", free / 1024)),
     }
 }
 
 /// Whether the port is free, or Muster's already.
-pub(super) async fn port(listen: SocketAddr) -> Finding {
+pub(super) async fn port(listen: SocketAddr) -> DoctorFinding {
     match TcpListener::bind(listen) {
-        Ok(_) => Finding::ok(format!("port {listen}: free")),
+        Ok(_) => DoctorFinding::ok(format!("port {listen}: free")),
         Err(error) if error.kind() == ErrorKind::AddrInUse && is_muster(listen).await => {
-            Finding::ok(format!("port {listen}: Muster answers there"))
+            DoctorFinding::ok(format!("port {listen}: Muster answers there"))
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let who = format!("ss -ltnp 'sport = :{}'", listen.port());
             let cure = format!("choose another with --listen, or end what has it: {who}");
-            Finding::missing(format!("port {listen}: taken"), cure)
+            DoctorFinding::missing(format!("port {listen}: taken"), cure)
         }
         Err(error) => {
-            Finding::missing(format!("port {listen}: {}", error.kind()), "choose another with --listen")
+            DoctorFinding::missing(format!("port {listen}: {}", error.kind()), "choose another with --listen")
         }
     }
 }
@@ -91,17 +93,17 @@ fn existing(path: &Path) -> &Path {
 
 #[cfg(test)]
 mod tests {
-    use super::super::State;
+    use super::super::FindingState;
     use super::*;
 
     #[test]
     fn a_directory_that_can_be_made_is_fine_and_one_in_a_file_is_not() {
         let home = tempfile::tempdir().unwrap();
-        assert_eq!(directory("data", home.path()).state, State::Ok);
-        assert_eq!(directory("data", &home.path().join("a/b")).state, State::Ok);
+        assert_eq!(directory("data", home.path()).state, FindingState::Ok);
+        assert_eq!(directory("data", &home.path().join("a/b")).state, FindingState::Ok);
         fs::write(home.path().join("file"), "").unwrap();
         let finding = directory("data", &home.path().join("file/data"));
-        assert_eq!(finding.state, State::Missing);
+        assert_eq!(finding.state, FindingState::Missing);
         assert!(finding.to_string().contains("install -d"), "{finding}");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
     }

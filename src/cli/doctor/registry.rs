@@ -3,13 +3,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::Finding;
+use super::DoctorFinding;
 use super::engine::root;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// Whether it answers at all; whether it has an image is the participants' matter.
-pub(super) async fn examine(registry: &str, insecure: &[String]) -> Finding {
+pub(super) async fn examine(registry: &str, insecure: &[String]) -> DoctorFinding {
     let host = if registry == "docker.io" { "registry-1.docker.io" } else { registry };
     let scheme = if insecure.iter().any(|one| one == registry) || is_here(host) { "http" } else { "https" };
     let mut http = reqwest::Client::builder().timeout(DEADLINE);
@@ -23,13 +23,13 @@ pub(super) async fn examine(registry: &str, insecure: &[String]) -> Finding {
     match answer {
         // Those that want to know who asks are there, too.
         Ok(answer) if answer.status().is_success() || answer.status() == 401 => {
-            Finding::ok(format!("registry {registry}: answers"))
+            DoctorFinding::ok(format!("registry {registry}: answers"))
         }
-        Ok(answer) => Finding::warn(
+        Ok(answer) => DoctorFinding::warn(
             format!("registry {registry}: answers {}, as no registry does", answer.status()),
             "look at what listens there; images of it wait until a registry answers",
         ),
-        Err(error) => Finding::warn(
+        Err(error) => DoctorFinding::warn(
             format!("registry {registry}: {}", root(&error)),
             "images of it wait until it answers; one without TLS is named in --insecure-registries",
         ),

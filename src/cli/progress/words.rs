@@ -6,7 +6,7 @@ use domain::Event;
 use domain::submission::{ImageProbe, ProbeAnswer, ProbeOutcome, Reason};
 use projections::view::{QueuePlace, SubmissionStatus};
 
-use crate::cli::client::Standing;
+use crate::cli::client::StatusReply;
 
 /// What happened, one line or several.
 pub(super) fn of_event(event: &Event) -> Vec<String> {
@@ -69,7 +69,7 @@ pub(super) fn of_event(event: &Event) -> Vec<String> {
 }
 
 /// What is going on; nothing once there is a verdict.
-pub(super) fn of_now(standing: &Standing) -> Option<String> {
+pub(super) fn of_now(standing: &StatusReply) -> Option<String> {
     match standing.view.status {
         SubmissionStatus::Submitted => Some(of_waiting(standing)),
         SubmissionStatus::Verifying => Some(of_step(standing).to_owned()),
@@ -78,7 +78,7 @@ pub(super) fn of_now(standing: &Standing) -> Option<String> {
 }
 
 /// Text from elsewhere, with nothing in it that would steer a terminal.
-pub(in crate::cli) fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let steers = |c: char| {
         c.is_control()
             || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -86,7 +86,7 @@ pub(in crate::cli) fn printable(text: &str) -> String {
     text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
-fn of_waiting(standing: &Standing) -> String {
+fn of_waiting(standing: &StatusReply) -> String {
     let why =
         standing.view.waiting.as_ref().map(|waiting| waiting.message.as_str()).filter(|why| !why.is_empty());
     match (&standing.queue, why) {
@@ -102,7 +102,7 @@ fn of_place(place: &QueuePlace) -> String {
     format!("queued at position {} of {}{wait}", place.position, place.of)
 }
 
-fn of_step(standing: &Standing) -> &'static str {
+fn of_step(standing: &StatusReply) -> &'static str {
     match standing.view.timeline.last().map(|entry| &entry.event) {
         Some(Event::ImagesPulled(_)) => "starting",
         Some(Event::ContainersStarted(_)) => "asking",

@@ -9,11 +9,11 @@ use domain::{Event, SubmissionId};
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use crate::cli::replay::{Failure, Item, Source, Wanted};
+use crate::cli::replay::{CliError, HistoryItem, HistoryQuery, HistorySource};
 
 /// What a submission with a verdict must meet.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Condition {
+pub(super) enum FilterCondition {
     /// Whether it passed.
     Verdict(bool),
     /// A reason of its failure.
@@ -29,7 +29,7 @@ pub(super) enum Condition {
 }
 
 /// What is known of a submission.
-struct Known {
+struct KnownSubmission {
     owner: String,
     rules: String,
     verdict: Option<Verdict>,
@@ -43,25 +43,25 @@ struct Verdict {
 
 /// The submissions that meet all conditions, the first submitted first.
 pub(super) async fn chosen(
-    source: &Source,
-    conditions: &[Condition],
+    source: &HistorySource,
+    conditions: &[FilterCondition],
     rules: &str,
-) -> Result<Vec<SubmissionId>, Failure> {
+) -> Result<Vec<SubmissionId>, CliError> {
     let kinds = ["Submitted", "Passed", "Failed", "RejudgeRequested"].map(str::to_owned).to_vec();
     let owner = conditions.iter().find_map(|condition| match condition {
-        Condition::Owner(owner) => Some(owner.clone()),
+        FilterCondition::Owner(owner) => Some(owner.clone()),
         _ => None,
     });
-    let mut lines = source.lines(Wanted { kinds, owner, ..Wanted::default() });
-    let mut known: BTreeMap<SubmissionId, (u64, Known)> = BTreeMap::new();
+    let mut lines = source.lines(HistoryQuery { kinds, owner, ..HistoryQuery::default() });
+    let mut known: BTreeMap<SubmissionId, (u64, KnownSubmission)> = BTreeMap::new();
     while let Some(item) = lines.next().await {
-        let Item::Line(line) = item? else { continue };
+        let HistoryItem::Line(line) = item? else { continue };
         let (Some(id), Some(event)) = (line.submission(), line.event()?) else { continue };
         let judged = |passed, codes| Some(Verdict { at: line.recorded_at, passed, codes });
         let verdict = match event {
             Event::Submitted(submitted) => {
                 let (owner, rules) = (submitted.owner, submitted.challenge.rules);
-                known.entry(id).or_insert((line.position, Known { owner, rules, verdict: None }));
+                known.entry(id).or_insert((line.position, KnownSubmission { owner, rules, verdict: None }));
                 continue;
             }
             Event::Passed(_) => judged(true, vec![]),
@@ -82,8 +82,8 @@ pub(super) async fn chosen(
     Ok(chosen.into_iter().map(|(_, id)| id).collect())
 }
 
-impl Condition {
-    fn is_met(&self, known: &Known, rules: &str) -> bool {
+impl FilterCondition {
+    fn is_met(&self, known: &KnownSubmission, rules: &str) -> bool {
         let Some(verdict) = &known.verdict else { return false };
         match self {
             Self::Verdict(passed) => verdict.passed == *passed,
@@ -96,7 +96,7 @@ impl Condition {
     }
 }
 
-impl FromStr for Condition {
+impl FromStr for FilterCondition {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -127,7 +127,8 @@ mod tests {
     fn a_verdict_meets_a_condition_or_not() {
         let at: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
         let verdict = Verdict { at, passed: false, codes: vec![FailureCode::TimedOut] };
-        let known = Known { owner: "docker.io/ada".into(), rules: "r".into(), verdict: Some(verdict) };
+        let known =
+            KnownSubmission { owner: "docker.io/ada".into(), rules: "r".into(), verdict: Some(verdict) };
         for (condition, met) in [
             ("verdict=failed", true),
             ("verdict=passed", false),
@@ -139,11 +140,11 @@ mod tests {
             ("since=2016-03-21T12:00:00Z", true),
             ("until=2016-03-21T12:00:00Z", false),
         ] {
-            let parsed: Condition = condition.parse().unwrap();
+            let parsed: FilterCondition = condition.parse().unwrap();
             assert_eq!(parsed.is_met(&known, "s"), met, "{condition}");
         }
         for wrong in ["", "failed", "verdict=", "code=x", "owner=", "rules=same", "since=noon", "a=b"] {
-            assert!(wrong.parse::<Condition>().is_err(), "{wrong}");
+            assert!(wrong.parse::<FilterCondition>().is_err(), "{wrong}");
         }
     }
 }

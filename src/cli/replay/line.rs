@@ -10,22 +10,22 @@ use uuid::Uuid;
 
 /// One event.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::cli) struct Line {
+pub(crate) struct EventLine {
     /// Its place in the log.
-    pub(in crate::cli) position: u64,
+    pub(crate) position: u64,
     /// The stream that it belongs to.
-    pub(in crate::cli) stream: String,
+    pub(crate) stream: String,
     /// Its number in that stream.
-    pub(in crate::cli) revision: u64,
+    pub(crate) revision: u64,
     /// The event's own id.
     id: Uuid,
     /// When it was recorded.
-    pub(in crate::cli) recorded_at: Timestamp,
+    pub(crate) recorded_at: Timestamp,
     /// The event's type.
     #[serde(rename = "type")]
-    pub(in crate::cli) kind: String,
+    pub(crate) kind: String,
     /// What it says, as recorded.
-    pub(in crate::cli) data: Option<Box<RawValue>>,
+    pub(crate) data: Option<Box<RawValue>>,
     /// What it says, when that is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
@@ -36,9 +36,9 @@ pub(in crate::cli) struct Line {
     metadata_base64: Option<String>,
 }
 
-impl Line {
+impl EventLine {
     /// The submission that it is an event of.
-    pub(in crate::cli) fn submission(&self) -> Option<SubmissionId> {
+    pub(crate) fn submission(&self) -> Option<SubmissionId> {
         SubmissionId::from_stream(&self.stream)
     }
 
@@ -46,7 +46,7 @@ impl Line {
     ///
     /// # Errors
     /// When it is one but cannot be understood; names it.
-    pub(in crate::cli) fn event(&self) -> Result<Option<Event>, String> {
+    pub(crate) fn event(&self) -> Result<Option<Event>, String> {
         if self.submission().is_none() {
             return Ok(None);
         }
@@ -63,7 +63,7 @@ impl Line {
     }
 }
 
-impl From<&RecordedEvent> for Line {
+impl From<&RecordedEvent> for EventLine {
     fn from(event: &RecordedEvent) -> Self {
         let (data, metadata) = (OneLine::from(&event.data[..]), OneLine::from(&event.metadata[..]));
         Self {

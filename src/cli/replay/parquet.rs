@@ -13,9 +13,9 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
-use super::row::Row;
+use super::row::EventRow;
 
-/// The columns, in the order in which [`Group::take`] fills them.
+/// The columns, in the order in which [`RowGroup::take`] fills them.
 const SCHEMA: &str = "message events {
     required int64 position;
     required int64 recorded_at (TIMESTAMP(MICROS, true));
@@ -41,7 +41,7 @@ const GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// The file. It can be read once it is finished, not before.
 pub(super) struct ParquetFile<W: Write + Send> {
     file: SerializedFileWriter<W>,
-    group: Group,
+    group: RowGroup,
 }
 
 impl<W: Write + Send> ParquetFile<W> {
@@ -49,10 +49,10 @@ impl<W: Write + Send> ParquetFile<W> {
         let schema = Arc::new(parse_message_type(SCHEMA)?);
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let file = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
-        Ok(Self { file, group: Group::default() })
+        Ok(Self { file, group: RowGroup::default() })
     }
 
-    pub(super) fn write(&mut self, row: &Row<'_>) -> Result<()> {
+    pub(super) fn write(&mut self, row: &EventRow<'_>) -> Result<()> {
         self.group.take(row);
         if self.group.rows >= GROUP_ROWS || self.group.bytes >= GROUP_BYTES {
             self.write_group()?;
@@ -74,19 +74,19 @@ impl<W: Write + Send> ParquetFile<W> {
         while let Some(mut writer) = group.next_column()? {
             let column = columns.next().unwrap_or_default();
             match (writer.untyped(), column.values) {
-                (ColumnWriter::Int32ColumnWriter(writer), Values::Number(values)) => {
+                (ColumnWriter::Int32ColumnWriter(writer), ColumnValues::Number(values)) => {
                     let values: std::result::Result<Vec<i32>, _> =
                         values.into_iter().map(i32::try_from).collect();
                     let values = values.map_err(|error| ParquetError::General(error.to_string()))?;
                     write(writer, &values, &column.present)?;
                 }
-                (ColumnWriter::Int64ColumnWriter(writer), Values::Number(values)) => {
+                (ColumnWriter::Int64ColumnWriter(writer), ColumnValues::Number(values)) => {
                     write(writer, &values, &column.present)?;
                 }
-                (ColumnWriter::DoubleColumnWriter(writer), Values::Degrees(values)) => {
+                (ColumnWriter::DoubleColumnWriter(writer), ColumnValues::Degrees(values)) => {
                     write(writer, &values, &column.present)?;
                 }
-                (ColumnWriter::ByteArrayColumnWriter(writer), Values::Text(values)) => {
+                (ColumnWriter::ByteArrayColumnWriter(writer), ColumnValues::Text(values)) => {
                     write(writer, &values, &column.present)?;
                 }
                 _ => return Err(ParquetError::General("a column has another type than its values".into())),
@@ -100,21 +100,21 @@ impl<W: Write + Send> ParquetFile<W> {
 
 /// Rows on their way, as columns.
 #[derive(Default)]
-struct Group {
-    columns: Vec<Column>,
+struct RowGroup {
+    columns: Vec<ColumnBuffer>,
     rows: usize,
     bytes: usize,
 }
 
 /// The values that are there, and for each row whether it has one.
 #[derive(Default)]
-struct Column {
-    values: Values,
+struct ColumnBuffer {
+    values: ColumnValues,
     present: Vec<i16>,
 }
 
 #[derive(Default)]
-enum Values {
+enum ColumnValues {
     #[default]
     None,
     Number(Vec<i64>),
@@ -123,60 +123,60 @@ enum Values {
 }
 
 /// One value of a row.
-enum Cell<'a> {
+enum CellValue<'a> {
     Number(Option<i64>),
     Degrees(Option<f64>),
     Text(Option<&'a str>),
 }
 
-impl Group {
-    fn take(&mut self, row: &Row<'_>) {
-        let number = |number: u64| Cell::Number(Some(i64::try_from(number).unwrap_or(i64::MAX)));
+impl RowGroup {
+    fn take(&mut self, row: &EventRow<'_>) {
+        let number = |number: u64| CellValue::Number(Some(i64::try_from(number).unwrap_or(i64::MAX)));
         let cells = [
             number(row.position),
-            Cell::Number(Some(row.recorded_at.as_microsecond())),
-            Cell::Text(Some(row.stream)),
-            Cell::Text(row.submission.as_deref()),
+            CellValue::Number(Some(row.recorded_at.as_microsecond())),
+            CellValue::Text(Some(row.stream)),
+            CellValue::Text(row.submission.as_deref()),
             number(row.revision),
-            Cell::Text(Some(row.r#type)),
-            Cell::Text(row.owner),
-            Cell::Text(row.name),
-            Cell::Text(row.country),
-            Cell::Degrees(row.lat),
-            Cell::Degrees(row.lon),
-            Cell::Number(row.attempt.map(i64::from)),
-            Cell::Text(row.outcome),
-            Cell::Text(row.reasons.as_deref()),
-            Cell::Text(row.data),
+            CellValue::Text(Some(row.r#type)),
+            CellValue::Text(row.owner),
+            CellValue::Text(row.name),
+            CellValue::Text(row.country),
+            CellValue::Degrees(row.lat),
+            CellValue::Degrees(row.lon),
+            CellValue::Number(row.attempt.map(i64::from)),
+            CellValue::Text(row.outcome),
+            CellValue::Text(row.reasons.as_deref()),
+            CellValue::Text(row.data),
         ];
         self.rows += 1;
-        self.columns.resize_with(cells.len(), Column::default);
+        self.columns.resize_with(cells.len(), ColumnBuffer::default);
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             self.bytes += column.take(cell);
         }
     }
 }
 
-impl Column {
+impl ColumnBuffer {
     /// Takes a cell, and says how many bytes it holds.
-    fn take(&mut self, cell: Cell<'_>) -> usize {
-        if let Values::None = self.values {
+    fn take(&mut self, cell: CellValue<'_>) -> usize {
+        if let ColumnValues::None = self.values {
             self.values = match cell {
-                Cell::Number(_) => Values::Number(Vec::new()),
-                Cell::Degrees(_) => Values::Degrees(Vec::new()),
-                Cell::Text(_) => Values::Text(Vec::new()),
+                CellValue::Number(_) => ColumnValues::Number(Vec::new()),
+                CellValue::Degrees(_) => ColumnValues::Degrees(Vec::new()),
+                CellValue::Text(_) => ColumnValues::Text(Vec::new()),
             };
         }
         let bytes = match (&mut self.values, cell) {
-            (Values::Number(values), Cell::Number(Some(number))) => {
+            (ColumnValues::Number(values), CellValue::Number(Some(number))) => {
                 values.push(number);
                 8
             }
-            (Values::Degrees(values), Cell::Degrees(Some(degrees))) => {
+            (ColumnValues::Degrees(values), CellValue::Degrees(Some(degrees))) => {
                 values.push(degrees);
                 8
             }
-            (Values::Text(values), Cell::Text(Some(text))) => {
+            (ColumnValues::Text(values), CellValue::Text(Some(text))) => {
                 values.push(ByteArray::from(text));
                 text.len()
             }

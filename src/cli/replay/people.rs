@@ -7,16 +7,16 @@ use std::sync::Arc;
 use domain::{Event, SubmissionId};
 use projections::view::StatusView;
 
-use super::Failure;
-use super::line::Line;
-use super::source::Source;
+use super::CliError;
+use super::line::EventLine;
+use super::source::HistorySource;
 
 /// How many submissions are remembered.
 const KEPT: usize = 10_000;
 
 /// Who submitted, and where they are.
 #[derive(Debug, PartialEq)]
-pub(in crate::cli) struct Who {
+pub(crate) struct Submitter {
     /// The registry namespace.
     pub(super) owner: String,
     pub(super) name: String,
@@ -30,23 +30,23 @@ pub(in crate::cli) struct Who {
 
 /// Those that are remembered.
 #[derive(Debug, Default)]
-pub(super) struct People {
-    known: HashMap<SubmissionId, Option<Arc<Who>>>,
+pub(super) struct SubmitterCache {
+    known: HashMap<SubmissionId, Option<Arc<Submitter>>>,
 }
 
-impl People {
+impl SubmitterCache {
     /// Whose an event is; `None` when it is no submission's.
     pub(super) async fn of(
         &mut self,
-        source: &Source,
-        line: &Line,
+        source: &HistorySource,
+        line: &EventLine,
         event: Option<&Event>,
-    ) -> Result<Option<Arc<Who>>, Failure> {
+    ) -> Result<Option<Arc<Submitter>>, CliError> {
         let Some(id) = line.submission() else { return Ok(None) };
         if let Some(known) = self.known.get(&id) {
             return Ok(known.clone());
         }
-        let who = match event.and_then(Who::of) {
+        let who = match event.and_then(Submitter::of) {
             Some(who) => Some(who),
             None => source.who(id).await?,
         };
@@ -59,7 +59,7 @@ impl People {
     }
 }
 
-impl Who {
+impl Submitter {
     /// What a submission's first event says.
     pub(super) fn of(event: &Event) -> Option<Self> {
         let Event::Submitted(submitted) = event else { return None };
@@ -74,7 +74,7 @@ impl Who {
     }
 }
 
-impl From<StatusView> for Who {
+impl From<StatusView> for Submitter {
     fn from(view: StatusView) -> Self {
         let (owner, name, place) = (view.owner, view.name, view.location);
         Self { owner, name, country: place.country, lat: place.lat, lon: place.lon }

@@ -4,12 +4,12 @@ use domain::Event;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::line::Line;
-use super::people::Who;
+use super::line::EventLine;
+use super::people::Submitter;
 
 /// One row. What an event does not say is empty.
 #[derive(Debug, Serialize)]
-pub(super) struct Row<'a> {
+pub(super) struct EventRow<'a> {
     /// Its place in the log.
     pub(super) position: u64,
     /// When it was recorded.
@@ -41,8 +41,8 @@ pub(super) struct Row<'a> {
     pub(super) data: Option<&'a str>,
 }
 
-impl<'a> Row<'a> {
-    pub(super) fn new(line: &'a Line, event: Option<&Event>, who: Option<&'a Who>) -> Self {
+impl<'a> EventRow<'a> {
+    pub(super) fn new(line: &'a EventLine, event: Option<&Event>, who: Option<&'a Submitter>) -> Self {
         let (outcome, reasons) = event.map_or((None, None), ending);
         Self {
             position: line.position,

@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 
-use super::Failure;
-use super::line::Line;
+use super::CliError;
+use super::line::EventLine;
 use super::parquet::ParquetFile;
-use super::row::Row;
+use super::row::EventRow;
 
 /// How much of a file's end is looked at: more than the longest line.
 const TAIL_BYTES: u64 = 16 * 1024 * 1024;
 
 /// The form of what is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Format {
+pub(super) enum OutputFormat {
     /// One JSON object a line, with all that was recorded
     Ndjson,
     /// A table as text, with a line that names its columns
@@ -27,49 +27,49 @@ pub(super) enum Format {
 }
 
 /// Where it goes.
-pub(super) struct Sink {
-    form: Form,
+pub(super) struct HistorySink {
+    form: OutputWriter,
     /// The name that a Parquet file gets when it is whole, and the one that it has before.
     rename: Option<[PathBuf; 2]>,
 }
 
 type Out = BufWriter<Box<dyn Write + Send>>;
 
-enum Form {
+enum OutputWriter {
     Ndjson(Out),
     Csv(Box<csv::Writer<Out>>),
     Parquet(Box<ParquetFile<Out>>),
 }
 
 /// What is written of an event.
-pub(super) enum Entry<'a> {
-    Line(&'a Line),
-    Row(&'a Row<'a>),
+pub(super) enum SinkEntry<'a> {
+    Line(&'a EventLine),
+    Row(&'a EventRow<'a>),
 }
 
-impl Format {
-    /// Whether it has [`Entry::Row`]s, for which more must be known than an event says.
+impl OutputFormat {
+    /// Whether it has [`SinkEntry::EventRow`]s, for which more must be known than an event says.
     pub(super) fn is_flat(self) -> bool {
         self != Self::Ndjson
     }
 }
 
-impl Sink {
+impl HistorySink {
     /// Opens it, and says after which position to go on: that of the last
     /// event in the file, if it has one.
-    pub(super) fn open(format: Format, output: Option<&Path>) -> Result<(Self, Option<u64>), Failure> {
+    pub(super) fn open(format: OutputFormat, output: Option<&Path>) -> Result<(Self, Option<u64>), CliError> {
         let Some(path) = output else {
-            if format == Format::Parquet && io::stdout().is_terminal() {
-                return Err(Failure::refused("Parquet is not for terminals; give --output FILE"));
+            if format == OutputFormat::Parquet && io::stdout().is_terminal() {
+                return Err(CliError::refused("Parquet is not for terminals; give --output FILE"));
             }
             return Ok((Self::new(format, Box::new(io::stdout()), false)?, None));
         };
         let cannot =
-            |error: io::Error| Failure::failed(format!("{} cannot be written: {error}", path.display()));
-        if format == Format::Parquet {
+            |error: io::Error| CliError::failed(format!("{} cannot be written: {error}", path.display()));
+        if format == OutputFormat::Parquet {
             if path.exists() {
                 let why = "is there already, and Parquet cannot be continued; move it away, or name another";
-                return Err(Failure::refused(format!("{} {why}", path.display())));
+                return Err(CliError::refused(format!("{} {why}", path.display())));
             }
             let mut draft = path.as_os_str().to_owned();
             draft.push(".part");
@@ -86,7 +86,7 @@ impl Sink {
             Some(Some(position)) => position,
             Some(None) => {
                 let why = "is there already and is no such history; move it away, or name another";
-                return Err(Failure::refused(format!("{} {why}", path.display())));
+                return Err(CliError::refused(format!("{} {why}", path.display())));
             }
         };
         // What stands behind it was being written when a run was killed.
@@ -94,27 +94,30 @@ impl Sink {
         Ok((Self::new(format, Box::new(file), last.is_some())?, after))
     }
 
-    fn new(format: Format, out: Box<dyn Write + Send>, continued: bool) -> Result<Self, Failure> {
+    fn new(format: OutputFormat, out: Box<dyn Write + Send>, continued: bool) -> Result<Self, CliError> {
         let out = BufWriter::new(out);
         let form = match format {
-            Format::Ndjson => Form::Ndjson(out),
-            Format::Csv => {
-                Form::Csv(Box::new(csv::WriterBuilder::new().has_headers(!continued).from_writer(out)))
+            OutputFormat::Ndjson => OutputWriter::Ndjson(out),
+            OutputFormat::Csv => OutputWriter::Csv(Box::new(
+                csv::WriterBuilder::new().has_headers(!continued).from_writer(out),
+            )),
+            OutputFormat::Parquet => {
+                OutputWriter::Parquet(Box::new(ParquetFile::new(out).map_err(of_parquet)?))
             }
-            Format::Parquet => Form::Parquet(Box::new(ParquetFile::new(out).map_err(of_parquet)?)),
         };
         Ok(Self { form, rename: None })
     }
 
-    pub(super) fn write(&mut self, entry: Entry<'_>) -> io::Result<()> {
+    pub(super) fn write(&mut self, entry: SinkEntry<'_>) -> io::Result<()> {
         match (&mut self.form, entry) {
-            (Form::Ndjson(out), Entry::Line(line)) => {
+            (OutputWriter::Ndjson(out), SinkEntry::Line(line)) => {
                 serde_json::to_writer(&mut *out, line)?;
                 out.write_all(b"\n")
             }
-            (Form::Csv(out), Entry::Row(row)) => out.serialize(row).map_err(of_csv),
-            (Form::Parquet(out), Entry::Row(row)) => out.write(row).map_err(of_parquet),
-            (Form::Ndjson(_), Entry::Row(_)) | (Form::Csv(_) | Form::Parquet(_), Entry::Line(_)) => {
+            (OutputWriter::Csv(out), SinkEntry::Row(row)) => out.serialize(row).map_err(of_csv),
+            (OutputWriter::Parquet(out), SinkEntry::Row(row)) => out.write(row).map_err(of_parquet),
+            (OutputWriter::Ndjson(_), SinkEntry::Row(_))
+            | (OutputWriter::Csv(_) | OutputWriter::Parquet(_), SinkEntry::Line(_)) => {
                 unreachable!("what is written follows from the format")
             }
         }
@@ -123,16 +126,16 @@ impl Sink {
     /// Lets go of what is held back, as far as the format can.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         match &mut self.form {
-            Form::Ndjson(out) => out.flush(),
-            Form::Csv(out) => out.flush(),
-            Form::Parquet(_) => Ok(()),
+            OutputWriter::Ndjson(out) => out.flush(),
+            OutputWriter::Csv(out) => out.flush(),
+            OutputWriter::Parquet(_) => Ok(()),
         }
     }
 
     /// Writes the end.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        if let Form::Parquet(out) = self.form {
+        if let OutputWriter::Parquet(out) = self.form {
             out.finish().map_err(of_parquet)?.flush()?;
         }
         match self.rename {
@@ -162,9 +165,9 @@ fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
 /// The position in a line: `None` when it is not such a line, `Some(None)`
 /// when it only names the columns.
 #[expect(clippy::option_option, reason = "a line of names is a line without a position")]
-fn position(format: Format, line: &str) -> Option<Option<u64>> {
+fn position(format: OutputFormat, line: &str) -> Option<Option<u64>> {
     match format {
-        Format::Ndjson => serde_json::from_str::<Line>(line).ok().map(|line| Some(line.position)),
+        OutputFormat::Ndjson => serde_json::from_str::<EventLine>(line).ok().map(|line| Some(line.position)),
         _ if line.starts_with("position,recorded_at,") => Some(None),
         _ => line.split_once(',')?.0.parse().ok().map(Some),
     }
@@ -191,11 +194,11 @@ fn of_parquet(error: ParquetError) -> io::Error {
 mod tests {
     use super::*;
 
-    fn reopened(format: Format, content: &str) -> (Result<Option<u64>, String>, String) {
+    fn reopened(format: OutputFormat, content: &str) -> (Result<Option<u64>, String>, String) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         std::fs::write(&path, content).unwrap();
-        let after = Sink::open(format, Some(&path)).map(|(sink, after)| {
+        let after = HistorySink::open(format, Some(&path)).map(|(sink, after)| {
             sink.finish().unwrap();
             after
         });
@@ -212,20 +215,22 @@ mod tests {
         };
         let whole = format!("{}\n{}\n", line(3), line(7));
         let cut = format!("{whole}{}", &line(9)[..20]);
-        assert_eq!(reopened(Format::Ndjson, &cut), (Ok(Some(7)), whole));
-        assert_eq!(reopened(Format::Ndjson, ""), (Ok(None), String::new()));
+        assert_eq!(reopened(OutputFormat::Ndjson, &cut), (Ok(Some(7)), whole));
+        assert_eq!(reopened(OutputFormat::Ndjson, ""), (Ok(None), String::new()));
 
         let csv = "position,recorded_at,stream\n5,\"x, y\",s\n";
-        assert_eq!(reopened(Format::Csv, &format!("{csv}6,2016")), (Ok(Some(5)), csv.to_owned()));
+        assert_eq!(reopened(OutputFormat::Csv, &format!("{csv}6,2016")), (Ok(Some(5)), csv.to_owned()));
         let names = "position,recorded_at,stream\n";
-        assert_eq!(reopened(Format::Csv, names), (Ok(None), names.to_owned()));
+        assert_eq!(reopened(OutputFormat::Csv, names), (Ok(None), names.to_owned()));
     }
 
     #[test]
     fn a_file_that_is_something_else_stays_as_it_is() {
-        for (format, content) in
-            [(Format::Ndjson, "dear diary"), (Format::Csv, "a,b\n1,2\n3;4\n"), (Format::Parquet, "PAR1")]
-        {
+        for (format, content) in [
+            (OutputFormat::Ndjson, "dear diary"),
+            (OutputFormat::Csv, "a,b\n1,2\n3;4\n"),
+            (OutputFormat::Parquet, "PAR1"),
+        ] {
             let (after, left) = reopened(format, content);
             assert!(after.unwrap_err().contains("is there already"));
             assert_eq!(left, content);

@@ -18,10 +18,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::codec::{FramedRead, LinesCodec};
 use tokio_util::io::StreamReader;
 
-use super::Failure;
-use super::line::Line;
-use super::people::Who;
-use crate::cli::client::{Client, Token};
+use super::CliError;
+use super::line::EventLine;
+use super::people::Submitter;
+use crate::cli::client::{MusterClient, TokenOption};
 use crate::event_log::EventLog;
 
 /// How many events are read at once.
@@ -38,68 +38,68 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where history is read.
-pub(in crate::cli) enum Source {
+pub(crate) enum HistorySource {
     /// The log.
     Log(EventLog),
     /// A server, and what it is shown.
-    Server(Client, Token),
+    Server(MusterClient, TokenOption),
 }
 
 /// Which events.
 #[derive(Debug, Clone, Default)]
-pub(in crate::cli) struct Wanted {
-    pub(in crate::cli) kinds: Vec<String>,
-    pub(in crate::cli) stream: Option<String>,
-    pub(in crate::cli) owner: Option<String>,
-    pub(in crate::cli) since: Option<Timestamp>,
-    pub(in crate::cli) until: Option<Timestamp>,
-    pub(in crate::cli) after: u64,
-    pub(in crate::cli) follow: bool,
+pub(crate) struct HistoryQuery {
+    pub(crate) kinds: Vec<String>,
+    pub(crate) stream: Option<String>,
+    pub(crate) owner: Option<String>,
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) after: u64,
+    pub(crate) follow: bool,
 }
 
 /// What comes of reading.
-pub(in crate::cli) enum Item {
+pub(crate) enum HistoryItem {
     /// An event. If it was read in the log, its owner is still to be looked at.
-    Line(Box<Line>),
+    Line(Box<EventLine>),
     /// Everything up to this position was considered.
     Upto(u64),
 }
 
 /// A server's last line when its log fails.
 #[derive(Deserialize)]
-struct LastWords {
-    problem: Problem,
+struct FinalProblem {
+    problem: ProblemReply,
 }
 
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemReply {
     detail: String,
 }
 
-impl Source {
+impl HistorySource {
     /// The position of the newest event.
-    pub(in crate::cli) async fn head(&self) -> Result<u64, Failure> {
+    pub(crate) async fn head(&self) -> Result<u64, CliError> {
         match self {
             Self::Log(log) => Ok(log.store().head().await?.0),
             Self::Server(client, _) => Ok(client.stats(None).await?.position.0),
         }
     }
 
-    /// Who submitted something; `None` when nobody did.
-    pub(in crate::cli) async fn who(&self, id: SubmissionId) -> Result<Option<Who>, Failure> {
+    /// Submitter submitted something; `None` when nobody did.
+    pub(crate) async fn who(&self, id: SubmissionId) -> Result<Option<Submitter>, CliError> {
         match self {
             Self::Log(log) => {
                 let stream = StreamName::of(CATEGORY, id.0);
                 let first = log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await?;
-                let event = first.first().map(|event| Line::from(event).event()).transpose()?;
-                Ok(event.flatten().as_ref().and_then(Who::of))
+                let event = first.first().map(|event| EventLine::from(event).event()).transpose()?;
+                Ok(event.flatten().as_ref().and_then(Submitter::of))
             }
             Self::Server(client, _) => Ok(Some(client.status_patiently(id, None).await?.view.into())),
         }
     }
 
     /// The events, oldest first, each once.
-    pub(in crate::cli) fn lines(&self, wanted: Wanted) -> BoxStream<'_, Result<Item, Failure>> {
+    pub(crate) fn lines(&self, wanted: HistoryQuery) -> BoxStream<'_, Result<HistoryItem, CliError>> {
         match self {
             Self::Log(log) => of_log(log.store(), wanted).boxed(),
             Self::Server(client, token) => of_server(client, token, wanted).boxed(),
@@ -107,14 +107,14 @@ impl Source {
     }
 
     /// Lets go of the log.
-    pub(in crate::cli) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Self::Log(log) = self {
             log.close().await;
         }
     }
 }
 
-impl Wanted {
+impl HistoryQuery {
     fn in_time(&self, event: &RecordedEvent) -> bool {
         self.since.is_none_or(|since| event.recorded_at >= since)
             && self.until.is_none_or(|until| event.recorded_at < until)
@@ -135,8 +135,8 @@ impl Wanted {
 
 fn of_log(
     log: Arc<dyn EventStore>,
-    wanted: Wanted,
-) -> impl futures::Stream<Item = Result<Item, Failure>> + Send {
+    wanted: HistoryQuery,
+) -> impl futures::Stream<HistoryItem = Result<HistoryItem, CliError>> + Send {
     try_stream! {
         let filter = EventFilter { kinds: wanted.kinds.clone(), stream_prefix: wanted.stream.clone() };
         let mut after = Position(wanted.after);
@@ -146,10 +146,10 @@ fn of_log(
         loop {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
             for event in page.events.iter().filter(|event| wanted.in_time(event)) {
-                yield Item::Line(Box::new(event.into()));
+                yield HistoryItem::Line(Box::new(event.into()));
             }
             after = page.next;
-            yield Item::Upto(after.0);
+            yield HistoryItem::Upto(after.0);
             if page.end {
                 break;
             }
@@ -159,7 +159,7 @@ fn of_log(
             while let Some(delivery) = coming.next().await {
                 match delivery? {
                     SubscriptionItem::Event(event) if wanted.in_time(&event) => {
-                        yield Item::Line(Box::new((&event).into()));
+                        yield HistoryItem::Line(Box::new((&event).into()));
                     }
                     SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_) => {}
                 }
@@ -171,10 +171,10 @@ fn of_log(
 /// A server that stops ends its answer early and in good order; so the end is
 /// there when the newest event is, or when an answer has nothing more.
 fn of_server<'a>(
-    client: &'a Client,
-    token: &'a Token,
-    wanted: Wanted,
-) -> impl futures::Stream<Item = Result<Item, Failure>> + Send + 'a {
+    client: &'a MusterClient,
+    token: &'a TokenOption,
+    wanted: HistoryQuery,
+) -> impl futures::Stream<HistoryItem = Result<HistoryItem, CliError>> + Send + 'a {
     try_stream! {
         let head = client.stats(None).await?.position.0;
         let mut after = wanted.after;
@@ -194,8 +194,8 @@ fn of_server<'a>(
                                 Ok(line) => {
                                     after = line.position;
                                     patience = Instant::now() + PATIENCE;
-                                    yield Item::Line(Box::new(line));
-                                    yield Item::Upto(after);
+                                    yield HistoryItem::Line(Box::new(line));
+                                    yield HistoryItem::Upto(after);
                                 }
                                 Err(problem) => break Some(problem),
                             },
@@ -214,7 +214,7 @@ fn of_server<'a>(
             };
             if let Some(why) = failed {
                 if Instant::now() >= patience {
-                    Err(Failure::unreachable(why))?;
+                    Err(CliError::unreachable(why))?;
                 }
                 sleep(PAUSE).await;
             } else if wanted.follow {
@@ -230,17 +230,17 @@ fn split(answer: Response) -> FramedRead<impl tokio::io::AsyncRead + Send + Unpi
 }
 
 /// A line, or why the server cannot go on.
-fn read(text: &str) -> Result<Result<Line, String>, Failure> {
+fn read(text: &str) -> Result<Result<EventLine, String>, CliError> {
     match serde_json::from_str(text) {
         Ok(line) => Ok(Ok(line)),
-        Err(error) => match serde_json::from_str::<LastWords>(text) {
-            Ok(LastWords { problem }) => Ok(Err(problem.detail)),
-            Err(_) => Err(Failure::unreachable(format!("the server sends what is not history: {error}"))),
+        Err(error) => match serde_json::from_str::<FinalProblem>(text) {
+            Ok(FinalProblem { problem }) => Ok(Err(problem.detail)),
+            Err(_) => Err(CliError::unreachable(format!("the server sends what is not history: {error}"))),
         },
     }
 }
 
-impl From<ReadError> for Failure {
+impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::unreachable(error.to_string()),
