@@ -3,6 +3,7 @@
 mod bar;
 mod client;
 mod doctor;
+mod error;
 mod eventstore;
 mod janitor;
 mod progress;
@@ -13,6 +14,7 @@ mod serve;
 mod stats;
 mod status;
 mod submit;
+mod terminal;
 mod up;
 
 use std::fmt::Display;
@@ -20,9 +22,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Runs container challenges: pulls the images that participants submit, runs
-/// them in a sandbox on a Docker Swarm, asks them over HTTP, and shows who
-/// passes on a map.
+/// Runs container challenges: pulls the images that participants submit, runs them in
+/// a sandbox on a Docker Swarm, probes them over HTTP, and puts those that pass on a map.
 #[derive(Debug, Parser)]
 #[command(version, arg_required_else_help = true)]
 pub struct Cli {
@@ -32,54 +33,58 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Start everything in this process and stay up until asked to stop
+    /// Run all of Muster in this process
     Up(up::UpCommand),
-    /// Do one role of the whole in a process of its own
+    /// Run one role of Muster in a process of its own
     Serve(serve::ServeCommand),
-    /// Serve the embedded log in EventStoreDB's protocol
+    /// Serve the embedded event log in EventStoreDB's protocol
     Eventstore(eventstore::EventstoreCommand),
-    /// Keep this node tidy: old images and forgotten containers leave
+    /// Remove old images and forgotten containers from this node
     Janitor(janitor::JanitorCommand),
-    /// Submit an entry and follow it to its verdict
+    /// Submit an entry and show its progress up to the verdict
     Submit(submit::SubmitCommand),
-    /// Say where a submission stands, and why
+    /// Show the status of a submission, with the reasons
     Status(status::StatusCommand),
-    /// Say the totals over all submissions, now or at a moment
+    /// Show the totals over all submissions, now or at a past moment
     Stats(stats::StatsCommand),
-    /// Write out what happened, for analysts
+    /// Export the events of the log, for analysts
     Replay(replay::ReplayCommand),
-    /// Make the views in MongoDB anew from the log, while they are read
+    /// Build the views in MongoDB again from the log, while they are in use
     Rebuild(rebuild::RebuildCommand),
-    /// Have submissions verified again, or say what would come of it
+    /// Verify submissions again, or show which verdicts would change
     Rejudge(rejudge::RejudgeCommand),
-    /// Say what is missing here, and how to get it
+    /// Check this machine and the nodes, and show how to fix each problem
     Doctor(doctor::DoctorCommand),
 }
 
-/// How a command ends; its number is the process's exit code.
+/// The result of a command. The number is the exit code of the process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Exit {
-    /// What was asked for was done; a submission passed.
+    /// The command did its work; a submission passed.
     Success = 0,
-    /// It failed: the verdict, or the command itself.
+    /// The submission failed, or the command itself.
     Failed = 1,
-    /// What was asked for is wrong: an argument, a setting, an entry.
+    /// The request is wrong: an argument, a setting, an entry.
     Refused = 2,
-    /// Nobody answers, or not in a way that can be understood.
+    /// The other side does not answer, or not as Muster does.
     Unreachable = 3,
     /// There is no verdict yet.
     Undecided = 4,
 }
 
 impl Cli {
-    /// Does what was asked for.
+    /// Runs the command and returns its exit code.
     pub fn run(self) -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = match runtime {
             Ok(runtime) => runtime,
             Err(error) => {
-                return fail_with(format_args!("no threads can be started: {error}"), Exit::Failed).into();
+                return fail_with(
+                    format_args!("the threads of the runtime cannot be started: {error}"),
+                    Exit::Failed,
+                )
+                .into();
             }
         };
         let exit = runtime.block_on(async {
@@ -97,7 +102,7 @@ impl Cli {
                 CliCommand::Doctor(doctor) => doctor.run().await,
             }
         });
-        // What still blocks a thread must not keep the process.
+        // A blocked thread must not keep the process from ending.
         runtime.shutdown_background();
         exit.into()
     }
@@ -109,7 +114,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Says on one line why a command ends as it does.
+/// Prints on one line why a command fails, and returns its exit code.
 fn fail_with(why: impl Display, exit: Exit) -> Exit {
     eprintln!("muster: {why}");
     exit

@@ -1,6 +1,5 @@
-//! Muster as a whole: the command line ([`cli`]), the settings ([`config`]),
-//! and the parts put together ([`system`]) behind one HTTP server ([`server`]).
-//! There are no rules here, only wiring.
+//! The wiring of Muster: the command line ([`cli`]), the settings ([`config`]), and the parts of a process ([`system`])
+//! behind one HTTP server ([`server`]). There are no rules of the domain here.
 
 pub mod cli;
 pub mod config;

@@ -1,5 +1,4 @@
-//! The program: reads what it was asked to do, does it, and says by its exit
-//! code how that went.
+//! The program: parses its arguments, runs the command, and returns the exit code.
 
 use std::process::ExitCode;
 

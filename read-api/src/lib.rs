@@ -21,6 +21,7 @@ mod submissions;
 pub use app::ReadApi;
 pub use map::tiles::{MapTiles, MapTilesError};
 pub use monitored::WatchedQueries;
+pub use organisers::history_filter::HistoryFilter;
 pub use pages::not_found_page;
 pub use readers::ReaderLimits;
 pub use router::router;

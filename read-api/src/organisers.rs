@@ -1,5 +1,6 @@
 //! The routes that need the organisers' token.
 
 pub(crate) mod history;
+pub(crate) mod history_filter;
 pub(crate) mod overview;
 pub(crate) mod sandbox;

@@ -1,5 +1,4 @@
-//! The bar of a command that works through the log: on a terminal, once it is
-//! worth it.
+//! The progress bar of a command that reads the log. Only a terminal shows it, and only if the work takes a while.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -7,10 +6,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
-/// What is done sooner needs no bar.
-const LONG: Duration = Duration::from_secs(1);
+/// Work that ends sooner shows no bar.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
 
-/// How far of the log.
+/// The progress through the positions of the log.
 pub(super) struct LogProgressBar {
     bar: ProgressBar,
     since: Instant,
@@ -18,7 +17,7 @@ pub(super) struct LogProgressBar {
 }
 
 impl LogProgressBar {
-    /// From one position to another; never shown when `quiet`.
+    /// Begins between two positions. A `quiet` bar is never shown.
     pub(super) fn new(from: u64, to: u64, quiet: bool) -> Self {
         let style =
             ProgressStyle::with_template("{bar:30} {percent}% of {len} events, {per_sec}, {eta} left");
@@ -28,21 +27,23 @@ impl LogProgressBar {
         Self { bar, since: Instant::now(), quiet }
     }
 
-    /// Everything up to `position` is done.
+    /// Records that everything up to `position` is done.
     pub(super) fn at(&self, position: u64) {
-        // Shown from then on; never where standard error is no terminal.
-        if self.bar.is_hidden() && !self.quiet && self.since.elapsed() > LONG && io::stderr().is_terminal() {
+        if self.bar.is_hidden()
+            && !self.quiet
+            && self.since.elapsed() > SHOW_AFTER
+            && io::stderr().is_terminal()
+        {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
         }
         self.bar.set_position(position);
     }
 
-    /// Whether nobody sees it.
     pub(super) fn is_hidden(&self) -> bool {
         self.bar.is_hidden()
     }
 
-    /// Leaves no trace.
+    /// Removes the bar from the terminal.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
     }

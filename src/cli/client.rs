@@ -1,4 +1,4 @@
-//! A client of a running Muster.
+//! A client of the HTTP API of a running Muster.
 
 mod organiser;
 
@@ -19,20 +19,24 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::Exit;
+use super::terminal::{printable, printable_lines};
 
-/// How long to connect, and how long an answer may take beyond what was asked to be waited.
-const DEADLINES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// The deadline of a connection.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
-/// For how long a server that was there is looked for again.
+/// The deadline of a response, beyond the time for which the server was asked to wait.
+const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The time for which a server that went away is asked again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The pause before it is looked for again, unless it says another.
+/// The pause before the server is asked again, unless `Retry-After` says another.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Which server to talk to.
+/// The flag that names the server.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ServerOption {
-    /// Where Muster is
+    /// Address of the running Muster
     #[arg(long, env = "MUSTER_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080")]
     server: String,
 }
@@ -43,7 +47,7 @@ pub(super) struct MusterClient {
     server: Url,
 }
 
-/// Where a submission stands.
+/// The status of a submission, and its place in the queue.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct StatusReply {
     #[serde(flatten)]
@@ -51,15 +55,15 @@ pub(super) struct StatusReply {
     pub(super) queue: Option<QueuePlace>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no response.
 #[derive(Debug)]
 pub(super) enum ClientError {
-    /// What was asked for is wrong; one line or several.
+    /// The request is wrong. The text has one line or several.
     Refused(String),
-    /// The server cannot be reached, or cannot answer now. Ask again after the pause.
+    /// The server cannot be reached, or cannot answer now. It may be asked again after the pause.
     Unavailable { why: String, pause: Duration },
-    /// It answers in a way that is not Muster's.
-    Strange(String),
+    /// The response is not one of Muster's.
+    Unexpected(String),
 }
 
 /// A problem document.
@@ -74,7 +78,6 @@ struct ProblemReply {
 struct FieldReply {
     field: String,
     message: String,
-    /// What may have been meant.
     #[serde(default)]
     suggestions: Vec<String>,
 }
@@ -99,29 +102,29 @@ impl ServerOption {
         if !matches!(server.scheme(), "http" | "https") {
             return Err(refused("an address is expected, as in http://127.0.0.1:8080".to_owned()));
         }
-        let mut http = reqwest::Client::builder().connect_timeout(DEADLINES[0]);
-        if is_here(&server) {
-            // What is on this machine is not reached by way of another.
+        let mut http = reqwest::Client::builder().connect_timeout(CONNECT_DEADLINE);
+        if is_loopback(&server) {
+            // A proxy cannot reach a server of this machine.
             http = http.no_proxy();
         }
-        let http = http.build().map_err(|error| refused(in_full(&error)))?;
+        let http = http.build().map_err(|error| refused(with_causes(&error)))?;
         Ok(MusterClient { http, server })
     }
 }
 
 impl MusterClient {
-    /// Submits an entry, once, however often it has to be sent.
+    /// Submits an entry. The entry counts once, even if it has to be sent several times.
     pub(super) async fn submit(&self, entry: Vec<u8>) -> Result<SubmissionId, ClientError> {
         let key = Uuid::new_v4().to_string();
         let send = async || -> Result<SubmitReply, ClientError> {
             let post = self.http.post(self.url("/api/v1/submissions"));
             let post = post.header("content-type", "application/json").header("idempotency-key", &key);
-            self.ask(post.timeout(DEADLINES[1]).body(entry.clone())).await
+            self.ask(post.timeout(RESPONSE_DEADLINE).body(entry.clone())).await
         };
-        // Who is not there from the beginning is not waited for.
+        // If nothing answers the first request, the address is probably wrong.
         let accepted = match send().await {
             Err(ClientError::Unavailable { why, pause }) if pause > Duration::ZERO => {
-                eprintln!("muster: {why}; sending it again");
+                eprintln!("muster: {why}; sending the entry again");
                 sleep(pause).await;
                 patiently(send).await?
             }
@@ -130,15 +133,15 @@ impl MusterClient {
         Ok(accepted.id)
     }
 
-    /// Where a submission stands: at once, or when it is no longer at
-    /// `known`, or at the latest after `wait`.
+    /// Returns the status of a submission. With `known`, the server answers when the revision is another one, at
+    /// the latest after the given time.
     pub(super) async fn status(
         &self,
         id: SubmissionId,
         known: Option<(Revision, Duration)>,
     ) -> Result<StatusReply, ClientError> {
         let mut url = self.url(&format!("/api/v1/submissions/{id}"));
-        let mut deadline = DEADLINES[1];
+        let mut deadline = RESPONSE_DEADLINE;
         if let Some((revision, wait)) = known {
             url.set_query(Some(&format!("rev={revision}&wait={}s", wait.as_secs())));
             deadline += wait;
@@ -146,7 +149,7 @@ impl MusterClient {
         self.ask(self.http.get(url).timeout(deadline)).await
     }
 
-    /// As before, and looks for the server again while it is away.
+    /// Returns the status as [`Self::status`] does, and asks again while the server is away.
     pub(super) async fn status_patiently(
         &self,
         id: SubmissionId,
@@ -155,7 +158,7 @@ impl MusterClient {
         patiently(async || self.status(id, known).await).await
     }
 
-    /// The page of a submission, for people.
+    /// Returns the address of the submission's web page.
     pub(super) fn page(&self, id: SubmissionId) -> Url {
         self.url(&format!("/s/{id}"))
     }
@@ -169,15 +172,18 @@ impl MusterClient {
     async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = self.open(request).await?;
         let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
-        serde_json::from_slice(&body).map_err(|_| self.strange(StatusCode::OK))
+        serde_json::from_slice(&body).map_err(|_| self.unexpected(StatusCode::OK))
     }
 
-    /// An answer that is not a problem, up to where its body begins.
+    /// Sends a request and returns the response before its body, if it is not a problem document.
     async fn open(&self, request: RequestBuilder) -> Result<Response, ClientError> {
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() => {
-                let why = format!("nobody answers at {}; is it up? (muster up)", self.server);
+                let why = format!(
+                    "nobody answers at {}; start Muster with `muster up`, or name its address with --server",
+                    self.server
+                );
                 return Err(ClientError::Unavailable { why, pause: Duration::ZERO });
             }
             Err(error) => return Err(self.unavailable(error)),
@@ -188,40 +194,43 @@ impl MusterClient {
         }
         let pause = retry_after(&response);
         let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
-        let problem: ProblemReply = serde_json::from_slice(&body).map_err(|_| self.strange(status))?;
+        let problem: ProblemReply = serde_json::from_slice(&body).map_err(|_| self.unexpected(status))?;
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(ClientError::Unavailable { why: problem.in_words(), pause: pause.unwrap_or(PAUSE) });
+            return Err(ClientError::Unavailable { why: problem.to_text(), pause: pause.unwrap_or(PAUSE) });
         }
-        Err(ClientError::Refused(problem.in_words()))
+        Err(ClientError::Refused(problem.to_text()))
     }
 
     fn unavailable(&self, error: reqwest::Error) -> ClientError {
-        let why = format!("{} does not answer: {}", self.server, in_full(&error.without_url()));
+        let why = format!("{} does not answer: {}", self.server, with_causes(&error.without_url()));
         ClientError::Unavailable { why, pause: PAUSE }
     }
 
-    fn strange(&self, status: StatusCode) -> ClientError {
-        ClientError::Strange(format!("{} answers {status}, but not as Muster does", self.server))
+    fn unexpected(&self, status: StatusCode) -> ClientError {
+        ClientError::Unexpected(format!(
+            "{} answered {status}, but not as Muster does; check --server",
+            self.server
+        ))
     }
 }
 
 impl ClientError {
-    /// Says why, and how the command ends.
-    pub(super) fn fail_with(self) -> Exit {
+    /// Prints the reason and returns the exit code.
+    pub(super) fn fail(self) -> Exit {
         let exit = self.exit();
         super::fail_with(self, exit)
     }
 
-    /// Whether it may be otherwise in a while.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Returns whether a later request may succeed.
+    pub(super) fn is_temporary(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 
-    /// How the command ends.
+    /// Returns the exit code of the command that made the request.
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Refused(_) => Exit::Refused,
-            Self::Unavailable { .. } | Self::Strange(_) => Exit::Unreachable,
+            Self::Unavailable { .. } | Self::Unexpected(_) => Exit::Unreachable,
         }
     }
 }
@@ -229,28 +238,23 @@ impl ClientError {
 impl std::fmt::Display for ClientError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Refused(why) | Self::Unavailable { why, .. } | Self::Strange(why) => f.write_str(why),
+            Self::Refused(why) | Self::Unavailable { why, .. } | Self::Unexpected(why) => f.write_str(why),
         }
     }
 }
 
 impl ProblemReply {
-    fn in_words(&self) -> String {
+    fn to_text(&self) -> String {
         let errors = self.errors.iter().map(|error| {
-            let meant =
-                error.suggestions.iter().map(|one| format!("\n    perhaps: {one}")).collect::<String>();
-            format!("\n  {}: {}{meant}", error.field, error.message)
+            let suggestions: String =
+                error.suggestions.iter().map(|text| format!("\n    did you mean: {text}")).collect();
+            format!("\n  {}: {}{suggestions}", error.field, error.message)
         });
-        super::progress::printable(&self.detail)
-            + &errors.map(|line| printable_lines(&line)).collect::<String>()
+        printable(&self.detail) + &errors.map(|line| printable_lines(&line)).collect::<String>()
     }
 }
 
-fn printable_lines(text: &str) -> String {
-    text.split('\n').map(super::progress::printable).collect::<Vec<_>>().join("\n")
-}
-
-/// Asks again while the server is away, for so long.
+/// Repeats a request while the server is away, for at most [`PATIENCE`].
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, ClientError>) -> Result<T, ClientError> {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -268,18 +272,18 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-fn is_here(server: &Url) -> bool {
+fn is_loopback(server: &Url) -> bool {
     let host = server.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An error with what led to it.
-fn in_full(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
+/// Returns the text of an error and of its causes.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        words = format!("{words}: {cause}");
+        text = format!("{text}: {cause}");
         source = cause.source();
     }
-    words
+    text
 }

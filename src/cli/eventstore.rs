@@ -1,15 +1,15 @@
-//! `muster eventstore`: the embedded log for other processes, in any language.
+//! `muster eventstore`: serves the embedded log to other processes, in any language.
 
-use super::up::stay_up;
+use super::up::run_until_signal;
 use super::{Exit, fail_with};
 use crate::config::{EventstoreOptions, LogLocation, Settings};
 
-/// Serves the embedded log in EventStoreDB's own protocol.
+/// Serves the embedded log in EventStoreDB's protocol.
 ///
-/// Whoever is on this machine may use it, unless a login is asked for. To be
-/// reached from elsewhere it needs a login and a certificate.
+/// Without a login, every process of this machine may use the log. An address that
+/// other machines can reach needs a login and a certificate.
 ///
-/// Exit codes: 0 stopped as asked, 1 it failed, 2 a setting is wrong.
+/// Exit codes: 0 stopped by a signal, 1 failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct EventstoreCommand {
     #[command(flatten)]
@@ -20,10 +20,10 @@ impl EventstoreCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = Settings::read_for_node(&self.options);
         if let Ok(Settings { eventstore: LogLocation::Esdb(_), .. }) = settings {
-            let why = "--eventstore (MUSTER_EVENTSTORE) names a log that is served already; \
-                sqlite:PATH is expected here, or --data";
+            let why = "--eventstore (MUSTER_EVENTSTORE) names a log that another process serves; \
+                give sqlite:PATH, or --data alone";
             return fail_with(why, Exit::Refused);
         }
-        stay_up(settings, &[]).await
+        run_until_signal(settings, &[]).await
     }
 }

@@ -1,5 +1,5 @@
-//! `muster janitor`: runs on a sandbox node and keeps it tidy, also when no
-//! manager is alive.
+//! `muster janitor`: removes ended containers and unused images of participants from one node. It needs no manager of
+//! the Swarm.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,28 +12,28 @@ use super::{Exit, fail_with};
 use crate::config::{JanitorOptions, TelemetrySettings};
 use crate::telemetry;
 
-/// Removes from this node participants' containers that ended or whose time is over,
-/// and participants' images that are not used any more, until SIGTERM or Ctrl-C.
+/// Removes participants' containers that ended or ran too long, and participants'
+/// images that are no longer used, from this node, until SIGTERM or Ctrl-C.
 ///
-/// Run it on each sandbox node. Engines that `--swarm` names have one already,
-/// within `muster up` or the verifier. What is not a participant's is not touched.
+/// Run it on each sandbox node. `muster up` and the verifier do the same for the
+/// engines that `--swarm` names. Other containers and images stay untouched.
 ///
-/// Exit codes: 0 stopped as asked, 1 signals cannot be heard, 2 an argument is wrong.
+/// Exit codes: 0 stopped by a signal, 1 failed, 2 an argument is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct JanitorCommand {
-    /// The node's engine: unix:///PATH, or tcp://HOST:PORT
+    /// Engine of the node: unix:///PATH or tcp://HOST:PORT
     #[arg(long, value_name = "ENGINE", default_value = "unix:///var/run/docker.sock")]
     engine: String,
 
-    /// Directory of ca.pem, cert.pem and key.pem for an engine over tcp://
+    /// Directory with ca.pem, cert.pem and key.pem for an engine over tcp://
     #[arg(long, value_name = "DIRECTORY")]
     certificates: Option<PathBuf>,
 
-    /// Minutes that an image is kept after it was last used
+    /// Minutes to keep an image after its last use
     #[arg(long, value_name = "MINUTES", default_value_t = 60)]
     keep: u64,
 
-    /// GiB that participants' images may take; beyond it the oldest go sooner
+    /// GiB for participants' images; above this, the images unused for longest go earlier
     #[arg(long, value_name = "GIB", default_value_t = 20)]
     space: u64,
 
@@ -58,9 +58,9 @@ impl JanitorCommand {
         };
         let stopping = CancellationToken::new();
         if let Err(error) = install_signal_handlers(stopping.clone()) {
-            return fail_with(format_args!("signals cannot be heard: {error}"), Exit::Failed);
+            return fail_with(format_args!("the signal handlers cannot be installed: {error}"), Exit::Failed);
         }
-        tracing::info!(engine = self.engine, "this node is kept tidy");
+        tracing::info!(engine = self.engine, "the janitor watches this engine");
         janitor.run(stopping).await;
         Exit::Success
     }

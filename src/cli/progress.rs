@@ -1,7 +1,7 @@
-//! What happens to a submission, as lines: each event once, as it comes. On a
-//! terminal one more line, the last, says what is going on just now.
+//! The progress of a submission as lines: one for each event, when it happens. On a terminal, one more line at the end
+//! says which step is under way.
 
-mod words;
+mod event_text;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
@@ -13,16 +13,16 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use super::Exit;
 use super::client::{MusterClient, StatusReply};
 
-pub(super) use words::printable;
+/// The time that the server may wait for the next event of a submission under way.
+const EVENT_WAIT: Duration = Duration::from_secs(30);
 
-/// How long the server holds back an answer while nothing happens. A place in
-/// the queue changes without an event, so it is asked for more often.
-const WAITS: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(30)];
+/// The same for a queued submission. Its place in the queue changes without an event.
+const QUEUE_WAIT: Duration = Duration::from_secs(2);
 
-/// How often the last line is written anew.
+/// The period at which the last line is written again.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Shows what happens to a submission until there is a verdict.
+/// Shows the progress of a submission until there is a verdict.
 pub(super) async fn follow(client: &MusterClient, id: SubmissionId) -> Exit {
     let mut screen = ProgressScreen::new(io::stdout(), io::stdout().is_terminal());
     screen.line(&format!("submission {id}, {}", client.page(id)));
@@ -32,34 +32,34 @@ pub(super) async fn follow(client: &MusterClient, id: SubmissionId) -> Exit {
     loop {
         let next = client.status_patiently(id, known);
         tokio::pin!(next);
-        let standing = loop {
+        let reply = loop {
             tokio::select! {
                 answer = &mut next => break answer,
                 _ = ticks.tick() => screen.tick(),
             }
         };
-        let standing = match standing {
-            Ok(standing) => standing,
+        let reply = match reply {
+            Ok(reply) => reply,
             Err(error) => {
                 screen.clear();
-                return error.fail_with();
+                return error.fail();
             }
         };
-        screen.show(&standing);
-        let wait = if standing.view.status == SubmissionStatus::Submitted { WAITS[0] } else { WAITS[1] };
-        known = Some((standing.view.revision, wait));
-        match exit(standing.view.status) {
+        screen.show(&reply);
+        let wait = if reply.view.status == SubmissionStatus::Submitted { QUEUE_WAIT } else { EVENT_WAIT };
+        known = Some((reply.view.revision, wait));
+        match exit(reply.view.status) {
             Exit::Undecided => {}
             decided => return decided,
         }
     }
 }
 
-/// Says where a submission stands.
-pub(super) fn say(standing: &StatusReply) -> Exit {
+/// Prints the status of a submission once.
+pub(super) fn print(reply: &StatusReply) -> Exit {
     let mut screen = ProgressScreen::new(io::stdout(), false);
-    screen.show(standing);
-    exit(standing.view.status)
+    screen.show(reply);
+    exit(reply.view.status)
 }
 
 fn exit(status: SubmissionStatus) -> Exit {
@@ -70,13 +70,13 @@ fn exit(status: SubmissionStatus) -> Exit {
     }
 }
 
-/// What was written, so that nothing is written twice.
+/// The lines written so far, so that none is written twice.
 struct ProgressScreen<W> {
     out: W,
     is_terminal: bool,
-    /// How many entries of the timeline are there.
+    /// The number of timeline entries already shown.
     shown: usize,
-    /// What is going on, and since when.
+    /// The step under way, and its start.
     now: Option<(String, Instant)>,
 }
 
@@ -85,14 +85,14 @@ impl<W: Write> ProgressScreen<W> {
         Self { out, is_terminal, shown: 0, now: None }
     }
 
-    fn show(&mut self, standing: &StatusReply) {
-        for entry in standing.view.timeline.iter().skip(self.shown) {
-            for line in words::of_event(&entry.event) {
+    fn show(&mut self, reply: &StatusReply) {
+        for entry in reply.view.timeline.iter().skip(self.shown) {
+            for line in event_text::lines_of_event(&entry.event) {
                 self.line(&line);
             }
         }
-        self.shown = self.shown.max(standing.view.timeline.len());
-        let now = words::of_now(standing);
+        self.shown = self.shown.max(reply.view.timeline.len());
+        let now = event_text::current_step(reply);
         if self.now.as_ref().map(|(before, _)| before) != now.as_ref() {
             if let (Some(now), false) = (&now, self.is_terminal) {
                 self.line(now);
@@ -102,15 +102,14 @@ impl<W: Write> ProgressScreen<W> {
         self.tick();
     }
 
-    /// A line that stays. A reader that went away is no reason to stop waiting
-    /// for the verdict: the exit code says it too.
+    /// Writes a line that stays. If the reader of the output went away, the command still waits for the verdict, because
+    /// the exit code says it too.
     fn line(&mut self, text: &str) {
         self.clear();
         let _ = writeln!(self.out, "{text}");
     }
 
-    /// Writes the last line anew; the terminal cuts it at its edge, for what
-    /// runs over could not be taken away.
+    /// Writes the last line again. The terminal cuts it at its edge, because a wrapped line could not be removed.
     fn tick(&mut self) {
         if let (Some((now, since)), true) = (&self.now, self.is_terminal) {
             let seconds = since.elapsed().as_secs();
@@ -119,7 +118,7 @@ impl<W: Write> ProgressScreen<W> {
         }
     }
 
-    /// Takes the last line away.
+    /// Removes the last line.
     fn clear(&mut self) {
         if self.is_terminal {
             let _ = write!(self.out, "\r\x1b[K");
@@ -131,7 +130,7 @@ impl<W: Write> ProgressScreen<W> {
 mod tests {
     use super::*;
 
-    fn standing(change: impl FnOnce(&mut serde_json::Value)) -> StatusReply {
+    fn reply(change: impl FnOnce(&mut serde_json::Value)) -> StatusReply {
         let mut json = serde_json::json!({
             "id": "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11", "status": "submitted", "waiting": null,
             "name": "Ada Lovelace", "twitter": null,
@@ -150,17 +149,17 @@ mod tests {
         serde_json::json!({"at": "2016-03-21T12:00:00Z", "position": 1, "type": kind, "data": data})
     }
 
-    fn written(is_terminal: bool, standings: &[StatusReply]) -> String {
+    fn written(is_terminal: bool, replys: &[StatusReply]) -> String {
         let mut screen = ProgressScreen::new(Vec::new(), is_terminal);
-        standings.iter().for_each(|standing| screen.show(standing));
+        replys.iter().for_each(|reply| screen.show(reply));
         String::from_utf8(screen.out).unwrap()
     }
 
     #[test]
-    fn a_pipe_gets_each_change_once_and_nothing_else() {
-        let waits = standing(|_| {});
-        let moved = standing(|json| json["queue"]["position"] = 1.into());
-        let failed = standing(|json| {
+    fn a_pipe_gets_one_line_for_each_change() {
+        let waits = reply(|_| {});
+        let moved = reply(|json| json["queue"]["position"] = 1.into());
+        let failed = reply(|json| {
             json["status"] = "failed".into();
             json["queue"] = serde_json::Value::Null;
             let reason = serde_json::json!({
@@ -185,12 +184,12 @@ mod tests {
     }
 
     #[test]
-    fn a_terminal_shows_what_goes_on_in_a_line_that_goes_away() {
+    fn a_terminal_shows_the_current_step_in_a_line_that_is_removed() {
         let text = written(
             true,
             &[
-                standing(|_| {}),
-                standing(|json| {
+                reply(|_| {}),
+                reply(|json| {
                     json["status"] = "passed".into();
                     json["queue"] = serde_json::Value::Null;
                     json["timeline"] =

@@ -1,5 +1,4 @@
-//! `muster rebuild`: the views in MongoDB made anew from the log, beside the
-//! old ones, which are read until the new ones are there.
+//! `muster rebuild`: builds the views in MongoDB again from the log, beside the old ones, and then replaces them.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -9,22 +8,22 @@ use projections::{MongoViews, RebuildError};
 use tokio::time::Instant;
 
 use super::bar::LogProgressBar;
-use super::replay::CliError;
+use super::error::CliError;
 use super::{Exit, fail_with};
 use crate::config::{Settings, ViewsLocation, ViewsOptions};
 use crate::event_log::EventLog;
 
-/// How often a pipe is told how far it is.
-const TOLD: Duration = Duration::from_secs(10);
+/// The period of progress lines if no terminal shows the bar.
+const REPORT_PERIOD: Duration = Duration::from_secs(10);
 
-/// Makes the views in MongoDB anew from the log, while they are read.
+/// Builds the views in MongoDB again from the log, while they are in use.
 ///
-/// Readers see the old views until the new ones have caught up, and then those;
-/// no process has to be started again. What is cut short leaves the old views
-/// as they are, and is swept by the next rebuild. Views in memory are made
-/// anew at each start.
+/// Readers see the old views until the new ones have caught up. No process has to
+/// be restarted. If the rebuild is interrupted, the old views stay, and the next
+/// rebuild removes the unfinished ones. Views in memory need no rebuild, because
+/// each start builds them.
 ///
-/// Exit codes: 0 done, 1 it failed, 2 a setting is wrong, 3 the log or MongoDB
+/// Exit codes: 0 done, 1 failed, 2 a setting is wrong, 3 the log or MongoDB
 /// cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct RebuildCommand {
@@ -40,7 +39,7 @@ impl RebuildCommand {
         };
         match rebuild(settings).await {
             Ok(()) => Exit::Success,
-            Err(failure) => failure.fail_with(),
+            Err(failure) => failure.fail(),
         }
     }
 }
@@ -48,15 +47,15 @@ impl RebuildCommand {
 async fn rebuild(settings: Settings) -> Result<(), CliError> {
     let ViewsLocation::Mongo(address) = settings.views else {
         return Err(CliError::refused(
-            "views in memory are made anew from the log at each start, so there is nothing to rebuild; \
-             name others with --views mongodb://… or MUSTER_VIEWS",
+            "views in memory are built at each start, so there is nothing to rebuild; \
+             name the views in MongoDB with --views mongodb://… or MUSTER_VIEWS",
         ));
     };
     let views = MongoViews::open(&address)
         .await
         .map_err(|error| CliError::refused(format!("the setting views (--views, MUSTER_VIEWS): {error}")))?;
     let log = EventLog::open(&settings.eventstore).await.map_err(|error| {
-        let hint = "is another process at it? Then name where it serves it, with --eventstore esdb://…";
+        let hint = "if another process has opened the log, name the address where it serves the log, with --eventstore esdb://…";
         CliError::failed(format!("{error:#}; {hint}"))
     })?;
     let rebuilt = rebuild_from(&log, &views).await;
@@ -68,18 +67,18 @@ async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), CliError
     let (store, began) = (log.store(), Instant::now());
     let head = store.head().await?;
     let bar = LogProgressBar::new(0, head.0, false);
-    let told = Cell::new(began);
+    let reported = Cell::new(began);
     let progress = |position: Position| {
         bar.at(position.0);
-        if bar.is_hidden() && told.get().elapsed() > TOLD {
-            eprintln!("at {position} of {head}");
-            told.set(Instant::now());
+        if bar.is_hidden() && reported.get().elapsed() > REPORT_PERIOD {
+            eprintln!("rebuilding: position {position} of {head}");
+            reported.set(Instant::now());
         }
     };
     let rebuilt = views.rebuild(&*store, progress).await;
     bar.end();
     let upto = rebuilt?;
-    println!("the views are new, up to position {upto}, after {:.1} s", began.elapsed().as_secs_f64());
+    println!("rebuilt the views up to position {upto} in {:.1} s", began.elapsed().as_secs_f64());
     Ok(())
 }
 

@@ -1,43 +1,43 @@
-//! `muster rejudge`: another verdict by the rules now in force. The old one
-//! stays in history.
+//! `muster rejudge`: asks for another verdict by the rules now in force. The old verdict stays in history.
 
-mod chosen;
+mod filter;
 
 use domain::challenge::RejudgePreview;
 use domain::{Event, SubmissionId};
 use projections::view::StatusView;
 
-use self::chosen::{FilterCondition, chosen};
+use self::filter::{FilterCondition, select};
 use super::Exit;
 use super::client::{ChallengeReply, MusterClient, ServerOption, TokenOption};
-use super::replay::{CliError, HistorySource};
+use super::error::CliError;
+use super::replay::HistorySource;
 
-/// Has submissions verified again, by the same image digests.
+/// Verifies submissions again, with the same image digests.
 ///
-/// With --dry-run nothing is changed: what was recorded is judged by the rules
-/// now in force, and each submission's line says whether its verdict would be
-/// another. An app that now behaves in another way is only found by verifying.
+/// With --dry-run nothing changes: the recorded evidence is judged by the rules now
+/// in force, and a line for each submission says whether its verdict would change.
+/// Only a rejudge finds an app that behaves differently now.
 ///
-/// Exit codes: 0 done, 1 some could not be asked for, 2 what was asked for is
-/// wrong, 3 the server cannot be reached.
+/// Exit codes: 0 done, 1 some submissions were refused, 2 the request is wrong, 3 the
+/// server cannot be reached.
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("which").required(true).args(["ids", "filter"])))]
 pub(super) struct RejudgeCommand {
-    /// The submissions' ids
+    /// Ids of the submissions
     #[arg(value_name = "ID")]
     ids: Vec<SubmissionId>,
 
-    /// Those whose newest verdict meets this; given again, this too:
-    /// verdict=passed|failed, code=CODE, owner=NAMESPACE, rules=other,
-    /// since=MOMENT, until=MOMENT
+    /// Submissions by their newest verdict; repeat the flag to require several conditions:
+    /// verdict=passed|failed, code=CODE, owner=NAMESPACE, rules=other (accepted under
+    /// rules other than those in force), since=MOMENT, until=MOMENT
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "ids")]
     filter: Vec<FilterCondition>,
 
-    /// Only say what would come of it
+    /// Show what would change, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for history
+    /// Reason to record in history
     #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
     why: String,
 
@@ -48,7 +48,7 @@ pub(super) struct RejudgeCommand {
     token: TokenOption,
 }
 
-/// What would come of another verdict.
+/// The verdict that a rejudge would give, compared with the present one.
 #[derive(Debug, PartialEq)]
 enum RejudgeOutlook {
     Stays(bool),
@@ -56,7 +56,7 @@ enum RejudgeOutlook {
         from: bool,
         to: bool,
     },
-    /// Only verifying tells.
+    /// The recorded evidence does not decide it, for this reason.
     Open(&'static str),
 }
 
@@ -64,7 +64,7 @@ impl RejudgeCommand {
     pub(super) async fn run(self) -> Exit {
         match self.rejudge().await {
             Ok(exit) => exit,
-            Err(failure) => failure.fail_with(),
+            Err(failure) => failure.fail(),
         }
     }
 
@@ -74,16 +74,18 @@ impl RejudgeCommand {
         let source = HistorySource::Server(client, self.token);
         let ids = match &self.filter[..] {
             [] => self.ids,
-            filter => chosen(&source, filter, &rules.rules).await?,
+            filter => select(&source, filter, &rules.rules).await?,
         };
-        let HistorySource::Server(client, token) = &source else { unreachable!("made so above") };
+        let HistorySource::Server(client, token) = &source else {
+            unreachable!("the source was made of a server")
+        };
         if self.dry_run {
-            return foresee(client, &rules, &ids).await;
+            return preview(client, &rules, &ids).await;
         }
         let mut refused = 0;
         for id in &ids {
             match client.rejudge(*id, &self.why, token).await {
-                Ok(()) => println!("{id}: waits to be verified again"),
+                Ok(()) => println!("{id}: queued for a rejudge"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;
                     println!("{id}: {error}");
@@ -91,13 +93,13 @@ impl RejudgeCommand {
                 Err(error) => return Err(error.into()),
             }
         }
-        println!("{} wait to be verified again, {refused} do not", ids.len() - refused);
+        println!("{} queued for a rejudge, {refused} refused", ids.len() - refused);
         Ok(if refused == 0 { Exit::Success } else { Exit::Failed })
     }
 }
 
-/// Says of each what would come of another verdict.
-async fn foresee(
+/// Prints for each submission whether a rejudge would change its verdict.
+async fn preview(
     client: &MusterClient,
     rules: &ChallengeReply,
     ids: &[SubmissionId],
@@ -117,15 +119,15 @@ async fn foresee(
             }
             RejudgeOutlook::Open(why) => {
                 open += 1;
-                println!("{id}: open, {why}");
+                println!("{id}: unknown, {why}");
             }
         }
     }
-    println!("{change} would change, {stay} would stay, {open} are open; nothing was changed");
+    println!("{change} would change, {stay} would stay, {open} unknown; nothing was changed");
     Ok(Exit::Success)
 }
 
-/// What the recorded evidence of the newest verdict comes to by the rules now in force.
+/// Judges the recorded evidence of the newest verdict by the rules now in force.
 fn outlook(rules: &ChallengeReply, view: &StatusView) -> RejudgeOutlook {
     let events = || view.timeline.iter().map(|entry| &entry.event);
     let newest = events().rev().find_map(|event| match event {
@@ -133,9 +135,11 @@ fn outlook(rules: &ChallengeReply, view: &StatusView) -> RejudgeOutlook {
         Event::Failed(failed) => Some((failed.attempt, false)),
         _ => None,
     });
-    let Some((attempt, before)) = newest else { return RejudgeOutlook::Open("for it has no verdict yet") };
-    // The evidence is as old as its attempt, but which rules that had only the
-    // submission says; a verdict by newer rules is judged as if by older ones.
+    let Some((attempt, before)) = newest else {
+        return RejudgeOutlook::Open("because it has no verdict yet");
+    };
+    // Only the submission records the rules, not the attempt. So after a rejudge the evidence counts as gathered
+    // under older rules.
     let same_rules = events().any(
         |event| matches!(event, Event::Submitted(submitted) if submitted.challenge.rules == rules.rules),
     ) && !events().any(|event| matches!(event, Event::RejudgeRequested(_)));
@@ -151,6 +155,8 @@ fn outlook(rules: &ChallengeReply, view: &StatusView) -> RejudgeOutlook {
     match trial.passes(&view.images, &probes) {
         Some(passes) if passes == before => RejudgeOutlook::Stays(before),
         Some(passes) => RejudgeOutlook::Changes { from: before, to: passes },
-        None => RejudgeOutlook::Open("for what was recorded does not decide it by the rules now in force"),
+        None => {
+            RejudgeOutlook::Open("because the recorded evidence does not decide it by the rules now in force")
+        }
     }
 }

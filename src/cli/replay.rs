@@ -1,78 +1,82 @@
-//! `muster replay`: what happened, event by event, for the tools of analysts.
+//! `muster replay`: exports the events of the log, for the tools of analysts.
 
 mod line;
 mod parquet;
-mod people;
 mod row;
+mod server_history;
 mod sink;
 mod source;
+mod submitter;
+mod submitter_cache;
 
-use std::fmt;
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
 use clap::builder::PossibleValuesParser;
+use event_store::EventFilter;
 use futures::StreamExt;
 use jiff::Timestamp;
+use read_api::HistoryFilter;
 
-use self::people::SubmitterCache;
 use self::row::EventRow;
 use self::sink::{HistorySink, OutputFormat, SinkEntry};
+use self::submitter_cache::SubmitterCache;
+use super::Exit;
 use super::bar::LogProgressBar;
-use super::client::{ClientError, ServerOption, TokenOption};
-use super::{Exit, fail_with};
+use super::client::{ServerOption, TokenOption};
+use super::error::CliError;
 use crate::config::{EventLogOptions, Settings};
 use crate::event_log::EventLog;
 
 pub(super) use self::source::{HistoryItem, HistoryQuery, HistorySource};
 
-/// Writes out what happened, oldest first.
+/// Exports the events of the log, oldest first.
 ///
-/// Reads the log of the settings, or with --server that of a running Muster.
-/// An --output that is there is continued after its last event.
+/// Reads the log that the settings name, or with --server the log of a running
+/// Muster. If the --output file exists, the export continues after its last event.
 ///
-/// Exit codes: 0 done, 1 it failed, 2 what was asked for is wrong, 3 the log
-/// or the server cannot be reached.
+/// Exit codes: 0 done, 1 failed, 2 the request is wrong, 3 the log or the server
+/// cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayCommand {
-    /// Only events of this type; several with commas, or given again
+    /// Event types to export, separated by commas [default: all]
     #[arg(long, value_name = "TYPE", value_delimiter = ',',
         value_parser = PossibleValuesParser::new(domain::kinds()), hide_possible_values = true)]
     r#type: Vec<String>,
 
-    /// Only streams that begin so: submission-ID
+    /// Start of the names of the streams to export: submission-ID
     #[arg(long, value_name = "PREFIX")]
     stream: Option<String>,
 
-    /// Only submissions of this registry namespace: docker.io/alice
+    /// Registry namespace of the submissions to export: docker.io/alice
     #[arg(long)]
     owner: Option<String>,
 
-    /// Only what was recorded at this moment or later: 2026-03-21T12:00:00Z
+    /// Export events recorded at this moment or later: 2026-03-21T12:00:00Z
     #[arg(long, value_name = "MOMENT")]
     since: Option<Timestamp>,
 
-    /// Only what was recorded before this moment
+    /// Export events recorded before this moment
     #[arg(long, value_name = "MOMENT")]
     until: Option<Timestamp>,
 
-    /// Only what stands after this position
+    /// Export events after this position
     #[arg(long, value_name = "POSITION", default_value_t = 0)]
     after: u64,
 
-    /// Then go on with what comes, as it comes
+    /// Continue with new events as they are recorded
     #[arg(long)]
     follow: bool,
 
-    /// In which form
+    /// Output format
     #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
     format: OutputFormat,
 
-    /// Where to [default: standard output]
+    /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// From a running Muster instead of the log itself: http://127.0.0.1:8080
+    /// Address of a running Muster to read from, instead of the log: http://127.0.0.1:8080
     #[arg(long, value_name = "URL")]
     server: Option<ServerOption>,
 
@@ -83,73 +87,65 @@ pub(super) struct ReplayCommand {
     log: EventLogOptions,
 }
 
-/// Why a command ends before its time, and how.
-#[derive(Debug)]
-pub(super) struct CliError {
-    why: String,
-    exit: Exit,
-}
-
 impl ReplayCommand {
     pub(super) async fn run(self) -> Exit {
         match self.replay().await {
             Ok(()) => Exit::Success,
-            Err(failure) => failure.fail_with(),
+            Err(failure) => failure.fail(),
         }
     }
 
     async fn replay(self) -> Result<(), CliError> {
         if self.follow && self.format == OutputFormat::Parquet {
             return Err(CliError::refused(
-                "Parquet has an end, and --follow has none; choose another --format",
+                "a Parquet file must be finished, and --follow never finishes; choose another --format",
             ));
         }
         let (sink, last) = HistorySink::open(self.format, self.output.as_deref())?;
-        let wanted = HistoryQuery {
-            kinds: self.r#type,
-            stream: self.stream.filter(|stream| !stream.is_empty()),
+        let stream_prefix = self.stream.filter(|stream| !stream.is_empty());
+        let filter = HistoryFilter {
+            events: EventFilter { kinds: self.r#type, stream_prefix },
             owner: self.owner.filter(|owner| !owner.is_empty()),
             since: self.since,
             until: self.until,
-            after: last.unwrap_or(self.after),
-            follow: self.follow,
         };
+        let query = HistoryQuery { filter, after: last.unwrap_or(self.after), follow: self.follow };
         let source = match self.server {
             Some(server) => HistorySource::Server(server.client()?, self.token),
             None => {
                 let settings = Settings::read(&self.log).map_err(|why| CliError::refused(why.to_string()))?;
                 let log = EventLog::open(&settings.eventstore).await;
                 HistorySource::Log(log.map_err(|error| {
-                    let hint = "is it up? Then ask it with --server http://127.0.0.1:8080 --token SECRET";
+                    let hint =
+                        "if Muster runs, read from it with --server http://127.0.0.1:8080 --token SECRET";
                     CliError::failed(format!("{error:#}; {hint}"))
                 })?)
             }
         };
         let quiet = self.follow || (self.output.is_none() && io::stdout().is_terminal());
-        let written = write_out(&source, wanted, self.format, sink, quiet).await;
+        let written = export(&source, query, self.format, sink, quiet).await;
         source.close().await;
         match written {
-            // Whoever read it has read enough.
-            Err(failure) if failure.exit == Exit::Success => Ok(()),
+            Err(failure) if failure.is_broken_pipe() => Ok(()),
             written => written,
         }
     }
 }
 
-/// From the source into the sink, one event at a time.
-async fn write_out(
+/// Writes the events of the source into the sink, one at a time.
+async fn export(
     source: &HistorySource,
-    wanted: HistoryQuery,
+    query: HistoryQuery,
     format: OutputFormat,
     mut sink: HistorySink,
     quiet: bool,
 ) -> Result<(), CliError> {
-    let bar = LogProgressBar::new(wanted.after, source.head().await?, quiet);
-    let mut people = SubmitterCache::default();
-    // A server has looked at the owner.
-    let owner = wanted.owner.clone().filter(|_| matches!(source, HistorySource::Log(_)));
-    let follow = wanted.follow;
-    let mut lines = source.lines(wanted);
+    let bar = LogProgressBar::new(query.after, source.head().await?, quiet);
+    let mut submitters = SubmitterCache::default();
+    // A server filters by owner itself.
+    let owner = query.filter.owner.clone().filter(|_| matches!(source, HistorySource::Log(_)));
+    let follow = query.follow;
+    let mut lines = source.lines(query);
     while let Some(item) = lines.next().await {
         let line = match item? {
             HistoryItem::Line(line) => line,
@@ -162,12 +158,17 @@ async fn write_out(
             sink.write(SinkEntry::Line(&line))?;
         } else {
             let event = line.event()?;
-            let who = people.of(source, &line, event.as_ref()).await?;
-            if owner.as_ref().is_some_and(|owner| who.as_ref().is_none_or(|who| who.owner != *owner)) {
+            let submitter = submitters.submitter(source, &line, event.as_ref()).await?;
+            if owner
+                .as_ref()
+                .is_some_and(|owner| submitter.as_ref().is_none_or(|submitter| submitter.owner != *owner))
+            {
                 continue;
             }
             match format.is_flat() {
-                true => sink.write(SinkEntry::Row(&EventRow::new(&line, event.as_ref(), who.as_deref())))?,
+                true => {
+                    sink.write(SinkEntry::Row(&EventRow::new(&line, event.as_ref(), submitter.as_deref())))?
+                }
                 false => sink.write(SinkEntry::Line(&line))?,
             }
         }
@@ -177,50 +178,4 @@ async fn write_out(
     }
     bar.end();
     Ok(sink.finish()?)
-}
-
-impl CliError {
-    pub(super) fn refused(why: impl Into<String>) -> Self {
-        Self { why: why.into(), exit: Exit::Refused }
-    }
-
-    pub(super) fn unreachable(why: impl Into<String>) -> Self {
-        Self { why: why.into(), exit: Exit::Unreachable }
-    }
-
-    pub(super) fn failed(why: impl Into<String>) -> Self {
-        Self { why: why.into(), exit: Exit::Failed }
-    }
-
-    /// Says why, and how the command ends.
-    pub(super) fn fail_with(self) -> Exit {
-        fail_with(&self.why, self.exit)
-    }
-}
-
-impl fmt::Display for CliError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.why)
-    }
-}
-
-impl From<ClientError> for CliError {
-    fn from(error: ClientError) -> Self {
-        Self { exit: error.exit(), why: error.to_string() }
-    }
-}
-
-impl From<String> for CliError {
-    fn from(why: String) -> Self {
-        Self::failed(why)
-    }
-}
-
-impl From<io::Error> for CliError {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            ErrorKind::BrokenPipe => Self { why: String::new(), exit: Exit::Success },
-            _ => Self::failed(format!("it cannot be written: {error}")),
-        }
-    }
 }

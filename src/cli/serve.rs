@@ -1,20 +1,20 @@
-//! `muster serve`: one role of the whole, as a process of its own.
+//! `muster serve`: runs one role of Muster in a process of its own.
 
-use super::up::stay_up;
+use super::up::run_until_signal;
 use super::{Exit, fail_with};
 use crate::config::{AllOptions, LogLocation, Settings};
 use crate::system::Role;
 
-/// Does one role of `muster up` in a process of its own.
+/// Runs one role of `muster up` in a process of its own.
 ///
-/// The roles meet in the log, which is reached over the wire: at `muster
-/// eventstore` on one machine, or at an EventStoreDB. Each verifier needs a
-/// data directory of its own, for that gives it its name.
+/// The roles share one event log over the network: `muster eventstore` on one
+/// machine, or an EventStoreDB. Each verifier needs a data directory of its own,
+/// because its name comes from there.
 ///
-/// Exit codes: 0 stopped as asked, 1 a part failed, 2 a setting is wrong.
+/// Exit codes: 0 stopped by a signal, 1 a part failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeCommand {
-    /// Which
+    /// The role to run
     role: Role,
 
     #[command(flatten)]
@@ -25,10 +25,10 @@ impl ServeCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = Settings::read(&self.options);
         if let Ok(Settings { eventstore: LogLocation::Sqlite(_), .. }) = settings {
-            let why = "a file cannot be the log of several processes; start `muster eventstore`, \
-                and give --eventstore esdb://127.0.0.1:2113?tls=false, or MUSTER_EVENTSTORE";
+            let why = "several processes cannot share a log in a file; start `muster eventstore`, and then give \
+                --eventstore esdb://127.0.0.1:2113?tls=false, or MUSTER_EVENTSTORE";
             return fail_with(why, Exit::Refused);
         }
-        stay_up(settings, &[self.role]).await
+        run_until_signal(settings, &[self.role]).await
     }
 }

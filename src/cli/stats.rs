@@ -1,4 +1,4 @@
-//! `muster stats`: the totals over all submissions, now or at a moment.
+//! `muster stats`: shows the totals over all submissions, now or at a past moment.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,15 +7,16 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 use projections::view::StatsView;
 
+use super::Exit;
 use super::client::ServerOption;
-use super::{Exit, progress};
+use super::terminal::printable;
 
-/// Says the totals over all submissions, one figure a line.
+/// Shows the totals over all submissions, one figure a line.
 ///
-/// Exit codes: 0 done, 2 what was asked for is wrong, 3 the server cannot be reached.
+/// Exit codes: 0 done, 2 the request is wrong, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatsCommand {
-    /// As they were at this moment: 2026-03-21T12:00:00Z
+    /// Totals at this past moment: 2026-03-21T12:00:00Z
     #[arg(long, value_name = "MOMENT")]
     at: Option<Timestamp>,
 
@@ -27,22 +28,22 @@ impl StatsCommand {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.fail_with(),
+            Err(error) => return error.fail(),
         };
         match client.stats(self.at).await {
             Ok(stats) => {
-                // A reader that went away has seen enough.
+                // If the reader went away, it needs no more lines.
                 let _ = io::stdout().write_all(lines(&stats).as_bytes());
                 Exit::Success
             }
-            Err(error) => error.fail_with(),
+            Err(error) => error.fail(),
         }
     }
 }
 
 fn lines(stats: &StatsView) -> String {
     let mut lines = String::new();
-    let mut line = |what: &str, figure: &dyn Display| lines.push_str(&format!("{what}: {figure}\n"));
+    let mut line = |label: &str, figure: &dyn Display| lines.push_str(&format!("{label}: {figure}\n"));
     for (status, count) in &stats.submissions {
         line(status.as_str(), count);
     }
@@ -50,7 +51,7 @@ fn lines(stats: &StatsView) -> String {
     line("places", &stats.places);
     line("countries", &largest_first(&stats.countries));
     for (field, choices) in &stats.answers {
-        line(&progress::printable(field), &largest_first(choices));
+        line(&printable(field), &largest_first(choices));
     }
     let failures: BTreeMap<String, u64> =
         stats.failures.iter().map(|(code, n)| (code.as_str().to_owned(), *n)).collect();
@@ -73,7 +74,7 @@ fn lines(stats: &StatsView) -> String {
 fn largest_first(counts: &BTreeMap<String, u64>) -> String {
     let mut counts: Vec<_> = counts.iter().collect();
     counts.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-    let texts = counts.iter().map(|(what, count)| format!("{} {count}", progress::printable(what)));
+    let texts = counts.iter().map(|(name, count)| format!("{} {count}", printable(name)));
     match texts.collect::<Vec<_>>().join(", ") {
         none if none.is_empty() => "none".to_owned(),
         some => some,

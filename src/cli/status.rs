@@ -1,4 +1,4 @@
-//! `muster status`: where a submission stands, now or until its verdict.
+//! `muster status`: shows the status of a submission, now or up to its verdict.
 
 use domain::SubmissionId;
 use jiff::Timestamp;
@@ -6,20 +6,20 @@ use jiff::Timestamp;
 use super::client::ServerOption;
 use super::{Exit, progress};
 
-/// Says where a submission stands, and why.
+/// Shows the status of a submission, with the reasons.
 ///
 /// Exit codes: 0 passed, 1 failed, 2 there is no such submission, 3 the server
 /// cannot be reached, 4 there is no verdict yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusCommand {
-    /// The submission's id, as `muster submit` said it
+    /// Id of the submission, as `muster submit` printed it
     id: SubmissionId,
 
-    /// Stay until there is a verdict
+    /// Show the progress until there is a verdict
     #[arg(long)]
     watch: bool,
 
-    /// As it was at this moment: 2026-03-21T12:00:00Z
+    /// Status at this past moment: 2026-03-21T12:00:00Z
     #[arg(long, value_name = "MOMENT", conflicts_with = "watch")]
     at: Option<Timestamp>,
 
@@ -31,17 +31,17 @@ impl StatusCommand {
     pub(super) async fn run(self) -> Exit {
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.fail_with(),
+            Err(error) => return error.fail(),
         };
-        // What is not there from the beginning is not waited for.
-        let standing = match self.at {
+        // The first request fails at once: the id may be wrong, or the server absent.
+        let reply = match self.at {
             Some(at) => client.status_at(self.id, at).await,
             None => client.status(self.id, None).await,
         };
-        match standing {
+        match reply {
             Ok(_) if self.watch => progress::follow(&client, self.id).await,
-            Ok(standing) => progress::say(&standing),
-            Err(error) => error.fail_with(),
+            Ok(reply) => progress::print(&reply),
+            Err(error) => error.fail(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `muster submit`: hands in an entry and follows it to its verdict.
+//! `muster submit`: submits an entry and shows its progress up to the verdict.
 
 use std::path::PathBuf;
 
@@ -7,15 +7,15 @@ use tokio::io::AsyncReadExt;
 use super::client::ServerOption;
 use super::{Exit, fail_with, progress};
 
-/// No server takes more than this; a larger file is a mistake.
+/// The bytes read from the file. No server accepts a larger entry.
 const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Submits an entry and follows it to its verdict.
+/// Submits an entry and shows its progress up to the verdict.
 ///
 /// Exit codes: 0 passed, 1 failed, 2 the entry was refused, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct SubmitCommand {
-    /// The entry, a JSON object; - reads standard input
+    /// File with the entry, a JSON object; - for standard input
     file: PathBuf,
 
     #[command(flatten)]
@@ -35,11 +35,11 @@ impl SubmitCommand {
         };
         let client = match self.server.client() {
             Ok(client) => client,
-            Err(error) => return error.fail_with(),
+            Err(error) => return error.fail(),
         };
         match client.submit(entry).await {
             Ok(id) => progress::follow(&client, id).await,
-            Err(error) => error.fail_with(),
+            Err(error) => error.fail(),
         }
     }
 

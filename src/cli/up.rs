@@ -1,5 +1,4 @@
-//! `muster up`: everything in one process. And what all processes have in
-//! common that stay up until they are asked to stop.
+//! `muster up`: runs all of Muster in one process. Also the common part of all commands that run until a signal.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,9 +13,9 @@ use crate::config::{AllOptions, SettingError, Settings};
 use crate::system::{self, Listeners, Role};
 use crate::telemetry;
 
-/// Starts everything in this process and stays up until SIGTERM or Ctrl-C.
+/// Runs all of Muster in this process, until SIGTERM or Ctrl-C.
 ///
-/// Exit codes: 0 stopped as asked, 1 a part failed, 2 a setting is wrong.
+/// Exit codes: 0 stopped by a signal, 1 a part failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct UpCommand {
     #[command(flatten)]
@@ -25,25 +24,25 @@ pub(super) struct UpCommand {
 
 impl UpCommand {
     pub(super) async fn run(self) -> Exit {
-        stay_up(Settings::read(&self.options), &Role::ALL).await
+        run_until_signal(Settings::read(&self.options), &Role::ALL).await
     }
 }
 
-/// Does what the roles are for until SIGTERM or Ctrl-C.
-pub(super) async fn stay_up(settings: Result<Settings, SettingError>, roles: &[Role]) -> Exit {
+/// Runs these roles until SIGTERM or Ctrl-C.
+pub(super) async fn run_until_signal(settings: Result<Settings, SettingError>, roles: &[Role]) -> Exit {
     let settings = match settings {
         Ok(settings) => settings,
         Err(why) => return fail_with(why, Exit::Refused),
     };
     telemetry::start(&settings.telemetry);
-    raise_the_limit_of_open_files();
+    raise_open_file_limit();
     let listeners = match listeners(&settings, roles).await {
         Ok(listeners) => listeners,
         Err(why) => return fail_with(why, Exit::Failed),
     };
     let stopping = CancellationToken::new();
     if let Err(error) = install_signal_handlers(stopping.clone()) {
-        return fail_with(format_args!("signals cannot be heard: {error}"), Exit::Failed);
+        return fail_with(format_args!("the signal handlers cannot be installed: {error}"), Exit::Failed);
     }
     match system::run(settings, roles, listeners, stopping).await {
         Ok(()) => Exit::Success,
@@ -66,19 +65,19 @@ async fn listeners(settings: &Settings, roles: &[Role]) -> Result<Listeners, Str
 async fn listener(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address)
         .await
-        .map_err(|error| format!("{address} cannot be listened on: {error}; --listen chooses another"))
+        .map_err(|error| format!("cannot listen on {address}: {error}; choose another address with --listen"))
 }
 
-/// Every connection is an open file, and what is usually allowed at first is
-/// meant for programs that have few.
-fn raise_the_limit_of_open_files() {
+/// Raises the soft limit of open files to the hard one. Every connection is an open file, and the usual soft limit is
+/// too low for a server.
+fn raise_open_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
-        tracing::warn!(%error, at = ?limit.current, "the limit of open files stays");
+        tracing::warn!(%error, limit = ?limit.current, "the limit of open files cannot be raised");
     }
 }
 
-/// The first signal asks to stop. The second does not ask.
+/// Stops the process gracefully at the first SIGTERM or Ctrl-C, and at once at the second.
 pub(super) fn install_signal_handlers(stopping: CancellationToken) -> io::Result<()> {
     let (mut interrupted, mut terminated) =
         (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -90,7 +89,7 @@ pub(super) fn install_signal_handlers(stopping: CancellationToken) -> io::Result
             }
         };
         next().await;
-        tracing::info!("stopping; once more to stop at once");
+        tracing::info!("stopping; send the signal again to stop at once");
         stopping.cancel();
         std::process::exit(next().await);
     });

@@ -56,7 +56,7 @@ async fn every_example_of_the_guide_does_what_it_says(shape: Shape) {
         "0 Submitted",
         "1 VerificationStarted",
         "stays failed",
-        "0 would change, 1 would stay, 0 are open; nothing was changed",
+        "0 would change, 1 would stay, 0 unknown; nothing was changed",
         "position: 0",
     ] {
         assert!(said.contains(expected), "{expected:?} is not in what was said:\n{said}");

@@ -203,7 +203,7 @@ fn refused_with(arguments: &[&str], code: i32, named: &str) {
 fn assert_done(output: Output) {
     assert!(output.status.success(), "{output:?}");
     assert!(
-        String::from_utf8_lossy(&output.stdout).starts_with("the views are new, up to position"),
+        String::from_utf8_lossy(&output.stdout).starts_with("rebuilt the views up to position"),
         "{output:?}"
     );
 }

@@ -27,6 +27,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::app::ReadState;
 use crate::conditional::to_json;
+use crate::organisers::history_filter::HistoryFilter;
 use crate::parameters;
 use crate::readers::ReaderPermit;
 
@@ -124,7 +125,7 @@ pub(crate) async fn history(
         None => after,
     };
     let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;
-    let lines = lines(state, filter, first, follow, permit).map(Ok::<_, Infallible>);
+    let lines = lines(state, HistorySelector::new(filter), first, follow, permit).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }
@@ -148,7 +149,7 @@ impl HistoryParameters {
         };
         let filter = HistoryFilter {
             events: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
-            owner: self.owner.filter(|owner| !owner.is_empty()).map(OwnerFilter::new),
+            owner: self.owner.filter(|owner| !owner.is_empty()),
             since: timestamp("since", self.since)?,
             until: timestamp("until", self.until)?,
         };
@@ -156,22 +157,21 @@ impl HistoryParameters {
     }
 }
 
-/// The events of the log that a client asks for.
-struct HistoryFilter {
-    /// The part of the filter that the log itself applies.
-    events: EventFilter,
+/// A filter, and the owners of streams that it needs.
+struct HistorySelector {
+    filter: HistoryFilter,
     owner: Option<OwnerFilter>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
 }
 
-impl HistoryFilter {
+impl HistorySelector {
+    fn new(filter: HistoryFilter) -> Self {
+        let owner = filter.owner.clone().map(OwnerFilter::new);
+        Self { filter, owner }
+    }
+
     async fn matches(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
-        // Every event is compared, because the clock of the log may have been set back.
-        let in_time = self.since.is_none_or(|since| event.recorded_at >= since)
-            && self.until.is_none_or(|until| event.recorded_at < until);
         match &mut self.owner {
-            _ if !in_time => Ok(false),
+            _ if !self.filter.is_in_period(event) => Ok(false),
             Some(owner) => owner.owns(log, &event.stream).await,
             None => Ok(true),
         }
@@ -219,7 +219,7 @@ impl OwnerFilter {
 /// later.
 fn lines(
     state: Arc<ReadState>,
-    mut filter: HistoryFilter,
+    mut selector: HistorySelector,
     first: EventPage,
     follow: bool,
     permit: ReaderPermit,
@@ -230,7 +230,7 @@ fn lines(
         loop {
             // Drops the events before the text is sent, so that a slow client keeps only the text in memory.
             let events = std::mem::take(&mut page.events);
-            match to_lines(&*state.log, &mut filter, events).await {
+            match to_lines(&*state.log, &mut selector, events).await {
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
@@ -246,7 +246,7 @@ fn lines(
                 yield problem_line(ReadError::Unavailable("the process is stopping".to_owned()));
                 return;
             }
-            page = match state.log.read_all(page.next, &filter.events, PAGE_EVENTS).await {
+            page = match state.log.read_all(page.next, &selector.filter.events, PAGE_EVENTS).await {
                 Ok(next) => next,
                 Err(error) => {
                     yield problem_line(error);
@@ -257,11 +257,11 @@ fn lines(
         if !follow {
             return;
         }
-        let mut subscription = state.subscribe.subscribe(page.next, filter.events.clone());
+        let mut subscription = state.subscribe.subscribe(page.next, selector.filter.events.clone());
         let stopping = state.stopping.clone();
         while let Some(next) = stopping.run_until_cancelled(next_event(&mut subscription)).await.flatten() {
             let text = match next {
-                Ok(Some(event)) => to_lines(&*state.log, &mut filter, vec![event]).await,
+                Ok(Some(event)) => to_lines(&*state.log, &mut selector, vec![event]).await,
                 Ok(None) => Ok(Bytes::from_static(b"\n")),
                 Err(error) => Err(error),
             };
@@ -291,15 +291,15 @@ async fn next_event(subscription: &mut Subscription) -> Option<Result<Option<Rec
     tokio::time::timeout(HEARTBEAT, next).await.unwrap_or(Some(Ok(None)))
 }
 
-/// Returns the lines of those events that match `filter`.
+/// Returns the lines of those events that `selector` matches.
 async fn to_lines(
     log: &dyn Read,
-    filter: &mut HistoryFilter,
+    selector: &mut HistorySelector,
     events: Vec<RecordedEvent>,
 ) -> Result<Bytes, ReadError> {
     let mut text = Vec::new();
     for event in events {
-        if filter.matches(log, &event).await? {
+        if selector.matches(log, &event).await? {
             text.extend(to_json(&HistoryLine::from(&event)));
             text.push(b'\n');
         }

@@ -1,4 +1,4 @@
-//! What analysts and organisers ask: moments of the past, history, rejudging.
+//! The requests of analysts and organisers: the past, history, rejudging.
 
 use domain::SubmissionId;
 use domain::challenge::RequiredImages;
@@ -7,20 +7,20 @@ use projections::view::StatsView;
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 
-use super::{ClientError, DEADLINES, MusterClient, PAUSE, StatusReply, patiently};
+use super::{ClientError, MusterClient, PAUSE, RESPONSE_DEADLINE, StatusReply, patiently};
 
-/// Whoever may see and do what is not public.
+/// The flag with the organisers' token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenOption {
-    /// The organisers' token
+    /// Token of the organisers
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
     token: Option<String>,
 }
 
-/// The rules that verdicts are reached by now, as far as they are told.
+/// The rules now in force, as far as rejudging needs them.
 #[derive(Debug, Deserialize)]
 pub(crate) struct ChallengeReply {
-    /// Their digest.
+    /// The digest of the rules.
     pub(crate) rules: String,
     pub(crate) images: ImagesReply,
     pub(crate) probe: ProbeReply,
@@ -36,8 +36,7 @@ pub(crate) struct ProbeReply {
     pub(crate) compare: Vec<String>,
 }
 
-/// What a request for another verdict is answered with; where it then stands
-/// is asked for like any other status.
+/// The response to a rejudge. Its fields are not needed: the status is another request.
 #[derive(Debug, Deserialize)]
 struct RejudgeReply {}
 
@@ -51,28 +50,28 @@ impl TokenOption {
 }
 
 impl MusterClient {
-    /// Where a submission stood at a moment.
+    /// Returns the status that a submission had at a moment.
     pub(crate) async fn status_at(
         &self,
         id: SubmissionId,
         at: Timestamp,
     ) -> Result<StatusReply, ClientError> {
         let path = format!("/api/v1/submissions/{id}");
-        self.ask(self.get(&path, &[("at", at.to_string())]).timeout(DEADLINES[1])).await
+        self.ask(self.get(&path, &[("at", at.to_string())]).timeout(RESPONSE_DEADLINE)).await
     }
 
-    /// The totals, now or at a moment.
+    /// Returns the totals, now or at a moment.
     pub(crate) async fn stats(&self, at: Option<Timestamp>) -> Result<StatsView, ClientError> {
         let at = at.map(|at| ("at", at.to_string()));
-        self.ask(self.get("/api/v1/stats", at.as_slice()).timeout(DEADLINES[1])).await
+        self.ask(self.get("/api/v1/stats", at.as_slice()).timeout(RESPONSE_DEADLINE)).await
     }
 
-    /// The rules now in force.
+    /// Returns the rules now in force.
     pub(crate) async fn rules(&self) -> Result<ChallengeReply, ClientError> {
-        self.ask(self.get("/api/v1/challenge", &[]).timeout(DEADLINES[1])).await
+        self.ask(self.get("/api/v1/challenge", &[]).timeout(RESPONSE_DEADLINE)).await
     }
 
-    /// Asks for another verdict; waits for its turn when there are many to be asked for.
+    /// Asks for a rejudge, and waits if the rate limit is reached.
     pub(crate) async fn rejudge(
         &self,
         id: SubmissionId,
@@ -82,12 +81,12 @@ impl MusterClient {
         let send = async || -> Result<RejudgeReply, ClientError> {
             let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/rejudge")));
             let post = post.json(&serde_json::json!({ "why": why }));
-            self.ask(token.authorise(post.timeout(DEADLINES[1]))).await
+            self.ask(token.authorise(post.timeout(RESPONSE_DEADLINE))).await
         };
         patiently(send).await.map(drop)
     }
 
-    /// The history that `query` asks for, as it comes.
+    /// Requests history with these query parameters. The body arrives while it is read.
     pub(crate) async fn history(
         &self,
         query: &[(&str, String)],
@@ -104,8 +103,8 @@ impl MusterClient {
         self.http.get(url)
     }
 
-    /// What is to be said when it says nothing for too long.
-    pub(crate) fn silent(&self) -> ClientError {
-        ClientError::Unavailable { why: format!("{} is silent", self.server), pause: PAUSE }
+    /// Returns the error for a server that sent nothing for too long.
+    pub(crate) fn silence_error(&self) -> ClientError {
+        ClientError::Unavailable { why: format!("{} stopped sending", self.server), pause: PAUSE }
     }
 }

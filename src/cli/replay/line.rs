@@ -1,5 +1,4 @@
-//! One event of the history, in the form that travels: a line of NDJSON, the
-//! same from the log and from a server.
+//! One event of the history as a line of NDJSON. The log and a server give the same lines.
 
 use domain::{Event, SubmissionId};
 use event_store::{EventMetadata, OneLine, RecordedEvent};
@@ -8,57 +7,52 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// One event.
+/// An event with its place in the log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct EventLine {
-    /// Its place in the log.
     pub(crate) position: u64,
-    /// The stream that it belongs to.
     pub(crate) stream: String,
-    /// Its number in that stream.
+    /// The event's number in its stream, from 0.
     pub(crate) revision: u64,
-    /// The event's own id.
     id: Uuid,
-    /// When it was recorded.
     pub(crate) recorded_at: Timestamp,
-    /// The event's type.
     #[serde(rename = "type")]
     pub(crate) kind: String,
-    /// What it says, as recorded.
+    /// The content of the event, if it is JSON.
     pub(crate) data: Option<Box<RawValue>>,
-    /// What it says, when that is not JSON.
+    /// The content of the event, if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     data_base64: Option<String>,
-    /// What is known about it.
+    /// The metadata of the event, if it is JSON.
     metadata: Option<Box<RawValue>>,
-    /// What is known about it, when that is not JSON.
+    /// The metadata of the event, if it is not JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata_base64: Option<String>,
 }
 
 impl EventLine {
-    /// The submission that it is an event of.
+    /// Returns the submission that the event belongs to, if any.
     pub(crate) fn submission(&self) -> Option<SubmissionId> {
         SubmissionId::from_stream(&self.stream)
     }
 
-    /// The event, if it is one of a submission.
+    /// Returns the event of a submission, or `None` if the event belongs to no submission.
     ///
     /// # Errors
-    /// When it is one but cannot be understood; names it.
+    /// If it cannot be decoded. The error names its position.
     pub(crate) fn event(&self) -> Result<Option<Event>, String> {
         if self.submission().is_none() {
             return Ok(None);
         }
         let read = || -> Result<Event, String> {
             let (Some(data), Some(metadata)) = (&self.data, &self.metadata) else {
-                return Err("it is not JSON".to_owned());
+                return Err("its content is not JSON".to_owned());
             };
             let metadata: EventMetadata = serde_json::from_str(metadata.get()).map_err(|e| e.to_string())?;
             Event::from_stored(&self.kind, metadata.schema, data.get().as_bytes()).map_err(|e| e.to_string())
         };
         read().map(Some).map_err(|why| {
-            format!("the event at position {} ({}) cannot be understood: {why}", self.position, self.kind)
+            format!("the event at position {} ({}) cannot be decoded: {why}", self.position, self.kind)
         })
     }
 }

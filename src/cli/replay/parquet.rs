@@ -1,5 +1,4 @@
-//! A Parquet file of rows. Rows are gathered up to a bound and then written
-//! as one group, column by column.
+//! Writes rows into a Parquet file. Rows are collected up to a limit, and then written as one group, column by column.
 
 use std::io::Write;
 use std::mem;
@@ -34,11 +33,13 @@ const SCHEMA: &str = "message events {
     optional binary data (JSON);
 }";
 
-/// A group is written when it has so many rows, or so many bytes.
+/// The number of rows that completes a group.
 const GROUP_ROWS: usize = 64 * 1024;
+
+/// The number of bytes that completes a group.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
 
-/// The file. It can be read once it is finished, not before.
+/// A Parquet file. It can be read only after [`Self::finish`].
 pub(super) struct ParquetFile<W: Write + Send> {
     file: SerializedFileWriter<W>,
     group: RowGroup,
@@ -60,7 +61,7 @@ impl<W: Write + Send> ParquetFile<W> {
         Ok(())
     }
 
-    /// Writes what is left and the end of the file.
+    /// Writes the rows that are left, and the footer of the file.
     pub(super) fn finish(mut self) -> Result<W> {
         if self.group.rows > 0 {
             self.write_group()?;
@@ -98,7 +99,7 @@ impl<W: Write + Send> ParquetFile<W> {
     }
 }
 
-/// Rows on their way, as columns.
+/// Rows that are not written yet, as columns.
 #[derive(Default)]
 struct RowGroup {
     columns: Vec<ColumnBuffer>,
@@ -106,7 +107,7 @@ struct RowGroup {
     bytes: usize,
 }
 
-/// The values that are there, and for each row whether it has one.
+/// The values of a column, and for each row 1 if it has a value, else 0.
 #[derive(Default)]
 struct ColumnBuffer {
     values: ColumnValues,
@@ -158,7 +159,7 @@ impl RowGroup {
 }
 
 impl ColumnBuffer {
-    /// Takes a cell, and says how many bytes it holds.
+    /// Adds a cell, and returns its size in bytes.
     fn take(&mut self, cell: CellValue<'_>) -> usize {
         if let ColumnValues::None = self.values {
             self.values = match cell {

@@ -1,29 +1,24 @@
-//! An event in flat columns, for tables.
+//! An event as one row of a table.
 
 use domain::Event;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::line::EventLine;
-use super::people::Submitter;
+use super::submitter::Submitter;
 
-/// One row. What an event does not say is empty.
+/// One row. A column that the event does not have is empty.
 #[derive(Debug, Serialize)]
 pub(super) struct EventRow<'a> {
-    /// Its place in the log.
     pub(super) position: u64,
-    /// When it was recorded.
     pub(super) recorded_at: Timestamp,
     pub(super) stream: &'a str,
-    /// The submission's id.
     pub(super) submission: Option<String>,
-    /// Its number in the stream.
+    /// The event's number in its stream, from 0.
     pub(super) revision: u64,
-    /// The event's type.
     pub(super) r#type: &'a str,
     /// The registry namespace.
     pub(super) owner: Option<&'a str>,
-    /// The participant's name.
     pub(super) name: Option<&'a str>,
     /// ISO 3166 code of two letters.
     pub(super) country: Option<&'a str>,
@@ -31,18 +26,18 @@ pub(super) struct EventRow<'a> {
     pub(super) lat: Option<f64>,
     /// Degrees east.
     pub(super) lon: Option<f64>,
-    /// The attempt that it belongs to, from 1.
+    /// The number of the attempt, from 1.
     pub(super) attempt: Option<u32>,
-    /// How an attempt ended: `passed`, `failed` or `interrupted`.
+    /// The end of an attempt: `passed`, `failed` or `interrupted`.
     pub(super) outcome: Option<&'static str>,
-    /// Why it did not pass: codes, with commas.
+    /// The codes of the reasons, separated by commas.
     pub(super) reasons: Option<String>,
-    /// What the event says, as JSON.
+    /// The content of the event, as JSON.
     pub(super) data: Option<&'a str>,
 }
 
 impl<'a> EventRow<'a> {
-    pub(super) fn new(line: &'a EventLine, event: Option<&Event>, who: Option<&'a Submitter>) -> Self {
+    pub(super) fn new(line: &'a EventLine, event: Option<&Event>, submitter: Option<&'a Submitter>) -> Self {
         let (outcome, reasons) = event.map_or((None, None), ending);
         Self {
             position: line.position,
@@ -51,11 +46,11 @@ impl<'a> EventRow<'a> {
             submission: line.submission().map(|id| id.to_string()),
             revision: line.revision,
             r#type: &line.kind,
-            owner: who.map(|who| who.owner.as_str()),
-            name: who.map(|who| who.name.as_str()),
-            country: who.map(|who| who.country.as_str()),
-            lat: who.map(|who| who.lat),
-            lon: who.map(|who| who.lon),
+            owner: submitter.map(|submitter| submitter.owner.as_str()),
+            name: submitter.map(|submitter| submitter.name.as_str()),
+            country: submitter.map(|submitter| submitter.country.as_str()),
+            lat: submitter.map(|submitter| submitter.lat),
+            lon: submitter.map(|submitter| submitter.lon),
             attempt: event.and_then(Event::attempt),
             outcome,
             reasons,

@@ -1,5 +1,5 @@
-//! Where history is written: a file or standard output, in one of the formats.
-//! A file that an earlier run left is continued.
+//! The output of `muster replay`: a file or standard output, in one of the formats. An export continues a file that an
+//! earlier run left.
 
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
@@ -7,29 +7,29 @@ use std::path::{Path, PathBuf};
 
 use parquet::errors::ParquetError;
 
-use super::CliError;
 use super::line::EventLine;
 use super::parquet::ParquetFile;
 use super::row::EventRow;
+use crate::cli::error::CliError;
 
-/// How much of a file's end is looked at: more than the longest line.
+/// The bytes read at the end of a file to find its last line: more than the longest line.
 const TAIL_BYTES: u64 = 16 * 1024 * 1024;
 
-/// The form of what is written.
+/// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum OutputFormat {
-    /// One JSON object a line, with all that was recorded
+    /// One JSON object a line, with everything that the log has
     Ndjson,
-    /// A table as text, with a line that names its columns
+    /// A table as text, with the names of the columns in the first line
     Csv,
-    /// A table for tools such as DuckDB
+    /// A binary table for tools such as DuckDB
     Parquet,
 }
 
-/// Where it goes.
+/// The open output.
 pub(super) struct HistorySink {
-    form: OutputWriter,
-    /// The name that a Parquet file gets when it is whole, and the one that it has before.
+    writer: OutputWriter,
+    /// The draft's name of a Parquet file, and its name once it is complete.
     rename: Option<[PathBuf; 2]>,
 }
 
@@ -41,26 +41,27 @@ enum OutputWriter {
     Parquet(Box<ParquetFile<Out>>),
 }
 
-/// What is written of an event.
+/// An event in the shape that the format needs.
 pub(super) enum SinkEntry<'a> {
     Line(&'a EventLine),
     Row(&'a EventRow<'a>),
 }
 
 impl OutputFormat {
-    /// Whether it has [`SinkEntry::EventRow`]s, for which more must be known than an event says.
+    /// Returns whether the format has rows, which need the submitter of each event.
     pub(super) fn is_flat(self) -> bool {
         self != Self::Ndjson
     }
 }
 
 impl HistorySink {
-    /// Opens it, and says after which position to go on: that of the last
-    /// event in the file, if it has one.
+    /// Opens the output, and returns the position of the last event in the file, if it has one.
     pub(super) fn open(format: OutputFormat, output: Option<&Path>) -> Result<(Self, Option<u64>), CliError> {
         let Some(path) = output else {
             if format == OutputFormat::Parquet && io::stdout().is_terminal() {
-                return Err(CliError::refused("Parquet is not for terminals; give --output FILE"));
+                return Err(CliError::refused(
+                    "Parquet is a binary format and cannot be shown on a terminal; give --output FILE",
+                ));
             }
             return Ok((Self::new(format, Box::new(io::stdout()), false)?, None));
         };
@@ -68,7 +69,8 @@ impl HistorySink {
             |error: io::Error| CliError::failed(format!("{} cannot be written: {error}", path.display()));
         if format == OutputFormat::Parquet {
             if path.exists() {
-                let why = "is there already, and Parquet cannot be continued; move it away, or name another";
+                let why =
+                    "exists already, and a Parquet file cannot be continued; move it, or name another file";
                 return Err(CliError::refused(format!("{} {why}", path.display())));
             }
             let mut draft = path.as_os_str().to_owned();
@@ -85,58 +87,58 @@ impl HistorySink {
             None => None,
             Some(Some(position)) => position,
             Some(None) => {
-                let why = "is there already and is no such history; move it away, or name another";
+                let why = "exists already and is not an export of this format; move it, or name another file";
                 return Err(CliError::refused(format!("{} {why}", path.display())));
             }
         };
-        // What stands behind it was being written when a run was killed.
+        // An incomplete last line is from a run that was killed.
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(cannot)?;
         Ok((Self::new(format, Box::new(file), last.is_some())?, after))
     }
 
     fn new(format: OutputFormat, out: Box<dyn Write + Send>, continued: bool) -> Result<Self, CliError> {
         let out = BufWriter::new(out);
-        let form = match format {
+        let writer = match format {
             OutputFormat::Ndjson => OutputWriter::Ndjson(out),
             OutputFormat::Csv => OutputWriter::Csv(Box::new(
                 csv::WriterBuilder::new().has_headers(!continued).from_writer(out),
             )),
             OutputFormat::Parquet => {
-                OutputWriter::Parquet(Box::new(ParquetFile::new(out).map_err(of_parquet)?))
+                OutputWriter::Parquet(Box::new(ParquetFile::new(out).map_err(parquet_error)?))
             }
         };
-        Ok(Self { form, rename: None })
+        Ok(Self { writer, rename: None })
     }
 
     pub(super) fn write(&mut self, entry: SinkEntry<'_>) -> io::Result<()> {
-        match (&mut self.form, entry) {
+        match (&mut self.writer, entry) {
             (OutputWriter::Ndjson(out), SinkEntry::Line(line)) => {
                 serde_json::to_writer(&mut *out, line)?;
                 out.write_all(b"\n")
             }
-            (OutputWriter::Csv(out), SinkEntry::Row(row)) => out.serialize(row).map_err(of_csv),
-            (OutputWriter::Parquet(out), SinkEntry::Row(row)) => out.write(row).map_err(of_parquet),
+            (OutputWriter::Csv(out), SinkEntry::Row(row)) => out.serialize(row).map_err(csv_error),
+            (OutputWriter::Parquet(out), SinkEntry::Row(row)) => out.write(row).map_err(parquet_error),
             (OutputWriter::Ndjson(_), SinkEntry::Row(_))
             | (OutputWriter::Csv(_) | OutputWriter::Parquet(_), SinkEntry::Line(_)) => {
-                unreachable!("what is written follows from the format")
+                unreachable!("the format decides between lines and rows")
             }
         }
     }
 
-    /// Lets go of what is held back, as far as the format can.
+    /// Writes buffered events, if the format can.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.form {
+        match &mut self.writer {
             OutputWriter::Ndjson(out) => out.flush(),
             OutputWriter::Csv(out) => out.flush(),
             OutputWriter::Parquet(_) => Ok(()),
         }
     }
 
-    /// Writes the end.
+    /// Completes the output.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
-        if let OutputWriter::Parquet(out) = self.form {
-            out.finish().map_err(of_parquet)?.flush()?;
+        if let OutputWriter::Parquet(out) = self.writer {
+            out.finish().map_err(parquet_error)?.flush()?;
         }
         match self.rename {
             Some([draft, path]) => std::fs::rename(draft, path),
@@ -145,8 +147,8 @@ impl HistorySink {
     }
 }
 
-/// The last whole line of a file and where it ends; in a file that has no
-/// whole line, what there is. `None` for an empty file.
+/// Returns the last complete line of a file and the offset of its end, or the whole content if no line is complete.
+/// `None` stands for an empty file.
 fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
     let length = file.seek(SeekFrom::End(0))?;
     let start = length.saturating_sub(TAIL_BYTES);
@@ -162,8 +164,7 @@ fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
     Ok((Some(line), start + end as u64 + 1))
 }
 
-/// The position in a line: `None` when it is not such a line, `Some(None)`
-/// when it only names the columns.
+/// Returns the position that a line holds, `Some(None)` for a line of column names, or `None` for any other line.
 #[expect(clippy::option_option, reason = "a line of names is a line without a position")]
 fn position(format: OutputFormat, line: &str) -> Option<Option<u64>> {
     match format {
@@ -173,14 +174,14 @@ fn position(format: OutputFormat, line: &str) -> Option<Option<u64>> {
     }
 }
 
-fn of_csv(error: csv::Error) -> io::Error {
+fn csv_error(error: csv::Error) -> io::Error {
     match error.into_kind() {
         csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
     }
 }
 
-fn of_parquet(error: ParquetError) -> io::Error {
+fn parquet_error(error: ParquetError) -> io::Error {
     match error {
         ParquetError::External(error) => match error.downcast::<io::Error>() {
             Ok(error) => *error,
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_goes_on_after_its_last_whole_line() {
+    fn an_export_continues_after_the_last_complete_line() {
         let line = |position: u64| {
             format!(
                 r#"{{"position":{position},"stream":"s","revision":0,"id":"{}","recorded_at":"2016-03-21T12:00:00Z","type":"t","data":{{}},"metadata":null}}"#,
@@ -225,14 +226,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_something_else_stays_as_it_is() {
+    fn a_file_that_is_not_an_export_stays_unchanged() {
         for (format, content) in [
             (OutputFormat::Ndjson, "dear diary"),
             (OutputFormat::Csv, "a,b\n1,2\n3;4\n"),
             (OutputFormat::Parquet, "PAR1"),
         ] {
             let (after, left) = reopened(format, content);
-            assert!(after.unwrap_err().contains("is there already"));
+            assert!(after.unwrap_err().contains("exists already"));
             assert_eq!(left, content);
         }
     }

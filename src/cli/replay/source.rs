@@ -1,83 +1,52 @@
-//! Where history is read: in the log itself, or from a server.
+//! The sources of history: the log itself, or a running Muster.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_stream::try_stream;
 use domain::SubmissionId;
 use domain::submission::CATEGORY;
-use event_store::{
-    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, StreamName, SubscriptionItem,
-};
+use event_store::{EventStore, Position, ReadDirection, StreamName, SubscriptionItem};
+use futures::StreamExt;
 use futures::stream::BoxStream;
-use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
-use reqwest::Response;
-use serde::Deserialize;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_util::codec::{FramedRead, LinesCodec};
-use tokio_util::io::StreamReader;
+use read_api::HistoryFilter;
 
-use super::CliError;
 use super::line::EventLine;
-use super::people::Submitter;
+use super::server_history::ServerHistory;
+use super::submitter::Submitter;
 use crate::cli::client::{MusterClient, TokenOption};
+use crate::cli::error::CliError;
 use crate::event_log::EventLog;
 
-/// How many events are read at once.
+/// The number of events in one page.
 const PAGE_EVENTS: usize = 1024;
 
-/// The longest line taken. An event has at most 1 MiB, escaped at most six times that.
-const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// How long a server may be silent; while following it sends something every 15 s.
-const SILENCE: Duration = Duration::from_secs(60);
-
-/// For how long a server that went away is looked for, and the pauses between.
-const PATIENCE: Duration = Duration::from_secs(60);
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Where history is read.
+/// The place where history is read.
 pub(crate) enum HistorySource {
-    /// The log.
     Log(EventLog),
-    /// A server, and what it is shown.
+    /// A running Muster, with the token that history needs.
     Server(MusterClient, TokenOption),
 }
 
-/// Which events.
+/// The part of the history to read.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HistoryQuery {
-    pub(crate) kinds: Vec<String>,
-    pub(crate) stream: Option<String>,
-    pub(crate) owner: Option<String>,
-    pub(crate) since: Option<Timestamp>,
-    pub(crate) until: Option<Timestamp>,
+    pub(crate) filter: HistoryFilter,
+    /// Events after this position.
     pub(crate) after: u64,
+    /// Waits for new events at the end of the log.
     pub(crate) follow: bool,
 }
 
-/// What comes of reading.
+/// One step of reading history.
 pub(crate) enum HistoryItem {
-    /// An event. If it was read in the log, its owner is still to be looked at.
+    /// An event. The log does not filter by owner, so the reader must do it; a server does.
     Line(Box<EventLine>),
-    /// Everything up to this position was considered.
+    /// Every event up to this position was considered.
     Upto(u64),
 }
 
-/// A server's last line when its log fails.
-#[derive(Deserialize)]
-struct FinalProblem {
-    problem: ProblemReply,
-}
-
-#[derive(Deserialize)]
-struct ProblemReply {
-    detail: String,
-}
-
 impl HistorySource {
-    /// The position of the newest event.
+    /// Returns the position of the newest event.
     pub(crate) async fn head(&self) -> Result<u64, CliError> {
         match self {
             Self::Log(log) => Ok(log.store().head().await?.0),
@@ -85,28 +54,28 @@ impl HistorySource {
         }
     }
 
-    /// Submitter submitted something; `None` when nobody did.
-    pub(crate) async fn who(&self, id: SubmissionId) -> Result<Option<Submitter>, CliError> {
+    /// Returns the submitter of a submission, or `None` if the log has no such submission.
+    pub(crate) async fn submitter(&self, id: SubmissionId) -> Result<Option<Submitter>, CliError> {
         match self {
             Self::Log(log) => {
                 let stream = StreamName::of(CATEGORY, id.0);
                 let first = log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await?;
                 let event = first.first().map(|event| EventLine::from(event).event()).transpose()?;
-                Ok(event.flatten().as_ref().and_then(Submitter::of))
+                Ok(event.flatten().as_ref().and_then(Submitter::from_event))
             }
             Self::Server(client, _) => Ok(Some(client.status_patiently(id, None).await?.view.into())),
         }
     }
 
-    /// The events, oldest first, each once.
-    pub(crate) fn lines(&self, wanted: HistoryQuery) -> BoxStream<'_, Result<HistoryItem, CliError>> {
+    /// Reads the events, oldest first, each once.
+    pub(crate) fn lines(&self, query: HistoryQuery) -> BoxStream<'_, Result<HistoryItem, CliError>> {
         match self {
-            Self::Log(log) => of_log(log.store(), wanted).boxed(),
-            Self::Server(client, token) => of_server(client, token, wanted).boxed(),
+            Self::Log(log) => lines_of_log(log.store(), query).boxed(),
+            Self::Server(client, token) => lines_of_server(client, token, query).boxed(),
         }
     }
 
-    /// Lets go of the log.
+    /// Closes the log, if it is the source.
     pub(crate) async fn close(self) {
         if let Self::Log(log) = self {
             log.close().await;
@@ -114,38 +83,19 @@ impl HistorySource {
     }
 }
 
-impl HistoryQuery {
-    fn in_time(&self, event: &RecordedEvent) -> bool {
-        self.since.is_none_or(|since| event.recorded_at >= since)
-            && self.until.is_none_or(|until| event.recorded_at < until)
-    }
-
-    fn query(&self, after: u64) -> Vec<(&'static str, String)> {
-        let mut query = vec![("after", after.to_string())];
-        let mut add = |name, value: Option<String>| query.extend(value.map(|value| (name, value)));
-        add("type", (!self.kinds.is_empty()).then(|| self.kinds.join(",")));
-        add("stream", self.stream.clone());
-        add("owner", self.owner.clone());
-        add("since", self.since.map(|since| since.to_string()));
-        add("until", self.until.map(|until| until.to_string()));
-        add("follow", self.follow.then(|| "true".to_owned()));
-        query
-    }
-}
-
-fn of_log(
+fn lines_of_log(
     log: Arc<dyn EventStore>,
-    wanted: HistoryQuery,
-) -> impl futures::Stream<HistoryItem = Result<HistoryItem, CliError>> + Send {
+    query: HistoryQuery,
+) -> impl futures::Stream<Item = Result<HistoryItem, CliError>> + Send {
     try_stream! {
-        let filter = EventFilter { kinds: wanted.kinds.clone(), stream_prefix: wanted.stream.clone() };
-        let mut after = Position(wanted.after);
-        if let Some(since) = wanted.since {
+        let HistoryQuery { filter, after, follow } = query;
+        let mut after = Position(after);
+        if let Some(since) = filter.since {
             after = after.max(log.position_before(since).await?);
         }
         loop {
-            let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
-            for event in page.events.iter().filter(|event| wanted.in_time(event)) {
+            let page = log.read_all(after, &filter.events, PAGE_EVENTS).await?;
+            for event in page.events.iter().filter(|event| filter.is_in_period(event)) {
                 yield HistoryItem::Line(Box::new(event.into()));
             }
             after = page.next;
@@ -154,100 +104,32 @@ fn of_log(
                 break;
             }
         }
-        if wanted.follow {
-            let mut coming = log.subscribe(after, filter);
-            while let Some(delivery) = coming.next().await {
-                match delivery? {
-                    SubscriptionItem::Event(event) if wanted.in_time(&event) => {
-                        yield HistoryItem::Line(Box::new((&event).into()));
-                    }
-                    SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_) => {}
+        if !follow {
+            return;
+        }
+        let mut subscription = log.subscribe(after, filter.events.clone());
+        while let Some(item) = subscription.next().await {
+            match item? {
+                SubscriptionItem::Event(event) if filter.is_in_period(&event) => {
+                    yield HistoryItem::Line(Box::new((&event).into()));
                 }
+                _ => {}
             }
         }
     }
 }
 
-/// A server that stops ends its answer early and in good order; so the end is
-/// there when the newest event is, or when an answer has nothing more.
-fn of_server<'a>(
+fn lines_of_server<'a>(
     client: &'a MusterClient,
     token: &'a TokenOption,
-    wanted: HistoryQuery,
-) -> impl futures::Stream<HistoryItem = Result<HistoryItem, CliError>> + Send + 'a {
+    query: HistoryQuery,
+) -> impl futures::Stream<Item = Result<HistoryItem, CliError>> + Send + 'a {
     try_stream! {
-        let head = client.stats(None).await?.position.0;
-        let mut after = wanted.after;
-        let mut patience = Instant::now() + PATIENCE;
-        let mut reached = false;
-        loop {
-            let asked = timeout(SILENCE, client.history(&wanted.query(after), token)).await;
-            let failed = match asked.unwrap_or_else(|_| Err(client.silent())) {
-                Ok(answer) => {
-                    reached = true;
-                    let before = after;
-                    let mut lines = split(answer);
-                    let failed = loop {
-                        match timeout(SILENCE, lines.next()).await {
-                            Ok(Some(Ok(text))) if text.is_empty() => {}
-                            Ok(Some(Ok(text))) => match read(&text)? {
-                                Ok(line) => {
-                                    after = line.position;
-                                    patience = Instant::now() + PATIENCE;
-                                    yield HistoryItem::Line(Box::new(line));
-                                    yield HistoryItem::Upto(after);
-                                }
-                                Err(problem) => break Some(problem),
-                            },
-                            Ok(Some(Err(error))) => break Some(error.to_string()),
-                            Ok(None) => break None,
-                            Err(_) => break Some(client.silent().to_string()),
-                        }
-                    };
-                    if failed.is_none() && !wanted.follow && (after == before || after >= head) {
-                        return;
-                    }
-                    failed
-                }
-                Err(error) if !error.is_passing() || !reached => Err(error)?,
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(why) = failed {
-                if Instant::now() >= patience {
-                    Err(CliError::unreachable(why))?;
-                }
-                sleep(PAUSE).await;
-            } else if wanted.follow {
-                sleep(PAUSE).await;
-            }
-        }
-    }
-}
-
-fn split(answer: Response) -> FramedRead<impl tokio::io::AsyncRead + Send + Unpin, LinesCodec> {
-    let bytes = answer.bytes_stream().map_err(|error| std::io::Error::other(error.without_url()));
-    FramedRead::new(StreamReader::new(Box::pin(bytes)), LinesCodec::new_with_max_length(LINE_BYTES_MAX))
-}
-
-/// A line, or why the server cannot go on.
-fn read(text: &str) -> Result<Result<EventLine, String>, CliError> {
-    match serde_json::from_str(text) {
-        Ok(line) => Ok(Ok(line)),
-        Err(error) => match serde_json::from_str::<FinalProblem>(text) {
-            Ok(FinalProblem { problem }) => Ok(Err(problem.detail)),
-            Err(_) => Err(CliError::unreachable(format!("the server sends what is not history: {error}"))),
-        },
-    }
-}
-
-impl From<ReadError> for CliError {
-    fn from(error: ReadError) -> Self {
-        match error {
-            ReadError::Unavailable(_) => Self::unreachable(error.to_string()),
-            ReadError::StreamDeleted(_) | ReadError::BeyondEnd { .. } | ReadError::Refused(_) => {
-                Self::refused(error.to_string())
-            }
-            ReadError::Corrupt(_) | ReadError::Undecodable { .. } => Self::failed(error.to_string()),
+        let mut history = ServerHistory::open(client, token, query).await?;
+        while let Some(line) = history.next().await? {
+            let position = line.position;
+            yield HistoryItem::Line(Box::new(line));
+            yield HistoryItem::Upto(position);
         }
     }
 }

@@ -1,26 +1,26 @@
-//! Which submissions a filter means: those whose newest verdict meets all of
-//! its conditions. Read from history, so that none is overlooked.
+//! Selects the submissions whose newest verdict meets all conditions. Reads history, so that it misses no submission.
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use domain::submission::FailureCode;
 use domain::{Event, SubmissionId};
+use event_store::EventFilter;
 use futures::StreamExt;
 use jiff::Timestamp;
+use read_api::HistoryFilter;
 
-use crate::cli::replay::{CliError, HistoryItem, HistoryQuery, HistorySource};
+use crate::cli::error::CliError;
+use crate::cli::replay::{HistoryItem, HistoryQuery, HistorySource};
 
-/// What a submission with a verdict must meet.
+/// A condition on a submission with a verdict.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FilterCondition {
-    /// Whether it passed.
     Verdict(bool),
-    /// A reason of its failure.
+    /// One of its reasons has this code.
     Code(FailureCode),
-    /// Its registry namespace.
     Owner(String),
-    /// It was accepted under other rules than those now in force.
+    /// The submission was accepted under rules other than those now in force.
     OtherRules,
     /// Judged at this moment or later.
     Since(Timestamp),
@@ -28,21 +28,21 @@ pub(super) enum FilterCondition {
     Until(Timestamp),
 }
 
-/// What is known of a submission.
+/// A submission, as history read so far describes it.
 struct KnownSubmission {
     owner: String,
     rules: String,
-    verdict: Option<Verdict>,
+    verdict: Option<NewestVerdict>,
 }
 
-struct Verdict {
+struct NewestVerdict {
     at: Timestamp,
     passed: bool,
     codes: Vec<FailureCode>,
 }
 
-/// The submissions that meet all conditions, the first submitted first.
-pub(super) async fn chosen(
+/// Returns the submissions that meet all conditions, oldest first.
+pub(super) async fn select(
     source: &HistorySource,
     conditions: &[FilterCondition],
     rules: &str,
@@ -52,12 +52,14 @@ pub(super) async fn chosen(
         FilterCondition::Owner(owner) => Some(owner.clone()),
         _ => None,
     });
-    let mut lines = source.lines(HistoryQuery { kinds, owner, ..HistoryQuery::default() });
+    let events = EventFilter { kinds, stream_prefix: None };
+    let filter = HistoryFilter { events, owner, ..HistoryFilter::default() };
+    let mut lines = source.lines(HistoryQuery { filter, after: 0, follow: false });
     let mut known: BTreeMap<SubmissionId, (u64, KnownSubmission)> = BTreeMap::new();
     while let Some(item) = lines.next().await {
         let HistoryItem::Line(line) = item? else { continue };
         let (Some(id), Some(event)) = (line.submission(), line.event()?) else { continue };
-        let judged = |passed, codes| Some(Verdict { at: line.recorded_at, passed, codes });
+        let judged = |passed, codes| Some(NewestVerdict { at: line.recorded_at, passed, codes });
         let verdict = match event {
             Event::Submitted(submitted) => {
                 let (owner, rules) = (submitted.owner, submitted.challenge.rules);
@@ -66,20 +68,20 @@ pub(super) async fn chosen(
             }
             Event::Passed(_) => judged(true, vec![]),
             Event::Failed(failed) => judged(false, failed.reasons.iter().map(|reason| reason.code).collect()),
-            // It is under way already.
+            // A rejudge is under way already.
             _ => None,
         };
         if let Some((_, known)) = known.get_mut(&id) {
             known.verdict = verdict;
         }
     }
-    let mut chosen: Vec<_> = known
+    let mut selected: Vec<_> = known
         .into_iter()
         .filter(|(_, (_, known))| conditions.iter().all(|condition| condition.is_met(known, rules)))
         .map(|(id, (position, _))| (position, id))
         .collect();
-    chosen.sort_unstable_by_key(|(position, _)| *position);
-    Ok(chosen.into_iter().map(|(_, id)| id).collect())
+    selected.sort_unstable_by_key(|(position, _)| *position);
+    Ok(selected.into_iter().map(|(_, id)| id).collect())
 }
 
 impl FilterCondition {
@@ -101,14 +103,18 @@ impl FromStr for FilterCondition {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (key, value) = text.split_once('=').ok_or("KEY=VALUE is expected")?;
-        let moment = || value.parse().map_err(|error| format!("{value:?} is not a moment: {error}"));
+        let moment = || {
+            value
+                .parse()
+                .map_err(|error| format!("{value:?} is not a moment such as 2026-03-21T12:00:00Z: {error}"))
+        };
         match (key, value) {
             ("verdict", "passed") => Ok(Self::Verdict(true)),
             ("verdict", "failed") => Ok(Self::Verdict(false)),
             ("verdict", _) => Err("verdict is passed or failed".to_owned()),
             ("code", code) => serde_json::from_value(code.into())
                 .map(Self::Code)
-                .map_err(|_| format!("{code:?} is not the code of a failure, such as timed_out")),
+                .map_err(|_| format!("{code:?} is not a failure code such as timed_out")),
             ("owner", owner) if !owner.is_empty() => Ok(Self::Owner(owner.to_owned())),
             ("rules", "other") => Ok(Self::OtherRules),
             ("rules", _) => Err("rules=other is expected".to_owned()),
@@ -124,9 +130,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_verdict_meets_a_condition_or_not() {
+    fn each_condition_is_compared_with_the_newest_verdict() {
         let at: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
-        let verdict = Verdict { at, passed: false, codes: vec![FailureCode::TimedOut] };
+        let verdict = NewestVerdict { at, passed: false, codes: vec![FailureCode::TimedOut] };
         let known =
             KnownSubmission { owner: "docker.io/ada".into(), rules: "r".into(), verdict: Some(verdict) };
         for (condition, met) in [

@@ -1,4 +1,4 @@
-//! Events and states in words.
+//! Events and steps as lines for people.
 
 use std::time::Duration;
 
@@ -7,9 +7,10 @@ use domain::submission::{ImageProbe, ProbeAnswer, ProbeOutcome, Reason};
 use projections::view::{QueuePlace, SubmissionStatus};
 
 use crate::cli::client::StatusReply;
+use crate::cli::terminal::printable;
 
-/// What happened, one line or several.
-pub(super) fn of_event(event: &Event) -> Vec<String> {
+/// Returns the lines that describe an event.
+pub(super) fn lines_of_event(event: &Event) -> Vec<String> {
     match event {
         Event::Submitted(submitted) => {
             let images: Vec<_> = submitted.images.iter().map(|image| image.familiar()).collect();
@@ -41,76 +42,63 @@ pub(super) fn of_event(event: &Event) -> Vec<String> {
                 format!("running {name} on {node} after {}", duration(image.took_ms))
             })
             .collect(),
-        Event::Probed(probed) => probed.images.iter().flat_map(of_probe).collect(),
+        Event::Probed(probed) => probed.images.iter().flat_map(lines_of_probe).collect(),
         Event::Passed(_) => vec!["passed".to_owned()],
         Event::Failed(failed) => {
-            let reasons = failed.reasons.iter().flat_map(of_reason);
+            let reasons = failed.reasons.iter().flat_map(lines_of_reason);
             std::iter::once("failed".to_owned()).chain(reasons).collect()
         }
         Event::VerificationInterrupted(interrupted) => {
             let again = match interrupted.retry_at {
-                Some(moment) => format!("it is tried again at {moment:.0}"),
-                None => "it is tried again when the platform is well".to_owned(),
+                Some(moment) => format!("the next attempt is at {moment:.0}"),
+                None => "the next attempt is when the platform works again".to_owned(),
             };
             vec![format!(
-                "broken off, by no fault of yours: {} ({}) {again}",
+                "interrupted, not your fault: {} ({}) {again}",
                 interrupted.code.explanation(),
                 printable(&interrupted.message)
             )]
         }
         Event::RejudgeRequested(request) => {
-            vec![format!(
-                "another verdict was asked for by {}: {}",
-                printable(&request.by),
-                printable(&request.why)
-            )]
+            vec![format!("rejudge requested by {}: {}", printable(&request.by), printable(&request.why))]
         }
     }
 }
 
-/// What is going on; nothing once there is a verdict.
-pub(super) fn of_now(standing: &StatusReply) -> Option<String> {
-    match standing.view.status {
-        SubmissionStatus::Submitted => Some(of_waiting(standing)),
-        SubmissionStatus::Verifying => Some(of_step(standing).to_owned()),
+/// Returns the step under way, or `None` if there is a verdict.
+pub(super) fn current_step(reply: &StatusReply) -> Option<String> {
+    match reply.view.status {
+        SubmissionStatus::Submitted => Some(text_of_waiting(reply)),
+        SubmissionStatus::Verifying => Some(text_of_step(reply).to_owned()),
         SubmissionStatus::Passed | SubmissionStatus::Failed => None,
     }
 }
 
-/// Text from elsewhere, with nothing in it that would steer a terminal.
-pub(crate) fn printable(text: &str) -> String {
-    let steers = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|c| if steers(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
-fn of_waiting(standing: &StatusReply) -> String {
+fn text_of_waiting(reply: &StatusReply) -> String {
     let why =
-        standing.view.waiting.as_ref().map(|waiting| waiting.message.as_str()).filter(|why| !why.is_empty());
-    match (&standing.queue, why) {
-        (Some(place), Some(why)) => format!("{}: {}", of_place(place), printable(why)),
-        (Some(place), None) => of_place(place),
+        reply.view.waiting.as_ref().map(|waiting| waiting.message.as_str()).filter(|why| !why.is_empty());
+    match (&reply.queue, why) {
+        (Some(place), Some(why)) => format!("{}: {}", text_of_place(place), printable(why)),
+        (Some(place), None) => text_of_place(place),
         (None, Some(why)) => printable(why),
         (None, None) => "queued".to_owned(),
     }
 }
 
-fn of_place(place: &QueuePlace) -> String {
+fn text_of_place(place: &QueuePlace) -> String {
     let wait = place.expected_wait_s.map(|seconds| format!(", about {seconds} s")).unwrap_or_default();
     format!("queued at position {} of {}{wait}", place.position, place.of)
 }
 
-fn of_step(standing: &StatusReply) -> &'static str {
-    match standing.view.timeline.last().map(|entry| &entry.event) {
+fn text_of_step(reply: &StatusReply) -> &'static str {
+    match reply.view.timeline.last().map(|entry| &entry.event) {
         Some(Event::ImagesPulled(_)) => "starting",
-        Some(Event::ContainersStarted(_)) => "asking",
+        Some(Event::ContainersStarted(_)) => "probing",
         _ => "pulling",
     }
 }
 
-fn of_probe(probe: &ImageProbe) -> Vec<String> {
+fn lines_of_probe(probe: &ImageProbe) -> Vec<String> {
     let name = probe.image.familiar();
     let answer = match probe.answers.first() {
         Some(ProbeAnswer::Http { status, latency_ms }) => format!("{status} in {}, ", duration(*latency_ms)),
@@ -128,7 +116,7 @@ fn of_probe(probe: &ImageProbe) -> Vec<String> {
     std::iter::once(format!("asked {name}: {answer}{outcome}")).chain(differing).collect()
 }
 
-fn of_reason(reason: &Reason) -> [String; 2] {
+fn lines_of_reason(reason: &Reason) -> [String; 2] {
     let image = reason.image.as_ref().map(|image| format!("{}: ", image.familiar())).unwrap_or_default();
     [
         format!("  {image}{} ({})", printable(&reason.message), reason.code.as_str()),
