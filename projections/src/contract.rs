@@ -67,11 +67,11 @@ macro_rules! contract {
             any_split_of_a_log_makes_the_same_views
         );
     };
-    ($open:path: $($sentence:ident)*) => {$(
+    ($open:path: $($promise:ident)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-        async fn $sentence() {
+        async fn $promise() {
             let subject = $open().await;
-            $crate::contract::$sentence(&subject).await;
+            $crate::contract::$promise(&subject).await;
         }
     )*};
 }
@@ -115,8 +115,8 @@ pub async fn assert_same(
     assert_eq!(views.checkpoint().await.expect("readable"), others.checkpoint().await.expect("readable"));
     assert_eq!(views.stats().await.expect("readable"), others.stats().await.expect("readable"));
     for zoom in 0..=16 {
-        let (spots, other) = (views.pins(WORLD, zoom).await, others.pins(WORLD, zoom).await);
-        assert_eq!(spots.expect("readable"), other.expect("readable"), "at zoom {zoom}");
+        let (map, other) = (views.pins(WORLD, zoom).await, others.pins(WORLD, zoom).await);
+        assert_eq!(map.expect("readable"), other.expect("readable"), "at zoom {zoom}");
     }
     let (changed, other) = (
         views.pins_changed(Position::START, 1 << 20).await,

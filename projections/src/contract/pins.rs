@@ -124,13 +124,14 @@ pub async fn a_cluster_splits_at_its_expansion_zoom(subject: &dyn ViewsUnderTest
         history.submit_and_pass(owner, city);
     }
     catch_up(&*views, &history).await;
-    let spots = shown(&*views, WORLD, 2).await;
-    let pin = spots.iter().find_map(|spot| if let MapFeature::Pin(pin) = spot { Some(pin) } else { None });
-    assert_eq!((spots.len(), pin.map(|pin| pin.city.as_str())), (2, Some("San José")));
+    let features = shown(&*views, WORLD, 2).await;
+    let pin =
+        features.iter().find_map(|feature| if let MapFeature::Pin(pin) = feature { Some(pin) } else { None });
+    assert_eq!((features.len(), pin.map(|pin| pin.city.as_str())), (2, Some("San José")));
     let Some(MapFeature::Cluster(Cluster { count: 3, lat, lon, expansion_zoom: Some(zoom) })) =
-        spots.iter().find(|spot| matches!(spot, MapFeature::Cluster(_)))
+        features.iter().find(|feature| matches!(feature, MapFeature::Cluster(_)))
     else {
-        panic!("{spots:?}")
+        panic!("{features:?}")
     };
     assert!((51.3..51.6).contains(lat) && (-0.2..0.0).contains(lon), "{lat} {lon}");
     let england = BoundingBox { west: -2.0, south: 50.0, east: 2.0, north: 53.0 };
@@ -154,9 +155,9 @@ pub async fn pins_of_one_place_do_not_hide_each_other(subject: &dyn ViewsUnderTe
     history.submit_and_pass("d", 0);
     catch_up(&*views, &history).await;
     let near = BoundingBox { west: 8.0, south: 47.0, east: 9.0, north: 48.0 };
-    let spots = shown(&*views, near, 16).await;
-    let [MapFeature::Cluster(Cluster { count: 3, lat, lon, expansion_zoom: None })] = spots[..] else {
-        panic!("{spots:?}")
+    let features = shown(&*views, near, 16).await;
+    let [MapFeature::Cluster(Cluster { count: 3, lat, lon, expansion_zoom: None })] = features[..] else {
+        panic!("{features:?}")
     };
     assert!((lat - 47.36667).abs() < 1e-6 && (lon - 8.55).abs() < 1e-6, "{lat} {lon}");
     let listed = views.pins_at(lat, lon, 10).await.expect("readable");
@@ -177,7 +178,7 @@ pub async fn a_bounding_box_may_cross_the_antimeridian(subject: &dyn ViewsUnderT
     let mut cities: Vec<_> = shown(&*views, pacific, 8)
         .await
         .into_iter()
-        .map(|spot| if let MapFeature::Pin(pin) = spot { pin.city } else { panic!("far apart") })
+        .map(|feature| if let MapFeature::Pin(pin) = feature { pin.city } else { panic!("far apart") })
         .collect();
     cities.sort();
     assert_eq!(cities, ["Apia", "Suva"]);
@@ -191,10 +192,10 @@ pub async fn pins_on_both_sides_of_the_antimeridian_form_one_cluster(subject: &d
     catch_up(&*views, &history).await;
     let across = BoundingBox { west: 170.0, south: -30.0, east: -170.0, north: 0.0 };
     for bounds in [WORLD, across] {
-        let spots = shown(&*views, bounds, 4).await;
-        let [MapFeature::Cluster(Cluster { count: 2, lat, lon, expansion_zoom: Some(zoom) })] = spots[..]
+        let features = shown(&*views, bounds, 4).await;
+        let [MapFeature::Cluster(Cluster { count: 2, lat, lon, expansion_zoom: Some(zoom) })] = features[..]
         else {
-            panic!("{spots:?}")
+            panic!("{features:?}")
         };
         assert!((-16.8..-16.6).contains(&lat) && (lon + 179.95).abs() < 0.001, "{lat} {lon}");
         let near = BoundingBox { west: 179.5, south: -17.2, east: -179.5, north: -16.2 };
