@@ -8,6 +8,7 @@ mod engine;
 pub(crate) mod fake;
 mod ids;
 mod managers;
+mod node;
 mod spec;
 mod starts;
 mod task;
@@ -77,7 +78,7 @@ pub(crate) mod label {
 /// Returns true if the slot of this name is in use.
 pub(crate) type IsLive<'a> = &'a (dyn for<'name> Fn(&'name str) -> bool + Send + Sync);
 
-/// Labels, by name.
+/// The labels of an object, by name.
 pub(crate) type Labels = HashMap<String, String>;
 
 /// A Docker Swarm. Every call returns within half a minute, also if nothing answers.

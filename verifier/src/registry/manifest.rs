@@ -354,7 +354,7 @@ mod tests {
             assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
         }
         assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(vec![]));
-        let top = br#"{"os":"linux","architecture":"amd64","ImageConfig":{},"config":{"Cmd":["/app"]}}"#;
+        let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
         assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
         let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());
         for rest in [

@@ -71,7 +71,7 @@ fn failure(error: LookupError) -> (FailureCode, String) {
 #[tokio::test]
 async fn each_refusal_of_a_registry_has_its_own_name() {
     let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"manifest unknown"}]}"#;
-    let (code, message) = failure(error_of("404 Not ResolvedImage", "", unknown).await);
+    let (code, message) = failure(error_of("404 Not Found", "", unknown).await);
     assert_eq!(code, FailureCode::ImageNotFound);
     assert!(message.contains("ada/app:v1 (MANIFEST_UNKNOWN: manifest unknown)"), "{message}");
 
@@ -162,9 +162,7 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
         if request.starts_with("HEAD ") {
             return layer_of(5000);
         }
-        content
-            .get(path)
-            .map_or_else(|| reply("404 Not ResolvedImage", "", ""), |body| reply("200 OK", "", body))
+        content.get(path).map_or_else(|| reply("404 Not Found", "", ""), |body| reply("200 OK", "", body))
     });
     let found = look_up(&registry).await.unwrap();
     assert_eq!(found.digest.to_string(), sha(&manifest));
@@ -238,7 +236,7 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
 #[tokio::test]
 async fn a_registry_that_does_not_serve_a_part_is_at_fault_itself() {
     for (status, body) in [
-        ("404 Not ResolvedImage", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
+        ("404 Not Found", r#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown"}]}"#),
         ("403 Forbidden", "the signature has expired"),
     ] {
         let (manifest, _) = image();

@@ -115,7 +115,7 @@ fn body(image: &ProgramImage, spec: &RelaySpec) -> ContainerCreateBody {
         attach_stdin: Some(true),
         attach_stdout: Some(true),
         open_stdin: Some(true),
-        // When the verifier disconnects, stdin ends, and with it the relay.
+        // If the verifier disconnects, stdin ends, and with it the relay.
         stdin_once: Some(true),
         host_config: Some(HostConfig {
             network_mode: Some(spec.network.clone()),

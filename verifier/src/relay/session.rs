@@ -1,4 +1,4 @@
-//! One session with a relay over an attached stream: calls, and exactly one reply for each. The relay runs
+//! A session with a relay over an attached stream: calls, and exactly one reply for each. The relay runs
 //! beside hostile containers, so everything that it sends is checked.
 
 use std::time::Duration;

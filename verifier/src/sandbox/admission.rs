@@ -53,7 +53,7 @@ pub enum InspectSwarmError {
     /// An engine's address or the certificates cannot be used.
     #[error(transparent)]
     Engine(#[from] SettingsError),
-    /// No manager answers.
+    /// The managers did not report their nodes.
     #[error("{0}")]
     Swarm(String),
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   preparing ──> ready ──> busy ──> cooling ──┐
-//!                   ^                          ├──> retiring: faulty, used often enough, or its node went away
+//!                   ^                          ├──> retiring: faulty, used up, or its node went away
 //!                   └──────────────────────────┘
 //! ```
 //!
@@ -253,10 +253,10 @@ impl SlotKeeper {
     }
 
     fn put_ready(self: &Arc<Self>, slot: Slot) {
-        let put = self.pool().put_ready(slot);
-        match put {
-            Ok(()) => self.notify(),
-            Err(slot) => self.retire(slot, "the verifier stops"),
+        let refused = self.pool().put_ready(slot);
+        match refused {
+            None => self.notify(),
+            Some(slot) => self.retire(slot, "the verifier stops"),
         }
     }
 

@@ -29,9 +29,9 @@ const BODY_MAX: usize = 16 << 20;
 /// The address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum EngineEndpoint {
-    /// `unix:///PATH`.
+    /// The path of a socket: `unix:///PATH`.
     Unix(String),
-    /// `tcp://HOST:PORT`.
+    /// The host and the port: `tcp://HOST:PORT`.
     Tcp(String),
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct Engine {
     /// The TLS settings for TCP. Without any, the connection is unencrypted.
     tls: Option<Arc<ClientConfig>>,
     docker: OnceLock<Docker>,
-    /// For calls whose responses the Docker client has no types for.
+    /// The client for calls whose responses the Docker client has no types for.
     plain: reqwest::Client,
 }
 

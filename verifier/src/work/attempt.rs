@@ -1,4 +1,4 @@
-//! One attempt at one submission: claims it, runs its images, and reports the observations.
+//! An attempt at a submission: claims it, runs its images, and reports the observations.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;

@@ -133,7 +133,8 @@ impl WorkLoop {
             SubscriptionItem::Event(recorded) => {
                 if let Some(id) = SubmissionId::from_stream(recorded.stream.as_str()) {
                     let event = recorded.decode(Event::from_stored)?;
-                    // The queue has forgotten whose it was when it had its verdict.
+                    // The queue forgot the submission's owner at the verdict, so the first event is read
+                    // again.
                     if matches!(event, Event::RejudgeRequested(_)) && !state.queue.knows(id) {
                         let first =
                             self.store.read_stream(&recorded.stream, 0, ReadDirection::Forwards, 1).await?;

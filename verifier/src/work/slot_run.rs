@@ -1,4 +1,4 @@
-//! One run of an attempt's images in one slot: deploys them, waits until they are pulled and started, and
+//! A run of an attempt's images in a slot: deploys them, waits until they are pulled and started, and
 //! probes them.
 
 mod app;

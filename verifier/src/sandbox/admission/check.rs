@@ -11,7 +11,7 @@ pub struct Check {
     pub state: CheckState,
     /// The value that the inspector found.
     pub found: String,
-    /// The required value.
+    /// The value that is required.
     pub wanted: String,
     /// The change on the node that brings the required value about.
     pub cure: &'static str,

@@ -1,4 +1,4 @@
-//! One inspection of a node: runs the inspector exactly as a participant's image, in a slot of its own, and
+//! The inspection of a node: runs the inspector exactly as a participant's image, in a slot of its own, and
 //! reads its report through a relay.
 
 use std::net::{IpAddr, SocketAddr};
@@ -28,7 +28,7 @@ const CLEAN_UP: Duration = Duration::from_secs(60);
 /// Ports of a node that no container may reach: the engine's API, the Swarm's, and SSH.
 const NODE_PORTS: [u16; 5] = [2375, 2376, 2377, 7946, 22];
 
-/// One inspection of a node, with the slot that it uses.
+/// The inspection of a node, with the slot that it uses.
 pub(crate) struct Inspection {
     swarm: Arc<dyn Swarm>,
     /// The name of the slot, and of its network and service.

@@ -85,15 +85,16 @@ impl SlotPool {
         Some(slot)
     }
 
-    /// Adds a slot to the ready ones. Returns the slot if the pool is closed.
-    pub(super) fn put_ready(&mut self, slot: Slot) -> Result<(), Slot> {
+    /// Adds a slot to the ready ones. If the pool is closed, returns the slot instead.
+    #[must_use]
+    pub(super) fn put_ready(&mut self, slot: Slot) -> Option<Slot> {
         self.last_error = None;
         if self.closed {
-            return Err(slot);
+            return Some(slot);
         }
         self.set_state(&slot, SlotState::Ready);
         self.ready.push(slot);
-        Ok(())
+        None
     }
 
     pub(super) fn set_state(&mut self, slot: &Slot, state: SlotState) {

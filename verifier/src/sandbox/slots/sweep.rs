@@ -60,8 +60,8 @@ impl SlotKeeper {
         for network in networks.iter().filter(|network| self.is_leftover(network, now)) {
             match self.swarm.remove_network(&network.id).await {
                 Ok(()) => tracing::info!("removed the leftover network {}", network.name),
-                // Its last tasks are about to end, or another verifier's relay is in it. A later sweep tries
-                // again.
+                // The network's last tasks are about to end, or another verifier's relay is in it. A later
+                // sweep tries again.
                 Err(SwarmError::InUse(_)) => is_clean &= !self.is_own(network),
                 Err(error) => return Err(error),
             }

@@ -1,5 +1,5 @@
-//! AttemptRunner on a scripted Swarm: what a real one does not do on demand. The
-//! log, the commands and the HTTP client of the registry are real.
+//! Attempts on a scripted Swarm, because a real one does not fail on demand. The log, the commands and the
+//! registry's client are real.
 
 use std::sync::Mutex;
 
@@ -28,7 +28,7 @@ struct AttemptScene {
     _directory: tempfile::TempDir,
 }
 
-/// One submission of one image that has `start_s` of 1 s, on the Swarm that does this.
+/// Submits one image with a `start_s` of 1 s, on a Swarm that follows this script.
 async fn given(
     phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
     responses: impl IntoIterator<Item = Result<Response, RelayError>>,
@@ -80,13 +80,13 @@ impl AttemptScene {
         self.attempts.context.slots.wait(None, deadline).await.unwrap()
     }
 
-    /// The events after one attempt.
+    /// Makes one attempt, and returns the submission's events.
     async fn attempted(&self) -> Vec<Event> {
         let ticket = Ticket { id: self.id, cause: Uuid::now_v7() };
         assert!(self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
-        assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "all that was made is removed");
+        assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "a service was not removed");
         self.events().await
     }
 
@@ -112,7 +112,7 @@ fn failure(events: &[Event]) -> FailureCode {
 }
 
 fn no_way() -> Vec<Result<Response, RelayError>> {
-    // More than are asked for in the second that an app has.
+    // More than the number of probes in the second that an app has.
     (0..200).map(|_| Ok(Err(Failure::ConnectTimedOut))).collect()
 }
 
@@ -127,10 +127,10 @@ async fn each_step_is_recorded() {
 }
 
 #[tokio::test]
-async fn an_app_is_asked_as_soon_as_its_engine_says_that_it_runs() {
+async fn an_app_is_probed_as_soon_as_its_engine_reports_its_start() {
     let stage = given([Ok(TaskPhase::Pulling)], []).await;
     let fake = Arc::clone(&stage.fake);
-    let telling = tokio::spawn(async move {
+    let reporting = tokio::spawn(async move {
         loop {
             let task = fake.tasks.lock().unwrap().values().next().map(|task| task.id.clone());
             if let Some(task) = task {
@@ -141,7 +141,7 @@ async fn an_app_is_asked_as_soon_as_its_engine_says_that_it_runs() {
         }
     });
     let events = stage.attempted().await;
-    telling.await.unwrap();
+    reporting.await.unwrap();
     let kinds: Vec<&str> = events.iter().map(Event::kind).collect();
     assert_eq!(kinds[2..], ["ImagesPulled", "ContainersStarted", "Probed", "Passed"]);
 }
@@ -164,7 +164,7 @@ async fn an_app_that_was_not_reached_is_tried_on_another_node() {
 }
 
 #[tokio::test]
-async fn an_app_that_is_not_reached_from_two_networks_has_nothing_on_its_port() {
+async fn an_app_that_is_not_reached_from_two_networks_fails_with_nothing_on_port() {
     let events = given([], no_way()).await.attempted().await;
     assert_eq!(failure(&events), FailureCode::NothingOnPort);
 }
@@ -224,7 +224,7 @@ async fn after_its_time_the_last_answer_of_an_app_counts() {
 async fn one_redirect_to_the_same_place_is_followed() {
     let stage = given([], []).await;
     let body = stage.fake.body.clone();
-    // The right answer is asked for twice, so the way to it is gone twice.
+    // A right app is probed twice, so the redirect is followed twice.
     let way = || [respond(301, Some("/getconfig/"), b""), respond(200, None, &body)];
     stage.fake.responses.lock().unwrap().extend(way().into_iter().chain(way()));
     let events = stage.attempted().await;
@@ -234,7 +234,7 @@ async fn one_redirect_to_the_same_place_is_followed() {
 }
 
 #[tokio::test]
-async fn an_app_that_ends_while_it_is_asked_ended_early() {
+async fn an_app_that_ends_during_the_probe_exited_early() {
     let ended = || Ok(TaskPhase::Ended(TaskEnding::Exited(3)));
     let once = given([ended()], []).await;
     assert!(matches!(once.attempted().await.last(), Some(Event::Passed(_))), "a busy node may be the reason");
@@ -246,7 +246,7 @@ async fn an_app_that_ends_while_it_is_asked_ended_early() {
 }
 
 #[tokio::test]
-async fn memory_and_a_bad_program_have_their_own_words() {
+async fn lack_of_memory_and_a_missing_program_have_their_own_codes() {
     let killed = || Ok(TaskPhase::Ended(TaskEnding::Exited(137)));
     assert_eq!(failure(&given([killed(), killed()], []).await.attempted().await), FailureCode::OutOfMemory);
     let not_started = TaskEnding::NotStarted("exec: \"/nope\": no such file or directory".into());
@@ -263,7 +263,7 @@ async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
         let deployed = stage.fake.deployed.lock().unwrap().clone();
         assert_ne!(deployed[0], deployed[1], "another node");
     }
-    // Two doubts of different kinds prove nothing.
+    // Two suspicions with different codes prove nothing.
     let killed = Ok(TaskPhase::Ended(TaskEnding::Exited(137)));
     let crashed = Ok(TaskPhase::Ended(TaskEnding::Exited(139)));
     assert_eq!(
@@ -276,7 +276,7 @@ async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
 async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
     let refused = || (0..200).map(|_| Ok(Err(Failure::Refused)));
     assert_eq!(failure(&given([], refused()).await.attempted().await), FailureCode::NothingOnPort);
-    // The first node may have killed the app; the second shows that it is well.
+    // The first node may have killed the app. The second node shows that the app is right.
     let stage = given([], refused()).await;
     *stage.fake.is_out_of_touch.lock().unwrap() = true;
     let responses = Arc::clone(&stage.fake.responses);
@@ -293,7 +293,7 @@ async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
 }
 
 #[tokio::test]
-async fn a_node_that_fails_is_left_alone_for_a_while() {
+async fn a_node_that_fails_gets_no_work_for_a_while() {
     let ill = || {
         Ok(TaskPhase::Ended(TaskEnding::PlatformFault(
             InterruptionCode::NodeIll,
@@ -306,11 +306,11 @@ async fn a_node_that_fails_is_left_alone_for_a_while() {
     let failed = first.node().id.clone();
     assert!(stage.attempts.run(ticket, first, &CancellationToken::new()).await);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
-    // Its slots are the only ones that are free, and yet they are not taken.
+    // Only slots on the failed node are free, and they are not taken.
     let other = stage.lease().await;
     assert_ne!(other.node().id, failed);
     assert!(stage.attempts.context.slots.take(None).is_none());
-    // When all fail, any is better than none.
+    // If all nodes seem ill, they are used nevertheless.
     other.doubt_node();
     assert!(
         stage.attempts.context.slots.wait(None, Instant::now() + Duration::from_secs(20)).await.is_some()
@@ -318,7 +318,7 @@ async fn a_node_that_fails_is_left_alone_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_the_platform_does_wrong_interrupts() {
+async fn faults_of_the_platform_interrupt_the_attempt() {
     let lost = TaskEnding::PlatformFault(InterruptionCode::NodeLost, "orphaned".into());
     let unprotected = || Err(SwarmError::Unprotected(vec!["CapabilityDrop".into()]));
     for (phase, code) in [

@@ -1,4 +1,4 @@
-//! One app of a slot run, and its progress as the Swarm reports it.
+//! An app of a slot run, and its progress as the Swarm reports it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::registry::ResolvedImage;
 use crate::sandbox::tasks::TaskSnapshot;
 use crate::swarm::{NetworkId, ServiceId, Task, TaskEnding, TaskId, TaskPhase};
 
-/// One image that is run in the slot.
+/// An image that is run in the slot.
 pub(super) struct AppRun {
     pub(super) image: ImageRef,
     pub(super) resolved: ResolvedImage,
