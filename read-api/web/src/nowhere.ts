@@ -1,5 +1,5 @@
-// What stands at an address that no page has. Its words are in the document, for
-// a server that has only this page of all.
+// The page for addresses that do not exist. Its text is in the HTML document, so that it can be read
+// without this script.
 import "./style/sheet.css";
 import { header } from "./lib/chrome";
 

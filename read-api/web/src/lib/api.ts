@@ -182,5 +182,5 @@ export interface FeatureCollection<F> {
 
 export type PinFeature = Feature<PinProperties>;
 export type ClusterFeature = Feature<ClusterProperties>;
-/** What the map shows at one spot. */
-export type SpotFeature = PinFeature | ClusterFeature;
+/** What the map shows at one feature. */
+export type MapFeature = PinFeature | ClusterFeature;

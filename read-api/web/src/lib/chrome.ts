@@ -1,4 +1,4 @@
-// What all pages share: the head of the page, and the word that the server is gone.
+// The parts that all pages share: the header, and the message that the connection is lost.
 import "@fontsource-variable/inter/wght.css";
 import "../style/base.css";
 import { el, svg } from "./dom";
@@ -10,7 +10,7 @@ const PAGES: { page: Page; href: string; label: string }[] = [
   { page: "submit", href: "/submit", label: "Take part" },
 ];
 
-/** The head of a page, with the way to the others. */
+/** Returns the header of a page, with links to the other pages. */
 export function header(current: Page): HTMLElement {
   const links = PAGES.map(({ page, href, label }) =>
     el("a", { href, "aria-current": page === current && "page" }, label),
@@ -28,7 +28,7 @@ export function header(current: Page): HTMLElement {
   );
 }
 
-/** The stamp of those who pass. */
+/** Returns Muster's mark. */
 export function mark(): SVGSVGElement {
   return svg(
     "svg",
@@ -38,8 +38,8 @@ export function mark(): SVGSVGElement {
   );
 }
 
-/** A line at the foot of the window that says that the server is gone, while it is. */
-export class Connection {
+/** A line at the foot of the window, shown while the server does not respond. */
+export class ConnectionNotice {
   readonly element: HTMLElement;
   readonly #text = el("span");
 
@@ -51,13 +51,13 @@ export class Connection {
 
   readonly #lost: HTMLElement;
 
-  lost(message: string): void {
+  showLost(message: string): void {
     const text = `${message} What you see is kept, and this page tries again by itself. `;
     if (this.#text.textContent !== text) this.#text.textContent = text;
     if (!this.#lost.isConnected) this.element.replaceChildren(this.#lost);
   }
 
-  back(): void {
+  hide(): void {
     if (this.#lost.isConnected) this.element.replaceChildren();
   }
 }

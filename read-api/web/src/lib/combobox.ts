@@ -1,26 +1,26 @@
 // A text field that offers completions, by the ARIA pattern "editable combobox
-// with list autocomplete": arrows choose, Enter takes, Escape closes.
-import { el, fill } from "./dom";
+// with list autocomplete": the arrow keys select, Enter accepts, Escape closes.
+import { el, setChildren } from "./dom";
 import { count } from "./format";
 import { isAbort } from "./http";
 
-const SETTLE_MS = 120;
+const DEBOUNCE_MS = 120;
 
 export interface Option {
   label: string;
-  /** Said beside the label. */
+  /** Shown beside the label. */
   detail?: string;
 }
 
 interface Settings<O extends Option> {
-  /** Finds completions; it may fail, then none are offered. */
+  /** Returns completions. If it fails, none are offered. */
   complete(typed: string, signal: AbortSignal): Promise<O[]>;
   choose(option: O): void;
-  /** Said when nothing was found; nothing is said without it. */
+  /** Shown if there are no completions. */
   nothing?: string;
 }
 
-/** Makes a combobox of `input` and gives the list to put behind it, in a box with `position: relative`. */
+/** Turns `input` into a combobox. Returns the list, which belongs after it in a box with `position: relative`. */
 export function combobox<O extends Option>(input: HTMLInputElement, settings: Settings<O>): HTMLElement {
   const list = el("ul", {
     role: "listbox",
@@ -62,13 +62,13 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
     input.setAttribute("aria-activedescendant", item.id);
     item.scrollIntoView({ block: "nearest" });
   };
-  const take = (option: O): void => {
+  const accept = (option: O): void => {
     close();
     settings.choose(option);
   };
   const offer = (found: O[]): void => {
     options = found;
-    fill(
+    setChildren(
       list,
       ...found.map((option, at) =>
         el(
@@ -79,7 +79,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
             "aria-selected": "false",
             // The field keeps the focus.
             mousedown: (event: MouseEvent) => event.preventDefault(),
-            click: () => take(option),
+            click: () => accept(option),
           },
           el("bdi", { class: "option-label" }, option.label),
           option.detail === undefined ? null : el("bdi", { class: "option-detail" }, option.detail),
@@ -88,7 +88,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
     );
     const nothing = found.length === 0 && settings.nothing !== undefined;
     if (nothing)
-      fill(
+      setChildren(
         list,
         el("li", { role: "option", "aria-disabled": "true", class: "option-none" }, settings.nothing),
       );
@@ -100,7 +100,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
         : (settings.nothing ?? "");
     activate(-1);
   };
-  const ask = async (): Promise<void> => {
+  const requestCompletions = async (): Promise<void> => {
     request.abort();
     request = new AbortController();
     const { signal } = request;
@@ -108,7 +108,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
       const found = await settings.complete(input.value.trim(), signal);
       if (!signal.aborted && document.activeElement === input) offer(found);
     } catch (error) {
-      // What was typed can be sent without a completion.
+      // The typed text can be sent without a completion.
       if (!isAbort(error)) close();
     }
   };
@@ -116,7 +116,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
   input.addEventListener("input", () => {
     clearTimeout(timer);
     if (input.value.trim() === "") close();
-    else timer = setTimeout(() => void ask(), SETTLE_MS);
+    else timer = setTimeout(() => void requestCompletions(), DEBOUNCE_MS);
   });
   input.addEventListener("blur", close);
   input.addEventListener("keydown", (event) => {
@@ -125,7 +125,7 @@ export function combobox<O extends Option>(input: HTMLInputElement, settings: Se
     if (event.key === "Escape" && !list.hidden) close();
     else if (event.key === "ArrowDown" && last >= 0) activate(active >= last ? 0 : active + 1);
     else if (event.key === "ArrowUp" && last >= 0) activate(active <= 0 ? last : active - 1);
-    else if (event.key === "Enter" && chosen !== undefined) take(chosen);
+    else if (event.key === "Enter" && chosen !== undefined) accept(chosen);
     else return;
     event.preventDefault();
     event.stopPropagation();

@@ -1,10 +1,12 @@
-// Building elements. Text becomes text nodes and nothing else: whatever a name
-// or an answer contains, it is shown as it is.
+// Builds elements. Text becomes text nodes and never HTML, so names and answers are shown as they are.
 
 type Child = Node | string | null | undefined | false;
 type Attributes = Record<string, string | number | boolean | null | undefined | ((event: never) => void)>;
 
-/** An element. An attribute that is a function listens to the event of its name; `false`, `null` and `undefined` leave it out. */
+/**
+ * Creates an element. A function as an attribute listens to the event of that name. An attribute that is
+ * `false`, `null` or `undefined` is left out.
+ */
 export function el<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -16,7 +18,7 @@ export function el<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** An SVG element. */
+/** Creates an SVG element. */
 export function svg<K extends keyof SVGElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},
@@ -28,18 +30,18 @@ export function svg<K extends keyof SVGElementTagNameMap>(
   return element;
 }
 
-/** Foreign text: its direction and its marks stay its own. */
+/** Creates an element for a participant's text, whose writing direction does not affect the text around it. */
 export function foreign(text: string): HTMLElement {
   return el("bdi", { class: "foreign" }, text);
 }
 
-/** Puts `children` in place of what is there. */
-export function fill(element: Element, ...children: Child[]): void {
+/** Replaces the children of an element. */
+export function setChildren(element: Element, ...children: Child[]): void {
   element.replaceChildren(...present(children));
 }
 
-/** Sets the text only where it differs, so that nothing is read aloud twice. */
-export function say(element: Element, text: string): void {
+/** Sets the text of an element if it differs, so that a screen reader does not read it twice. */
+export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }
 

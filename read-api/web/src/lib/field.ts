@@ -1,5 +1,5 @@
-// A labelled field with its hint, and what is wrong with it beside it.
-import { el, fill } from "./dom";
+// A labelled field with its hint and its error.
+import { el, setChildren } from "./dom";
 
 type Control = HTMLInputElement | HTMLSelectElement;
 
@@ -8,11 +8,11 @@ export class Field {
   readonly #error: HTMLElement;
 
   constructor(
-    /** The name by which the server speaks of it. */
+    /** The field's name in the API. */
     readonly name: string,
     readonly control: Control,
     texts: { label: string; hint?: string; optional?: boolean },
-    /** What stands behind the control, such as completions. */
+    /** Elements after the control, such as completions. */
     behind: (HTMLElement | null)[] = [],
   ) {
     const id = control.id;
@@ -35,8 +35,8 @@ export class Field {
     return this.control.value.trim();
   }
 
-  /** Says what is wrong; each suggestion is a button that takes it. */
-  refuse(message: string, suggestions: string[] = []): void {
+  /** Shows an error. Each suggestion is a button that fills it in. */
+  showError(message: string, suggestions: string[] = []): void {
     this.control.setAttribute("aria-invalid", "true");
     this.element.classList.add("wrong");
     const buttons = suggestions.map((text) =>
@@ -47,7 +47,7 @@ export class Field {
           class: "suggestion",
           click: () => {
             this.control.value = text;
-            this.accept();
+            this.clearError();
             this.control.dispatchEvent(new Event("input", { bubbles: true }));
             this.control.focus();
           },
@@ -55,17 +55,17 @@ export class Field {
         el("bdi", {}, text),
       ),
     );
-    fill(
+    setChildren(
       this.#error,
       el("p", {}, message),
       buttons.length > 0 && el("div", { class: "suggestions" }, ...buttons),
     );
   }
 
-  /** Takes back what was said to be wrong. */
-  accept(): void {
+  /** Removes the error. */
+  clearError(): void {
     this.control.removeAttribute("aria-invalid");
     this.element.classList.remove("wrong");
-    fill(this.#error);
+    setChildren(this.#error);
   }
 }

@@ -1,4 +1,4 @@
-// Numbers, moments and spans, as the reader is used to them.
+// Formats numbers, times and durations in the reader's locale.
 
 const whole = new Intl.NumberFormat();
 const short = new Intl.NumberFormat(undefined, { notation: "compact", maximumFractionDigits: 1 });
@@ -9,20 +9,20 @@ const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
 const countries = new Intl.DisplayNames(["en"], { type: "region" });
 
-/** 12,345 */
+/** Formats `12,345`. */
 export const number = (value: number): string => whole.format(value);
 
-/** 12.3K: for where there is little room. */
+/** Formats `12.3K`, for narrow places. */
 export const compact = (value: number): string => (value < 1000 ? whole.format(value) : short.format(value));
 
-/** 34% */
+/** Formats a fraction as `34%`. */
 export const percent = (fraction: number): string => share.format(fraction);
 
-/** `one` thing, `many` things. */
+/** Formats a number with its noun: `1 pin`, `2 pins`. */
 export const count = (value: number, one: string, many = `${one}s`): string =>
   `${number(value)} ${value === 1 ? one : many}`;
 
-/** 3rd */
+/** Formats `3rd`. */
 export function ordinal(value: number): string {
   const ending = { one: "st", two: "nd", few: "rd" }[
     new Intl.PluralRules("en", { type: "ordinal" }).select(value) as string
@@ -30,17 +30,17 @@ export function ordinal(value: number): string {
   return `${number(value)}${ending ?? "th"}`;
 }
 
-/** Day and time in the reader's zone; the time alone when it is today. */
-export function moment(iso: string): string {
+/** Formats day and time in the reader's time zone, or only the time if the day is today. */
+export function dateTime(iso: string): string {
   const at = new Date(iso);
   return at.toDateString() === new Date().toDateString() ? clock.format(at) : day.format(at);
 }
 
-/** In full, with the zone. */
-export const momentInFull = (iso: string): string => exact.format(new Date(iso));
+/** Formats day and time in full, with the time zone. */
+export const fullDateTime = (iso: string): string => exact.format(new Date(iso));
 
-/** How long something took: 12 ms, 3.4 s, 2 min 5 s, 3 h 10 min. */
-export function took(milliseconds: number): string {
+/** Formats a duration: `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 10 min`. */
+export function duration(milliseconds: number): string {
   const seconds = milliseconds / 1000;
   if (milliseconds < 1000) return `${whole.format(Math.max(0, Math.round(milliseconds)))} ms`;
   if (seconds < 60) return `${oneDigit.format(seconds)} s`;
@@ -49,8 +49,8 @@ export function took(milliseconds: number): string {
   return `${whole.format(Math.floor(seconds / 3600))} h ${whole.format(Math.floor((seconds % 3600) / 60))} min`;
 }
 
-/** How long something may take, roughly and in words. */
-export function roughly(seconds: number): string {
+/** Formats an expected duration in words: `about 2 minutes`. */
+export function approximateDuration(seconds: number): string {
   if (seconds < 10) return "a few seconds";
   if (seconds < 55) return `about ${number(Math.ceil(seconds / 10) * 10)} seconds`;
   if (seconds < 90) return "about a minute";
@@ -58,10 +58,10 @@ export function roughly(seconds: number): string {
   return `about ${count(Math.round(seconds / 3600), "hour")}`;
 }
 
-/** 12.3 MiB */
+/** Formats `12.3 MiB`. */
 export const mebibytes = (bytes: number): string => `${oneDigit.format(bytes / (1024 * 1024))} MiB`;
 
-/** The English name of a country's code of two letters. */
+/** Returns the English name of a country, given its ISO 3166 code. */
 export function country(code: string): string {
   try {
     return countries.of(code) ?? code;

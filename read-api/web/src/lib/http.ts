@@ -1,36 +1,36 @@
-// Asking the server. Whatever goes wrong becomes a `Failure` with a sentence for the reader.
+// Requests to the server. Every error becomes a `Failure` with a sentence for the reader.
 import type { FieldProblem } from "./api";
 
 const DEADLINE_MS = 20_000;
 
-/** Why there is no answer to work with. */
+/** The reason why a request has no usable response. */
 export class Failure extends Error {
   constructor(
     message: string,
-    /** The HTTP status; 0 when the server did not answer at all. */
+    /** The HTTP status, or 0 if there was no response. */
     readonly status: number,
     readonly errors: FieldProblem[] = [],
-    /** When to try again, if the server says so. */
+    /** The time after which to try again, if the server gave one. */
     readonly retryAfterMs: number | null = null,
   ) {
     super(message);
   }
 
-  /** Nothing is wrong with the request: the same one may succeed later. */
-  get passes(): boolean {
+  /** Whether the same request may succeed later. */
+  get isTransient(): boolean {
     return this.status === 0 || this.status === 429 || this.status >= 500;
   }
 }
 
-/** What a JSON document at `path` says. Aborting `signal` rejects with an `AbortError`. */
+/** Fetches a JSON document. If `signal` is aborted, the promise rejects with an `AbortError`. */
 export async function get<T>(
   path: string,
   options: { signal?: AbortSignal; token?: string } = {},
 ): Promise<T> {
-  return ask<T>(path, { headers: bearer(options.token) }, options.signal);
+  return send<T>(path, { headers: bearer(options.token) }, options.signal);
 }
 
-/** Sends JSON. */
+/** Posts a JSON document and returns the response's. */
 export async function post<T>(
   path: string,
   body: unknown,
@@ -38,16 +38,16 @@ export async function post<T>(
 ): Promise<T> {
   const headers: Record<string, string> = { "Content-Type": "application/json", ...bearer(options.token) };
   if (options.key !== undefined) headers["Idempotency-Key"] = options.key;
-  return ask<T>(path, { method: "POST", headers, body: JSON.stringify(body) });
+  return send<T>(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
-/** Whether an error only says that its request was given up. */
+/** Returns true if the error only says that the request was aborted. */
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";
 }
 
-/** A refusal's problem document as a `Failure`. */
-export async function refusal(response: Response): Promise<Failure> {
+/** Makes a `Failure` of a response's problem document. */
+export async function failureOf(response: Response): Promise<Failure> {
   const problem: unknown = await response.json().catch(() => null);
   const { detail, errors } = (typeof problem === "object" && problem !== null ? problem : {}) as {
     detail?: string;
@@ -62,21 +62,21 @@ export async function refusal(response: Response): Promise<Failure> {
   );
 }
 
-async function ask<T>(path: string, request: RequestInit, signal?: AbortSignal): Promise<T> {
+async function send<T>(path: string, request: RequestInit, signal?: AbortSignal): Promise<T> {
   const abort = new AbortController();
-  const given = (): void => abort.abort();
-  signal?.addEventListener("abort", given);
-  const deadline = setTimeout(given, DEADLINE_MS);
+  const onAbort = (): void => abort.abort();
+  signal?.addEventListener("abort", onAbort);
+  const deadline = setTimeout(onAbort, DEADLINE_MS);
   try {
     const response = await fetch(path, { ...request, signal: abort.signal });
-    if (!response.ok) throw await refusal(response);
+    if (!response.ok) throw await failureOf(response);
     return (await response.json()) as T;
   } catch (error) {
     if (error instanceof Failure || signal?.aborted) throw error;
     throw new Failure("The server does not answer.", 0);
   } finally {
     clearTimeout(deadline);
-    signal?.removeEventListener("abort", given);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

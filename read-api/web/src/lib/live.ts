@@ -1,21 +1,21 @@
-// Server-sent events that survive a dead server. The browser's own EventSource
-// gives up for good on an answer that is not 200, and cannot see heartbeats;
-// this one comes back after whatever it missed, and says meanwhile that it is lost.
-import { Failure, refusal } from "./http";
+// A client for server-sent events that survives a restart of the server. The browser's own EventSource
+// gives up after a response that is not 200, and cannot see heartbeats. This client reconnects, continues
+// after the last event, and reports meanwhile that the connection is lost.
+import { Failure, failureOf } from "./http";
 
-/** The server sends a line every 15 s; after so long without one the connection is dead. */
+/** The time without a line after which the connection is dead. The server sends a line every 15 s. */
 const SILENCE_MS = 40_000;
 const RETRY_MS = { first: 250, longest: 10_000 };
-/** A page that nobody sees gives its connection back; a browser has only six for each server. */
+/** The time after which a hidden page closes its connection. A browser has only six for each server. */
 const HIDDEN_MS = 60_000;
 
 export interface Listener {
-  /** The stream is open; what happened since the last message follows, if `resumed`. */
+  /** The stream is open. If `resumed`, the events since the last message follow. */
   open(resumed: boolean): void;
   message(name: string, data: unknown): void;
-  /** It broke off, for at least the second time in a row. It goes on trying. */
+  /** The connection failed at least twice in a row. The stream goes on trying. */
   lost(failure: Failure): void;
-  /** There is no such stream. It does not go on trying. */
+  /** The server refused the stream, which does not try again. */
   refused?(failure: Failure): void;
 }
 
@@ -32,14 +32,14 @@ export class LiveStream {
     private readonly path: string,
     private readonly listener: Listener,
   ) {
-    document.addEventListener("visibilitychange", () => this.#seenOrHidden());
+    document.addEventListener("visibilitychange", () => this.#onVisibilityChange());
     window.addEventListener("online", () => this.retryNow());
-    // A page that was left may be kept for the way back, and would keep one of the few connections.
+    // The browser may keep a page for its back button, and that page would keep one of the few connections.
     window.addEventListener("pagehide", () => this.#pause());
     void this.#run();
   }
 
-  /** Tries at once, if it is lost. */
+  /** Reconnects at once if the connection is lost. */
   retryNow(): void {
     if (this.#connection === null && !this.#ended) {
       clearTimeout(this.#timer);
@@ -47,7 +47,7 @@ export class LiveStream {
     }
   }
 
-  #seenOrHidden(): void {
+  #onVisibilityChange(): void {
     clearTimeout(this.#hidden);
     if (document.hidden) {
       this.#hidden = setTimeout(() => this.#pause(), HIDDEN_MS);
@@ -69,13 +69,13 @@ export class LiveStream {
     let failure = new Failure("The server does not answer.", 0);
     try {
       await this.#listen(connection);
-      // The server said good-bye: it restarts, or asks us to come back.
+      // The server ended the stream: it restarts, or wants us to reconnect.
     } catch (error) {
       if (error instanceof Failure) failure = error;
     }
     connection.abort();
     this.#connection = null;
-    if (failure.status !== 0 && !failure.passes) {
+    if (failure.status !== 0 && !failure.isTransient) {
       this.#ended = true;
       this.listener.refused?.(failure);
       return;
@@ -96,11 +96,11 @@ export class LiveStream {
     const silence = new Watchdog(SILENCE_MS, () => connection.abort());
     try {
       const response = await fetch(this.path, { headers, signal: connection.signal, cache: "no-store" });
-      if (!response.ok) throw await refusal(response);
+      if (!response.ok) throw await failureOf(response);
       if (response.body === null) return;
       this.#failures = 0;
       this.listener.open(this.#lastId !== null);
-      const parser = new Parser((name, data, id) => {
+      const parser = new EventStreamParser((name, data, id) => {
         if (id !== null) this.#lastId = id;
         this.listener.message(name, JSON.parse(data));
       });
@@ -108,7 +108,7 @@ export class LiveStream {
       for (;;) {
         const { done, value } = await reader.read();
         if (done) return;
-        silence.fed();
+        silence.reset();
         parser.push(value);
       }
     } finally {
@@ -117,20 +117,20 @@ export class LiveStream {
   }
 }
 
-/** Calls `bark` when it was not fed for `ms`. */
+/** Calls `onTimeout` if `reset` was not called for `ms`. */
 class Watchdog {
   #timer: ReturnType<typeof setTimeout>;
 
   constructor(
     private readonly ms: number,
-    private readonly bark: () => void,
+    private readonly onTimeout: () => void,
   ) {
-    this.#timer = setTimeout(bark, ms);
+    this.#timer = setTimeout(onTimeout, ms);
   }
 
-  fed(): void {
+  reset(): void {
     this.stop();
-    this.#timer = setTimeout(this.bark, this.ms);
+    this.#timer = setTimeout(this.onTimeout, this.ms);
   }
 
   stop(): void {
@@ -138,8 +138,8 @@ class Watchdog {
   }
 }
 
-/** The `text/event-stream` format, as far as the server writes it: lines that end with `\n`. */
-class Parser {
+/** A parser of `text/event-stream`, limited to the form that the server writes: lines end with `\n`. */
+export class EventStreamParser {
   #rest = "";
   #name = "message";
   #data: string[] = [];

@@ -1,9 +1,9 @@
-// Colours for what is drawn on a canvas, from the style sheet; dark and light.
+// The colours of the style sheet, dark or light, for drawing on a canvas.
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
-/** A colour of the style sheet, such as `--land`, as it is now. */
+/** Returns the present value of a colour of the style sheet, such as `--land`. */
 export function colour(name: string): string {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
@@ -12,5 +12,5 @@ export function onThemeChange(listener: () => void): void {
   dark.addEventListener("change", listener);
 }
 
-/** Whether the reader wants things to move. */
+/** Returns false if the reader prefers reduced motion. */
 export const motion = (): boolean => !calm.matches;

@@ -1,18 +1,17 @@
-// Pins as they arrive: the newest in a list, a ripple on the map, and now and
-// then a word for those who listen instead of look.
+// New pins: a list of the newest, a ripple on the map for each, and an announcement for screen readers.
 import { divIcon, type Map as LeafletMap, marker } from "leaflet";
 import type { PinFeature } from "../lib/api";
-import { el, fill, foreign } from "../lib/dom";
-import { count, country, moment, momentInFull } from "../lib/format";
-import { paced } from "../lib/pace";
+import { el, setChildren, foreign } from "../lib/dom";
+import { count, country, dateTime, fullDateTime } from "../lib/format";
+import { throttled } from "../lib/throttle";
 import { motion } from "../lib/theme";
-import { placeOf } from "./spots";
+import { placeOf } from "./feature-layer";
 
 const LISTED = 6;
-/** More at once would only flicker. */
+/** The number of ripples at one time. More would flicker. */
 const RIPPLES = 10;
-/** A listener is told at most this often. */
-const WORD_MS = 6000;
+/** The shortest time between two announcements. */
+const ANNOUNCEMENT_MS = 6000;
 
 export class Arrivals {
   readonly element: HTMLElement;
@@ -21,7 +20,7 @@ export class Arrivals {
   #newest: PinFeature[] = [];
   #unannounced: PinFeature[] = [];
   #ripples = 0;
-  readonly #drawSoon = paced(250, () => this.#draw());
+  readonly #drawSoon = throttled(250, () => this.#draw());
   #announcing: ReturnType<typeof setTimeout> | undefined;
 
   constructor(
@@ -38,7 +37,7 @@ export class Arrivals {
     );
   }
 
-  /** These have just passed, oldest first. */
+  /** Adds pins that have just passed, oldest first. */
   add(pins: PinFeature[]): void {
     const owners = new Set(pins.map(({ properties }) => properties.owner));
     const others = this.#newest.filter(({ properties }) => !owners.has(properties.owner));
@@ -50,7 +49,7 @@ export class Arrivals {
   }
 
   #draw(): void {
-    fill(
+    setChildren(
       this.#list,
       ...this.#newest.map((pin) => {
         const { name, city, country: code, passed_at } = pin.properties;
@@ -64,8 +63,8 @@ export class Arrivals {
             el("span", { class: "aside" }, foreign(`${city}, ${country(code)}`)),
             el(
               "time",
-              { class: "aside", datetime: passed_at, title: momentInFull(passed_at) },
-              moment(passed_at),
+              { class: "aside", datetime: passed_at, title: fullDateTime(passed_at) },
+              dateTime(passed_at),
             ),
           ),
         );
@@ -99,6 +98,6 @@ export class Arrivals {
     this.#announcing = setTimeout(() => {
       this.#announcing = undefined;
       if (this.#unannounced.length > 0) this.#announce();
-    }, WORD_MS);
+    }, ANNOUNCEMENT_MS);
   }
 }

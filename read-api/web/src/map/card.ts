@@ -1,9 +1,9 @@
-// What is said of a pin, and of pins that share a place.
+// The cards that open on the map: for one pin, and for pins that share a place.
 import { el, foreign } from "../lib/dom";
-import { count, country, moment, momentInFull } from "../lib/format";
+import { count, country, dateTime, fullDateTime } from "../lib/format";
 import type { PinFeature, PinProperties } from "../lib/api";
 
-/** One pin. `labels` name the challenge's answers. */
+/** Returns the card of one pin. `labels` has the challenge's labels of its answers, by field. */
 export function pinCard(pin: PinProperties, labels: Map<string, string>): HTMLElement {
   const rows = Object.entries(pin.answers).map(([field, answer]) =>
     row(labels.get(field) ?? field, foreign(answer)),
@@ -20,7 +20,7 @@ export function pinCard(pin: PinProperties, labels: Map<string, string>): HTMLEl
       ...rows,
       row(
         "Passed",
-        el("time", { datetime: pin.passed_at, title: momentInFull(pin.passed_at) }, moment(pin.passed_at)),
+        el("time", { datetime: pin.passed_at, title: fullDateTime(pin.passed_at) }, dateTime(pin.passed_at)),
       ),
       row("So far", count(pin.passes, "pass", "passes")),
       row("Images of", foreign(pin.owner)),
@@ -28,7 +28,7 @@ export function pinCard(pin: PinProperties, labels: Map<string, string>): HTMLEl
   );
 }
 
-/** Several pins at one place, as a list; choosing one calls `choose`. */
+/** Returns a list of pins at one place; a click on a pin calls `choose`. */
 export function pinList(pins: PinFeature[], total: number, choose: (pin: PinFeature) => void): HTMLElement {
   const cities = new Set(pins.map(({ properties }) => properties.city));
   const where = [...cities].slice(0, 3).join(", ");
@@ -48,7 +48,7 @@ export function pinList(pins: PinFeature[], total: number, choose: (pin: PinFeat
             "button",
             { type: "button", click: () => choose(pin) },
             foreign(pin.properties.name),
-            el("span", { class: "aside" }, moment(pin.properties.passed_at)),
+            el("span", { class: "aside" }, dateTime(pin.properties.passed_at)),
           ),
         ),
       ),

@@ -1,10 +1,9 @@
-// The map in words: what it shows, as a list of buttons. For the keyboard, and
-// for those who do not see the canvas.
-import type { SpotFeature } from "../lib/api";
-import { el, fill, foreign } from "../lib/dom";
+// The visible features as a list of buttons, for the keyboard and for people who cannot see the canvas.
+import type { MapFeature } from "../lib/api";
+import { el, setChildren, foreign } from "../lib/dom";
 import { count, number } from "../lib/format";
-import { paced } from "../lib/pace";
-import { isCluster, pinsOf } from "./spots";
+import { throttled } from "../lib/throttle";
+import { isCluster, pinsOf } from "./feature-layer";
 
 const LISTED = 10;
 
@@ -12,15 +11,15 @@ export class InView {
   readonly element: HTMLElement;
   readonly #summary = el("p", { class: "aside", role: "status" });
   readonly #list = el("ol", { class: "in-view-list" });
-  /** To be called when what is on the screen may have changed. */
-  readonly changed = paced(200, () => this.#draw(this.spots()));
+  /** Updates the list. Call this when the features on the screen may have changed. */
+  readonly update = throttled(200, () => this.#draw(this.features()));
   #keys = "";
 
-  /** `spots` gives what is on the screen, those of most pins first. */
+  /** `features` returns the features on the screen, those with the most pins first. */
   constructor(
-    private readonly spots: () => SpotFeature[],
+    private readonly features: () => MapFeature[],
     private readonly countryAt: (lat: number, lon: number) => string | null,
-    private readonly open: (spot: SpotFeature) => void,
+    private readonly open: (feature: MapFeature) => void,
   ) {
     this.element = el(
       "details",
@@ -31,25 +30,28 @@ export class InView {
     );
   }
 
-  #draw(spots: SpotFeature[]): void {
-    const listed = spots.slice(0, LISTED);
-    const keys = JSON.stringify(listed.map((spot) => [spot.id, spot.geometry.coordinates, pinsOf(spot)]));
+  #draw(features: MapFeature[]): void {
+    const listed = features.slice(0, LISTED);
+    const keys = JSON.stringify(
+      listed.map((feature) => [feature.id, feature.geometry.coordinates, pinsOf(feature)]),
+    );
     if (keys === this.#keys) return;
     this.#keys = keys;
-    const pins = spots.reduce((sum, spot) => sum + pinsOf(spot), 0);
-    const places = spots.length > LISTED ? ` The ${LISTED} largest of ${number(spots.length)} groups:` : "";
+    const pins = features.reduce((sum, feature) => sum + pinsOf(feature), 0);
+    const places =
+      features.length > LISTED ? ` The ${LISTED} largest of ${number(features.length)} groups:` : "";
     this.#summary.textContent = pins === 0 ? "No pins here." : `${count(pins, "pin")}.${places}`;
     const hadFocus = this.#list.contains(document.activeElement);
-    fill(this.#list, ...listed.map((spot) => el("li", {}, this.#button(spot))));
-    // Whoever goes down through clusters by keyboard stays in the list.
+    setChildren(this.#list, ...listed.map((feature) => el("li", {}, this.#button(feature))));
+    // The focus stays in the list if a cluster was opened by keyboard.
     if (hadFocus) this.#list.querySelector("button")?.focus();
   }
 
-  #button(spot: SpotFeature): HTMLElement {
-    const [lon, lat] = spot.geometry.coordinates;
-    const open = (): void => this.open(spot);
-    if (!isCluster(spot)) {
-      const { name, city } = spot.properties;
+  #button(feature: MapFeature): HTMLElement {
+    const [lon, lat] = feature.geometry.coordinates;
+    const open = (): void => this.open(feature);
+    if (!isCluster(feature)) {
+      const { name, city } = feature.properties;
       return el(
         "button",
         { type: "button", click: open },
@@ -61,7 +63,7 @@ export class InView {
     return el(
       "button",
       { type: "button", click: open, "data-cluster": "" },
-      count(pinsOf(spot), "pin"),
+      count(pinsOf(feature), "pin"),
       el("span", { class: "aside" }, where),
     );
   }

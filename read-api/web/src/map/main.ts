@@ -1,29 +1,29 @@
-// The map that everybody looks at.
+// The map page.
 import "leaflet/dist/leaflet.css";
 import "../style/map.css";
 import { latLngBounds, Map as LeafletMap, popup, type Popup } from "leaflet";
-import type { Challenge, FeatureCollection, PinFeature, SpotFeature, Stats } from "../lib/api";
-import { Connection, header } from "../lib/chrome";
+import type { Challenge, FeatureCollection, PinFeature, MapFeature, Stats } from "../lib/api";
+import { ConnectionNotice, header } from "../lib/chrome";
 import { el } from "../lib/dom";
 import { get } from "../lib/http";
 import { LiveStream } from "../lib/live";
 import { motion } from "../lib/theme";
-import { type NamedPin, readView, writeView } from "./address";
+import { type NamedPin, readView, writeView } from "./view-address";
 import { Arrivals } from "./arrivals";
 import { pinCard, pinList } from "./card";
 import { InView } from "./in-view";
 import { search } from "./search";
 import { PinSource, serverZoom } from "./source";
-import { isCluster, pinsOf, placeOf, SpotLayer } from "./spots";
+import { isCluster, pinsOf, placeOf, FeatureLayer } from "./feature-layer";
 import { showTiles } from "./tiles";
 import { Totals } from "./totals";
 import { World } from "./world";
 
-/** Where places are: there is none in the Antarctic. */
+/** The bounds of the map. No place is in the Antarctic. */
 const WORLD = latLngBounds([-66, -180], [84.5, 180]);
-/** A pin that somebody looked for is shown from about this near. */
+/** The lowest zoom at which a pin from the search is shown. */
 const NEAR_ZOOM = 6;
-/** The search lies over the top of the map: a card keeps clear of it. */
+/** The height of the search field over the map, which cards must not cover. */
 const SEARCH_PX = 68;
 const CREDITS =
   'Map: <a href="https://www.naturalearthdata.com">Natural Earth</a> · ' +
@@ -43,11 +43,11 @@ const aside = el(
   el("a", { class: "button primary", href: "/submit" }, "Take part"),
   totals.element,
 );
-const connection = new Connection(() => {
+const connection = new ConnectionNotice(() => {
   live.retryNow();
-  source.changed(true);
+  source.onChange(true);
 });
-// Leaflet measures its box when it is made: it must be on the page by then.
+// Leaflet measures its box when the map is created, so the box must be on the page.
 document.body.append(
   header("map"),
   el("main", {}, el("section", { class: "stage", "aria-label": "Map" }, mapBox, search(showPin)), aside),
@@ -67,18 +67,18 @@ const map = new LeafletMap(mapBox, {
 });
 map.attributionControl.setPrefix('<a href="https://leafletjs.com">Leaflet</a>').addAttribution(CREDITS);
 
-const spots = new SpotLayer();
+const layer = new FeatureLayer();
 const world = new World(map);
 const arrivals = new Arrivals(map, showPin);
 const inView = new InView(
-  () => spots.within(map.getBounds()),
+  () => layer.within(map.getBounds()),
   (lat, lon) => world.countryAt(lat, lon),
-  (spot) => void open(spot, true),
+  (feature) => void open(feature, true),
 );
 aside.append(arrivals.element, inView.element);
 
 let labels = new Map<string, string>();
-/** Pins newer than what the server has shown, and when they came. */
+/** Pins that are newer than the server's last response, and when they arrived. */
 const fresh = new Map<string, { pin: PinFeature; at: number }>();
 let card: Popup | null = null;
 /** The pin whose card is open. */
@@ -87,29 +87,29 @@ let opened: NamedPin | null = null;
 let sought: NamedPin | null = null;
 
 const source = new PinSource(
-  (found, askedAt) => {
-    // An answer that was not kept from before: the server is there.
-    if (askedAt > 0) connection.back();
-    for (const [owner, { at }] of fresh) if (at < askedAt) fresh.delete(owner);
-    spots.show(found);
-    spots.showFresh([...fresh.values()].map(({ pin }) => pin));
-    inView.changed();
+  (found, requestedAt) => {
+    // The features are not from the cache, so the server responds.
+    if (requestedAt > 0) connection.hide();
+    for (const [owner, { at }] of fresh) if (at < requestedAt) fresh.delete(owner);
+    layer.show(found);
+    layer.showFresh([...fresh.values()].map(({ pin }) => pin));
+    inView.update();
     findSought(found);
   },
-  (failure) => connection.lost(failure.message),
+  (failure) => connection.showLost(failure.message),
 );
 
 const live = new LiveStream("/api/v1/live", {
   open(resumed) {
-    connection.back();
-    if (!resumed) source.changed(true);
+    connection.hide();
+    if (!resumed) source.onChange(true);
   },
   message(name, data) {
     if (name === "stats") totals.show(data as Stats);
-    else if (name === "pins") arrived((data as FeatureCollection<PinFeature>).features);
-    else if (name === "reset") source.changed(true);
+    else if (name === "pins") onPins((data as FeatureCollection<PinFeature>).features);
+    else if (name === "reset") source.onChange(true);
   },
-  lost: (failure) => connection.lost(failure.message),
+  lost: (failure) => connection.showLost(failure.message),
 });
 
 start();
@@ -118,7 +118,7 @@ function start(): void {
   const fit = (): void => {
     map.invalidateSize({ pan: false });
     const least = map.getBoundsZoom(WORLD, true);
-    // At once: while one zoom is animated, Leaflet takes no other.
+    // Without animation: Leaflet ignores a zoom while another is animated.
     if (map.getZoom() < least) map.setView(map.getCenter(), least, { animate: false });
     map.setMinZoom(least);
   };
@@ -126,32 +126,32 @@ function start(): void {
   fit();
   map.on("resize", fit);
   go(location.hash);
-  spots.addTo(map);
-  map.on("moveend", moved);
+  layer.addTo(map);
+  map.on("moveend", onMove);
   map.on("click", ({ containerPoint }) => {
-    const spot = spots.at(containerPoint);
-    if (spot !== null) void open(spot, false);
+    const feature = layer.at(containerPoint);
+    if (feature !== null) void open(feature, false);
   });
   map.on("mousemove", ({ containerPoint }) => {
-    mapBox.classList.toggle("over-spot", spots.at(containerPoint) !== null);
+    mapBox.classList.toggle("over-spot", layer.at(containerPoint) !== null);
   });
   window.addEventListener("hashchange", () => go(location.hash));
-  moved();
-  // Without an answer the world that we draw will do.
+  onMove();
+  // If the request fails, the drawn world is enough.
   showTiles(map).catch(() => undefined);
   void get<Challenge>("/api/v1/challenge").then(
     (challenge) => {
       title.textContent = challenge.title;
       labels = new Map(challenge.answers.map(({ field, label }) => [field, label]));
-      totals.name(labels);
+      totals.setLabels(labels);
     },
     () => {
-      // The map shows without its title.
+      // The map works without the challenge's title.
     },
   );
 }
 
-/** Goes to the view in an address. */
+/** Moves the map to the view in an address. */
 function go(hash: string): void {
   if (hash === address()) return;
   const view = readView(hash);
@@ -160,10 +160,10 @@ function go(hash: string): void {
   map.setView([view.lat, view.lon], view.zoom, { animate: false });
 }
 
-function moved(): void {
-  source.look({ bounds: map.getBounds(), zoom: map.getZoom() });
+function onMove(): void {
+  source.showScreen({ bounds: map.getBounds(), zoom: map.getZoom() });
   history.replaceState(null, "", address());
-  inView.changed();
+  inView.update();
 }
 
 function address(): string {
@@ -171,44 +171,44 @@ function address(): string {
   return writeView({ zoom: map.getZoom(), lat, lon: lng, pin: sought ?? opened });
 }
 
-/** Pins that passed just now, or are gone. */
-function arrived(pins: PinFeature[]): void {
+/** Shows pins that have just passed, and removes pins that are gone. */
+function onPins(pins: PinFeature[]): void {
   const there = pins.filter(({ properties }) => properties.passes > 0);
   for (const pin of there) fresh.set(pin.properties.owner, { pin, at: performance.now() });
   for (const pin of pins) if (pin.properties.passes === 0) fresh.delete(pin.properties.owner);
-  spots.showFresh([...fresh.values()].map(({ pin }) => pin));
-  inView.changed();
+  layer.showFresh([...fresh.values()].map(({ pin }) => pin));
+  inView.update();
   arrivals.add(there);
-  source.changed();
+  source.onChange();
 }
 
-/** Opens a pin, or a cluster: by going nearer, or as a list when that would not help. */
-async function open(spot: SpotFeature, byKeyboard: boolean): Promise<void> {
-  if (!isCluster(spot)) {
-    openCard(spot, byKeyboard);
+/** Opens a pin or a cluster. A cluster is zoomed in on, or shown as a list if its pins share one place. */
+async function open(feature: MapFeature, byKeyboard: boolean): Promise<void> {
+  if (!isCluster(feature)) {
+    openCard(feature, byKeyboard);
     return;
   }
-  const { expansion_zoom: zoom } = spot.properties;
+  const { expansion_zoom: zoom } = feature.properties;
   if (zoom !== null && zoom > serverZoom(map.getZoom())) {
-    map.setView(placeOf(spot), Math.min(zoom, map.getMaxZoom()));
+    map.setView(placeOf(feature), Math.min(zoom, map.getMaxZoom()));
     return;
   }
-  const [lon, lat] = spot.geometry.coordinates;
+  const [lon, lat] = feature.geometry.coordinates;
   try {
     const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
     showCard(
-      spot,
-      pinList(features, Math.max(pinsOf(spot), features.length), (pin) => openCard(pin, byKeyboard)),
+      feature,
+      pinList(features, Math.max(pinsOf(feature), features.length), (pin) => openCard(pin, byKeyboard)),
       null,
       byKeyboard,
     );
   } catch (error) {
-    connection.lost((error as Error).message);
-    source.changed(true);
+    connection.showLost((error as Error).message);
+    source.onChange(true);
   }
 }
 
-/** Goes to a pin and opens it. */
+/** Moves the map to a pin and opens its card. */
 function showPin(pin: PinFeature): void {
   map.setView(placeOf(pin), Math.max(map.getZoom(), NEAR_ZOOM));
   openCard(pin, true);
@@ -219,7 +219,7 @@ function openCard(pin: PinFeature, focus: boolean): void {
   showCard(pin, pinCard(pin.properties, labels), { lat, lon, owner: pin.properties.owner }, focus);
 }
 
-function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | null, focus: boolean): void {
+function showCard(feature: MapFeature, content: HTMLElement, named: NamedPin | null, focus: boolean): void {
   const before = document.activeElement;
   card?.remove();
   const maxHeight = Math.min(340, mapBox.clientHeight - SEARCH_PX - 90);
@@ -231,49 +231,49 @@ function showCard(spot: SpotFeature, content: HTMLElement, named: NamedPin | nul
     autoPanPaddingBottomRight: [24, 24],
     offset: [0, -4],
   })
-    .setLatLng(placeOf(spot))
+    .setLatLng(placeOf(feature))
     .setContent(content)
     .on("remove", () => {
       if (card !== shown) return;
       card = null;
-      remember(null);
+      setOpenedPin(null);
       if (content.contains(document.activeElement) || document.activeElement === document.body) {
         (before instanceof HTMLElement && before.isConnected ? before : mapBox).focus();
       }
     });
   card = shown;
   shown.openOn(map);
-  remember(named);
-  // Leaflet hears Escape only while the map itself has the focus.
+  setOpenedPin(named);
+  // Leaflet handles Escape only while the map itself has the focus.
   content.addEventListener("keydown", ({ key }) => {
     if (key === "Escape") shown.close();
   });
   if (focus) content.focus({ preventScroll: true });
 }
 
-function remember(pin: NamedPin | null): void {
+function setOpenedPin(pin: NamedPin | null): void {
   opened = pin;
-  spots.select(pin?.owner ?? null);
+  layer.select(pin?.owner ?? null);
   history.replaceState(null, "", address());
 }
 
-/** Opens the pin that the address names, once the map knows what is there. */
-function findSought(found: SpotFeature[]): void {
+/** Opens the pin that the address names, when the features around it are loaded. */
+function findSought(found: MapFeature[]): void {
   if (sought === null) return;
   const named = sought;
   sought = null;
-  const pin = found.find((spot): spot is PinFeature => spot.id === named.owner);
-  if (pin === undefined) void lookFor(named);
+  const pin = found.find((feature): feature is PinFeature => feature.id === named.owner);
+  if (pin === undefined) void openClusteredPin(named);
   else openCard(pin, false);
 }
 
-/** Opens a pin that stands where many do. */
-async function lookFor({ lat, lon, owner }: NamedPin): Promise<void> {
+/** Opens a pin that is part of a cluster. */
+async function openClusteredPin({ lat, lon, owner }: NamedPin): Promise<void> {
   try {
     const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
     const pin = features.find(({ id }) => id === owner);
     if (pin !== undefined) openCard(pin, false);
   } catch {
-    // The view is right; only its card stays closed.
+    // The view is right, and only the card stays closed.
   }
 }

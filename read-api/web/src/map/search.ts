@@ -1,4 +1,4 @@
-// The search for a name or a place.
+// The search field of the map.
 import type { FeatureCollection, PinFeature } from "../lib/api";
 import { combobox, type Option } from "../lib/combobox";
 import { el } from "../lib/dom";
@@ -9,7 +9,7 @@ interface Found extends Option {
   pin: PinFeature;
 }
 
-/** A field that looks for pins by the beginning of a name or a city. */
+/** Returns a field that searches for pins by the beginning of a name or a city. */
 export function search(choose: (pin: PinFeature) => void): HTMLElement {
   const input = el("input", {
     id: "search",

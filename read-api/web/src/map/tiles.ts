@@ -1,5 +1,5 @@
-// Tiles over the world that we draw, if this server was given an address of some.
-// Until they are there, and where there are none, the drawn world shows.
+// Map tiles above the drawn world, if the server has the address of a tile server. The drawn world is
+// visible until tiles are loaded, and wherever tiles are missing.
 import { type Map as LeafletMap, tileLayer } from "leaflet";
 import type { MapStyle } from "../lib/api";
 import { el } from "../lib/dom";
@@ -9,9 +9,9 @@ export async function showTiles(map: LeafletMap): Promise<void> {
   const { tiles } = await get<MapStyle>("/api/v1/map");
   if (tiles === null) return;
   map.createPane("tiles").classList.add("pane-tiles");
-  // Leaflet takes markup there, and this is text.
+  // Leaflet expects HTML, and the attribution is text.
   const attribution = el("span", {}, tiles.attribution).outerHTML;
-  // Some servers want to know which site asks; which page, they are not told.
+  // Some tile servers require the site's origin. They do not learn the page's address.
   tileLayer(tiles.url, {
     attribution,
     pane: "tiles",

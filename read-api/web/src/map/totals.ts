@@ -1,10 +1,10 @@
-// The running totals and the answers, beside the map.
+// The totals and the charts of answers beside the map, kept up to date.
 import type { Stats, Status } from "../lib/api";
-import { el, fill, foreign, say, svg } from "../lib/dom";
-import { compact, count, number, percent, took } from "../lib/format";
-import { paced } from "../lib/pace";
+import { el, setChildren, foreign, setText, svg } from "../lib/dom";
+import { compact, count, number, percent, duration } from "../lib/format";
+import { throttled } from "../lib/throttle";
 
-/** So many answers are shown before one asks for all. */
+/** The number of answers that a chart shows until it is expanded. */
 const FIRST = 7;
 
 const STATES: [Status, string][] = [
@@ -25,7 +25,7 @@ export class Totals {
   readonly #open = new Set<string>();
   #labels = new Map<string, string>();
   #stats: Stats | null = null;
-  readonly #drawSoon = paced(250, () => {
+  readonly #drawSoon = throttled(250, () => {
     if (this.#stats !== null) this.#draw(this.#stats);
   });
 
@@ -41,8 +41,8 @@ export class Totals {
     );
   }
 
-  /** The challenge's names for its answers. */
-  name(labels: Map<string, string>): void {
+  /** Sets the challenge's labels of its answers, by field. */
+  setLabels(labels: Map<string, string>): void {
     this.#labels = labels;
     this.#drawSoon();
   }
@@ -53,11 +53,11 @@ export class Totals {
   }
 
   #draw(stats: Stats): void {
-    say(this.#pins, number(stats.pins));
+    setText(this.#pins, number(stats.pins));
     const lands = Object.keys(stats.countries).length;
     const spread = `in ${count(stats.places, "place")} of ${count(lands, "country", "countries")}`;
-    say(this.#spread, stats.pins === 0 ? "Nobody has passed yet. The first pin could be yours." : spread);
-    fill(
+    setText(this.#spread, stats.pins === 0 ? "Nobody has passed yet. The first pin could be yours." : spread);
+    setChildren(
       this.#states,
       ...STATES.map(([state, label]) =>
         el(
@@ -69,7 +69,7 @@ export class Totals {
       ),
     );
     this.#drawPace(stats);
-    fill(
+    setChildren(
       this.#charts,
       ...Object.entries(stats.answers)
         .filter(([, choices]) => Object.keys(choices).length > 0)
@@ -80,7 +80,7 @@ export class Totals {
   #drawPace(stats: Stats): void {
     const minutes = stats.passes_per_minute;
     const passes = minutes.reduce((sum, value) => sum + value, 0);
-    if (passes === 0) return fill(this.#pace);
+    if (passes === 0) return setChildren(this.#pace);
     const highest = Math.max(...minutes);
     const [width, height] = [3, 28];
     const bars = minutes.map((value, at) =>
@@ -93,8 +93,8 @@ export class Totals {
       }),
     );
     const waited =
-      stats.waited_ms_p50 === null ? "" : `; half have their verdict within ${took(stats.waited_ms_p50)}`;
-    fill(
+      stats.waited_ms_p50 === null ? "" : `; half have their verdict within ${duration(stats.waited_ms_p50)}`;
+    setChildren(
       this.#pace,
       svg(
         "svg",

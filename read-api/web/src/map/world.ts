@@ -1,4 +1,5 @@
-// The world under the pins, from Natural Earth: coarse at first, fine when one comes near.
+// The land and borders under the pins, from Natural Earth. The coarse data is loaded first, and the
+// fine data when the map is zoomed in.
 import { canvas, geoJSON, type GeoJSON, type Map as LeafletMap } from "leaflet";
 import { feature, mesh } from "topojson-client";
 import type { GeometryCollection, GeometryObject, Topology } from "topojson-specification";
@@ -10,7 +11,7 @@ import { colour, onThemeChange } from "../lib/theme";
 
 type Atlas = Topology<{ countries: GeometryCollection<{ name: string }>; land: GeometryObject }>;
 
-/** From this zoom on the coarse coast looks coarse. */
+/** The zoom from which the fine data is used. */
 const FINE_FROM_ZOOM = 3.6;
 
 interface Country {
@@ -39,7 +40,7 @@ export class World {
     void this.#loadWanted();
   }
 
-  /** The country at a place; `null` at sea. */
+  /** Returns the country at a place, or `null` at sea. */
   countryAt(lat: number, lon: number): string | null {
     const here = this.#countries.find(({ box, polygons }) => {
       const inBox = lon >= box.west && lon <= box.east && lat >= box.south && lat <= box.north;
@@ -58,7 +59,7 @@ export class World {
       this.#show(await get<Atlas>(wanted === "fine" ? fineUrl : coarseUrl));
       this.#detail = wanted;
     } catch {
-      // The pins show without it; the next move tries again.
+      // The pins are shown without the land, and the next move tries again.
       return;
     } finally {
       this.#loading = false;
@@ -71,7 +72,7 @@ export class World {
     const renderer = canvas({ pane: "world", padding: 0.5 });
     const options = { interactive: false, renderer, pane: "world" };
     const land = geoJSON(undefined, { ...options });
-    for (const coordinates of polygonsIn(feature(atlas, atlas.objects.land)).flatMap(uncut)) {
+    for (const coordinates of polygonsIn(feature(atlas, atlas.objects.land)).flatMap(splitAtAntimeridian)) {
       const polygon: Polygon = { type: "Polygon", coordinates };
       land.addData(polygon);
     }
@@ -85,7 +86,7 @@ export class World {
     before?.borders.remove();
     this.#paint();
     this.#countries = feature(atlas, atlas.objects.countries).features.map((country) => {
-      const polygons = polygonsIn(country).flatMap(uncut);
+      const polygons = polygonsIn(country).flatMap(splitAtAntimeridian);
       return { name: country.properties.name, box: boxAround(polygons), polygons };
     });
   }
@@ -104,7 +105,7 @@ export class World {
 
 type Ring = Position[];
 
-/** The polygons of a feature, or of several. */
+/** Returns the polygons of a feature or of a collection. */
 function polygonsIn(shape: Feature | FeatureCollection): Ring[][] {
   if (shape.type === "FeatureCollection") return shape.features.flatMap(polygonsIn);
   const { geometry } = shape;
@@ -113,19 +114,19 @@ function polygonsIn(shape: Feature | FeatureCollection): Ring[][] {
 }
 
 /**
- * A polygon over the date line leaps from one edge of the map to the other:
- * drawn as it is, the leap is a line across the world. Without the leap it
- * reaches beyond one edge, and so it is given twice, once at each.
+ * Returns a polygon so that it can be drawn if it crosses the antimeridian. Such a polygon jumps from one
+ * edge of the map to the other, which would draw a line across the world. Without the jump the polygon
+ * extends beyond one edge, so it is returned twice, once at each edge.
  */
-function uncut(polygon: Ring[]): Ring[][] {
-  const rings = polygon.map(withoutLeaps);
+function splitAtAntimeridian(polygon: Ring[]): Ring[][] {
+  const rings = polygon.map(withoutJumps);
   const lons = rings.flat().map(([lon = 0]) => lon);
   const beyond = lons.some((lon) => lon > 180) ? -360 : lons.some((lon) => lon < -180) ? 360 : 0;
   if (beyond === 0) return [rings];
   return [rings, rings.map((ring) => ring.map(([lon = 0, lat = 0]) => [lon + beyond, lat]))];
 }
 
-function withoutLeaps(ring: Ring): Ring {
+function withoutJumps(ring: Ring): Ring {
   let before = ring[0]?.[0] ?? 0;
   const unrolled = ring.map(([lon = 0, lat = 0]) => {
     before += ((((lon - before + 180) % 360) + 360) % 360) - 180;
@@ -147,7 +148,7 @@ function boxAround(polygons: Ring[][]): Box {
   return box;
 }
 
-/** Whether a ray from the point crosses the ring an odd number of times. */
+/** Returns true if a ray from the point crosses the ring an odd number of times. */
 function surrounds(ring: Ring, lon: number, lat: number): boolean {
   let inside = false;
   let [lon1 = 0, lat1 = 0] = ring[ring.length - 1] ?? [];

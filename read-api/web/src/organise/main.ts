@@ -1,20 +1,21 @@
-// What waits and why, for those who look after it. The token stays in this tab.
+// The organiser's page: waiting submissions with the reason, slots and nodes, failures by reason,
+// and rejudging. The organiser's token stays in this tab.
 import "../style/organise.css";
 import type { Overview, Sandboxes, Submission } from "../lib/api";
-import { Connection, header } from "../lib/chrome";
-import { el, fill, foreign } from "../lib/dom";
+import { ConnectionNotice, header } from "../lib/chrome";
+import { el, setChildren, foreign } from "../lib/dom";
 import { Field } from "../lib/field";
-import { moment, momentInFull, number, took } from "../lib/format";
+import { dateTime, fullDateTime, number, duration } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
-import { current } from "../status/steps";
-import { meaning, plain } from "../status/words";
+import { presentStep } from "../status/steps";
+import { failureText, plainCode } from "../status/failure-text";
 import { sandboxes } from "./sandbox";
 
 const TOKEN = "muster.token";
 const REFRESH_MS = 5000;
 
 const place = el("div", { class: "parts" });
-const connection = new Connection(() => void refresh());
+const connection = new ConnectionNotice(() => void refresh());
 let token = sessionStorage.getItem(TOKEN);
 let timer: ReturnType<typeof setTimeout> | undefined;
 
@@ -30,7 +31,7 @@ function askForToken(refusal?: string): void {
   clearTimeout(timer);
   const field = new Field(
     "token",
-    el("input", { id: "token", type: "password", autocomplete: "current-password" }),
+    el("input", { id: "token", type: "password", autocomplete: "presentStep-password" }),
     {
       label: "Organisers' token",
       hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",
@@ -45,14 +46,14 @@ function askForToken(refusal?: string): void {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     if (field.value === "") {
-      field.refuse("Type the token.");
+      field.showError("Type the token.");
       return;
     }
     token = field.value;
     void refresh();
   });
-  fill(place, form);
-  if (refusal !== undefined) field.refuse(refusal);
+  setChildren(place, form);
+  if (refusal !== undefined) field.showError(refusal);
   field.control.focus();
 }
 
@@ -65,9 +66,9 @@ async function refresh(): Promise<void> {
       get<Sandboxes>("/api/v1/sandbox", { token }),
     ]);
     sessionStorage.setItem(TOKEN, token);
-    connection.back();
+    connection.hide();
     draw(overview);
-    fill(board.sandboxes, sandboxes(verifiers));
+    setChildren(board.sandboxes, sandboxes(verifiers));
   } catch (error) {
     const failure = error as Failure;
     if (failure.status === 401 || failure.status === 403) {
@@ -76,7 +77,7 @@ async function refresh(): Promise<void> {
       askForToken(failure.message);
       return;
     }
-    connection.lost(failure.message);
+    connection.showLost(failure.message);
   }
   timer = setTimeout(() => void refresh(), REFRESH_MS);
 }
@@ -94,7 +95,7 @@ const board = {
 function draw(overview: Overview): void {
   if (!board.figures.isConnected) {
     const leave = el("button", { type: "button", class: "link", click: forgetToken }, "Forget the token");
-    fill(
+    setChildren(
       place,
       board.platform,
       board.figures,
@@ -112,19 +113,22 @@ function draw(overview: Overview): void {
   }
   board.platform.className = overview.platform === null ? "note note-ok" : "note note-wait";
   board.platform.textContent = overview.platform ?? "All is well: submissions are verified as they come.";
-  fill(
+  setChildren(
     board.figures,
     figure("waiting", number(overview.waiting)),
     figure("being verified", number(overview.verifying)),
-    figure("half wait no longer than", overview.waited_ms_p50 === null ? "–" : took(overview.waited_ms_p50)),
-    figure("95% no longer than", overview.waited_ms_p95 === null ? "–" : took(overview.waited_ms_p95)),
+    figure(
+      "half wait no longer than",
+      overview.waited_ms_p50 === null ? "–" : duration(overview.waited_ms_p50),
+    ),
+    figure("95% no longer than", overview.waited_ms_p95 === null ? "–" : duration(overview.waited_ms_p95)),
   );
-  fill(board.unfinished, unfinished(overview.unfinished, overview.waiting + overview.verifying));
-  fill(
+  setChildren(board.unfinished, unfinished(overview.unfinished, overview.waiting + overview.verifying));
+  setChildren(
     board.failures,
-    counts(overview.failures, (code) => meaning(code).title, "No submission has failed."),
+    counts(overview.failures, (code) => failureText(code).title, "No submission has failed."),
   );
-  fill(board.interruptions, counts(overview.interruptions, plain, "Nothing was broken off."));
+  setChildren(board.interruptions, counts(overview.interruptions, plainCode, "Nothing was broken off."));
 }
 
 function unfinished(submissions: Submission[], all: number): HTMLElement {
@@ -143,8 +147,8 @@ function unfinished(submissions: Submission[], all: number): HTMLElement {
         {},
         el(
           "time",
-          { datetime: one.submitted_at, title: momentInFull(one.submitted_at) },
-          moment(one.submitted_at),
+          { datetime: one.submitted_at, title: fullDateTime(one.submitted_at) },
+          dateTime(one.submitted_at),
         ),
       ),
       el(
@@ -168,9 +172,9 @@ function unfinished(submissions: Submission[], all: number): HTMLElement {
 
 function why({ status, waiting, timeline, ...rest }: Submission): string {
   if (status === "verifying")
-    return `${current({ status, waiting, timeline, ...rest })}, since ${moment(timeline.at(-1)?.at ?? rest.submitted_at)}`;
+    return `${presentStep({ status, waiting, timeline, ...rest })}, since ${dateTime(timeline.at(-1)?.at ?? rest.submitted_at)}`;
   if (waiting === null || waiting.code === null) return waiting?.message || "It waits for its turn.";
-  const again = waiting.retry_at === null ? "when the platform is well" : `at ${moment(waiting.retry_at)}`;
+  const again = waiting.retry_at === null ? "when the platform is well" : `at ${dateTime(waiting.retry_at)}`;
   return `${waiting.message} Again ${again}.`;
 }
 
@@ -214,24 +218,29 @@ function rejudge(): HTMLElement {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const fields = [id, reason, by];
-    fields.forEach((field) => field.accept());
-    fill(answer);
+    fields.forEach((field) => field.clearError());
+    setChildren(answer);
     const missing = [id, reason].filter((field) => field.value === "");
-    missing.forEach((field) => field.refuse("This is required."));
+    missing.forEach((field) => field.showError("This is required."));
     if (missing.length > 0) return missing[0]?.control.focus();
     const which = encodeURIComponent(id.value.split("/").at(-1) ?? "");
     const body = { why: reason.value, ...(by.value === "" ? {} : { by: by.value }) };
     post<unknown>(`/api/v1/submissions/${which}/rejudge`, body, token === null ? {} : { token }).then(
       () => {
-        fill(answer, "It waits to be verified again: ", el("a", { href: `/s/${which}` }, "follow it"), ".");
+        setChildren(
+          answer,
+          "It waits to be verified again: ",
+          el("a", { href: `/s/${which}` }, "follow it"),
+          ".",
+        );
         fields.forEach((field) => (field.control.value = ""));
         void refresh();
       },
       (error: unknown) => {
         const failure = error as Failure;
         for (const { field, message } of failure.errors)
-          fields.find(({ name }) => name === field)?.refuse(message);
-        if (failure.errors.length === 0) id.refuse(failure.message);
+          fields.find(({ name }) => name === field)?.showError(message);
+        if (failure.errors.length === 0) id.showError(failure.message);
       },
     );
   });

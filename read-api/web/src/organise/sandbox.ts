@@ -1,7 +1,7 @@
-// Where submissions are verified: every verifier's nodes, their slots, and what is under way there.
+// The verifiers, their nodes and slots, and the number of attempts under way.
 import type { Sandbox, SandboxNode } from "../lib/api";
 import { el, foreign } from "../lib/dom";
-import { count, moment, momentInFull, number } from "../lib/format";
+import { count, dateTime, fullDateTime, number } from "../lib/format";
 
 const STATES: Record<SandboxNode["state"], string> = {
   ready: "ready",
@@ -11,7 +11,7 @@ const STATES: Record<SandboxNode["state"], string> = {
   refused: "refused",
 };
 
-/** One table for each verifier; the one that has nodes comes first. */
+/** Returns one table for each verifier, the verifier with the most nodes first. */
 export function sandboxes(all: Sandbox[]): HTMLElement {
   if (all.length === 0) return el("p", { class: "aside" }, "No verifier has reported yet.");
   const sorted = [...all].sort((one, other) => other.nodes.length - one.nodes.length);
@@ -19,7 +19,7 @@ export function sandboxes(all: Sandbox[]): HTMLElement {
 }
 
 function sandbox(one: Sandbox): HTMLElement {
-  const since = el("time", { datetime: one.since, title: momentInFull(one.since) }, moment(one.since));
+  const since = el("time", { datetime: one.since, title: fullDateTime(one.since) }, dateTime(one.since));
   const how =
     one.trouble === null
       ? `${number(one.under_way)} of ${count(one.slots, "slot")} in use`

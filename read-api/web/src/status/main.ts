@@ -1,14 +1,14 @@
-// One submission, live: for its participant.
+// The page of one submission, kept up to date for its participant.
 import "../style/status.css";
 import type { Challenge, QueuePlace, Submission } from "../lib/api";
-import { Connection, header } from "../lib/chrome";
-import { el, fill, foreign, say } from "../lib/dom";
-import { country, moment, momentInFull } from "../lib/format";
+import { ConnectionNotice, header } from "../lib/chrome";
+import { el, setChildren, foreign, setText } from "../lib/dom";
+import { country, dateTime, fullDateTime } from "../lib/format";
 import { Failure, get } from "../lib/http";
 import { LiveStream } from "../lib/live";
-import { stepList, tick } from "./steps";
-import { gist, reasons, standing } from "./verdict";
-import { familiar } from "./words";
+import { stepList, updateElapsed } from "./steps";
+import { verdictSentence, reasons, standingBox } from "./verdict";
+import { familiar } from "./failure-text";
 
 const NAMES = { submitted: "Waiting", verifying: "Being verified", passed: "Passed", failed: "Not yet" };
 const RETRY_MS = 2000;
@@ -18,8 +18,8 @@ const path = `/api/v1/submissions/${encodeURIComponent(id)}`;
 const heading = el("h1", {}, "Your submission");
 const lead = el("p", { class: "lead" }, "One moment…");
 const place = el("div", { class: "parts" });
-const word = el("p", { role: "status", class: "visually-hidden" });
-const connection = new Connection(() => {
+const announcement = el("p", { role: "status", class: "visually-hidden" });
+const connection = new ConnectionNotice(() => {
   live?.retryNow();
   void refresh();
 });
@@ -28,59 +28,59 @@ let submission: Submission | null = null;
 let challenge: Challenge | null = null;
 let live: LiveStream | null = null;
 let retry: ReturnType<typeof setTimeout> | undefined;
-let asking = false;
-let askAgain = false;
+let reading = false;
+let readAgain = false;
 
 document.body.append(
   header("status"),
-  el("main", { class: "sheet" }, heading, lead, place, word),
+  el("main", { class: "sheet" }, heading, lead, place, announcement),
   connection.element,
 );
 void refresh();
-setInterval(() => tick(place), 1000);
+setInterval(() => updateElapsed(place), 1000);
 void get<Challenge>("/api/v1/challenge").then(
   (found) => {
     challenge = found;
     draw();
   },
   () => {
-    // Without it the page is less exact, and still right.
+    // Without the challenge the page is less exact.
   },
 );
 
-/** Reads the submission; once at a time, and once more if it was asked for meanwhile. */
+/** Reads the submission. Calls during a read cause one more read after it. */
 async function refresh(): Promise<void> {
-  if (asking) {
-    askAgain = true;
+  if (reading) {
+    readAgain = true;
     return;
   }
-  asking = true;
+  reading = true;
   clearTimeout(retry);
   try {
     submission = await get<Submission>(path);
-    connection.back();
+    connection.hide();
     draw();
-    live ??= follow();
+    live ??= openLiveStream();
   } catch (error) {
     const failure = error as Failure;
     if (failure.status === 404 || failure.status === 400) {
       showNotFound();
       return;
     }
-    connection.lost(failure.message);
+    connection.showLost(failure.message);
     retry = setTimeout(() => void refresh(), RETRY_MS);
   } finally {
-    asking = false;
-    if (askAgain) {
-      askAgain = false;
+    reading = false;
+    if (readAgain) {
+      readAgain = false;
       void refresh();
     }
   }
 }
 
-function follow(): LiveStream {
+function openLiveStream(): LiveStream {
   return new LiveStream(`${path}/events`, {
-    open: () => connection.back(),
+    open: () => connection.hide(),
     message(name, data) {
       if (submission === null) return;
       const { position } = data as { position?: number };
@@ -91,7 +91,7 @@ function follow(): LiveStream {
         void refresh();
       }
     },
-    lost: (failure) => connection.lost(failure.message),
+    lost: (failure) => connection.showLost(failure.message),
   });
 }
 
@@ -99,18 +99,18 @@ function draw(): void {
   if (submission === null) return;
   const { name, twitter, location: where, images, answers, status, submitted_at: at } = submission;
   document.title = `${NAMES[status]} · Muster`;
-  say(word, `${NAMES[status]}. ${gist(submission, challenge)}`);
-  fill(
+  setText(announcement, `${NAMES[status]}. ${verdictSentence(submission, challenge)}`);
+  setChildren(
     lead,
     "Sent ",
-    el("time", { datetime: at, title: momentInFull(at) }, moment(at)),
+    el("time", { datetime: at, title: fullDateTime(at) }, dateTime(at)),
     " by ",
     foreign(name),
   );
   const labels = new Map(challenge?.answers.map(({ field, label }) => [field, label]));
-  fill(
+  setChildren(
     place,
-    standing(submission, challenge),
+    standingBox(submission, challenge),
     reasons(submission, challenge),
     el("section", {}, el("h2", {}, "Step by step"), stepList(submission)),
     el(
@@ -131,13 +131,13 @@ function draw(): void {
       ),
     ),
   );
-  tick(place);
+  updateElapsed(place);
 }
 
 function showNotFound(): void {
   heading.textContent = "There is no such submission";
-  fill(lead, "Check the address: it is the one that you were given when you submitted.");
-  fill(
+  setChildren(lead, "Check the address: it is the one that you were given when you submitted.");
+  setChildren(
     place,
     el(
       "p",

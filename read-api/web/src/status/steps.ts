@@ -1,21 +1,22 @@
-// A submission's history as steps: what happened, and what is still to come.
+// A submission's timeline as steps: those that pastStep, the present one, and those that follow.
 import type { Probe, Submission, TimelineEntry } from "../lib/api";
 import { el, foreign } from "../lib/dom";
-import { mebibytes, moment, momentInFull, took } from "../lib/format";
-import { familiar, meaning, type Stage } from "./words";
+import { mebibytes, dateTime, fullDateTime, duration } from "../lib/format";
+import { familiar, failureText, type Stage } from "./failure-text";
 
 interface Step {
   title: string;
   state: "done" | "good" | "bad" | "now" | "ahead";
   at?: string;
-  /** For what is done now: since when. */
+  /** The start of the present step. */
   since?: string;
   details?: (Node | string)[];
 }
 
-/** What is to come after an event, the first of it now. */
-const AHEAD = ["Pull the images", "Start the containers", "Ask the apps", "Decide"];
-const NOW: Partial<Record<TimelineEntry["type"], { title: string; ahead: number }>> = {
+/** The steps of an attempt, in order. */
+const STEPS = ["Pull the images", "Start the containers", "Ask the apps", "Decide"];
+/** For each event, the present step after it and the number of `STEPS` that are done or under way. */
+const PRESENT_STEP: Partial<Record<TimelineEntry["type"], { title: string; ahead: number }>> = {
   Submitted: { title: "Waiting for its turn", ahead: 0 },
   RejudgeRequested: { title: "Waiting for its turn", ahead: 0 },
   VerificationInterrupted: { title: "Waiting to be tried again", ahead: 0 },
@@ -25,45 +26,45 @@ const NOW: Partial<Record<TimelineEntry["type"], { title: string; ahead: number 
   Probed: { title: "Deciding", ahead: 4 },
 };
 
-/** What was done before the verdict. */
-const SEEN: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "Asked" };
+/** The title of the step that `Probed` records, by the stage that was reached. */
+const REACHED: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "Asked" };
 
-/** The steps as a list. */
+/** Returns the steps as a list. */
 export function stepList(submission: Submission): HTMLElement {
-  const past = submission.timeline.map(happened);
+  const past = submission.timeline.map(pastStep);
   const last = submission.timeline.at(-1);
-  const now = last === undefined ? undefined : NOW[last.type];
+  const now = last === undefined ? undefined : PRESENT_STEP[last.type];
   const ahead: Step[] =
     now === undefined
       ? []
       : [
           { title: now.title, state: "now", ...(last === undefined ? {} : { since: last.at }) },
-          ...AHEAD.slice(now.ahead).map((title): Step => ({ title, state: "ahead" })),
+          ...STEPS.slice(now.ahead).map((title): Step => ({ title, state: "ahead" })),
         ];
   return el("ol", { class: "steps" }, ...[...past, ...ahead].map(item));
 }
 
-/** Says how long what is done now has taken so far. */
-export function tick(within: Element): void {
+/** Updates the duration of the present step. */
+export function updateElapsed(within: Element): void {
   for (const element of within.querySelectorAll<HTMLElement>("[data-since]")) {
     const seconds = Math.floor((Date.now() - Date.parse(element.dataset["since"] ?? "")) / 1000);
-    element.textContent = seconds < 1 ? "" : `${took(seconds * 1000)} so far`;
+    element.textContent = seconds < 1 ? "" : `${duration(seconds * 1000)} so far`;
   }
 }
 
-/** What is being done just now. */
-export function current(submission: Submission): string {
+/** Returns the title of the present step. */
+export function presentStep(submission: Submission): string {
   const last = submission.timeline.at(-1);
-  return (last === undefined ? undefined : NOW[last.type]?.title) ?? "";
+  return (last === undefined ? undefined : PRESENT_STEP[last.type]?.title) ?? "";
 }
 
-function happened(entry: TimelineEntry, index: number, all: TimelineEntry[]): Step {
+function pastStep(entry: TimelineEntry, index: number, all: TimelineEntry[]): Step {
   const since = all[index - 1]?.at;
-  const spent = since === undefined ? "" : took(Date.parse(entry.at) - Date.parse(since));
-  return { at: entry.at, ...told(entry, spent) };
+  const spent = since === undefined ? "" : duration(Date.parse(entry.at) - Date.parse(since));
+  return { at: entry.at, ...describe(entry, spent) };
 }
 
-function told(entry: TimelineEntry, spent: string): Step {
+function describe(entry: TimelineEntry, spent: string): Step {
   switch (entry.type) {
     case "Submitted":
       return { title: "Accepted", state: "done" };
@@ -78,7 +79,7 @@ function told(entry: TimelineEntry, spent: string): Step {
         title: "Images pulled",
         state: "done",
         details: entry.data.images.map(({ image, node, size_bytes, took_ms }) =>
-          el("p", {}, name(image), `: ${mebibytes(size_bytes)} in ${took(took_ms)}, on `, foreign(node)),
+          el("p", {}, name(image), `: ${mebibytes(size_bytes)} in ${duration(took_ms)}, on `, foreign(node)),
         ),
       };
     case "ContainersStarted":
@@ -86,12 +87,12 @@ function told(entry: TimelineEntry, spent: string): Step {
         title: "Containers started",
         state: "done",
         details: entry.data.images.map(({ image, node, took_ms }) =>
-          el("p", {}, name(image), `: in ${took(took_ms)}, on `, foreign(node)),
+          el("p", {}, name(image), `: in ${duration(took_ms)}, on `, foreign(node)),
         ),
       };
     case "Probed":
       return {
-        title: SEEN[furthest(entry.data.images)],
+        title: REACHED[furthest(entry.data.images)],
         state: "done",
         details: entry.data.images.map(probe),
       };
@@ -116,14 +117,14 @@ function told(entry: TimelineEntry, spent: string): Step {
 
 function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
   const answered =
-    status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${took(latency_ms)}`}.`;
-  const verdict = outcome === "matched" ? "It answered as submitted." : `${meaning(outcome).title}.`;
+    status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${duration(latency_ms)}`}.`;
+  const verdict = outcome === "matched" ? "It answered as submitted." : `${failureText(outcome).title}.`;
   return el("p", {}, name(image), `: ${verdict}${answered}`);
 }
 
-/** How far the image came that came furthest. */
+/** Returns the furthest stage that any image reached. */
 function furthest(probes: Probe[]): Stage {
-  const stages = probes.map(({ outcome }) => (outcome === "matched" ? "ask" : meaning(outcome).stage));
+  const stages = probes.map(({ outcome }) => (outcome === "matched" ? "ask" : failureText(outcome).stage));
   return (["ask", "run", "pull"] as const).find((stage) => stages.includes(stage)) ?? "ask";
 }
 
@@ -134,7 +135,7 @@ function name(image: string): HTMLElement {
 function item({ title, state, at, since, details = [] }: Step): HTMLElement {
   return el(
     "li",
-    { class: `step step-${state}`, "aria-current": state === "now" && "step" },
+    { class: `step step-${state}`, "aria-presentStep": state === "now" && "step" },
     el(
       "div",
       { class: "step-head" },
@@ -147,5 +148,5 @@ function item({ title, state, at, since, details = [] }: Step): HTMLElement {
 }
 
 function time(at: string): HTMLElement {
-  return el("time", { datetime: at, title: momentInFull(at) }, moment(at));
+  return el("time", { datetime: at, title: fullDateTime(at) }, dateTime(at));
 }

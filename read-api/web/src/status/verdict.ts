@@ -1,19 +1,19 @@
-// Where a submission stands, on top of its page; and after a failed verdict,
-// every reason: what we asked, what came back, what we expected, what to do.
+// The status box on top of a submission's page. After a failed verdict it is followed by every reason:
+// the request, the response, the expected response, and advice.
 import type { Challenge, Probe, Reason, Submission } from "../lib/api";
 import { el, foreign } from "../lib/dom";
-import { moment, number, ordinal, roughly } from "../lib/format";
-import { writeView } from "../map/address";
-import { current } from "./steps";
-import { familiar, meaning, whatWeDid } from "./words";
+import { dateTime, number, ordinal, approximateDuration } from "../lib/format";
+import { writeView } from "../map/view-address";
+import { presentStep } from "./steps";
+import { familiar, failureText, describeStage } from "./failure-text";
 
-/** The state in a few words, and what it means. */
-export function standing(submission: Submission, challenge: Challenge | null): HTMLElement {
+/** Returns a box with the status in a few words and an explanation. */
+export function standingBox(submission: Submission, challenge: Challenge | null): HTMLElement {
   switch (submission.status) {
     case "submitted":
       return box("wait", "Waiting", waiting(submission));
     case "verifying":
-      return box("wait", "Being verified", [el("p", {}, `${current(submission)}…`)]);
+      return box("wait", "Being verified", [el("p", {}, `${presentStep(submission)}…`)]);
     case "passed":
       return box("ok", "Passed", [
         el("p", {}, foreign(submission.name), " is on the map, at ", foreign(submission.location.city), "."),
@@ -25,7 +25,7 @@ export function standing(submission: Submission, challenge: Challenge | null): H
       ]);
     case "failed":
       return box("bad", "Not yet", [
-        el("p", {}, gist(submission, challenge)),
+        el("p", {}, verdictSentence(submission, challenge)),
         el(
           "p",
           { class: "actions" },
@@ -39,8 +39,8 @@ export function standing(submission: Submission, challenge: Challenge | null): H
   }
 }
 
-/** The verdict in a sentence, for the page and for those who listen to it; nothing before there is one. */
-export function gist(
+/** Returns the verdict as a sentence, for the page and for screen readers, or an empty text if there is none. */
+export function verdictSentence(
   { status, reasons: all, images, location }: Submission,
   challenge: Challenge | null,
 ): string {
@@ -48,7 +48,7 @@ export function gist(
   if (status !== "failed") return "";
   const one =
     all.length === 1 && all[0] !== undefined
-      ? `${meaning(all[0].code).title}.`
+      ? `${failureText(all[0].code).title}.`
       : "Here is what we saw of each image.";
   const any =
     challenge?.images.answering === "any" && images.length > 1
@@ -57,7 +57,7 @@ export function gist(
   return one + any;
 }
 
-/** Every reason of a failed verdict. */
+/** Returns every reason of a failed verdict. */
 export function reasons(submission: Submission, challenge: Challenge | null): HTMLElement | null {
   if (submission.status !== "failed") return null;
   const probes = submission.timeline.findLast((entry) => entry.type === "Probed")?.data.images ?? [];
@@ -84,14 +84,14 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
   const wait =
     queue === null || queue.expected_wait_s === null
       ? ""
-      : ` Expected wait: ${roughly(queue.expected_wait_s)}.`;
+      : ` Expected wait: ${approximateDuration(queue.expected_wait_s)}.`;
   const lines = [el("p", {}, place + wait)];
   if (platform !== null) lines.push(el("p", {}, platform));
   if (why !== null && why.code !== null) {
     const again =
       why.retry_at === null
         ? "It is tried again when we are well."
-        : `It is tried again at ${moment(why.retry_at)}.`;
+        : `It is tried again at ${dateTime(why.retry_at)}.`;
     lines.push(el("p", {}, `The last attempt was broken off by no fault of yours. ${why.message} ${again}`));
   }
   lines.push(
@@ -105,7 +105,7 @@ function reason(
   probe: Probe | undefined,
   challenge: Challenge | null,
 ): HTMLElement {
-  const { title, stage, expected } = meaning(code);
+  const { title, stage, expected } = failureText(code);
   const differing = probe?.differing ?? [];
   return el(
     "article",
@@ -115,7 +115,7 @@ function reason(
     el(
       "dl",
       {},
-      row("What we did", whatWeDid(stage, challenge)),
+      row("What we did", describeStage(stage, challenge)),
       row("What came back", message),
       differing.length === 0 ? row("What we expected", expected) : row("What we expected", table(differing)),
       row("What to do now", advice),

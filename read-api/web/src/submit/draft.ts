@@ -1,11 +1,11 @@
-// What was typed and not yet accepted, kept for this tab; and the key under
-// which it is sent, the same for each try, so that nothing is submitted twice.
+// The entry that was typed and not yet accepted, kept for this tab, and its idempotency key. The key
+// is the same for each attempt to send the entry, so that nothing is submitted twice.
 import type { Entry } from "../lib/api";
 
 const DRAFT = "muster.draft";
 const KEY = "muster.key";
 
-/** The entry that was typed last, if it was not accepted. */
+/** Returns the entry that was typed last, or `null` if it was accepted. */
 export function savedDraft(): Entry | null {
   return read(DRAFT) as Entry | null;
 }
@@ -14,7 +14,7 @@ export function saveDraft(entry: Entry): void {
   write(DRAFT, entry);
 }
 
-/** The key to send this entry with: a new one for another entry. */
+/** Returns the idempotency key of this entry; another entry gets a new key. */
 export function keyFor(entry: Entry): string {
   const content = JSON.stringify(entry);
   const kept = read(KEY) as { key: string; content: string } | null;
@@ -24,12 +24,12 @@ export function keyFor(entry: Entry): string {
   return key;
 }
 
-/** It was accepted: the next submission is another one. */
-export function forget(): void {
+/** Removes the draft and its key, after the entry was accepted. */
+export function forgetDraft(): void {
   for (const name of [DRAFT, KEY]) store()?.removeItem(name);
 }
 
-// `crypto.randomUUID` is missing where the page comes without TLS from another host.
+// `crypto.randomUUID` is missing if the page was loaded from another host without TLS.
 function randomKey(): string {
   return [...crypto.getRandomValues(new Uint8Array(16))]
     .map((byte) => byte.toString(16).padStart(2, "0"))
@@ -48,7 +48,7 @@ function write(name: string, value: unknown): void {
   try {
     store()?.setItem(name, JSON.stringify(value));
   } catch {
-    // A full store: the page works, only a reload forgets.
+    // If the store is full, the page works, but a reload loses the draft.
   }
 }
 

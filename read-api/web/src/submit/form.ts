@@ -1,7 +1,7 @@
-// The form: its fields, and from them the entry that is sent.
+// The submission form: its fields, and the entry that is made of them.
 import type { Challenge, Entry, FieldProblem } from "../lib/api";
 import { combobox } from "../lib/combobox";
-import { el, fill } from "../lib/dom";
+import { el, setChildren } from "../lib/dom";
 import { Field } from "../lib/field";
 import { count } from "../lib/format";
 import { get } from "../lib/http";
@@ -69,7 +69,7 @@ export class Form {
       el("div", { class: "actions" }, this.#send),
     );
     this.element.addEventListener("input", () => this.#changed());
-    this.element.addEventListener("focusout", (event) => this.#left(event));
+    this.element.addEventListener("focusout", (event) => this.#onFocusOut(event));
     this.element.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -77,7 +77,7 @@ export class Form {
     this.fillIn({ name: "", location: "", images: [] });
   }
 
-  /** The entry as it is typed now. */
+  /** The entry as it is typed at present. */
   get entry(): Entry {
     const entry: Entry = {
       name: this.#name.value,
@@ -89,75 +89,75 @@ export class Form {
     return entry;
   }
 
-  /** Puts an entry into the fields. */
+  /** Fills the fields from an entry. */
   fillIn(entry: Entry): void {
     this.#name.control.value = entry.name;
     this.#twitter.control.value = entry.twitter ?? "";
     this.#location.control.value = entry.location;
     for (const field of this.#answers) field.control.value = String(entry[field.name] ?? "");
     this.#images.length = 0;
-    fill(this.#imageRows);
+    setChildren(this.#imageRows);
     const rows = Math.max(entry.images.length, this.challenge.images.min);
     for (let at = 0; at < rows; at += 1) this.#addRow(entry.images[at] ?? "");
     this.#changed();
   }
 
-  /** It is being sent, or no longer. */
+  /** Shows whether the entry is being sent. */
   set busy(busy: boolean) {
     this.#send.disabled = busy;
     this.#send.textContent = busy ? "Sending…" : "Submit";
   }
 
-  /** Says what is wrong, beside the fields and above them, and leads to the first. */
-  refuse(errors: FieldProblem[]): void {
+  /** Shows each error beside its field and a summary above the fields, and moves the focus to the first. */
+  showErrors(errors: FieldProblem[]): void {
     const fields = this.#fields();
-    fields.forEach((field) => field.accept());
-    const strangers: string[] = [];
+    fields.forEach((field) => field.clearError());
+    const withoutField: string[] = [];
     const wrong: Field[] = [];
     for (const { field: name, message, suggestions } of errors) {
-      // What is said of all images stands at the first.
+      // An error about all images is shown at the first one.
       const field =
         fields.find((one) => one.name === name) ?? (name === "images" ? this.#images[0] : undefined);
-      if (field === undefined) strangers.push(`${name}: ${message}`);
+      if (field === undefined) withoutField.push(`${name}: ${message}`);
       else {
-        field.refuse(message, suggestions);
+        field.showError(message, suggestions);
         wrong.push(field);
       }
     }
     const many =
       wrong.length === 1 ? "One field needs another look." : `${wrong.length} fields need another look.`;
-    this.say([...(wrong.length > 0 ? [many] : []), ...strangers]);
+    this.showSummary([...(wrong.length > 0 ? [many] : []), ...withoutField]);
     const [first] = fields.filter((field) => wrong.includes(field));
     (first?.control ?? this.#summary).focus();
   }
 
-  /** Says something above the fields. */
-  say(lines: string[]): void {
-    fill(this.#summary, ...lines.map((line) => el("p", {}, line)));
+  /** Shows lines above the fields. */
+  showSummary(lines: string[]): void {
+    setChildren(this.#summary, ...lines.map((line) => el("p", {}, line)));
   }
 
   #submit(): void {
     const entry = this.entry;
     const wrong = check(entry, this.challenge);
-    if (wrong.size > 0) return this.refuse([...wrong].map(([field, message]) => ({ field, message })));
-    this.#fields().forEach((field) => field.accept());
-    this.say([]);
+    if (wrong.size > 0) return this.showErrors([...wrong].map(([field, message]) => ({ field, message })));
+    this.#fields().forEach((field) => field.clearError());
+    this.showSummary([]);
     this.on.submit(entry);
   }
 
-  /** A field that was left says what is wrong with it, if something was typed. */
-  #left(event: FocusEvent): void {
+  /** Checks a field when it loses the focus, unless it is empty. */
+  #onFocusOut(event: FocusEvent): void {
     const field = this.#fields().find((one) => one.control === event.target);
     if (field === undefined || field.value === "") return;
     const why = check(this.entry, this.challenge).get(field.name);
-    if (why !== undefined) field.refuse(why);
+    if (why !== undefined) field.showError(why);
   }
 
   #changed(): void {
     const wrong = check(this.entry, this.challenge);
     for (const field of this.#fields()) {
       const mended = field.control.getAttribute("aria-invalid") === "true" && !wrong.has(field.name);
-      if (mended && document.activeElement === field.control) field.accept();
+      if (mended && document.activeElement === field.control) field.clearError();
     }
     this.#addImage.hidden = this.#images.length >= this.challenge.images.max;
     this.#expected.textContent = JSON.stringify(expectedAnswer(this.entry, this.challenge), null, 2);

@@ -1,20 +1,20 @@
-// The form with which one takes part.
+// The submission page.
 import "../style/form.css";
 import type { Challenge, Entry, Submission } from "../lib/api";
-import { Connection, header } from "../lib/chrome";
-import { el, fill } from "../lib/dom";
+import { ConnectionNotice, header } from "../lib/chrome";
+import { el, setChildren } from "../lib/dom";
 import { Failure, get, post } from "../lib/http";
-import { forget, keyFor, savedDraft, saveDraft } from "./draft";
+import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
 
-/** After a failure of the server's, the same is sent again by itself this often. */
-const TRIES = 4;
+/** The number of times that an entry is sent if the server fails. */
+const SEND_ATTEMPTS_MAX = 4;
 const RETRY_MS = 2000;
 
 const lead = el("p", { class: "lead" }, "\u00a0");
 const place = el("div", {}, el("p", { class: "hint" }, "One moment…"));
-const connection = new Connection(() => void load());
-/** Read before the form says, empty, that it has changed. */
+const connection = new ConnectionNotice(() => void load());
+/** Read before the form is made: an empty form reports a change, which overwrites the draft. */
 const draft = savedDraft();
 let retry: ReturnType<typeof setTimeout> | undefined;
 
@@ -29,20 +29,20 @@ async function load(): Promise<void> {
   clearTimeout(retry);
   try {
     const challenge = await get<Challenge>("/api/v1/challenge");
-    connection.back();
+    connection.hide();
     lead.textContent = `${challenge.title}: say who you are and name what you built. We run it, ask it, and put you on the map.`;
     const form = new Form(challenge, { change: saveDraft, submit: (entry) => void send(form, entry) });
-    const entry = (await earlier()) ?? draft;
+    const entry = (await earlierEntry()) ?? draft;
     if (entry !== null) form.fillIn(entry);
-    fill(place, form.element);
+    setChildren(place, form.element);
   } catch (error) {
-    connection.lost((error as Failure).message);
+    connection.showLost((error as Failure).message);
     retry = setTimeout(() => void load(), RETRY_MS);
   }
 }
 
-/** The entry of a submission that is tried again: `?again=<id>`. */
-async function earlier(): Promise<Entry | null> {
+/** Returns the entry of an earlier submission, if the address names one: `?again=<id>`. */
+async function earlierEntry(): Promise<Entry | null> {
   const id = new URLSearchParams(location.search).get("again");
   if (id === null) return null;
   try {
@@ -57,7 +57,7 @@ async function earlier(): Promise<Entry | null> {
     if (twitter !== null) entry.twitter = twitter;
     return entry;
   } catch (error) {
-    if ((error as Failure).passes) throw error;
+    if ((error as Failure).isTransient) throw error;
     return null;
   }
 }
@@ -75,23 +75,26 @@ async function send(form: Form, entry: Entry): Promise<void> {
         const { links } = await post<{ links: { page: string } }>("/api/v1/submissions", entry, {
           key: keyFor(entry),
         });
-        forget();
+        forgetDraft();
         location.assign(links.page);
         return;
       } catch (error) {
         const failure = error as Failure;
-        // The key makes it safe: what was accepted without our knowing is not accepted twice.
-        if (!failure.passes || failure.status === 429 || attempt === TRIES) throw failure;
-        connection.lost(`${failure.message} Your submission was not taken yet.`);
+        // Sending again is safe: with the same idempotency key an entry is not accepted twice.
+        if (!failure.isTransient || failure.status === 429 || attempt === SEND_ATTEMPTS_MAX) throw failure;
+        connection.showLost(`${failure.message} Your submission was not taken yet.`);
         await new Promise((resolve) => setTimeout(resolve, failure.retryAfterMs ?? RETRY_MS));
       }
     }
   } catch (error) {
     const failure = error as Failure;
-    connection.back();
-    if (failure.errors.length > 0) form.refuse(failure.errors);
+    connection.hide();
+    if (failure.errors.length > 0) form.showErrors(failure.errors);
     else
-      form.say([failure.message, ...(failure.passes ? ["Nothing is lost: submit again in a moment."] : [])]);
+      form.showSummary([
+        failure.message,
+        ...(failure.isTransient ? ["Nothing is lost: submit again in a moment."] : []),
+      ]);
   } finally {
     form.busy = false;
   }

@@ -1,15 +1,15 @@
-// Draws pins and clusters on one canvas and knows what is where on it. However
-// many changes arrive, it is drawn once a frame at most.
+// A Leaflet layer that draws pins and clusters on one canvas, and finds the feature at a point. It
+// draws at most once a frame, however many changes arrive.
 import { DomUtil, LatLng, type LatLngBounds, type Map as LeafletMap, type Point, Renderer } from "leaflet";
 import { compact } from "../lib/format";
 import { colour, onThemeChange } from "../lib/theme";
-import type { ClusterFeature, PinFeature, SpotFeature } from "../lib/api";
+import type { ClusterFeature, PinFeature, MapFeature } from "../lib/api";
 
 const PIN_RADIUS = 7;
-/** A finger is wider than a pin. */
+/** The distance from a pin, in pixels, at which a click still hits it: a finger is wider than a pin. */
 const REACH = 8;
 
-/** What the layer inherits and the published types leave out. */
+/** The members of `Renderer` that Leaflet's published types leave out. */
 interface RendererInsides {
   _map?: LeafletMap & { _animatingZoom: boolean };
   _container: HTMLCanvasElement;
@@ -17,8 +17,8 @@ interface RendererInsides {
   _update(): void;
 }
 
-export class SpotLayer extends Renderer {
-  #spots: SpotFeature[] = [];
+export class FeatureLayer extends Renderer {
+  #features: MapFeature[] = [];
   #fresh = new Map<string, PinFeature>();
   #selected: string | null = null;
   #frame = 0;
@@ -26,48 +26,48 @@ export class SpotLayer extends Renderer {
   constructor() {
     super({ padding: 0.2, pane: "overlayPane" });
     onThemeChange(() => this.#redrawSoon());
-    // The counts are drawn in a font that may arrive after them.
+    // The font of the counts may load after they were drawn.
     void document.fonts.ready.then(() => this.#redrawSoon());
   }
 
-  /** What the server shows here. */
-  show(spots: SpotFeature[]): void {
-    // Large ones last, so that they lie on top.
-    this.#spots = [...spots].sort((one, other) => pinsOf(one) - pinsOf(other));
+  /** Shows the features that the server returned. */
+  show(features: MapFeature[]): void {
+    // Large clusters are drawn last, on top.
+    this.#features = [...features].sort((one, other) => pinsOf(one) - pinsOf(other));
     this.#redrawSoon();
   }
 
-  /** Pins that are newer than what the server has shown. */
+  /** Shows pins that are newer than the server's last response. */
   showFresh(pins: Iterable<PinFeature>): void {
     this.#fresh = new Map([...pins].map((pin) => [pin.properties.owner, pin]));
     this.#redrawSoon();
   }
 
-  /** The pin whose card is open. */
+  /** Highlights the pin of an owner: its card is open. */
   select(owner: string | null): void {
     this.#selected = owner;
     this.#redrawSoon();
   }
 
-  /** The topmost spot under a point of the map's container. */
-  at(where: Point): SpotFeature | null {
+  /** Returns the topmost feature at a point of the map's container. */
+  at(where: Point): MapFeature | null {
     const map = this.#insides._map;
     if (map === undefined) return null;
-    const reached = (spot: SpotFeature): boolean =>
-      map.latLngToContainerPoint(placeOf(spot)).distanceTo(where) <=
-      Math.max(radiusOf(spot), PIN_RADIUS + REACH);
-    const cluster = this.#spots.findLast((spot) => isCluster(spot) && reached(spot));
-    return cluster ?? [...this.#fresh.values()].find(reached) ?? this.#spots.findLast(reached) ?? null;
+    const reached = (feature: MapFeature): boolean =>
+      map.latLngToContainerPoint(placeOf(feature)).distanceTo(where) <=
+      Math.max(radiusOf(feature), PIN_RADIUS + REACH);
+    const cluster = this.#features.findLast((feature) => isCluster(feature) && reached(feature));
+    return cluster ?? [...this.#fresh.values()].find(reached) ?? this.#features.findLast(reached) ?? null;
   }
 
-  /** What is shown within the box, those of most pins first. */
-  within(bounds: LatLngBounds): SpotFeature[] {
-    const all: SpotFeature[] = [
+  /** Returns the features within the bounds, those with the most pins first. */
+  within(bounds: LatLngBounds): MapFeature[] {
+    const all: MapFeature[] = [
       ...this.#fresh.values(),
-      ...this.#spots.filter((spot) => !this.#isFresh(spot)).reverse(),
+      ...this.#features.filter((feature) => !this.#isFresh(feature)).reverse(),
     ];
     return all
-      .filter((spot) => bounds.contains(placeOf(spot)))
+      .filter((feature) => bounds.contains(placeOf(feature)))
       .sort((one, other) => pinsOf(other) - pinsOf(one));
   }
 
@@ -99,8 +99,8 @@ export class SpotLayer extends Renderer {
     return this as unknown as RendererInsides;
   }
 
-  #isFresh(spot: SpotFeature): boolean {
-    return spot.id !== undefined && this.#fresh.has(spot.id);
+  #isFresh(feature: MapFeature): boolean {
+    return feature.id !== undefined && this.#fresh.has(feature.id);
   }
 
   #redrawSoon(): void {
@@ -125,17 +125,17 @@ export class SpotLayer extends Renderer {
     context.scale(ratio, ratio);
     context.translate(-bounds.min.x, -bounds.min.y);
     const pen = new Pen(context);
-    const where = (spot: SpotFeature): Point => map.latLngToLayerPoint(placeOf(spot));
+    const where = (feature: MapFeature): Point => map.latLngToLayerPoint(placeOf(feature));
     const draw = (pin: PinFeature): void => pen.pin(where(pin), pin.properties.owner === this.#selected);
     const discs: Disc[] = [];
-    for (const spot of this.#spots) {
-      if (isCluster(spot)) {
-        const { point_count: count, expansion_zoom: zoom } = spot.properties;
-        discs.push({ at: where(spot), radius: radiusOf(spot), count, samePlace: zoom === null });
-      } else if (!this.#isFresh(spot)) draw(spot);
+    for (const feature of this.#features) {
+      if (isCluster(feature)) {
+        const { point_count: count, expansion_zoom: zoom } = feature.properties;
+        discs.push({ at: where(feature), radius: radiusOf(feature), count, samePlace: zoom === null });
+      } else if (!this.#isFresh(feature)) draw(feature);
     }
     for (const pin of this.#fresh.values()) {
-      // Under a disc it would not be seen: it is counted there, if its owner was not before.
+      // A pin under a disc cannot be seen. The disc counts it, if the owner has no earlier pin.
       const disc = discs.find(({ at, radius }) => at.distanceTo(where(pin)) <= radius);
       if (disc === undefined) draw(pin);
       else if (pin.properties.passes === 1) disc.count += 1;
@@ -145,32 +145,34 @@ export class SpotLayer extends Renderer {
 }
 
 /** Whether several pins are shown as one. */
-export function isCluster(spot: SpotFeature): spot is ClusterFeature {
-  return "cluster" in spot.properties;
+export function isCluster(feature: MapFeature): feature is ClusterFeature {
+  return "cluster" in feature.properties;
 }
 
-/** How many pins a spot stands for. */
-export function pinsOf(spot: SpotFeature): number {
-  return isCluster(spot) ? spot.properties.point_count : 1;
+/** How many pins a feature stands for. */
+export function pinsOf(feature: MapFeature): number {
+  return isCluster(feature) ? feature.properties.point_count : 1;
 }
 
-export function placeOf(spot: SpotFeature): LatLng {
-  const [lon, lat] = spot.geometry.coordinates;
+export function placeOf(feature: MapFeature): LatLng {
+  const [lon, lat] = feature.geometry.coordinates;
   return new LatLng(lat, lon);
 }
 
-/** Ten times as many pins make a disc a little larger, never so large that two overlap. */
-function radiusOf(spot: SpotFeature): number {
-  return isCluster(spot) ? Math.min(12 + 2.6 * Math.log10(spot.properties.point_count), 24) : PIN_RADIUS;
+/** Returns the radius in pixels. It grows with the logarithm of the number of pins, up to a size at which two discs do not overlap. */
+function radiusOf(feature: MapFeature): number {
+  return isCluster(feature)
+    ? Math.min(12 + 2.6 * Math.log10(feature.properties.point_count), 24)
+    : PIN_RADIUS;
 }
 
-/** A cluster as it is drawn. */
+/** The disc that is drawn for a cluster. */
 interface Disc {
   at: Point;
-  /** Pixels. */
+  /** In pixels. */
   radius: number;
   count: number;
-  /** Its pins share one place, and coming nearer would not part them. */
+  /** Whether all pins share one place, so that zooming in does not separate them. */
   samePlace: boolean;
 }
 

@@ -1,7 +1,7 @@
-// Drawing no more often than somebody can see.
+// Limits how often something is drawn.
 
-/** `draw`, at the next frame and then at most once in `ms`, however often it is called. */
-export function paced(ms: number, draw: () => void): () => void {
+/** Returns a function that calls `draw` at the next frame, and at most once in `ms` however often it is called. */
+export function throttled(ms: number, draw: () => void): () => void {
   let waiting = false;
   let last = -Infinity;
   return () => {

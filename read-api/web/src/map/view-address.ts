@@ -1,5 +1,5 @@
-// The view in the address: `#zoom/lat/lon`, and if a pin's card is open its
-// place and owner. Whoever opens the link sees the same.
+// The view of the map in the page's address: `#zoom/lat/lon`, followed by `/lat,lon/owner` if a pin's
+// card is open. A link to that address opens the same view.
 
 export interface View {
   zoom: number;
@@ -8,14 +8,14 @@ export interface View {
   pin: NamedPin | null;
 }
 
-/** A pin, and where to look for it. */
+/** A pin, named by its owner, and its place. */
 export interface NamedPin {
   lat: number;
   lon: number;
   owner: string;
 }
 
-/** The view that an address names; `null` when it names none. */
+/** Parses the view in an address; returns `null` if there is none. */
 export function readView(hash: string): View | null {
   const [zoom, lat, lon, place, owner] = hash.replace(/^#/, "").split("/");
   const here = numbers([zoom, lat, lon]);
@@ -29,7 +29,7 @@ export function readView(hash: string): View | null {
   return { zoom: here[0], lat: here[1], lon: here[2], pin };
 }
 
-/** The address of a view. */
+/** Formats a view as the hash of an address. */
 export function writeView({ zoom, lat, lon, pin }: View): string {
   const digits = Math.max(2, Math.ceil(zoom / 3));
   const view = `#${Number(zoom.toFixed(2))}/${lat.toFixed(digits)}/${lon.toFixed(digits)}`;

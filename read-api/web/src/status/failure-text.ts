@@ -1,10 +1,10 @@
-// What the codes of a verdict mean, in words for somebody who does this for the first time.
+// Explains the codes of failures to a participant who has not seen them before.
 import type { Challenge } from "../lib/api";
 
-/** How far a verification had come. */
+/** The stage that a verification reached. */
 export type Stage = "pull" | "run" | "ask";
 
-interface Meaning {
+interface FailureText {
   title: string;
   stage: Stage;
   expected: string;
@@ -14,7 +14,7 @@ const PULLED = "An image that everybody can pull, and that runs on linux/amd64."
 const RUNS = "A container that starts, and goes on running until it is asked.";
 const ANSWERS = "Status 200 and one JSON object that says what you submitted.";
 
-const MEANINGS: Record<string, Meaning> = {
+const FAILURE_TEXTS: Record<string, FailureText> = {
   image_not_found: { title: "The registry does not have this image", stage: "pull", expected: PULLED },
   image_forbidden: { title: "The registry does not give this image to us", stage: "pull", expected: PULLED },
   image_too_large: {
@@ -49,27 +49,27 @@ const MEANINGS: Record<string, Meaning> = {
   mismatch: { title: "The answer differs from what you submitted", stage: "ask", expected: ANSWERS },
 };
 
-/** What a code means; a code that is newer than this page keeps its own name. */
-export function meaning(code: string): Meaning {
-  return MEANINGS[code] ?? { title: plain(code), stage: "ask", expected: ANSWERS };
+/** Returns the explanation of a code. A code that is newer than this page is shown by its own name. */
+export function failureText(code: string): FailureText {
+  return FAILURE_TEXTS[code] ?? { title: plainCode(code), stage: "ask", expected: ANSWERS };
 }
 
-/** What we did to an app, as a sentence. */
-export function whatWeDid(stage: Stage, challenge: Challenge | null): string {
+/** Returns a sentence about what Muster did in a stage. */
+export function describeStage(stage: Stage, challenge: Challenge | null): string {
   if (stage === "pull") return "Looked the image up in its registry, to pull it.";
   if (stage === "run") return "Pulled the image and started a container of it.";
   return `Started a container and sent it ${request(challenge)}.`;
 }
 
-/** The request that an app is sent. */
+/** Describes the request that an app receives. */
 export function request(challenge: Challenge | null): string {
   return challenge === null
     ? "one HTTP request"
     : `GET ${challenge.probe.path} on port ${challenge.probe.port}`;
 }
 
-/** `no_capacity` as `no capacity`. */
-export function plain(code: string): string {
+/** Returns `no capacity` for `no_capacity`. */
+export function plainCode(code: string): string {
   return code.replaceAll("_", " ");
 }
 
