@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check web build bench soak doctor clean
+.PHONY: help run test check api web build bench soak doctor clean
 
 # Tests that would take each other's processors.
 alone := browser:: faults:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
@@ -28,6 +28,10 @@ check: $(packages) ## formatting and lints
 	cargo fmt --all --check
 	cd read-api/web && npm run --silent check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+api: $(packages) ## the description of the HTTP API, and the pages' types from it
+	MUSTER_WRITE_OPENAPI=1 cargo test --quiet --test it openapi::
+	cd read-api/web && npm run --silent api
 
 web: $(pages) ## the pages, from read-api/web to where the program takes them
 

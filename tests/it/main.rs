@@ -11,6 +11,7 @@ mod history;
 #[path = "../hostile/mod.rs"]
 mod hostile;
 mod janitor;
+mod openapi;
 mod readers;
 mod roles;
 mod support;

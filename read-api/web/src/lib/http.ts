@@ -1,5 +1,5 @@
 // Requests to the server. Every error becomes a `Failure` with a sentence for the reader.
-import type { FieldProblem } from "./api";
+import type { FieldProblem, Problem } from "./api";
 
 const DEADLINE_MS = 20_000;
 
@@ -49,10 +49,9 @@ export function isAbort(error: unknown): boolean {
 /** Makes a `Failure` of a response's problem document. */
 export async function failureOf(response: Response): Promise<Failure> {
   const problem: unknown = await response.json().catch(() => null);
-  const { detail, errors } = (typeof problem === "object" && problem !== null ? problem : {}) as {
-    detail?: string;
-    errors?: FieldProblem[];
-  };
+  const { detail, errors } = (
+    typeof problem === "object" && problem !== null ? problem : {}
+  ) as Partial<Problem>;
   const after = Number(response.headers.get("Retry-After"));
   return new Failure(
     detail ?? `The server answered with status ${response.status}.`,

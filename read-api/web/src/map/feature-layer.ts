@@ -3,9 +3,9 @@
 import { DomUtil, LatLng, type LatLngBounds, type Map as LeafletMap, type Point, Renderer } from "leaflet";
 import { compact } from "../lib/format";
 import { colour, onThemeChange } from "../lib/theme";
-import type { ClusterFeature, PinFeature, MapFeature } from "../lib/api";
+import type { MapFeature, PinFeature } from "../lib/api";
+import { isCluster, PIN_RADIUS, pinsOf, radiusOf } from "./features";
 
-const PIN_RADIUS = 7;
 /** The distance from a pin, in pixels, at which a click still hits it: a finger is wider than a pin. */
 const REACH = 8;
 
@@ -144,26 +144,9 @@ export class FeatureLayer extends Renderer {
   }
 }
 
-/** Whether several pins are shown as one. */
-export function isCluster(feature: MapFeature): feature is ClusterFeature {
-  return "cluster" in feature.properties;
-}
-
-/** How many pins a feature stands for. */
-export function pinsOf(feature: MapFeature): number {
-  return isCluster(feature) ? feature.properties.point_count : 1;
-}
-
 export function placeOf(feature: MapFeature): LatLng {
   const [lon, lat] = feature.geometry.coordinates;
   return new LatLng(lat, lon);
-}
-
-/** Returns the radius in pixels. It grows with the logarithm of the number of pins, up to a size at which two discs do not overlap. */
-function radiusOf(feature: MapFeature): number {
-  return isCluster(feature)
-    ? Math.min(12 + 2.6 * Math.log10(feature.properties.point_count), 24)
-    : PIN_RADIUS;
 }
 
 /** The disc that is drawn for a cluster. */

@@ -3,7 +3,7 @@ import type { MapFeature } from "../lib/api";
 import { el, setChildren, foreign } from "../lib/dom";
 import { count, number } from "../lib/format";
 import { throttled } from "../lib/throttle";
-import { isCluster, pinsOf } from "./feature-layer";
+import { isCluster, pinsOf } from "./features";
 
 const LISTED = 10;
 

@@ -29,8 +29,10 @@ interface Loaded {
   version: number;
 }
 
+type Bounds = Pick<LatLngBounds, "getWest" | "getSouth" | "getEast" | "getNorth">;
+
 export interface Screen {
-  bounds: LatLngBounds;
+  bounds: Bounds;
   zoom: number;
 }
 
@@ -130,7 +132,8 @@ export function serverZoom(zoom: number): number {
   return Math.max(0, Math.floor(zoom + 0.01));
 }
 
-function covers(box: RequestBox, bounds: LatLngBounds): boolean {
+/** Returns true if the box has everything within the bounds. */
+export function covers(box: RequestBox, bounds: Bounds): boolean {
   return (
     box.west <= Math.max(bounds.getWest(), -180) &&
     box.east >= Math.min(bounds.getEast(), 180) &&
@@ -140,7 +143,7 @@ function covers(box: RequestBox, bounds: LatLngBounds): boolean {
 }
 
 /** Returns the box to request for a screen. Its edges are on a coarse grid, so that neighbouring screens have the same box. */
-function boxFor({ bounds, zoom }: Screen): RequestBox {
+export function boxFor({ bounds, zoom }: Screen): RequestBox {
   const step = 360 / 2 ** (serverZoom(zoom) + 1);
   const [width, height] = [bounds.getEast() - bounds.getWest(), bounds.getNorth() - bounds.getSouth()];
   const down = (degrees: number, min: number): number =>

@@ -1,14 +1,14 @@
 // The organiser's page: waiting submissions with the reason, slots and nodes, failures by reason,
 // and rejudging. The organiser's token stays in this tab.
 import "../style/organise.css";
-import type { Overview, Sandboxes, Submission } from "../lib/api";
+import type { Overview, Sandboxes, SubmissionView } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren, foreign } from "../lib/dom";
 import { Field } from "../lib/field";
 import { dateTime, fullDateTime, number, duration } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
 import { presentStep } from "../status/steps";
-import { failureText, plainCode } from "../status/failure-text";
+import { failureText, interruptionTitle } from "../status/failure-text";
 import { sandboxes } from "./sandbox";
 
 const TOKEN = "muster.token";
@@ -128,10 +128,13 @@ function draw(overview: Overview): void {
     board.failures,
     counts(overview.failures, (code) => failureText(code).title, "No submission has failed."),
   );
-  setChildren(board.interruptions, counts(overview.interruptions, plainCode, "Nothing was broken off."));
+  setChildren(
+    board.interruptions,
+    counts(overview.interruptions, interruptionTitle, "Nothing was broken off."),
+  );
 }
 
-function unfinished(submissions: Submission[], all: number): HTMLElement {
+function unfinished(submissions: SubmissionView[], all: number): HTMLElement {
   if (submissions.length === 0) return el("p", { class: "aside" }, "Nothing waits.");
   const head = el(
     "tr",
@@ -170,9 +173,9 @@ function unfinished(submissions: Submission[], all: number): HTMLElement {
   );
 }
 
-function why({ status, waiting, timeline, ...rest }: Submission): string {
+function why({ status, waiting, timeline, submitted_at }: SubmissionView): string {
   if (status === "verifying")
-    return `${presentStep({ status, waiting, timeline, ...rest })}, since ${dateTime(timeline.at(-1)?.at ?? rest.submitted_at)}`;
+    return `${presentStep({ timeline })}, since ${dateTime(timeline.at(-1)?.at ?? submitted_at)}`;
   if (waiting === null || waiting.code === null) return waiting?.message || "It waits for its turn.";
   const again = waiting.retry_at === null ? "when the platform is well" : `at ${dateTime(waiting.retry_at)}`;
   return `${waiting.message} Again ${again}.`;

@@ -3,7 +3,7 @@ import type { Sandbox, SandboxNode } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { count, dateTime, fullDateTime, number } from "../lib/format";
 
-const STATES: Record<SandboxNode["state"], string> = {
+const NODE_STATES: Partial<Record<string, string>> = {
   ready: "ready",
   paused: "paused by an operator",
   drained: "drained by an operator",
@@ -47,7 +47,7 @@ function nodes(verifier: string, all: SandboxNode[]): HTMLElement {
       el(
         "td",
         {},
-        el("span", { class: `state-of-node ${node.state}` }, STATES[node.state]),
+        el("span", { class: `state-of-node ${node.state}` }, NODE_STATES[node.state] ?? node.state),
         node.reason !== null && el("div", { class: "aside" }, foreign(node.reason)),
       ),
       el("td", {}, number(node.slots)),

@@ -1,5 +1,5 @@
 // Explains the codes of failures to a participant who has not seen them before.
-import type { Challenge } from "../lib/api";
+import type { Challenge, FailureCode, InterruptionCode } from "../lib/api";
 
 /** The stage that a verification reached. */
 export type Stage = "pull" | "run" | "ask";
@@ -14,7 +14,7 @@ const PULLED = "An image that everybody can pull, and that runs on linux/amd64."
 const RUNS = "A container that starts, and goes on running until it is asked.";
 const ANSWERS = "Status 200 and one JSON object that says what you submitted.";
 
-const FAILURE_TEXTS: Record<string, FailureText> = {
+export const FAILURE_TEXTS: Record<FailureCode, FailureText> = {
   image_not_found: { title: "The registry does not have this image", stage: "pull", expected: PULLED },
   image_forbidden: { title: "The registry does not give this image to us", stage: "pull", expected: PULLED },
   image_too_large: {
@@ -49,9 +49,22 @@ const FAILURE_TEXTS: Record<string, FailureText> = {
   mismatch: { title: "The answer differs from what you submitted", stage: "ask", expected: ANSWERS },
 };
 
+export const INTERRUPTION_TITLES: Record<InterruptionCode, string> = {
+  registry_unavailable: "The registry did not answer",
+  rate_limited: "The registry limited our requests",
+  pull_failed: "An image did not arrive on the node",
+  no_capacity: "No node had room",
+  swarm_unavailable: "The Swarm did not answer",
+  node_lost: "The node went away",
+  node_ill: "The node had no disk left, or its engine failed",
+  slot_failed: "The slot's network or its relay failed",
+  lease_expired: "The verifier went away, or took too long",
+};
+
 /** Returns the explanation of a code. A code that is newer than this page is shown by its own name. */
 export function failureText(code: string): FailureText {
-  return FAILURE_TEXTS[code] ?? { title: plainCode(code), stage: "ask", expected: ANSWERS };
+  const known: Partial<Record<string, FailureText>> = FAILURE_TEXTS;
+  return known[code] ?? { title: plainCode(code), stage: "ask", expected: ANSWERS };
 }
 
 /** Returns a sentence about what Muster did in a stage. */
@@ -68,12 +81,12 @@ export function request(challenge: Challenge | null): string {
     : `GET ${challenge.probe.path} on port ${challenge.probe.port}`;
 }
 
-/** Returns `no capacity` for `no_capacity`. */
-export function plainCode(code: string): string {
-  return code.replaceAll("_", " ");
+/** Returns the title of an interruption. A code that is newer than this page is shown by its own name. */
+export function interruptionTitle(code: string): string {
+  const known: Partial<Record<string, string>> = INTERRUPTION_TITLES;
+  return known[code] ?? plainCode(code);
 }
 
-/** An image's name as people type it. */
-export function familiar(image: string): string {
-  return image.replace(/^docker\.io\//, "").replace(/:latest$/, "");
+function plainCode(code: string): string {
+  return code.replaceAll("_", " ");
 }

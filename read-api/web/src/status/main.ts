@@ -5,10 +5,10 @@ import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren, foreign, setText } from "../lib/dom";
 import { country, dateTime, fullDateTime } from "../lib/format";
 import { Failure, get } from "../lib/http";
+import { familiar } from "../lib/image-name";
 import { LiveStream } from "../lib/live";
 import { stepList, updateElapsed } from "./steps";
 import { verdictSentence, reasons, standingBox } from "./verdict";
-import { familiar } from "./failure-text";
 
 const NAMES = { submitted: "Waiting", verifying: "Being verified", passed: "Passed", failed: "Not yet" };
 const RETRY_MS = 2000;

@@ -1,8 +1,9 @@
 // A submission's timeline as steps: those that pastStep, the present one, and those that follow.
-import type { Probe, Submission, TimelineEntry } from "../lib/api";
+import type { ImageProbe, Submission, TimelineEntry } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { mebibytes, dateTime, fullDateTime, duration } from "../lib/format";
-import { familiar, failureText, type Stage } from "./failure-text";
+import { familiar } from "../lib/image-name";
+import { failureText, type Stage } from "./failure-text";
 
 interface Step {
   title: string;
@@ -53,8 +54,8 @@ export function updateElapsed(within: Element): void {
 }
 
 /** Returns the title of the present step. */
-export function presentStep(submission: Submission): string {
-  const last = submission.timeline.at(-1);
+export function presentStep({ timeline }: Pick<Submission, "timeline">): string {
+  const last = timeline.at(-1);
   return (last === undefined ? undefined : PRESENT_STEP[last.type]?.title) ?? "";
 }
 
@@ -115,7 +116,7 @@ function describe(entry: TimelineEntry, spent: string): Step {
   }
 }
 
-function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
+function probe({ image, outcome, status, latency_ms }: ImageProbe): HTMLElement {
   const answered =
     status === null ? "" : ` Status ${status}${latency_ms === null ? "" : ` in ${duration(latency_ms)}`}.`;
   const verdict = outcome === "matched" ? "It answered as submitted." : `${failureText(outcome).title}.`;
@@ -123,7 +124,7 @@ function probe({ image, outcome, status, latency_ms }: Probe): HTMLElement {
 }
 
 /** Returns the furthest stage that any image reached. */
-function furthest(probes: Probe[]): Stage {
+function furthest(probes: ImageProbe[]): Stage {
   const stages = probes.map(({ outcome }) => (outcome === "matched" ? "ask" : failureText(outcome).stage));
   return (["ask", "run", "pull"] as const).find((stage) => stages.includes(stage)) ?? "ask";
 }

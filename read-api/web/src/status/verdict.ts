@@ -1,11 +1,12 @@
 // The status box on top of a submission's page. After a failed verdict it is followed by every reason:
 // the request, the response, the expected response, and advice.
-import type { Challenge, Probe, Reason, Submission } from "../lib/api";
+import type { Challenge, ImageProbe, Reason, Submission } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { dateTime, number, ordinal, approximateDuration } from "../lib/format";
+import { familiar } from "../lib/image-name";
 import { writeView } from "../map/view-address";
 import { presentStep } from "./steps";
-import { familiar, failureText, describeStage } from "./failure-text";
+import { describeStage, failureText } from "./failure-text";
 
 /** Returns a box with the status in a few words and an explanation. */
 export function standingBox(submission: Submission, challenge: Challenge | null): HTMLElement {
@@ -102,7 +103,7 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
 
 function reason(
   { code, image, message, advice }: Reason,
-  probe: Probe | undefined,
+  probe: ImageProbe | undefined,
   challenge: Challenge | null,
 ): HTMLElement {
   const { title, stage, expected } = failureText(code);
@@ -123,7 +124,7 @@ function reason(
   );
 }
 
-function table(differing: Probe["differing"]): HTMLElement {
+function table(differing: ImageProbe["differing"]): HTMLElement {
   return el(
     "table",
     {},

@@ -1,5 +1,5 @@
 // The submission form: its fields, and the entry that is made of them.
-import type { Challenge, Entry, FieldProblem } from "../lib/api";
+import type { Challenge, Entry, FieldProblem, Places, TextLength } from "../lib/api";
 import { combobox } from "../lib/combobox";
 import { el, setChildren } from "../lib/dom";
 import { Field } from "../lib/field";
@@ -9,10 +9,7 @@ import { check, expectedAnswer } from "./rules";
 
 export class Form {
   readonly element: HTMLFormElement;
-  readonly #name = new Field("name", text("name", { autocomplete: "name", maxlength: 60 }), {
-    label: "Your name",
-    hint: "As it will stand on the map.",
-  });
+  readonly #name: Field;
   readonly #twitter = new Field("twitter", text("twitter", { placeholder: "@username", maxlength: 60 }), {
     label: "Handle",
     hint: "On Twitter, as @username.",
@@ -31,8 +28,13 @@ export class Form {
     private readonly challenge: Challenge,
     private readonly on: { change(entry: Entry): void; submit(entry: Entry): void },
   ) {
-    this.#location = location();
-    this.#answers = challenge.answers.map(answer);
+    const { fields } = challenge;
+    this.#name = new Field("name", text("name", { autocomplete: "name", maxlength: roomFor(fields.name) }), {
+      label: "Your name",
+      hint: "As it will stand on the map.",
+    });
+    this.#location = location(roomFor(fields.location));
+    this.#answers = challenge.answers.map((question) => answer(question, roomFor(fields.answer)));
     this.#addImage.addEventListener("click", () => {
       this.#addRow("").control.focus();
       this.#changed();
@@ -195,11 +197,16 @@ export class Form {
   }
 }
 
-function location(): Field {
-  const input = text("location", { maxlength: 120, placeholder: "City, Country" });
+/** Returns the number of characters that a field accepts: a few more than allowed, so that the error shows. */
+function roomFor({ max_chars: max }: TextLength): number {
+  return max + 10;
+}
+
+function location(maxlength: number): Field {
+  const input = text("location", { maxlength, placeholder: "City, Country" });
   const list = combobox(input, {
     async complete(typed, signal) {
-      const { places } = await get<{ places: string[] }>(`/api/v1/places?q=${encodeURIComponent(typed)}`, {
+      const { places } = await get<Places>(`/api/v1/places?q=${encodeURIComponent(typed)}`, {
         signal,
       });
       return places.map((label) => ({ label }));
@@ -214,11 +221,11 @@ function location(): Field {
   ]);
 }
 
-function answer(question: Challenge["answers"][number]): Field {
+function answer(question: Challenge["answers"][number], maxlength: number): Field {
   const { field, label, required, choices } = question;
   const control =
     choices.length === 0
-      ? text(field, { maxlength: 60 })
+      ? text(field, { maxlength })
       : el(
           "select",
           { id: field, name: field },

@@ -1,9 +1,10 @@
 // The submission page.
 import "../style/form.css";
-import type { Challenge, Entry, Submission } from "../lib/api";
+import type { Accepted, Challenge, Entry, Submission } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren } from "../lib/dom";
 import { Failure, get, post } from "../lib/http";
+import { familiar } from "../lib/image-name";
 import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
 
@@ -62,17 +63,12 @@ async function earlierEntry(): Promise<Entry | null> {
   }
 }
 
-/** The short form of an image's name, as people type it. */
-function familiar(image: string): string {
-  return image.replace(/^docker\.io\//, "").replace(/:latest$/, "");
-}
-
 async function send(form: Form, entry: Entry): Promise<void> {
   form.busy = true;
   try {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const { links } = await post<{ links: { page: string } }>("/api/v1/submissions", entry, {
+        const { links } = await post<Accepted>("/api/v1/submissions", entry, {
           key: keyFor(entry),
         });
         forgetDraft();
