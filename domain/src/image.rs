@@ -246,6 +246,22 @@ fn is_image_id(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    #[derive(Deserialize)]
+    struct FamiliarName {
+        full: String,
+        familiar: String,
+    }
+
+    /// The web pages are tested with the same table.
+    #[test]
+    fn the_familiar_name_is_the_shortest_that_names_the_same_image() {
+        let table = include_str!("../testdata/familiar_names.json");
+        for FamiliarName { full, familiar } in serde_json::from_str::<Vec<_>>(table).unwrap() {
+            let image: ImageRef = full.parse().unwrap();
+            assert_eq!((image.to_string(), image.familiar()), (full, familiar));
+        }
+    }
+
     #[test]
     fn a_name_is_printed_from_what_was_parsed() {
         for (typed, printed) in [
