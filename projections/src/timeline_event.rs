@@ -43,10 +43,13 @@ struct ImageProbeView {
     #[schema(value_type = String)]
     outcome: ProbeOutcome,
     /// The HTTP status, if there was a response.
+    #[schema(required)]
     status: Option<u16>,
     /// From the first byte sent to the last received, milliseconds.
+    #[schema(required)]
     latency_ms: Option<u64>,
     /// One sentence on the failure, for the participant.
+    #[schema(required)]
     message: Option<String>,
     /// The fields that are not as submitted.
     differing: Vec<FieldDifference>,

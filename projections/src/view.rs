@@ -48,10 +48,12 @@ pub struct StatusView {
     pub status: SubmissionStatus,
     /// The reason for the wait, while the submission waits. The queue position is not part
     /// of this view.
+    #[schema(required)]
     pub waiting: Option<WaitReason>,
     /// The name of the participant.
     pub name: String,
     /// The participant's Twitter account as `@account`.
+    #[schema(required)]
     pub twitter: Option<String>,
     /// The location as typed and as found in the gazetteer.
     pub location: LocationView,
@@ -72,6 +74,7 @@ pub struct StatusView {
     /// The time at which the submission was accepted.
     pub submitted_at: Timestamp,
     /// The time of the newest verdict.
+    #[schema(required)]
     pub judged_at: Option<Timestamp>,
     /// The revision of the newest event in this view.
     pub revision: Revision,
@@ -99,11 +102,13 @@ pub struct LocationView {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WaitReason {
     /// The interruption of the last attempt, or null if the submission only waits for its turn.
+    #[schema(required)]
     pub code: Option<InterruptionCode>,
     /// The reason as a sentence for the participant.
     pub message: String,
     /// The time of the next attempt. Null means as soon as a slot is free or, after an interruption, as
     /// soon as the platform works again.
+    #[schema(required)]
     pub retry_at: Option<Timestamp>,
 }
 
@@ -113,6 +118,7 @@ pub struct ReasonView {
     /// The code of the failure.
     pub code: FailureCode,
     /// The image that failed, or null if the reason concerns no single image.
+    #[schema(required)]
     pub image: Option<ImageRef>,
     /// The details of the failure.
     pub message: String,
@@ -144,6 +150,7 @@ pub struct QueuePlace {
     /// The number of submissions that wait.
     pub of: u64,
     /// The expected wait in seconds, from the pace of the last verdicts. Null if there were none.
+    #[schema(required)]
     pub expected_wait_s: Option<u64>,
 }
 
@@ -167,8 +174,10 @@ pub struct StatsView {
     /// The first passes in each of the sixty minutes up to the newest event, oldest minute first.
     pub passes_per_minute: Vec<u64>,
     /// The median time from queueing to verdict in milliseconds, over the last hundred verdicts.
+    #[schema(required)]
     pub waited_ms_p50: Option<u64>,
     /// The 95th percentile of the same times in milliseconds.
+    #[schema(required)]
     pub waited_ms_p95: Option<u64>,
     /// The position up to which the log is counted.
     #[schema(value_type = u64)]
@@ -183,6 +192,7 @@ pub struct Pin {
     /// The name of the participant.
     pub name: String,
     /// The participant's Twitter account as `@account`.
+    #[schema(required)]
     pub twitter: Option<String>,
     /// The name of the city.
     pub city: String,

@@ -26,6 +26,7 @@ const PAGE_PINS: usize = 1_000;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OriginalAnswer {
     /// The record; `null` if there is no such submission.
+    #[schema(required)]
     response: Option<OriginalRecord>,
 }
 
@@ -37,6 +38,7 @@ pub(crate) struct OriginalRecord {
     /// The name of the participant.
     name: String,
     /// The participant's Twitter account: `@account`.
+    #[schema(required)]
     twitter: Option<String>,
     /// The location as the participant typed it.
     location: String,
@@ -82,6 +84,7 @@ pub(crate) struct OriginalPin {
     /// The name of the participant.
     name: String,
     /// The participant's Twitter account: `@account`.
+    #[schema(required)]
     twitter: Option<String>,
     /// The position of the pin.
     coordinates: OriginalCoordinates,

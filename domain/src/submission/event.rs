@@ -107,6 +107,7 @@ pub struct Participant {
     /// The name as shown on the map.
     pub name: String,
     /// The Twitter account: `@account`.
+    #[schema(required)]
     pub twitter: Option<String>,
 }
 
@@ -207,6 +208,7 @@ pub struct ImageProbe {
     /// The responses of the app, in the order of the requests; none if there was no response.
     pub answers: Vec<ProbeAnswer>,
     /// A sentence about the failure; `null` if the image matched.
+    #[schema(required)]
     pub message: Option<String>,
     /// The fields whose values are not as submitted.
     pub differing: Vec<FieldDifference>,
@@ -244,6 +246,7 @@ pub struct FieldDifference {
     /// The value that was submitted.
     pub expected: String,
     /// The value in the answer; `null` if the field is missing.
+    #[schema(required)]
     pub returned: Option<String>,
 }
 
@@ -289,6 +292,7 @@ struct StoredInterruption {
     /// The constant `platform`: an interruption is never the participant's fault.
     fault: PlatformFaultTag,
     /// When the next attempt may start; `null` if it must wait until the platform is well.
+    #[schema(required)]
     retry_at: Option<Timestamp>,
 }
 

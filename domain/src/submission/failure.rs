@@ -167,6 +167,7 @@ struct StoredReason {
     /// The code of the participant's failure.
     code: FailureCode,
     /// The image concerned; `null` if all are.
+    #[schema(required)]
     image: Option<ImageRef>,
     /// One sentence for the participant.
     message: String,

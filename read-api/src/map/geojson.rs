@@ -60,6 +60,7 @@ pub(crate) struct PinProperties {
     /// The name of the participant.
     name: String,
     /// The participant's Twitter account: `@account`.
+    #[schema(required)]
     twitter: Option<String>,
     /// The name of the city.
     city: String,
@@ -81,6 +82,7 @@ pub(crate) struct ClusterProperties {
     /// The number of pins in the cluster.
     point_count: u64,
     /// The zoom at which the cluster splits; `null` if it does not split at any zoom.
+    #[schema(required)]
     expansion_zoom: Option<u8>,
 }
 

@@ -14,6 +14,7 @@ use crate::map::tiles::MapTiles;
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct MapStyle {
     /// The server of the map's tiles; `null` if the page draws the world that it brings along.
+    #[schema(required)]
     tiles: Option<MapTiles>,
 }
 

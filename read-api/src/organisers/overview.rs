@@ -22,6 +22,7 @@ const UNFINISHED_MAX: usize = 500;
 pub(crate) struct OrganiserOverview {
     /// Why nothing is verified at present; `null` while a verifier works.
     #[serde(rename = "platform")]
+    #[schema(required)]
     pause_reason: Option<String>,
     /// The number of submissions that wait.
     waiting: u64,
@@ -34,8 +35,10 @@ pub(crate) struct OrganiserOverview {
     /// The number of interrupted attempts for each interruption code.
     interruptions: BTreeMap<InterruptionCode, u64>,
     /// The median time from acceptance to verdict, over the last hundred verdicts, in milliseconds.
+    #[schema(required)]
     waited_ms_p50: Option<u64>,
     /// The 95th percentile of the same times, in milliseconds.
+    #[schema(required)]
     waited_ms_p95: Option<u64>,
 }
 

@@ -35,6 +35,7 @@ pub(crate) struct VerifierSandbox {
     since: Timestamp,
     /// Why this verifier verifies nothing at present; `null` while it works.
     #[serde(rename = "trouble")]
+    #[schema(required)]
     pause_reason: Option<String>,
     /// The number of submissions that can be verified at the same time.
     slots: u32,
@@ -53,6 +54,7 @@ pub(crate) struct NodeInUse {
     /// containers within bounds.
     state: &'static str,
     /// Why the node is refused; `null` if it is not.
+    #[schema(required)]
     reason: Option<String>,
     /// The number of submissions that can be verified on the node at the same time.
     slots: u32,

@@ -38,9 +38,11 @@ pub(crate) struct StatusAnswer {
     #[serde(flatten)]
     pub(crate) view: StatusView,
     /// The submission's place in the queue while it waits.
+    #[schema(required)]
     pub(crate) queue: Option<QueuePlace>,
     /// Why nothing is verified at present; `null` while a verifier works, or if the submission does not wait.
     #[serde(rename = "platform")]
+    #[schema(required)]
     pub(crate) pause_reason: Option<String>,
 }
 

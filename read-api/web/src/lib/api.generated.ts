@@ -29,11 +29,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The history, event by event.
-         * @description One JSON object a line, oldest first. If the log fails underway, the last
-         *     line is `{"problem": …}`; continue after the last position received.
+         * Streams the events of the log.
+         * @description One JSON object a line, oldest first. If the log fails during the response, the last line is `{"problem": …}`;
+         *     continue after the last position received.
          */
-        get: operations["history"];
+        get: operations["read_history"];
         put?: never;
         post?: never;
         delete?: never;
@@ -50,15 +50,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The totals and the pins, live.
-         * @description Server-sent events: `stats` (as `GET /api/v1/stats`), once at the beginning
-         *     and after each change; `pins` (a GeoJSON `FeatureCollection` of those that
-         *     changed; one whose `passes` are 0 is gone); and `reset` when too many
-         *     changed to be listed: ask for the map anew. A message's id is a position,
-         *     and `Last-Event-ID` continues after it. A change may be told twice, and none
-         *     is left out.
+         * Streams the totals and the pins as they change.
+         * @description Server-sent events. `stats` (as in `GET /api/v1/stats`) comes once at the beginning and after each change. `pins` is
+         *     a GeoJSON `FeatureCollection` of the pins that changed; a pin whose `passes` is 0 is gone. `reset` comes when too
+         *     many pins changed to be listed; read the map again then. The id of a message is a position, and `Last-Event-ID`
+         *     continues after it. A change may be sent twice, but none is left out.
          */
-        get: operations["live"];
+        get: operations["stream_map"];
         put?: never;
         post?: never;
         delete?: never;
@@ -74,8 +72,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the map looks like on this server. */
-        get: operations["style"];
+        /** Returns the look of the map on this server. */
+        get: operations["get_map_style"];
         put?: never;
         post?: never;
         delete?: never;
@@ -91,8 +89,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What waits and why. */
-        get: operations["organiser"];
+        /** Returns the submissions without a verdict, and figures about verification. */
+        get: operations["get_organiser_overview"];
         put?: never;
         post?: never;
         delete?: never;
@@ -109,12 +107,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What the map shows in a box at a zoom: pins, and clusters of pins.
-         * @description A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true),
-         *     `point_count` and `expansion_zoom`. A box larger than any screen is shown in
-         *     less detail; `zoom` says in which.
+         * Returns the pins, and clusters of pins, in a box at a zoom.
+         * @description A GeoJSON `FeatureCollection`. A cluster's properties are `cluster` (true), `point_count` and `expansion_zoom`. A
+         *     box larger than any screen is shown in less detail; `zoom` says at which zoom.
          */
-        get: operations["pins"];
+        get: operations["list_pins"];
         put?: never;
         post?: never;
         delete?: never;
@@ -131,10 +128,10 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The pins of the cluster nearest to a place, newest first; at most 100. For
-         *     clusters that do not fall apart at any zoom.
+         * Returns the pins of the cluster nearest to a place, newest first, at most 100.
+         * @description This is for clusters whose `expansion_zoom` is `null`: they do not split at any zoom.
          */
-        get: operations["pins_at"];
+        get: operations["list_pins_at_place"];
         put?: never;
         post?: never;
         delete?: never;
@@ -150,8 +147,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Pins whose owner's name or whose city begins with a text; at most 20. */
-        get: operations["find_pins"];
+        /** Returns up to 20 pins whose owner's name or city begins with a text. */
+        get: operations["search_pins"];
         put?: never;
         post?: never;
         delete?: never;
@@ -184,8 +181,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Where submissions are verified. */
-        get: operations["sandbox"];
+        /** Returns each verifier's nodes, their slots, and how many of them are in use. */
+        get: operations["get_sandboxes"];
         put?: never;
         post?: never;
         delete?: never;
@@ -201,8 +198,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The totals over all submissions. */
-        get: operations["stats"];
+        /** Returns the totals over all submissions. */
+        get: operations["get_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -239,11 +236,11 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Where a submission stands, and why.
-         * @description Whoever submitted sees it at once. `status` is `submitted`, `verifying`,
-         *     `passed` or `failed`; `timeline` has everything that happened.
+         * Returns the status of a submission, and the reasons for it.
+         * @description A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed` or `failed`;
+         *     `timeline` lists every event.
          */
-        get: operations["status"];
+        get: operations["get_submission"];
         put?: never;
         post?: never;
         delete?: never;
@@ -260,15 +257,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What happens to a submission, live.
-         * @description Server-sent events. Each entry of the timeline is one, named after its type
-         *     (`Submitted`, `VerificationStarted`, …); its id is its position, and
-         *     `Last-Event-ID` continues after it. While the submission waits, `queue` says
-         *     its place whenever that changes, and `platform` (`{"message": …}`) why
-         *     nothing is verified, if so. The stream stays open after a verdict, for an
-         *     organiser may ask for another.
+         * Streams the events of a submission as they are recorded.
+         * @description Server-sent events. Each entry of the timeline is a message, named after its type (`Submitted`,
+         *     `VerificationStarted`, …). Its id is its position, and `Last-Event-ID` continues after it. While the submission
+         *     waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
+         *     so. The stream stays open after a verdict, because an organiser may ask for a rejudge.
          */
-        get: operations["events"];
+        get: operations["stream_submission"];
         put?: never;
         post?: never;
         delete?: never;
@@ -321,8 +316,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A submission's record, as the original answered: 200 also for an unknown id. */
-        get: operations["competition"];
+        /** Returns a submission's record as in 2016: with status 200 even if the id is unknown. */
+        get: operations["get_original_record"];
         put?: never;
         post?: never;
         delete?: never;
@@ -338,7 +333,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process lives: it answers. */
+        /** Answers as long as the process is alive. */
         get: operations["healthz"];
         put?: never;
         post?: never;
@@ -355,7 +350,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Counters and gauges in the text format of Prometheus. */
+        /** Returns counters and gauges in the text format of Prometheus. */
         get: operations["metrics"];
         put?: never;
         post?: never;
@@ -372,7 +367,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Whether the process can do its part, and why not. */
+        /** Says whether the process can serve requests, and if not, why. */
         get: operations["readyz"];
         put?: never;
         post?: never;
@@ -389,8 +384,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The pins and the votes, as the original answered. */
-        get: operations["stats"];
+        /** Returns the pins and the votes as in 2016. */
+        get: operations["get_original_stats"];
         put?: never;
         post?: never;
         delete?: never;
@@ -449,18 +444,18 @@ export interface components {
             /** @description The digest of its rules. */
             rules: string;
         };
-        /** @description What is known of a cluster. */
+        /** @description The data of a cluster. */
         ClusterProperties: {
-            /** @description Always true. */
+            /** @description The constant `true`, which marks a cluster. */
             cluster: boolean;
             /**
              * Format: int32
-             * @description The zoom at which it falls apart; `null` when its pins share one place.
+             * @description The zoom at which the cluster splits; `null` if it does not split at any zoom.
              */
             expansion_zoom: number | null;
             /**
              * Format: int64
-             * @description How many pins.
+             * @description The number of pins in the cluster.
              */
             point_count: number;
         };
@@ -476,19 +471,19 @@ export interface components {
         };
         /** @description A content digest: `sha256:` and 64 hexadecimal digits in lower case. */
         Digest: string;
-        /** @description Something that happened. */
+        /** @description A fact about a submission, recorded once and never changed. */
         EventSchema: {
-            /** @description It was accepted; this event is its place in the queue. */
+            /** @description The submission was accepted. The position of this event is its place in the queue. */
             data: components["schemas"]["Submitted"];
             /** @enum {string} */
             type: "Submitted";
         } | {
-            /** @description A verifier claimed it. */
+            /** @description A verifier claimed the submission. */
             data: components["schemas"]["VerificationStarted"];
             /** @enum {string} */
             type: "VerificationStarted";
         } | {
-            /** @description Images are on a node. */
+            /** @description Nodes have pulled images. */
             data: components["schemas"]["ImagesPulled"];
             /** @enum {string} */
             type: "ImagesPulled";
@@ -498,27 +493,27 @@ export interface components {
             /** @enum {string} */
             type: "ContainersStarted";
         } | {
-            /** @description What the apps answered. */
+            /** @description The apps were probed. */
             data: components["schemas"]["Probed"];
             /** @enum {string} */
             type: "Probed";
         } | {
-            /** @description The verdict: it does as asked. */
+            /** @description The verdict: the submission does as the challenge asks. */
             data: components["schemas"]["Passed"];
             /** @enum {string} */
             type: "Passed";
         } | {
-            /** @description The verdict: it does not, by the participant's fault. */
+            /** @description The verdict: the submission does not, by the participant's fault. */
             data: components["schemas"]["Failed"];
             /** @enum {string} */
             type: "Failed";
         } | {
-            /** @description No verdict, by our fault; back to the queue. */
+            /** @description The attempt ended without a verdict, by the platform's fault. The submission returns to the queue. */
             data: components["schemas"]["VerificationInterrupted"];
             /** @enum {string} */
             type: "VerificationInterrupted";
         } | {
-            /** @description An organiser asked again; the old verdict stays in history. */
+            /** @description An organiser asked for another attempt. The old verdict stays in the log. */
             data: components["schemas"]["RejudgeRequested"];
             /** @enum {string} */
             type: "RejudgeRequested";
@@ -534,24 +529,23 @@ export interface components {
             reasons: components["schemas"]["Reason"][];
         };
         /**
-         * @description What a participant can mend.
+         * @description A reason why a submission fails, which the participant can mend.
          * @enum {string}
          */
         FailureCode: "image_not_found" | "image_forbidden" | "image_too_large" | "wrong_platform" | "image_refused" | "did_not_start" | "exited_early" | "out_of_memory" | "nothing_on_port" | "timed_out" | "bad_http" | "answer_too_large" | "bad_status" | "redirected" | "not_json" | "mismatch";
-        /** @description What the map shows. */
+        /** @description The pins and clusters of a part of the map. */
         FeatureCollection: {
-            /** @description The spots. */
+            /** @description The pins and clusters of the collection. */
             features: components["schemas"]["GeoJsonFeature"][];
-            /** @description Always `FeatureCollection`. */
+            /** @description The constant `FeatureCollection` of GeoJSON. */
             type: string;
             /**
              * Format: int32
-             * @description The zoom at which the spots were clustered: the one asked for, unless
-             *     the box is too large to be shown in such detail.
+             * @description The zoom of the clusters. It is the zoom of the request, unless the box is too large to be shown in such detail.
              */
             zoom?: number | null;
         };
-        /** @description What is at a spot. */
+        /** @description The properties of a pin or of a cluster. */
         FeatureProperties: components["schemas"]["PinProperties"] | components["schemas"]["ClusterProperties"];
         /** @description A field that is not as submitted. */
         FieldDifference: {
@@ -562,12 +556,14 @@ export interface components {
             /** @description What was answered; `None` when the field is missing. */
             returned: string | null;
         };
-        /** @description What is wrong with one parameter. */
+        /** @description An error in one field or parameter. */
         FieldProblem: {
-            /** @description Its name. */
+            /** @description The name of the field or parameter, such as `name`, `images[1]` or `bbox`. */
             field: string;
-            /** @description What it should be. */
+            /** @description A sentence that says what to write instead. */
             message: string;
+            /** @description Values that may have been meant; each of them would be accepted. */
+            suggestions?: string[];
         };
         /** @description The rules of the fields that every submission has. Surrounding spaces do not count. */
         FieldRules: {
@@ -577,70 +573,70 @@ export interface components {
             name: components["schemas"]["TextLength"];
             twitter: components["schemas"]["TextPattern"];
         };
-        /** @description One spot. */
+        /** @description A pin or a cluster. */
         GeoJsonFeature: {
-            /** @description Where. */
+            /** @description The position of the feature. */
             geometry: components["schemas"]["PointGeometry"];
-            /** @description A pin's owner: it has one pin, whose id never changes. Clusters have no id. */
+            /** @description The pin's owner. An owner has one pin, so this id never changes. A cluster has no id. */
             id?: string | null;
-            /** @description What. */
+            /** @description The properties of the pin or the cluster. */
             properties: components["schemas"]["FeatureProperties"];
-            /** @description Always `Feature`. */
+            /** @description The constant `Feature` of GeoJSON. */
             type: string;
         };
-        /** @description One line. */
+        /** @description One event of the history, as one line of JSON. */
         HistoryLine: {
-            /** @description What it says, as recorded; `null` when others recorded what is not JSON. */
+            /** @description The event's data as recorded; `null` if the data is not JSON. */
             data: Record<string, never>;
-            /** @description What it says, when that is not JSON. */
+            /** @description The event's data in Base64; only present if the data is not JSON. */
             data_base64?: string | null;
             /**
              * Format: uuid
-             * @description The event's own id.
+             * @description The id of the event.
              */
             id: string;
-            /** @description What is known about it: the version of its shape, who did it, what caused it. */
+            /** @description The event's metadata: the schema's version, the actor, and the ids of its cause and its correlation. */
             metadata: Record<string, never>;
-            /** @description What is known about it, when that is not JSON. */
+            /** @description The event's metadata in Base64; only present if the metadata is not JSON. */
             metadata_base64?: string | null;
             /**
              * Format: int64
-             * @description Its place in the log.
+             * @description The event's position in the log.
              */
             position: number;
             /**
              * Format: date-time
-             * @description When it was recorded.
+             * @description The time when the event was recorded.
              */
             recorded_at: string;
             /**
              * Format: int64
-             * @description Its number in that stream.
+             * @description The number of the event within its stream, from 0.
              */
             revision: number;
-            /** @description The stream that it belongs to. */
+            /** @description The name of the event's stream. */
             stream: string;
-            /** @description The event's type. */
+            /** @description The type of the event. */
             type: string;
         };
-        /** @description What one image answered. */
+        /** @description The evidence about one image. */
         ImageProbe: {
             /** @description The fields that are not as submitted. */
             differing: components["schemas"]["FieldDifference"][];
-            /** @description As submitted. */
+            /** @description The image as it was submitted. */
             image: components["schemas"]["ImageRef"];
             /**
              * Format: int64
              * @description From the first byte sent to the last received, milliseconds.
              */
             latency_ms: number | null;
-            /** @description What exactly went wrong. */
+            /** @description One sentence on the failure, for the participant. */
             message: string | null;
             /** @description `matched`, or the code of the failure. */
             outcome: string;
             /**
              * Format: int32
-             * @description The HTTP status, if there was an answer.
+             * @description The HTTP status, if there was a response.
              */
             status: number | null;
         };
@@ -673,7 +669,7 @@ export interface components {
             images: components["schemas"]["PulledImage"][];
         };
         /**
-         * @description What only the platform can mend.
+         * @description A reason why an attempt is interrupted, which only the platform can mend.
          * @enum {string}
          */
         InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired";
@@ -691,123 +687,152 @@ export interface components {
             /** @description The words of the participant. */
             typed: string;
         };
-        /** @description The place of a submission. */
+        /** @description The participant's place, as typed and as found. */
         LocationView: {
-            /** @description The city's usual name. */
+            /** @description The city's name in the gazetteer. */
             city: string;
-            /** @description ISO 3166 code of two letters. */
+            /** @description The country's two-letter ISO 3166 code. */
             country: string;
             /**
              * Format: double
-             * @description Degrees north.
+             * @description The latitude in degrees north.
              */
             lat: number;
             /**
              * Format: double
-             * @description Degrees east.
+             * @description The longitude in degrees east.
              */
             lon: number;
-            /** @description The participant's words. */
+            /** @description The text that the participant typed. */
             typed: string;
         };
-        /** @description What the map looks like here. */
+        /** @description The look of the map on this server. */
         MapStyle: {
-            tiles: components["schemas"]["Tiles"] | null;
+            tiles: components["schemas"]["MapTiles"] | null;
         };
-        /** @description A node of the Swarm. */
+        /** @description A server of map tiles. */
+        MapTiles: {
+            /** @description The makers of the tiles, shown in the corner of the map. */
+            attribution: string;
+            /** @description The URL of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in. */
+            url: string;
+        };
+        /** @description A node of the Swarm, and the use of its slots. */
         NodeInUse: {
-            /** @description Its host name. */
+            /** @description The host name of the node. */
             name: string;
-            /** @description Why it is refused. */
+            /** @description Why the node is refused; `null` if it is not. */
             reason: string | null;
             /**
              * Format: int32
-             * @description How many submissions may be under way there at a time.
+             * @description The number of submissions that can be verified on the node at the same time.
              */
             slots: number;
             /**
-             * @description `ready`, `paused` or `drained` by an operator, `down`, or `refused`: it
-             *     would not keep participants' containers in bounds.
+             * @description `ready`, `down`, `paused` or `drained` by an operator, or `refused` if the node does not keep participants'
+             *     containers within bounds.
              */
             state: string;
-            /** @description How many are, as far as their images have arrived. */
+            /**
+             * @description The number of submissions that are being verified on the node. A submission counts from the moment when its
+             *     images have arrived.
+             */
             under_way: number;
         };
-        /** @description How things stand. */
+        /** @description The state of the event, for organisers. */
         OrganiserOverview: {
-            /** @description Failed verdicts by reason. */
+            /** @description The number of failed verdicts for each failure code. */
             failures: {
                 [key: string]: number;
             };
-            /** @description Attempts that we broke off, by fault. */
+            /** @description The number of interrupted attempts for each interruption code. */
             interruptions: {
                 [key: string]: number;
             };
-            /** @description Why nothing is verified just now; `null` while all is well. */
+            /** @description Why nothing is verified at present; `null` while a verifier works. */
             platform: string | null;
-            /** @description Those that wait or are being verified, oldest first; the newest 500. */
+            /** @description The newest 500 submissions that wait or are being verified, oldest first. */
             unfinished: components["schemas"]["StatusView"][];
             /**
              * Format: int64
-             * @description How many are being verified.
+             * @description The number of submissions that are being verified.
              */
             verifying: number;
             /**
              * Format: int64
-             * @description From acceptance to verdict over the last hundred verdicts, milliseconds: half took no longer.
+             * @description The median time from acceptance to verdict, over the last hundred verdicts, in milliseconds.
              */
             waited_ms_p50: number | null;
             /**
              * Format: int64
-             * @description As before; 95 in a hundred took no longer.
+             * @description The 95th percentile of the same times, in milliseconds.
              */
             waited_ms_p95: number | null;
             /**
              * Format: int64
-             * @description How many submissions wait.
+             * @description The number of submissions that wait.
              */
             waiting: number;
         };
-        /** @description What the original wraps its answers in. */
+        /** @description The wrapper of a record, as in 2016. */
         OriginalAnswer: {
             response: components["schemas"]["OriginalRecord"] | null;
         };
-        /** @description A place. */
+        /** @description A position in degrees. */
         OriginalCoordinates: {
-            /** Format: double */
+            /**
+             * Format: double
+             * @description The latitude in degrees north.
+             */
             lat: number;
-            /** Format: double */
+            /**
+             * Format: double
+             * @description The longitude in degrees east.
+             */
             lng: number;
         };
-        /** @description A pin. */
+        /** @description A pin of the map of 2016. */
         OriginalPin: {
+            /** @description The position of the pin. */
             coordinates: components["schemas"]["OriginalCoordinates"];
-            /** @description The owner. A submission's own id opens its status and is nobody else's to know. */
+            /** @description The owner. The id of a submission is not shown, because it gives access to the submission's status. */
             id: string;
+            /** @description The name of the participant. */
             name: string;
+            /** @description The participant's Twitter account: `@account`. */
             twitter: string | null;
         };
-        /** @description A submission in the original's words. */
+        /** @description A submission, in the fields of 2016. */
         OriginalRecord: {
+            /** @description The position of the location. */
             coordinates: components["schemas"]["OriginalCoordinates"];
+            /** @description The id of the submission. */
             id: string;
+            /** @description The location as the participant typed it. */
             location: string;
+            /** @description The name of the participant. */
             name: string;
+            /** @description The names of the images. */
             repo: string[];
-            /** @description `submitted`, `pending`, `successful` or `failed`. */
+            /** @description The status: `submitted`, `pending`, `successful` or `failed`. */
             status: string;
-            /** @description Why. */
+            /** @description A sentence that explains the status. */
             statusmsg: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description The time when the submission was accepted.
+             */
             submissionTime: string;
+            /** @description The participant's Twitter account: `@account`. */
             twitter: string | null;
+            /** @description The answer to the question `vote`, if the challenge has it. */
             vote?: string | null;
         };
-        /** @description The original's map and chart. */
+        /** @description The map and the chart of 2016. */
         OriginalStats: {
-            /** @description The pins. */
+            /** @description The pins of the map. */
             submissions: components["schemas"]["OriginalPin"][];
-            /** @description Pins by vote. */
+            /** @description The number of pins for each answer to the question `vote`. */
             votes: {
                 [key: string]: number;
             };
@@ -832,31 +857,31 @@ export interface components {
              */
             attempt: number;
         };
-        /** @description What is known of a pin; all of it is public. */
+        /** @description The public data of a pin. */
         PinProperties: {
-            /** @description Further answers, by field. */
+            /** @description The participant's answers, by field. */
             answers: {
                 [key: string]: string;
             };
-            /** @description The city. */
+            /** @description The name of the city. */
             city: string;
-            /** @description ISO 3166 code of two letters. */
+            /** @description The ISO 3166 code of the country, two letters. */
             country: string;
-            /** @description The participant's name. */
+            /** @description The name of the participant. */
             name: string;
             /** @description The registry namespace that passed. */
             owner: string;
             /**
              * Format: date-time
-             * @description When the newest passed.
+             * @description The time of the newest pass.
              */
             passed_at: string;
             /**
              * Format: int64
-             * @description How many submissions of this owner passed.
+             * @description The number of the owner's submissions that passed; 0 if the pin is gone.
              */
             passes: number;
-            /** @description `@account`. */
+            /** @description The participant's Twitter account: `@account`. */
             twitter: string | null;
         };
         /** @description A place on the map. */
@@ -886,12 +911,24 @@ export interface components {
          * @enum {string}
          */
         PlatformFaultTag: "platform";
-        /** @description A place. */
+        /** @description A position on the map. */
         PointGeometry: {
-            /** @description Degrees east, degrees north. */
+            /** @description The longitude in degrees east and the latitude in degrees north. */
             coordinates: number[];
-            /** @description Always `Point`. */
+            /** @description The constant `Point` of GeoJSON. */
             type: string;
+        };
+        /** @description One response of an app to a probe. */
+        ProbeAnswer: {
+            /** @enum {string} */
+            kind: "http";
+            /**
+             * Format: int64
+             * @description From the first byte sent to the last received, milliseconds.
+             */
+            latency_ms: number;
+            /** Format: int32 */
+            status: number;
         };
         /** @description What the images are asked. */
         ProbeGuide: {
@@ -913,18 +950,18 @@ export interface components {
         };
         /** @description A problem document, `application/problem+json`. */
         Problem: {
-            /** @description What is wrong, and what to do about it. */
+            /** @description A sentence that says what is wrong and what to do. */
             detail: string;
-            /** @description The parameters that are wrong, if it is that. */
+            /** @description The fields or parameters that are wrong. */
             errors?: components["schemas"]["FieldProblem"][];
             /**
              * Format: int32
-             * @description The HTTP status.
+             * @description The HTTP status code.
              */
             status: number;
             /** @description The status in words. */
             title: string;
-            /** @description Always `about:blank`: the status says what kind it is. */
+            /** @description Always `about:blank`: the status says which kind of problem this is. */
             type: string;
         };
         /** @description One image on a node. */
@@ -946,29 +983,29 @@ export interface components {
              */
             took_ms: number;
         };
-        /** @description A waiting submission's place in the queue. */
+        /** @description The queue position of a waiting submission. */
         QueuePlace: {
             /**
              * Format: int64
-             * @description Expected wait from the pace of the last verdicts, seconds; `None` when there were none.
+             * @description The expected wait in seconds, from the pace of the last verdicts. Null if there were none.
              */
             expected_wait_s: number | null;
             /**
              * Format: int64
-             * @description How many wait in all.
+             * @description The number of submissions that wait.
              */
             of: number;
             /**
              * Format: int64
-             * @description 1 is next.
+             * @description The queue position; 1 is verified next.
              */
             position: number;
         };
-        /** @description Whether the process can do its part. */
+        /** @description The readiness of a process. */
         Readiness: {
-            /** @description Whether. */
+            /** @description True if this process can serve requests. */
             ready: boolean;
-            /** @description Why not. */
+            /** @description Why it cannot; empty if `ready` is true. */
             reasons: string[];
         };
         /** @description One reason of a failed verdict. */
@@ -978,16 +1015,16 @@ export interface components {
             image: components["schemas"]["ImageRef"] | null;
             message: string;
         };
-        /** @description One reason of a failed verdict, and what to do about it. */
+        /** @description One reason of a failed verdict, with advice. */
         ReasonView: {
-            /** @description What to do next. */
+            /** @description The next step for the participant. */
             advice: string;
-            /** @description Which. */
+            /** @description The code of the failure. */
             code: components["schemas"]["FailureCode"];
-            /** @description Whose fault: always `participant`. */
+            /** @description The responsible party, always `participant`. */
             fault: string;
             image: components["schemas"]["ImageRef"] | null;
-            /** @description What exactly. */
+            /** @description The details of the failure. */
             message: string;
         };
         /** @description See [`Event::RejudgeRequested`]. */
@@ -997,9 +1034,9 @@ export interface components {
             /** @description Their reason. */
             why: string;
         };
-        /** @description Where submissions are verified. */
+        /** @description The sandboxes of all verifiers. */
         SandboxList: {
-            /** @description Every verifier that ever reported, by name. */
+            /** @description Every verifier that ever reported, sorted by name. */
             verifiers: components["schemas"]["VerifierSandbox"][];
         };
         /** @description One running container. */
@@ -1014,87 +1051,87 @@ export interface components {
              */
             took_ms: number;
         };
-        /** @description Totals over all submissions. */
+        /** @description The totals over all submissions. */
         StatsView: {
-            /** @description Pins by answer: field, then choice. */
+            /** @description The number of pins by answer: first the field, then the choice. */
             answers: {
                 [key: string]: {
                     [key: string]: number;
                 };
             };
-            /** @description Pins by country code. */
+            /** @description The number of pins by country code. */
             countries: {
                 [key: string]: number;
             };
-            /** @description Failed verdicts by reason. */
+            /** @description The number of reasons of failed verdicts by code. */
             failures: {
                 [key: string]: number;
             };
-            /** @description Interruptions by fault of ours. */
+            /** @description The number of interruptions by code. */
             interruptions: {
                 [key: string]: number;
             };
-            /** @description First passes in each of the last sixty minutes before the newest event, oldest first. */
+            /** @description The first passes in each of the sixty minutes up to the newest event, oldest minute first. */
             passes_per_minute: number[];
             /**
              * Format: int64
-             * @description Pins on the map: owners that passed.
+             * @description The number of pins on the map.
              */
             pins: number;
             /**
              * Format: int64
-             * @description Distinct places of pins.
+             * @description The number of distinct places of pins.
              */
             places: number;
             /**
              * Format: int64
-             * @description The log's position that this view has seen.
+             * @description The position up to which the log is counted.
              */
             position: number;
-            /** @description Submissions by status. */
+            /** @description The number of submissions by status. */
             submissions: {
                 [key: string]: number;
             };
             /**
              * Format: int64
-             * @description From acceptance to verdict over the last hundred verdicts, milliseconds: half took no longer.
+             * @description The median time from queueing to verdict in milliseconds, over the last hundred verdicts.
              */
             waited_ms_p50: number | null;
             /**
              * Format: int64
-             * @description As before; 95 in a hundred took no longer.
+             * @description The 95th percentile of the same times in milliseconds.
              */
             waited_ms_p95: number | null;
         };
-        /** @description What a participant is told. */
+        /** @description The status of a submission, for its participant. */
         StatusAnswer: components["schemas"]["StatusView"] & {
-            /** @description While it waits: why nothing is verified just now, if so. */
+            /** @description Why nothing is verified at present; `null` while a verifier works, or if the submission does not wait. */
             platform: string | null;
             queue: components["schemas"]["QueuePlace"] | null;
         };
-        /** @description One submission, for its participant: what happened and why, so far. */
+        /** @description One submission: its answers, its status and its history. */
         StatusView: {
-            /** @description Further answers, by field. */
+            /** @description The further answers by field name. */
             answers: {
                 [key: string]: string;
             };
             /**
              * Format: int32
-             * @description How many attempts began.
+             * @description The number of attempts that were started.
              */
             attempts: number;
-            /** @description The challenge that it takes part in. */
+            /** @description The id of the challenge. */
             challenge: string;
-            /** @description Its identity. */
+            /** @description The id of the submission. */
             id: components["schemas"]["SubmissionId"];
-            /** @description What is verified. */
+            /** @description The images that are verified. */
             images: components["schemas"]["ImageRef"][];
             /**
              * Format: date-time
-             * @description When the newest verdict was reached.
+             * @description The time of the newest verdict.
              */
             judged_at: string | null;
-            /** @description Where they are. */
+            /** @description The participant's place. */
             location: components["schemas"]["LocationView"];
             /** @description The participant's name. */
             name: string;
@@ -1102,58 +1139,33 @@ export interface components {
             owner: string;
             /**
              * Format: int64
-             * @description The log's position that this view has seen.
+             * @description The position of the newest event in this view.
              */
             position: number;
-            /** @description After a failed verdict: every reason, with what to do. */
+            /** @description The reasons of a failed verdict, each with advice. */
             reasons: components["schemas"]["ReasonView"][];
-            /** @description The stream's revision that this view has seen. */
+            /** @description The revision of the newest event in this view. */
             revision: components["schemas"]["u64"];
-            /** @description Where it stands. */
+            /** @description The present status of the submission. */
             status: components["schemas"]["SubmissionStatus"];
             /**
              * Format: date-time
-             * @description When it was accepted.
+             * @description The time at which the submission was accepted.
              */
             submitted_at: string;
-            /** @description Everything that happened, oldest first. */
+            /** @description All events of the submission, oldest first. */
             timeline: components["schemas"]["TimelineEntry"][];
-            /** @description `@account`. */
+            /** @description The participant's Twitter account as `@account`. */
             twitter: string | null;
             waiting: components["schemas"]["WaitReason"] | null;
-        };
-        /** @description What is wrong with one field. */
-        SubmissionFieldProblem: {
-            /** @description `name`, `images[1]`, `vote`, … */
-            field: string;
-            /** @description A sentence that says what to write instead. */
-            message: string;
-            /** @description What may have been meant; each would be accepted as it is. */
-            suggestions?: string[];
         };
         /**
          * Format: uuid
          * @description A submission's identity: unguessable, for it opens its status.
          */
         SubmissionId: string;
-        /** @description A problem document, `application/problem+json`. */
-        SubmissionProblem: {
-            /** @description What is wrong, in a sentence. */
-            detail: string;
-            /** @description Each field that is wrong. */
-            errors?: components["schemas"]["SubmissionFieldProblem"][];
-            /**
-             * Format: int32
-             * @description The HTTP status.
-             */
-            status: number;
-            /** @description The status, in words. */
-            title: string;
-            /** @description Always `about:blank`: the status says of what kind the problem is. */
-            type: string;
-        };
         /**
-         * @description Where a submission stands.
+         * @description The status of a submission.
          * @enum {string}
          */
         SubmissionStatus: "submitted" | "verifying" | "passed" | "failed";
@@ -1186,23 +1198,16 @@ export interface components {
             /** @description A regular expression that the whole text matches, in the syntax of JavaScript. */
             pattern: string;
         };
-        /** @description A server of map tiles. */
-        Tiles: {
-            /** @description Who made them, for the corner of the map. */
-            attribution: string;
-            /** @description The address of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in. */
-            url: string;
-        };
         /** @description One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`. */
         TimelineEntry: components["schemas"]["EventSchema"] & {
             /**
              * Format: date-time
-             * @description When it was recorded.
+             * @description The time at which the event was recorded.
              */
             at: string;
             /**
              * Format: int64
-             * @description Its position in the log.
+             * @description The event's position in the log.
              */
             position: number;
         };
@@ -1231,35 +1236,36 @@ export interface components {
             /** @description Who claimed it. */
             verifier: string;
         };
-        /** @description One verifier's sandbox, as it reported it last. */
+        /** @description The sandbox of one verifier, as the verifier reported it last. */
         VerifierSandbox: {
-            /** @description Its nodes, by name. */
+            /** @description The nodes of the sandbox, sorted by name. */
             nodes: components["schemas"]["NodeInUse"][];
             /**
              * Format: date-time
-             * @description Since when it is so.
+             * @description The time of the report.
              */
             since: string;
             /**
              * Format: int32
-             * @description How many submissions may be under way at a time.
+             * @description The number of submissions that can be verified at the same time.
              */
             slots: number;
-            /** @description Why nothing is verified there just now; `null` while all is well. */
+            /** @description Why this verifier verifies nothing at present; `null` while it works. */
             trouble: string | null;
-            /** @description How many are. */
+            /** @description The number of submissions that are being verified. */
             under_way: number;
-            /** @description The verifier's name. */
+            /** @description The name of the verifier. */
             verifier: string;
         };
-        /** @description What a submission waits for, when it is not simply its turn. */
+        /** @description The reason why a submission waits. */
         WaitReason: {
             code: components["schemas"]["InterruptionCode"] | null;
-            /** @description A sentence for the participant. */
+            /** @description The reason as a sentence for the participant. */
             message: string;
             /**
              * Format: date-time
-             * @description When it is tried again; `None` when as soon as there is room, or (with a code) when the platform is well.
+             * @description The time of the next attempt. Null means as soon as a slot is free or, after an interruption, as
+             *     soon as the platform works again.
              */
             retry_at: string | null;
         };
@@ -1293,25 +1299,22 @@ export interface operations {
             };
         };
     };
-    history: {
+    read_history: {
         parameters: {
             query?: {
-                /** @description Only these types, separated by commas: `Passed,Failed`. */
+                /** @description Only events of these types, separated by commas: `Passed,Failed`. */
                 type?: string;
-                /** @description Only streams that begin with this: `submission-<id>`. */
+                /** @description Only streams whose names begin with this text: `submission-<id>`. */
                 stream?: string;
                 /** @description Only submissions of this registry namespace: `docker.io/alice`. */
                 owner?: string;
-                /** @description Only what was recorded at this moment or later: `2026-03-21T12:00:00Z`. */
+                /** @description Only events recorded at this moment or later: `2026-03-21T12:00:00Z`. */
                 since?: string;
-                /** @description Only what was recorded before this moment. */
+                /** @description Only events recorded before this moment. */
                 until?: string;
-                /**
-                 * @description Only what stands after this position; the `position` of the last line
-                 *     received continues there.
-                 */
+                /** @description Only events after this position. To continue, give the `position` of the last line received. */
                 after?: number;
-                /** @description `true`: what comes later, too, as it comes. */
+                /** @description `true`: keep the response open and send later events as they are recorded. */
                 follow?: boolean;
             };
             header?: never;
@@ -1320,6 +1323,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The events, one a line. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1328,6 +1332,7 @@ export interface operations {
                     "application/x-ndjson": components["schemas"]["HistoryLine"];
                 };
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1336,6 +1341,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The organisers' token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1344,6 +1350,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description This server has no organisers' token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1352,6 +1359,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The log cannot be read, or too many clients listen. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1362,7 +1370,7 @@ export interface operations {
             };
         };
     };
-    live: {
+    stream_map: {
         parameters: {
             query?: never;
             header?: {
@@ -1374,6 +1382,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The stream of messages. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1382,6 +1391,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description `Last-Event-ID` is not a position. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1390,6 +1400,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many clients listen. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1400,7 +1411,7 @@ export interface operations {
             };
         };
     };
-    style: {
+    get_map_style: {
         parameters: {
             query?: never;
             header?: never;
@@ -1409,6 +1420,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The look of the map. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1419,7 +1431,7 @@ export interface operations {
             };
         };
     };
-    organiser: {
+    get_organiser_overview: {
         parameters: {
             query?: never;
             header?: never;
@@ -1428,6 +1440,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The state of the event. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1436,6 +1449,7 @@ export interface operations {
                     "application/json": components["schemas"]["OrganiserOverview"];
                 };
             };
+            /** @description The organisers' token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1444,6 +1458,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description This server has no organisers' token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1452,6 +1467,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1462,18 +1478,18 @@ export interface operations {
             };
         };
     };
-    pins: {
+    list_pins: {
         parameters: {
             query?: {
                 /**
-                 * @description `west,south,east,north` in degrees. West may be greater than east: the
-                 *     box then spans the date line. The whole world if absent.
+                 * @description `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. The default
+                 *     is the whole world.
                  * @example -10,35,30,60
                  */
                 bbox?: string;
-                /** @description From 0, the world on one tile, to 16. 0 if absent. */
+                /** @description The zoom, from 0 (the world on one tile) to 16. The default is 0. */
                 zoom?: number;
-                /** @description As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent. */
+                /** @description Show the map as it was at this moment: `2026-03-21T12:00:00Z`. The default is now. */
                 at?: string;
             };
             header?: never;
@@ -1482,6 +1498,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The pins and clusters. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1490,13 +1507,14 @@ export interface operations {
                     "application/json": components["schemas"]["FeatureCollection"];
                 };
             };
-            /** @description It is as the client has it */
+            /** @description Nothing changed since the client read the map. */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1505,6 +1523,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1515,12 +1534,12 @@ export interface operations {
             };
         };
     };
-    pins_at: {
+    list_pins_at_place: {
         parameters: {
             query: {
-                /** @description Degrees north. */
+                /** @description The latitude in degrees north, from −90 to 90. */
                 lat: number;
-                /** @description Degrees east. */
+                /** @description The longitude in degrees east, from −180 to 180. */
                 lon: number;
             };
             header?: never;
@@ -1529,6 +1548,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The pins of the cluster. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1537,6 +1557,7 @@ export interface operations {
                     "application/json": components["schemas"]["FeatureCollection"];
                 };
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1545,6 +1566,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1555,11 +1577,11 @@ export interface operations {
             };
         };
     };
-    find_pins: {
+    search_pins: {
         parameters: {
-            query?: {
+            query: {
                 /** @description The beginning of an owner's or a city's name, in any case. */
-                q?: string;
+                q: string;
             };
             header?: never;
             path?: never;
@@ -1567,6 +1589,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The pins found. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1575,6 +1598,7 @@ export interface operations {
                     "application/json": components["schemas"]["FeatureCollection"];
                 };
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1583,6 +1607,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1615,7 +1640,7 @@ export interface operations {
             };
         };
     };
-    sandbox: {
+    get_sandboxes: {
         parameters: {
             query?: never;
             header?: never;
@@ -1624,6 +1649,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The sandboxes of all verifiers. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1632,6 +1658,7 @@ export interface operations {
                     "application/json": components["schemas"]["SandboxList"];
                 };
             };
+            /** @description The organisers' token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1640,6 +1667,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description This server has no organisers' token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1648,6 +1676,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1658,10 +1687,10 @@ export interface operations {
             };
         };
     };
-    stats: {
+    get_stats: {
         parameters: {
             query?: {
-                /** @description As they were at this moment: `2026-03-21T12:00:00Z`. Now if absent. */
+                /** @description Show the totals as they were at this moment: `2026-03-21T12:00:00Z`. The default is now. */
                 at?: string;
             };
             header?: never;
@@ -1670,6 +1699,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The totals. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1678,13 +1708,14 @@ export interface operations {
                     "application/json": components["schemas"]["StatsView"];
                 };
             };
-            /** @description They are as the client has them */
+            /** @description Nothing changed since the client read the totals. */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1693,6 +1724,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1748,7 +1780,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The key was used for something else. */
@@ -1757,7 +1789,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Larger than 64 KiB. */
@@ -1766,7 +1798,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Not said to be JSON. */
@@ -1775,7 +1807,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Fields are wrong: each, and what to write instead. */
@@ -1784,7 +1816,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Too many; see Retry-After. */
@@ -1793,7 +1825,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The log cannot be written; see Retry-After. */
@@ -1802,39 +1834,37 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    status: {
+    get_submission: {
         parameters: {
             query?: {
-                /**
-                 * @description Answer only when the revision is another than the one the client has, or
-                 *     after this time: `30s`, at most `60s`.
-                 */
+                /** @description Answer only when the revision differs from the client's, or after this duration: `30s`, at most `60s`. */
                 wait?: string;
                 /**
-                 * @description The revision that the client has; else the one in `If-None-Match`, else
-                 *     the one at the time of the request.
+                 * @description The revision that the client has. The default is the one in `If-None-Match`, or else the one at the time of the
+                 *     request.
                  */
                 rev?: string;
-                /** @description As it was at this moment: `2026-03-21T12:00:00Z`. Now if absent. */
+                /** @description Show the submission as it was at this moment: `2026-03-21T12:00:00Z`. The default is now. */
                 at?: string;
             };
             header?: never;
             path: {
-                /** @description The submission's id */
+                /** @description The id of the submission */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description The submission's status. */
             200: {
                 headers: {
-                    /** @description For `If-None-Match` */
+                    /** @description The tag for `If-None-Match` */
                     ETag?: string;
                     [name: string]: unknown;
                 };
@@ -1842,13 +1872,14 @@ export interface operations {
                     "application/json": components["schemas"]["StatusAnswer"];
                 };
             };
-            /** @description It is as the client has it */
+            /** @description Nothing changed since the client read the status. */
             304: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content?: never;
             };
+            /** @description A parameter is wrong. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1857,6 +1888,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no such submission. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1865,6 +1897,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The log or the views cannot be read, or too many clients wait. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1875,7 +1908,7 @@ export interface operations {
             };
         };
     };
-    events: {
+    stream_submission: {
         parameters: {
             query?: never;
             header?: {
@@ -1883,13 +1916,14 @@ export interface operations {
                 "Last-Event-ID"?: number | null;
             };
             path: {
-                /** @description The submission's id */
+                /** @description The id of the submission */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description The stream of messages. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -1898,6 +1932,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
+            /** @description `Last-Event-ID` is not a position. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1906,6 +1941,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no such submission. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -1914,6 +1950,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The log or the views cannot be read, or too many clients listen. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1963,7 +2000,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No token is set here, so nobody may. */
@@ -1972,7 +2009,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description No such submission. */
@@ -1981,7 +2018,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description It has no verdict yet. */
@@ -1990,7 +2027,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description Fields are wrong. */
@@ -1999,7 +2036,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2050,7 +2087,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The log cannot be written; see Retry-After. */
@@ -2059,29 +2096,48 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["SubmissionProblem"];
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
     };
-    competition: {
+    get_original_record: {
         parameters: {
             query?: never;
             header?: never;
             path: {
-                /** @description The submission's id */
+                /** @description The id of the submission */
                 id: string;
             };
             cookie?: never;
         };
         requestBody?: never;
         responses: {
+            /** @description The record, or `null` if the id is unknown. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OriginalAnswer"];
+                };
+            };
+            /** @description The id is not UTF-8 text. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The log or the views cannot be read. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -2095,6 +2151,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The process is alive. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2114,6 +2171,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The metrics of this process. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2122,6 +2180,7 @@ export interface operations {
                     "application/openmetrics-text": string;
                 };
             };
+            /** @description The response takes too long. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2141,6 +2200,7 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The process can serve requests. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2149,6 +2209,7 @@ export interface operations {
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
+            /** @description The process cannot serve requests. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -2159,7 +2220,7 @@ export interface operations {
             };
         };
     };
-    stats: {
+    get_original_stats: {
         parameters: {
             query?: never;
             header?: never;
@@ -2168,12 +2229,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The pins and the votes. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["OriginalStats"];
+                };
+            };
+            /** @description The views cannot be read. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };

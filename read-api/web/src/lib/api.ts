@@ -18,8 +18,8 @@ export interface Entry {
 }
 
 export type Accepted = Schemas["Accepted"];
-export type FieldProblem = Schemas["SubmissionFieldProblem"];
-export type Problem = Schemas["SubmissionProblem"];
+export type FieldProblem = Schemas["FieldProblem"];
+export type Problem = Schemas["Problem"];
 
 export type Submission = Schemas["StatusAnswer"];
 export type SubmissionView = Schemas["StatusView"];
