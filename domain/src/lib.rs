@@ -7,6 +7,7 @@
 
 pub mod challenge;
 pub mod image;
+pub mod queue;
 pub mod sandbox;
 pub mod submission;
 #[cfg(any(test, feature = "testing"))]

@@ -9,7 +9,6 @@ mod fold;
 mod map;
 mod memory;
 mod mongo;
-mod queue;
 mod run;
 mod store;
 mod timeline_event;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
+use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
 use event_store::{EventFilter, Position, Read};
 use jiff::Timestamp;
@@ -17,7 +18,6 @@ use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
-use crate::queue::Queue;
 use crate::view::{
     BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView, SubmissionStatus,
 };
@@ -43,7 +43,7 @@ struct MemoryState {
     fold: ViewState,
     /// The submissions that wait or are being verified, by the position of their first event.
     unfinished: BTreeMap<Position, SubmissionId>,
-    queue: Queue,
+    queue: FairQueue,
     pins: PinIndex,
     sandboxes: BTreeMap<String, SandboxView>,
     checkpoint: Position,
@@ -170,9 +170,8 @@ impl ViewQueries for MemoryViews {
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
         let state = self.read();
-        let place = state.fold.statuses.get(&id).filter(|view| view.status == SubmissionStatus::Submitted);
-        let ahead = place.and_then(|view| state.queue.ahead(&view.owner, view.queued().position));
-        Ok(ahead.map(|ahead| state.fold.recent.queue_place(ahead, &state.queue)))
+        let ahead = state.queue.ahead_of(id);
+        Ok(ahead.map(|ahead| state.fold.recent.queue_place(ahead, state.queue.waiting())))
     }
 
     async fn stats(&self) -> Result<StatsView, QueryError> {
@@ -243,7 +242,7 @@ impl MemoryState {
         self.checkpoint = self.checkpoint.max(envelope.position);
         // Most events change neither the queue nor the list of unfinished submissions.
         if effects.status.is_some() || effects.leaves.is_some() {
-            self.update_queue(envelope.id, &effects);
+            self.update_queue(envelope, &effects);
         }
         if let Some(PinChange { before, after }) = pin_change {
             before.iter().for_each(|pin| self.pins.remove(pin));
@@ -251,18 +250,17 @@ impl MemoryState {
         }
     }
 
-    fn update_queue(&mut self, id: SubmissionId, effects: &EventEffects) {
+    fn update_queue(&mut self, envelope: &EventEnvelope, effects: &EventEffects) {
+        let id = envelope.id;
         let Some(view) = self.fold.statuses.get(&id) else { return };
         let accepted = view.accepted();
         match view.status {
             SubmissionStatus::Submitted | SubmissionStatus::Verifying => self.unfinished.insert(accepted, id),
             SubmissionStatus::Passed | SubmissionStatus::Failed => self.unfinished.remove(&accepted),
         };
-        if let Some(place) = effects.leaves {
-            self.queue.leave(&view.owner, place);
-        }
-        if let Some(place) = effects.enters {
-            self.queue.enter(&view.owner, place);
+        match effects.enters {
+            Some(place) => self.queue.enqueue(id, &view.owner, place.0),
+            None => self.queue.apply(id, envelope.position.0, &envelope.event),
         }
     }
 

@@ -44,7 +44,7 @@ use tokio_util::task::AbortOnDropHandle;
 use self::block_cache::BlockCache;
 use self::collections::ViewCollections;
 use self::polling::PolledState;
-use self::queue::Places;
+use self::queue::CachedQueue;
 pub use self::rebuild::RebuildError;
 use crate::view::SandboxView;
 use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
@@ -66,7 +66,7 @@ pub struct MongoViews {
     client: Client,
     polled: Arc<PolledState>,
     block_cache: tokio::sync::RwLock<BlockCache>,
-    places: Mutex<Places>,
+    cached_queue: Mutex<CachedQueue>,
     /// Held while the queue is refreshed.
     refreshing: tokio::sync::Mutex<()>,
     _polling: AbortOnDropHandle<()>,
@@ -98,7 +98,7 @@ impl MongoViews {
             client,
             polled,
             block_cache: tokio::sync::RwLock::default(),
-            places: Mutex::default(),
+            cached_queue: Mutex::default(),
             refreshing: tokio::sync::Mutex::default(),
             _polling: AbortOnDropHandle::new(polling),
         })
@@ -114,8 +114,8 @@ impl MongoViews {
         self.client.start_session().snapshot(true).await
     }
 
-    fn places(&self) -> std::sync::MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn cached_queue(&self) -> std::sync::MutexGuard<'_, CachedQueue> {
+        self.cached_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Who waits how long, and the totals.
+//! The order of the queue, the expected wait, and the totals.
 
 use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
 use jiff::SignedDuration;
@@ -7,8 +7,8 @@ use super::{EventHistory, ViewsUnderTest, catch_up};
 use crate::ViewStore;
 use crate::view::{QueuePlace, SubmissionStatus};
 
-pub async fn the_queue_is_fair(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn the_queue_is_fair(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     let [a1, a2, a3] = [(); 3].map(|()| history.submit("a", 0));
     let [b1, b2] = [(); 2].map(|()| history.submit("b", 1));
@@ -21,31 +21,43 @@ pub async fn the_queue_is_fair(bench: &dyn ViewsUnderTest) {
     history.start(a1);
     catch_up(&*views, &history).await;
     assert_eq!(place(&*views, a1).await, None, "it does not wait");
-    let now = [a2, b1, c1, a3, b2];
-    for (ahead, id) in now.into_iter().enumerate() {
-        assert_eq!(place(&*views, id).await.map(|place| place.position), Some(ahead as u64 + 1));
-    }
+    let now = [b1, c1, a2, b2, a3];
+    assert_order(&*views, &now).await;
 }
 
-pub async fn an_interruption_keeps_the_place_in_the_queue_and_a_rejudge_does_not(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn an_interruption_keeps_the_place_in_the_owners_line_and_a_rejudge_does_not(
+    subject: &dyn ViewsUnderTest,
+) {
+    let views = subject.views();
     let mut history = EventHistory::new();
-    let first = history.submit("a", 0);
-    let second = history.submit("b", 0);
+    let [first, second] = [(); 2].map(|()| history.submit("a", 0));
+    let other = history.submit("b", 0);
     history.start(first);
     history.interrupt(first, InterruptionCode::NodeLost, true);
     catch_up(&*views, &history).await;
-    assert_eq!(place(&*views, first).await.map(|place| place.position), Some(1));
+    assert_order(&*views, &[other, first, second]).await;
     history.start(first);
     history.pass(first);
     history.rejudge(first);
     catch_up(&*views, &history).await;
-    assert_eq!(place(&*views, second).await.map(|place| place.position), Some(1));
-    assert_eq!(place(&*views, first).await.map(|place| place.position), Some(2));
+    assert_order(&*views, &[other, second, first]).await;
 }
 
-pub async fn the_expected_wait_is_the_pace_of_the_last_verdicts(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn a_claim_counts_after_the_verdict(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let [first, second] = [(); 2].map(|()| history.submit("a", 0));
+    let other = history.submit("b", 0);
+    history.start(first);
+    history.pass(first);
+    catch_up(&*views, &history).await;
+    assert_order(&*views, &[other, second]).await;
+    // Another process reads the same queue.
+    assert_order(&*subject.reopened().await, &[other, second]).await;
+}
+
+pub async fn the_expected_wait_is_the_pace_of_the_last_verdicts(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let mut history = EventHistory::new();
     for owner in ["a", "b", "c"] {
         // Nobody waits through the night; only work sets the pace.
@@ -61,8 +73,8 @@ pub async fn the_expected_wait_is_the_pace_of_the_last_verdicts(bench: &dyn View
     assert_eq!(place(&*views, last).await.and_then(|place| place.expected_wait_s), Some(8));
 }
 
-pub async fn everything_is_counted(bench: &dyn ViewsUnderTest) {
-    let views = bench.views();
+pub async fn everything_is_counted(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
     let empty = views.stats().await.expect("readable");
     assert_eq!((empty.pins, empty.submissions[&SubmissionStatus::Passed], empty.waited_ms_p50), (0, 0, None));
 
@@ -106,4 +118,10 @@ pub async fn everything_is_counted(bench: &dyn ViewsUnderTest) {
 
 async fn place(views: &dyn ViewStore, id: SubmissionId) -> Option<QueuePlace> {
     views.queue_place(id).await.expect("readable")
+}
+
+async fn assert_order(views: &dyn ViewStore, order: &[SubmissionId]) {
+    for (ahead, id) in order.iter().enumerate() {
+        assert_eq!(place(views, *id).await.map(|place| place.position), Some(ahead as u64 + 1));
+    }
 }

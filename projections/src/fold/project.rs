@@ -149,6 +149,12 @@ impl StatusView {
             .expect("a view begins with Submitted")
     }
 
+    /// Returns the position of the newest claim.
+    pub(crate) fn claimed(&self) -> Option<Position> {
+        let claim = self.timeline.iter().rfind(|entry| matches!(entry.event, Event::VerificationStarted(_)));
+        claim.map(|entry| entry.position)
+    }
+
     /// Returns the pass since which the submission counts on the map.
     pub(crate) fn counts_since(&self) -> Option<&TimelineEntry> {
         self.timeline.iter().fold(None, |since, entry| match entry.event {

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use super::project::{EventEffects, PassChange};
 use crate::EventEnvelope;
-use crate::queue::Queue;
 use crate::view::{Pin, QueuePlace, StatsView, SubmissionStatus};
 
 /// The number of verdicts from which the expected wait and the waiting times are computed.
@@ -128,10 +127,10 @@ impl RecentActivity {
         }
     }
 
-    /// Returns the queue place of a submission that has `ahead` others before it.
-    pub(crate) fn queue_place(&self, ahead: usize, queue: &Queue) -> QueuePlace {
+    /// Returns the queue place of a submission that has `ahead` others before it, of `waiting` in all.
+    pub(crate) fn queue_place(&self, ahead: usize, waiting: usize) -> QueuePlace {
         let position = ahead as u64 + 1;
-        QueuePlace { position, of: queue.len() as u64, expected_wait_s: self.expected_wait_s(position) }
+        QueuePlace { position, of: waiting as u64, expected_wait_s: self.expected_wait_s(position) }
     }
 
     /// Returns the expected time until `verdicts` more verdicts, in seconds.

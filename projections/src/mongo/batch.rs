@@ -101,7 +101,7 @@ impl ViewCollections {
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
         for envelope in events {
             let (effects, pin_change) = state.apply(envelope);
-            if effects.enters.is_some() || effects.leaves.is_some() {
+            if effects.enters.is_some() || effects.leaves.is_some() || effects.status.is_some() {
                 queue_moves.insert(envelope.id, envelope.position);
             }
             match effects.pass {

@@ -14,7 +14,7 @@ use super::documents::{
 
 /// The version of the documents' shapes. Views of another version are left
 /// alone, and new views are built from the log.
-pub(super) const SHAPE: u32 = 2;
+pub(super) const SHAPE: u32 = 3;
 
 /// The collections of one generation of the views.
 #[derive(Clone)]
@@ -73,7 +73,7 @@ impl ViewCollections {
             .create_indexes([
                 index(doc! { "moved": 1 }),
                 sparse(doc! { "unfinished": 1 }),
-                sparse(doc! { "queued": 1 }),
+                sparse(doc! { "claimed": 1 }),
             ])
             .await?;
         self.pins()

@@ -50,7 +50,10 @@ pub(super) struct StatusDocument {
     /// The submission's queue place while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queued: Option<Position>,
-    /// The position of the event that last changed the queue place.
+    /// The position of the submission's newest claim. The newest of an owner decides its turn in the queue.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) claimed: Option<Position>,
+    /// The position of the event that last changed the queue.
     pub(super) moved: Position,
     pub(super) view: StatusView,
 }
@@ -79,7 +82,9 @@ struct StatusChanges<'a> {
 pub(super) struct Queued {
     #[serde(rename = "_id")]
     pub(super) id: String,
+    pub(super) unfinished: Option<Position>,
     pub(super) queued: Option<Position>,
+    pub(super) claimed: Option<Position>,
     pub(super) view: QueuedView,
 }
 
@@ -159,13 +164,14 @@ impl GenerationHead {
 }
 
 impl StatusDocument {
-    /// Creates the document of a view whose queue place changed last at `moved`.
+    /// Creates the document of a view. The submission changed the queue last at `moved`.
     pub(super) fn new(view: StatusView, moved: Position) -> Self {
         let unfinished = matches!(view.status, SubmissionStatus::Submitted | SubmissionStatus::Verifying);
         Self {
             id: view.id.to_string(),
             unfinished: unfinished.then(|| view.accepted()),
             queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
+            claimed: view.claimed(),
             moved,
             view,
         }
@@ -185,7 +191,9 @@ impl StatusDocument {
             position: view.position,
         })?;
         let mut unset = Document::new();
-        for (field, position) in [("unfinished", self.unfinished), ("queued", self.queued)] {
+        for (field, position) in
+            [("unfinished", self.unfinished), ("queued", self.queued), ("claimed", self.claimed)]
+        {
             match position {
                 Some(position) => set.insert(field, number(position)),
                 None => unset.insert(field, ""),

@@ -1,11 +1,11 @@
-//! The fair queue of those who wait: kept here, brought up to date by what
-//! changed since, because its order is nothing that an index can say.
+//! The queue of the views in MongoDB: kept in memory and refreshed from the documents that changed, because no index has
+//! the fair order.
 
-use std::collections::HashMap;
-
+use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
 use event_store::Position;
-use mongodb::bson::doc;
+use mongodb::ClientSession;
+use mongodb::bson::{Document, doc};
 use mongodb::error::Result;
 use mongodb::options::FindOptions;
 
@@ -14,80 +14,120 @@ use super::collections::ViewCollections;
 use super::documents::{Generation, Queued, number};
 use super::transaction::find;
 use crate::fold::totals::RecentActivity;
-use crate::queue::Queue;
 use crate::view::QueuePlace;
 
-/// Who waits, as far as it is known here.
+/// The queue as it was at a checkpoint of a generation.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct CachedQueue {
     generation: Generation,
-    upto: Position,
-    queue: Queue,
-    waiting: HashMap<String, (String, Position)>,
+    checkpoint: Position,
+    queue: FairQueue,
     recent: RecentActivity,
 }
 
 impl MongoViews {
     pub(super) async fn find_queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>> {
         let collections = self.collections()?;
-        if self.stale(&collections).is_some() {
+        if self.stale_since(&collections).is_some() {
             let _alone = self.refreshing.lock().await;
-            // Somebody else may have done it while this one waited.
-            if let Some(since) = self.stale(&collections) {
+            // Another query may have refreshed the queue in the meantime.
+            if let Some(since) = self.stale_since(&collections) {
                 self.refresh(&collections, since).await?;
             }
         }
-        let places = self.places();
-        let place = places.waiting.get(&id.to_string());
-        let ahead = place.and_then(|(owner, place)| places.queue.ahead(owner, *place));
-        Ok(ahead.map(|ahead| places.recent.queue_place(ahead, &places.queue)))
+        let cached = self.cached_queue();
+        let ahead = cached.queue.ahead_of(id);
+        Ok(ahead.map(|ahead| cached.recent.queue_place(ahead, cached.queue.waiting())))
     }
 
-    /// Since when the queue is not known, if it is not.
-    fn stale(&self, collections: &ViewCollections) -> Option<Position> {
-        let places = self.places();
-        let known = places.generation == collections.generation;
-        (!known || places.upto < self.polled.checkpoint()).then_some(if known {
-            places.upto
+    /// Returns the position after which changes are missing in the cached queue, or `None` if it is current.
+    fn stale_since(&self, collections: &ViewCollections) -> Option<Position> {
+        let cached = self.cached_queue();
+        let known = cached.generation == collections.generation;
+        (!known || cached.checkpoint < self.polled.checkpoint()).then_some(if known {
+            cached.checkpoint
         } else {
             Position::START
         })
     }
 
-    /// Reads what changed since, or everybody who waits.
+    /// Reads the changes since a position, or the whole queue from [`Position::START`].
     async fn refresh(&self, collections: &ViewCollections, since: Position) -> Result<()> {
         let mut session = self.snapshot().await?;
         let Some(head) = collections.head(&mut session).await? else { return Ok(()) };
         let changed = match since {
-            Position::START => doc! { "queued": { "$gte": 0 } },
-            since => doc! { "moved": { "$gt": number(since) } },
+            Position::START => {
+                let unfinished =
+                    find_queued(collections, &mut session, doc! { "unfinished": { "$gte": 0 } }).await?;
+                let claims = match unfinished.iter().filter_map(Queued::bound).min() {
+                    Some(bound) => {
+                        let newer = doc! { "claimed": { "$gt": number(bound) } };
+                        find_queued(collections, &mut session, newer).await?
+                    }
+                    None => vec![],
+                };
+                unfinished.into_iter().chain(claims).collect()
+            }
+            since => {
+                find_queued(collections, &mut session, doc! { "moved": { "$gt": number(since) } }).await?
+            }
         };
-        let fields = doc! { "queued": 1, "view.owner": 1 };
-        let options = FindOptions::builder().projection(fields).build();
-        let statuses = collections.statuses().clone_with_type::<Queued>();
-        let changed = find(&statuses, &mut session, changed, options).await?;
 
-        let mut places = self.places();
+        let mut cached = self.cached_queue();
         if since == Position::START {
-            *places = Places { generation: collections.generation, ..Places::default() };
+            *cached = CachedQueue { generation: collections.generation, ..CachedQueue::default() };
         }
-        for queued in changed {
-            places.put(queued);
-        }
-        places.upto = head.checkpoint;
-        places.recent = head.recent;
+        cached.update(&changed);
+        cached.checkpoint = head.checkpoint;
+        cached.recent = head.recent;
         Ok(())
     }
 }
 
-impl Places {
-    fn put(&mut self, now: Queued) {
-        if let Some((owner, place)) = self.waiting.remove(&now.id) {
-            self.queue.leave(&owner, place);
+impl CachedQueue {
+    fn update(&mut self, changed: &[Queued]) {
+        for (id, submission) in changed.iter().filter_map(|submission| Some((submission.id()?, submission))) {
+            match (submission.queued, submission.claimed) {
+                (Some(place), _) => self.queue.enqueue(id, &submission.view.owner, place.0),
+                // The place is not needed: if the submission waits again, its document has it.
+                (None, Some(claim)) if submission.unfinished.is_some() => {
+                    self.queue.enqueue(id, &submission.view.owner, claim.0);
+                    self.queue.claim(id, claim.0);
+                }
+                _ => {}
+            }
         }
-        if let Some(place) = now.queued {
-            self.queue.enter(&now.view.owner, place);
-            self.waiting.insert(now.id, (now.view.owner, place));
+        // Finished submissions are removed last: as long as an owner has one in the queue, its claims are kept.
+        for submission in changed {
+            if let Some(claim) = submission.claimed {
+                self.queue.record_claim(&submission.view.owner, claim.0);
+            }
+        }
+        for submission in changed.iter().filter(|submission| submission.unfinished.is_none()) {
+            if let Some(id) = submission.id() {
+                self.queue.remove(id);
+            }
         }
     }
+}
+
+impl Queued {
+    fn id(&self) -> Option<SubmissionId> {
+        self.id.parse().ok()
+    }
+
+    /// Returns the position before which no claim of the owner matters for its turn.
+    fn bound(&self) -> Option<Position> {
+        self.queued.or(self.claimed)
+    }
+}
+
+async fn find_queued(
+    collections: &ViewCollections,
+    session: &mut ClientSession,
+    filter: Document,
+) -> Result<Vec<Queued>> {
+    let fields = doc! { "unfinished": 1, "queued": 1, "claimed": 1, "view.owner": 1 };
+    let statuses = collections.statuses().clone_with_type::<Queued>();
+    find(&statuses, session, filter, FindOptions::builder().projection(fields).build()).await
 }

@@ -1,6 +1,7 @@
 //! A real log with a history in it.
 
-use domain::submission::{CATEGORY, SCHEMA};
+use domain::submission::CATEGORY;
+use domain::{sandbox, submission};
 use event_store::testing::event_about;
 use event_store::{Append, ExpectedRevision, NewEvent, Read, ReadDirection, SqliteStore, StreamName};
 use projections::EventEnvelope;
@@ -28,5 +29,6 @@ pub(crate) async fn write(log: &SqliteStore, events: &[EventEnvelope]) -> Vec<Ev
 
 /// Returns an event that can be appended.
 pub(crate) fn stored(kind: &str, data: &[u8]) -> NewEvent {
-    event_about(Uuid::new_v4(), SCHEMA, kind, data.to_vec())
+    let schema = if kind.starts_with("Sandbox") { sandbox::SCHEMA } else { submission::SCHEMA };
+    event_about(Uuid::new_v4(), schema, kind, data.to_vec())
 }

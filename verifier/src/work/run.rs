@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::slots::Slots;
 use crate::work::attempt::AttemptRunner;
-use crate::work::queue::{EventRef, HeldClaim, Queue};
+use crate::work::queue::{ClaimQueue, EventRef, HeldClaim};
 
 /// The interval at which deadlines and moments of retry are checked.
 const TICK: Duration = Duration::from_millis(250);
@@ -46,7 +46,7 @@ pub(crate) struct WorkLoop {
 
 /// The state of the main loop.
 struct LoopState {
-    queue: Queue,
+    queue: ClaimQueue,
     position: Position,
     /// True once the queue has every event that was recorded before the start.
     caught_up: bool,
@@ -61,7 +61,7 @@ impl WorkLoop {
     /// period.
     pub(crate) async fn until(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let mut state = LoopState {
-            queue: Queue::default(),
+            queue: ClaimQueue::default(),
             position: Position::START,
             caught_up: false,
             under_way: JoinSet::new(),

@@ -1,4 +1,4 @@
-//! Given what the log says, when somebody asks, then this one is next.
+//! Given a log, the queue gives out this submission next.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ use proptest::prelude::*;
 use super::*;
 
 struct Log {
-    queue: Queue,
+    queue: ClaimQueue,
     position: u64,
 }
 
 fn log() -> Log {
-    Log { queue: Queue::default(), position: 0 }
+    Log { queue: ClaimQueue::default(), position: 0 }
 }
 
 impl Log {
@@ -92,8 +92,7 @@ fn a_submission_of_somebody_new_does_not_wait_for_a_long_line() {
     for id in 1..=50 {
         log.submitted(id, "ada");
     }
-    // One of those before may go first, no more.
-    log.next(0, [1]).submitted(100, "bob").claimed(1, 100).passed(1).next(0, [2, 100]);
+    log.next(0, [1]).submitted(100, "bob").claimed(1, 100).passed(1).next(0, [100, 2]);
 }
 
 #[test]
@@ -151,7 +150,7 @@ fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
 fn nothing_is_kept_of_what_has_its_verdict() {
     let mut log = log();
     log.submitted(1, "ada").submitted(2, "ada").next(0, [1]).passed(1).next(0, [2]).passed(2).next(0, []);
-    assert!(log.queue.entries.is_empty() && log.queue.lines.is_empty() && log.queue.turns.is_empty());
+    assert!(log.queue.entries.is_empty() && log.queue.order.waiting() == 0);
 }
 
 /// When each of fifty owners' only submissions has its verdict, in turns of so
@@ -181,6 +180,9 @@ fn fifty_behind(flood: u128, at_once: usize) -> Vec<u32> {
         }
         under_way
             .extend(std::iter::from_fn(|| log.queue.take(second(0))).take(at_once).map(|ticket| ticket.id));
+        for id in &under_way {
+            log.claimed(id.0.as_u128(), 5);
+        }
         let of_the_flood = under_way.iter().filter(|id| id.0.as_u128() >= 1000).count();
         assert!(of_the_flood <= 1, "the flood has {of_the_flood} places");
     }
