@@ -1,4 +1,4 @@
-//! RateLimit limits: a token bucket for each client or owner, in bounded memory.
+//! Rate limits: a token bucket for each client or owner, in bounded memory.
 
 use std::{
     collections::HashMap,
