@@ -70,3 +70,53 @@ fn not_found(uri: &Uri, headers: &HeaderMap, page: fn() -> Option<Response>) -> 
 fn header_unless_set(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::extract::Path;
+    use axum::http::{Request, StatusCode};
+    use axum::routing::get;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    async fn answer(method: &str, path: &str, accepts: &str) -> (StatusCode, HeaderMap, String) {
+        let routes = Router::new().route("/double/{n}", get(async |Path(n): Path<u8>| (n * 2).to_string()));
+        let page = || {
+            Some((StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/html")], "no page").into_response())
+        };
+        let server = server_routes(routes.into(), &Metrics::new(), page);
+        let request = Request::builder().method(method).uri(path).header(header::ACCEPT, accepts);
+        let response = server.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_rejection_of_the_framework_is_a_problem_document() {
+        for (method, path, status) in [
+            ("GET", "/double/x", 400),
+            ("GET", "/double/%FF", 400),
+            ("POST", "/double/1", 405),
+            ("GET", "/", 404),
+        ] {
+            let (answered, headers, body) = answer(method, path, "application/json").await;
+            assert_eq!(answered, status, "{method} {path}");
+            assert_eq!(headers[header::CONTENT_TYPE], "application/problem+json", "{method} {path}");
+            assert_eq!(headers.contains_key(header::ALLOW), status == 405, "{method} {path}");
+            for member in ["\"type\"", "\"title\"", "\"status\"", "\"detail\""] {
+                assert!(body.contains(member), "{method} {path}: {body}");
+            }
+        }
+        assert_eq!(answer("GET", "/double/4", "application/json").await.2, "8");
+    }
+
+    #[tokio::test]
+    async fn a_browser_is_shown_the_page_at_an_unknown_path() {
+        let (status, headers, body) = answer("GET", "/nothing", "text/html,*/*").await;
+        assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "no page"));
+        assert_eq!(headers[header::CONTENT_TYPE], "text/html");
+    }
+}
