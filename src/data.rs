@@ -1,5 +1,5 @@
-//! The directory of what must last: the event log, and the secret from which
-//! ids of keyed submissions follow.
+//! The data directory: the event log, and the secret from which the ids of submissions with an idempotency key are
+//! derived.
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, Write};
@@ -9,19 +9,19 @@ use std::path::Path;
 use anyhow::{Context, bail};
 use uuid::Uuid;
 
-/// How much of the host's name goes into the verifier's, which is short.
+/// The characters of the host's name that the verifier's name takes, because that name is limited.
 const HOST_CHARS_MAX: usize = 20;
 
-/// The file of the secret.
+/// The name of the secret's file.
 const KEY_SPACE: &str = "key-space";
 
-/// Makes the directory, for nobody else to look into, unless it is there.
+/// Creates the directory, for this user alone, if it does not exist.
 pub(crate) fn ensure_directory(path: &Path) -> anyhow::Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| format!("the data directory {} cannot be made", path.display()))
+    made.with_context(|| format!("the data directory {} cannot be created", path.display()))
 }
 
-/// The secret that was drawn when the directory was first used.
+/// Returns the secret, and draws it when the directory is used for the first time.
 pub(crate) fn key_space(directory: &Path) -> anyhow::Result<Uuid> {
     let path = directory.join(KEY_SPACE);
     let read = || std::fs::read_to_string(&path);
@@ -31,15 +31,17 @@ pub(crate) fn key_space(directory: &Path) -> anyhow::Result<Uuid> {
         }
         read => read,
     };
-    let text = text.with_context(|| format!("{} cannot be kept", path.display()))?;
+    let text = text.with_context(|| format!("the secret {} cannot be read or written", path.display()))?;
     match text.trim().parse() {
         Ok(key_space) => Ok(key_space),
-        Err(_) => bail!("{} is damaged; without it a repeated Idempotency-Key submits again", path.display()),
+        Err(_) => bail!(
+            "{} is damaged; restore it, because without it a repeated Idempotency-Key submits again",
+            path.display()
+        ),
     }
 }
 
-/// The verifier's name: that of this machine, and something that only this
-/// directory has. It stays the same over restarts.
+/// Returns the verifier's name, made of the host's name and a hash of this directory's secret. Restarts keep it.
 pub(crate) fn verifier_name(key_space: Uuid) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
     let parts = host.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
@@ -48,7 +50,7 @@ pub(crate) fn verifier_name(key_space: Uuid) -> String {
     format!("{}-{}", host.trim_matches('-'), &own[..8]).trim_start_matches('-').to_owned()
 }
 
-/// Appears whole or not at all, and only once: whoever is first has drawn it.
+/// Draws the secret and writes its file atomically. If two processes do it, the file of the first stays.
 fn draw_key_space(directory: &Path) -> io::Result<()> {
     let drawn = Uuid::new_v4();
     let draft = directory.join(format!("{KEY_SPACE}.{}", std::process::id()));
@@ -68,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_secret_is_drawn_once_and_for_us_alone() {
+    fn the_secret_is_drawn_once_and_only_this_user_can_read_it() {
         use std::os::unix::fs::PermissionsExt;
 
         let home = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! The event log that the settings name, whoever keeps it.
+//! Opens the event log that the settings name: a file, or a server.
 
 use std::sync::Arc;
 
@@ -10,16 +10,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::LogLocation;
 
-/// The log, open.
+/// The open event log.
 pub(crate) enum EventLog {
-    /// A file of this process.
+    /// A file that only this process opens.
     Embedded(SqliteStore),
-    /// Another process, or a cluster of them.
+    /// A server: `muster eventstore` or an EventStoreDB.
     Esdb(EsdbStore),
 }
 
 impl EventLog {
-    /// Opens the log. Does not wait for a remote one to be there.
+    /// Opens the log. Does not wait until a server answers.
     pub(crate) async fn open(at: &LogLocation) -> anyhow::Result<Self> {
         match at {
             LogLocation::Sqlite(path) => {
@@ -31,7 +31,7 @@ impl EventLog {
         }
     }
 
-    /// The port to it.
+    /// Returns the log as the port that all parts use.
     pub(crate) fn store(&self) -> Arc<dyn EventStore> {
         match self {
             Self::Embedded(log) => Arc::new(log.clone()),
@@ -39,7 +39,7 @@ impl EventLog {
         }
     }
 
-    /// Serves the log to others until it is asked to stop.
+    /// Serves the embedded log to other processes until `stopping` is cancelled.
     pub(crate) fn serve(
         &self,
         listener: TcpListener,
@@ -48,7 +48,7 @@ impl EventLog {
     ) -> anyhow::Result<impl Future<Output = anyhow::Result<()>> + use<>> {
         let Self::Embedded(log) = self else {
             bail!(
-                "a log that another process keeps is served there, not here; leave out --eventstore-listen"
+                "only the process that opens the log file can serve the log; leave out --eventstore-listen"
             );
         };
         let log = log.clone();
@@ -58,7 +58,7 @@ impl EventLog {
         })
     }
 
-    /// Writes what is queued and lets the next process have the log.
+    /// Writes the queued events and releases the file for the next process.
     pub(crate) async fn close(self) {
         if let Self::Embedded(log) = self {
             log.close().await;

@@ -1,6 +1,5 @@
-//! What participants are told of the platform: nothing while some verifier is
-//! well, and else that their submissions wait. It comes from the views, so it
-//! is the same wherever the verifiers run.
+//! The pause message for participants: none while at least one verifier works, and otherwise that submissions wait. It
+//! is derived from the views, so every process shows the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,34 +9,37 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Why exactly is for the operator, in the log and for organisers.
+/// The message names no cause. Operators read the cause in the log, and organisers on their page.
 const PAUSED: &str = "Our Swarm cannot run your images just now, by no fault of yours. \
     Your submission keeps its place in the queue.";
 
-/// How often the views are looked at: at most, and at least.
-const LOOKS: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(5)];
+/// The shortest period at which the views are read.
+const PERIOD_MIN: Duration = Duration::from_millis(250);
 
-/// Follows what the verifiers report, until it is asked to stop.
-pub(crate) fn follow(
+/// The longest period at which the views are read.
+const PERIOD_MAX: Duration = Duration::from_secs(5);
+
+/// Watches the reports of the verifiers until `stopping` is cancelled. The value is the pause message, if there is one.
+pub(crate) fn watch_verifiers(
     views: Arc<dyn ViewQueries>,
     stopping: CancellationToken,
 ) -> watch::Receiver<Option<String>> {
-    let (told, platform) = watch::channel(None);
+    let (sender, pause_message) = watch::channel(None);
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
         let mut checkpoint = views.watch();
         loop {
-            // Readers of views that cannot be read are told so at once.
+            // If the views cannot be read, the last message stays. Readers of the views get an error anyway.
             if let Ok(sandboxes) = views.sandboxes().await {
-                let well = sandboxes.iter().any(|one| one.sandbox.pause_reason.is_none());
-                let now = (!well).then(|| PAUSED.to_owned());
-                told.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+                let works = sandboxes.iter().any(|view| view.sandbox.pause_reason.is_none());
+                let now = (!works).then(|| PAUSED.to_owned());
+                sender.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
             }
-            sleep(LOOKS[0]).await;
-            // Moved, or some time has passed: either way it is time.
-            let _ = timeout(LOOKS[1], checkpoint.changed()).await;
+            sleep(PERIOD_MIN).await;
+            // Reads again after a change, and after some time without one.
+            let _ = timeout(PERIOD_MAX, checkpoint.changed()).await;
         }
     }));
-    platform
+    pause_message
 }
 
 #[cfg(test)]
@@ -51,11 +53,11 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn one_verifier_that_is_well_is_enough() {
+    async fn one_working_verifier_is_enough() {
         let views = Arc::new(MemoryViews::new());
-        let mut platform = follow(views.clone(), CancellationToken::new());
+        let mut pause_message = watch_verifiers(views.clone(), CancellationToken::new());
         // Nobody verifies yet.
-        platform.wait_for(Option::is_some).await.unwrap();
+        pause_message.wait_for(Option::is_some).await.unwrap();
         let mut at = Position::START;
         for (verifier, trouble, paused) in [
             ("a", Some("no manager"), true),
@@ -74,7 +76,7 @@ mod tests {
             views.record_sandbox(&report).await.unwrap();
             views.apply(at, &[], upto).await.unwrap();
             at = upto;
-            platform.wait_for(|told| told.is_some() == paused).await.unwrap();
+            pause_message.wait_for(|message| message.is_some() == paused).await.unwrap();
         }
     }
 }

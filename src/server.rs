@@ -1,5 +1,4 @@
-//! The HTTP server: a bounded number of connections, each with a deadline for
-//! all that the other side owes.
+//! The HTTP server: a limited number of connections, with a deadline for everything that a client has to do.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -23,27 +22,26 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
-/// How many connections are open at once; the next ones wait.
+/// The number of open connections. Further connections wait.
 const CONNECTIONS_MAX: usize = 32 * 1024;
 
-/// How long the head of a request may take, and a connection rest between two.
+/// The deadline for the head of a request. It also limits the time between two requests.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long a client may take to accept what it is sent.
+/// The deadline for a client to acknowledge bytes sent to it.
 const UNSENT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How much is kept for a client that does not take it, bytes; and the longest
-/// head of a request.
+/// The bytes buffered for a slow client, and the longest head of a request.
 const UNSENT_MAX: usize = 64 * 1024;
 
-/// The pause when no connection can be accepted, as when there are no files left.
+/// The pause when no connection can be accepted, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long requests may take to end once the server is asked to.
+/// The time that requests under way may take after the server was asked to stop.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
 
-/// Serves `app` until it is asked to stop; then accepts nobody, ends what is
-/// in hand, and returns. Handlers find the client's address as [`ConnectInfo`].
+/// Serves `app` until `stopping` is cancelled. Then accepts no more connections, finishes the requests under way, and
+/// returns. Handlers find the client's address as [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationToken) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -52,14 +50,14 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
             let place = Arc::clone(&places).acquire_owned().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection = converse(stream, peer, app.clone(), stopping.clone());
+                    let connection = serve_connection(stream, peer, app.clone(), stopping.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "no connection can be accepted");
+                    tracing::warn!(%error, "cannot accept a connection");
                     sleep(ACCEPT_PAUSE).await;
                 }
             }
@@ -69,17 +67,17 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
     drop(listener);
     connections.close();
     if timeout(DRAIN_DEADLINE, connections.wait()).await.is_err() {
-        tracing::warn!(left = connections.len(), "requests were cut off");
+        tracing::warn!(left = connections.len(), "shutdown: cut off the requests that were still under way");
     }
 }
 
-/// One connection, to its end.
-async fn converse(stream: TcpStream, peer: SocketAddr, app: Router, stopping: CancellationToken) {
+/// Serves one connection up to its end.
+async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router, stopping: CancellationToken) {
     let settled = stream
         .set_nodelay(true)
         .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(UNSENT_DEADLINE)));
     if let Err(error) = settled {
-        tracing::debug!(%error, %peer, "the connection ended before it began");
+        tracing::debug!(%error, %peer, "the connection closed before it was served");
         return;
     }
     let answer = service_fn(move |request| answer(app.clone(), peer, request));
@@ -97,7 +95,7 @@ async fn converse(stream: TcpStream, peer: SocketAddr, app: Router, stopping: Ca
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, %peer, "a connection broke off");
+        tracing::debug!(%error, %peer, "the connection failed");
     }
 }
 
@@ -139,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_hand_is_finished_and_nobody_else_is_let_in() {
+    async fn a_stopping_server_finishes_requests_and_accepts_no_connection() {
         let (entered, leave) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (inside, until) = (Arc::clone(&entered), Arc::clone(&leave));
         let slow = get(async move || {
@@ -155,22 +153,22 @@ mod tests {
         stopping.cancel();
         assert_eq!(answer(idle).await, "");
         let closed = async { while TcpStream::connect(address).await.is_ok() {} };
-        timeout(DRAIN_DEADLINE, closed).await.expect("somebody was let in");
+        timeout(DRAIN_DEADLINE, closed).await.expect("a connection was accepted");
         leave.notify_one();
         assert!(answer(busy).await.ends_with("done"));
         server.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_head_that_never_ends_is_not_waited_for() {
+    async fn a_request_whose_head_never_ends_is_cut_off() {
         let (address, _stopping, _server) = serving(Router::new()).await;
         let stream = sent(address, "GET / HTTP/1.1\r\nHost: mus").await;
-        let answer = timeout(2 * HEAD_DEADLINE, answer(stream)).await.expect("it is waited for");
+        let answer = timeout(2 * HEAD_DEADLINE, answer(stream)).await.expect("the server still waits");
         assert!(!answer.contains("200"));
     }
 
     #[tokio::test]
-    async fn handlers_know_who_asks() {
+    async fn handlers_know_the_address_of_the_client() {
         let who = get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string());
         let (address, _stopping, _server) = serving(Router::new().route("/", who)).await;
         let stream = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n\r\n").await;

@@ -1,6 +1,5 @@
-//! The parts of one process: the log, the views that follow it, the verifier
-//! that works it off, and the HTTP server in front; all of them, or those of
-//! some roles. One part that ends by itself ends them all, visibly.
+//! The parts of one process: the log, the views, the verifier and the HTTP server, or those of them that its roles need.
+//! If a part ends by itself, the process ends with an error.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -25,50 +24,49 @@ use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
 use crate::{data, platform, server};
 
-/// How long a verification under way may go on after we are asked to stop.
+/// The time that a verification under way may take after the process was asked to stop.
 const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 
-/// How long all parts may take to leave; what is left then is cut off, which
-/// loses nothing but time. The verifier takes longest: its grace, then forty
-/// seconds at most for its slots, and a word to the log.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(55);
+/// The time that all parts may take to end. Parts that are left then are cut off, which loses only time. The verifier
+/// takes longest: its grace, at most 40 s for its slots, and a report to the log.
+const END_DEADLINE: Duration = Duration::from_secs(55);
 
-/// What a process does for the whole.
+/// A part of Muster that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
-    /// Takes submissions and organisers' orders over HTTP
+    /// Accepts submissions and organisers' requests over HTTP
     Commands,
-    /// Runs images on the Swarm and asks them
+    /// Runs images on the Swarm and probes them
     Verifier,
     /// Keeps the views in MongoDB up to date
     Projections,
-    /// Answers all that is read over HTTP
+    /// Answers requests that read: status, map, statistics, history
     ReadApi,
 }
 
-/// Where a process listens.
+/// The open sockets of a process.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For HTTP: what its roles serve, and what operators ask of every process.
+    /// HTTP: the API of the roles, and the health and metrics of the process.
     pub http: Option<TcpListener>,
-    /// For clients of the log, and on what terms.
+    /// Clients of the log, and the terms for them.
     pub node: Option<(TcpListener, node::NodeConfig)>,
 }
 
 impl Role {
-    /// Every role; what one process does when it does everything.
+    /// The roles of `muster up`.
     pub const ALL: [Self; 4] = [Self::Commands, Self::Verifier, Self::Projections, Self::ReadApi];
 
-    /// Whether it is reached over HTTP.
+    /// Returns whether the role has an HTTP API.
     pub fn is_served(self) -> bool {
         matches!(self, Self::Commands | Self::ReadApi)
     }
 }
 
-/// Runs the parts of these roles until it is asked to stop.
+/// Runs the parts of these roles until `stopping` is cancelled.
 ///
 /// # Errors
-/// When a part cannot start, or ends by itself.
+/// If a part cannot start, or ends by itself.
 pub async fn run(
     settings: Settings,
     roles: &[Role],
@@ -97,7 +95,7 @@ async fn run_over(
     let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
 
     if let Some((listener, config)) = listeners.node {
-        tracing::info!("the log is served at esdb://{}", listener.local_addr()?);
+        tracing::info!("the event log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
     let mut operations = Operations {
@@ -114,17 +112,17 @@ async fn run_over(
                  (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
             )?;
         let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
-        // Who only verifies is of no use while it cannot; others are.
+        // A process that only verifies is not ready during a pause. Other processes still serve their readers.
         operations.pause_reason = (roles == [Role::Verifier]).then_some(pause_reason);
         parts.start("verifier", verifier.run(stopping.clone()));
     }
     if has(Role::Projections) || has(Role::ReadApi) {
         let views = open(&settings.views).await?;
-        // Views in memory are of no use to other processes: whoever reads them keeps them.
+        // No other process can read views in memory, so the process that reads them also updates them.
         match (&settings.views, has(Role::ReadApi)) {
             (ViewsLocation::Memory, false) => bail!(
-                "the views are in memory, where no other process can read them; \
-                 give mongodb://… with --views or MUSTER_VIEWS"
+                "no other process can read views in memory; \
+                 name a MongoDB with --views mongodb://… or MUSTER_VIEWS"
             ),
             (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
@@ -132,7 +130,7 @@ async fn run_over(
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
-                pause_reason: platform::follow(views.clone(), stopping.clone()),
+                pause_reason: platform::watch_verifiers(views.clone(), stopping.clone()),
                 queries: views,
                 log: store.clone(),
                 subscribe: store,
@@ -149,7 +147,7 @@ async fn run_over(
             routes.merge(commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space)));
     }
     if let Some(listener) = listeners.http {
-        tracing::info!("up at http://{}", listener.local_addr()?);
+        tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
         let routes = routes.merge(http_edge::operations(operations));
         let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
         parts.start("server", async {
@@ -157,7 +155,7 @@ async fn run_over(
             anyhow::Ok(())
         });
     }
-    parts.until_all_left().await
+    parts.wait_for_all().await
 }
 
 async fn open(views: &ViewsLocation) -> anyhow::Result<Arc<dyn projections::ViewStore>> {
@@ -212,7 +210,7 @@ impl ProcessParts {
         });
     }
 
-    /// What the operator is told of the verifier's health when it is not well.
+    /// Logs the verifier's health, and returns the pause reason for operators, if there is one.
     fn watch_health(
         &self,
         mut health: watch::Receiver<Health>,
@@ -226,8 +224,8 @@ impl ProcessParts {
                 let (nodes, slots) = (now.ready().count(), now.slots());
                 metrics.set_capacity(nodes, slots);
                 match &now.pause_reason {
-                    None => tracing::info!(nodes, slots, "submissions are verified"),
-                    Some(why) => tracing::warn!(why, "submissions wait"),
+                    None => tracing::info!(nodes, slots, "the verifier is ready"),
+                    Some(why) => tracing::warn!(reason = why, "the verifier pauses, submissions wait"),
                 }
                 operator.send_replace(now.pause_reason.map(|why| format!("submissions wait: {why}")));
                 if health.changed().await.is_err() {
@@ -238,34 +236,33 @@ impl ProcessParts {
         pause_reason
     }
 
-    /// Waits until the parts are asked to stop and have. If one ends without
-    /// being asked, the others are asked to.
-    async fn until_all_left(mut self) -> anyhow::Result<()> {
+    /// Waits until all parts have ended. If a part ends without being asked, the others are asked to end.
+    async fn wait_for_all(mut self) -> anyhow::Result<()> {
         let first = self.next().await;
         let outcome = match first {
             Ok(name) if !self.stopping.is_cancelled() => Err(anyhow!("the {name} ended by itself")),
             first => first.map(drop),
         };
         self.stopping.cancel();
-        let leaving = async {
+        let ending = async {
             while !self.running.is_empty() {
                 self.next().await?;
             }
             anyhow::Ok(())
         };
-        let left = match timeout(LEAVE_DEADLINE, leaving).await {
+        let left = match timeout(END_DEADLINE, ending).await {
             Ok(left) => left,
-            Err(_) => Err(anyhow!("not all parts ended within {} s", LEAVE_DEADLINE.as_secs())),
+            Err(_) => Err(anyhow!("not all parts ended within {} s", END_DEADLINE.as_secs())),
         };
         outcome.and(left)
     }
 
-    /// The next part that ends.
+    /// Waits for the next part to end, and returns its name.
     async fn next(&mut self) -> anyhow::Result<&'static str> {
         match self.running.join_next().await {
             Some(Ok(ended)) => ended,
-            Some(Err(error)) => bail!("a part broke: {error}"),
-            None => bail!("there are no parts"),
+            Some(Err(error)) => bail!("a part panicked: {error}"),
+            None => bail!("this process has no parts to run"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `muster doctor`: what is missing here, and the line that gets it.
+//! `muster doctor`: checks this machine and the nodes, and prints how to fix each problem.
 
 mod daemon;
 mod engine;
@@ -11,34 +11,34 @@ use std::fmt;
 use super::{Exit, fail_with};
 use crate::config::{AllOptions, Settings};
 
-/// Says what is missing here for `muster up` and on the nodes, and how to get it.
+/// Checks this machine and the nodes for `muster up`, and shows how to fix each problem.
 ///
-/// Exit codes: 0 nothing is missing, 1 something is, 2 a setting is wrong.
+/// Exit codes: 0 nothing is missing, 1 something is missing, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
 pub(super) struct DoctorCommand {
     #[command(flatten)]
     options: AllOptions,
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct DoctorFinding {
     state: FindingState,
-    /// What was looked at, and what was seen.
-    what: String,
-    /// What mends it: a command, or a sentence.
+    /// The thing that was checked, and its condition.
+    subject: String,
+    /// The remedy: a command or a sentence.
     cure: Option<String>,
 }
 
-/// How a thing is.
+/// The condition of a checked thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum FindingState {
     Ok,
-    /// It works, but not as well as it could.
+    /// It works, but it could be better.
     Warn,
-    /// Without it nothing is verified, or nothing starts.
+    /// Without it, Muster does not start or verifies nothing.
     Missing,
-    /// It cannot be seen from here; somebody has to look.
+    /// It cannot be checked from here; the operator has to look.
     Unseen,
 }
 
@@ -68,20 +68,20 @@ impl DoctorCommand {
 }
 
 impl DoctorFinding {
-    fn ok(what: impl Into<String>) -> Self {
-        Self { state: FindingState::Ok, what: what.into(), cure: None }
+    fn ok(subject: impl Into<String>) -> Self {
+        Self { state: FindingState::Ok, subject: subject.into(), cure: None }
     }
 
-    fn warn(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: FindingState::Warn, what: what.into(), cure: Some(cure.into()) }
+    fn warn(subject: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: FindingState::Warn, subject: subject.into(), cure: Some(cure.into()) }
     }
 
-    fn missing(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: FindingState::Missing, what: what.into(), cure: Some(cure.into()) }
+    fn missing(subject: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: FindingState::Missing, subject: subject.into(), cure: Some(cure.into()) }
     }
 
-    fn unseen(what: impl Into<String>, cure: impl Into<String>) -> Self {
-        Self { state: FindingState::Unseen, what: what.into(), cure: Some(cure.into()) }
+    fn unseen(subject: impl Into<String>, cure: impl Into<String>) -> Self {
+        Self { state: FindingState::Unseen, subject: subject.into(), cure: Some(cure.into()) }
     }
 }
 
@@ -93,7 +93,7 @@ impl fmt::Display for DoctorFinding {
             FindingState::Missing => "missing",
             FindingState::Unseen => "unseen",
         };
-        write!(f, "{state:<8}{}", self.what)?;
+        write!(f, "{state:<8}{}", self.subject)?;
         match &self.cure {
             Some(cure) => write!(f, "\n        -> {cure}"),
             None => Ok(()),

@@ -1,4 +1,4 @@
-//! The whole system, and the rules of its construction.
+//! Tests of the whole system, and of the rules for its source code.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
@@ -11,6 +11,7 @@ mod history;
 #[path = "../hostile/mod.rs"]
 mod hostile;
 mod janitor;
+mod language;
 mod openapi;
 mod readers;
 mod roles;

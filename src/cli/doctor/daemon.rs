@@ -1,5 +1,5 @@
-//! How an engine is set up, as far as it tells: advice for the nodes that
-//! participants' containers run on.
+//! Checks the configuration of an engine, as far as the engine reports it: advice for the nodes that run participants'
+//! containers.
 
 use std::fs;
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use serde::Deserialize;
 
 use super::DoctorFinding;
 
-/// The first runc of each line without the escapes of 2024 and 2025; lines
-/// before the first have no mended one, unless a distribution mended it.
-const RUNC_MENDED: [(u32, u32, u32); 2] = [(1, 2, 8), (1, 3, 3)];
+/// The first release of each runc line that fixes the escapes of 2024 and 2025. Earlier lines have no such release, but
+/// a distribution may have fixed its own.
+const RUNC_FIXED: [(u32, u32, u32); 2] = [(1, 2, 8), (1, 3, 3)];
 
-/// What an engine tells of itself. Older ones tell less.
+/// The report of an engine about itself. Older engines leave out some fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub(super) struct EngineSetup {
@@ -43,7 +43,7 @@ struct RegistryMirrors {
     mirrors: Option<Vec<String>>,
 }
 
-/// What could be better about an engine, and what is fine.
+/// Returns the findings about one engine.
 pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSetup) -> Vec<DoctorFinding> {
     let on = |what: &str| format!("{what} of {endpoint}");
     let mut findings = vec![
@@ -53,7 +53,7 @@ pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSet
             on("live-restore"),
             "off",
             "on",
-            "\"live-restore\": false: a Swarm cannot use it",
+            "set \"live-restore\": false in daemon.json, because a Swarm does not support it",
         ),
         logs(&on("log driver"), &daemon.logging_driver),
         storage(&on("storage"), daemon),
@@ -62,7 +62,7 @@ pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSet
             on("control groups"),
             "version 2",
             "version 1",
-            "boot with systemd.unified_cgroup_hierarchy=1",
+            "boot the machine with systemd.unified_cgroup_hierarchy=1",
         ),
         runtime(&on("runtime"), daemon),
         DoctorFinding::ok(format!("{}: {}", on("kernel"), daemon.kernel_version)),
@@ -71,7 +71,7 @@ pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSet
     findings.push(root(endpoint, &on("data root"), &daemon.docker_root_dir));
     findings.push(DoctorFinding::unseen(
         format!("{}, {}", on("userland-proxy"), on("icc")),
-        "\"userland-proxy\": false, \"icc\": false in daemon.json, for what else runs there",
+        "set \"userland-proxy\": false and \"icc\": false in daemon.json, for other containers of this node",
     ));
     findings
 }
@@ -84,30 +84,30 @@ fn either(fine: bool, what: String, good: &str, bad: &str, cure: &str) -> Doctor
     }
 }
 
-/// Whoever can speak to an engine is root there.
+/// Checks the connection to the engine. A client of an engine has root rights on its machine.
 fn transport(endpoint: &str, has_certificates: bool) -> DoctorFinding {
     let Some((_, place)) = endpoint.split_once("://").filter(|(scheme, _)| *scheme != "unix") else {
-        return DoctorFinding::ok(format!("way to {endpoint}: a socket of this machine"));
+        return DoctorFinding::ok(format!("connection to {endpoint}: a socket of this machine"));
     };
     let host = place.rsplit_once(':').map_or(place, |(host, _)| host);
     let near = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     if has_certificates {
-        return DoctorFinding::ok(format!("way to {endpoint}: over mutual TLS"));
+        return DoctorFinding::ok(format!("connection to {endpoint}: mutual TLS"));
     }
     let cure =
-        "have the engine ask for client certificates (--tlsverify), and name ours in --swarm-certificates";
+        "let the engine require client certificates (--tlsverify), and name Muster's in --swarm-certificates";
     either(
         near,
-        format!("way to {endpoint}"),
+        format!("connection to {endpoint}"),
         "within this machine",
-        "in the clear, and whoever is there is root",
+        "without TLS, so that everyone on the network can become root",
         cure,
     )
 }
 
 fn logs(what: &str, driver: &str) -> DoctorFinding {
-    // Participants' containers bring bounds of their own.
-    let cure = "\"log-driver\": \"local\" in daemon.json, which has bounds";
+    // Participants' containers have limits of their own.
+    let cure = "set \"log-driver\": \"local\" in daemon.json, which limits the size of logs";
     either(matches!(driver, "local" | "none" | "journald"), what.to_owned(), driver, driver, cure)
 }
 
@@ -118,8 +118,15 @@ fn storage(what: &str, daemon: &EngineSetup) -> DoctorFinding {
     };
     let on = of("Backing Filesystem").unwrap_or("an unknown file system");
     let found = format!("{} on {on}", daemon.driver);
-    let cure = "a data root on xfs, mounted with pquota, and \"storage-opts\": [\"overlay2.size=2G\"]";
-    either(on == "xfs", what.to_owned(), &found, &format!("{found}, which bounds no container's files"), cure)
+    let cure =
+        "put the data root on xfs, mounted with pquota, and set \"storage-opts\": [\"overlay2.size=2G\"]";
+    either(
+        on == "xfs",
+        what.to_owned(),
+        &found,
+        &format!("{found}, which does not limit the files of a container"),
+        cure,
+    )
 }
 
 fn runtime(what: &str, daemon: &EngineSetup) -> DoctorFinding {
@@ -127,11 +134,13 @@ fn runtime(what: &str, daemon: &EngineSetup) -> DoctorFinding {
     let found = format!("{name}, runc {version}");
     match numbers(version) {
         _ if name != "runc" => DoctorFinding::ok(found_at(what, &found)),
-        None => DoctorFinding::unseen(found_at(what, &found), "look for the version: runc --version"),
-        Some(version) if is_mended(version) => DoctorFinding::ok(found_at(what, &found)),
+        None => {
+            DoctorFinding::unseen(found_at(what, &found), "check the version on the node: runc --version")
+        }
+        Some(version) if is_fixed(version) => DoctorFinding::ok(found_at(what, &found)),
         Some(_) => DoctorFinding::warn(
             found_at(what, &found),
-            "runc 1.2.8, 1.3.3 or newer has no known escape; a distribution may have mended an older one \
+            "update to runc 1.2.8, 1.3.3 or newer, which have no known escape; a distribution may have fixed an older one \
              (CVE-2024-21626, CVE-2025-31133, CVE-2025-52565, CVE-2025-52881)",
         ),
     }
@@ -141,15 +150,15 @@ fn found_at(what: &str, found: &str) -> String {
     format!("{what}: {found}")
 }
 
-fn is_mended(version: (u32, u32, u32)) -> bool {
+fn is_fixed(version: (u32, u32, u32)) -> bool {
     let (major, minor, _) = version;
-    match RUNC_MENDED.iter().find(|(of, line, _)| (*of, *line) == (major, minor)) {
-        Some(mended) => version >= *mended,
-        None => version > RUNC_MENDED[RUNC_MENDED.len() - 1],
+    match RUNC_FIXED.iter().find(|(of, line, _)| (*of, *line) == (major, minor)) {
+        Some(fixed) => version >= *fixed,
+        None => version > RUNC_FIXED[RUNC_FIXED.len() - 1],
     }
 }
 
-/// `v1.1.12-0-g51d5e946`, `1.1.5+ds1-1+deb12u1`
+/// Parses versions such as `v1.1.12-0-g51d5e946` and `1.1.5+ds1-1+deb12u1`.
 fn numbers(version: &str) -> Option<(u32, u32, u32)> {
     let version = version.strip_prefix('v').unwrap_or(version);
     let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(version.len());
@@ -162,16 +171,16 @@ fn numbers(version: &str) -> Option<(u32, u32, u32)> {
 
 fn mirror(what: &str, registries: &RegistryMirrors) -> DoctorFinding {
     let mirrors = registries.mirrors.iter().flatten().cloned().collect::<Vec<_>>().join(", ");
-    let cure = "\"registry-mirrors\": [\"https://CACHE\"] in daemon.json: registries count what is pulled";
+    let cure = "set \"registry-mirrors\": [\"https://CACHE\"] in daemon.json, because registries limit the number of pulls";
     let found = if mirrors.is_empty() { "none" } else { &mirrors };
     either(!mirrors.is_empty(), what.to_owned(), found, found, cure)
 }
 
-/// Whether images and containers can fill up only their own disk.
+/// Checks that images and containers have a disk of their own, which is the only one that they can fill.
 fn root(endpoint: &str, what: &str, path: &str) -> DoctorFinding {
     let device = |path: &Path| fs::metadata(path).ok().map(|found| found.dev());
-    let cure = "a disk of its own for what \"data-root\" names in daemon.json";
-    // Only of this machine's engine is the path one of this machine's.
+    let cure = "put the directory that \"data-root\" in daemon.json names on a disk of its own";
+    // The path is one of this machine only if the engine is.
     match (endpoint.starts_with("unix://"), device(Path::new(path)), device(Path::new("/"))) {
         (true, Some(its), Some(ours)) => either(
             its != ours,
@@ -210,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_in_the_clear_is_not_left_unsaid() {
+    fn an_engine_without_tls_gets_a_warning() {
         for (endpoint, state) in [
             ("unix:///run/docker.sock", FindingState::Ok),
             ("tcp://127.0.0.1:2375", FindingState::Ok),
@@ -221,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn every_engine_can_be_read_also_one_that_says_little() {
+    fn an_engine_that_reports_few_fields_can_be_checked() {
         let silent: EngineSetup = serde_json::from_str("{}").unwrap();
         assert_eq!(examine("tcp://10.0.0.7:2375", true, &silent).len(), 10);
         let known: EngineSetup = serde_json::from_str(

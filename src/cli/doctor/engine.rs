@@ -1,4 +1,4 @@
-//! One engine of the Swarm, asked in its own words over its own socket.
+//! Checks one engine of the Swarm through its own API.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::daemon::{self, EngineSetup};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// The oldest API that has all we need.
+/// The oldest API version that has every call Muster needs.
 const API_MIN: (u32, u32) = (1, 41);
 
 #[derive(Debug, Deserialize)]
@@ -51,7 +51,7 @@ struct NodeSpec {
     labels: Option<std::collections::BTreeMap<String, String>>,
 }
 
-/// What is to be said of an engine; over TCP, asked with these certificates.
+/// Returns the findings about one engine. The certificates are for engines over TCP.
 pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<DoctorFinding> {
     let engine = match EngineClient::at(endpoint, certificates) {
         Ok(engine) => engine,
@@ -73,7 +73,7 @@ pub(super) async fn examine(endpoint: &str, certificates: Option<&Path>) -> Vec<
         }
         Err(why) => findings.push(DoctorFinding::missing(
             format!("engine {endpoint}: {why}"),
-            "read its log: journalctl -u docker",
+            "read the log of the engine: journalctl -u docker",
         )),
     }
     findings
@@ -101,7 +101,7 @@ impl EngineClient {
         let http = http.build().map_err(|error| {
             DoctorFinding::missing(
                 format!("engine {endpoint}: {error}"),
-                "install the system's certificates: ca-certificates",
+                "install the certificate authorities of the system: the package ca-certificates",
             )
         })?;
         Ok(Self { http, base })
@@ -110,17 +110,20 @@ impl EngineClient {
     async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, String> {
         let answer = self.http.get(format!("{}/{path}", self.base)).send().await;
         let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| root(&error))?;
-        answer.json().await.map_err(|error| format!("its answer is not an engine's: {}", root(&error)))
+        answer
+            .json()
+            .await
+            .map_err(|error| format!("its response is not one of a Docker engine: {}", root(&error)))
     }
 }
 
-/// Trusts the authority in the directory alone, and shows the certificate beside it.
+/// Trusts only the authority in the directory, and sends the client certificate beside it.
 fn secured(http: reqwest::ClientBuilder, directory: &Path) -> Result<reqwest::ClientBuilder, DoctorFinding> {
     let missing = |why: String| {
         let what = format!("certificates in {}: {why}", directory.display());
         DoctorFinding::missing(
             what,
-            "ca.pem, cert.pem and key.pem belong there; --swarm-certificates names the place",
+            "put ca.pem, cert.pem and key.pem there, or name another directory with --swarm-certificates",
         )
     };
     let file =
@@ -183,7 +186,7 @@ fn swarm(endpoint: &str, swarm: &SwarmReply) -> DoctorFinding {
     }
 }
 
-/// Where participants' containers may run; nothing to say of a Swarm of one.
+/// Checks which nodes may run participants' containers. A Swarm of one node has no choice.
 async fn sandbox(engine: &EngineClient) -> Option<DoctorFinding> {
     let nodes: Vec<NodeReply> = engine.get("nodes").await.ok()?;
     let labelled = |node: &&NodeReply| {
@@ -192,7 +195,7 @@ async fn sandbox(engine: &EngineClient) -> Option<DoctorFinding> {
     match (nodes.len(), nodes.iter().filter(labelled).count()) {
         (0 | 1, _) => None,
         (all, 0) => {
-            let cure = "keep them to some: docker node update --label-add muster.sandbox=true NODE";
+            let cure = "restrict them to some nodes: docker node update --label-add muster.sandbox=true NODE";
             Some(DoctorFinding::warn(
                 format!("sandbox: participants' containers run on all {all} nodes"),
                 cure,
@@ -204,7 +207,7 @@ async fn sandbox(engine: &EngineClient) -> Option<DoctorFinding> {
     }
 }
 
-/// What it comes down to.
+/// Returns the text of the innermost cause of an error.
 pub(super) fn root(error: &dyn std::error::Error) -> String {
     let mut root = error;
     while let Some(source) = root.source() {
@@ -247,12 +250,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_an_engine_is_missing_with_what_to_do() {
+    async fn an_endpoint_without_an_engine_is_missing_with_a_remedy() {
         for endpoint in ["/var/run/docker.sock", "unix:///nowhere.sock", "tcp://127.0.0.1:1"] {
             let findings = examine(endpoint, None).await;
             assert_eq!(findings.len(), 1, "{findings:?}");
             assert_eq!(findings[0].state, FindingState::Missing);
-            assert!(findings[0].cure.is_some() && findings[0].what.contains(endpoint), "{findings:?}");
+            assert!(findings[0].cure.is_some() && findings[0].subject.contains(endpoint), "{findings:?}");
         }
     }
 }

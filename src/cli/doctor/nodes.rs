@@ -1,5 +1,5 @@
-//! The nodes that participants' containers run on, each looked at from inside a
-//! container of ours that is made as theirs are.
+//! Checks the nodes that run participants' containers. The inspector looks at each of them from inside a container that
+//! is made like a participant's.
 
 use verifier::admission::{Check, CheckState, InspectError, InspectSwarmError, InspectedNode, inspect_swarm};
 
@@ -10,10 +10,13 @@ pub(super) async fn examine(settings: &Settings) -> Vec<DoctorFinding> {
     let certificates = settings.swarm_certificates.as_deref();
     match inspect_swarm(&settings.swarm, certificates, &settings.challenge.limits).await {
         Ok(nodes) => nodes.into_iter().flat_map(of_node).collect(),
-        // The engines have said the rest.
+        // The check of the engine has reported this error already.
         Err(InspectSwarmError::Engine(_)) => Vec::new(),
         Err(InspectSwarmError::Swarm(why)) => {
-            vec![DoctorFinding::unseen(format!("nodes: {why}"), "make a manager answer, then ask again")]
+            vec![DoctorFinding::unseen(
+                format!("nodes: {why}"),
+                "make sure that a manager answers, and run `muster doctor` again",
+            )]
         }
     }
 }
@@ -22,11 +25,14 @@ fn of_node(InspectedNode { name, inspection }: InspectedNode) -> Vec<DoctorFindi
     match inspection {
         Ok(checks) => checks.into_iter().map(|check| of_check(&name, check)).collect(),
         Err(why @ InspectError::OutOfReach) => {
-            let cure = "it is used unchecked; name its engine in --swarm, too, and it is checked";
+            let cure = "Muster uses this node without a check; name its engine in --swarm as well to have it checked";
             vec![DoctorFinding::unseen(format!("{name}: {why}"), cure)]
         }
         Err(InspectError::Failed(why)) => {
-            vec![DoctorFinding::missing(format!("{name}: {why}"), "it gets no work; read its engine's log")]
+            vec![DoctorFinding::missing(
+                format!("{name}: {why}"),
+                "the node gets no work; read the log of its engine",
+            )]
         }
     }
 }

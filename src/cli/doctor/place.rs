@@ -1,4 +1,4 @@
-//! This machine: the data directory, its disk, the port.
+//! Checks this machine: the data directory, its disk, the port.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -11,10 +11,13 @@ use rustix::fs::statvfs;
 use super::DoctorFinding;
 use crate::config::{LogLocation, Settings};
 
-/// With less free space the disk is soon full; with much less it is full.
-const FREE_MIB: [u64; 2] = [1024, 64];
+/// MiB of free space below which the disk will be full soon.
+const FREE_MIB_LOW: u64 = 1024;
 
-/// How long Muster may take to say that it is there.
+/// MiB of free space below which the disk counts as full.
+const FREE_MIB_MIN: u64 = 64;
+
+/// The deadline of Muster's response at the port.
 const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) fn examine(settings: &Settings) -> Vec<DoctorFinding> {
@@ -28,12 +31,12 @@ pub(super) fn examine(settings: &Settings) -> Vec<DoctorFinding> {
     findings
 }
 
-/// Whether files can be made there, or the directory itself can.
+/// Checks that files can be created in the directory, or that the directory itself can be created.
 fn directory(what: &str, path: &Path) -> DoctorFinding {
     let (existing, shown) = (existing(path), path.display());
     match tempfile::Builder::new().prefix(".muster-doctor-").tempfile_in(existing) {
         Ok(_) if path.is_dir() => DoctorFinding::ok(format!("{what} {shown}: writable")),
-        Ok(_) => DoctorFinding::ok(format!("{what} {shown}: will be made")),
+        Ok(_) => DoctorFinding::ok(format!("{what} {shown}: will be created")),
         Err(error) => {
             let cure = format!("sudo install -d -o \"$(id -un)\" {shown}");
             DoctorFinding::missing(format!("{what} {shown}: {}", error.kind()), cure)
@@ -46,20 +49,23 @@ fn disk(path: &Path) -> DoctorFinding {
     let free = match statvfs(existing(path)) {
         Ok(disk) => disk.f_bavail.saturating_mul(disk.f_frsize) / (1024 * 1024),
         Err(error) => {
-            return DoctorFinding::warn(format!("disk of {shown}: {error}"), "look whether it is mounted");
+            return DoctorFinding::warn(
+                format!("disk of {shown}: {error}"),
+                "check that the disk is mounted",
+            );
         }
     };
-    let cure = "make room, or choose another disk with --data";
+    let cure = "free some space, or choose a directory on another disk with --data";
     match free {
-        free if free < FREE_MIB[1] => {
+        free if free < FREE_MIB_MIN => {
             DoctorFinding::missing(format!("disk of {shown}: {free} MiB free"), cure)
         }
-        free if free < FREE_MIB[0] => DoctorFinding::warn(format!("disk of {shown}: {free} MiB free"), cure),
+        free if free < FREE_MIB_LOW => DoctorFinding::warn(format!("disk of {shown}: {free} MiB free"), cure),
         free => DoctorFinding::ok(format!("disk of {shown}: {} GiB free", free / 1024)),
     }
 }
 
-/// Whether the port is free, or Muster's already.
+/// Checks that the port is free, or that Muster answers there already.
 pub(super) async fn port(listen: SocketAddr) -> DoctorFinding {
     match TcpListener::bind(listen) {
         Ok(_) => DoctorFinding::ok(format!("port {listen}: free")),
@@ -67,13 +73,15 @@ pub(super) async fn port(listen: SocketAddr) -> DoctorFinding {
             DoctorFinding::ok(format!("port {listen}: Muster answers there"))
         }
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            let who = format!("ss -ltnp 'sport = :{}'", listen.port());
-            let cure = format!("choose another with --listen, or end what has it: {who}");
+            let command = format!("ss -ltnp 'sport = :{}'", listen.port());
+            let cure =
+                format!("choose another port with --listen, or end the process that uses it: {command}");
             DoctorFinding::missing(format!("port {listen}: taken"), cure)
         }
-        Err(error) => {
-            DoctorFinding::missing(format!("port {listen}: {}", error.kind()), "choose another with --listen")
-        }
+        Err(error) => DoctorFinding::missing(
+            format!("port {listen}: {}", error.kind()),
+            "choose another address with --listen",
+        ),
     }
 }
 
@@ -85,7 +93,7 @@ async fn is_muster(listen: SocketAddr) -> bool {
     ask.await.is_ok_and(|answer| answer == "alive\n")
 }
 
-/// The nearest directory that is there already.
+/// Returns the nearest directory that exists.
 fn existing(path: &Path) -> &Path {
     let there = |path: &&Path| fs::metadata(path).is_ok();
     path.ancestors().filter(|path| !path.as_os_str().is_empty()).find(there).unwrap_or(Path::new("."))
@@ -97,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_directory_that_can_be_made_is_fine_and_one_in_a_file_is_not() {
+    fn a_directory_must_exist_or_be_possible_to_create() {
         let home = tempfile::tempdir().unwrap();
         assert_eq!(directory("data", home.path()).state, FindingState::Ok);
         assert_eq!(directory("data", &home.path().join("a/b")).state, FindingState::Ok);
