@@ -1,10 +1,10 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test check api web build bench soak doctor clean
 
-# Tests that would take each other's processors.
+# Tests that load all processors, so that they run one after another.
 alone := browser:: faults:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
 
-# What `read-api` carries in the program.
+# The pages that `read-api` embeds in the program.
 pages := read-api/web/dist/index.html
 packages := read-api/web/node_modules/.package-lock.json
 pages_from := $(shell find read-api/web -type f -not -path '*/node_modules/*' -not -path '*/dist/*')
@@ -12,7 +12,7 @@ pages_from := $(shell find read-api/web -type f -not -path '*/node_modules/*' -n
 help: ## list these targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
-run: ## start everything here, pass the sample app through it, stay up until Ctrl-C
+run: ## start everything on this machine and submit the sample app; Ctrl-C stops it
 	@scripts/run
 
 test: ## run every check and every test, real parts included
@@ -24,7 +24,7 @@ test: ## run every check and every test, real parts included
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
-check: $(packages) ## formatting and lints
+check: $(packages) ## check formatting and lints
 	cargo fmt --all --check
 	cd read-api/web && npm run --silent check
 	cargo clippy --workspace --all-targets -- -D warnings
@@ -33,7 +33,7 @@ api: $(packages) ## the description of the HTTP API, and the pages' types from i
 	MUSTER_WRITE_OPENAPI=1 cargo test --quiet --test it openapi::
 	cd read-api/web && npm run --silent api
 
-web: $(pages) ## the pages, from read-api/web to where the program takes them
+web: $(pages) ## build the pages of read-api/web, which the program embeds
 
 $(pages): $(packages) $(pages_from)
 	cd read-api/web && npm run --silent build
@@ -43,19 +43,19 @@ $(packages): read-api/web/package.json read-api/web/package-lock.json
 	cd read-api/web && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-build: web ## the program, optimised: target/release/muster
+build: web ## build the optimised program: target/release/muster
 	cargo build --release --bin muster
 
-bench: ## measure Muster beside what it is compared with
+bench: ## run the benchmarks, also of the programs that Muster is compared with
 	cd projections/benches/supercluster && npm ci --no-audit --no-fund --loglevel=error
 	cargo bench
 
-soak: ## verify ten thousand (or MUSTER_SOAK) and hold the end against the beginning
+soak: ## verify ten thousand submissions (or MUSTER_SOAK), and compare the end with the start
 	cargo bench --bench soak
 
-doctor: ## say what is missing here, and how to get it
+doctor: ## check this machine, and show how to fix each problem
 	cargo run --quiet --bin muster -- doctor
 
-clean: ## remove what was built, and all that `make run` kept
+clean: ## remove the build, and the data of `make run`
 	cargo clean
 	rm -rf .muster

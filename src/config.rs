@@ -1,6 +1,6 @@
 //! The settings: flags win over environment variables, and these win over `muster.toml`.
 //!
-//! `options` declares each setting once. [`Settings`] says what the texts mean. It is read once, at the start, and a
+//! `options` declares each setting once. [`Settings`] holds their meaning. It is read once, at the start, and a
 //! wrong setting is an error of one line that names it.
 
 mod node;
@@ -43,7 +43,7 @@ pub struct Settings {
     pub token: Option<String>,
     /// The source of map tiles; `None` for the built-in world map.
     pub tiles: Option<MapTiles>,
-    /// Registries without TLS.
+    /// Registries that Muster reaches without TLS.
     pub insecure_registries: Vec<String>,
     /// Logins for private registries.
     pub logins: RegistryLogins,

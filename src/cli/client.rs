@@ -66,7 +66,7 @@ pub(super) enum ClientError {
     Unexpected(String),
 }
 
-/// A problem document.
+/// A problem document, as RFC 9457 describes it.
 #[derive(Debug, Deserialize)]
 struct ProblemReply {
     detail: String,

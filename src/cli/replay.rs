@@ -68,7 +68,7 @@ pub(super) struct ReplayCommand {
     #[arg(long)]
     follow: bool,
 
-    /// Output format
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
     format: OutputFormat,
 

@@ -2,7 +2,7 @@
 //!
 //! A field here is the only declaration of a setting: the field `rate_by_owner` is the flag `--rate-by-owner`, the
 //! variable `MUSTER_RATE_BY_OWNER`, the key `rate-by-owner` of the file, and a line of `--help`. Settings that some
-//! commands share form a group. [`Settings`](super::Settings) says what the texts mean.
+//! commands share form a group. [`Settings`](super::Settings) holds their meaning.
 
 use serde::Serialize;
 

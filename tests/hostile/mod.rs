@@ -31,7 +31,7 @@ use crate::support::System;
 const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_ends_as_it_deserves_and_harms_nobody() {
+async fn every_attack_fails_and_harms_no_other_submission() {
     let bed = Testbed::three().await.unwrap();
     let rogue = bed.rogue().await.unwrap();
     let nodes = Nodes::new(&bed);

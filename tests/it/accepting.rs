@@ -10,14 +10,14 @@ use testbed::until;
 use crate::support::{Part, Shape, System, ada, in_both_shapes};
 
 in_both_shapes! {
-    without_a_swarm_submissions_are_accepted_and_say_why_they_wait
-    what_was_accepted_is_there_after_a_kill
+    without_a_swarm_submissions_are_accepted_and_their_status_has_the_reason
+    an_accepted_submission_survives_a_kill
     each_wrong_field_has_its_own_entry
-    what_cannot_be_read_is_refused_by_name
-    who_asks_too_often_is_told_when_to_come_back
+    an_unreadable_body_is_refused_with_the_reason
+    a_client_over_its_rate_limit_gets_a_retry_time
 }
 
-async fn without_a_swarm_submissions_are_accepted_and_say_why_they_wait(shape: Shape) {
+async fn without_a_swarm_submissions_are_accepted_and_their_status_has_the_reason(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
     // Where the verifier is a process of its own, only its operator is told why.
@@ -38,7 +38,7 @@ async fn without_a_swarm_submissions_are_accepted_and_say_why_they_wait(shape: S
     placed.await.unwrap();
 }
 
-async fn what_was_accepted_is_there_after_a_kill(shape: Shape) {
+async fn an_accepted_submission_survives_a_kill(shape: Shape) {
     let mut system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
     system.kill();
@@ -76,7 +76,7 @@ async fn each_wrong_field_has_its_own_entry(shape: Shape) {
     assert_eq!(system.get("/api/v1/stats").await["submissions"]["submitted"], 0);
 }
 
-async fn what_cannot_be_read_is_refused_by_name(shape: Shape) {
+async fn an_unreadable_body_is_refused_with_the_reason(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     assert_eq!(post(&system, "{\"name\":".into()).await.status(), StatusCode::BAD_REQUEST);
     assert_eq!(post(&system, "x".repeat(10 << 20)).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
@@ -88,7 +88,7 @@ async fn what_cannot_be_read_is_refused_by_name(shape: Shape) {
     }
 }
 
-async fn who_asks_too_often_is_told_when_to_come_back(shape: Shape) {
+async fn a_client_over_its_rate_limit_gets_a_retry_time(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let mut refused = 0;
     for _ in 0..600 {

@@ -23,7 +23,7 @@ const JUDGED: Duration = Duration::from_secs(120);
 const LISTED: &str = "[...document.querySelectorAll('.in-view-list button')]";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submitted_in_one_window_and_seen_in_another() {
+async fn a_submission_appears_in_a_second_window() {
     let bed = Testbed::shared().await.unwrap();
     let system = System::start(bed).await;
     let image =
@@ -122,7 +122,7 @@ async fn a_failed_verdict_says_what_to_do_and_the_form_is_filled_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_each_other() {
+async fn a_cluster_splits_when_zooming_in_and_pins_of_one_place_stay_visible() {
     let bed = Testbed::shared().await.unwrap();
     let system = System::start(bed).await;
     let places = ["Zürich, CH", "Zürich, CH", "Winterthur, CH", "Tokyo, JP"];
@@ -169,7 +169,7 @@ async fn a_cluster_splits_as_one_comes_near_and_pins_of_one_place_do_not_hide_ea
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn names_are_text_whatever_they_contain() {
+async fn names_are_shown_as_text_and_never_as_markup() {
     let bed = Testbed::shared().await.unwrap();
     let system = System::start(bed).await;
     let zalgo: String =
@@ -210,7 +210,7 @@ async fn names_are_text_whatever_they_contain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_server_is_said_and_the_pages_come_back_by_themselves() {
+async fn the_pages_report_a_dead_server_and_reconnect_by_themselves() {
     let mut system =
         System::start_with("unix:///nonexistent/engine.sock".into(), "registry.test:5000".into()).await;
     let body = json!({

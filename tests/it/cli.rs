@@ -12,7 +12,7 @@ use crate::support::{self, Entry, Kind, Shape, System, in_both_shapes};
 
 in_both_shapes! {
     a_refused_entry_is_explained_field_by_field
-    a_submission_that_waits_says_for_what_and_is_undecided
+    the_status_of_a_waiting_submission_names_the_reason
     the_exit_code_is_the_verdict
 }
 
@@ -82,7 +82,7 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
 }
 
 #[test]
-fn who_cannot_be_reached_is_named() {
+fn a_server_that_cannot_be_reached_is_named() {
     for (arguments, input) in [
         (vec!["submit", "-", "--server", NOBODY], "{}"),
         (vec!["status", "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11", "--server", NOBODY], ""),
@@ -109,7 +109,7 @@ async fn a_refused_entry_is_explained_field_by_field(shape: Shape) {
     assert!(muster(["submit", "-", "--server", &server], "{").errors.contains("line 1"));
 }
 
-async fn a_submission_that_waits_says_for_what_and_is_undecided(shape: Shape) {
+async fn the_status_of_a_waiting_submission_names_the_reason(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let server = system.url("/");
     let id = system.submit("one", &ada(json!({}))).await;
@@ -132,7 +132,7 @@ async fn a_submission_that_waits_says_for_what_and_is_undecided(shape: Shape) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_doctor_names_what_is_missing_and_the_line_that_gets_it() {
+async fn the_doctor_names_a_missing_part_and_the_command_that_installs_it() {
     let system = System::without_a_swarm(Shape::OneProcess).await;
     let address = system.url("").replace("http://", "");
     let data = system.files().join("data").display().to_string();
@@ -149,7 +149,7 @@ async fn the_doctor_names_what_is_missing_and_the_line_that_gets_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_leaves_when_asked_and_a_second_one_cannot_take_its_log() {
+async fn muster_stops_at_a_signal_and_a_second_process_cannot_open_its_log() {
     let mut system = System::without_a_swarm(Shape::OneProcess).await;
     let data = system.files().join("data").display().to_string();
     let said = muster(["up", "--listen", "127.0.0.1:0", "--data", &data], "");

@@ -108,7 +108,7 @@ async fn a_client_of_another_language_is_served_behind_a_password_and_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whoever_stops_reading_a_million_events_costs_no_memory() {
+async fn a_reader_that_stops_in_a_million_events_costs_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data").display().to_string();
     drop(Process::start(&["eventstore", "--data", &data], "--listen").await);
@@ -144,7 +144,7 @@ async fn whoever_stops_reading_a_million_events_costs_no_memory() {
         println!("the node: {before} MB before, {most} MB with 20 stalled readers");
     }
 
-    says_how_far_it_is_on_a_terminal(&data, folder.path());
+    a_terminal_shows_a_progress_bar(&data, folder.path());
 
     let up = ["up", "--data", &data, "--token", TOKEN, "--swarm", "unix:///nonexistent/engine.sock"];
     let muster = Process::start(&up, "--listen").await;
@@ -173,7 +173,7 @@ fn ask_for_history(address: &str) -> TcpStream {
 }
 
 /// A long replay has a bar where somebody sees it, and none in a pipe.
-fn says_how_far_it_is_on_a_terminal(data: &str, folder: &Path) {
+fn a_terminal_shows_a_progress_bar(data: &str, folder: &Path) {
     let to = |name: &str| -> PathBuf { folder.join(name) };
     let replay = |output: &Path| {
         format!("{} replay --data {data} --output {}", env!("CARGO_BIN_EXE_muster"), output.display())

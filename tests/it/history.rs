@@ -15,19 +15,19 @@ use crate::support::system::TOKEN;
 use crate::support::{PYTHON, Shape, System, in_both_shapes};
 
 in_both_shapes! {
-    every_example_of_the_guide_does_what_it_says
-    history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended
-    what_others_wrote_is_one_line_each_too
-    who_follows_misses_nothing_while_the_server_or_the_log_is_away
-    a_moment_is_the_same_however_it_is_written
-    what_is_asked_for_wrongly_is_refused_by_name
+    every_example_of_the_analysts_guide_works
+    the_log_and_a_server_give_the_same_history_and_an_export_continues
+    events_of_other_programs_are_exported_one_a_line
+    a_follower_misses_no_event_while_the_server_or_the_log_is_away
+    equal_moments_in_different_notation_give_the_same_answer
+    a_wrong_parameter_is_refused_and_named
 }
 
 const GUIDE: &str = include_str!("../../docs/analysts.md");
 
 const JUDGED: Duration = Duration::from_secs(120);
 
-async fn every_example_of_the_guide_does_what_it_says(shape: Shape) {
+async fn every_example_of_the_analysts_guide_works(shape: Shape) {
     assert!(
         Path::new(PYTHON).join("../packages").exists(),
         "Python's packages are missing: scripts/fetch-python"
@@ -79,7 +79,7 @@ async fn every_example_of_the_guide_does_what_it_says(shape: Shape) {
     bed.stop().await.unwrap();
 }
 
-async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended(shape: Shape) {
+async fn the_log_and_a_server_give_the_same_history_and_an_export_continues(shape: Shape) {
     let mut system = System::without_a_swarm(shape).await;
     for name in ["ada", "bob", "eve"] {
         system.submit(name, &entry(name)).await;
@@ -121,7 +121,7 @@ async fn history_is_the_same_wherever_it_is_read_and_goes_on_where_it_ended(shap
     assert_eq!(desk.replay(&data), all, "from the file");
 }
 
-async fn what_others_wrote_is_one_line_each_too(shape: Shape) {
+async fn events_of_other_programs_are_exported_one_a_line(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     system.submit("ada", &entry("ada")).await;
     let desk = Desk::new(&system);
@@ -164,7 +164,7 @@ client.close()
     assert_eq!(table.lines().count(), 4, "{table}");
 }
 
-async fn who_follows_misses_nothing_while_the_server_or_the_log_is_away(shape: Shape) {
+async fn a_follower_misses_no_event_while_the_server_or_the_log_is_away(shape: Shape) {
     let mut system = System::without_a_swarm(shape).await;
     system.submit("ada", &entry("ada")).await;
     let desk = Desk::new(&system);
@@ -191,7 +191,7 @@ async fn who_follows_misses_nothing_while_the_server_or_the_log_is_away(shape: S
     }
 }
 
-async fn a_moment_is_the_same_however_it_is_written(shape: Shape) {
+async fn equal_moments_in_different_notation_give_the_same_answer(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let id = system.submit("ada", &entry("ada")).await;
     let between = jiff::Timestamp::now();
@@ -232,7 +232,7 @@ async fn a_moment_is_the_same_however_it_is_written(shape: Shape) {
     }
 }
 
-async fn what_is_asked_for_wrongly_is_refused_by_name(shape: Shape) {
+async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let desk = Desk::new(&system);
     let server = ["--server", &system.url("")];

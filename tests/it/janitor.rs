@@ -12,7 +12,7 @@ const TIDIED: Duration = Duration::from_secs(120);
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_clears_away_what_is_nobodys_any_more_and_stops_when_told() {
+async fn the_janitor_removes_abandoned_containers_and_stops_at_a_signal() {
     let bed = Testbed::single().await.unwrap();
     let [node] = bed.swarm.nodes() else { panic!("one node") };
     let image = async |owner: &str| {

@@ -29,7 +29,7 @@ const PASSES: u64 = 60;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_listen_and_half_of_them_stall() {
+async fn ten_thousand_readers_are_served_although_half_of_them_stall() {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
     assert!(

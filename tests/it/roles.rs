@@ -17,7 +17,7 @@ use crate::support::{Entry, Kind, Part, Shape, System, ada};
 const JUDGED: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_mongodb_views_are_kept_where_they_are_read() {
+async fn without_mongodb_the_read_api_has_views_of_its_own() {
     let mut system = System::without_a_swarm(Shape::FourProcesses).await;
     let id = system.submit("one", &ada()).await;
     system.stats(|stats| stats["submissions"]["submitted"] == 1).await;
@@ -28,7 +28,7 @@ async fn without_a_mongodb_views_are_kept_where_they_are_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_processes_verify_what_is_submitted_and_what_is_asked_for_again() {
+async fn five_processes_verify_submissions_and_rejudges() {
     let bed = Testbed::single().await.unwrap();
     let wrong = Entry::prepare(&bed.registry, "bob", Kind::WrongInOneField).await;
     let mut system = System::start_as(Shape::FiveProcesses, &bed).await;
@@ -96,7 +96,7 @@ async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_cannot_do_its_part_lives_and_says_why() {
+async fn a_process_that_cannot_work_stays_up_and_gives_the_reason() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
     // Participants read it from another process.
@@ -131,7 +131,7 @@ async fn ask(system: &System, part: Part, path: &str) -> Option<(StatusCode, Str
 }
 
 #[test]
-fn a_role_says_in_one_line_what_it_lacks() {
+fn a_role_without_a_needed_setting_names_it_in_one_line() {
     let run = |arguments: &[&str]| {
         let data = tempfile::tempdir().unwrap();
         let command = Command::new(env!("CARGO_BIN_EXE_muster")).args(arguments).current_dir(&data).output();

@@ -11,14 +11,14 @@ use testbed::{Testbed, until};
 use crate::support::{Entry, Part, Shape, System, in_both_shapes};
 
 in_both_shapes! {
-    twenty_of_every_kind_get_the_verdict_they_deserve
-    killed_at_twenty_moments_every_submission_still_ends_with_one_verdict
+    twenty_submissions_of_every_kind_get_the_right_verdict
+    every_submission_gets_one_verdict_although_muster_is_killed_twenty_times
 }
 
 const ALL_JUDGED: Duration = Duration::from_secs(240);
 const CLEARED_AWAY: Duration = Duration::from_secs(60);
 
-async fn twenty_of_every_kind_get_the_verdict_they_deserve(shape: Shape) {
+async fn twenty_submissions_of_every_kind_get_the_right_verdict(shape: Shape) {
     let bed = Testbed::three().await.unwrap();
     let entries = Entry::twenty(&bed.registry).await;
     let mut system = System::start_as(shape, &bed).await;
@@ -41,7 +41,7 @@ async fn twenty_of_every_kind_get_the_verdict_they_deserve(shape: Shape) {
     bed.stop().await.unwrap();
 }
 
-async fn killed_at_twenty_moments_every_submission_still_ends_with_one_verdict(shape: Shape) {
+async fn every_submission_gets_one_verdict_although_muster_is_killed_twenty_times(shape: Shape) {
     let bed = Testbed::three().await.unwrap();
     let entries = Entry::twenty(&bed.registry).await;
     let mut system = System::start_as(shape, &bed).await;

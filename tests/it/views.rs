@@ -44,7 +44,7 @@ async fn counted(system: &System, submissions: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_mongodb_reads_are_refused_submissions_are_not_and_all_is_well_afterwards() {
+async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() {
     let mongo = Mongo::replica_set().await.unwrap();
     for member in mongo.members() {
         member.kill().await.unwrap();
@@ -108,7 +108,7 @@ async fn refused(system: &System, id: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn views_are_made_anew_while_they_are_read() {
+async fn views_are_rebuilt_while_they_are_read() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     let views = system.views().to_owned();
     let first = submit(&system, 0).await;
@@ -159,7 +159,7 @@ async fn views_are_made_anew_while_they_are_read() {
 }
 
 #[test]
-fn what_cannot_be_made_anew_says_why() {
+fn a_rebuild_that_cannot_start_gives_the_reason() {
     let data = tempfile::tempdir().unwrap();
     let data = ["--data", data.path().to_str().unwrap()];
     let views = |views: &'static str| [&data[..], &["--views", views]].concat();

@@ -17,7 +17,7 @@ use crate::cli::replay::{HistoryItem, HistoryQuery, HistorySource};
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FilterCondition {
     Verdict(bool),
-    /// One of its reasons has this code.
+    /// A reason of the verdict has this code.
     Code(FailureCode),
     Owner(String),
     /// The submission was accepted under rules other than those now in force.

@@ -123,7 +123,7 @@ enum ColumnValues {
     Text(Vec<ByteArray>),
 }
 
-/// One value of a row.
+/// The value of a row in one column.
 enum CellValue<'a> {
     Number(Option<i64>),
     Degrees(Option<f64>),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::line::EventLine;
 use super::submitter::Submitter;
 
-/// One row. A column that the event does not have is empty.
+/// An event as a row. A column that the event does not have is empty.
 #[derive(Debug, Serialize)]
 pub(super) struct EventRow<'a> {
     pub(super) position: u64,
@@ -17,14 +17,14 @@ pub(super) struct EventRow<'a> {
     /// The event's number in its stream, from 0.
     pub(super) revision: u64,
     pub(super) r#type: &'a str,
-    /// The registry namespace.
+    /// The registry namespace of the images.
     pub(super) owner: Option<&'a str>,
     pub(super) name: Option<&'a str>,
     /// ISO 3166 code of two letters.
     pub(super) country: Option<&'a str>,
-    /// Degrees north.
+    /// The latitude in degrees north.
     pub(super) lat: Option<f64>,
-    /// Degrees east.
+    /// The longitude in degrees east.
     pub(super) lon: Option<f64>,
     /// The number of the attempt, from 1.
     pub(super) attempt: Option<u32>,

@@ -39,7 +39,7 @@ pub(super) struct ServerHistory<'a> {
     /// The newest position when reading began.
     head: u64,
     response: Option<OpenResponse>,
-    /// Whether the server has answered before. If not, it is not asked again.
+    /// True if the server has answered before. Only then is it asked again after an error.
     has_answered: bool,
     give_up_at: Instant,
 }

@@ -18,7 +18,7 @@ const TAIL_BYTES: u64 = 16 * 1024 * 1024;
 /// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum OutputFormat {
-    /// One JSON object a line, with everything that the log has
+    /// JSON objects, one a line, with everything that the log has
     Ndjson,
     /// A table as text, with the names of the columns in the first line
     Csv,
@@ -26,7 +26,7 @@ pub(super) enum OutputFormat {
     Parquet,
 }
 
-/// The open output.
+/// The open output of an export.
 pub(super) struct HistorySink {
     writer: OutputWriter,
     /// The draft's name of a Parquet file, and its name once it is complete.
@@ -134,7 +134,7 @@ impl HistorySink {
         }
     }
 
-    /// Completes the output.
+    /// Writes the end of the output.
     pub(super) fn finish(mut self) -> io::Result<()> {
         self.flush()?;
         if let OutputWriter::Parquet(out) = self.writer {

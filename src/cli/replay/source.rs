@@ -37,7 +37,7 @@ pub(crate) struct HistoryQuery {
     pub(crate) follow: bool,
 }
 
-/// One step of reading history.
+/// A step of reading history.
 pub(crate) enum HistoryItem {
     /// An event. The log does not filter by owner, so the reader must do it; a server does.
     Line(Box<EventLine>),

@@ -6,14 +6,14 @@ use projections::view::StatusView;
 /// The owner, the participant and the place of a submission.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Submitter {
-    /// The registry namespace.
+    /// The registry namespace of the images.
     pub(super) owner: String,
     pub(super) name: String,
     /// ISO 3166 code of two letters.
     pub(super) country: String,
-    /// Degrees north.
+    /// The latitude in degrees north.
     pub(super) lat: f64,
-    /// Degrees east.
+    /// The longitude in degrees east.
     pub(super) lon: f64,
 }
 

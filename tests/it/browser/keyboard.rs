@@ -20,7 +20,7 @@ const FOCUS: &str = "
     return one === document.body || (seen && within) ? null : `${one.outerHTML.slice(0, 120)} (${seen}, ${within})`;";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn submit_follow_and_search_without_a_mouse() {
+async fn the_keyboard_is_enough_to_submit_follow_and_search() {
     let bed = Testbed::shared().await.unwrap();
     let system = System::start(bed).await;
     passed(&system, &bed.registry, &[("Grace Hopper", "Tokyo, JP")]).await;

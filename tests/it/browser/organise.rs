@@ -12,7 +12,7 @@ use crate::support::{Entry, Kind, System};
 const NO_FILTER: &str = "/run/no-seccomp.json";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn organisers_see_what_waits_and_ask_for_another_verdict() {
+async fn organisers_see_the_queue_and_ask_for_a_rejudge() {
     let bed = Testbed::shared().await.unwrap();
     let system = System::start(bed).await;
     let entry = Entry::prepare(&bed.registry, "again", Kind::ServerError).await;
@@ -39,7 +39,7 @@ async fn organisers_see_what_waits_and_ask_for_another_verdict() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn organisers_see_a_node_drained_and_one_refused_and_why() {
+async fn organisers_see_drained_and_refused_nodes_with_the_reasons() {
     let bed = Testbed::three().await.unwrap();
     let [kept, drained, refused] = bed.swarm.nodes() else { panic!("three nodes") };
     // Its engine filters no system calls: nobody's image should run there.

@@ -33,7 +33,7 @@ const REASONS: [(FailureCode, &str, &str, &str); 16] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_reason_says_what_was_done_what_came_back_what_was_expected_and_what_to_do() {
+async fn every_reason_names_the_request_the_response_the_expectation_and_the_remedy() {
     assert_eq!(REASONS.map(|(code, ..)| code), FailureCode::ALL);
     let site = Site::start().await;
     let id = site.submit("ada").await;
@@ -82,7 +82,7 @@ async fn every_reason_says_what_was_done_what_came_back_what_was_expected_and_wh
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_breaks_off_is_ours_and_says_when_it_goes_on() {
+async fn an_interruption_is_shown_as_the_platforms_fault_with_the_next_attempt() {
     let site = Site::start().await;
     let browser = Browser::open(Look::DESK).await;
     for (code, says, again) in [

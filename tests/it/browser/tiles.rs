@@ -13,7 +13,7 @@ use crate::support::browser::{Browser, Look};
 use crate::support::{Shape, System};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn tiles_come_from_where_they_are_set_to_come_from_and_nothing_else_does() {
+async fn only_tiles_are_loaded_from_the_tile_server() {
     let tiles = TileServer::start().await;
     let template = format!("{}/{{z}}/{{x}}/{{y}}.png", tiles.origin);
     let system =
@@ -41,7 +41,7 @@ async fn tiles_come_from_where_they_are_set_to_come_from_and_nothing_else_does()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_tiles_nothing_is_loaded_from_elsewhere() {
+async fn without_tiles_nothing_is_loaded_from_other_servers() {
     let system = System::without_a_swarm(Shape::OneProcess).await;
     let browser = Browser::open(Look::DESK).await;
     for (path, there) in [

@@ -16,7 +16,7 @@ const REFUSED: &str = "7";
 const NO_ANSWER_IN_TIME: &str = "28";
 
 #[tokio::test]
-async fn each_mode_does_what_it_says() -> Result<()> {
+async fn each_mode_of_the_participant_behaves_as_named() -> Result<()> {
     let bed = Testbed::single().await?;
     let answer = json!({ "name": "Alice", "vote": "Rust" });
     let good = serde_json::to_string_pretty(&answer)?;
@@ -49,7 +49,7 @@ async fn each_mode_does_what_it_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_ends_at_once_leaves_its_code_and_its_last_line() -> Result<()> {
+async fn a_container_that_ends_at_once_leaves_its_exit_code_and_last_line() -> Result<()> {
     let bed = Testbed::shared().await?;
     for (name, app, dropped, code, line) in [
         ("exit", App::exits(3, "cannot read /data"), vec![], 3, "cannot read /data"),

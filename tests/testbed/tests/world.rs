@@ -13,7 +13,7 @@ use testbed::{App, Layer, Node, Testbed, until};
 const LIMIT: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn what_leaves_a_node_arrives_in_the_world_and_is_counted() -> Result<()> {
+async fn packets_that_leave_a_node_arrive_in_the_world_and_are_counted() -> Result<()> {
     let bed = Testbed::single().await?;
     let node = &bed.swarm.nodes()[0];
     assert_eq!(bed.world.arrived(), [], "a testbed at rest sends nothing anywhere");
