@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 const LASTING: Duration = Duration::from_secs(5);
 
-/// How many submissions there are to read.
+/// The number of submissions in the log.
 const SUBMISSIONS: u64 = 1_000;
 
 #[tokio::main]

@@ -15,11 +15,11 @@ use testbed::{App, Node, Testbed, until};
 
 use crate::muster::Muster;
 
-/// How many, unless `MUSTER_SOAK` says another number.
+/// The number of submissions, unless `MUSTER_SOAK` names another.
 const ALL: usize = 10_000;
 /// A line of the series for each so many, and at least twelve lines.
 const EVERY: usize = 500;
-/// How many wait at a time, of as many owners as keep the slots busy.
+/// The number of submissions that wait at the same time, of enough owners to keep the slots busy.
 const WAITING: usize = 60;
 const OWNERS: usize = 12;
 /// The longest time for one; a soak that stalls ends.
@@ -27,7 +27,7 @@ const EACH_MAX: Duration = Duration::from_secs(3);
 /// For what the last ones left to go.
 const CLEARED: Duration = Duration::from_secs(60);
 
-/// One line of the series.
+/// A line of the series.
 struct Sample {
     verified: usize,
     /// Since the line before.

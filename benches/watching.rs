@@ -34,7 +34,7 @@ const COLUMNS: u64 = 12;
 const ROWS: u64 = 8;
 const APART: f64 = 3.2;
 
-/// How many pins arrive at once, and how often.
+/// The number of pins that arrive together, and the period.
 const ARRIVE: u64 = 10;
 const EVERY: Duration = Duration::from_millis(100);
 

@@ -1,4 +1,4 @@
-//! One attack: what is submitted, and how that deserves to end.
+//! An attack: the submission, and the verdict that it must get.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use testbed::{App, Misdeed};
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) app: App,
-    /// What the registry does with it.
+    /// The behaviour of the registry.
     pub(crate) misdeed: Option<Misdeed>,
     pub(crate) deserves: Deserves,
 }
 
-/// How an attack is to end.
+/// The end that an attack must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deserves {
     /// It does what the challenge asks; what it tries beside has no effect.
@@ -31,14 +31,14 @@ pub(crate) enum Deserves {
     Refusal(&'static str),
 }
 
-/// How an attack ended.
+/// The end that an attack had.
 pub(crate) struct Ended {
     pub(crate) name: String,
     pub(crate) deserved: Deserves,
     /// The last status, or the answer that refused it.
     pub(crate) status: Value,
     pub(crate) took: Duration,
-    /// What is not as it should be.
+    /// The differences from the expected end.
     pub(crate) wrong: Option<String>,
 }
 
@@ -47,7 +47,7 @@ impl Attack {
         Self { name, app, misdeed: None, deserves }
     }
 
-    /// One whose image does what the mode says.
+    /// Makes an attack whose image runs in this mode.
     pub(crate) fn playing(name: &'static str, mode: &[&str], deserves: Deserves) -> Self {
         Self::new(name, App::playing(mode, &Value::Null), deserves)
     }
@@ -58,7 +58,7 @@ impl Attack {
     }
 }
 
-/// What an owner submits, with their image.
+/// Returns the entry of an owner, with this image.
 pub(crate) fn submission(owner: &str, image: &str) -> Value {
     json!({
         "name": format!("Participant {owner}"),
@@ -69,14 +69,14 @@ pub(crate) fn submission(owner: &str, image: &str) -> Value {
     })
 }
 
-/// What an honest app answers for it.
+/// Returns the answer of an honest app for the entry.
 pub(crate) fn answer(submission: &Value) -> Value {
     let mut answer = submission.clone();
     answer["repo"] = answer["images"].take();
     answer
 }
 
-/// What is wrong with how it ended, if anything.
+/// Compares the end of an attack with the expected one, and describes the difference.
 pub(crate) fn wrong(deserved: Deserves, status: &Value) -> Option<String> {
     let reason = &status["reasons"][0];
     let told = |code: &str, text: &str| {

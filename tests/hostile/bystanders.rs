@@ -18,7 +18,7 @@ pub(crate) struct Bystanders {
     bodies: Vec<(String, Value)>,
 }
 
-/// What honest ones met.
+/// The results of the honest submissions.
 #[derive(Default)]
 pub(crate) struct Met {
     /// From the submission to the verdict.
@@ -40,7 +40,7 @@ impl Bystanders {
         Self { bodies }
     }
 
-    /// One after the other, with nobody beside them.
+    /// Submits one after the other, without attacks.
     pub(crate) async fn alone(&self, scene: &Scene<'_>) -> Met {
         let mut met = Met::default();
         for one in &self.bodies[..=ALONE] {
@@ -50,14 +50,14 @@ impl Bystanders {
         met
     }
 
-    /// One after the other, until `attacking` has come to its end.
+    /// Submits one after the other, until `attacking` has ended.
     pub(crate) async fn beside<T>(&self, scene: &Scene<'_>, attacking: impl Future<Output = T>) -> (T, Met) {
         let mut met = Met::default();
         let honest = async {
             for one in &self.bodies[ALONE + 1..] {
                 submit(scene, one, &mut met).await;
             }
-            // Whoever attacks longer than all of them need is waited for.
+            // Waits for attacks that take longer than all honest submissions.
             std::future::pending().await
         };
         let attacked = tokio::select! {

@@ -33,7 +33,7 @@ pub(crate) struct Nodes<'a> {
     watching: JoinHandle<()>,
 }
 
-/// What there is on each node.
+/// The objects that exist on each node.
 type State = BTreeMap<String, Vec<String>>;
 
 impl<'a> Nodes<'a> {
@@ -78,7 +78,7 @@ impl<'a> Nodes<'a> {
         state
     }
 
-    /// How many slots have a relay that runs.
+    /// Counts the slots with a running relay.
     pub(crate) async fn relays(&self) -> u64 {
         let mut relays = 0;
         for node in self.bed.swarm.nodes() {
@@ -158,7 +158,7 @@ async fn without_walls(bed: &Testbed, node: &Node, app: &App, arrives: &str) -> 
     code
 }
 
-/// Where an engine keeps what it knows of containers.
+/// Returns the directory in which an engine keeps its containers.
 fn containers(node: &Node) -> PathBuf {
     let socket = node.endpoint();
     let socket = Path::new(socket.trim_start_matches("unix://"));

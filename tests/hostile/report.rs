@@ -1,4 +1,4 @@
-//! What the attacks came to: a table for people, and the verdict on us.
+//! The report on the attacks: a table for people, and the final check.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -10,10 +10,10 @@ use super::attack::{Deserves, Ended, entries};
 use super::bystanders::Met;
 use super::nodes::Nodes;
 
-/// Where the table is kept, if this is set: a path.
+/// The variable with the path of the table's file. If it is not set, the table is only printed.
 const KEEP: &str = "MUSTER_ATTACK_TABLE";
 
-/// What a process may use more after all attacks than before them.
+/// The resources that a process may use in addition after all attacks.
 const MORE_MEMORY_MIB: u64 = 64;
 /// Beside the connections to the relays of slots. A file lost with each attack
 /// would be six times as many.
@@ -35,7 +35,7 @@ pub(crate) struct Report {
     pub(crate) log_kib: u64,
 }
 
-/// What a process uses.
+/// The resources that a process uses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Usage {
     memory_mib: u64,

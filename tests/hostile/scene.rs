@@ -1,4 +1,4 @@
-//! Where the attacks take place, and how one is made.
+//! The system that the attacks run against, and the way to make an attack.
 
 use std::time::{Duration, Instant};
 
@@ -61,7 +61,7 @@ impl Scene<'_> {
             last = self.system.status(id).await?;
             wanted(&last).then_some(())
         });
-        // Whoever asked looks at what there is.
+        // The caller looks at the status.
         let _ = seen.await;
         last
     }
@@ -75,7 +75,7 @@ impl Scene<'_> {
     }
 }
 
-/// Whether there is a verdict.
+/// Returns whether there is a verdict.
 pub(crate) fn is_judged(status: &Value) -> bool {
     matches!(status["status"].as_str(), Some("passed" | "failed"))
 }

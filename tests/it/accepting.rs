@@ -20,7 +20,7 @@ in_both_shapes! {
 async fn without_a_swarm_submissions_are_accepted_and_their_status_has_the_reason(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
-    // Where the verifier is a process of its own, only its operator is told why.
+    // If the verifier is a process of its own, only its operator reads the reason.
     let (url, word) = match shape {
         Shape::OneProcess => (system.url(&format!("/api/v1/submissions/{id}")), "Our Swarm"),
         _ => (system.part_url(Part::Verifier, "/readyz"), "/nonexistent/engine.sock"),

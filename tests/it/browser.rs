@@ -49,7 +49,7 @@ async fn a_submission_appears_in_a_second_window() {
     participant.rewrite("#twitter", "@ada").await;
     participant.click("#vote option[value=Rust]").await;
     participant.click("button[type=submit]").await;
-    // What only the server knows, it says beside the same fields.
+    // Errors that only the server can find are shown beside the same fields.
     participant.reads("#location-error", "Several places").await;
     participant.reads("[id='images[0]-error']", "quay.io").await;
     participant.picture("submit-errors").await;
@@ -248,13 +248,13 @@ async fn the_pages_report_a_dead_server_and_reconnect_by_themselves() {
             )
             .await;
     }
-    // What was sent to the dead server was kept, sent again, and taken once.
+    // The entry sent to the dead server was kept, sent again, and accepted once.
     form.reads(".standing", "2nd of 2").await;
     map.reads(".state-submitted", "2").await;
     form.picture("status-waiting-phone").await;
     form.is_accessible().await;
 
-    // Where there is no page, there is still one that says so.
+    // An unknown address shows a page that says so.
     for (path, says) in [("/s/none", "no such submission"), ("/nowhere", "nothing here")] {
         map.go(&system.url(path)).await;
         map.reads("h1", says).await;

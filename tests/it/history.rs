@@ -284,7 +284,7 @@ impl Desk {
         succeeded(text.as_str(), output.unwrap())
     }
 
-    /// What happened to submissions: the sandbox is reported on at moments of its own.
+    /// The events of submissions only, because the sandbox is reported at moments of its own.
     fn replay(&self, arguments: &[&str]) -> String {
         succeeded("replay", self.muster(&[&["replay", "--stream", "submission-"], arguments].concat()))
     }

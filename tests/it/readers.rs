@@ -89,7 +89,7 @@ async fn ten_thousand_readers_are_served_although_half_of_them_stall() {
         "{after} KB are in use, {connected} KB were"
     );
 
-    // Whoever takes nothing for so long is not waited for, and the others stay.
+    // A reader that accepts nothing for so long is cut off, and the others stay.
     let left = format!("muster_live_readers {}\n", seen.len());
     let cut_off = until("those who stall to be cut off", DEADLINE, async || {
         metrics(&system).await.contains(&left).then_some(())
@@ -110,7 +110,7 @@ fn is_stalling(n: usize) -> bool {
 async fn listen(to: SocketAddr, n: usize) -> (usize, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     if is_stalling(n) {
-        // So that what the kernels keep is soon full.
+        // Fills the buffers of the kernel sooner.
         socket.set_recv_buffer_size(4096).unwrap();
     }
     let from = Ipv4Addr::new(127, 0, 1, u8::try_from(n / PER_ADDRESS + 1).unwrap());
@@ -144,7 +144,7 @@ async fn metrics(system: &System) -> String {
     answer.text().await.unwrap()
 }
 
-/// What a process has in memory.
+/// Returns the resident memory of a process.
 fn resident_kb(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

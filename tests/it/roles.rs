@@ -45,7 +45,7 @@ async fn five_processes_verify_submissions_and_rejudges() {
     });
     verdicts.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
 
-    // What the verifier saw of its nodes, another process tells the organiser.
+    // Another process shows the organiser the nodes that the verifier reported.
     let node = until("the node to be seen", Duration::from_secs(20), async || {
         let sandbox =
             system.http().get(system.url("/api/v1/sandbox")).bearer_auth(TOKEN).send().await.ok()?;

@@ -48,7 +48,7 @@ async fn every_submission_gets_one_verdict_although_muster_is_killed_twenty_time
 
     let ids = submit_all(&system, &entries).await;
     for kill in 0..20 {
-        // One kill in four hits the start, the others what is being verified.
+        // A quarter of the kills hits the start, the others hit verifications.
         let under_way = if kill % 4 == 0 { 0 } else { verifying_or_done(&system).await };
         // Chance only has to differ from kill to kill and from run to run.
         let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1500;

@@ -13,7 +13,7 @@ use testbed::{Mongo, until};
 
 use crate::support::{Part, Shape, System};
 
-/// How long anything may take that takes an election of MongoDB's.
+/// The deadline for steps that wait for an election of MongoDB.
 const ELECTED: Duration = Duration::from_secs(90);
 
 /// For how many seconds MongoDB is away, unless `MUSTER_TEST_AWAY_S` says so.

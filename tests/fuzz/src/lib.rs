@@ -56,7 +56,7 @@ pub fn names(data: &[u8]) {
     let Ok(name) = text.parse::<ImageRef>() else { return };
     let printed = name.to_string();
     assert_eq!(printed.parse::<ImageRef>().as_ref(), Ok(&name), "{printed:?} is another name");
-    // None of what leads a path or an address elsewhere.
+    // No character that leads a path or an address elsewhere.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@[]".contains(&byte);
     assert!(printed.bytes().all(is_plain), "{printed:?}");
     let path = name.repository();

@@ -16,7 +16,7 @@ const NEW: Duration = Duration::from_secs(7);
 const SAME: u32 = 5_000;
 const BATCH: u32 = 500;
 
-/// One change of an input.
+/// A change of an input.
 #[derive(Clone, Debug)]
 enum Change {
     Set(Index, u8),

@@ -10,7 +10,7 @@ use crate::support::browser::{ARROW_DOWN, Browser, ENTER, ESCAPE, Look, TAB};
 /// More than there is to tab through on any page.
 const TABS_MAX: usize = 40;
 
-/// What has the focus, and what is wrong with how it shows that.
+/// The script that describes the element with the focus, and the faults in how it shows the focus.
 const FOCUS: &str = "
     const one = document.activeElement;
     const { outlineStyle, outlineWidth } = getComputedStyle(one);
@@ -46,7 +46,7 @@ async fn the_keyboard_is_enough_to_submit_follow_and_search() {
     tab_to(&browser, "button[type=submit]").await;
     browser.press(ENTER).await;
 
-    // Who listens is told of the verdict where the page said before that it waits.
+    // A screen reader hears of the verdict at the place that announced the wait before.
     browser.reads("main > [role=status]", ".").await;
     browser.script("document.querySelector('main > [role=status]').heard = true").await;
     browser.reads("main > [role=status]", "Passed. Your pin is on the map, at Zürich.").await;
@@ -65,7 +65,7 @@ async fn the_keyboard_is_enough_to_submit_follow_and_search() {
     browser.holds("the card to be closed", "return document.querySelector('.pin-card') === null").await;
     focused(&browser, "#search").await;
 
-    // What the map shows is a list too.
+    // The content of the map is a list too.
     tab_to(&browser, ".in-view summary").await;
     browser.press(ENTER).await;
     tab_to(&browser, ".in-view-list button").await;

@@ -58,7 +58,7 @@ async fn organisers_see_drained_and_refused_nodes_with_the_reasons() {
     browser.reads(&row(drained.name(), "ready"), "4").await;
     browser.reads(&row(refused.name(), "refused"), "seccomp is 0").await;
 
-    // Nobody reloads the page: it follows.
+    // The page follows the changes without being loaded again.
     browser.script("window.neverReloaded = true").await;
     bed.swarm.set_availability(drained, Availability::DRAIN).await.unwrap();
     browser.reads(&row(drained.name(), "drained"), "drained by an operator").await;

@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::until;
 
-/// How long a page may take to become what is expected of it.
+/// The deadline for a page to show the expected content.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// What looks for what keeps people from using a page.
+/// The script that checks the accessibility of a page.
 const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/read-api/web/node_modules/axe-core/axe.min.js");
 
-/// What it found, as lines.
+/// The script that returns the violations as lines.
 const VIOLATIONS: &str = "return axe.run({ resultTypes: ['violations'] }).then(found => found.violations.flatMap(rule => \
     rule.nodes.map(node => `${rule.id} (${rule.impact}) at ${node.target}: ${node.failureSummary}`)))";
 
@@ -27,14 +27,14 @@ pub(crate) const ARROW_DOWN: &str = "\u{e015}";
 pub(crate) const ESCAPE: &str = "\u{e00c}";
 pub(crate) const TAB: &str = "\u{e004}";
 
-/// Whether nothing on the page moves but what never ends.
+/// The script that is true if no animation runs on the page, except for endless ones.
 const STILL: &str = "return document.getAnimations().every(moves => \
     moves.playState !== 'running' || moves.effect.getTiming().iterations === Infinity)";
 
-/// What stands for an element in WebDriver's JSON.
+/// The key that identifies an element in WebDriver's JSON.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// One window. It ends with this value, and with the test if that is killed.
+/// A browser window. It closes when this value is dropped, and when the test is killed.
 pub(crate) struct Browser {
     driver: Child,
     session: String,
@@ -42,7 +42,7 @@ pub(crate) struct Browser {
     _profile: TempDir,
 }
 
-/// How a window looks.
+/// The size and the settings of a window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     /// Width and height, CSS pixels.
@@ -66,7 +66,7 @@ impl Browser {
             "goog:chromeOptions": { "args": [
                 "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
                 "--disable-background-networking", "--hide-scrollbars", "--lang=en-GB",
-                // So that the browser ends when its driver does.
+                // The browser ends when its driver ends.
                 "--remote-debugging-pipe",
                 format!("--window-size={width},{height}"),
                 format!("--user-data-dir={}", profile.path().display()),
@@ -121,7 +121,7 @@ impl Browser {
         self.script("return location.href").await.as_str().unwrap().to_owned()
     }
 
-    /// What a script in the page returns.
+    /// Runs a script in the page, and returns its result.
     pub(crate) async fn script(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.ask(Method::POST, "/execute/sync", body).await.unwrap_or_else(|why| panic!("{script}: {why}"))
@@ -176,7 +176,7 @@ impl Browser {
         self.script(&script).await.as_str().map(str::to_owned)
     }
 
-    /// What the browser itself complained of since the last time, but for requests that failed.
+    /// Returns the errors that the browser logged since the last call, except for failed requests.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.ask(Method::POST, "/se/log", json!({ "type": "browser" })).await.unwrap();
         let lines = log.as_array().unwrap().iter();
@@ -202,7 +202,7 @@ impl Browser {
 
     async fn on(&self, css: &str, action: &str, body: Value) {
         let mut last = String::new();
-        // What is still covered or just being replaced is there a moment later.
+        // An element that is covered or being replaced can be used a moment later.
         let done = until("an element", PATIENCE, async || {
             let attempt = async {
                 let found = json!({ "using": "css selector", "value": css });

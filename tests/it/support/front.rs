@@ -22,7 +22,7 @@ pub(crate) struct Front {
 struct Behind {
     commands: String,
     read_api: String,
-    /// How long what the map shows is under way.
+    /// The delay of the map's responses.
     pins_take: Duration,
     http: reqwest::Client,
 }

@@ -22,7 +22,7 @@ macro_rules! in_both_shapes {
 
 pub(crate) use in_both_shapes;
 
-/// Where `scripts/fetch-python` puts a Python that has what the guide uses.
+/// The Python of `scripts/fetch-python`, with the packages that the analysts' guide uses.
 pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/python/bin");
 
 pub(crate) mod browser;

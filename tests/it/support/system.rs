@@ -16,18 +16,18 @@ use super::front::Front;
 /// The rules that the tests run under: the birthday challenge, with less time.
 const CHALLENGE: &str = include_str!("challenge.toml");
 
-/// Which processes there are.
+/// The processes that make up the system under test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// One that does everything, with the log and the views in it.
+    /// A single process, with the log and the views in it.
     OneProcess,
-    /// One for the log and one for each role, over the wire and a MongoDB.
+    /// A process for the log and one for each role, with a network and a MongoDB between them.
     FiveProcesses,
     /// As before, without a MongoDB: the views are kept where they are read.
     FourProcesses,
 }
 
-/// What a process of several does. The log comes first, so that it ends last.
+/// The part of one of several processes. The log comes first, so that it ends last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Log,
@@ -42,11 +42,11 @@ pub(crate) struct System {
     shape: Shape,
     processes: Vec<(Option<Part>, Child)>,
     files: TempDir,
-    /// Where each part is asked over HTTP; when all are one, where the first is.
+    /// The HTTP address of each part. A single process has only the first.
     parts: [String; 5],
-    /// What makes several one site.
+    /// The proxy that makes several processes one site.
     front: Option<Front>,
-    /// Where the log is served.
+    /// The address of the served log.
     node: String,
     views: String,
     engines: String,
@@ -54,7 +54,7 @@ pub(crate) struct System {
     registries: String,
     /// The network that the processes are in, if it is not this machine's.
     network: Option<PathBuf>,
-    /// What the one process is told besides.
+    /// Further arguments of the single process.
     settings: Vec<String>,
     http: reqwest::Client,
 }
@@ -71,7 +71,7 @@ impl System {
         Self::start_shaped(shape, engines, bed.registry.address().to_owned()).await
     }
 
-    /// One process on a host of its own, with registries, with commas.
+    /// Starts one process on a host of its own, with these registries, separated by commas.
     pub(crate) async fn start_on(guest: &Guest, bed: &Testbed, registries: String) -> Self {
         let engines = bed.swarm.endpoints().join(",");
         let mut system = Self::prepared(Shape::OneProcess, "memory".into(), engines, registries).await;
@@ -89,7 +89,7 @@ impl System {
         Self::start_shaped(Shape::OneProcess, engines, registry).await
     }
 
-    /// One process with further settings, where there is no Swarm.
+    /// Starts one process with further settings, without a Swarm.
     pub(crate) async fn start_set(settings: &[&str]) -> Self {
         let (engines, registry) = ("unix:///nonexistent/engine.sock", "registry.test:5000");
         let mut system =
@@ -206,7 +206,7 @@ impl System {
         }
     }
 
-    /// What the process of a part is started with, or the one of all parts.
+    /// Returns the arguments of a part's process, or of the process of all parts.
     fn arguments(&self, part: Option<Part>) -> Vec<String> {
         let data = self.files.path().join("data").display().to_string();
         let challenge = self.files.path().join("challenge.toml").display().to_string();
@@ -298,18 +298,18 @@ impl System {
         status
     }
 
-    /// Where a path is asked for.
+    /// Returns the URL of a path.
     pub(crate) fn url(&self, path: &str) -> String {
         let site = self.front.as_ref().map_or(self.parts[0].as_str(), Front::address);
         format!("http://{site}{path}")
     }
 
-    /// Where one of several processes is asked, past what stands in front of them.
+    /// Returns the URL of a path at one of several processes, without the proxy in front.
     pub(crate) fn part_url(&self, part: Part, path: &str) -> String {
         format!("http://{}{path}", self.parts[part as usize])
     }
 
-    /// Where the views are, as the settings say it.
+    /// Returns the setting that names the views.
     pub(crate) fn views(&self) -> &str {
         &self.views
     }
@@ -363,7 +363,7 @@ impl System {
         verdict.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.log_tail()))
     }
 
-    /// One public document.
+    /// Reads a public document.
     pub(crate) async fn get(&self, path: &str) -> Value {
         self.http.get(self.url(path)).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }

@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::run::run;
 use crate::wait::until;
 
-/// Where testbeds keep their files; the same for everybody on the machine.
+/// The directory of all testbeds' files, the same for all users of the machine.
 const ROOT: &str = "/tmp/muster-testbed";
 /// The highest number: it is the third part of the testbed's addresses.
 const LAST: u8 = 250;

@@ -36,7 +36,7 @@ cat >/dev/null
 exit 0
 "#;
 
-/// One host.
+/// A host with a network of its own.
 pub(crate) struct Host {
     name: String,
     directory: PathBuf,
@@ -57,7 +57,7 @@ impl Host {
         &self.name
     }
 
-    /// Where its files are, the same path inside and outside.
+    /// The directory of its files. The path is the same inside and outside.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
@@ -159,7 +159,7 @@ impl Process {
         Ok(())
     }
 
-    /// How it ended, if it has.
+    /// Returns the exit status of the process, if it ended.
     pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
@@ -182,7 +182,7 @@ impl Drop for Process {
     }
 }
 
-/// What keeps a host alive: the pipe to its first process.
+/// The pipe to the first process of a host. The host ends when the pipe closes.
 struct Life {
     first: Child,
     pid: u32,

@@ -17,12 +17,12 @@ pub(crate) static PROGRAM_LAYER: LazyLock<Layer> = LazyLock::new(|| {
     Layer::files(&[("participant", 0o755, PROGRAM)]).expect("a write to memory does not fail")
 });
 
-/// What a participant's image does when it runs.
+/// The behaviour of a participant's image.
 #[derive(Clone, Debug)]
 pub struct App {
     /// A mode of the participant's program, and the mode's arguments.
     pub mode: Vec<String>,
-    /// What `/config.json` holds, and `GET /getconfig` answers in most modes.
+    /// The content of `/config.json`, which `GET /getconfig` answers in most modes.
     pub answer: Value,
     /// `amd64`, unless the image is to be for another machine.
     pub architecture: String,

@@ -18,7 +18,7 @@ pub(crate) const WORLD: u8 = 3;
 /// The kernel removes a dead host's cable within a second.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What a host asks for names: the world.
+/// The resolver configuration of a host. The world answers its queries.
 const RESOLVER: &str = "nameserver 203.0.113.53\n";
 
 /// A bridge in a host of its own, so that this machine has no firewall rule and
@@ -61,7 +61,7 @@ impl Lan {
         format!("{}/24", self.address(0))
     }
 
-    /// Whether this machine's kernel speaks IPv6.
+    /// Returns whether the kernel of this machine supports IPv6.
     pub(crate) fn has_v6(&self) -> bool {
         Path::new("/proc/net/if_inet6").exists()
     }

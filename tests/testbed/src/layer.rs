@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::registry::digest;
 
-/// One layer, as a registry keeps it.
+/// A layer, as a registry stores it.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub(crate) blob: Arc<[u8]>,
@@ -39,7 +39,7 @@ impl Layer {
         Self::files(&[(path, 0o644, &compressed(&vec![0; mib << 20])?)])
     }
 
-    /// One that cannot be unpacked, because it is no archive.
+    /// Returns a layer that cannot be unpacked, because it is no archive.
     pub fn broken() -> Self {
         Self::plain(b"no archive ".repeat(100))
     }
@@ -71,7 +71,7 @@ impl Layer {
         json!({ "mediaType": self.media_type, "digest": self.digest(), "size": self.size })
     }
 
-    /// One that is not compressed, and so has one digest for both its forms.
+    /// Returns a layer that is not compressed, and so has the same digest in both forms.
     fn plain(archive: Vec<u8>) -> Self {
         Self {
             content: digest(&archive),

@@ -25,7 +25,7 @@ const ANSWER: Duration = Duration::from_secs(5);
 
 const SET: &str = "muster";
 const PARTS: &[(&str, &str)] = &[("ip", "iproute2"), ("nsenter", "util-linux")];
-/// Where `scripts/fetch-mongod` puts the server.
+/// The server that `scripts/fetch-mongod` installs.
 const MONGOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.muster/cache/mongod");
 
 /// Three members; any two of them are a majority.
@@ -107,7 +107,7 @@ impl Mongo {
     }
 }
 
-/// One server of the replica set.
+/// A server of the replica set.
 pub struct Member {
     lan: Arc<Lan>,
     number: u8,

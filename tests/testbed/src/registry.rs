@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(30);
 const NUMBER: u8 = 2;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// Where the layer with the program is pushed once, for others to name.
+/// The repository that holds the program's layer. Other repositories mount the layer from there.
 const SHARED: &str = "testbed/program";
 
 /// The user and the password of a locked registry, and what it keeps of them.

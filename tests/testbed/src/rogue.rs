@@ -79,14 +79,14 @@ struct Front {
     misdeeds: Misdeeds,
 }
 
-/// What the real registry said.
+/// The response of the real registry.
 struct Said {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
 }
 
-/// What is asked for.
+/// The requested object.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Part {
     Manifest,

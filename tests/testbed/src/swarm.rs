@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-/// What the managers may do with a node: `ACTIVE`, `PAUSE` or `DRAIN`.
+/// The availability of a node: `ACTIVE`, `PAUSE` or `DRAIN`.
 pub use bollard::models::NodeSpecAvailabilityEnum as Availability;
 use bollard::models::{NodeSpec, NodeState, SwarmInitRequest, SwarmJoinRequest};
 use bollard::query_parameters::UpdateNodeOptions;
@@ -166,7 +166,7 @@ impl Swarm {
     }
 }
 
-/// One engine on one host.
+/// An engine on a host of its own.
 pub struct Node {
     lan: Arc<Lan>,
     number: u8,
@@ -293,7 +293,7 @@ fn spawn_daemon(lan: &Lan, host: &Host, socket: &Path, more: &[String]) -> Resul
         "--exec-opt=native.cgroupdriver=cgroupfs",
         "--storage-driver=overlay2",
         &registries,
-        // What a sandbox node is told, because a service cannot ask for it.
+        // The settings of a sandbox node that a service cannot choose.
         "--no-new-privileges",
     ];
     argv.extend(more.iter().map(String::as_str));

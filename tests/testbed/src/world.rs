@@ -45,17 +45,17 @@ pub struct World {
 /// Packets of one kind that arrived.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Arrival {
-    /// Where they came from; what a node sends for its containers bears the node's address.
+    /// The source address. Packets of a container have the address of its node.
     pub from: IpAddr,
-    /// Where they were to go.
+    /// The destination address.
     pub to: IpAddr,
     /// `tcp 80`, `udp 4789`, `dns secret.example`, `icmp`, ….
     pub what: String,
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
 }
 
-/// How many packets there were of each kind.
+/// The number of packets of each kind.
 #[derive(Clone, Default)]
 struct Arrived(Arc<Mutex<BTreeMap<Sight, u64>>>);
 
@@ -95,7 +95,7 @@ impl World {
         self.address
     }
 
-    /// What arrived since the start, or since it was told to forget.
+    /// Returns the packets that arrived since the start or since the last reset.
     pub fn arrived(&self) -> Vec<Arrival> {
         let arrived = self.arrived.lock();
         arrived

@@ -11,7 +11,7 @@ use testbed::{App, Testbed, until};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What a request for the configuration meets, as curl's exit code tells it.
+/// The exit codes of curl for requests without a response.
 const REFUSED: &str = "7";
 const NO_ANSWER_IN_TIME: &str = "28";
 
@@ -36,7 +36,7 @@ async fn each_mode_of_the_participant_behaves_as_named() -> Result<()> {
         ("chroot", App::playing(&["needs-capability"], &answer), format!("{good} 200  0")),
     ] {
         let container = start(&bed, name, &app, vec![]).await?;
-        // What is to answer at all may need a moment until it listens.
+        // An app that answers may need a moment until it listens.
         let answers = !expected.contains(" 000 ");
         let seen = until(name, LIMIT, async || {
             let seen = ask(&bed, &container).await;

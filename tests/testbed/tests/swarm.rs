@@ -219,7 +219,7 @@ async fn run_service(
     .await
 }
 
-/// What an app answers to a container on another node of its network.
+/// Returns the answer of an app to a container on another node of its network.
 async fn fetch(bed: &Testbed, from: &Node, address: &str) -> Result<String> {
     let caller = App::playing(&["fetch", address], &json!({}));
     let image = bed.registry.push("alice/caller", &caller).await?;

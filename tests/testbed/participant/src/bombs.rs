@@ -1,4 +1,4 @@
-//! What would use the machine up: processes, memory, disk, logs, processors.
+//! Modes that use up the machine: processes, memory, disk, logs, processors.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -20,7 +20,7 @@ const MEMORY_MIB: usize = 512;
 const FILES: usize = 400_000;
 const LOG_MIB: usize = 64;
 
-/// How long the tireless ones go on.
+/// The time for which endless modes run.
 const TIRELESS: Duration = Duration::from_secs(20);
 
 /// Starts processes as long as it can, and then goes on trying.

@@ -26,10 +26,10 @@ const PLACES: [&str; 14] = [
     "/lib/bomb",
 ];
 
-/// What a container may know of where it runs.
+/// The environment variables that a container may have.
 const VARIABLES: [&str; 4] = ["PATH", "HOSTNAME", "HOME", "TERM"];
 
-/// What only a process with rights can do, each with BusyBox's name for it.
+/// Operations that need privileges, each with its BusyBox command.
 const TRICKS: &[&str] = &[
     "arping -c 1 -w 1 -I eth0 10.0.0.1",
     "ping -c 1 -W 1 198.51.100.1",

@@ -9,7 +9,7 @@ use std::{fs, thread};
 use crate::serve::{answer, answer_config, serve};
 use crate::{fail, text};
 
-/// What plays a character, once a request has been read.
+/// The function that answers in one mode, after the request was read.
 type Character = fn(TcpStream) -> io::Result<()>;
 
 const CHARACTERS: &[(&str, Character)] = &[
@@ -47,7 +47,7 @@ const CHARACTERS: &[(&str, Character)] = &[
     ("hang-up", |_| Ok(())),
 ];
 
-/// How long and how much the tireless ones send.
+/// The seconds and bytes that endless modes send.
 const DRIPS: usize = 60;
 const ENDLESS_BYTES: usize = 32 << 20;
 

@@ -1,4 +1,4 @@
-//! What a participant's image runs: one program with many characters.
+//! The program of a participant's image, with a mode for each behaviour.
 //!
 //! The first argument names the mode, the others are the mode's own. A new
 //! character is one line in [`MODES`] and one function. Only the standard
@@ -22,7 +22,7 @@ use std::{env, process, thread};
 
 use serve::{answer, answer_config, serve};
 
-/// How a mode ends that got through a wall.
+/// The exit code of a mode that broke out of the sandbox.
 const ESCAPED: i32 = 99;
 
 /// A mode takes the arguments after its name and never comes back.

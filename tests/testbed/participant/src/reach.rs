@@ -111,7 +111,7 @@ fn connect(address: SocketAddr) {
     }
 }
 
-/// Whether it arrived, only the other side knows.
+/// Only the other side knows whether the packet arrived.
 fn send(address: SocketAddr) {
     let to_all = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     if let Ok(socket) = UdpSocket::bind(to_all) {
@@ -123,13 +123,13 @@ fn ask(server: SocketAddr) {
     let answered = || -> io::Result<bool> {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        // One question, to be answered by whoever can.
+        // A single question, for any server.
         let mut question = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         question.extend(b"\x08a-secret\x04leak\x07example\0\0\x01\0\x01");
         socket.send_to(&question, server)?;
         let mut answer = [0; 512];
         let size = socket.recv(&mut answer)?;
-        // Whether there are answers in it.
+        // Checks that the reply has answers.
         Ok(size > 8 && answer[6..8] != [0, 0])
     };
     if answered().unwrap_or(false) {

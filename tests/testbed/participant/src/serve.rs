@@ -36,7 +36,7 @@ pub(crate) fn answer_config(stream: TcpStream, head: &str) -> io::Result<()> {
     }
 }
 
-/// One whole answer, with a header of its own.
+/// A complete response, with a header of its own.
 pub(crate) fn answer(mut stream: TcpStream, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
     let head =

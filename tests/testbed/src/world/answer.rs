@@ -11,13 +11,13 @@ use socket2::SockRef;
 
 use super::packet::PATIENCE;
 
-/// Where everything is led that arrives.
+/// The port that all arriving packets are redirected to.
 pub(super) const PORT: u16 = 9;
 
-/// What every name means.
+/// The address that every name resolves to.
 const MEANING: [u8; 4] = [198, 51, 100, 53];
 const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close\r\n\r\nthe world\n";
-/// How long a caller may take to say something.
+/// The deadline for a client to send something.
 const GREETING: Duration = Duration::from_millis(200);
 
 /// Sockets that take what is led to [`PORT`].
@@ -34,7 +34,7 @@ pub(super) fn sockets() -> Result<(TcpListener, UdpSocket)> {
 pub(super) fn streams(listener: &TcpListener, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
         if let Ok((stream, _)) = listener.accept() {
-            // Who hangs up has been counted all the same.
+            // A client that hangs up was counted already.
             let _ = greet(stream);
         }
     }

@@ -19,10 +19,10 @@ const TCP: u8 = 6;
 const UDP: u8 = 17;
 const DNS: u16 = 53;
 
-/// How soon a watcher notices that it is to stop.
+/// The period at which a watcher checks whether it must stop.
 pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What is seen of a packet: from, to, what.
+/// The source, the destination and the kind of a packet.
 pub(super) type Sight = (IpAddr, IpAddr, String);
 
 /// Sockets that see what arrives in the network where they are made.
@@ -65,7 +65,7 @@ fn sight(packet: &[u8]) -> Option<Sight> {
     };
     let is_for_everybody = match to {
         IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
-        // How neighbours find each other.
+        // Neighbour discovery.
         IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local() || protocol == 58,
     };
     (!is_for_everybody).then(|| (from, to, what(protocol, payload)))
