@@ -1,6 +1,6 @@
-//! The queue of the verifier: the fair order of the domain, and for each submission without a verdict the moment from
-//! which it may be claimed. It holds nothing that the log does not say, except for the submissions that this verifier is
-//! about to claim.
+//! The queue of the verifier: the fair order of the domain, and for each submission without a verdict the
+//! moment from which it may be claimed. It holds nothing that the log does not say, except for the
+//! submissions that this verifier is about to claim.
 
 use std::collections::HashMap;
 
@@ -86,10 +86,10 @@ enum Readiness {
 }
 
 impl ClaimQueue {
-    /// Applies an event. An event of a submission that the queue does not know changes nothing: the submission has its
-    /// verdict.
-    pub(crate) fn apply(&mut self, id: SubmissionId, noted: EventRef, event: &Event) {
-        self.order.apply(id, noted.position.0, event);
+    /// Applies an event. An event of a submission that the queue does not know changes nothing: the
+    /// submission has its verdict.
+    pub(crate) fn apply(&mut self, id: SubmissionId, reference: EventRef, event: &Event) {
+        self.order.apply(id, reference.position.0, event);
         let stage = match event {
             Event::Submitted(_) if self.knows(id) => return,
             Event::Submitted(_) | Event::RejudgeRequested(_) => {
@@ -102,7 +102,9 @@ impl ClaimQueue {
             },
             Event::VerificationInterrupted(interrupted) => ClaimStage::Waiting(match interrupted.retry_at {
                 Some(moment) => Readiness::From(moment),
-                None => Readiness::WhenWell { verdicts: self.verdicts, not_before: later(noted.at, REST) },
+                None => {
+                    Readiness::WhenWell { verdicts: self.verdicts, not_before: later(reference.at, REST) }
+                }
             }),
             Event::Passed(_) | Event::Failed(_) => {
                 self.verdicts += 1;
@@ -112,7 +114,7 @@ impl ClaimQueue {
             Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => return,
         };
         if self.order.contains(id) {
-            self.entries.insert(id, ClaimEntry { cause: noted.event, stage });
+            self.entries.insert(id, ClaimEntry { cause: reference.event, stage });
         }
     }
 
@@ -121,8 +123,8 @@ impl ClaimQueue {
         self.entries.contains_key(&id)
     }
 
-    /// Takes the next submission that may be claimed. It is not given out again until the log has an event of it, or
-    /// [`put_back`](Self::put_back) is called.
+    /// Takes the next submission that may be claimed. It is not given out again until the log has an event of
+    /// it, or [`put_back`](Self::put_back) is called.
     pub(crate) fn take(&mut self, now: Timestamp) -> Option<Ticket> {
         let may_probe = self.probed_at.is_none_or(|last| later(last, PROBE_EVERY) <= now);
         let (id, is_probe) = self.order.candidates().find_map(|id| {
@@ -145,8 +147,8 @@ impl ClaimQueue {
         Some(Ticket { id, cause: entry.cause })
     }
 
-    /// Puts back a submission that could not be claimed. It is not given out again before `not_before`; by then the log
-    /// has said why.
+    /// Puts back a submission that could not be claimed. It is not given out again before `not_before`; by
+    /// then the log has said why.
     pub(crate) fn put_back(&mut self, id: SubmissionId, not_before: Timestamp) {
         let taken = self.entries.get_mut(&id).filter(|entry| matches!(entry.stage, ClaimStage::Taken));
         if let Some(entry) = taken {

@@ -139,10 +139,10 @@ impl WorkLoop {
                         let first =
                             self.store.read_stream(&recorded.stream, 0, ReadDirection::Forwards, 1).await?;
                         if let Some(first) = first.first() {
-                            state.queue.apply(id, noted(&recorded), &first.decode(Event::from_stored)?);
+                            state.queue.apply(id, event_ref(&recorded), &first.decode(Event::from_stored)?);
                         }
                     }
-                    state.queue.apply(id, noted(&recorded), &event);
+                    state.queue.apply(id, event_ref(&recorded), &event);
                 }
                 state.position = recorded.position;
             }
@@ -207,7 +207,7 @@ impl WorkLoop {
     }
 }
 
-fn noted(recorded: &RecordedEvent) -> EventRef {
+fn event_ref(recorded: &RecordedEvent) -> EventRef {
     EventRef { event: recorded.id, position: recorded.position, at: recorded.recorded_at }
 }
 

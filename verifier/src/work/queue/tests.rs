@@ -22,12 +22,12 @@ fn log() -> Log {
 impl Log {
     fn says(&mut self, id: u128, event: Event) -> &mut Self {
         self.position += 1;
-        let noted = EventRef {
+        let reference = EventRef {
             event: Uuid::from_u128(self.position.into()),
             position: Position(self.position),
             at: second(self.position.try_into().unwrap()),
         };
-        self.queue.apply(submission(id), noted, &event);
+        self.queue.apply(submission(id), reference, &event);
         self
     }
 
@@ -87,7 +87,7 @@ fn owners_take_turns_and_each_has_one_under_way() {
 }
 
 #[test]
-fn a_submission_of_somebody_new_does_not_wait_for_a_long_line() {
+fn a_new_owner_does_not_wait_for_another_owners_long_line() {
     let mut log = log();
     for id in 1..=50 {
         log.submitted(id, "ada");
@@ -96,7 +96,7 @@ fn a_submission_of_somebody_new_does_not_wait_for_a_long_line() {
 }
 
 #[test]
-fn what_another_verifier_claimed_is_left_alone_until_it_gives_up() {
+fn a_claim_of_another_verifier_is_not_taken_until_it_is_interrupted() {
     log().submitted(1, "ada").claimed(1, 100).next(1, []).interrupted(1, Some(10)).next(9, []).next(10, [1]);
 }
 
@@ -112,7 +112,7 @@ fn a_claim_is_void_after_its_deadline() {
 }
 
 #[test]
-fn what_could_not_be_claimed_waits_a_moment_for_the_log() {
+fn a_submission_that_could_not_be_claimed_waits_a_moment_for_the_log() {
     let mut log = log();
     log.submitted(1, "ada").next(0, [1]);
     log.queue.put_back(submission(1), second(5));
@@ -122,7 +122,7 @@ fn what_could_not_be_claimed_waits_a_moment_for_the_log() {
 }
 
 #[test]
-fn a_verdict_says_that_the_platform_is_well() {
+fn a_verdict_shows_that_the_platform_is_well() {
     let mut log = log();
     log.queue.probed_at = Some(second(100));
     log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).next(100, [2]).claimed(2, 200).passed(2);
@@ -130,7 +130,7 @@ fn a_verdict_says_that_the_platform_is_well() {
 }
 
 #[test]
-fn without_a_verdict_one_is_tried_now_and_then() {
+fn without_a_verdict_one_submission_is_tried_at_intervals() {
     let mut log = log();
     log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).interrupted(2, None);
     log.next(10, []).next(40, [1]).next(99, []).next(100, [2]);
@@ -147,14 +147,14 @@ fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
 }
 
 #[test]
-fn nothing_is_kept_of_what_has_its_verdict() {
+fn a_submission_with_a_verdict_is_forgotten() {
     let mut log = log();
     log.submitted(1, "ada").submitted(2, "ada").next(0, [1]).passed(1).next(0, [2]).passed(2).next(0, []);
     assert!(log.queue.entries.is_empty() && log.queue.order.waiting() == 0);
 }
 
-/// When each of fifty owners' only submissions has its verdict, in turns of so
-/// many at once, after one owner has submitted a `flood`; each takes one turn.
+/// Returns the turn in which each of fifty owners' only submissions has its verdict, after one owner has
+/// submitted a `flood`. A turn verifies `at_once` submissions.
 fn fifty_behind(flood: u128, at_once: usize) -> Vec<u32> {
     let mut log = log();
     for id in 0..flood {
@@ -163,7 +163,7 @@ fn fifty_behind(flood: u128, at_once: usize) -> Vec<u32> {
     let mut under_way: Vec<SubmissionId> = Vec::new();
     let mut verdicts = Vec::new();
     for turn in 0_u32.. {
-        // The flood was there first, and alone, for a turn.
+        // During the first turn, only the flood waits.
         if turn == 1 {
             for id in 0..50 {
                 log.submitted(id, &format!("owner{id}"));
@@ -190,19 +190,19 @@ fn fifty_behind(flood: u128, at_once: usize) -> Vec<u32> {
 }
 
 #[test]
-fn fifty_of_one_each_wait_behind_five_thousand_at_most_twice_as_long_as_alone() {
+fn fifty_single_submissions_wait_behind_five_thousand_at_most_twice_as_long_as_alone() {
     for at_once in [1, 2, 4, 8, 16] {
         let (alone, flooded) = (fifty_behind(0, at_once), fifty_behind(5000, at_once));
         for (nth, (alone, flooded)) in alone.iter().zip(&flooded).enumerate() {
             assert!(*flooded <= 2 * alone, "{nth} of {at_once} at once: {flooded} turns, alone {alone}");
         }
-        // In all it costs them the places that the flood has: one a round.
+        // The flood takes one place in each round, which delays the fifty by that much in all.
         assert!(flooded[49] <= alone[49] + 2, "{at_once} at once: {} turns", flooded[49]);
     }
 }
 
 #[test]
-fn owners_with_many_and_with_one_take_turns_in_the_order_of_their_coming() {
+fn owners_with_many_and_with_one_take_turns_in_the_order_of_arrival() {
     let mut log = log();
     for id in 100..5100 {
         log.submitted(id, "ada");
@@ -211,7 +211,7 @@ fn owners_with_many_and_with_one_take_turns_in_the_order_of_their_coming() {
     log.passed(100).submitted(3, "dan").next(0, [101, 3]).passed(1).passed(101).next(0, [102]);
 }
 
-/// What may happen to one of few submissions of few owners.
+/// A random event of one of few submissions of few owners.
 #[derive(Debug, Clone)]
 enum Step {
     Submit(u8),
@@ -242,7 +242,7 @@ fn owner(id: u8) -> String {
 
 proptest! {
     #[test]
-    fn nobody_starves_and_nothing_is_lost(steps in steps()) {
+    fn no_owner_starves_and_no_submission_is_lost(steps in steps()) {
         let mut log = log();
         let mut live = BTreeSet::new();
         let mut busy = BTreeSet::new();
@@ -283,7 +283,7 @@ proptest! {
                 _ => {}
             }
         }
-        // Whatever happened: if all goes well from now on, each gets its verdict.
+        // If all goes well from now on, each submission gets its verdict, whatever happened before.
         for id in std::mem::take(&mut busy) {
             log.passed(id.into());
             live.remove(&id);
