@@ -14,7 +14,7 @@ use utoipa::{PartialSchema, ToSchema};
 #[serde(untagged)]
 enum TimelineEvent {
     Probed(TaggedProbed),
-    Other(Event),
+    Other(Box<Event>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
         TimelineEvent::Probed(TaggedProbed { data: ProbedView { attempt, images }, .. }) => {
             Event::Probed(Probed { attempt, images: images.into_iter().map(ImageProbe::from).collect() })
         }
-        TimelineEvent::Other(event) => event,
+        TimelineEvent::Other(event) => *event,
     })
 }
 
