@@ -1,6 +1,5 @@
-//! The challenge: what a submission must say, what its images may use, and what
-//! they must answer. Read from a `challenge.toml`; the birthday challenge is
-//! the default.
+//! The challenge: the rules for the fields of a submission, for its images and for their answers. They are read from a
+//! `challenge.toml`; the birthday challenge is the default.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,68 +17,64 @@ pub use rejudge::RejudgePreview;
 
 const BIRTHDAY: &str = include_str!("../challenges/birthday.toml");
 
-/// The rules of one challenge, as its file has them.
+/// The rules of one challenge, as in its file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Challenge {
-    /// Short and stable; events name it.
+    /// The short and stable name by which events refer to the challenge.
     pub id: String,
-    /// For people.
+    /// The title that people read.
     pub title: String,
-    /// Words that may not appear in what is shown of a participant.
+    /// Words that a participant's name and Twitter account must not contain.
     #[serde(default)]
     pub refused_words: Vec<String>,
-    /// How many images, from where.
     pub images: ImageRules,
-    /// What else a submission says, by the field's name.
+    /// The rules of further answers, by the name of the field.
     #[serde(default)]
     pub answers: BTreeMap<String, AnswerRule>,
-    /// What the images are asked.
     pub probe: ProbeRules,
-    /// What they may use.
     pub limits: ResourceLimits,
 }
 
-/// How many images, and from where.
+/// The number of images, their registries, and the number that must answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRules {
-    /// At least so many.
+    /// The smallest number of images.
     pub min: usize,
-    /// At most so many.
+    /// The largest number of images.
     pub max: usize,
-    /// Registries that images may come from, with their port if it is not the usual one.
+    /// The registries that images may come from, each with its port unless it is the default one.
     pub registries: Vec<String>,
-    /// Whether any or all must answer as asked.
     pub answering: RequiredImages,
 }
 
-/// How many of a submission's images must answer as asked.
+/// The number of a submission's images that must answer correctly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RequiredImages {
-    /// One is enough.
+    /// At least one image.
     Any,
-    /// Every one.
+    /// Every one of the images.
     All,
 }
 
-/// One further answer that a submission gives.
+/// The rule of one further answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AnswerRule {
-    /// Whether it may be left out.
+    /// If false, the answer may be left out.
     #[serde(default)]
     pub required: bool,
-    /// How a form names it; the field's name if absent.
+    /// The label in a form. If absent, the form shows the field's name.
     #[serde(default)]
     pub label: Option<String>,
-    /// If given, the answer is one of these, in any mix of case.
+    /// The choices, compared without regard to case. If there are none, any text is an answer.
     #[serde(default)]
     pub one_of: Vec<String>,
 }
 
-/// What the images are asked, and which fields of the answer count.
+/// The rules of the probe: the request to each app, and the fields of the response that count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "ProbeTable", into = "ProbeTable")]
 pub enum ProbeRules {
@@ -100,8 +95,8 @@ pub struct HttpProbeRules {
     pub compare: Vec<String>,
 }
 
-/// The table `[probe]` as the challenge's file has it. The kind is `http` if it is absent, and is never written, so
-/// that files from before there were kinds keep their digest.
+/// The table `[probe]` of the challenge's file. If the kind is absent, it is `http`. The kind is never written, so that
+/// older files, which have none, keep their digest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProbeTable {
@@ -149,37 +144,37 @@ impl HttpProbeRules {
     }
 }
 
-/// What one image may use, and how long each step may take.
+/// The resources that one image may use, and the time that each step may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ResourceLimits {
-    /// Memory of one container, MiB.
+    /// The memory of one container, MiB.
     pub memory_mib: u64,
-    /// Processors of one container; 0.5 is half of one.
+    /// The processors of one container; 0.5 is half of one.
     pub cpus: f64,
-    /// Processes and threads of one container.
+    /// The number of processes and threads of one container.
     pub pids: u64,
-    /// Compressed size of one image, MiB.
+    /// The compressed size of one image, MiB.
     pub image_mib: u64,
-    /// Each writable directory in memory, MiB.
+    /// The size of each writable directory in memory, MiB.
     pub tmpfs_mib: u64,
-    /// All images pulled, seconds.
+    /// The time until all images are pulled, seconds.
     pub pull_s: u64,
-    /// From the container's start until the app listens, seconds.
+    /// The time from the container's start until the app listens, seconds.
     pub start_s: u64,
-    /// From the request to the end of the answer, seconds.
+    /// The time from the request to the end of the response, seconds.
     pub answer_s: u64,
-    /// Size of an answer's body, KiB.
+    /// The size of a response's body, KiB.
     pub answer_kib: u64,
 }
 
-/// Why a file is not a challenge.
+/// The reason why a file is not a valid challenge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the challenge cannot be used: {0}")]
 pub struct ChallengeError(String);
 
 impl Challenge {
-    /// The challenge of Docker's third birthday.
+    /// Returns the challenge of Docker's third birthday.
     pub fn birthday() -> Self {
         Self::parse(BIRTHDAY).expect("the challenge that ships is well-formed: a test reads it")
     }
@@ -187,7 +182,7 @@ impl Challenge {
     /// Reads a `challenge.toml`.
     ///
     /// # Errors
-    /// When it is not TOML, lacks or misspells a rule, or the rules contradict themselves.
+    /// If the text is not TOML, if a rule is missing or misspelled, or if rules contradict each other.
     pub fn parse(text: &str) -> Result<Self, ChallengeError> {
         let challenge: Self = toml::from_str(text).map_err(|error| ChallengeError(error.to_string()))?;
         match challenge.contradiction() {
@@ -196,17 +191,16 @@ impl Challenge {
         }
     }
 
-    /// `sha256:` and the digest of the rules, so that an event says which
-    /// version of them a submission was accepted under.
+    /// Returns the digest of the rules, with the prefix `sha256:`. Each `Submitted` event has it, and so names the version
+    /// of the rules.
     pub fn digest(&self) -> String {
         let rules = serde_json::to_vec(self).expect("rules are plain data with text keys");
         let hex: String = Sha256::digest(rules).iter().map(|byte| format!("{byte:02x}")).collect();
         format!("sha256:{hex}")
     }
 
-    /// The longest that one attempt may take: every step at its limit, in two
-    /// slots, each image asked after the other and once more, and room for
-    /// placing and clearing away. A claim that is older is void.
+    /// Returns the longest time that one attempt may take. It allows for every step at its limit, two slots, probes of one
+    /// image after the other with one repetition, and 60 s to place and remove containers. An older claim is void.
     pub fn attempt_max(&self) -> Duration {
         let limits = &self.limits;
         let answers = 4 * self.images.max as u64 * limits.answer_s;

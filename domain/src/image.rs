@@ -1,6 +1,5 @@
-//! The name of an image, by the grammar of container registries. A text from
-//! outside becomes an [`ImageRef`] or an error; from then on only what was
-//! parsed is printed, so nothing else can reach an engine or a registry.
+//! Image references, by the grammar of container registries. A text from outside becomes an [`ImageRef`] or an error. Only
+//! the parsed form is printed, so no other text can reach an engine or a registry.
 
 use std::{fmt, str::FromStr};
 
@@ -8,7 +7,7 @@ use serde::{Deserialize, Serialize, de};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
-/// The registry that a name without one means.
+/// The registry of names that have none.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 
 const NAME_BYTES_MAX: usize = 255;
@@ -16,8 +15,7 @@ const TAG_BYTES_MAX: usize = 128;
 
 /// A parsed image name: registry, repository, and a tag or a digest or both.
 ///
-/// Printed in full (`docker.io/alice/app:latest`); [`ImageRef::familiar`] is
-/// the short form that people type.
+/// It is printed in full (`docker.io/alice/app:latest`). [`ImageRef::familiar`] is the short form that people type.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ImageRef {
     registry: String,
@@ -30,47 +28,46 @@ pub struct ImageRef {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, ToSchema)]
 pub struct Digest(String);
 
-/// Why a text is not an image's name.
+/// The reason why a text is not an image's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an image name: {0}")]
 pub struct ImageRefError(&'static str);
 
 impl ImageRef {
-    /// `docker.io`, `registry.example:5000`, …
+    /// Returns the registry: `docker.io`, `registry.example:5000`, …
     pub fn registry(&self) -> &str {
         &self.registry
     }
 
-    /// `alice/app`: the path in the registry.
+    /// Returns the path in the registry: `alice/app`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
 
-    /// The tag, `latest` if neither a tag nor a digest was given.
+    /// Returns the tag. It is `latest` if the name has neither a tag nor a digest.
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// The digest, if the name pins one.
+    /// Returns the digest, if the name pins one.
     pub fn digest(&self) -> Option<&Digest> {
         self.digest.as_ref()
     }
 
-    /// The namespace whose holder alone can push this image: registry and
-    /// first path component. `None` when the image is nobody's own.
+    /// Returns the namespace in the registry that only its holder can push to: the registry and the first path component.
+    /// Returns `None` if the image has no such namespace.
     pub fn owner(&self) -> Option<String> {
         let (namespace, _) = self.repository.split_once('/')?;
         (!(self.registry == DEFAULT_REGISTRY && namespace == "library"))
             .then(|| format!("{}/{namespace}", self.registry))
     }
 
-    /// The same repository, pinned to what a tag pointed at.
+    /// Returns the same repository, pinned to a digest instead of a tag.
     pub fn pinned(&self, digest: Digest) -> Self {
         Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
-    /// The short form: without `docker.io/` and `:latest`, as far as it is still
-    /// the name of the same image.
+    /// Returns the short form, without `docker.io/` and `:latest`. Each is kept if the rest would name another image.
     pub fn familiar(&self) -> String {
         let full = self.to_string();
         let full = full.strip_suffix(":latest").unwrap_or(&full);
@@ -116,7 +113,7 @@ impl FromStr for ImageRef {
             (DEFAULT_REGISTRY, false) => format!("library/{path}"),
             _ => path.to_owned(),
         };
-        // In full, as it is stored: what was taken must be readable for ever.
+        // The name is stored in full, and must be readable for ever.
         if registry.len() + 1 + repository.len() > NAME_BYTES_MAX {
             return Err(ImageRefError("the name with its registry is longer than 255 bytes"));
         }
@@ -161,7 +158,7 @@ impl FromStr for Digest {
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ImageRefError("what follows @ is sha256: and 64 hexadecimal digits"))
+            Err(ImageRefError("a digest is sha256: and 64 hexadecimal digits"))
         }
     }
 }
@@ -189,7 +186,7 @@ macro_rules! stored_as_text {
 }
 stored_as_text!(ImageRef, Digest);
 
-/// A colon after the last slash begins a tag; one before it, a port.
+/// Splits off the tag. A colon after the last slash begins a tag; a colon before it begins a port.
 fn split_tag(text: &str) -> (&str, Option<&str>) {
     match text.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
@@ -207,7 +204,7 @@ fn parse_tag(tag: &str) -> Result<String, ImageRefError> {
     }
 }
 
-/// The first part is a registry when it could not be a user's name.
+/// Splits off the registry. The first part is a registry if it could not be a user's name.
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
         Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
@@ -226,7 +223,7 @@ fn is_registry(registry: &str) -> bool {
         && port.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// Letters and digits, with `.`, `_`, `__` or any number of `-` between them.
+/// Returns true for letters and digits, with `.`, `_`, `__` or any number of `-` between them.
 fn is_path_component(part: &str) -> bool {
     let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let runs_between = part.split(|c: char| alphanumeric(c as u8) && c.is_ascii());
@@ -237,7 +234,7 @@ fn is_path_component(part: &str) -> bool {
             .all(|run| matches!(run, "." | "_" | "__") || run.bytes().all(|b| b == b'-'))
 }
 
-/// Engines take 64 hexadecimal digits for the id of an image of their own.
+/// Returns true for 64 hexadecimal digits, which engines take for the id of a local image.
 fn is_image_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|b| b.is_ascii_hexdigit())
 }
@@ -358,7 +355,7 @@ mod tests {
         for typed in ["alice/app", "nginx", "alice/app:v1", "ghcr.io/org/app"] {
             assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), typed);
         }
-        // What would be another image without it.
+        // Shorter, these would name other images.
         for typed in ["library/ada/app", "docker.io/ada.b/app"] {
             assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), typed);
         }

@@ -1,9 +1,8 @@
-//! The submission: what can happen to it, what it then is, and what may happen
-//! next. The challenge: the rules that it is held to. And the sandbox: where it
-//! is verified.
+//! The domain: the submission with its events, state and decisions; the challenge with its rules; the fair queue; and the
+//! sandbox in which submissions are verified.
 //!
-//! Everything here is a plain function of its arguments. Time, identifiers and
-//! chance arrive with the command; nothing waits, reads or writes.
+//! Every function here depends on its arguments only. Time, ids and random numbers arrive with the command. Nothing waits,
+//! reads or writes.
 
 pub mod challenge;
 pub mod image;
@@ -18,7 +17,7 @@ pub use challenge::Challenge;
 pub use image::{Digest, ImageRef};
 pub use submission::{Command, Event, Rejection, Submission, SubmissionId, decide};
 
-/// Every type of event that there is, as stored.
+/// Returns every event type, as stored.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
     Event::KINDS.into_iter().chain([sandbox::SandboxReported::KIND])
 }

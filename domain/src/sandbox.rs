@@ -1,10 +1,7 @@
-//! The sandbox as a verifier has it: whether submissions are verified there,
-//! and on which nodes.
+//! The state of a verifier's sandbox: its nodes, and the reason if nothing is verified there.
 //!
-//! It stands apart from submissions: each verifier has a stream of its own,
-//! `sandbox-<its name>`, and each event is the whole picture, so the newest is
-//! all that need be known. As with submissions, these names and fields are the
-//! storage format.
+//! Each verifier has a stream of its own, `sandbox-<its name>`. Each event holds the whole state, so a reader needs only the
+//! newest. As with submissions, these names and fields are the storage format.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,49 +11,48 @@ pub const CATEGORY: &str = "sandbox";
 /// The version of the shapes below, kept with every event.
 pub const SCHEMA: u32 = 1;
 
-/// How a verifier's sandbox is; recorded whenever that changes.
+/// The state of a verifier's sandbox, recorded whenever it changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxReported {
-    /// Why nothing is verified just now, in a sentence for the operator; `None` while all is well.
+    /// The reason why nothing is verified at present, in a sentence for the operator; `None` while all is well.
     #[serde(rename = "trouble")]
     pub pause_reason: Option<String>,
-    /// Every node that is there for participants' containers, by name.
+    /// The nodes for participants' containers, by name.
     pub nodes: Vec<SandboxNode>,
 }
 
 /// A node of the Swarm.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxNode {
-    /// Its host name.
+    /// The host name of the node.
     pub name: String,
-    /// What it can be used for.
     #[serde(flatten)]
     pub state: SandboxNodeState,
 }
 
-/// What a node can be used for.
+/// The availability of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum SandboxNodeState {
-    /// Submissions are verified there.
+    /// Submissions are verified on the node.
     Ready {
-        /// So many at a time.
+        /// The number of attempts that the node has room for.
         slots: u32,
     },
-    /// An operator wants nothing new there.
+    /// An operator has paused the node: no new attempts begin there.
     Paused,
-    /// An operator wants nothing there.
+    /// An operator has drained the node: nothing runs there.
     Drained,
-    /// It is not heard of.
+    /// The node does not respond.
     Down,
-    /// It would not keep participants' containers in bounds.
+    /// The node would not keep participants' containers within their limits.
     Refused {
-        /// What it lacks, in a sentence for the operator.
+        /// The reason, in a sentence for the operator.
         reason: String,
     },
 }
 
-/// Why a stored event is not one of ours.
+/// The reason why a stored event cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of a sandbox of schema {SCHEMA} or older: {0}")]
 pub struct SandboxDecodeError(String);
@@ -65,22 +61,22 @@ impl SandboxReported {
     /// The event's type, as stored.
     pub const KIND: &str = "SandboxReported";
 
-    /// The name of a verifier's stream.
+    /// Returns the name of a verifier's stream.
     pub fn stream(verifier: &str) -> String {
         format!("{CATEGORY}-{verifier}")
     }
 
-    /// The verifier whose stream this is; `None` for a stream of something else.
+    /// Returns the verifier whose stream has this name, or `None` if it is not a verifier's.
     pub fn verifier(stream: &str) -> Option<&str> {
         stream.strip_prefix(CATEGORY)?.strip_prefix('-')
     }
 
-    /// How many submissions may be under way at a time.
+    /// Returns the number of attempts that all nodes together have room for.
     pub fn slots(&self) -> u32 {
         self.nodes.iter().map(|node| node.state.slots()).sum()
     }
 
-    /// The event's data as JSON, as stored.
+    /// Returns the event's data as JSON, as stored.
     pub fn to_stored(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("events are plain data with text keys")
     }
@@ -88,7 +84,7 @@ impl SandboxReported {
     /// Reads a stored event of this or any older schema.
     ///
     /// # Errors
-    /// When its type or shape is not known, or it was written by a newer version.
+    /// If the type or the shape is not known, or a newer version wrote the event.
     pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, SandboxDecodeError> {
         if kind != Self::KIND {
             return Err(SandboxDecodeError(format!("unknown type {kind}")));
@@ -101,7 +97,7 @@ impl SandboxReported {
 }
 
 impl SandboxNodeState {
-    /// How many submissions may be under way there at a time.
+    /// Returns the number of attempts that the node has room for.
     pub fn slots(&self) -> u32 {
         match self {
             Self::Ready { slots } => *slots,
@@ -128,8 +124,8 @@ mod tests {
         }
     }
 
-    /// If this test goes red, history would become unreadable: lead the old
-    /// shape to the new one on reading, keep the old line as a sample, then change it.
+    /// If this test fails, stored history would become unreadable. Read the old shape as well, keep the old line as a sample,
+    /// and then change the line here.
     #[test]
     fn the_storage_format_is_this() {
         let stored = String::from_utf8(one_of_each().to_stored()).unwrap();

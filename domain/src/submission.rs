@@ -3,12 +3,12 @@
 //! ```text
 //!   Submitted ──> waiting ── VerificationStarted ──> verifying ── Probed, Passed | Failed ──> judged
 //!                    ^                                   │                                      │
-//!                    ├──── VerificationInterrupted ──────┘  (our fault: back to the queue)      │
+//!                    ├──── VerificationInterrupted ──────┘  (platform's fault: queued again)    │
 //!                    └──────────────────────────── RejudgeRequested ────────────────────────────┘
 //! ```
 //!
-//! In reading order: what happened ([`event`]), what it then is ([`state`]),
-//! what may happen next ([`decide`](mod@decide)).
+//! In reading order: the events ([`event`]), the state that they fold into ([`state`]), and the decisions on commands
+//! ([`decide`](mod@decide)).
 
 use std::{fmt, str::FromStr};
 
@@ -37,13 +37,13 @@ pub use state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 /// The category of the streams of submissions: `submission-<uuid>`.
 pub const CATEGORY: &str = "submission";
 
-/// A submission's identity: unguessable, for it opens its status.
+/// The id of a submission. It is unguessable, because everyone who has it can read the submission's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct SubmissionId(pub Uuid);
 
 impl SubmissionId {
-    /// The submission whose stream this is; `None` for a stream of something else.
+    /// Returns the submission whose stream has this name, or `None` if it is not a submission's.
     pub fn from_stream(name: &str) -> Option<Self> {
         name.strip_prefix(CATEGORY)?.strip_prefix('-')?.parse().ok()
     }

@@ -53,12 +53,12 @@ pub fn deadline() -> Timestamp {
     "2016-03-21T12:05:00Z".parse().unwrap()
 }
 
-/// When a submission is tried again that was interrupted once, [`now`].
+/// Returns the moment of the next attempt after a first interruption [`now`].
 pub fn retry_moment() -> Timestamp {
     "2016-03-21T12:00:02Z".parse().unwrap()
 }
 
-/// Ada's entry: two images, of which one must answer.
+/// Returns Ada's submission: two images, of which one must answer.
 pub fn ada() -> Submitted {
     Submitted {
         challenge: ChallengeId { id: "docker-birthday-3".into(), rules: "sha256:r".into() },
@@ -88,7 +88,7 @@ pub fn located_in(city: &str, country: &str, lat: f64, lon: f64) -> Location {
     Location { typed: city.into(), place: Place { city: city.into(), country: country.into(), lat, lon } }
 }
 
-/// What an app answers that says what was submitted.
+/// Returns the answer of an app that repeats the submission.
 pub fn config_of(submitted: &Submitted) -> Value {
     json!({
         "name": submitted.participant.name,
@@ -204,7 +204,7 @@ pub fn rejudge_requested() -> Event {
     Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into() })
 }
 
-/// One event of each type, with each field filled.
+/// Returns one event of each type, with each field filled.
 pub fn one_of_each() -> Vec<Event> {
     let Event::Probed(Probed { mut images, .. }) = probed_right(1) else { unreachable!("it is one") };
     let expected = "Ada Lovelace".to_owned();

@@ -1,4 +1,4 @@
-//! What a participant typed, and what is left of it when every rule is met.
+//! The form that a participant fills in, and the check of its fields against the challenge's rules.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -20,22 +20,22 @@ pub const LOCATION_CHARS_MAX: usize = 100;
 /// The longest answer, in characters.
 pub const ANSWER_CHARS_MAX: usize = 50;
 
-/// A submission as it was typed; nothing is checked yet.
+/// A submission as the participant typed it, not yet checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SubmissionForm {
     /// The participant's name.
     pub name: String,
-    /// `@account`.
+    /// The Twitter account, with `@`.
     pub twitter: Option<String>,
-    /// City and country, as typed.
+    /// The city and country, as typed.
     pub location: String,
-    /// Names of images.
+    /// The names of the images.
     pub images: Vec<String>,
-    /// Further answers, by field.
+    /// The further answers, by field.
     pub answers: BTreeMap<String, String>,
 }
 
-/// A form that meets every rule; only its place is still a text.
+/// A form that meets every rule. Its place is still a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ValidatedForm {
     challenge: ChallengeId,
@@ -46,20 +46,20 @@ pub struct ValidatedForm {
     owner: String,
 }
 
-/// What is wrong with one field, in words for who typed it.
+/// An error in one field, in words for the participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FieldError {
-    /// `name`, `images[1]`, `vote`, …
+    /// The field's name: `name`, `images[1]`, `vote`, …
     pub field: String,
-    /// A sentence that says what to write instead.
+    /// A sentence that tells the participant how to correct the field.
     pub message: String,
 }
 
 impl Challenge {
-    /// Holds a form against the rules.
+    /// Checks a form against the rules.
     ///
     /// # Errors
-    /// Everything that is wrong, not only the first.
+    /// All errors of all fields, if there are any.
     pub fn check(&self, form: SubmissionForm) -> Result<ValidatedForm, Vec<FieldError>> {
         let mut errors = Vec::new();
         let name = self.name(&form.name, &mut errors);
@@ -192,7 +192,7 @@ impl Challenge {
 }
 
 impl super::AnswerRule {
-    /// The choice that a typed text means, whatever its case.
+    /// Returns the choice that a typed text means, without regard to case.
     pub(crate) fn choice(&self, typed: &str) -> Option<&str> {
         let typed = typed.to_lowercase();
         self.one_of.iter().map(String::as_str).find(|choice| choice.to_lowercase() == typed)
@@ -200,17 +200,17 @@ impl super::AnswerRule {
 }
 
 impl ValidatedForm {
-    /// The place as it was typed.
+    /// Returns the location as it was typed.
     pub fn location(&self) -> &str {
         &self.location
     }
 
-    /// The registry namespace that all images share.
+    /// Returns the registry namespace that all images share.
     pub fn owner(&self) -> &str {
         &self.owner
     }
 
-    /// The event that accepts this entry, at the place its location means.
+    /// Returns the data of the event that accepts this form. `place` is the meaning of its location.
     pub fn into_submitted(self, place: Place) -> Submitted {
         Submitted {
             challenge: self.challenge,
@@ -233,7 +233,7 @@ fn location(typed: &str, errors: &mut Vec<FieldError>) -> String {
     location.to_owned()
 }
 
-/// Characters that change what is around them, or cannot be seen.
+/// Returns true if the character is invisible or changes the display of its neighbours.
 fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
@@ -257,7 +257,7 @@ mod tests {
         }
     }
 
-    /// The fields that are wrong when `change` was made to a good form.
+    /// Returns the fields with errors after `change` was made to a valid form.
     fn wrong(change: impl FnOnce(&mut SubmissionForm)) -> Vec<String> {
         let mut form = form();
         change(&mut form);

@@ -1,5 +1,5 @@
-//! From what was seen to what it means: each image's answer is held against the
-//! submission, field by field, and all of them together give the verdict.
+//! Judges evidence: compares each app's response with the submission, field by field, and derives the verdict from all
+//! images.
 
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
@@ -16,63 +16,59 @@ const SHOWN_CHARS_MAX: usize = 200;
 /// The UTF-8 byte-order mark.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
-/// What was seen of one image.
+/// The evidence about one image of a submission.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// The image, as submitted.
+    /// The image as it was submitted.
     pub image: ImageRef,
-    /// What it did.
     pub evidence: Evidence,
 }
 
-/// What an image did when it was run and asked.
+/// The behaviour of an app when it was run and probed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
-    /// It answered over HTTP.
+    /// The app responded over HTTP.
     Http {
         /// The HTTP status.
         status: u16,
-        /// From the first byte sent to the last one received, milliseconds.
+        /// The time from the first byte sent to the last one received, milliseconds.
         latency_ms: u64,
-        /// The `Location` of a redirect.
+        /// The header `Location` of a redirect.
         redirect: Option<String>,
-        /// The body, whatever it is.
+        /// The body, in any format.
         body: Vec<u8>,
         /// The seconds for which the app was probed and gave no better response. 0 if its first response
         /// counted.
         probed_for_s: u64,
     },
-    /// It did not come so far, by its own fault.
+    /// The app gave no response, by a fault of its image.
     Failure {
-        /// Which.
         code: FailureCode,
-        /// What exactly, for its author.
+        /// A sentence on the failure, for the participant.
         message: String,
     },
 }
 
-/// What the observations mean.
+/// The judgement of all observations of an attempt.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
-    /// Per image, what it answered. Images that could not be asked are among
-    /// them, with the failure as outcome.
+    /// The result for each observed image. If an image could not be probed, its failure is the outcome.
     pub probes: Vec<ImageProbe>,
-    /// `None` when images that were not yet seen decide.
+    /// `None` if the verdict depends on images that are not yet observed.
     pub verdict: Option<Verdict>,
 }
 
-/// How an attempt ends.
+/// The verdict of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does as the challenge asks.
+    /// The submission does as the challenge asks.
     Passed,
-    /// It does not; every reason.
+    /// The submission does not, for all of these reasons.
     Failed(Vec<Reason>),
 }
 
 impl Challenge {
-    /// Judges what was seen of a submission's images. Observations of other
-    /// images do not count.
+    /// Judges the observations of a submission's images. Observations of other images are ignored.
     pub fn judge(&self, submitted: &Submitted, observations: &[Observation]) -> Judgement {
         let mut probes = Vec::new();
         let mut reasons = Vec::new();
@@ -211,7 +207,7 @@ fn for_seconds(seconds: u64) -> String {
     if seconds == 0 { String::new() } else { format!(" for {seconds} s,") }
 }
 
-/// The same images, in any order and in any spelling of their names.
+/// Returns true if the answer lists the same images, in any order and any spelling of their names.
 fn same_images(returned: &Value, images: &[ImageRef]) -> bool {
     let Some(listed) = returned.as_array() else { return false };
     let parsed: Option<Vec<ImageRef>> =
@@ -237,12 +233,12 @@ fn returned_text(value: &Value) -> String {
 fn shown_bytes(body: &[u8]) -> String {
     match body {
         [] => "nothing".to_owned(),
-        // Four bytes at the most make a character.
+        // A character has at most four bytes.
         body => shown(&String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN_CHARS_MAX)])),
     }
 }
 
-/// Foreign text, fit to be recorded: bounded, without control characters.
+/// Returns foreign text in a form that can be recorded: bounded, and without control characters.
 fn shown(text: &str) -> String {
     let mut shown: String =
         text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -252,8 +248,8 @@ fn shown(text: &str) -> String {
     shown
 }
 
-/// A JSON value in which no object says the same key twice: which of the two
-/// would count is up to each parser, so an answer with both is no answer.
+/// A JSON value in which no object has the same key twice. Parsers differ in which of the two they take, so such an answer
+/// is refused.
 struct UniqueKeys(Value);
 
 impl<'de> de::Deserialize<'de> for UniqueKeys {
@@ -320,7 +316,7 @@ mod tests {
     use super::*;
     use crate::testing::{ada, answered, config_of};
 
-    /// The outcome of an answer, and the fields that differ.
+    /// Returns the outcome for a response, and the fields that differ.
     fn judged(status: u16, body: impl Into<Vec<u8>>) -> (ProbeOutcome, Vec<String>) {
         let submitted = ada();
         let observation = Observation {

@@ -1,25 +1,23 @@
-//! What recorded evidence is worth under other rules than it was taken under.
+//! Judges recorded evidence again, under rules that differ from those it was collected under.
 
 use crate::image::ImageRef;
 use crate::submission::{FailureCode, ImageProbe, ProbeOutcome};
 
 use super::RequiredImages;
 
-/// The part of the rules that an answer on record can be held against again.
+/// The part of the rules that recorded evidence can be judged by.
 #[derive(Debug, Clone, Copy)]
 pub struct RejudgePreview<'a> {
-    /// Whether the evidence was taken under these very rules.
+    /// True if the evidence was collected under the same rules.
     pub same_rules: bool,
-    /// How many images must answer as asked.
     pub answering: RequiredImages,
-    /// The fields of the answer that count.
+    /// The fields of the response that count.
     pub compare: &'a [String],
 }
 
 impl RejudgePreview<'_> {
-    /// Whether a submission of `images` would pass by what was probed; `None`
-    /// when images decide that were not probed, or whose failure other limits
-    /// might have spared. A field that was not compared counts as right.
+    /// Returns true if a submission of `images` would pass by its evidence. Returns `None` if the verdict depends on images
+    /// that were not probed, or that other limits might have kept from failing. A field that was not compared counts as right.
     pub fn passes(&self, images: &[ImageRef], probes: &[ImageProbe]) -> Option<bool> {
         let each = images.iter().map(|image| {
             let probe = probes.iter().find(|probe| probe.image == *image)?;

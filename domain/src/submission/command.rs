@@ -1,4 +1,4 @@
-//! What can be asked of a submission. Time arrives with the command.
+//! The commands to a submission. The time arrives with the command.
 
 use jiff::Timestamp;
 
@@ -6,71 +6,44 @@ use super::event::{PulledImage, StartedImage, Submitted};
 use super::failure::InterruptionCode;
 use crate::challenge::Observation;
 
-/// Something that is asked; [`decide`](super::decide()) says what comes of it.
+/// A wish to change a submission. [`decide`](super::decide()) turns it into events or a rejection.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
-    /// A participant hands in an entry that meets the rules.
+    /// A participant hands in a form that meets the rules.
     Submit(Box<Submitted>),
-    /// A verifier takes it on.
+    /// A verifier claims the submission for one attempt.
     Claim {
-        /// Who.
         verifier: String,
-        /// Now.
         at: Timestamp,
-        /// Until when the claim holds.
+        /// The moment after which the claim is void.
         deadline: Timestamp,
     },
-    /// The verifier has the images on nodes.
+    /// Nodes have pulled the images.
     RecordPulled {
-        /// Of this attempt.
         attempt: u32,
-        /// Those that arrived.
+        /// The images that were pulled.
         images: Vec<PulledImage>,
     },
-    /// The verifier sees the containers run.
+    /// The containers run.
     RecordStarted {
-        /// Of this attempt.
         attempt: u32,
-        /// Those that run.
+        /// The images whose containers run.
         images: Vec<StartedImage>,
     },
-    /// The verifier says what it saw; the verdict follows from it.
-    Conclude {
-        /// Of this attempt.
-        attempt: u32,
-        /// What each image did.
-        observations: Vec<Observation>,
-    },
-    /// The verifier could not go on, by our fault.
-    Interrupt {
-        /// Of this attempt.
-        attempt: u32,
-        /// What failed.
-        fault: PlatformFault,
-        /// Now.
-        at: Timestamp,
-    },
-    /// Anybody saw that a claim's deadline has passed.
-    Expire {
-        /// Of this attempt.
-        attempt: u32,
-        /// Now.
-        at: Timestamp,
-    },
-    /// An organiser asks for another verdict.
-    RequestRejudge {
-        /// Who.
-        by: String,
-        /// Why.
-        why: String,
-    },
+    /// The verifier reports its observations, from which the verdict follows.
+    Conclude { attempt: u32, observations: Vec<Observation> },
+    /// The verifier cannot continue, by the platform's fault.
+    Interrupt { attempt: u32, fault: PlatformFault, at: Timestamp },
+    /// A verifier has noticed that the deadline of a claim has passed.
+    Expire { attempt: u32, at: Timestamp },
+    /// An organiser asks for another attempt.
+    RequestRejudge { by: String, why: String },
 }
 
-/// A fault of ours.
+/// A fault of the platform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlatformFault {
-    /// Which.
     pub code: InterruptionCode,
-    /// What exactly, for the operator.
+    /// A sentence for the operator.
     pub message: String,
 }

@@ -1,4 +1,4 @@
-//! What may happen next: a table of what is asked and what the submission is.
+//! Decides on commands: one table of the state of a submission and the command.
 
 use std::time::Duration;
 
@@ -13,58 +13,51 @@ use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 use crate::challenge::{Challenge, Verdict};
 
-/// After so many attempts that we broke off, a submission waits until the
-/// platform is well.
+/// The number of interrupted attempts after which a submission waits until the platform is well.
 pub const INTERRUPTIONS_MAX: u32 = 5;
 
 const RETRY_AFTER_FIRST: Duration = Duration::from_secs(2);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// Why something asked does not happen.
+/// The reason why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
-    /// Nobody submitted it.
+    /// There is no submission with this id.
     #[error("there is no such submission")]
     Unknown,
-    /// Another entry was submitted under this identity.
+    /// A different form was submitted under this id.
     #[error("something else was submitted under this key")]
     AlreadySubmitted,
-    /// A verifier holds it.
+    /// A verifier has claimed the submission.
     #[error("{verifier} is verifying it until {deadline}")]
-    Claimed {
-        /// Who.
-        verifier: String,
-        /// Until when.
-        deadline: Timestamp,
-    },
-    /// It may not be claimed yet.
-    #[error("it is not tried again before {0}")]
+    Claimed { verifier: String, deadline: Timestamp },
+    /// The submission may not be claimed yet.
+    #[error("the submission must not be claimed before {0}")]
     NotBefore(Timestamp),
-    /// There is a verdict already.
-    #[error("it has its verdict")]
+    /// The submission has a verdict already.
+    #[error("the submission has a verdict already")]
     Judged,
-    /// There is no verdict yet.
-    #[error("it has no verdict yet")]
+    /// The submission has no verdict yet.
+    #[error("the submission has no verdict yet")]
     NotJudged,
-    /// The report is of an attempt that is over, or was never begun.
-    #[error("attempt {0} is not the one under way")]
+    /// The report belongs to an attempt that has ended or never began.
+    #[error("attempt {0} is not under way")]
     Superseded(u32),
-    /// The deadline has not passed.
+    /// The claim's deadline has not passed.
     #[error("the claim holds until {0}")]
     NotExpired(Timestamp),
-    /// The claim's deadline is not after its beginning.
-    #[error("a claim ends after it begins")]
+    /// The claim would end before it begins.
+    #[error("the claim's deadline is not after its beginning")]
     ClaimEndsBeforeItBegins,
-    /// What was observed does not lead to a verdict.
-    #[error("images that were not observed decide")]
+    /// The observations do not lead to a verdict.
+    #[error("the verdict depends on images that were not observed")]
     Inconclusive,
 }
 
-/// The events that `command` leads to in this state: none if what it says is
-/// already recorded.
+/// Returns the events that `command` leads to in this state. There are none if its facts are already recorded.
 ///
 /// # Errors
-/// When it may not happen.
+/// If the command is refused in this state.
 pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Result<Vec<Event>, Rejection> {
     use Submission as S;
     match (state, command) {
@@ -118,9 +111,8 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             Ok(vec![interrupted(facts, attempt, fault, at)])
         }
 
-        // A report that arrives after its attempt ended is either a repetition
-        // of what ended it, or of somebody who was overtaken. Neither changes
-        // anything; only the first may believe that all is well.
+        // A report that arrives after its attempt ended either repeats the end, or comes from a verifier that was
+        // overtaken. Neither changes anything, but only the first succeeds.
         (S::Judged { facts, .. }, Command::Conclude { attempt, .. })
         | (S::Waiting { facts, .. }, Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. }) => {
             already(facts.attempts == attempt, Rejection::Superseded(attempt))

@@ -1,5 +1,4 @@
-//! Why a verification does not end well: whose fault it is, in one word, and
-//! what to do next.
+//! The codes of failures and interruptions, with advice for the participant.
 
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{RefOr, Schema};
@@ -31,43 +30,43 @@ macro_rules! codes {
 codes! {
     /// A reason why a submission fails, which the participant can mend.
     FailureCode {
-        /// The registry does not have it.
+        /// The registry does not have the image.
         ImageNotFound = "image_not_found",
-        /// The registry does not give it to everybody.
+        /// The registry does not give the image to anonymous users.
         ImageForbidden = "image_forbidden",
-        /// Larger than the challenge allows.
+        /// The image is larger than the challenge allows.
         ImageTooLarge = "image_too_large",
-        /// Built for another processor or operating system.
+        /// The image was built for another processor or operating system.
         WrongPlatform = "wrong_platform",
-        /// Its configuration or format is one that is not run here.
+        /// The image has a configuration or format that is not run here.
         ImageRefused = "image_refused",
         /// The container could not be started.
         DidNotStart = "did_not_start",
-        /// It ended before it was asked.
+        /// The container ended before it was probed.
         ExitedEarly = "exited_early",
-        /// It took more memory than it may.
+        /// The container used more memory than its limit.
         OutOfMemory = "out_of_memory",
-        /// It runs, but nothing accepts connections.
+        /// The container runs, but no process accepts connections on the port.
         NothingOnPort = "nothing_on_port",
-        /// It accepted and did not answer in time.
+        /// The app accepted the connection and did not respond in time.
         TimedOut = "timed_out",
-        /// What it answered is not HTTP.
+        /// The response is not HTTP.
         BadHttp = "bad_http",
-        /// The answer is longer than it may be.
+        /// The response is longer than its limit.
         AnswerTooLarge = "answer_too_large",
-        /// Not 200.
+        /// The response has a status other than 200.
         BadStatus = "bad_status",
-        /// It sends elsewhere.
+        /// The response is a redirect.
         Redirected = "redirected",
-        /// Not a JSON object.
+        /// The response is not a JSON object.
         NotJson = "not_json",
-        /// JSON, but not what was submitted.
+        /// The response is JSON, but its fields are not as submitted.
         Mismatch = "mismatch",
     }
 }
 
 impl FailureCode {
-    /// What a participant does about it.
+    /// Returns advice on what the participant should do next.
     pub fn advice(self) -> &'static str {
         match self {
             Self::ImageNotFound => "Check the spelling, push the image, and submit again.",
@@ -92,7 +91,7 @@ impl FailureCode {
                 "Let the app listen on the challenge's port and on 0.0.0.0, not only on localhost; push, and submit again."
             }
             Self::TimedOut => {
-                "Let the app answer at once: it may not wait for other services. Push, and submit again."
+                "Let the app answer at once: it must not wait for other services. Push, and submit again."
             }
             Self::BadHttp => "Use an ordinary HTTP/1.1 server; try it with curl. Push, and submit again.",
             Self::AnswerTooLarge => "Answer with the asked-for fields only, push, and submit again.",
@@ -111,29 +110,29 @@ impl FailureCode {
 codes! {
     /// A reason why an attempt is interrupted, which only the platform can mend.
     InterruptionCode {
-        /// The registry does not answer, or answers with an error of its own.
+        /// The registry does not respond, or responds with an error of its own.
         RegistryUnavailable = "registry_unavailable",
-        /// The registry wants fewer requests.
+        /// The registry limits the rate of our requests.
         RateLimited = "rate_limited",
         /// An image that the registry has did not arrive on a node in time.
         PullFailed = "pull_failed",
         /// No node has room.
         NoCapacity = "no_capacity",
-        /// No manager answers, or the Swarm has no leader.
+        /// No manager responds, or the Swarm has no leader.
         SwarmUnavailable = "swarm_unavailable",
-        /// The node went away.
+        /// The node is no longer reachable.
         NodeLost = "node_lost",
-        /// The node has no disk left, or its engine is ill.
+        /// The node has no disk space left, or its engine fails.
         NodeIll = "node_ill",
         /// The slot's network or its relay failed.
         SlotFailed = "slot_failed",
-        /// The verifier went away, or took longer than it said.
+        /// The verifier disappeared, or missed the deadline of its claim.
         LeaseExpired = "lease_expired",
     }
 }
 
 impl InterruptionCode {
-    /// What is told to somebody who waits.
+    /// Returns an explanation for the waiting participant.
     pub fn explanation(self) -> &'static str {
         match self {
             Self::RegistryUnavailable => "The image registry did not answer.",
@@ -142,7 +141,7 @@ impl InterruptionCode {
             Self::NoCapacity => "All our nodes are full.",
             Self::SwarmUnavailable => "Our Swarm did not answer.",
             Self::NodeLost => "The node that ran your app went away.",
-            Self::NodeIll => "The node that was to run your app is ill.",
+            Self::NodeIll => "The node that was to run your app has a fault.",
             Self::SlotFailed => "The network around your app failed.",
             Self::LeaseExpired => "The verifier that had taken your submission went away.",
         }

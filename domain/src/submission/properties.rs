@@ -1,4 +1,4 @@
-//! What holds for every history and every order of commands.
+//! Properties of every history and of every order of commands.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop::sample::select(one_of_each())
 }
 
-/// Commands of verifiers that race, repeat themselves and come late.
+/// Generates commands of verifiers that race, repeat themselves and come late.
 fn any_command() -> impl Strategy<Value = Command> {
     (0usize..9, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
         0 => submit(),
@@ -55,7 +55,7 @@ proptest! {
             }
             state = events.iter().fold(state, Submission::evolve);
 
-            // A verifier that repeats its report, unsure whether it arrived, changes nothing.
+            // A verifier that is unsure if its report arrived may repeat it without effect.
             let repetition_is_a_new_request = matches!(command, Command::RequestRejudge { .. });
             if !repetition_is_a_new_request && !events.is_empty() {
                 prop_assert_eq!(decide(&challenge, &state, command), Ok(vec![]));

@@ -1,4 +1,4 @@
-//! What a submission is, folded from what happened to it.
+//! The state of a submission, folded from its events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,86 +10,71 @@ use super::failure::InterruptionCode;
 use crate::challenge::Verdict;
 use crate::image::{Digest, ImageRef};
 
-/// A submission, as its events make it.
+/// The state of a submission.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Submission {
-    /// Nobody submitted it.
+    /// There is no event yet.
     #[default]
     Unknown,
-    /// It waits to be verified, for the first time or again.
-    Waiting {
-        /// What is known in every state.
-        facts: SubmissionFacts,
-        /// From when on it may be claimed.
-        retry: RetryTime,
-    },
-    /// A verifier is at it.
-    Verifying {
-        /// What is known in every state.
-        facts: SubmissionFacts,
-        /// Whose it is.
-        claim: Claim,
-        /// How far it came.
-        step: AttemptStep,
-    },
-    /// There is a verdict.
+    /// The submission waits to be verified, for the first time or again.
+    Waiting { facts: SubmissionFacts, retry: RetryTime },
+    /// A verifier has claimed the submission.
+    Verifying { facts: SubmissionFacts, claim: Claim, step: AttemptStep },
+    /// The submission has a verdict.
     Judged {
-        /// What is known in every state.
         facts: SubmissionFacts,
-        /// The newest one.
+        /// The newest verdict.
         verdict: Verdict,
     },
 }
 
-/// What is known of a submission in every state.
+/// The facts about a submission that every state has.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmissionFacts {
-    /// What was submitted.
     pub submitted: Arc<Submitted>,
-    /// How many attempts began, over its whole life.
+    /// The number of attempts that began, over the submission's whole life.
     pub attempts: u32,
-    /// How many of them we broke off, since the last verdict was asked for.
+    /// The number of interrupted attempts since the submission was last queued for a verdict.
     pub interruptions: u32,
-    /// What each name meant when it was first pulled: later attempts run the same.
+    /// The digest of each image when it was first pulled. Later attempts run the same digests.
     pub digests: BTreeMap<ImageRef, Digest>,
 }
 
-/// From when on a waiting submission may be claimed.
+/// The time from which a waiting submission may be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RetryTime {
-    /// At once.
+    /// The submission may be claimed at once.
     Now,
-    /// Not before this moment: we broke off the last attempt.
+    /// The last attempt was interrupted, and the next must not begin before this moment.
     At(Timestamp, InterruptionCode),
-    /// When the platform is well again: we broke off too many.
+    /// Too many attempts were interrupted. The submission waits until the platform is well.
     WhenWell(InterruptionCode),
 }
 
-/// A verifier's hold on a submission.
+/// A verifier's right to one attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
-    /// The attempt, from 1.
+    /// The number of the attempt, from 1.
     pub attempt: u32,
-    /// Who holds it.
     pub verifier: String,
-    /// After this moment the hold is void.
+    /// The moment after which the claim is void.
     pub deadline: Timestamp,
 }
 
-/// How far a verification came.
+/// The last recorded step of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AttemptStep {
-    /// Claimed.
+    /// The submission is claimed.
     Claimed,
-    /// Images are on nodes.
+    /// Nodes have pulled images.
     Pulled,
-    /// Containers run.
+    /// Containers of the images run.
     Started,
 }
 
 impl Submission {
-    /// The submission after one more event. Total: history cannot be refused,
-    /// and what makes no sense in a state leaves it as it is.
+    /// Returns the state after one more event. History cannot be refused, so an event that makes no sense in a state leaves
+    /// the state as it is.
     #[must_use]
     pub fn evolve(self, event: &Event) -> Self {
         match (self, event) {
@@ -153,7 +138,7 @@ impl Submission {
         }
     }
 
-    /// What every state but [`Submission::Unknown`] knows.
+    /// Returns the facts, or `None` in the state [`Submission::Unknown`].
     pub fn facts(&self) -> Option<&SubmissionFacts> {
         match self {
             Self::Unknown => None,
