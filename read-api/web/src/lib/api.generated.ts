@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The challenge: which images it takes and what else it asks. */
+        /** Describes the challenge: the images that it accepts and the fields that it asks for. */
         get: operations["challenge"];
         put?: never;
         post?: never;
@@ -218,8 +218,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Submits images to the challenge. Answered once it is on disk; the verdict
-         *     follows in its status.
+         * Submits images to the challenge.
+         * @description The response is sent when the submission is on disk. Its status shows the verdict later.
          */
         post: operations["submit"];
         delete?: never;
@@ -282,8 +282,8 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Asks for another verdict on a submission that has one. The old verdict
-         *     stays in its history.
+         * Requests another verdict on a submission that has one.
+         * @description The old verdict stays in the submission's history.
          */
         post: operations["rejudge"];
         delete?: never;
@@ -398,50 +398,56 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        /** @description What is answered when a command was taken; it is on disk by then. */
-        Accepted: {
+        /** @description The answer to a command that was accepted. The command's events are on disk. */
+        AcceptedCommand: {
             /**
              * Format: uuid
-             * @description Opens the submission's status; nobody can guess it.
+             * @description The submission's id. It opens the status and cannot be guessed.
              */
             id: string;
-            links: components["schemas"]["Links"];
+            /** @description The paths at which the submission can be followed. */
+            links: components["schemas"]["SubmissionLinks"];
             /**
              * Format: int64
-             * @description The position of the event that says so, in the log.
+             * @description The log's position of the event that the command led to.
              */
             position: number;
-            /** @description Always `submitted`: it waits for a verifier. */
+            /** @description Always `submitted`: the submission waits for a verifier. */
             status: string;
         };
-        /** @description One question of the challenge's own. */
-        AnswerGuide: {
-            /** @description The answer is one of these; empty when it is free. */
+        /** @description A further field that this challenge asks for. */
+        AnswerDescription: {
+            /** @description The possible answers; empty if any text is accepted. */
             choices: string[];
-            /** @description Its name in a submission. */
+            /** @description The name of the field in a submission. */
             field: string;
-            /** @description Its name for people. */
+            /** @description The name to show to people. */
             label: string;
+            /** @description True if a submission must have the field. */
             required: boolean;
         };
-        /** @description The challenge, as far as a participant needs it. */
-        ChallengeGuide: {
-            /** @description What a submission says beside name, twitter, location and images. */
-            answers: components["schemas"]["AnswerGuide"][];
+        /** @description The part of the challenge that a participant needs. */
+        ChallengeDescription: {
+            /** @description The further fields that this challenge asks for. */
+            answers: components["schemas"]["AnswerDescription"][];
             /** @description The rules of the fields that every submission has. */
             fields: components["schemas"]["FieldRules"];
+            /** @description The id of the challenge. */
             id: string;
-            images: components["schemas"]["ImagesGuide"];
-            probe: components["schemas"]["ProbeGuide"];
-            /** @description The digest of the rules; that of a submission is the one it was accepted under. */
+            /** @description The rules of the images. */
+            images: components["schemas"]["ImagesDescription"];
+            /** @description The request that Muster sends to an app. */
+            probe: components["schemas"]["ProbeDescription"];
+            /** @description The digest of the rules. A submission carries the digest that it was accepted under. */
             rules: string;
+            /** @description The title to show to people. */
             title: string;
         };
-        /** @description Which rules a submission was accepted under. */
+        /** @description The challenge and the rules that a submission was accepted under. */
         ChallengeId: {
-            /** @description The challenge's id. */
+            /** @description The id of the challenge. */
             id: string;
-            /** @description The digest of its rules. */
+            /** @description The digest of the challenge's rules. */
             rules: string;
         };
         /** @description The data of a cluster. */
@@ -459,14 +465,32 @@ export interface components {
              */
             point_count: number;
         };
-        /** @description See [`Event::ContainersStarted`]. */
+        /** @description The answer to a submission as in 2016. */
+        CompetitionAnswer: {
+            /** @description The submission's id, or a sentence that says what is wrong. */
+            response: string;
+        };
+        /** @description The body of a submission as in 2016. Handlers read the fields one by one, to name each that is wrong. */
+        CompetitionRequest: {
+            /** @description The city and its country, such as `London, UK`. */
+            location: string;
+            /** @description The name of the participant. */
+            name: string;
+            /** @description The names of the images. */
+            repo: string[];
+            /** @description The participant's Twitter account, such as `@ada`. */
+            twitter?: string | null;
+            /** @description The answer to the challenge's question. */
+            vote?: string | null;
+        };
+        /** @description The data of [`Event::ContainersStarted`]: containers that run. */
         ContainersStarted: {
             /**
              * Format: int32
-             * @description The attempt that this belongs to.
+             * @description The attempt that the event belongs to.
              */
             attempt: number;
-            /** @description Those that run. */
+            /** @description The images whose containers run. */
             images: components["schemas"]["StartedImage"][];
         };
         /** @description A content digest: `sha256:` and 64 hexadecimal digits in lower case. */
@@ -518,14 +542,14 @@ export interface components {
             /** @enum {string} */
             type: "RejudgeRequested";
         };
-        /** @description See [`Event::Failed`]. */
+        /** @description The data of [`Event::Failed`]: the reasons. */
         Failed: {
             /**
              * Format: int32
-             * @description The attempt that ends with this.
+             * @description The attempt that ends with this event.
              */
             attempt: number;
-            /** @description Every reason. */
+            /** @description All reasons for the verdict. */
             reasons: components["schemas"]["Reason"][];
         };
         /**
@@ -547,13 +571,13 @@ export interface components {
         };
         /** @description The properties of a pin or of a cluster. */
         FeatureProperties: components["schemas"]["PinProperties"] | components["schemas"]["ClusterProperties"];
-        /** @description A field that is not as submitted. */
+        /** @description A field of an app's answer whose value is not as submitted. */
         FieldDifference: {
-            /** @description What was submitted. */
+            /** @description The value that was submitted. */
             expected: string;
-            /** @description Its name in the answer. */
+            /** @description The field's name in the answer. */
             field: string;
-            /** @description What was answered; `None` when the field is missing. */
+            /** @description The value in the answer; `null` if the field is missing. */
             returned: string | null;
         };
         /** @description An error in one field or parameter. */
@@ -569,8 +593,11 @@ export interface components {
         FieldRules: {
             /** @description The length of each further answer, if it is given. */
             answer: components["schemas"]["TextLength"];
+            /** @description The length of the location's text. */
             location: components["schemas"]["TextLength"];
+            /** @description The length of the participant's name. */
             name: components["schemas"]["TextLength"];
+            /** @description The form of the Twitter account. */
             twitter: components["schemas"]["TextPattern"];
         };
         /** @description A pin or a cluster. */
@@ -645,27 +672,30 @@ export interface components {
          * @example docker.io/alice/app:latest
          */
         ImageRef: string;
-        /** @description Which images are taken. */
-        ImagesGuide: {
-            /** @description `any` or `all` of them must answer as asked. */
+        /** @description The rules of the images. */
+        ImagesDescription: {
+            /** @description How many of the images must answer the probe rightly: `any` or `all`. */
             answering: string;
+            /** @description The largest number of images. */
             max: number;
+            /** @description The smallest number of images. */
             min: number;
+            /** @description The registries that images may come from. */
             registries: string[];
             /**
              * Format: int64
-             * @description Compressed, MiB.
+             * @description The largest compressed size of one image, in MiB.
              */
             size_max_mib: number;
         };
-        /** @description See [`Event::ImagesPulled`]. */
+        /** @description The data of [`Event::ImagesPulled`]: images that have arrived on a node. */
         ImagesPulled: {
             /**
              * Format: int32
-             * @description The attempt that this belongs to.
+             * @description The attempt that the event belongs to.
              */
             attempt: number;
-            /** @description Those that arrived. */
+            /** @description The images that have arrived. */
             images: components["schemas"]["PulledImage"][];
         };
         /**
@@ -673,18 +703,9 @@ export interface components {
          * @enum {string}
          */
         InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired";
-        /** @description Where to go from here. */
-        Links: {
-            /** @description The same, live (SSE). */
-            events: string;
-            /** @description The same, for people. */
-            page: string;
-            /** @description The status, as JSON; `?wait=30s` waits until it changes. */
-            status: string;
-        };
-        /** @description Where they are: what was typed, and the place that it means. */
+        /** @description The participant's location: the text as typed, and the place that the text means. */
         Location: components["schemas"]["Place"] & {
-            /** @description The words of the participant. */
+            /** @description The text as the participant typed it. */
             typed: string;
         };
         /** @description The participant's place, as typed and as found. */
@@ -837,11 +858,11 @@ export interface components {
                 [key: string]: number;
             };
         };
-        /** @description Who submitted. */
+        /** @description The person who submitted. */
         Participant: {
-            /** @description As shown on the map. */
+            /** @description The name as shown on the map. */
             name: string;
-            /** @description `@account`. */
+            /** @description The Twitter account: `@account`. */
             twitter: string | null;
         };
         /**
@@ -849,11 +870,11 @@ export interface components {
          * @enum {string}
          */
         ParticipantFault: "participant";
-        /** @description See [`Event::Passed`]. */
+        /** @description The data of [`Event::Passed`]. */
         Passed: {
             /**
              * Format: int32
-             * @description The attempt that ends with this.
+             * @description The attempt that ends with this event.
              */
             attempt: number;
         };
@@ -888,22 +909,22 @@ export interface components {
         Place: {
             /** @description The city's usual name. */
             city: string;
-            /** @description ISO 3166 code of two letters. */
+            /** @description The ISO 3166 code of the country, two letters. */
             country: string;
             /**
              * Format: double
-             * @description Degrees north.
+             * @description The latitude in degrees north.
              */
             lat: number;
             /**
              * Format: double
-             * @description Degrees east.
+             * @description The longitude in degrees east.
              */
             lon: number;
         };
-        /** @description Places whose name begins as typed. */
-        Places: {
-            /** @description Names in full, the largest place first. Each is taken as a location. */
+        /** @description Places whose names begin with the given text. */
+        PlaceCompletions: {
+            /** @description Full names, the largest place first. Each is accepted as a location. */
             places: string[];
         };
         /**
@@ -924,28 +945,35 @@ export interface components {
             kind: "http";
             /**
              * Format: int64
-             * @description From the first byte sent to the last received, milliseconds.
+             * @description The time from the first byte sent to the last received, in milliseconds.
              */
             latency_ms: number;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description The status code of the HTTP response.
+             */
             status: number;
         };
-        /** @description What the images are asked. */
-        ProbeGuide: {
-            /** @description The fields of the answer that must be as submitted. */
+        /** @description The request that Muster sends to an app. */
+        ProbeDescription: {
+            /** @description The fields of the response that must equal those of the submission. */
             compare: string[];
+            /** @description The path of the request. */
             path: string;
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description The port that the app must listen on.
+             */
             port: number;
         };
-        /** @description See [`Event::Probed`]. */
+        /** @description The data of [`Event::Probed`]: the results of the probe. */
         Probed: {
             /**
              * Format: int32
-             * @description The attempt that this belongs to.
+             * @description The attempt that the event belongs to.
              */
             attempt: number;
-            /** @description What each image answered, or why it could not. */
+            /** @description The result for each image. */
             images: components["schemas"]["ImageProbe"][];
         };
         /** @description A problem document, `application/problem+json`. */
@@ -966,20 +994,20 @@ export interface components {
         };
         /** @description One image on a node. */
         PulledImage: {
-            /** @description What the registry says it is now; later attempts use this. */
+            /** @description The digest that the registry gave for the name. Later attempts use the digest. */
             digest: components["schemas"]["Digest"];
-            /** @description As submitted. */
+            /** @description The image's name as submitted. */
             image: components["schemas"]["ImageRef"];
-            /** @description The node's host name. */
+            /** @description The host name of the node. */
             node: string;
             /**
              * Format: int64
-             * @description Compressed, bytes.
+             * @description The compressed size in bytes.
              */
             size_bytes: number;
             /**
              * Format: int64
-             * @description From asking to having, milliseconds.
+             * @description The time from the request to the complete image, in milliseconds.
              */
             took_ms: number;
         };
@@ -1010,12 +1038,15 @@ export interface components {
         };
         /** @description One reason of a failed verdict. */
         Reason: {
+            /** @description The code of the participant's failure. */
             code: components["schemas"]["FailureCode"];
+            /** @description The constant `participant`: a failure is never the platform's fault. */
             fault: components["schemas"]["ParticipantFault"];
             image: components["schemas"]["ImageRef"] | null;
+            /** @description One sentence for the participant. */
             message: string;
         };
-        /** @description One reason of a failed verdict, with advice. */
+        /** @description A reason of a failed verdict, with advice. */
         ReasonView: {
             /** @description The next step for the participant. */
             advice: string;
@@ -1027,11 +1058,18 @@ export interface components {
             /** @description The details of the failure. */
             message: string;
         };
-        /** @description See [`Event::RejudgeRequested`]. */
+        /** @description The body of a request for another verdict. */
+        RejudgeRequest: {
+            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. */
+            by?: string;
+            /** @description The reason for the new attempt, 1 to 500 characters. */
+            why: string;
+        };
+        /** @description The data of [`Event::RejudgeRequested`]: the organiser's wish. */
         RejudgeRequested: {
-            /** @description The organiser. */
+            /** @description The name of the organiser. */
             by: string;
-            /** @description Their reason. */
+            /** @description The reason that the organiser gave. */
             why: string;
         };
         /** @description The sandboxes of all verifiers. */
@@ -1041,13 +1079,13 @@ export interface components {
         };
         /** @description One running container. */
         StartedImage: {
-            /** @description As submitted. */
+            /** @description The image's name as submitted. */
             image: components["schemas"]["ImageRef"];
-            /** @description The node's host name. */
+            /** @description The host name of the node. */
             node: string;
             /**
              * Format: int64
-             * @description From asking to running, milliseconds.
+             * @description The time from the request to the running container, in milliseconds.
              */
             took_ms: number;
         };
@@ -1109,7 +1147,7 @@ export interface components {
             platform: string | null;
             queue: components["schemas"]["QueuePlace"] | null;
         };
-        /** @description One submission: its answers, its status and its history. */
+        /** @description A submission with its answers, its status and its history. */
         StatusView: {
             /** @description The further answers by field name. */
             answers: {
@@ -1131,9 +1169,9 @@ export interface components {
              * @description The time of the newest verdict.
              */
             judged_at: string | null;
-            /** @description The participant's place. */
+            /** @description The location as typed and as found in the gazetteer. */
             location: components["schemas"]["LocationView"];
-            /** @description The participant's name. */
+            /** @description The name of the participant. */
             name: string;
             /** @description The registry namespace that all images share. */
             owner: string;
@@ -1164,26 +1202,48 @@ export interface components {
          * @description A submission's identity: unguessable, for it opens its status.
          */
         SubmissionId: string;
+        /** @description The paths at which the submission can be followed. */
+        SubmissionLinks: {
+            /** @description The status as a live stream (server-sent events). */
+            events: string;
+            /** @description The status as a page for people. */
+            page: string;
+            /** @description The status as JSON; with `?wait=30s` the response waits for a change. */
+            status: string;
+        };
+        /** @description The body of a submission. Handlers read the fields one by one, to name each that is wrong. */
+        SubmissionRequest: {
+            /** @description The names of the images, all of one owner. May be called `repo` instead. */
+            images: string[];
+            /** @description The city and its country, such as `London, UK`. */
+            location: string;
+            /** @description The participant's name, to be shown on the map. */
+            name: string;
+            /** @description The participant's Twitter account, such as `@ada`. */
+            twitter?: string | null;
+        } & {
+            [key: string]: string;
+        };
         /**
          * @description The status of a submission.
          * @enum {string}
          */
         SubmissionStatus: "submitted" | "verifying" | "passed" | "failed";
-        /** @description See [`Event::Submitted`]. */
+        /** @description The data of [`Event::Submitted`]: the entry of a participant. */
         Submitted: {
-            /** @description Further answers, by field. */
+            /** @description The further answers, by field name. */
             answers: {
                 [key: string]: string;
             };
             /** @description The challenge and the version of its rules. */
             challenge: components["schemas"]["ChallengeId"];
-            /** @description What to verify. */
+            /** @description The images that are verified. */
             images: components["schemas"]["ImageRef"][];
-            /** @description Where they are. */
+            /** @description The location as typed and as found in the gazetteer. */
             location: components["schemas"]["Location"];
             /** @description The registry namespace that all images share, e.g. `docker.io/alice`. */
             owner: string;
-            /** @description All that is personal, and nothing else is. */
+            /** @description The personal data. No other field is personal. */
             participant: components["schemas"]["Participant"];
         };
         /** @description The length of a text, in Unicode characters. */
@@ -1198,7 +1258,7 @@ export interface components {
             /** @description A regular expression that the whole text matches, in the syntax of JavaScript. */
             pattern: string;
         };
-        /** @description One event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`. */
+        /** @description An event in a submission's timeline: `{"at": …, "position": …, "type": …, "data": …}`. */
         TimelineEntry: components["schemas"]["EventSchema"] & {
             /**
              * Format: date-time
@@ -1211,29 +1271,38 @@ export interface components {
              */
             position: number;
         };
-        /** @description No verdict, by a fault of the platform. */
+        /** @description The end of an attempt without a verdict, by the platform's fault. */
         VerificationInterrupted: {
-            /** Format: int32 */
+            /**
+             * Format: int32
+             * @description The attempt that ends with this event.
+             */
             attempt: number;
+            /** @description The code of the platform's fault. */
             code: components["schemas"]["InterruptionCode"];
+            /** @description The constant `platform`: an interruption is never the participant's fault. */
             fault: components["schemas"]["PlatformFaultTag"];
+            /** @description One sentence for the operator. */
             message: string;
-            /** Format: date-time */
+            /**
+             * Format: date-time
+             * @description When the next attempt may start; `null` if it must wait until the platform is well.
+             */
             retry_at: string | null;
         };
-        /** @description See [`Event::VerificationStarted`]. */
+        /** @description The data of [`Event::VerificationStarted`]: the claim. */
         VerificationStarted: {
             /**
              * Format: int32
-             * @description From 1, over the submission's whole life.
+             * @description The number of the attempt, from 1 over the submission's whole life.
              */
             attempt: number;
             /**
              * Format: date-time
-             * @description After this moment the claim is void.
+             * @description The moment after which the claim is void.
              */
             deadline: string;
-            /** @description Who claimed it. */
+            /** @description The name of the verifier that claimed the submission. */
             verifier: string;
         };
         /** @description The sandbox of one verifier, as the verifier reported it last. */
@@ -1289,12 +1358,13 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The challenge. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ChallengeGuide"];
+                    "application/json": components["schemas"]["ChallengeDescription"];
                 };
             };
         };
@@ -1630,12 +1700,22 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
+            /** @description The completions; none if no name begins so. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Places"];
+                    "application/json": components["schemas"]["PlaceCompletions"];
+                };
+            };
+            /** @description The query string is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
@@ -1739,13 +1819,13 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 200 visible ASCII characters. The same key with the same content gives the same answer again and submits nothing twice. */
+                /** @description 1 to 200 visible ASCII characters. A repeated key with the same content is answered like the first request, and nothing is submitted twice. */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
             cookie?: never;
         };
-        /** @description name, location, images (or repo), twitter if you like, and the challenge's own questions: see /api/v1/challenge. */
+        /** @description The submission. `/api/v1/challenge` describes its fields. */
         requestBody: {
             content: {
                 /**
@@ -1760,21 +1840,21 @@ export interface operations {
                  *       "vote": "Python"
                  *     }
                  */
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["SubmissionRequest"];
             };
         };
         responses: {
-            /** @description Submitted. */
+            /** @description The submission was accepted. */
             202: {
                 headers: {
                     Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Accepted"];
+                    "application/json": components["schemas"]["AcceptedCommand"];
                 };
             };
-            /** @description Not JSON. */
+            /** @description The body is not a JSON object. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1783,7 +1863,16 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key was used for something else. */
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The key was used for a different submission. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1792,7 +1881,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Larger than 64 KiB. */
+            /** @description The body is larger than 64 KiB. */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -1801,7 +1890,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Not said to be JSON. */
+            /** @description The content type is not JSON. */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -1810,7 +1899,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Fields are wrong: each, and what to write instead. */
+            /** @description Fields are wrong; each is listed with what to write instead. */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1819,7 +1908,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many; see Retry-After. */
+            /** @description Too many requests; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -1828,7 +1917,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The log cannot be written; see Retry-After. */
+            /** @description The event log cannot be written; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -1966,12 +2055,12 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description The submission. */
+                /** @description The id of the submission */
                 id: string;
             };
             cookie?: never;
         };
-        /** @description why, and by whom if you like. */
+        /** @description The reason, and the organiser's name. */
         requestBody: {
             content: {
                 /**
@@ -1980,21 +2069,30 @@ export interface operations {
                  *       "by": "Grace"
                  *     }
                  */
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["RejudgeRequest"];
             };
         };
         responses: {
-            /** @description It waits to be verified again. */
+            /** @description The submission waits for another attempt. */
             202: {
                 headers: {
                     Location?: string;
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Accepted"];
+                    "application/json": components["schemas"]["AcceptedCommand"];
                 };
             };
-            /** @description Without the organisers' token. */
+            /** @description The id or the body is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -2003,7 +2101,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No token is set here, so nobody may. */
+            /** @description This server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2012,7 +2110,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description No such submission. */
+            /** @description There is no submission of this id. */
             404: {
                 headers: {
                     [name: string]: unknown;
@@ -2021,7 +2119,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description It has no verdict yet. */
+            /** @description The submission has no verdict yet. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2048,7 +2146,7 @@ export interface operations {
             path?: never;
             cookie?: never;
         };
-        /** @description name, twitter, location, repo, vote. */
+        /** @description The submission, as a client of 2016 sends it. */
         requestBody: {
             content: {
                 /**
@@ -2063,11 +2161,11 @@ export interface operations {
                  *       "vote": "Python"
                  *     }
                  */
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["CompetitionRequest"];
             };
         };
         responses: {
-            /** @description The id; or, when something is wrong, a sentence that says what. */
+            /** @description The id, or a sentence that says what is wrong. */
             200: {
                 headers: {
                     [name: string]: unknown;
@@ -2078,10 +2176,19 @@ export interface operations {
                      *       "response": "3f0e6c1e-6a43-4b55-9a4e-0d0c6c1f9b11"
                      *     }
                      */
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["CompetitionAnswer"];
                 };
             };
-            /** @description Too many; see Retry-After. */
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2090,7 +2197,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The log cannot be written; see Retry-After. */
+            /** @description The event log cannot be written; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;

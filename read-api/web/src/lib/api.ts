@@ -4,9 +4,9 @@ import type { components } from "./api.generated";
 
 type Schemas = components["schemas"];
 
-export type Challenge = Schemas["ChallengeGuide"];
+export type Challenge = Schemas["ChallengeDescription"];
 export type TextLength = Schemas["TextLength"];
-export type Places = Schemas["Places"];
+export type Places = Schemas["PlaceCompletions"];
 
 /** The body of a submission. The challenge's own answers stand beside the other fields. */
 export interface Entry {
@@ -17,7 +17,7 @@ export interface Entry {
   [answer: string]: string | string[] | undefined;
 }
 
-export type Accepted = Schemas["Accepted"];
+export type Accepted = Schemas["AcceptedCommand"];
 export type FieldProblem = Schemas["FieldProblem"];
 export type Problem = Schemas["Problem"];
 
