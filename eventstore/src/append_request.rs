@@ -17,7 +17,7 @@ const EVENT_OVERHEAD_BYTES: usize = 64;
 pub(crate) struct AppendRequest {
     pub(crate) stream: StreamName,
     pub(crate) expected: ExpectedRevision,
-    /// At least one.
+    /// The events, at least one.
     pub(crate) events: Vec<ProposedEvent>,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct AppendRequest {
 pub(crate) struct ProposedEvent {
     pub(crate) id: Uuid,
     pub(crate) kind: String,
-    /// Whether the writer calls the data JSON.
+    /// True if the writer calls the data JSON.
     pub(crate) json: bool,
     pub(crate) data: Bytes,
     pub(crate) metadata: Bytes,

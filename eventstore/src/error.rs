@@ -54,13 +54,13 @@ pub enum ReadError {
     /// An event has a shape that its reader does not know. Readers stop at it and never skip it.
     #[error("event {revision} of stream {stream} ({kind}) cannot be decoded: {why}")]
     Undecodable {
-        /// The event's type.
+        /// The type of the event.
         kind: String,
-        /// The event's stream.
+        /// The stream of the event.
         stream: StreamName,
-        /// The event's revision.
+        /// The event's revision in its stream.
         revision: Revision,
-        /// What is wrong with the event.
+        /// The cause, as the decoder reports it.
         why: String,
     },
 }

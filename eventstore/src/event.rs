@@ -41,13 +41,13 @@ pub struct EventMetadata {
 pub struct RecordedEvent {
     /// The id that the writer gave.
     pub id: Uuid,
-    /// The event's stream.
+    /// The stream of the event.
     pub stream: StreamName,
     /// The event's number in its stream.
     pub revision: Revision,
     /// The event's place in the log.
     pub position: Position,
-    /// The event's type.
+    /// The type of the event.
     pub kind: String,
     /// The content of the event: JSON if this application wrote it.
     pub data: Bytes,

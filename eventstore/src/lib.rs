@@ -120,14 +120,14 @@ pub enum SubscriptionItem {
     CaughtUp(Position),
 }
 
-/// One page of the log.
+/// A page of the log, which [`Read::read_all`] returns.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EventPage {
     /// The events that passed the filter.
     pub events: Vec<RecordedEvent>,
     /// The `after` of the next page.
     pub next: Position,
-    /// Whether the end of the log was reached.
+    /// True if the end of the log was reached.
     pub end: bool,
 }
 

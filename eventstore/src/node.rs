@@ -59,7 +59,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The settings of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeConfig {
-    /// The credentials that clients must send. Without them, everybody may use the node.
+    /// The credentials that clients must send. Without them, any client may use the node.
     pub credentials: Option<NodeCredentials>,
     /// The node's certificate and key. Without them, the node does not encrypt.
     pub tls: Option<TlsFiles>,
@@ -80,7 +80,7 @@ pub struct TlsFiles {
 /// The reason why the node does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is no loopback address, and the node has no credentials or no TLS: everybody who
+    /// The address is no loopback address, and the node has no credentials or no TLS: any client that
     /// reaches the address could read and write the log.
     #[error("{0} can be reached from elsewhere: that needs a password and TLS")]
     Unprotected(SocketAddr),
@@ -89,13 +89,13 @@ pub enum ServeError {
     Tls {
         /// The path of the certificate or of the key.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The cause, as the TLS library reports it.
         why: String,
     },
-    /// The listener failed.
+    /// The listener has no address or failed to accept.
     #[error("the event log's node failed: {0}")]
     Listener(#[from] std::io::Error),
-    /// The server failed.
+    /// The gRPC server failed.
     #[error("the event log's node failed: {0}")]
     Server(#[from] tonic::transport::Error),
 }

@@ -112,7 +112,7 @@ pub async fn a_subscriber_that_stalls_misses_nothing(store: impl EventStore) {
     let first = events("Stalled", 1);
     append(&store, &category.stream(), ExpectedRevision::NoStream, &first).await;
     assert_eq!(subscriber.event().await.id, first[0].id);
-    // Nobody reads the subscription while these are appended: many times more than any buffer holds.
+    // The subscription is not read while these are appended: many times more than any buffer holds.
     let mut missed = Vec::new();
     for _ in 0..40 {
         let some = events("Stalled", 100);

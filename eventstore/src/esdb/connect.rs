@@ -23,7 +23,7 @@ const NOWHERE: &str =
 /// The longest time that the client may take to start.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Whether the client has installed this process's default cryptography.
+/// True if the client has installed this process's default cryptography.
 static CHOSEN: Mutex<bool> = Mutex::const_new(false);
 
 /// The reason why a store cannot be connected to.

@@ -10,11 +10,11 @@ use super::status;
 pub struct NodeCredentials {
     /// The user's name, without a colon.
     pub user: String,
-    /// The password.
+    /// The user's password, in plain text.
     pub password: String,
 }
 
-/// Returns the interceptor that checks each call. Without credentials it admits everybody.
+/// Returns the interceptor that checks each call. Without credentials it admits every client.
 pub(super) fn interceptor(
     credentials: Option<NodeCredentials>,
 ) -> impl FnMut(Request<()>) -> Result<Request<()>, Status> + Clone {

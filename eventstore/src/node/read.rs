@@ -36,7 +36,7 @@ pub(super) struct StreamRead {
     pub(super) stream: StreamName,
     pub(super) direction: ReadDirection,
     pub(super) count: usize,
-    /// Whether the client understands a last response with the stream's newest revision.
+    /// True if the client understands a last response with the stream's newest revision.
     pub(super) last_revision: bool,
     pub(super) format: EventFormat,
 }

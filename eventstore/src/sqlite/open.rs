@@ -31,7 +31,7 @@ pub enum OpenLogError {
     /// The log has a schema version that this program does not know.
     #[error("{} has schema version {found}; this program reads version {SCHEMA_VERSION}", path.display())]
     Version {
-        /// The log's path.
+        /// The path of the log.
         path: PathBuf,
         /// The version in the file.
         found: i32,
@@ -41,15 +41,15 @@ pub enum OpenLogError {
     Lock {
         /// The lock file's path.
         path: PathBuf,
-        /// The system's error.
+        /// The error of the operating system.
         error: io::Error,
     },
     /// The file cannot be opened or read.
     #[error("cannot open {}: {error}", path.display())]
     Sqlite {
-        /// The log's path.
+        /// The path of the log.
         path: PathBuf,
-        /// SQLite's error.
+        /// The error that SQLite reports.
         error: rusqlite::Error,
     },
 }

@@ -25,7 +25,7 @@ const COLUMNS: &str =
 /// An event as the file has it.
 pub(crate) struct StoredEvent {
     pub(crate) event: RecordedEvent,
-    /// Whether the writer called the data JSON.
+    /// True if the writer called the data JSON.
     pub(crate) json: bool,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct LogPage {
     pub(crate) scanned: usize,
     /// The position of the last event scanned, where the next page goes on.
     pub(crate) next: Position,
-    /// Whether the end of the log was reached.
+    /// True if the end of the log was reached.
     pub(crate) end: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) struct StreamPage {
     pub(crate) events: Vec<StoredEvent>,
     /// The newest revision of the stream.
     pub(crate) last: Revision,
-    /// Whether the stream has no more events in this direction.
+    /// True if the stream has no more events in this direction.
     pub(crate) end: bool,
 }
 

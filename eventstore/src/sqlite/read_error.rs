@@ -6,7 +6,7 @@ use crate::ReadError;
 
 /// Tells a damaged file, which stays damaged, from a failure that may pass.
 ///
-/// An error without a code is not SQLite's but the row's: a column does not hold what it must.
+/// An error without a code comes from a row: a column has a value that the schema does not allow.
 pub(super) fn read_error(error: Error) -> ReadError {
     if is_corrupt(&error) {
         ReadError::Corrupt(error.to_string())
