@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 mod form;
 mod judge;
 mod rejudge;
+mod unique_keys;
 
 pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};

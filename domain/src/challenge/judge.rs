@@ -1,7 +1,6 @@
 //! Judges evidence: compares each app's response with the submission, field by field, and derives the verdict from all
 //! images.
 
-use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::image::ImageRef;
@@ -9,6 +8,7 @@ use crate::submission::{
     FailureCode, FieldDifference, ImageProbe, ProbeAnswer, ProbeOutcome, Reason, Submitted,
 };
 
+use super::unique_keys::UniqueKeys;
 use super::{Challenge, ProbeRules, RequiredImages};
 
 const SHOWN_CHARS_MAX: usize = 200;
@@ -239,76 +239,13 @@ fn shown_bytes(body: &[u8]) -> String {
 }
 
 /// Returns foreign text in a form that can be recorded: bounded, and without control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let mut shown: String =
         text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
     if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
         shown.push('…');
     }
     shown
-}
-
-/// A JSON value in which no object has the same key twice. Parsers differ in which of the two they take, so such an answer
-/// is refused.
-struct UniqueKeys(Value);
-
-impl<'de> de::Deserialize<'de> for UniqueKeys {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueKeysVisitor).map(UniqueKeys)
-    }
-}
-
-struct UniqueKeysVisitor;
-
-impl<'de> Visitor<'de> for UniqueKeysVisitor {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(UniqueKeys(value)) = seq.next_element()? {
-            values.push(value);
-        }
-        Ok(values.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut values = Map::new();
-        while let Some((key, UniqueKeys(value))) = map.next_entry::<String, UniqueKeys>()? {
-            if values.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("the key {:?} stands twice", shown(&key))));
-            }
-            values.insert(key, value);
-        }
-        Ok(values.into())
-    }
 }
 
 #[cfg(test)]
