@@ -21,14 +21,12 @@ pub(super) struct CompetitionRequest {
     /// The name of the participant.
     name: String,
     /// The participant's Twitter account, such as `@ada`.
-    #[schema(required)]
     twitter: Option<String>,
     /// The city and its country, such as `London, UK`.
     location: String,
     /// The names of the images.
     repo: Vec<String>,
     /// The answer to the challenge's question.
-    #[schema(required)]
     vote: Option<String>,
 }
 

@@ -64,7 +64,6 @@ pub(super) struct SubmissionRequest {
     /// The participant's name, to be shown on the map.
     name: String,
     /// The participant's Twitter account, such as `@ada`.
-    #[schema(required)]
     twitter: Option<String>,
     /// The city and its country, such as `London, UK`.
     location: String,
