@@ -1,5 +1,5 @@
-//! Where the kernel tells what holds. What cannot be read is left out of the
-//! report; whoever reads it says so.
+//! Gathers the facts from the kernel's files. A file that cannot be read leaves its
+//! facts out of the report, and the verifier says which are missing.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -8,19 +8,19 @@ use std::path::Path;
 use crate::mounts::{self, Mount};
 use crate::report::{Fact, Report};
 
-/// The kernel's files are small; no more is read of one.
+/// The number of bytes that are read of one file. The kernel's files are smaller.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// Control groups of version 1 say "no limit" in a number near the largest.
+/// From this number on a limit means "no limit" in control groups of version 1.
 const NO_LIMIT: u64 = 1 << 60;
 
-/// What every container has in /dev.
+/// The names that every container has in /dev.
 const DEVICES: [&str; 15] = [
     "console", "core", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin",
     "stdout", "tty", "urandom",
 ];
 
-/// Paths that tell what is the node's. Engines hide them under something empty.
+/// Paths that show settings of the node. Engines hide them under empty mounts.
 const HIDDEN: [&str; 7] = [
     "/proc/kcore",
     "/proc/keys",
@@ -31,18 +31,18 @@ const HIDDEN: [&str; 7] = [
     "/sys/firmware",
 ];
 
-/// Paths that change what is the node's.
+/// Paths that change settings of the node.
 const READ_ONLY: [&str; 3] = ["/proc/sys", "/proc/sysrq-trigger", "/sys"];
 
-/// A mount under these hides what is there, by something that cannot grow.
+/// A mount under these paths hides files of the node, and cannot grow.
 const KERNELS_OWN: [&str; 2] = ["/proc/", "/sys/"];
 
-/// Everything that can be seen from here.
+/// Returns all facts that can be seen from this container.
 #[must_use]
 pub fn report() -> Report {
     let mut report = Report::default();
     if let Some(status) = read("/proc/self/status") {
-        of_the_process(&status, &mut report);
+        report_process(&status, &mut report);
     }
     let profile = read("/proc/self/attr/apparmor/current").or_else(|| read("/proc/self/attr/current"));
     report.set(Fact::AppArmor, profile.as_deref().map_or("none", str::trim));
@@ -51,19 +51,19 @@ pub fn report() -> Report {
     {
         report.set(Fact::RootOutside, outside);
     }
-    limits(&mut report);
+    report_limits(&mut report);
     if let Some(mountinfo) = read("/proc/self/mountinfo") {
-        files(&mounts::parse(&mountinfo), &mut report);
+        report_files(&mounts::parse(&mountinfo), &mut report);
     }
-    network(&mut report);
-    devices(&mut report);
+    report_network(&mut report);
+    report_devices(&mut report);
     if let Some(release) = read("/proc/sys/kernel/osrelease") {
         report.set(Fact::Kernel, release.trim());
     }
     report
 }
 
-fn of_the_process(status: &str, report: &mut Report) {
+fn report_process(status: &str, report: &mut Report) {
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let set = |name: &str| u64::from_str_radix(line(name)?, 16).ok();
     let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"].map(set);
@@ -81,8 +81,9 @@ fn of_the_process(status: &str, report: &mut Report) {
     }
 }
 
-/// The container's own control group is mounted where a host has the root's.
-fn limits(report: &mut Report) {
+/// Reports the limits of the container's control group. It is mounted at the path
+/// where a host has the root group.
+fn report_limits(report: &mut Report) {
     const ROOT: &str = "/sys/fs/cgroup";
     let number = |path: &str| limit(&read(&format!("{ROOT}/{path}"))?);
     let unified = Path::new(ROOT).join("cgroup.controllers").exists();
@@ -107,7 +108,8 @@ fn limits(report: &mut Report) {
         quota.zip(period).and_then(|(quota, period)| share(quota, period))
     };
     let processes = number(if unified { "pids.max" } else { "pids/pids.max" });
-    // Beyond what the node has, a limit means nothing; without any it is the limit.
+    // A limit beyond the node's swap means nothing, and without a limit the node's
+    // swap is the limit.
     let swap = match (swap, node_swap()) {
         (Some(swap), Some(all)) => Some(swap.min(all)),
         (swap, all) => swap.or(all),
@@ -127,7 +129,7 @@ fn limits(report: &mut Report) {
     report.set(Fact::ControlGroups, if unified { "2" } else { "1" });
 }
 
-/// A limit; `u64::MAX` is none.
+/// Parses a limit. `u64::MAX` means that there is none.
 fn limit(text: &str) -> Option<u64> {
     match text.trim() {
         "max" | "-1" => Some(u64::MAX),
@@ -135,23 +137,23 @@ fn limit(text: &str) -> Option<u64> {
     }
 }
 
-/// Thousandths of a processor.
+/// Returns a share of the processors, in thousandths of one.
 fn share(quota: u64, period: u64) -> Option<u64> {
     if quota == u64::MAX { Some(quota) } else { quota.checked_mul(1000)?.checked_div(period) }
 }
 
-/// All swap of the node, in bytes.
+/// Returns the swap of the node, in bytes.
 fn node_swap() -> Option<u64> {
     let memory = read("/proc/meminfo")?;
     let line = memory.lines().find_map(|line| line.strip_prefix("SwapTotal:"))?;
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn files(mounts: &[Mount<'_>], report: &mut Report) {
-    // Tried, because what is mounted how is one thing and what can be done another.
+fn report_files(mounts: &[Mount<'_>], report: &mut Report) {
+    // Tried by writing, because mount options do not prove that writing fails.
     let path = "/.muster-inspector";
     let writable = File::create(path).is_ok();
-    // There is nothing to remove where nothing was made.
+    // If no file was created, there is none to remove.
     let _ = fs::remove_file(path);
     report.set(Fact::Root, if writable { "writable" } else { "read-only" });
 
@@ -192,22 +194,23 @@ fn has_content(path: &str) -> bool {
     }
 }
 
-fn network(report: &mut Report) {
+fn report_network(report: &mut Report) {
     let Ok(entries) = fs::read_dir("/sys/class/net") else { return };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> = names.filter(|name| name != "lo").collect();
     names.sort();
     report.set(Fact::Interfaces, &or_none(&names));
     let Some(routes) = read("/proc/net/route") else { return };
-    // Where there is no IPv6 there is no such file, and no such route.
+    // Without IPv6 there is no such file, and no such route.
     let routes_6 = read("/proc/net/ipv6_route").unwrap_or_default();
     let mut through: Vec<_> = routes.lines().skip(1).filter_map(default_4).collect();
     through.extend(routes_6.lines().filter_map(default_6));
     report.set(Fact::DefaultRoute, &or_none(&through));
 }
 
-/// `eth0 00000000 0100000A 0003 0 0 0 00000000 …`: interface, destination,
-/// gateway, five numbers, of which the last is the mask.
+/// Returns the interface of an IPv4 default route. The line is `eth0 00000000
+/// 0100000A 0003 0 0 0 00000000 …`: interface, destination, gateway, and five
+/// numbers, the last of which is the mask.
 fn default_4(line: &str) -> Option<&str> {
     let mut words = line.split_ascii_whitespace();
     let interface = words.next()?;
@@ -215,15 +218,16 @@ fn default_4(line: &str) -> Option<&str> {
     (is_zero(words.next()?) && is_zero(words.nth(5)?)).then_some(interface)
 }
 
-/// `<destination> <length> …  <interface>`; the kernel itself refuses what has
-/// no route, by one through `lo`.
+/// Returns the interface of an IPv6 default route. The line is `<destination>
+/// <length> … <interface>`. A default route through `lo` is the kernel's own: it
+/// refuses packets that have no other route.
 fn default_6(line: &str) -> Option<&str> {
     let mut words = line.split_ascii_whitespace();
     let zero = words.next()?.bytes().all(|digit| digit == b'0') && words.next()? == "00";
     words.last().filter(|interface| zero && *interface != "lo")
 }
 
-fn devices(report: &mut Report) {
+fn report_devices(report: &mut Report) {
     let Ok(entries) = fs::read_dir("/dev") else { return };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> =
@@ -248,12 +252,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_tells_its_rights() {
+    fn the_capabilities_and_filters_of_a_process_are_read() {
         let status = "Name:\tx\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000400\n\
                       CapEff:\t0000000000000001\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n\
                       NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
         let mut report = Report::default();
-        of_the_process(status, &mut report);
+        report_process(status, &mut report);
         assert_eq!(report.get(Fact::Capabilities), Some("0000000000000401"));
         assert_eq!(report.get(Fact::Bounding), Some("00000000a80425fb"));
         assert_eq!(report.get(Fact::NoNewPrivileges), Some("1"));
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn no_limit_is_said_in_many_ways() {
+    fn each_form_of_no_limit_is_recognised() {
         for none in ["max\n", "-1\n", "9223372036854771712\n"] {
             assert_eq!(limit(none), Some(u64::MAX), "{none}");
         }
@@ -273,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_for_everything_is_a_way_out() {
+    fn only_a_default_route_leads_out() {
         assert_eq!(default_4("eth1\t00000000\t010012AC\t0003\t0\t0\t0\t00000000\t0\t0\t0"), Some("eth1"));
         assert_eq!(default_4("eth0\t0000000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0"), None);
         let all = "0".repeat(32);

@@ -1,13 +1,14 @@
-//! What keeps a container in bounds, told from inside it, and the report in
-//! which it travels.
+//! The inspector: the program that reports from inside a container which walls
+//! hold, and the form of its report.
 //!
-//! An engine drops what it does not know without a word, and its books show
-//! what was asked for. What holds, only the kernel says, and it says so to the
-//! container: the verifier runs this program as it runs a participant's image,
-//! and reads its [`Report`] before a node gets its first submission.
+//! An engine ignores settings that it does not know, and then shows the settings
+//! that were requested. Only the kernel knows the settings that hold, and it shows
+//! them to the container. So the verifier runs this program as it runs a
+//! participant's image, and reads its [`Report`] before a node gets its first
+//! submission.
 //!
-//! - [`report`]: the facts, and how they are written down.
-//! - [`gather`]: where the kernel tells them.
+//! - [`report`]: the facts and their text form.
+//! - [`gather`]: the kernel's files that show them.
 
 pub mod gather;
 mod mounts;

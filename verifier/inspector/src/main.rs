@@ -1,8 +1,9 @@
-//! The inspector: runs where a participant's app would, and answers on port 80
-//! what it sees there.
+//! The inspector's program: runs in place of a participant's app and serves its
+//! report on port 80.
 //!
-//! `GET /` gives the [`inspector::Report`]; `GET /reach/ADDRESS:PORT` tries to
-//! connect and says `connected`, `refused` or `no way`. It ends by itself.
+//! `GET /` returns the [`inspector::Report`]. `GET /reach/ADDRESS:PORT` tries to
+//! connect and returns `connected`, `refused` or `no way`. The program ends after
+//! a minute.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,36 +13,36 @@ use std::time::Duration;
 
 use inspector::gather;
 
-/// Nobody needs it for longer.
-const LIFE: Duration = Duration::from_secs(60);
-/// For one request to arrive, and for its answer to leave.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// A node that can be reached at all answers within this.
-const CONNECT: Duration = Duration::from_millis(500);
+/// The time after which the program ends. An inspection takes less.
+const LIFETIME: Duration = Duration::from_secs(60);
+/// The time for each read of a request, and for each write of its response.
+const IO_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time within which a reachable node answers.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUEST_MAX: usize = 4096;
 
 fn main() -> ExitCode {
     thread::spawn(|| {
-        thread::sleep(LIFE);
+        thread::sleep(LIFETIME);
         std::process::exit(0);
     });
     let listener = match TcpListener::bind("0.0.0.0:80") {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!("muster-inspector: port 80: {error}");
+            eprintln!("muster-inspector: cannot listen on port 80: {error}");
             return ExitCode::FAILURE;
         }
     };
     for stream in listener.incoming().flatten() {
-        // Whoever hangs up asks again.
+        // The verifier asks again after a failed request.
         let _ = serve(stream);
     }
     ExitCode::SUCCESS
 }
 
 fn serve(mut stream: TcpStream) -> std::io::Result<()> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(IO_TIMEOUT))?;
+    stream.set_write_timeout(Some(IO_TIMEOUT))?;
     let mut request = Vec::new();
     let mut buffer = [0; 1024];
     while !request.ends_with(b"\r\n\r\n") && request.len() < REQUEST_MAX {
@@ -59,9 +60,9 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Whether packets come to an address and back: also a refusal is an answer.
+/// Tries to connect. A refusal shows, too, that packets reach the address and return.
 fn reach(address: SocketAddr) -> &'static str {
-    match TcpStream::connect_timeout(&address, CONNECT) {
+    match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
         Ok(_) => "connected",
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => "refused",
         Err(_) => "no way",

@@ -1,19 +1,18 @@
-//! The mounts of a process, as /proc/self/mountinfo lists them.
+//! Parses the mounts of a process in /proc/self/mountinfo.
 
-/// One mount.
+/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Mount<'a> {
-    /// Where it is.
+    /// The path of the mount.
     pub(crate) at: &'a str,
-    /// Its file system's type.
+    /// The type of the file system.
     pub(crate) kind: &'a str,
-    /// Whether nothing can be written there.
     pub(crate) read_only: bool,
-    /// The file system's own options.
+    /// The options of the file system.
     options: &'a str,
 }
 
-/// Reads mountinfo; of several mounts at one place the last is the visible one.
+/// Parses mountinfo. Of several mounts at one path only the last is visible.
 pub(crate) fn parse(mountinfo: &str) -> Vec<Mount<'_>> {
     let mut mounts: Vec<Mount<'_>> = Vec::new();
     for mount in mountinfo.lines().filter_map(line) {
@@ -24,7 +23,7 @@ pub(crate) fn parse(mountinfo: &str) -> Vec<Mount<'_>> {
 }
 
 impl Mount<'_> {
-    /// How large a file system in memory may become, in bytes.
+    /// Returns the largest size of a file system in memory, in bytes.
     pub(crate) fn size(&self) -> Option<u64> {
         let size = self.options.split(',').find_map(|option| option.strip_prefix("size="))?;
         let (digits, unit) = match size.strip_suffix('k') {
@@ -35,7 +34,7 @@ impl Mount<'_> {
     }
 }
 
-/// `36 35 98:0 /root /at ro,noatime master:1 - ext4 /dev/sda rw,errors=continue`
+/// Parses `36 35 98:0 /root /at ro,noatime master:1 - ext4 /dev/sda rw,errors=continue`.
 fn line(line: &str) -> Option<Mount<'_>> {
     let (mount, system) = line.split_once(" - ")?;
     let mut mount = mount.split(' ').skip(4);
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_mount_at_a_place_is_the_one_that_is_seen() {
+    fn the_last_mount_at_a_path_is_the_visible_one() {
         let mounts = parse(
             "1 0 0:1 / / ro,relatime - overlay overlay rw,lowerdir=/a\n\
              2 1 0:2 / /tmp rw,nosuid - tmpfs tmpfs rw,size=16384k\n\

@@ -1,60 +1,61 @@
-//! The facts, and how they travel: a line of text for each.
+//! The facts, and their text form: one line for each.
 //!
 //! ```text
 //! memory 67108864
 //! default-route none
 //! ```
 //!
-//! The report is read outside the sandbox, so nothing but visible ASCII is taken
-//! over, a bounded amount of it, and a line that is not known is left out.
+//! The report comes from a sandbox. So a reader takes only visible ASCII up to a
+//! bound, and ignores lines that it does not know.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Longer values are cut.
+/// The length in characters at which values are cut.
 const VALUE_MAX: usize = 200;
 
-/// One thing that the kernel tells a container.
+/// A fact that the kernel shows to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fact {
-    /// The capabilities of the process, in any of its sets but the bounding
-    /// one: 16 hexadecimal digits.
+    /// The capabilities of the process in any set but the bounding set: 16
+    /// hexadecimal digits.
     Capabilities,
-    /// The capabilities that it could ever get, likewise.
+    /// The capabilities that the process could gain: 16 hexadecimal digits.
     Bounding,
-    /// Whether a setuid program gives no new rights: `1` or `0`.
+    /// `1` if a setuid program gives no new rights, else `0`.
     NoNewPrivileges,
-    /// The seccomp mode: `2` is a filter, `0` none.
+    /// The seccomp mode: `2` for a filter, `0` for none.
     Seccomp,
     /// The AppArmor profile, or `none`.
     AppArmor,
-    /// Whom the container's root is outside: `0` is the node's own root.
+    /// The user id that the container's root has outside: `0` is the node's root.
     RootOutside,
-    /// Bytes of memory that it may have, or `max`.
+    /// The memory limit in bytes, or `max`.
     Memory,
-    /// Bytes of swap besides, or `max`; `0` also where the node has no swap.
+    /// The swap limit in bytes beside the memory, or `max`. It is `0` if the node has
+    /// no swap.
     Swap,
-    /// How many processes it may have, or `max`.
+    /// The limit of the number of processes, or `max`.
     Processes,
-    /// Thousandths of a processor that it may use, or `max`.
+    /// The processor limit in thousandths of one processor, or `max`.
     Processors,
     /// The root file system: `read-only` or `writable`.
     Root,
-    /// Mounts on a disk that it may write to, or `none`.
+    /// The writable mounts on a disk, or `none`.
     Disk,
-    /// Bytes of each file system in memory that it may write to, as
+    /// The writable file systems in memory with their sizes in bytes:
     /// `/tmp=16777216 /run=max`.
     Tmpfs,
-    /// Interfaces with a default route, or `none`.
+    /// The interfaces with a default route, or `none`.
     DefaultRoute,
-    /// Interfaces other than the loopback.
+    /// The interfaces other than the loopback, or `none`.
     Interfaces,
-    /// Devices beyond those that every container has, or `none`.
+    /// The devices beyond those that every container has, or `none`.
     Devices,
-    /// Paths in /proc and /sys that tell or change what is the node's, and are
+    /// The paths in /proc and /sys that show or change settings of the node and are
     /// neither hidden nor read-only, or `none`.
     Exposed,
-    /// The kernel's release.
+    /// The release of the kernel.
     Kernel,
     /// The version of the control groups: `1` or `2`.
     ControlGroups,
@@ -84,7 +85,7 @@ impl Fact {
         Self::ControlGroups,
     ];
 
-    /// Its name in a report.
+    /// Returns the name of the fact in a report.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -111,27 +112,26 @@ impl Fact {
     }
 }
 
-/// What a container could tell. A fact that is missing was not to be seen.
+/// The facts that a container could see. A missing fact could not be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     facts: BTreeMap<Fact, String>,
 }
 
 impl Report {
-    /// Adds a fact, without what is not visible ASCII or blank.
+    /// Adds a fact. Characters other than visible ASCII and spaces are removed.
     pub fn set(&mut self, fact: Fact, value: &str) {
         let visible = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
         self.facts.insert(fact, value.chars().filter(visible).take(VALUE_MAX).collect());
     }
 
-    /// What was seen.
+    /// Returns the value of a fact, if it was seen.
     #[must_use]
     pub fn get(&self, fact: Fact) -> Option<&str> {
         self.facts.get(&fact).map(String::as_str)
     }
 
-    /// Reads what [`Report`]'s `Display` wrote, and as much as it can of
-    /// anything else.
+    /// Parses the text form of a [`Report`], and ignores lines that are not part of it.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut report = Self::default();

@@ -1,33 +1,33 @@
-//! Frames: how a message travels over a stream that may be cut, delayed,
-//! interleaved with somebody else's bytes, or made up.
+//! The frame around a message, on a stream that may be cut, delayed, mixed with
+//! foreign bytes, or forged.
 //!
 //! ```text
 //! magic "MRL1" | payload length u32 | id u64 | crc32 of id and payload u32 | payload
 //! ```
 //!
-//! Numbers are big-endian. Whoever reads a bad frame gives up the stream: there
-//! is no resynchronising with a peer that can no longer be trusted.
+//! Numbers are big-endian. A reader abandons the stream at the first bad frame,
+//! because its peer can no longer be trusted.
 
 use std::fmt;
 
-/// The most bytes a payload may have: the largest body ([`crate::request::MAX_BODY`])
-/// with room for the facts beside it.
+/// The largest payload in bytes: the largest body ([`crate::request::MAX_BODY`])
+/// and the fields beside it.
 pub const MAX_PAYLOAD: usize = crate::request::MAX_BODY + 16 * 1024;
 
 const MAGIC: [u8; 4] = *b"MRL1";
 const HEADER: usize = 20;
 
-/// One message as it travels.
+/// A message with its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Chosen by whoever asks, repeated by whoever answers.
+    /// Chosen by the verifier for a call, and repeated in the reply.
     pub id: u64,
     /// An encoded message, at most [`MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
 }
 
 impl Frame {
-    /// The bytes to send.
+    /// Returns the frame's bytes.
     ///
     /// # Errors
     /// [`FrameError::TooLong`] if the payload exceeds [`MAX_PAYLOAD`].
@@ -49,32 +49,32 @@ impl Frame {
     }
 }
 
-/// Why a stream of frames can no longer be trusted.
+/// The reason why a stream of frames can no longer be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
-    /// What should open a frame does not.
+    /// The bytes do not begin with the magic number.
     Magic,
     /// A frame announces more than [`MAX_PAYLOAD`] bytes.
     TooLong(u32),
-    /// The bytes are not those that were sent.
+    /// The checksum does not match the id and the payload.
     Checksum,
 }
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Magic => f.write_str("bytes that do not open a frame"),
-            Self::TooLong(length) => write!(f, "a frame of {length} bytes, over the limit"),
-            Self::Checksum => f.write_str("a frame whose checksum is wrong"),
+            Self::Magic => f.write_str("the bytes do not begin a frame"),
+            Self::TooLong(length) => write!(f, "a frame announces {length} bytes, more than {MAX_PAYLOAD}"),
+            Self::Checksum => f.write_str("the checksum of a frame is wrong"),
         }
     }
 }
 
 impl std::error::Error for FrameError {}
 
-/// Makes frames of bytes, however they were cut on their way.
+/// A decoder of frames from bytes that arrive in pieces of any size.
 ///
-/// It holds at most one frame, so its memory is bounded whatever it is fed.
+/// It holds at most one frame, so its memory is bounded for any input.
 #[derive(Debug, Default)]
 pub struct Decoder {
     buffer: Vec<u8>,
@@ -82,12 +82,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
-    /// Takes from the front of `bytes` what the current frame still lacks, and
-    /// returns the frame once it is whole. Call it until it returns `None`, by
-    /// when `bytes` is empty.
+    /// Removes from the front of `bytes` the rest of the current frame, and returns
+    /// the frame if it is complete. Call this until it returns `None`: then `bytes`
+    /// is empty.
     ///
     /// # Errors
-    /// The first [`FrameError`] is also the answer to every later call.
+    /// Every later call returns the first [`FrameError`] again.
     pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         if let Some(error) = self.broken {
             return Err(error);
@@ -97,8 +97,8 @@ impl Decoder {
 
     fn advance(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
         self.fill(HEADER, bytes);
-        // Checked from the first byte on, so that a stream which is not ours is
-        // known at once and not only when it has filled a header.
+        // Checked from the first byte on, so that a foreign stream is refused before
+        // it has filled a header.
         if !MAGIC.iter().zip(&self.buffer).all(|(a, b)| a == b) {
             return Err(FrameError::Magic);
         }
@@ -116,7 +116,7 @@ impl Decoder {
         if frame.checksum() == checksum { Ok(Some(frame)) } else { Err(FrameError::Checksum) }
     }
 
-    /// Moves bytes over until the buffer holds `size` of them, or none are left.
+    /// Moves bytes to the buffer until it holds `size` bytes or `bytes` is empty.
     fn fill(&mut self, size: usize, bytes: &mut &[u8]) {
         let lacking = size.saturating_sub(self.buffer.len());
         let (now, later) = bytes.split_at(lacking.min(bytes.len()));
@@ -129,7 +129,7 @@ fn check_length(length: u32) -> Result<usize, FrameError> {
     usize::try_from(length).ok().filter(|length| *length <= MAX_PAYLOAD).ok_or(FrameError::TooLong(length))
 }
 
-/// Length, id and checksum, once there are enough bytes.
+/// Returns length, id and checksum, or `None` if the header is incomplete.
 fn header(buffer: &[u8]) -> Option<(u32, u64, u32)> {
     let rest = buffer.get(MAGIC.len()..)?;
     let (length, rest) = rest.split_first_chunk()?;
@@ -138,8 +138,8 @@ fn header(buffer: &[u8]) -> Option<(u32, u64, u32)> {
     Some((u32::from_be_bytes(*length), u64::from_be_bytes(*id), u32::from_be_bytes(*checksum)))
 }
 
-/// Continues the CRC-32 of IEEE 802.3 with more bytes; the caller starts from
-/// all ones and inverts at the end.
+/// Continues a CRC-32 (IEEE 802.3) with more bytes. The caller starts from all ones
+/// and inverts the result.
 fn crc32(start: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_one_everybody_uses() {
+    fn the_checksum_is_the_crc_32_of_ieee_802_3() {
         assert_eq!(!crc32(u32::MAX, b"123456789"), 0xCBF4_3926);
     }
 }

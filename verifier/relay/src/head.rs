@@ -1,5 +1,5 @@
-//! The head of a response, line by line: status line, headers, and what they
-//! say of the body.
+//! Parses the head of a response line by line: the status line, the headers, and
+//! the framing of the body.
 
 use crate::message::{Failure, Violation};
 
@@ -7,7 +7,7 @@ const MAX_HEADERS: usize = 100;
 const MAX_CONTENT_TYPE: usize = 256;
 const MAX_LOCATION: usize = 512;
 
-/// What a complete head says.
+/// The relevant content of a complete head.
 #[derive(Debug)]
 pub(crate) struct Head {
     pub(crate) status: u16,
@@ -16,18 +16,18 @@ pub(crate) struct Head {
     pub(crate) framing: Framing,
 }
 
-/// How the end of the body is known.
+/// The rule by which the end of the body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Framing {
-    /// So many bytes.
+    /// After this number of bytes.
     Length(u64),
-    /// Chunks, the last of them empty.
+    /// After an empty chunk.
     Chunked,
-    /// The connection is closed.
+    /// When the connection is closed.
     Close,
 }
 
-/// A head of which the status line has been read.
+/// A head whose status line has been read.
 #[derive(Debug)]
 pub(crate) struct HeadBuilder {
     status: u16,
@@ -41,7 +41,7 @@ pub(crate) struct HeadBuilder {
 }
 
 impl HeadBuilder {
-    /// Starts from a status line, which came without its CRLF.
+    /// Starts from a status line without its line end.
     pub(crate) fn new(line: &[u8]) -> Result<Self, Failure> {
         let rest = line.strip_prefix(b"HTTP/1.").ok_or(Failure::BadHttp(Violation::Version))?;
         let (version, rest) = rest.split_at_checked(2).ok_or(Failure::BadHttp(Violation::Version))?;
@@ -66,7 +66,7 @@ impl HeadBuilder {
         })
     }
 
-    /// Adds a header line, which came without its CRLF.
+    /// Adds a header line without its line end.
     pub(crate) fn header(&mut self, line: &[u8]) -> Result<(), Failure> {
         self.headers += 1;
         if self.headers > MAX_HEADERS {
@@ -106,8 +106,8 @@ impl HeadBuilder {
         Err(Failure::BadHttp(violation))
     }
 
-    /// The empty line was read. `None` for an interim response, after which
-    /// another head follows.
+    /// Returns the head after its empty line, or `None` for an interim response,
+    /// which another head follows.
     pub(crate) fn finish(self) -> Result<Option<Head>, Failure> {
         if self.status < 200 {
             return Ok(None);
@@ -119,8 +119,7 @@ impl HeadBuilder {
             (_, true, Some(_)) => {
                 return Err(Failure::BadHttp(Violation::LengthAndChunked));
             }
-            // HTTP/1.0 knows no chunks, so whoever sends them is confused about
-            // where its answer ends.
+            // HTTP/1.0 has no chunks, so the end of such a response is uncertain.
             (_, true, None) if self.old_version => {
                 return Err(Failure::BadHttp(Violation::TransferEncoding));
             }
@@ -138,12 +137,12 @@ impl HeadBuilder {
     }
 }
 
-/// Checks a trailer line; what it says is of no interest.
+/// Checks the form of a trailer line. Its content is ignored.
 pub(crate) fn trailer(line: &[u8]) -> Result<(), Failure> {
     split_header(line).map(|_| ()).ok_or(Failure::BadHttp(Violation::Header))
 }
 
-/// `200 OK`, `200 ` or `200`.
+/// Parses `200 OK`, `200 ` or `200`.
 fn status(rest: &[u8]) -> Option<u16> {
     let (digits, reason) = rest.split_at_checked(3)?;
     let well_formed = reason.is_empty() || reason.starts_with(b" ");
@@ -151,7 +150,7 @@ fn status(rest: &[u8]) -> Option<u16> {
     (well_formed && is_text(reason) && (100..600).contains(&status)).then_some(status)
 }
 
-/// Digits only: no sign, no list, no more than 18 of them.
+/// Parses 1 to 18 digits, without a sign or a list.
 fn number(digits: &[u8]) -> Option<u64> {
     let plain = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
     plain.then(|| digits.iter().fold(0, |number, digit| number * 10 + u64::from(digit - b'0')))
@@ -165,7 +164,7 @@ fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
     (named && is_text(value)).then_some((name, value))
 }
 
-/// A byte that RFC 9110 allows in a field name.
+/// Returns true if RFC 9110 allows the byte in a field name.
 fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -1,4 +1,4 @@
-//! One GET over one connection, under one deadline.
+//! Sends one GET over one connection, under one deadline.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -8,11 +8,11 @@ use crate::message::{Answer, Failure, Part, Response};
 use crate::request::Request;
 use crate::response::{Parsed, Parser};
 
-/// Makes the request. Redirects are not followed, connections not reused, names
-/// not resolved; it returns by the request's total deadline.
+/// Sends the request and returns the response by the request's total deadline.
+/// It follows no redirects, reuses no connections and resolves no names.
 ///
 /// # Errors
-/// [`Failure`] says why there is no answer.
+/// [`Failure`] is the reason why there is no response.
 pub fn probe(request: &Request) -> Response {
     let began = Instant::now();
     let deadline = Deadline(began + request.limits().total);
@@ -32,7 +32,8 @@ pub fn probe(request: &Request) -> Response {
 struct Deadline(Instant);
 
 impl Deadline {
-    /// The time left, never zero; a read that trickles is held to it each time.
+    /// Returns the time left, or `None` if there is none. It is asked before every
+    /// read, so that a response in small pieces meets the deadline too.
     fn left(self) -> Option<Duration> {
         let left = self.0.saturating_duration_since(Instant::now());
         (!left.is_zero()).then_some(left)
@@ -63,7 +64,7 @@ fn send(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result
     match stream.write_all(head.as_bytes()) {
         Ok(()) => Ok(()),
         Err(error) if is_timeout(&error) => Err(Failure::TimedOut(Part::Head)),
-        // It may have answered before it hung up, so the answer is read anyway.
+        // The app may have responded before it closed, so the response is read anyway.
         Err(error) if is_hang_up(&error) => Ok(()),
         Err(error) => Err(local(&error)),
     }

@@ -1,7 +1,8 @@
-//! The relay: reads calls on stdin, one at a time, and answers on stdout.
+//! The relay's program: reads calls on stdin, one at a time, and writes replies to
+//! stdout.
 //!
-//! It ends itself at any doubt. The verifier then starts another, which costs
-//! less than to find out what a stream that went wrong still means.
+//! It ends at the first error. The verifier then starts another relay, which costs
+//! less than the recovery of a damaged stream.
 
 use std::fmt;
 use std::io::{Read, Write};
@@ -13,15 +14,15 @@ use relay::frame::Frame;
 use relay::{Call, Decoder, FrameError, MessageError, Reply, SILENCE, http};
 
 fn main() -> ExitCode {
-    // Reading has a thread of its own, so that silence can be noticed.
+    // Stdin is read in its own thread, so that silence can be noticed.
     let (sender, input) = sync_channel(1);
     thread::spawn(move || forward_stdin(&sender));
-    let Err(doubt) = serve(&input);
-    eprintln!("muster-relay: {doubt}");
+    let Err(end) = serve(&input);
+    eprintln!("muster-relay: {end}");
     ExitCode::FAILURE
 }
 
-/// Why the relay ended.
+/// The reason why the relay ended.
 enum Doubt {
     Silence,
     Frame(FrameError),
@@ -32,7 +33,7 @@ enum Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Silence => write!(f, "nothing heard for {} s", SILENCE.as_secs()),
+            Self::Silence => write!(f, "no call for {} s", SILENCE.as_secs()),
             Self::Frame(error) => error.fmt(f),
             Self::Message(error) => error.fmt(f),
             Self::Output(error) => write!(f, "stdout: {error}"),
@@ -62,8 +63,8 @@ fn write(bytes: &[u8]) -> std::io::Result<()> {
     output.flush()
 }
 
-/// Ends the whole program with stdin, even in the middle of a request: nobody
-/// is left to hear the answer.
+/// Forwards stdin, and ends the program when stdin ends, even in the middle of a
+/// request: the reply has no reader any more.
 fn forward_stdin(sender: &SyncSender<Vec<u8>>) {
     let mut input = std::io::stdin().lock();
     let mut buffer = vec![0; 16 * 1024];

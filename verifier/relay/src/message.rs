@@ -1,110 +1,110 @@
-//! What the verifier and the relay say to each other.
+//! The messages between the verifier and the relay.
 
 use std::fmt;
 use std::time::Duration;
 
 use crate::request::{Request, RequestError};
 
-/// What the verifier sends. One at a time: the next only after the [`Reply`].
+/// A call of the verifier. The next call follows only after the [`Reply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Are you there?
+    /// Asks whether the relay is alive.
     Ping,
-    /// Make this request.
+    /// Asks for a request to an app.
     Probe(Request),
 }
 
-/// What the relay sends back, under the id of the call.
+/// The relay's reply, in a frame with the id of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply {
-    /// The answer to [`Call::Ping`].
+    /// The reply to [`Call::Ping`].
     Pong,
-    /// The answer to [`Call::Probe`].
+    /// The reply to [`Call::Probe`].
     Probed(Response),
 }
 
-/// What became of a request.
+/// The result of a request.
 pub type Response = Result<Answer, Failure>;
 
-/// A whole, well-formed HTTP response, whatever its status.
+/// A complete, well-formed HTTP response with any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// 200 to 599.
     pub status: u16,
     /// The Content-Type as sent, cut after 256 bytes.
     pub content_type: Option<String>,
-    /// Where a 3xx points, cut after 512 bytes. It was not followed.
+    /// The target of a 3xx, cut after 512 bytes. It was not followed.
     pub location: Option<String>,
     /// From the first packet to the last byte of the body.
     pub latency: Duration,
-    /// The body, with the chunking taken off; at most as long as was allowed.
+    /// The body without its chunking, within the request's limit.
     pub body: Vec<u8>,
 }
 
-/// Why there is no answer.
+/// The reason why there is no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// Nothing listens on the port.
     Refused,
-    /// No way to the address.
+    /// There is no route to the address.
     Unreachable,
-    /// No connection within the time allowed for it.
+    /// The connection was not made within its time.
     ConnectTimedOut,
-    /// Connected, but the answer was not whole by the deadline.
+    /// The response was not complete by the deadline.
     TimedOut(Part),
-    /// Connected, but the other side hung up before the answer was whole.
+    /// The app closed the connection before the response was complete.
     ClosedEarly(Part),
-    /// The answer is not the HTTP that was asked for.
+    /// The response is not valid HTTP/1.
     BadHttp(Violation),
     /// The head exceeds its limit.
     HeadTooLarge,
-    /// The body exceeds its limit, or announces that it will.
+    /// The body exceeds its limit, or its announced length does.
     BodyTooLarge,
-    /// The body has a Content-Encoding, though none was accepted.
+    /// The body has a Content-Encoding, although the request accepts none.
     Encoded,
-    /// 101: it wants to speak something else.
+    /// Status 101: the app switched to another protocol.
     Upgraded,
-    /// One interim (1xx) response after another.
+    /// Too many interim (1xx) responses.
     InterimStorm,
-    /// The relay itself could not make the request: the operating system said
-    /// so, in this error number. Never the participant's fault.
+    /// The relay could not send the request, by this error number of the operating
+    /// system. It is never the participant's fault.
     Local(i32),
 }
 
-/// The part of the answer that was awaited when it failed.
+/// The part of the response that was awaited when the request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Status line and headers.
+    /// The status line and the headers.
     Head,
     /// The body.
     Body,
 }
 
-/// How an answer is not HTTP/1.
+/// The way in which a response violates HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Violation {
-    /// It does not start as HTTP/1 does (so also HTTP/0.9).
+    /// It does not begin with `HTTP/`. HTTP/0.9 is among these.
     NotHttp,
-    /// It speaks HTTP/2.
+    /// It is HTTP/2.
     Http2,
-    /// It speaks TLS.
+    /// It is TLS.
     Tls,
-    /// A version other than 1.0 and 1.1.
+    /// The version is neither 1.0 nor 1.1.
     Version,
     /// The status line is malformed, or its status is not 100 to 599.
     StatusLine,
     /// A header line is malformed or folded.
     Header,
-    /// More than 100 headers.
+    /// It has more than 100 headers.
     TooManyHeaders,
     /// Content-Length is not a number.
     Length,
-    /// Two Content-Lengths that differ.
+    /// It has two Content-Lengths that differ.
     LengthTwice,
-    /// Both Content-Length and Transfer-Encoding.
+    /// It has both Content-Length and Transfer-Encoding.
     LengthAndChunked,
-    /// A Transfer-Encoding other than one `chunked`.
+    /// It has a Transfer-Encoding other than one `chunked`.
     TransferEncoding,
     /// The chunked body is malformed.
     Chunk,
@@ -179,14 +179,14 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// Why a payload is not a message.
+/// The reason why a payload is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageError {
-    /// It ends too soon, or goes on after its end.
+    /// The payload is shorter or longer than its message.
     Size,
-    /// A tag, a number or a text is not one that exists.
+    /// A tag, a number or a text has no meaning.
     Value,
-    /// It asks for a request that the relay does not make.
+    /// The requested request is not allowed.
     Request(RequestError),
 }
 

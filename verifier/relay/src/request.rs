@@ -1,21 +1,21 @@
-//! What the verifier asks for: one GET, with every limit it must respect.
+//! The request that the verifier asks for: one GET with its limits.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// The largest body that may be asked for, in bytes.
+/// The largest allowed limit of a body, in bytes.
 pub const MAX_BODY: usize = 256 * 1024;
-/// The largest response head that may be asked for, in bytes.
+/// The largest allowed limit of a response head, in bytes.
 pub const MAX_HEAD: usize = 64 * 1024;
-/// The longest that one request may take.
+/// The largest allowed duration of a request.
 pub const MAX_TOTAL: Duration = Duration::from_secs(60);
 
 const MAX_PATH: usize = 2048;
 const MAX_HOST: usize = 255;
 
-/// One GET. Its path and host hold nothing that could end a line or a word, so
-/// it can be written as HTTP without escaping.
+/// One GET. Its path and host have no spaces and no line ends, so they can be
+/// written as HTTP without escaping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
     address: SocketAddr,
@@ -24,21 +24,22 @@ pub struct Request {
     limits: Limits,
 }
 
-/// What a request may cost.
+/// The limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// For the connection to be made; the `total` holds besides.
+    /// The time for the connection, within `total`.
     pub connect: Duration,
-    /// From the first packet to the last byte of the body, at most [`MAX_TOTAL`].
+    /// The time from the first packet to the last byte of the body, at most
+    /// [`MAX_TOTAL`].
     pub total: Duration,
-    /// Bytes of all heads and trailers together, at most [`MAX_HEAD`].
+    /// The bytes of all heads and trailers together, at most [`MAX_HEAD`].
     pub max_head: usize,
-    /// Bytes of the decoded body, at most [`MAX_BODY`].
+    /// The bytes of the decoded body, at most [`MAX_BODY`].
     pub max_body: usize,
 }
 
 impl Default for Limits {
-    /// Generous for an honest app on the same machine or rack.
+    /// Returns limits that are generous for an app in the same rack.
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(2),
@@ -49,13 +50,13 @@ impl Default for Limits {
     }
 }
 
-/// Why a request is not one that the relay makes.
+/// The reason why the relay refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// The path does not start with `/`, is over 2048 bytes, or holds anything
-    /// but visible ASCII.
+    /// The path does not start with `/`, is over 2048 bytes, or has characters
+    /// other than visible ASCII.
     Path,
-    /// The host is empty, over 255 bytes, or holds anything but visible ASCII.
+    /// The host is empty, over 255 bytes, or has characters other than visible ASCII.
     Host,
     /// A limit is zero or above its maximum.
     Limits,
@@ -74,7 +75,7 @@ impl fmt::Display for RequestError {
 impl std::error::Error for RequestError {}
 
 impl Request {
-    /// A GET of `path` at `address`, with `host` as its Host header.
+    /// Creates a GET of `path` at `address`, with `host` as its Host header.
     ///
     /// # Errors
     /// [`RequestError`] names the part that cannot be sent.
@@ -102,25 +103,23 @@ impl Request {
         Ok(Self { address, path, host, limits })
     }
 
-    /// Where to connect.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The request target, which starts with `/`.
+    /// Returns the request target, which starts with `/`.
     #[must_use]
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The value of the Host header.
+    /// Returns the value of the Host header.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// What it may cost.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.limits

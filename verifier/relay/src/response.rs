@@ -1,5 +1,5 @@
-//! The strict HTTP/1 parser: fed with bytes however they arrive, it gives the
-//! response or the first thing that is wrong with it.
+//! The strict HTTP/1 parser: it takes bytes in pieces of any size and returns the
+//! response or its first fault.
 //!
 //! It takes lines that end in a bare line feed and a Content-Length that is
 //! repeated, as curl does. It refuses everything that lenient parsers guess about
@@ -11,31 +11,31 @@ use std::mem;
 use crate::head::{Framing, Head, HeadBuilder, trailer};
 use crate::message::{Failure, Part, Violation};
 
-/// Interim responses that are skipped before they count as a storm.
+/// The number of interim responses that are skipped. One more is a failure.
 const MAX_INTERIM: usize = 4;
-/// A chunk's size line, with any extensions and its end.
+/// The size of a chunk's size line, with extensions and line end, in bytes.
 const MAX_CHUNK_LINE: usize = 128;
 
-/// A response of which everything was read.
+/// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Parsed {
     /// 200 to 599.
     pub status: u16,
-    /// As sent, cut after 256 bytes.
+    /// The Content-Type as sent, cut after 256 bytes.
     pub content_type: Option<String>,
-    /// Of a 3xx, cut after 512 bytes.
+    /// The target of a 3xx, cut after 512 bytes.
     pub location: Option<String>,
-    /// Without its chunking.
+    /// The body without its chunking.
     pub body: Vec<u8>,
 }
 
-/// Reads one response.
+/// A parser of one response.
 #[derive(Debug)]
 pub struct Parser {
     state: State,
-    /// The line that is being read, as far as it came.
+    /// The part of the current line that has arrived.
     line: Vec<u8>,
-    /// What heads and trailers may still take, in bytes.
+    /// The bytes that heads and trailers may still take.
     head_left: usize,
     max_body: usize,
     interim: usize,
@@ -47,21 +47,22 @@ pub struct Parser {
 enum State {
     StatusLine,
     Headers(HeadBuilder),
-    /// So many bytes of the body to come.
+    /// The number of bytes of the body that are missing.
     Length(usize),
-    /// Everything until the end of the stream.
+    /// The body ends with the stream.
     Close,
     ChunkSize,
-    /// So many bytes of the chunk to come.
+    /// The number of bytes of the chunk that are missing.
     ChunkData(usize),
-    /// The CRLF behind a chunk's data.
+    /// The line end after a chunk's data.
     ChunkEnd,
     Trailers,
     Done,
 }
 
 impl Parser {
-    /// A parser that allows so many bytes for heads and trailers, and for the body.
+    /// Creates a parser with a limit in bytes for heads and trailers together, and
+    /// one for the body.
     #[must_use]
     pub fn new(max_head: usize, max_body: usize) -> Self {
         Self {
@@ -75,11 +76,11 @@ impl Parser {
         }
     }
 
-    /// Takes the next bytes. Says whether the response is complete; whatever
-    /// follows it is ignored, for nothing else is asked on its connection.
+    /// Takes the next bytes and returns true if the response is complete. Bytes after
+    /// it are ignored, because the connection is used for one request.
     ///
     /// # Errors
-    /// The first thing that is wrong. The parser is of no use afterwards.
+    /// The first fault of the response. The parser must not be used afterwards.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Failure> {
         while !bytes.is_empty() && !matches!(self.state, State::Done) {
             self.state = match mem::replace(&mut self.state, State::Done) {
@@ -114,7 +115,7 @@ impl Parser {
         Ok(matches!(self.state, State::Done))
     }
 
-    /// The part that is being read.
+    /// Returns the part that is being read.
     #[must_use]
     pub fn part(&self) -> Part {
         match self.state {
@@ -123,7 +124,7 @@ impl Parser {
         }
     }
 
-    /// The response, once it is complete or the stream has ended.
+    /// Returns the response after it is complete or the stream has ended.
     ///
     /// # Errors
     /// [`Failure::ClosedEarly`] if something is missing.
@@ -141,8 +142,8 @@ impl Parser {
     }
 
     fn status_line(&mut self, bytes: &mut &[u8]) -> Result<State, Failure> {
-        // Looked at as soon as there is a byte: what is not HTTP may never send
-        // the end of a line.
+        // Checked from the first byte on: another protocol may never send the end of
+        // a line.
         let mut start = self.line.iter().chain(*bytes).zip(b"HTTP/");
         if !start.all(|(a, b)| a == b) {
             let first = self.line.first().or(bytes.first());
@@ -182,7 +183,7 @@ impl Parser {
         Ok(state)
     }
 
-    /// Moves up to `left` bytes to the body; returns how many are still to come.
+    /// Moves up to `left` bytes to the body and returns the number that are missing.
     fn data(&mut self, left: usize, bytes: &mut &[u8]) -> Result<usize, Failure> {
         let (now, later) = bytes.split_at(left.min(bytes.len()));
         self.within_limit(now.len() as u64)?;
@@ -203,7 +204,7 @@ impl Parser {
         })
     }
 
-    /// The size, if the body may grow by so much.
+    /// Returns the size if the body may grow by it.
     fn within_limit(&self, size: u64) -> Result<usize, Failure> {
         usize::try_from(size)
             .ok()
@@ -211,7 +212,7 @@ impl Parser {
             .ok_or(Failure::BodyTooLarge)
     }
 
-    /// The next line of a head or of the trailers, once it is whole.
+    /// Returns the next line of a head or of the trailers if it is complete.
     fn head_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let Some((line, size)) = self.take_line(bytes, self.head_left, Failure::HeadTooLarge)? else {
             return Ok(None);
@@ -220,7 +221,7 @@ impl Parser {
         Ok(Some(line))
     }
 
-    /// The next line between chunks, once it is whole.
+    /// Returns the next line between chunks if it is complete.
     fn chunk_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
         let line = self.take_line(bytes, MAX_CHUNK_LINE, Failure::BadHttp(Violation::Chunk))?;
         Ok(line.map(|(line, _)| line))
@@ -255,8 +256,8 @@ impl Parser {
     }
 }
 
-/// What it may be when it is not HTTP/1: a TLS alert or handshake, or the
-/// SETTINGS frame with which an HTTP/2 server opens.
+/// Returns the protocol that the first byte suggests: a TLS alert or handshake, or
+/// the SETTINGS frame with which an HTTP/2 server opens.
 fn other_protocol(first: Option<&u8>) -> Violation {
     match first {
         Some(0x15 | 0x16) => Violation::Tls,
@@ -265,7 +266,7 @@ fn other_protocol(first: Option<&u8>) -> Violation {
     }
 }
 
-/// Hexadecimal digits only, and no more than 15 of them.
+/// Parses 1 to 15 hexadecimal digits.
 fn hexadecimal(digits: &[u8]) -> Option<u64> {
     let plain = (1..=15).contains(&digits.len()) && digits.iter().all(u8::is_ascii_hexdigit);
     let digits = str::from_utf8(digits).ok().filter(|_| plain)?;

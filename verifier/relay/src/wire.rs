@@ -1,5 +1,5 @@
-//! How messages become bytes: tags of one byte, big-endian numbers, texts and
-//! bodies behind their length. Nothing optional, nothing skipped, nothing left.
+//! Encodes messages as bytes: tags of one byte, big-endian numbers, and texts and
+//! bodies after their length. A decoder refuses bytes that are left over.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use crate::message::{Answer, Call, Failure, MessageError, Part, Reply, Response,
 use crate::request::{Limits, Request};
 
 impl Call {
-    /// The payload of a frame.
+    /// Returns the payload of a frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -22,10 +22,10 @@ impl Call {
         to.0
     }
 
-    /// Reads what [`Call::encode`] wrote.
+    /// Decodes a payload from [`Call::encode`].
     ///
     /// # Errors
-    /// [`MessageError`] for anything else.
+    /// [`MessageError`] for any other payload.
     pub fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let mut from = Reader(payload);
         let call = match from.tag()? {
@@ -38,7 +38,7 @@ impl Call {
 }
 
 impl Reply {
-    /// The payload of a frame.
+    /// Returns the payload of a frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut to = Writer::default();
@@ -56,10 +56,10 @@ impl Reply {
         to.0
     }
 
-    /// Reads what [`Reply::encode`] wrote.
+    /// Decodes a payload from [`Reply::encode`].
     ///
     /// # Errors
-    /// [`MessageError`] for anything else.
+    /// [`MessageError`] for any other payload.
     pub fn decode(payload: &[u8]) -> Result<Self, MessageError> {
         let mut from = Reader(payload);
         let reply = match from.tag()? {
