@@ -11,16 +11,16 @@ use domain::submission::{Participant, Submitted};
 use domain::testing::ada;
 use domain::{Challenge, ImageRef};
 use relay::frame::{Frame, MAX_PAYLOAD};
-use relay::response::{Parsed, Parser};
-use relay::{Call, Decoder, Failure, Reply};
+use relay::response::{ParsedResponse, ResponseParser};
+use relay::{Failure, FrameDecoder, RelayCall, RelayReply};
 
 /// Reads one of a participant's answers: `data` is a byte for the limits, one for
 /// how the answer is cut on its way, and the answer.
 pub fn response(data: &[u8]) {
     let Some(([size, step], wire)) = data.split_first_chunk() else { return };
     let (max_head, max_body) = (64 + 8 * usize::from(*size), 16 + 4 * usize::from(*size));
-    let parse = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<Parsed, Failure> {
-        let mut parser = Parser::new(max_head, max_body);
+    let parse = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<ParsedResponse, Failure> {
+        let mut parser = ResponseParser::new(max_head, max_body);
         for piece in pieces {
             if parser.feed(piece)? {
                 break;
@@ -42,12 +42,12 @@ pub fn response(data: &[u8]) {
 
 /// Reads what the verifier sends to a relay.
 pub fn calls(data: &[u8]) {
-    frames(data, |payload| Call::decode(payload).ok().map(|call| call.encode()));
+    frames(data, |payload| RelayCall::decode(payload).ok().map(|call| call.encode()));
 }
 
 /// Reads what a relay sends to the verifier.
 pub fn replies(data: &[u8]) {
-    frames(data, |payload| Reply::decode(payload).ok().map(|reply| reply.encode()));
+    frames(data, |payload| RelayReply::decode(payload).ok().map(|reply| reply.encode()));
 }
 
 /// Reads the name of an image.
@@ -95,7 +95,7 @@ fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
             assert_eq!(encoded, payload, "a message has one form");
         }
     };
-    let (mut decoder, mut rest) = (Decoder::default(), data);
+    let (mut decoder, mut rest) = (FrameDecoder::default(), data);
     loop {
         match decoder.feed(&mut rest) {
             Ok(Some(frame)) => {
@@ -109,7 +109,7 @@ fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     is_one_of_a_kind(data);
     let frame = Frame { id: data.len() as u64, payload: data.to_vec() };
     if let Ok(bytes) = frame.encode() {
-        assert_eq!(Decoder::default().feed(&mut bytes.as_slice()), Ok(Some(frame)));
+        assert_eq!(FrameDecoder::default().feed(&mut bytes.as_slice()), Ok(Some(frame)));
     }
 }
 

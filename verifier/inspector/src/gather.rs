@@ -5,8 +5,8 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
-use crate::mounts::{self, Mount};
-use crate::report::{Fact, Report};
+use crate::mounts::{self, MountPoint};
+use crate::report::{InspectionReport, SandboxFact};
 
 /// The number of bytes that are read of one file. The kernel's files are smaller.
 const FILE_MAX: u64 = 64 * 1024;
@@ -39,17 +39,17 @@ const KERNELS_OWN: [&str; 2] = ["/proc/", "/sys/"];
 
 /// Returns all facts that can be seen from this container.
 #[must_use]
-pub fn report() -> Report {
-    let mut report = Report::default();
+pub fn report() -> InspectionReport {
+    let mut report = InspectionReport::default();
     if let Some(status) = read("/proc/self/status") {
         report_process(&status, &mut report);
     }
     let profile = read("/proc/self/attr/apparmor/current").or_else(|| read("/proc/self/attr/current"));
-    report.set(Fact::AppArmor, profile.as_deref().map_or("none", str::trim));
+    report.set(SandboxFact::AppArmor, profile.as_deref().map_or("none", str::trim));
     if let Some(map) = read("/proc/self/uid_map")
         && let Some(outside) = map.split_ascii_whitespace().nth(1)
     {
-        report.set(Fact::RootOutside, outside);
+        report.set(SandboxFact::RootOutside, outside);
     }
     report_limits(&mut report);
     if let Some(mountinfo) = read("/proc/self/mountinfo") {
@@ -58,23 +58,23 @@ pub fn report() -> Report {
     report_network(&mut report);
     report_devices(&mut report);
     if let Some(release) = read("/proc/sys/kernel/osrelease") {
-        report.set(Fact::Kernel, release.trim());
+        report.set(SandboxFact::Kernel, release.trim());
     }
     report
 }
 
-fn report_process(status: &str, report: &mut Report) {
+fn report_process(status: &str, report: &mut InspectionReport) {
     let line = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
     let set = |name: &str| u64::from_str_radix(line(name)?, 16).ok();
     let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"].map(set);
     if let [Some(inheritable), Some(permitted), Some(effective), Some(ambient)] = sets {
         let any = inheritable | permitted | effective | ambient;
-        report.set(Fact::Capabilities, &format!("{any:016x}"));
+        report.set(SandboxFact::Capabilities, &format!("{any:016x}"));
     }
     if let Some(bounding) = set("CapBnd:") {
-        report.set(Fact::Bounding, &format!("{bounding:016x}"));
+        report.set(SandboxFact::Bounding, &format!("{bounding:016x}"));
     }
-    for (fact, name) in [(Fact::NoNewPrivileges, "NoNewPrivs:"), (Fact::Seccomp, "Seccomp:")] {
+    for (fact, name) in [(SandboxFact::NoNewPrivileges, "NoNewPrivs:"), (SandboxFact::Seccomp, "Seccomp:")] {
         if let Some(value) = line(name) {
             report.set(fact, value);
         }
@@ -83,7 +83,7 @@ fn report_process(status: &str, report: &mut Report) {
 
 /// Reports the limits of the container's control group. It is mounted at the path
 /// where a host has the root group.
-fn report_limits(report: &mut Report) {
+fn report_limits(report: &mut InspectionReport) {
     const ROOT: &str = "/sys/fs/cgroup";
     let number = |path: &str| limit(&read(&format!("{ROOT}/{path}"))?);
     let unified = Path::new(ROOT).join("cgroup.controllers").exists();
@@ -115,10 +115,10 @@ fn report_limits(report: &mut Report) {
         (swap, all) => swap.or(all),
     };
     for (fact, value) in [
-        (Fact::Memory, memory),
-        (Fact::Swap, swap),
-        (Fact::Processes, processes),
-        (Fact::Processors, processors),
+        (SandboxFact::Memory, memory),
+        (SandboxFact::Swap, swap),
+        (SandboxFact::Processes, processes),
+        (SandboxFact::Processors, processors),
     ] {
         match value {
             Some(u64::MAX) => report.set(fact, "max"),
@@ -126,7 +126,7 @@ fn report_limits(report: &mut Report) {
             None => {}
         }
     }
-    report.set(Fact::ControlGroups, if unified { "2" } else { "1" });
+    report.set(SandboxFact::ControlGroups, if unified { "2" } else { "1" });
 }
 
 /// Parses a limit. `u64::MAX` means that there is none.
@@ -149,19 +149,19 @@ fn node_swap() -> Option<u64> {
     line.split_ascii_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
 }
 
-fn report_files(mounts: &[Mount<'_>], report: &mut Report) {
+fn report_files(mounts: &[MountPoint<'_>], report: &mut InspectionReport) {
     // Tried by writing, because mount options do not prove that writing fails.
     let path = "/.muster-inspector";
     let writable = File::create(path).is_ok();
     // If no file was created, there is none to remove.
     let _ = fs::remove_file(path);
-    report.set(Fact::Root, if writable { "writable" } else { "read-only" });
+    report.set(SandboxFact::Root, if writable { "writable" } else { "read-only" });
 
     let of_the_kernel = ["proc", "sysfs", "cgroup", "cgroup2", "devpts", "mqueue"];
     let written = mounts.iter().filter(|mount| !mount.read_only && !of_the_kernel.contains(&mount.kind));
     let (memory, disk): (Vec<_>, Vec<_>) = written.partition(|mount| mount.kind == "tmpfs");
     let disk: Vec<_> = disk.iter().map(|mount| mount.at).filter(|at| *at != "/" || writable).collect();
-    report.set(Fact::Disk, &or_none(&disk));
+    report.set(SandboxFact::Disk, &or_none(&disk));
     let memory = memory.iter().filter(|mount| !KERNELS_OWN.iter().any(|at| mount.at.starts_with(at)));
     let memory: Vec<_> = memory
         .map(|mount| match mount.size() {
@@ -169,7 +169,7 @@ fn report_files(mounts: &[Mount<'_>], report: &mut Report) {
             None => format!("{}=max", mount.at),
         })
         .collect();
-    report.set(Fact::Tmpfs, &memory.join(" "));
+    report.set(SandboxFact::Tmpfs, &memory.join(" "));
 
     let is_bare = |path: &&str| !mounts.iter().any(|mount| mount.at == *path) && has_content(path);
     let can_write = |path: &&str| {
@@ -181,7 +181,7 @@ fn report_files(mounts: &[Mount<'_>], report: &mut Report) {
         .filter(|path| is_bare(path))
         .chain(READ_ONLY.into_iter().filter(|path| can_write(path)))
         .collect();
-    report.set(Fact::Exposed, &or_none(&exposed));
+    report.set(SandboxFact::Exposed, &or_none(&exposed));
 }
 
 fn has_content(path: &str) -> bool {
@@ -194,18 +194,18 @@ fn has_content(path: &str) -> bool {
     }
 }
 
-fn report_network(report: &mut Report) {
+fn report_network(report: &mut InspectionReport) {
     let Ok(entries) = fs::read_dir("/sys/class/net") else { return };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> = names.filter(|name| name != "lo").collect();
     names.sort();
-    report.set(Fact::Interfaces, &or_none(&names));
+    report.set(SandboxFact::Interfaces, &or_none(&names));
     let Some(routes) = read("/proc/net/route") else { return };
     // Without IPv6 there is no such file, and no such route.
     let routes_6 = read("/proc/net/ipv6_route").unwrap_or_default();
     let mut through: Vec<_> = routes.lines().skip(1).filter_map(default_4).collect();
     through.extend(routes_6.lines().filter_map(default_6));
-    report.set(Fact::DefaultRoute, &or_none(&through));
+    report.set(SandboxFact::DefaultRoute, &or_none(&through));
 }
 
 /// Returns the interface of an IPv4 default route. The line is `eth0 00000000
@@ -227,13 +227,13 @@ fn default_6(line: &str) -> Option<&str> {
     words.last().filter(|interface| zero && *interface != "lo")
 }
 
-fn report_devices(report: &mut Report) {
+fn report_devices(report: &mut InspectionReport) {
     let Ok(entries) = fs::read_dir("/dev") else { return };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let mut names: Vec<_> =
         names.filter(|name| name != "zero" && !DEVICES.contains(&name.as_str())).collect();
     names.sort();
-    report.set(Fact::Devices, &or_none(&names));
+    report.set(SandboxFact::Devices, &or_none(&names));
 }
 
 fn or_none<T: AsRef<str>>(names: &[T]) -> String {
@@ -256,12 +256,12 @@ mod tests {
         let status = "Name:\tx\nCapInh:\t0000000000000000\nCapPrm:\t0000000000000400\n\
                       CapEff:\t0000000000000001\nCapBnd:\t00000000a80425fb\nCapAmb:\t0000000000000000\n\
                       NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t1\n";
-        let mut report = Report::default();
+        let mut report = InspectionReport::default();
         report_process(status, &mut report);
-        assert_eq!(report.get(Fact::Capabilities), Some("0000000000000401"));
-        assert_eq!(report.get(Fact::Bounding), Some("00000000a80425fb"));
-        assert_eq!(report.get(Fact::NoNewPrivileges), Some("1"));
-        assert_eq!(report.get(Fact::Seccomp), Some("2"));
+        assert_eq!(report.get(SandboxFact::Capabilities), Some("0000000000000401"));
+        assert_eq!(report.get(SandboxFact::Bounding), Some("00000000a80425fb"));
+        assert_eq!(report.get(SandboxFact::NoNewPrivileges), Some("1"));
+        assert_eq!(report.get(SandboxFact::Seccomp), Some("2"));
     }
 
     #[test]
@@ -289,7 +289,13 @@ mod tests {
     #[test]
     fn this_process_can_be_reported_on() {
         let report = report();
-        for fact in [Fact::Capabilities, Fact::Seccomp, Fact::Root, Fact::DefaultRoute, Fact::Kernel] {
+        for fact in [
+            SandboxFact::Capabilities,
+            SandboxFact::Seccomp,
+            SandboxFact::Root,
+            SandboxFact::DefaultRoute,
+            SandboxFact::Kernel,
+        ] {
             assert!(report.get(fact).is_some(), "{fact:?}: {report}");
         }
     }

@@ -4,7 +4,7 @@
 //! An engine ignores settings that it does not know, and then shows the settings
 //! that were requested. Only the kernel knows the settings that hold, and it shows
 //! them to the container. So the verifier runs this program as it runs a
-//! participant's image, and reads its [`Report`] before a node gets its first
+//! participant's image, and reads its [`InspectionReport`] before a node gets its first
 //! submission.
 //!
 //! - [`report`]: the facts and their text form.
@@ -14,4 +14,4 @@ pub mod gather;
 mod mounts;
 pub mod report;
 
-pub use report::{Fact, Report};
+pub use report::{InspectionReport, SandboxFact};

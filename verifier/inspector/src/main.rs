@@ -1,7 +1,7 @@
 //! The inspector's program: runs in place of a participant's app and serves its
 //! report on port 80.
 //!
-//! `GET /` returns the [`inspector::Report`]. `GET /reach/ADDRESS:PORT` tries to
+//! `GET /` returns the [`inspector::InspectionReport`]. `GET /reach/ADDRESS:PORT` tries to
 //! connect and returns `connected`, `refused` or `no way`. The program ends after
 //! a minute.
 

@@ -2,7 +2,7 @@
 
 /// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Mount<'a> {
+pub(crate) struct MountPoint<'a> {
     /// The path of the mount.
     pub(crate) at: &'a str,
     /// The type of the file system.
@@ -13,8 +13,8 @@ pub(crate) struct Mount<'a> {
 }
 
 /// Parses mountinfo. Of several mounts at one path only the last is visible.
-pub(crate) fn parse(mountinfo: &str) -> Vec<Mount<'_>> {
-    let mut mounts: Vec<Mount<'_>> = Vec::new();
+pub(crate) fn parse(mountinfo: &str) -> Vec<MountPoint<'_>> {
+    let mut mounts: Vec<MountPoint<'_>> = Vec::new();
     for mount in mountinfo.lines().filter_map(line) {
         mounts.retain(|earlier| earlier.at != mount.at);
         mounts.push(mount);
@@ -22,7 +22,7 @@ pub(crate) fn parse(mountinfo: &str) -> Vec<Mount<'_>> {
     mounts
 }
 
-impl Mount<'_> {
+impl MountPoint<'_> {
     /// Returns the largest size of a file system in memory, in bytes.
     pub(crate) fn size(&self) -> Option<u64> {
         let size = self.options.split(',').find_map(|option| option.strip_prefix("size="))?;
@@ -35,14 +35,14 @@ impl Mount<'_> {
 }
 
 /// Parses `36 35 98:0 /root /at ro,noatime master:1 - ext4 /dev/sda rw,errors=continue`.
-fn line(line: &str) -> Option<Mount<'_>> {
+fn line(line: &str) -> Option<MountPoint<'_>> {
     let (mount, system) = line.split_once(" - ")?;
     let mut mount = mount.split(' ').skip(4);
     let (at, flags) = (mount.next()?, mount.next()?);
     let mut system = system.splitn(3, ' ');
     let (kind, _, options) = (system.next()?, system.next()?, system.next()?);
     let mut flags = flags.split(',').chain(options.split(','));
-    Some(Mount { at, kind, read_only: flags.any(|flag| flag == "ro"), options })
+    Some(MountPoint { at, kind, read_only: flags.any(|flag| flag == "ro"), options })
 }
 
 #[cfg(test)]
@@ -68,6 +68,9 @@ mod tests {
                 ("/sys", "sysfs", true)
             ]
         );
-        assert_eq!(mounts.iter().map(Mount::size).collect::<Vec<_>>(), [None, Some(16 << 20), None, None]);
+        assert_eq!(
+            mounts.iter().map(MountPoint::size).collect::<Vec<_>>(),
+            [None, Some(16 << 20), None, None]
+        );
     }
 }

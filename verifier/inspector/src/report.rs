@@ -16,7 +16,7 @@ const VALUE_MAX: usize = 200;
 
 /// A fact that the kernel shows to a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fact {
+pub enum SandboxFact {
     /// The capabilities of the process in any set but the bounding set: 16
     /// hexadecimal digits.
     Capabilities,
@@ -61,7 +61,7 @@ pub enum Fact {
     ControlGroups,
 }
 
-impl Fact {
+impl SandboxFact {
     /// Every fact.
     pub const ALL: [Self; 19] = [
         Self::Capabilities,
@@ -114,30 +114,30 @@ impl Fact {
 
 /// The facts that a container could see. A missing fact could not be seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    facts: BTreeMap<Fact, String>,
+pub struct InspectionReport {
+    facts: BTreeMap<SandboxFact, String>,
 }
 
-impl Report {
+impl InspectionReport {
     /// Adds a fact. Characters other than visible ASCII and spaces are removed.
-    pub fn set(&mut self, fact: Fact, value: &str) {
+    pub fn set(&mut self, fact: SandboxFact, value: &str) {
         let visible = |letter: &char| letter.is_ascii_graphic() || *letter == ' ';
         self.facts.insert(fact, value.chars().filter(visible).take(VALUE_MAX).collect());
     }
 
     /// Returns the value of a fact, if it was seen.
     #[must_use]
-    pub fn get(&self, fact: Fact) -> Option<&str> {
+    pub fn get(&self, fact: SandboxFact) -> Option<&str> {
         self.facts.get(&fact).map(String::as_str)
     }
 
-    /// Parses the text form of a [`Report`], and ignores lines that are not part of it.
+    /// Parses the text form of a [`InspectionReport`], and ignores lines that are not part of it.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut report = Self::default();
         for line in text.lines() {
             let Some((name, value)) = line.split_once(' ') else { continue };
-            if let Some(fact) = Fact::ALL.into_iter().find(|fact| fact.name() == name) {
+            if let Some(fact) = SandboxFact::ALL.into_iter().find(|fact| fact.name() == name) {
                 report.set(fact, value);
             }
         }
@@ -145,7 +145,7 @@ impl Report {
     }
 }
 
-impl fmt::Display for Report {
+impl fmt::Display for InspectionReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.facts.iter().try_for_each(|(fact, value)| writeln!(f, "{} {value}", fact.name()))
     }
@@ -157,19 +157,19 @@ mod tests {
 
     #[test]
     fn a_report_is_read_as_it_was_written() {
-        let mut report = Report::default();
-        for fact in Fact::ALL {
+        let mut report = InspectionReport::default();
+        for fact in SandboxFact::ALL {
             report.set(fact, &format!("value of {}", fact.name()));
         }
-        assert_eq!(Report::parse(&report.to_string()), report);
+        assert_eq!(InspectionReport::parse(&report.to_string()), report);
     }
 
     #[test]
     fn nothing_but_short_plain_facts_comes_out_of_a_sandbox() {
         let text = format!("memory 1\u{1b}[31m\u{202e}2\nnonsense 1\nmemory\n\nkernel {}", "x".repeat(5000));
-        let report = Report::parse(&text);
-        assert_eq!(report.get(Fact::Memory), Some("1[31m2"));
-        assert_eq!(report.get(Fact::Kernel).map(str::len), Some(VALUE_MAX));
-        assert_eq!(report.get(Fact::Swap), None);
+        let report = InspectionReport::parse(&text);
+        assert_eq!(report.get(SandboxFact::Memory), Some("1[31m2"));
+        assert_eq!(report.get(SandboxFact::Kernel).map(str::len), Some(VALUE_MAX));
+        assert_eq!(report.get(SandboxFact::Swap), None);
     }
 }

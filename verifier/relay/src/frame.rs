@@ -76,14 +76,14 @@ impl std::error::Error for FrameError {}
 ///
 /// It holds at most one frame, so its memory is bounded for any input.
 #[derive(Debug, Default)]
-pub struct Decoder {
+pub struct FrameDecoder {
     buffer: Vec<u8>,
     broken: Option<FrameError>,
 }
 
-impl Decoder {
+impl FrameDecoder {
     /// Removes from the front of `bytes` the rest of the current frame, and returns
-    /// the frame if it is complete. Call this until it returns `None`: then `bytes`
+    /// the frame if it is complete. RelayCall this until it returns `None`: then `bytes`
     /// is empty.
     ///
     /// # Errors

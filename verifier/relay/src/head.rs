@@ -13,12 +13,12 @@ pub(crate) struct Head {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) location: Option<String>,
-    pub(crate) framing: Framing,
+    pub(crate) framing: BodyFraming,
 }
 
 /// The rule by which the end of the body is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
+pub(crate) enum BodyFraming {
     /// After this number of bytes.
     Length(u64),
     /// After an empty chunk.
@@ -123,10 +123,10 @@ impl HeadBuilder {
             (_, true, None) if self.old_version => {
                 return Err(Failure::BadHttp(Violation::TransferEncoding));
             }
-            (204 | 304, _, _) => Framing::Length(0),
-            (_, true, None) => Framing::Chunked,
-            (_, false, Some(length)) => Framing::Length(length),
-            (_, false, None) => Framing::Close,
+            (204 | 304, _, _) => BodyFraming::Length(0),
+            (_, true, None) => BodyFraming::Chunked,
+            (_, false, Some(length)) => BodyFraming::Length(length),
+            (_, false, None) => BodyFraming::Close,
         };
         Ok(Some(Head {
             status: self.status,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::message::{Answer, Failure, Part, Response};
 use crate::request::Request;
-use crate::response::{Parsed, Parser};
+use crate::response::{ParsedResponse, ResponseParser};
 
 /// Sends the request and returns the response by the request's total deadline.
 /// It follows no redirects, reuses no connections and resolves no names.
@@ -15,7 +15,7 @@ use crate::response::{Parsed, Parser};
 /// [`Failure`] is the reason why there is no response.
 pub fn probe(request: &Request) -> Response {
     let began = Instant::now();
-    let deadline = Deadline(began + request.limits().total);
+    let deadline = RequestDeadline(began + request.limits().total);
     let mut stream = connect(request, deadline)?;
     send(&mut stream, request, deadline)?;
     let parsed = receive(&mut stream, request, deadline)?;
@@ -29,9 +29,9 @@ pub fn probe(request: &Request) -> Response {
 }
 
 #[derive(Clone, Copy)]
-struct Deadline(Instant);
+struct RequestDeadline(Instant);
 
-impl Deadline {
+impl RequestDeadline {
     /// Returns the time left, or `None` if there is none. It is asked before every
     /// read, so that a response in small pieces meets the deadline too.
     fn left(self) -> Option<Duration> {
@@ -40,7 +40,7 @@ impl Deadline {
     }
 }
 
-fn connect(request: &Request, deadline: Deadline) -> Result<TcpStream, Failure> {
+fn connect(request: &Request, deadline: RequestDeadline) -> Result<TcpStream, Failure> {
     let left = deadline.left().ok_or(Failure::ConnectTimedOut)?;
     let timeout = left.min(request.limits().connect);
     TcpStream::connect_timeout(&request.address(), timeout).map_err(|error| match error.kind() {
@@ -52,7 +52,7 @@ fn connect(request: &Request, deadline: Deadline) -> Result<TcpStream, Failure> 
     })
 }
 
-fn send(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result<(), Failure> {
+fn send(stream: &mut TcpStream, request: &Request, deadline: RequestDeadline) -> Result<(), Failure> {
     let head = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: muster\r\nAccept: */*\r\n\
          Accept-Encoding: identity\r\nConnection: close\r\n\r\n",
@@ -70,9 +70,13 @@ fn send(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result
     }
 }
 
-fn receive(stream: &mut TcpStream, request: &Request, deadline: Deadline) -> Result<Parsed, Failure> {
+fn receive(
+    stream: &mut TcpStream,
+    request: &Request,
+    deadline: RequestDeadline,
+) -> Result<ParsedResponse, Failure> {
     let limits = request.limits();
-    let mut parser = Parser::new(limits.max_head, limits.max_body);
+    let mut parser = ResponseParser::new(limits.max_head, limits.max_body);
     let mut buffer = [0; 16 * 1024];
     loop {
         let late = Failure::TimedOut(parser.part());

@@ -3,7 +3,7 @@
 //!
 //! The verifier has no route to the containers of participants. It starts this
 //! program in the slot's network, attached only by stdin and stdout, and sends it
-//! one [`Call`] at a time. The program answers each with one [`Reply`]. So hostile
+//! one [`RelayCall`] at a time. The program answers each with one [`RelayReply`]. So hostile
 //! responses are parsed in a sandbox, by code without dependencies, and the
 //! verifier reads nothing but frames.
 //!
@@ -20,8 +20,8 @@ pub mod request;
 pub mod response;
 mod wire;
 
-pub use frame::{Decoder, FrameError};
-pub use message::{Answer, Call, Failure, MessageError, Part, Reply, Response, Violation};
+pub use frame::{FrameDecoder, FrameError};
+pub use message::{Answer, Failure, MessageError, Part, RelayCall, RelayReply, Response, Violation};
 pub use request::{Limits, Request, RequestError};
 
 /// The time without a call after which the relay ends: the verifier, or the

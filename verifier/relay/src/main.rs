@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use relay::frame::Frame;
-use relay::{Call, Decoder, FrameError, MessageError, Reply, SILENCE, http};
+use relay::{FrameDecoder, FrameError, MessageError, RelayCall, RelayReply, SILENCE, http};
 
 fn main() -> ExitCode {
     // Stdin is read in its own thread, so that silence can be noticed.
@@ -23,14 +23,14 @@ fn main() -> ExitCode {
 }
 
 /// The reason why the relay ended.
-enum Doubt {
+enum RelayEnd {
     Silence,
     Frame(FrameError),
     Message(MessageError),
     Output(std::io::Error),
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for RelayEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Silence => write!(f, "no call for {} s", SILENCE.as_secs()),
@@ -41,18 +41,18 @@ impl fmt::Display for Doubt {
     }
 }
 
-fn serve(input: &Receiver<Vec<u8>>) -> Result<std::convert::Infallible, Doubt> {
-    let mut decoder = Decoder::default();
+fn serve(input: &Receiver<Vec<u8>>) -> Result<std::convert::Infallible, RelayEnd> {
+    let mut decoder = FrameDecoder::default();
     loop {
-        let chunk = input.recv_timeout(SILENCE).map_err(|_| Doubt::Silence)?;
+        let chunk = input.recv_timeout(SILENCE).map_err(|_| RelayEnd::Silence)?;
         let mut bytes = chunk.as_slice();
-        while let Some(call) = decoder.feed(&mut bytes).map_err(Doubt::Frame)? {
-            let reply = match Call::decode(&call.payload).map_err(Doubt::Message)? {
-                Call::Ping => Reply::Pong,
-                Call::Probe(request) => Reply::Probed(http::probe(&request)),
+        while let Some(call) = decoder.feed(&mut bytes).map_err(RelayEnd::Frame)? {
+            let reply = match RelayCall::decode(&call.payload).map_err(RelayEnd::Message)? {
+                RelayCall::Ping => RelayReply::Pong,
+                RelayCall::Probe(request) => RelayReply::Probed(http::probe(&request)),
             };
             let reply = Frame { id: call.id, payload: reply.encode() };
-            write(&reply.encode().map_err(Doubt::Frame)?).map_err(Doubt::Output)?;
+            write(&reply.encode().map_err(RelayEnd::Frame)?).map_err(RelayEnd::Output)?;
         }
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use crate::request::{Request, RequestError};
 
-/// A call of the verifier. The next call follows only after the [`Reply`].
+/// A call of the verifier. The next call follows only after the [`RelayReply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Call {
+pub enum RelayCall {
     /// Asks whether the relay is alive.
     Ping,
     /// Asks for a request to an app.
@@ -16,10 +16,10 @@ pub enum Call {
 
 /// The relay's reply, in a frame with the id of the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reply {
-    /// The reply to [`Call::Ping`].
+pub enum RelayReply {
+    /// The reply to [`RelayCall::Ping`].
     Pong,
-    /// The reply to [`Call::Probe`].
+    /// The reply to [`RelayCall::Probe`].
     Probed(Response),
 }
 

@@ -8,7 +8,7 @@
 
 use std::mem;
 
-use crate::head::{Framing, Head, HeadBuilder, trailer};
+use crate::head::{BodyFraming, Head, HeadBuilder, trailer};
 use crate::message::{Failure, Part, Violation};
 
 /// The number of interim responses that are skipped. One more is a failure.
@@ -18,7 +18,7 @@ const MAX_CHUNK_LINE: usize = 128;
 
 /// A complete response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parsed {
+pub struct ParsedResponse {
     /// 200 to 599.
     pub status: u16,
     /// The Content-Type as sent, cut after 256 bytes.
@@ -31,8 +31,8 @@ pub struct Parsed {
 
 /// A parser of one response.
 #[derive(Debug)]
-pub struct Parser {
-    state: State,
+pub struct ResponseParser {
+    state: ParserState,
     /// The part of the current line that has arrived.
     line: Vec<u8>,
     /// The bytes that heads and trailers may still take.
@@ -44,7 +44,7 @@ pub struct Parser {
 }
 
 #[derive(Debug)]
-enum State {
+enum ParserState {
     StatusLine,
     Headers(HeadBuilder),
     /// The number of bytes of the body that are missing.
@@ -60,13 +60,13 @@ enum State {
     Done,
 }
 
-impl Parser {
+impl ResponseParser {
     /// Creates a parser with a limit in bytes for heads and trailers together, and
     /// one for the body.
     #[must_use]
     pub fn new(max_head: usize, max_body: usize) -> Self {
         Self {
-            state: State::StatusLine,
+            state: ParserState::StatusLine,
             line: Vec::new(),
             head_left: max_head,
             max_body,
@@ -82,44 +82,44 @@ impl Parser {
     /// # Errors
     /// The first fault of the response. The parser must not be used afterwards.
     pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Failure> {
-        while !bytes.is_empty() && !matches!(self.state, State::Done) {
-            self.state = match mem::replace(&mut self.state, State::Done) {
-                State::StatusLine => self.status_line(&mut bytes)?,
-                State::Headers(head) => self.headers(head, &mut bytes)?,
-                State::Length(left) => match self.data(left, &mut bytes)? {
-                    0 => State::Done,
-                    left => State::Length(left),
+        while !bytes.is_empty() && !matches!(self.state, ParserState::Done) {
+            self.state = match mem::replace(&mut self.state, ParserState::Done) {
+                ParserState::StatusLine => self.status_line(&mut bytes)?,
+                ParserState::Headers(head) => self.headers(head, &mut bytes)?,
+                ParserState::Length(left) => match self.data(left, &mut bytes)? {
+                    0 => ParserState::Done,
+                    left => ParserState::Length(left),
                 },
-                State::Close => {
+                ParserState::Close => {
                     self.data(usize::MAX, &mut bytes)?;
-                    State::Close
+                    ParserState::Close
                 }
-                State::ChunkSize => self.chunk_size(&mut bytes)?,
-                State::ChunkData(left) => match self.data(left, &mut bytes)? {
-                    0 => State::ChunkEnd,
-                    left => State::ChunkData(left),
+                ParserState::ChunkSize => self.chunk_size(&mut bytes)?,
+                ParserState::ChunkData(left) => match self.data(left, &mut bytes)? {
+                    0 => ParserState::ChunkEnd,
+                    left => ParserState::ChunkData(left),
                 },
-                State::ChunkEnd => match self.chunk_line(&mut bytes)? {
-                    Some(line) if line.is_empty() => State::ChunkSize,
+                ParserState::ChunkEnd => match self.chunk_line(&mut bytes)? {
+                    Some(line) if line.is_empty() => ParserState::ChunkSize,
                     Some(_) => return Err(Failure::BadHttp(Violation::Chunk)),
-                    None => State::ChunkEnd,
+                    None => ParserState::ChunkEnd,
                 },
-                State::Trailers => match self.head_line(&mut bytes)? {
-                    Some(line) if line.is_empty() => State::Done,
-                    Some(line) => trailer(&line).map(|()| State::Trailers)?,
-                    None => State::Trailers,
+                ParserState::Trailers => match self.head_line(&mut bytes)? {
+                    Some(line) if line.is_empty() => ParserState::Done,
+                    Some(line) => trailer(&line).map(|()| ParserState::Trailers)?,
+                    None => ParserState::Trailers,
                 },
-                State::Done => State::Done,
+                ParserState::Done => ParserState::Done,
             };
         }
-        Ok(matches!(self.state, State::Done))
+        Ok(matches!(self.state, ParserState::Done))
     }
 
     /// Returns the part that is being read.
     #[must_use]
     pub fn part(&self) -> Part {
         match self.state {
-            State::StatusLine | State::Headers(_) => Part::Head,
+            ParserState::StatusLine | ParserState::Headers(_) => Part::Head,
             _ => Part::Body,
         }
     }
@@ -128,10 +128,10 @@ impl Parser {
     ///
     /// # Errors
     /// [`Failure::ClosedEarly`] if something is missing.
-    pub fn end(self) -> Result<Parsed, Failure> {
+    pub fn end(self) -> Result<ParsedResponse, Failure> {
         let part = self.part();
         match (self.state, self.head) {
-            (State::Done | State::Close, Some(head)) => Ok(Parsed {
+            (ParserState::Done | ParserState::Close, Some(head)) => Ok(ParsedResponse {
                 status: head.status,
                 content_type: head.content_type,
                 location: head.location,
@@ -141,7 +141,7 @@ impl Parser {
         }
     }
 
-    fn status_line(&mut self, bytes: &mut &[u8]) -> Result<State, Failure> {
+    fn status_line(&mut self, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
         // Checked from the first byte on: another protocol may never send the end of
         // a line.
         let mut start = self.line.iter().chain(*bytes).zip(b"HTTP/");
@@ -150,12 +150,12 @@ impl Parser {
             return Err(Failure::BadHttp(other_protocol(first)));
         }
         Ok(match self.head_line(bytes)? {
-            Some(line) => State::Headers(HeadBuilder::new(&line)?),
-            None => State::StatusLine,
+            Some(line) => ParserState::Headers(HeadBuilder::new(&line)?),
+            None => ParserState::StatusLine,
         })
     }
 
-    fn headers(&mut self, mut head: HeadBuilder, bytes: &mut &[u8]) -> Result<State, Failure> {
+    fn headers(&mut self, mut head: HeadBuilder, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
         match self.head_line(bytes)? {
             Some(line) if line.is_empty() => match head.finish()? {
                 Some(head) => self.body_of(head),
@@ -164,20 +164,20 @@ impl Parser {
                     if self.interim > MAX_INTERIM {
                         return Err(Failure::InterimStorm);
                     }
-                    Ok(State::StatusLine)
+                    Ok(ParserState::StatusLine)
                 }
             },
-            Some(line) => head.header(&line).map(|()| State::Headers(head)),
-            None => Ok(State::Headers(head)),
+            Some(line) => head.header(&line).map(|()| ParserState::Headers(head)),
+            None => Ok(ParserState::Headers(head)),
         }
     }
 
-    fn body_of(&mut self, head: Head) -> Result<State, Failure> {
+    fn body_of(&mut self, head: Head) -> Result<ParserState, Failure> {
         let state = match head.framing {
-            Framing::Length(0) => State::Done,
-            Framing::Length(length) => State::Length(self.within_limit(length)?),
-            Framing::Chunked => State::ChunkSize,
-            Framing::Close => State::Close,
+            BodyFraming::Length(0) => ParserState::Done,
+            BodyFraming::Length(length) => ParserState::Length(self.within_limit(length)?),
+            BodyFraming::Chunked => ParserState::ChunkSize,
+            BodyFraming::Close => ParserState::Close,
         };
         self.head = Some(head);
         Ok(state)
@@ -192,15 +192,15 @@ impl Parser {
         Ok(left - now.len())
     }
 
-    fn chunk_size(&mut self, bytes: &mut &[u8]) -> Result<State, Failure> {
+    fn chunk_size(&mut self, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
         let Some(line) = self.chunk_line(bytes)? else {
-            return Ok(State::ChunkSize);
+            return Ok(ParserState::ChunkSize);
         };
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
         let size = hexadecimal(size.trim_ascii_end()).ok_or(Failure::BadHttp(Violation::Chunk))?;
         Ok(match self.within_limit(size)? {
-            0 => State::Trailers,
-            size => State::ChunkData(size),
+            0 => ParserState::Trailers,
+            size => ParserState::ChunkData(size),
         })
     }
 

@@ -4,14 +4,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::message::{Answer, Call, Failure, MessageError, Part, Reply, Response, Violation};
+use crate::message::{Answer, Failure, MessageError, Part, RelayCall, RelayReply, Response, Violation};
 use crate::request::{Limits, Request};
 
-impl Call {
+impl RelayCall {
     /// Returns the payload of a frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::default();
+        let mut to = MessageWriter::default();
         match self {
             Self::Ping => to.tag(0),
             Self::Probe(request) => {
@@ -22,12 +22,12 @@ impl Call {
         to.0
     }
 
-    /// Decodes a payload from [`Call::encode`].
+    /// Decodes a payload from [`RelayCall::encode`].
     ///
     /// # Errors
     /// [`MessageError`] for any other payload.
     pub fn decode(payload: &[u8]) -> Result<Self, MessageError> {
-        let mut from = Reader(payload);
+        let mut from = MessageReader(payload);
         let call = match from.tag()? {
             0 => Self::Ping,
             1 => Self::Probe(from.request()?),
@@ -37,11 +37,11 @@ impl Call {
     }
 }
 
-impl Reply {
+impl RelayReply {
     /// Returns the payload of a frame.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let mut to = Writer::default();
+        let mut to = MessageWriter::default();
         match self {
             Self::Pong => to.tag(0),
             Self::Probed(Ok(answer)) => {
@@ -56,12 +56,12 @@ impl Reply {
         to.0
     }
 
-    /// Decodes a payload from [`Reply::encode`].
+    /// Decodes a payload from [`RelayReply::encode`].
     ///
     /// # Errors
     /// [`MessageError`] for any other payload.
     pub fn decode(payload: &[u8]) -> Result<Self, MessageError> {
-        let mut from = Reader(payload);
+        let mut from = MessageReader(payload);
         let reply = match from.tag()? {
             0 => Self::Pong,
             1 => Self::Probed(Response::Ok(from.answer()?)),
@@ -73,9 +73,9 @@ impl Reply {
 }
 
 #[derive(Default)]
-struct Writer(Vec<u8>);
+struct MessageWriter(Vec<u8>);
 
-impl Writer {
+impl MessageWriter {
     fn tag(&mut self, tag: u8) {
         self.0.push(tag);
     }
@@ -155,9 +155,9 @@ impl Writer {
     }
 }
 
-struct Reader<'a>(&'a [u8]);
+struct MessageReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> MessageReader<'a> {
     fn array<const N: usize>(&mut self) -> Result<[u8; N], MessageError> {
         let (array, rest) = self.0.split_first_chunk().ok_or(MessageError::Size)?;
         self.0 = rest;

@@ -10,7 +10,8 @@ use relay::frame::{Frame, MAX_PAYLOAD};
 use relay::message::Violation;
 use relay::request::{MAX_BODY, MAX_HEAD};
 use relay::{
-    Answer, Call, Decoder, Failure, FrameError, Limits, MessageError, Part, Reply, Request, Response,
+    Answer, Failure, FrameDecoder, FrameError, Limits, MessageError, Part, RelayCall, RelayReply, Request,
+    Response,
 };
 
 #[test]
@@ -22,7 +23,7 @@ fn the_largest_answer_fits_a_frame_and_no_more_does() {
         latency: Duration::MAX,
         body: vec![0; MAX_BODY],
     };
-    let payload = Reply::Probed(Ok(answer)).encode();
+    let payload = RelayReply::Probed(Ok(answer)).encode();
     assert!(Frame { id: 1, payload }.encode().is_ok());
     let payload = vec![0; MAX_PAYLOAD + 1];
     assert_eq!(
@@ -33,7 +34,7 @@ fn the_largest_answer_fits_a_frame_and_no_more_does() {
 
 #[test]
 fn a_stream_that_is_not_ours_is_known_by_its_first_byte() {
-    let mut decoder = Decoder::default();
+    let mut decoder = FrameDecoder::default();
     let mut bytes: &[u8] = b"p";
     assert_eq!(decoder.feed(&mut bytes), Err(FrameError::Magic));
     // Nothing that comes later makes it good again.
@@ -47,25 +48,25 @@ fn a_length_over_the_limit_is_refused_before_it_is_awaited() {
     let mut bytes = b"MRL1".to_vec();
     bytes.extend_from_slice(&u32::MAX.to_be_bytes());
     bytes.extend_from_slice(&[0; 12]);
-    assert_eq!(Decoder::default().feed(&mut bytes.as_slice()), Err(FrameError::TooLong(u32::MAX)));
+    assert_eq!(FrameDecoder::default().feed(&mut bytes.as_slice()), Err(FrameError::TooLong(u32::MAX)));
 }
 
 #[test]
 fn messages_refuse_what_is_missing_left_over_or_unknown() {
-    let pong = Reply::Pong.encode();
-    assert_eq!(Reply::decode(&[]), Err(MessageError::Size));
-    assert_eq!(Reply::decode(&[9]), Err(MessageError::Value));
-    assert_eq!(Reply::decode(&[pong, vec![0]].concat()), Err(MessageError::Size));
-    assert_eq!(Reply::decode(&[2, 7, 200]), Err(MessageError::Value));
+    let pong = RelayReply::Pong.encode();
+    assert_eq!(RelayReply::decode(&[]), Err(MessageError::Size));
+    assert_eq!(RelayReply::decode(&[9]), Err(MessageError::Value));
+    assert_eq!(RelayReply::decode(&[pong, vec![0]].concat()), Err(MessageError::Size));
+    assert_eq!(RelayReply::decode(&[2, 7, 200]), Err(MessageError::Value));
     // A status below 200 is not an answer.
-    assert_eq!(Reply::decode(&[1, 0, 100]), Err(MessageError::Value));
+    assert_eq!(RelayReply::decode(&[1, 0, 100]), Err(MessageError::Value));
 }
 
 #[test]
 fn every_violation_keeps_its_number() {
     for violation in Violation::ALL {
-        let reply = Reply::Probed(Err(Failure::BadHttp(violation)));
-        assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+        let reply = RelayReply::Probed(Err(Failure::BadHttp(violation)));
+        assert_eq!(RelayReply::decode(&reply.encode()), Ok(reply));
     }
 }
 
@@ -127,7 +128,7 @@ fn decode(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<Vec<Frame>, Fram
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     ends.extend([0, bytes.len()]);
     ends.sort_unstable();
-    let mut decoder = Decoder::default();
+    let mut decoder = FrameDecoder::default();
     let mut frames = Vec::new();
     for piece in ends.windows(2) {
         let mut piece = &bytes[piece[0]..piece[1]];
@@ -182,10 +183,10 @@ proptest! {
 
     #[test]
     fn messages_survive_the_way(request in requests(), response in responses()) {
-        let call = Call::Probe(request);
-        prop_assert_eq!(Call::decode(&call.encode()), Ok(call));
-        let reply = Reply::Probed(response);
-        prop_assert_eq!(Reply::decode(&reply.encode()), Ok(reply));
+        let call = RelayCall::Probe(request);
+        prop_assert_eq!(RelayCall::decode(&call.encode()), Ok(call));
+        let reply = RelayReply::Probed(response);
+        prop_assert_eq!(RelayReply::decode(&reply.encode()), Ok(reply));
     }
 
     #[test]
@@ -195,11 +196,11 @@ proptest! {
         cut in any::<prop::sample::Index>(),
         garbage in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        let call = Call::Probe(request).encode();
-        prop_assert!(Call::decode(&call[..cut.index(call.len())]).is_err());
-        let reply = Reply::Probed(response).encode();
-        prop_assert!(Reply::decode(&reply[..cut.index(reply.len())]).is_err());
-        let _ = Call::decode(&garbage);
-        let _ = Reply::decode(&garbage);
+        let call = RelayCall::Probe(request).encode();
+        prop_assert!(RelayCall::decode(&call[..cut.index(call.len())]).is_err());
+        let reply = RelayReply::Probed(response).encode();
+        prop_assert!(RelayReply::decode(&reply[..cut.index(reply.len())]).is_err());
+        let _ = RelayCall::decode(&garbage);
+        let _ = RelayReply::decode(&garbage);
     }
 }

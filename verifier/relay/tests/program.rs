@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use relay::frame::Frame;
-use relay::{Call, Decoder, Failure, Limits, Reply, Request};
+use relay::{Failure, FrameDecoder, Limits, RelayCall, RelayReply, Request};
 
 struct Program {
     child: Child,
@@ -33,16 +33,16 @@ impl Program {
         self.stdin.as_mut().unwrap().write_all(bytes).unwrap();
     }
 
-    fn call(&mut self, id: u64, call: &Call) -> Reply {
+    fn call(&mut self, id: u64, call: &RelayCall) -> RelayReply {
         let payload = call.encode();
         self.write(&Frame { id, payload }.encode().unwrap());
         let reply = self.reply();
         assert_eq!(reply.id, id);
-        Reply::decode(&reply.payload).unwrap()
+        RelayReply::decode(&reply.payload).unwrap()
     }
 
     fn reply(&mut self) -> Frame {
-        let mut decoder = Decoder::default();
+        let mut decoder = FrameDecoder::default();
         let mut buffer = [0; 1000];
         loop {
             let size = self.stdout.read(&mut buffer).unwrap();
@@ -94,15 +94,15 @@ fn it_answers_one_call_after_another() {
         }
     });
     let mut program = Program::start();
-    assert_eq!(program.call(1, &Call::Ping), Reply::Pong);
-    let Reply::Probed(Ok(answer)) = program.call(2, &Call::Probe(request(port))) else {
+    assert_eq!(program.call(1, &RelayCall::Ping), RelayReply::Pong);
+    let RelayReply::Probed(Ok(answer)) = program.call(2, &RelayCall::Probe(request(port))) else {
         panic!("no answer");
     };
     assert_eq!((answer.status, answer.body), (200, body));
     server.join().unwrap();
     // The server is gone now.
-    assert_eq!(program.call(3, &Call::Probe(request(port))), Reply::Probed(Err(Failure::Refused)));
-    assert_eq!(program.call(u64::MAX, &Call::Ping), Reply::Pong);
+    assert_eq!(program.call(3, &RelayCall::Probe(request(port))), RelayReply::Probed(Err(Failure::Refused)));
+    assert_eq!(program.call(u64::MAX, &RelayCall::Ping), RelayReply::Pong);
     drop(program.stdin.take());
     assert!(program.end());
 }
@@ -117,7 +117,7 @@ fn it_ends_at_bytes_that_are_no_frame() {
 #[test]
 fn it_ends_at_a_frame_that_is_no_call() {
     let mut program = Program::start();
-    let payload = Reply::Probed(Err(Failure::Refused)).encode();
+    let payload = RelayReply::Probed(Err(Failure::Refused)).encode();
     program.write(&Frame { id: 1, payload }.encode().unwrap());
     assert!(!program.end());
 }
@@ -127,7 +127,7 @@ fn it_ends_with_its_input_even_in_the_middle_of_a_request() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let mut program = Program::start();
-    let payload = Call::Probe(request(port)).encode();
+    let payload = RelayCall::Probe(request(port)).encode();
     program.write(&Frame { id: 1, payload }.encode().unwrap());
     let (_connection, _) = listener.accept().unwrap();
     let began = Instant::now();
@@ -139,7 +139,7 @@ fn it_ends_with_its_input_even_in_the_middle_of_a_request() {
 #[test]
 fn it_ends_when_nobody_speaks_to_it() {
     let mut program = Program::start();
-    assert_eq!(program.call(1, &Call::Ping), Reply::Pong);
+    assert_eq!(program.call(1, &RelayCall::Ping), RelayReply::Pong);
     let began = Instant::now();
     assert!(!program.end());
     assert!(began.elapsed() >= relay::SILENCE - Duration::from_secs(1));

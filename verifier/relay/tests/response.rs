@@ -3,15 +3,15 @@
 
 use proptest::prelude::*;
 use relay::Failure::{self, BadHttp};
-use relay::response::{Parsed, Parser};
+use relay::response::{ParsedResponse, ResponseParser};
 use relay::{Part, Violation};
 
 const MAX_HEAD: usize = 1024;
 const MAX_BODY: usize = 64;
 
 /// Reads a whole connection, in pieces of one size.
-fn read(bytes: &[u8], piece: usize) -> Result<Parsed, Failure> {
-    let mut parser = Parser::new(MAX_HEAD, MAX_BODY);
+fn read(bytes: &[u8], piece: usize) -> Result<ParsedResponse, Failure> {
+    let mut parser = ResponseParser::new(MAX_HEAD, MAX_BODY);
     for piece in bytes.chunks(piece) {
         if parser.feed(piece)? {
             break;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::container::{AttachContainerResults, LogOutput};
 use futures::StreamExt;
 use relay::frame::Frame;
-use relay::{Call, Decoder, FrameError, MessageError, Reply, Request, Response};
+use relay::{FrameDecoder, FrameError, MessageError, RelayCall, RelayReply, Request, Response};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -45,27 +45,27 @@ pub enum SessionError {
 /// A session, with both halves of the attach stream.
 pub(super) struct RelaySession {
     attached: AttachContainerResults,
-    decoder: Decoder,
+    decoder: FrameDecoder,
     last_id: u64,
 }
 
 impl RelaySession {
     pub(super) fn new(attached: AttachContainerResults) -> Self {
-        Self { attached, decoder: Decoder::default(), last_id: 0 }
+        Self { attached, decoder: FrameDecoder::default(), last_id: 0 }
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), SessionError> {
-        match self.call(&Call::Ping, MARGIN).await? {
-            Reply::Pong => Ok(()),
-            Reply::Probed(_) => Err(SessionError::Unexpected),
+        match self.call(&RelayCall::Ping, MARGIN).await? {
+            RelayReply::Pong => Ok(()),
+            RelayReply::Probed(_) => Err(SessionError::Unexpected),
         }
     }
 
     pub(super) async fn probe(&mut self, request: Request) -> Result<Response, SessionError> {
         let patience = request.limits().total + MARGIN;
-        match self.call(&Call::Probe(request), patience).await? {
-            Reply::Probed(response) => Ok(response),
-            Reply::Pong => Err(SessionError::Unexpected),
+        match self.call(&RelayCall::Probe(request), patience).await? {
+            RelayReply::Probed(response) => Ok(response),
+            RelayReply::Pong => Err(SessionError::Unexpected),
         }
     }
 
@@ -77,11 +77,11 @@ impl RelaySession {
         }
     }
 
-    async fn call(&mut self, call: &Call, patience: Duration) -> Result<Reply, SessionError> {
+    async fn call(&mut self, call: &RelayCall, patience: Duration) -> Result<RelayReply, SessionError> {
         timeout(patience, self.exchange(call)).await.unwrap_or(Err(SessionError::Silent))
     }
 
-    async fn exchange(&mut self, call: &Call) -> Result<Reply, SessionError> {
+    async fn exchange(&mut self, call: &RelayCall) -> Result<RelayReply, SessionError> {
         self.last_id += 1;
         let frame = Frame { id: self.last_id, payload: call.encode() };
         let bytes = frame.encode()?;
@@ -90,7 +90,7 @@ impl RelaySession {
         if frame.id != self.last_id {
             return Err(SessionError::Unexpected);
         }
-        Ok(Reply::decode(&frame.payload)?)
+        Ok(RelayReply::decode(&frame.payload)?)
     }
 
     async fn send(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    fn reply(id: u64, reply: &Reply) -> Vec<u8> {
+    fn reply(id: u64, reply: &RelayReply) -> Vec<u8> {
         let payload = reply.encode();
         Frame { id, payload }.encode().unwrap()
     }
@@ -148,8 +148,8 @@ mod tests {
 
     #[tokio::test]
     async fn replies_are_decoded_however_the_stream_is_cut() {
-        let refused = Reply::Probed(Err(Failure::Refused));
-        let bytes = [reply(1, &Reply::Pong), reply(2, &refused)].concat();
+        let refused = RelayReply::Probed(Err(Failure::Refused));
+        let bytes = [reply(1, &RelayReply::Pong), reply(2, &refused)].concat();
         let pieces = [&bytes[..3], &bytes[3..21], &bytes[21..30], &bytes[30..]];
         let mut session = session(pieces.map(|piece| stdout(piece.to_vec())).to_vec());
         assert_eq!(session.ping().await, Ok(()));
@@ -159,7 +159,7 @@ mod tests {
 
     #[tokio::test]
     async fn any_other_output_of_a_relay_ends_the_session() {
-        let pong = reply(1, &Reply::Pong);
+        let pong = reply(1, &RelayReply::Pong);
         let console = |bytes: &'static [u8]| LogOutput::Console { message: Bytes::from_static(bytes) };
         let no_message = Frame { id: 1, payload: vec![77] };
         for (sent, error) in [
@@ -171,16 +171,16 @@ mod tests {
             ),
             (vec![console(b"\x03err")], SessionError::Console),
             (vec![stdout(no_message.encode().unwrap())], SessionError::Message(MessageError::Value)),
-            (vec![stdout(reply(7, &Reply::Pong))], SessionError::Unexpected),
-            (vec![stdout(reply(1, &Reply::Probed(Err(Failure::Refused))))], SessionError::Unexpected),
+            (vec![stdout(reply(7, &RelayReply::Pong))], SessionError::Unexpected),
+            (vec![stdout(reply(1, &RelayReply::Probed(Err(Failure::Refused))))], SessionError::Unexpected),
             (vec![stdout([pong.clone(), pong].concat())], SessionError::Unexpected),
         ] {
             assert_eq!(session(sent).ping().await, Err(error));
         }
-        let unexpected = vec![stdout(reply(1, &Reply::Pong))];
+        let unexpected = vec![stdout(reply(1, &RelayReply::Pong))];
         assert_eq!(session(unexpected).unexpected().await, SessionError::Unexpected);
         // A second reply, and a reply to an earlier call.
-        let twice = [reply(1, &Reply::Pong), reply(1, &Reply::Pong)].map(stdout).to_vec();
+        let twice = [reply(1, &RelayReply::Pong), reply(1, &RelayReply::Pong)].map(stdout).to_vec();
         let mut session = session(twice.clone());
         assert_eq!(session.ping().await, Ok(()));
         assert_eq!(session.unexpected().await, SessionError::Unexpected);
@@ -196,12 +196,12 @@ mod tests {
             input: Box::pin(tokio::io::sink()),
         });
         let brief = Duration::from_millis(10);
-        let reply = session.call(&Call::Ping, brief).await;
+        let reply = session.call(&RelayCall::Ping, brief).await;
         assert_eq!(reply, Err(SessionError::Silent));
         // A relay that does not read its input is not awaited for ever either.
         let (input, _unread) = tokio::io::duplex(4);
         session.attached.input = Box::pin(input);
-        let reply = session.call(&Call::Ping, brief).await;
+        let reply = session.call(&RelayCall::Ping, brief).await;
         assert_eq!(reply, Err(SessionError::Silent));
     }
 }

@@ -7,69 +7,95 @@ use crate::stage::{Stage, answer, assert_nothing_left};
 use anyhow::Result;
 use bollard::query_parameters::ListImagesOptions;
 use domain::submission::FailureCode;
+use serde_json::{Value, json};
 use testbed::{App, Layer, Testbed};
 
-/// Each kind of image, what it must be told, and a word that the message has.
+/// The image of a kind, as it is pushed.
+enum PushedImage {
+    /// Nothing is pushed, so the registry does not have it.
+    None,
+    App(App),
+    /// An index whose parts are for these architectures.
+    Index([(&'static str, App); 2]),
+}
+
+/// A kind's name, its image for a given answer, and the expected failure: its code and a word of its message.
+type ImageKind = (&'static str, fn(&Value) -> PushedImage, Option<(FailureCode, &'static str)>);
+
+fn kinds() -> [ImageKind; 19] {
+    use FailureCode as Code;
+    use PushedImage::App as Pushed;
+    [
+        ("good", |answer| Pushed(App::good(answer)), None),
+        ("slow", |answer| Pushed(App::slow(answer, Duration::from_secs(2))), None),
+        // An engine would take the first part for our platform, too.
+        (
+            "index",
+            |answer| {
+                PushedImage::Index([("x86_64", App::exits(3, "the other")), ("amd64", App::good(answer))])
+            },
+            None,
+        ),
+        ("volume", |answer| Pushed(with(App::good(answer), "Volumes", json!({ "/data": {} }))), None),
+        ("missing", |_| PushedImage::None, Some((Code::ImageNotFound, "missing/app"))),
+        ("wrong", |answer| Pushed(App::wrong(answer, "vote")), Some((Code::Mismatch, "vote"))),
+        (
+            "wrong-port",
+            |answer| playing(&["wrong-port", "8080"], answer),
+            Some((Code::NothingOnPort, "port 80")),
+        ),
+        ("silent", |answer| playing(&["silent"], answer), Some((Code::NothingOnPort, "port 80"))),
+        ("exits", |_| Pushed(App::exits(3, "no database")), Some((Code::ExitedEarly, "no database"))),
+        ("hang", |answer| playing(&["hang"], answer), Some((Code::TimedOut, "3 s"))),
+        ("not-json", |answer| playing(&["not-json"], answer), Some((Code::NotJson, "It works"))),
+        ("status", |answer| playing(&["status", "500"], answer), Some((Code::BadStatus, "500"))),
+        (
+            "redirects",
+            |_| Pushed(App::redirects("http://169.254.169.254/")),
+            Some((Code::Redirected, "169.254.169.254")),
+        ),
+        (
+            "capability",
+            |answer| playing(&["needs-capability"], answer),
+            Some((Code::ExitedEarly, "CAP_SYS_CHROOT")),
+        ),
+        (
+            "arm",
+            |answer| Pushed(App { architecture: "arm64".into(), ..App::good(answer) }),
+            Some((Code::WrongPlatform, "arm64")),
+        ),
+        (
+            "no-program",
+            |answer| Pushed(with(App::good(answer), "Entrypoint", json!(["/nope"]))),
+            Some((Code::DidNotStart, "/nope")),
+        ),
+        ("memory", |answer| playing(&["memory"], answer), Some((Code::OutOfMemory, "64 MiB"))),
+        (
+            "too-large",
+            |answer| Pushed(App::good(answer).with_layers([ballast(17)])),
+            Some((Code::ImageTooLarge, "16 MiB are allowed")),
+        ),
+        (
+            "workdir",
+            |answer| Pushed(with(App::good(answer), "WorkingDir", json!("/proc/self/fd/7"))),
+            Some((Code::ImageRefused, "WORKDIR")),
+        ),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     let bed = Testbed::single().await?;
     let stage = Stage::start(&bed, "kinds", None).await?;
     let address = bed.registry.address().to_owned();
-    let kinds: Vec<(&str, Option<(FailureCode, &str)>)> = vec![
-        ("good", None),
-        ("slow", None),
-        ("index", None),
-        ("missing", Some((FailureCode::ImageNotFound, "missing/app"))),
-        ("wrong", Some((FailureCode::Mismatch, "vote"))),
-        ("wrong-port", Some((FailureCode::NothingOnPort, "port 80"))),
-        ("silent", Some((FailureCode::NothingOnPort, "port 80"))),
-        ("exits", Some((FailureCode::ExitedEarly, "no database"))),
-        ("hang", Some((FailureCode::TimedOut, "3 s"))),
-        ("not-json", Some((FailureCode::NotJson, "It works"))),
-        ("status", Some((FailureCode::BadStatus, "500"))),
-        ("redirects", Some((FailureCode::Redirected, "169.254.169.254"))),
-        ("capability", Some((FailureCode::ExitedEarly, "CAP_SYS_CHROOT"))),
-        ("arm", Some((FailureCode::WrongPlatform, "arm64"))),
-        ("no-program", Some((FailureCode::DidNotStart, "/nope"))),
-        ("volume", None),
-        ("memory", Some((FailureCode::OutOfMemory, "64 MiB"))),
-        ("too-large", Some((FailureCode::ImageTooLarge, "16 MiB are allowed"))),
-        ("workdir", Some((FailureCode::ImageRefused, "WORKDIR"))),
-    ];
     let mut submitted = Vec::new();
-    for (owner, expected) in kinds {
+    for (owner, image_for, expected) in kinds() {
         let name = format!("{owner}/app");
         let image = format!("{address}/{name}:latest");
-        let answer = answer(owner, &[&image]);
-        let app = match owner {
-            "good" => Some(App::good(&answer)),
-            "slow" => Some(App::slow(&answer, Duration::from_secs(2))),
-            "missing" => None,
-            // An engine would take the first part for our platform, too.
-            "index" => {
-                let parts = [("x86_64", App::exits(3, "the other")), ("amd64", App::good(&answer))];
-                bed.registry.push_index(&name, &parts).await?;
-                None
-            }
-            "wrong" => Some(App::wrong(&answer, "vote")),
-            "wrong-port" => Some(App::playing(&["wrong-port", "8080"], &answer)),
-            "silent" => Some(App::playing(&["silent"], &answer)),
-            "exits" => Some(App::exits(3, "no database")),
-            "hang" => Some(App::playing(&["hang"], &answer)),
-            "not-json" => Some(App::playing(&["not-json"], &answer)),
-            "status" => Some(App::playing(&["status", "500"], &answer)),
-            "redirects" => Some(App::redirects("http://169.254.169.254/")),
-            "capability" => Some(App::playing(&["needs-capability"], &answer)),
-            "arm" => Some(App { architecture: "arm64".into(), ..App::good(&answer) }),
-            "no-program" => Some(with(App::good(&answer), "Entrypoint", serde_json::json!(["/nope"]))),
-            "volume" => Some(with(App::good(&answer), "Volumes", serde_json::json!({ "/data": {} }))),
-            "memory" => Some(App::playing(&["memory"], &answer)),
-            "too-large" => Some(App::good(&answer).with_layers([ballast(17)?])),
-            "workdir" => Some(with(App::good(&answer), "WorkingDir", serde_json::json!("/proc/self/fd/7"))),
-            other => panic!("{other}"),
-        };
-        if let Some(app) = app {
-            bed.registry.push(&name, &app).await?;
+        match image_for(&answer(owner, &[&image])) {
+            PushedImage::None => {}
+            PushedImage::App(app) => drop(bed.registry.push(&name, &app).await?),
+            PushedImage::Index(parts) => drop(bed.registry.push_index(&name, &parts).await?),
         }
         submitted.push((owner, stage.submit(owner, &[&image]).await?, expected));
     }
@@ -85,7 +111,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             (expected, found) => panic!("{owner}: {expected:?}, but {found:?}"),
         }
     }
-    // What is too large was not pulled to find it out.
+    // The image that is too large was refused without being pulled.
     let images = bed.swarm.nodes()[0].docker().list_images(None::<ListImagesOptions>).await?;
     let pulled = |owner: &str| {
         images
@@ -107,12 +133,17 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     bed.stop().await
 }
 
-/// So many MiB, not compressed.
-fn ballast(mib: usize) -> Result<Layer> {
-    Layer::files(&[("ballast", 0o644, &vec![0; mib << 20])])
+fn playing(arguments: &[&str], answer: &Value) -> PushedImage {
+    PushedImage::App(App::playing(arguments, answer))
 }
 
-fn with(mut app: App, field: &str, value: serde_json::Value) -> App {
+/// Returns a layer of this size in MiB, not compressed.
+fn ballast(mib: usize) -> Layer {
+    Layer::files(&[("ballast", 0o644, &vec![0; mib << 20])]).expect("zeros make a layer")
+}
+
+/// Sets a field of the image's configuration.
+fn with(mut app: App, field: &str, value: Value) -> App {
     app.extra.insert(field.to_owned(), value);
     app
 }

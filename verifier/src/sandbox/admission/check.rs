@@ -1,7 +1,7 @@
 //! The checks of a node: compares an inspector's report with the requirements, one by one.
 
 use domain::challenge::ResourceLimits;
-use inspector::{Fact, Report};
+use inspector::{InspectionReport, SandboxFact};
 
 /// The check of one protection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +40,7 @@ enum CheckWeight {
 use CheckWeight::{Must, Should};
 
 /// Compares an inspector's report with the requirements.
-pub(super) fn judge(report: &Report, limits: &ResourceLimits) -> Vec<Check> {
+pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<Check> {
     let is = |wanted: &'static str| move |found: &str| found == wanted;
     let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
     let no_capability = |found: &str| !found.is_empty() && found.bytes().all(|digit| digit == b'0');
@@ -57,39 +57,53 @@ pub(super) fn judge(report: &Report, limits: &ResourceLimits) -> Vec<Check> {
     let processors = thousandths(limits.cpus);
     let tmpfs = |found: &str| found.split(' ').all(|mount| !mount.ends_with("=max"));
     vec![
-        item(Fact::Capabilities, Must, "capabilities", NO_CAPABILITY, &no_capability, UPDATE),
-        item(Fact::Bounding, Must, "capabilities to be gained", NO_CAPABILITY, &no_capability, UPDATE),
-        item(Fact::Seccomp, Must, "seccomp", "2 (a filter)", &is("2"), SECCOMP),
-        item(Fact::Memory, Must, "memory limit", &at(memory, "bytes"), &at_most(memory), CGROUPS),
-        item(Fact::Processes, Must, "process limit", &at(limits.pids, ""), &at_most(limits.pids), CGROUPS),
-        item(Fact::Root, Must, "root file system", "read-only", &is("read-only"), UPDATE),
-        item(Fact::Disk, Must, "a disk to write to", "none", &is("none"), UPDATE),
-        item(Fact::DefaultRoute, Must, "default route", "none", &is("none"), NETWORK),
+        item(SandboxFact::Capabilities, Must, "capabilities", NO_CAPABILITY, &no_capability, UPDATE),
+        item(SandboxFact::Bounding, Must, "capabilities to be gained", NO_CAPABILITY, &no_capability, UPDATE),
+        item(SandboxFact::Seccomp, Must, "seccomp", "2 (a filter)", &is("2"), SECCOMP),
+        item(SandboxFact::Memory, Must, "memory limit", &at(memory, "bytes"), &at_most(memory), CGROUPS),
         item(
-            Fact::Interfaces,
+            SandboxFact::Processes,
+            Must,
+            "process limit",
+            &at(limits.pids, ""),
+            &at_most(limits.pids),
+            CGROUPS,
+        ),
+        item(SandboxFact::Root, Must, "root file system", "read-only", &is("read-only"), UPDATE),
+        item(SandboxFact::Disk, Must, "a disk to write to", "none", &is("none"), UPDATE),
+        item(SandboxFact::DefaultRoute, Must, "default route", "none", &is("none"), NETWORK),
+        item(
+            SandboxFact::Interfaces,
             Must,
             "networks",
             "one",
             &|found| found != "none" && !found.contains(' '),
             NETWORK,
         ),
-        item(Fact::Devices, Must, "devices of the node", "none", &is("none"), RUNTIME),
-        item(Fact::Exposed, Must, "the node's own settings", "none", &is("none"), RUNTIME),
+        item(SandboxFact::Devices, Must, "devices of the node", "none", &is("none"), RUNTIME),
+        item(SandboxFact::Exposed, Must, "the node's own settings", "none", &is("none"), RUNTIME),
         item(
-            Fact::Processors,
+            SandboxFact::Processors,
             Should,
             "processor limit",
             &at(processors, "thousandths"),
             &at_most(processors),
             CGROUPS,
         ),
-        item(Fact::Tmpfs, Should, "files in memory", "all of a bounded size", &tmpfs, UPDATE),
-        item(Fact::NoNewPrivileges, Should, "no-new-privileges", "1", &is("1"), NO_NEW_PRIVILEGES),
-        item(Fact::Swap, Should, "swap", "0 bytes", &is("0"), SWAP),
-        item(Fact::RootOutside, Should, "root, seen from the node", "not 0", &|found| found != "0", USERNS),
-        item(Fact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
-        item(Fact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
-        item(Fact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
+        item(SandboxFact::Tmpfs, Should, "files in memory", "all of a bounded size", &tmpfs, UPDATE),
+        item(SandboxFact::NoNewPrivileges, Should, "no-new-privileges", "1", &is("1"), NO_NEW_PRIVILEGES),
+        item(SandboxFact::Swap, Should, "swap", "0 bytes", &is("0"), SWAP),
+        item(
+            SandboxFact::RootOutside,
+            Should,
+            "root, seen from the node",
+            "not 0",
+            &|found| found != "0",
+            USERNS,
+        ),
+        item(SandboxFact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
+        item(SandboxFact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
+        item(SandboxFact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
     ]
 }
 
@@ -142,29 +156,29 @@ pub(super) mod tests {
     }
 
     /// Returns the report of a node on which every protection is in place.
-    fn good() -> Report {
+    fn good() -> InspectionReport {
         let limits = limits();
-        let mut report = Report::default();
+        let mut report = InspectionReport::default();
         for (fact, value) in [
-            (Fact::Capabilities, NO_CAPABILITY),
-            (Fact::Bounding, NO_CAPABILITY),
-            (Fact::NoNewPrivileges, "1"),
-            (Fact::Seccomp, "2"),
-            (Fact::AppArmor, "docker-default (enforce)"),
-            (Fact::RootOutside, "100000"),
-            (Fact::Memory, &(limits.memory_mib << 20).to_string()),
-            (Fact::Swap, "0"),
-            (Fact::Processes, &limits.pids.to_string()),
-            (Fact::Processors, &thousandths(limits.cpus).to_string()),
-            (Fact::Root, "read-only"),
-            (Fact::Disk, "none"),
-            (Fact::Tmpfs, "/dev=67108864 /tmp=16777216"),
-            (Fact::DefaultRoute, "none"),
-            (Fact::Interfaces, "eth0"),
-            (Fact::Devices, "none"),
-            (Fact::Exposed, "none"),
-            (Fact::Kernel, "6.1.0"),
-            (Fact::ControlGroups, "2"),
+            (SandboxFact::Capabilities, NO_CAPABILITY),
+            (SandboxFact::Bounding, NO_CAPABILITY),
+            (SandboxFact::NoNewPrivileges, "1"),
+            (SandboxFact::Seccomp, "2"),
+            (SandboxFact::AppArmor, "docker-default (enforce)"),
+            (SandboxFact::RootOutside, "100000"),
+            (SandboxFact::Memory, &(limits.memory_mib << 20).to_string()),
+            (SandboxFact::Swap, "0"),
+            (SandboxFact::Processes, &limits.pids.to_string()),
+            (SandboxFact::Processors, &thousandths(limits.cpus).to_string()),
+            (SandboxFact::Root, "read-only"),
+            (SandboxFact::Disk, "none"),
+            (SandboxFact::Tmpfs, "/dev=67108864 /tmp=16777216"),
+            (SandboxFact::DefaultRoute, "none"),
+            (SandboxFact::Interfaces, "eth0"),
+            (SandboxFact::Devices, "none"),
+            (SandboxFact::Exposed, "none"),
+            (SandboxFact::Kernel, "6.1.0"),
+            (SandboxFact::ControlGroups, "2"),
         ] {
             report.set(fact, value);
         }
@@ -174,7 +188,7 @@ pub(super) mod tests {
     #[test]
     fn a_node_with_every_protection_is_not_refused() {
         let checks = judge(&good(), &limits());
-        assert_eq!(checks.len(), Fact::ALL.len(), "every fact has a check");
+        assert_eq!(checks.len(), SandboxFact::ALL.len(), "every fact has a check");
         assert!(checks.iter().all(|check| check.state == CheckState::Holds), "{checks:#?}");
         assert_eq!(refusal(&checks), None);
     }
@@ -183,27 +197,27 @@ pub(super) mod tests {
     fn every_missing_protection_fails_its_own_check() {
         use CheckState::{Advised, Lacking};
         for (fact, value, state) in [
-            (Fact::Capabilities, "00000000a80425fb", Lacking),
-            (Fact::Bounding, "0000000000000400", Lacking),
-            (Fact::Capabilities, "", Lacking),
-            (Fact::Seccomp, "0", Lacking),
-            (Fact::Memory, "max", Lacking),
-            (Fact::Memory, "99999999999", Lacking),
-            (Fact::Processes, "max", Lacking),
-            (Fact::Root, "writable", Lacking),
-            (Fact::Disk, "/data", Lacking),
-            (Fact::DefaultRoute, "eth1", Lacking),
-            (Fact::Interfaces, "eth0 eth1", Lacking),
-            (Fact::Interfaces, "none", Lacking),
-            (Fact::Devices, "sda", Lacking),
-            (Fact::Exposed, "/proc/kcore", Lacking),
-            (Fact::Processors, "max", Advised),
-            (Fact::Tmpfs, "/tmp=max", Advised),
-            (Fact::NoNewPrivileges, "0", Advised),
-            (Fact::Swap, "1073741824", Advised),
-            (Fact::RootOutside, "0", Advised),
-            (Fact::AppArmor, "unconfined", Advised),
-            (Fact::ControlGroups, "1", Advised),
+            (SandboxFact::Capabilities, "00000000a80425fb", Lacking),
+            (SandboxFact::Bounding, "0000000000000400", Lacking),
+            (SandboxFact::Capabilities, "", Lacking),
+            (SandboxFact::Seccomp, "0", Lacking),
+            (SandboxFact::Memory, "max", Lacking),
+            (SandboxFact::Memory, "99999999999", Lacking),
+            (SandboxFact::Processes, "max", Lacking),
+            (SandboxFact::Root, "writable", Lacking),
+            (SandboxFact::Disk, "/data", Lacking),
+            (SandboxFact::DefaultRoute, "eth1", Lacking),
+            (SandboxFact::Interfaces, "eth0 eth1", Lacking),
+            (SandboxFact::Interfaces, "none", Lacking),
+            (SandboxFact::Devices, "sda", Lacking),
+            (SandboxFact::Exposed, "/proc/kcore", Lacking),
+            (SandboxFact::Processors, "max", Advised),
+            (SandboxFact::Tmpfs, "/tmp=max", Advised),
+            (SandboxFact::NoNewPrivileges, "0", Advised),
+            (SandboxFact::Swap, "1073741824", Advised),
+            (SandboxFact::RootOutside, "0", Advised),
+            (SandboxFact::AppArmor, "unconfined", Advised),
+            (SandboxFact::ControlGroups, "1", Advised),
         ] {
             let mut report = good();
             report.set(fact, value);
@@ -217,7 +231,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_fact_that_cannot_be_seen_does_not_refuse_the_node() {
-        let checks = judge(&Report::default(), &limits());
+        let checks = judge(&InspectionReport::default(), &limits());
         assert!(checks.iter().all(|check| check.state == CheckState::NotSeen));
         assert_eq!(refusal(&checks), None);
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::challenge::ResourceLimits;
-use inspector::Report;
+use inspector::InspectionReport;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -125,7 +125,7 @@ impl Inspection {
         );
         let relay = self.relay.insert(relay?);
         let address = running(&*self.swarm, &service?, &network).await?;
-        let report = Report::parse(&ask(relay.as_mut(), address, "/").await?);
+        let report = InspectionReport::parse(&ask(relay.as_mut(), address, "/").await?);
         let mut checks = judge(&report, &self.limits);
         checks.extend(self.check_node_ports(address).await?);
         Ok(checks)
