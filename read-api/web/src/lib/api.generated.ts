@@ -1199,7 +1199,7 @@ export interface components {
         };
         /**
          * Format: uuid
-         * @description A submission's identity: unguessable, for it opens its status.
+         * @description The id of a submission. It is unguessable, because everyone who has it can read the submission's status.
          */
         SubmissionId: string;
         /** @description The paths at which the submission can be followed. */
