@@ -25,7 +25,7 @@ const HTTP: &[(&str, &str, Deserves)] = &[
     ("http2", "http2", Fail("bad_http", "HTTP/2")),
     ("http09", "http09", Fail("bad_http", "cannot be read")),
     ("tls", "tls", Fail("bad_http", "TLS")),
-    ("hang-up", "hang-up", Fail("bad_http", "hung up")),
+    ("hang-up", "hang-up", Fail("bad_http", "closed the connection")),
 ];
 
 /// Bodies that are to confuse a reader of JSON.

@@ -20,7 +20,7 @@ pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
         Attack::through(
             "registry-endless-manifest",
             Misdeed::EndlessManifests,
-            Fail("image_refused", "larger than"),
+            Fail("image_refused", "longer than"),
         ),
         Attack::through("registry-leads-manifest", Misdeed::LeadsManifestsTo(metadata()), unavailable),
         Attack::through("registry-leads-config", Misdeed::LeadsConfigTo(manager()), unavailable),

@@ -246,7 +246,7 @@ async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
         (vec!["replay", "--after", "1000000"], "after"),
         (vec!["rejudge", "--filter", "verdict=maybe"], "passed or failed"),
         (vec!["rejudge"], "--filter"),
-        (vec!["stats", "--at", "2100-01-01T00:00:00Z"], "yet to come"),
+        (vec!["stats", "--at", "2100-01-01T00:00:00Z"], "in the future"),
     ] {
         let output = desk.muster(&[&arguments[..], &server].concat());
         let said = String::from_utf8_lossy(&output.stderr);

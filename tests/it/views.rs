@@ -62,14 +62,18 @@ async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() 
     assert_eq!(alive.status(), StatusCode::OK);
     let first = submit(&system, 0).await;
     refused(&system, &first).await;
-    assert!(system.said().contains("MongoDB is away: the views wait for it"), "{}", system.log_tail());
+    assert!(
+        system.said().contains("MongoDB does not answer; the views are unavailable"),
+        "{}",
+        system.log_tail()
+    );
 
     for member in mongo.members() {
         member.restart().await.unwrap();
     }
     counted(&system, 1).await;
     system.ready().await;
-    assert!(system.said().contains("MongoDB is back"), "{}", system.log_tail());
+    assert!(system.said().contains("MongoDB answers again"), "{}", system.log_tail());
 
     // It goes in the middle, and for long: longer than the projector ever pauses.
     for member in mongo.members() {
@@ -152,7 +156,7 @@ async fn views_are_rebuilt_while_they_are_read() {
     refused_with(
         &[&views[..], &["--data", other.to_str().unwrap()]].concat(),
         1,
-        "not the log that they follow",
+        "the views belong to another log",
     );
     counted(&system, 13).await;
     assert!(system.terminate().await.success(), "{}", system.log_tail());
@@ -163,7 +167,7 @@ fn a_rebuild_that_cannot_start_gives_the_reason() {
     let data = tempfile::tempdir().unwrap();
     let data = ["--data", data.path().to_str().unwrap()];
     let views = |views: &'static str| [&data[..], &["--views", views]].concat();
-    refused_with(&data, 2, "made anew from the log at each start");
+    refused_with(&data, 2, "are built at each start");
     refused_with(&views("postgres://127.0.0.1"), 2, "mongodb://");
     refused_with(&views("mongodb://"), 2, "not the address of a MongoDB");
     refused_with(&views("mongodb://127.0.0.1:9/views"), 3, "MongoDB");
