@@ -31,7 +31,7 @@ function askForToken(refusal?: string): void {
   clearTimeout(timer);
   const field = new Field(
     "token",
-    el("input", { id: "token", type: "password", autocomplete: "presentStep-password" }),
+    el("input", { id: "token", type: "password", autocomplete: "current-password" }),
     {
       label: "Organisers' token",
       hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",

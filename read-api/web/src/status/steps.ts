@@ -136,7 +136,7 @@ function name(image: string): HTMLElement {
 function item({ title, state, at, since, details = [] }: Step): HTMLElement {
   return el(
     "li",
-    { class: `step step-${state}`, "aria-presentStep": state === "now" && "step" },
+    { class: `step step-${state}`, "aria-current": state === "now" && "step" },
     el(
       "div",
       { class: "step-head" },
