@@ -61,7 +61,7 @@ impl RecordedEvent {
     /// Decodes the metadata of an event that this application wrote.
     ///
     /// # Errors
-    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`].
+    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`]. The error names the event.
     pub fn metadata(&self) -> Result<EventMetadata, ReadError> {
         self.parse(&self.metadata)
     }
@@ -69,7 +69,7 @@ impl RecordedEvent {
     /// Decodes the data from JSON.
     ///
     /// # Errors
-    /// [`ReadError::Undecodable`] if the data is not the JSON of a `T`.
+    /// [`ReadError::Undecodable`] if the data is not the JSON of a `T`. The error names the event.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, ReadError> {
         self.parse(&self.data)
     }
@@ -78,7 +78,8 @@ impl RecordedEvent {
     /// data.
     ///
     /// # Errors
-    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`] or `decode` fails.
+    /// [`ReadError::Undecodable`] if the metadata is not an [`EventMetadata`] or `decode` fails. The error
+    /// names the event.
     pub fn decode<T, E: std::fmt::Display>(
         &self,
         decode: impl FnOnce(&str, u32, &[u8]) -> Result<T, E>,
