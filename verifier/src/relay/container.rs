@@ -25,7 +25,7 @@ const START: Duration = Duration::from_secs(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 const STARTS: u32 = 4;
 
-/// Limits the relays that this process starts at the same time. The managers fail if there are more.
+/// The permits to start a relay. If a process starts more relays at once, the managers lose track of some.
 static STARTING: Semaphore = Semaphore::const_new(3);
 
 /// A container that exists until it is removed.
@@ -37,7 +37,7 @@ pub(super) struct RelayContainer {
 impl RelayContainer {
     /// Creates, attaches and starts a container. If this fails, the container is removed.
     ///
-    /// Tries again after two failures that pass. An engine that has just taken an overlay network down may
+    /// Tries again after two temporary failures. An engine that has just taken an overlay network down may
     /// not find it while the managers restore it. An engine that joins several networks at once may miss the
     /// managers' permission.
     pub(super) async fn start(

@@ -1,5 +1,5 @@
 //! The inspection of a node: runs the inspector exactly as a participant's image, in a slot of its own, and
-//! reads its report through a relay.
+//! reads the inspector's report through a relay.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
