@@ -1,5 +1,5 @@
-//! The pause message for participants: none while at least one verifier works, and otherwise that submissions wait. It
-//! is derived from the views, so every process shows the same.
+//! The pause message for participants. It says that submissions wait, and is absent while at least one verifier works.
+//! It is derived from the views, so every process shows the same.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 const PAUSED: &str = "Our Swarm cannot run your images just now, by no fault of yours. \
     Your submission keeps its place in the queue.";
 
-/// The shortest period at which the views are read.
+/// The shortest time between two reads of the views.
 const PERIOD_MIN: Duration = Duration::from_millis(250);
 
-/// The longest period at which the views are read.
+/// About the longest time between two reads of the views.
 const PERIOD_MAX: Duration = Duration::from_secs(5);
 
 /// Watches the reports of the verifiers until `stopping` is cancelled. The value is the pause message, if there is one.

@@ -172,7 +172,8 @@ fn fits(candidate: &PlaceCandidate, reading: &LocationReading) -> bool {
     reading.narrowed_by.iter().all(|words| candidate.is_in(words))
 }
 
-/// Returns whether the country fits, for a place whose region the tables do not name.
+/// Returns whether the country fits, for a place whose region the tables do not name. A neighbour, as in "near Bonn",
+/// must fit too, because the tables name neighbours in these countries as well.
 fn fits_country(candidate: &PlaceCandidate, reading: &LocationReading) -> bool {
     !candidate.has_region()
         && reading.narrowed_by.iter().any(|words| candidate.is_in_country(words))
@@ -227,7 +228,7 @@ fn suggestions(found: &[PlaceCandidate]) -> Vec<PlaceSuggestion> {
         .collect()
 }
 
-/// Returns the second column of a row of the table of names.
+/// Returns the population of the largest place in a row of the table of names, which is the second column.
 fn highest_population(row: &str) -> u32 {
     let [population]: [&str; 1] = columns(first_column(row).1);
     population.parse().unwrap_or(0)
