@@ -1,6 +1,7 @@
-//! Blocks: neighbouring cells that are stored together, 16 × 16 cells of every
-//! third zoom and the cells of the two zooms above that they cover. A pin is in
-//! six blocks and a screen in a few dozen, in memory and in MongoDB.
+//! Blocks: neighbouring cells that are stored together. A block has 16 × 16 cells
+//! of one zoom, and the 8 × 8 and 4 × 4 larger cells that cover the same area at
+//! the two lower zooms. A pin is in six blocks and a screen in a few dozen, in
+//! memory and in MongoDB.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -36,7 +37,7 @@ pub(crate) struct Block(
 );
 
 impl CellAddress {
-    /// Returns the address of a cell whose column is wrapped.
+    /// Returns the address of a cell. The column must be wrapped ([`CellId::wrapped`]).
     pub(crate) fn from_cell(id: CellId) -> Self {
         let (band, level) = band(id.zoom);
         let (side, x) = (side(level), id.x.cast_unsigned());
@@ -45,7 +46,7 @@ impl CellAddress {
 }
 
 impl BlockId {
-    /// Returns the block of a cell whose column is wrapped.
+    /// Returns the block of a cell. The column must be wrapped.
     pub(crate) fn from_cell(id: CellId) -> Self {
         CellAddress::from_cell(id).block
     }
@@ -61,7 +62,7 @@ impl BlockId {
 }
 
 impl BlockRow {
-    /// Cuts a row at the edges of blocks, from the west. The columns are wrapped.
+    /// Cuts a row at the edges of blocks, from the west. The columns must be wrapped.
     pub(crate) fn split(zoom: u8, y: u32, columns: Range<u32>) -> impl Iterator<Item = Self> {
         let (band, level) = band(zoom);
         let side = side(level);
@@ -133,8 +134,8 @@ pub(crate) fn covering(range: &CellRange) -> BTreeSet<BlockId> {
     rows.map(|row| row.block).collect()
 }
 
-/// Returns a zoom's band, the three zooms that are stored together, and its level within the band.
-/// The first band has two zooms, so that the last band ends with the highest zoom.
+/// Returns a zoom's band and its level within the band. A band is three zooms that are stored together.
+/// The first band has only two zooms, so that the last band ends with the highest zoom.
 fn band(zoom: u8) -> (u8, u8) {
     ((zoom + 1) / 3, (zoom + 1) % 3)
 }
