@@ -111,7 +111,9 @@ impl ProbeRequest {
             Ok(Err(failure)) => return ProbeResult::Observed(self.failure(failure)),
             Err(error) => return ProbeResult::RelayFailed(error.to_string()),
         };
-        let is_ready = !STARTING_STATUSES.contains(&answer.status) && !answer.body.is_empty();
+        // The body of a redirect may be empty.
+        let has_content = answer.location.is_some() || !answer.body.is_empty();
+        let is_ready = has_content && !STARTING_STATUSES.contains(&answer.status);
         let evidence = Evidence::Http {
             status: answer.status,
             latency_ms: answer.latency.as_millis().try_into().unwrap_or(u64::MAX),
@@ -119,12 +121,7 @@ impl ProbeRequest {
             body: answer.body,
             probed_for_s: 0,
         };
-        // The body of a redirect may be empty.
-        match &evidence {
-            Evidence::Http { redirect: Some(_), .. } => ProbeResult::Observed(evidence),
-            _ if is_ready => ProbeResult::Observed(evidence),
-            _ => ProbeResult::NotReady(evidence),
-        }
+        if is_ready { ProbeResult::Observed(evidence) } else { ProbeResult::NotReady(evidence) }
     }
 
     /// Returns the message about an app that never listened.

@@ -115,6 +115,36 @@ async fn slots_whose_relays_died_are_retired_and_replaced() {
     slots.close().await;
 }
 
+/// Without this, new attempts would take every slot, and no failing app would come to its verdict.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
+    let fake = Arc::new(FakeSwarm::default());
+    let slots = slots(&fake);
+    let mut held = vec![lease(&slots).await];
+    while let Some(lease) = slots.take(None) {
+        held.push(lease);
+    }
+    // The main loop is told of a free slot first, and takes what it may.
+    let mut changes = slots.changes();
+    let main_loop = async {
+        loop {
+            changes.changed().await.expect("the slots are kept");
+            if slots.has_free() {
+                return slots.take(None).expect("a slot is free");
+            }
+        }
+    };
+    let second = slots.wait(None, Instant::now() + SOON);
+    tokio::pin!(main_loop, second);
+    assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "all slots are in use");
+    drop(held.pop());
+    tokio::select! {
+        biased;
+        _ = &mut main_loop => panic!("a new attempt took the slot"),
+        lease = &mut second => assert!(lease.is_some()),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn closing_prepares_no_more_slots() {
     let fake = Arc::new(FakeSwarm::whose_relays_take(Duration::from_secs(1)));
