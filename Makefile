@@ -20,13 +20,12 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@$(MAKE) --no-print-directory web check
-	cd read-api/web && npm run --silent test
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
-check: $(packages) ## check formatting and lints
+check: $(packages) ## check formatting and lints, and run the pages' unit tests
 	cargo fmt --all --check
-	cd read-api/web && npm run --silent check
+	cd read-api/web && npm run --silent check && npm run --silent test
 	cargo clippy --workspace --all-targets -- -D warnings
 
 api: $(packages) ## the description of the HTTP API, and the pages' types from it
