@@ -161,7 +161,7 @@ pub struct ResourceLimits {
     pub tmpfs_mib: u64,
     /// The time until all images are pulled, seconds.
     pub pull_s: u64,
-    /// The time from the container's start until the app listens, seconds.
+    /// The time from the container's start until the app gives an answer that counts, seconds.
     pub start_s: u64,
     /// The time from the request to the end of the response, seconds.
     pub answer_s: u64,
@@ -200,12 +200,14 @@ impl Challenge {
         format!("sha256:{hex}")
     }
 
-    /// Returns the longest time that one attempt may take. It allows for every step at its limit, two slots, probes of one
-    /// image after the other with one repetition, and 60 s to place and remove containers. An older claim is void.
+    /// Returns the longest time that one attempt may take; an older claim is void. It allows for one pull, and for two
+    /// slots, one after the other. Each has `start_s`, two probes of each image after that, and 75 s to create, start and
+    /// remove containers and to wait for the slot. If the second slot is on another node that must pull as well, the
+    /// attempt may end early, and the next one finds the images there.
     pub fn attempt_max(&self) -> Duration {
         let limits = &self.limits;
         let answers = 4 * self.images.max as u64 * limits.answer_s;
-        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 120)
+        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 150)
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -250,7 +252,11 @@ impl Challenge {
 
 fn is_host_name(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (1..=200).contains(&text.len()) && text.bytes().all(is_part)
+    let ends_well = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    text.len() <= 200
+        && text.bytes().all(is_part)
+        && ends_well(text.bytes().next())
+        && ends_well(text.bytes().last())
 }
 
 #[cfg(test)]
@@ -290,7 +296,7 @@ mod tests {
     #[test]
     fn an_attempt_has_time_for_every_image_to_answer_late() {
         let mut challenge = Challenge::birthday();
-        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 30 + 4 * 3 * 10 + 120));
+        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 30 + 4 * 3 * 10 + 150));
         challenge.images.max = 10;
         let asked = 2 * (challenge.limits.start_s + 10 * challenge.limits.answer_s);
         assert!(challenge.attempt_max() > Duration::from_secs(challenge.limits.pull_s + asked));
@@ -307,6 +313,7 @@ mod tests {
             ("[\"docker.io\"]", "[]", "images.registries"),
             ("start_s = 30", "start_s = 0", "start_s"),
             ("compare = [", "host = \"a b\"\ncompare = [", "probe.host"),
+            ("compare = [", "host = \".\"\ncompare = [", "probe.host"),
         ] {
             let text = BIRTHDAY.replace(rule, wrong);
             assert_ne!(text, BIRTHDAY, "{rule} is not in the file");

@@ -1,11 +1,10 @@
 //! Parses the head of a response line by line: the status line, the headers, and
 //! the framing of the body.
 
-use crate::message::{Failure, Violation};
+use crate::message::{Failure, MAX_LOCATION, Violation};
 
 const MAX_HEADERS: usize = 100;
 const MAX_CONTENT_TYPE: usize = 256;
-const MAX_LOCATION: usize = 512;
 
 /// The relevant content of a complete head.
 #[derive(Debug)]

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::request::{Request, RequestError};
 
+/// The length after which a `Location` is cut, in bytes.
+pub const MAX_LOCATION: usize = 512;
+
 /// A call of the verifier. The next call follows only after the [`RelayReply`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RelayCall {
@@ -33,7 +36,7 @@ pub struct Answer {
     pub status: u16,
     /// The Content-Type as sent, cut after 256 bytes.
     pub content_type: Option<String>,
-    /// The target of a 3xx, cut after 512 bytes. It was not followed.
+    /// The target of a 3xx, cut after [`MAX_LOCATION`] bytes. It was not followed.
     pub location: Option<String>,
     /// From the first packet to the last byte of the body.
     pub latency: Duration,

@@ -63,7 +63,7 @@ fn messages_refuse_what_is_missing_left_over_or_unknown() {
 }
 
 #[test]
-fn every_violation_keeps_its_number() {
+fn every_violation_is_encoded() {
     for violation in Violation::ALL {
         let reply = RelayReply::Probed(Err(Failure::BadHttp(violation)));
         assert_eq!(RelayReply::decode(&reply.encode()), Ok(reply));

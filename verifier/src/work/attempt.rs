@@ -30,7 +30,7 @@ const REPORT: Duration = Duration::from_secs(5);
 /// The time after an attempt's longest duration after which a janitor removes the attempt's containers.
 const TTL_MARGIN: Duration = Duration::from_secs(60);
 
-/// The longest wait for another slot after one has failed.
+/// The longest wait for the second slot, in which a suspected failure is confirmed.
 const ANOTHER_SLOT: Duration = Duration::from_secs(60);
 
 /// The number of events that are read at a time.
@@ -151,8 +151,7 @@ impl AttemptRunner {
             let found: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             let first = self.run_in_slot(lease, 1, facts, journal, runnable, &findings).await?;
-            // A second slot decides about a doubtful finding, because the first slot's network may have
-            // failed.
+            // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
             let (doubtful, clear): (Vec<_>, Vec<_>) =
                 first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
             findings.extend(clear);
@@ -163,7 +162,7 @@ impl AttemptRunner {
                 let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
                     return Err(interrupted(
                         InterruptionCode::SlotFailed,
-                        "the slot seems to have failed, and no other slot is free",
+                        "a failure must be confirmed in a second slot, and no slot became free in time",
                     ));
                 };
                 let second = self.run_in_slot(lease, 2, facts, journal, again, &findings).await?;
@@ -180,7 +179,7 @@ impl AttemptRunner {
         }
         let fault = findings.into_iter().find_map(|(_, finding)| match finding {
             AppFinding::PlatformFault(fault) => Some(fault),
-            AppFinding::Confirmed(_) | AppFinding::Suspected(..) => None,
+            AppFinding::Confirmed(_) | AppFinding::Suspected { .. } => None,
         });
         Err(fault.map_or_else(
             || interrupted(InterruptionCode::SlotFailed, "not every image could be probed"),
@@ -263,7 +262,7 @@ fn observations(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {
         AppFinding::Confirmed(evidence) => {
             Some(Observation { image: image.clone(), evidence: evidence.clone() })
         }
-        AppFinding::Suspected(..) | AppFinding::PlatformFault(_) => None,
+        AppFinding::Suspected { .. } | AppFinding::PlatformFault(_) => None,
     });
     confirmed.collect()
 }

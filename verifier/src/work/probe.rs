@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use ::relay::message::MAX_LOCATION;
 use ::relay::request::{MAX_BODY, MAX_TOTAL};
 use domain::challenge::{Evidence, ProbeRules, ResourceLimits};
 use domain::submission::FailureCode;
@@ -14,7 +15,7 @@ use crate::relay::{Failure, Limits as RequestLimits, Part, RelayError, Request, 
 /// The longest wait for a connection. Within a cluster, connecting takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
 
-/// The shortest and the longest pause between two requests to an app that does not listen yet.
+/// The shortest and the longest pause between two requests to an app that may still be starting.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(250);
 
@@ -65,22 +66,26 @@ impl ProbeRequest {
 
     /// Returns the request to the app at this address.
     pub(crate) fn to(&self, address: IpAddr) -> Result<Request, RequestError> {
-        self.to_path(address, self.path.clone())
+        Request::new(SocketAddr::new(address, self.port), self.path.clone(), self.host.clone(), self.limits)
     }
 
-    /// Returns the request that follows a redirect, or `None` if the result is no redirect to the same host
-    /// and port.
-    pub(crate) fn redirected(&self, address: IpAddr, result: &ProbeResult) -> Option<Request> {
-        let ProbeResult::Observed(Evidence::Http { status, redirect: Some(location), .. }) = result else {
+    /// Returns the probe that follows a redirect within the rest of the time for an answer, or `None` if the
+    /// result is no redirect to the same host and port.
+    pub(crate) fn redirected(&self, result: &ProbeResult) -> Option<Self> {
+        let ProbeResult::Observed(Evidence::Http { status, redirect: Some(location), latency_ms, .. }) =
+            result
+        else {
             return None;
         };
-        let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
-        let path = self.path_on_same_host(location).filter(|_| is_redirect)?;
-        self.to_path(address, path).ok()
-    }
-
-    fn to_path(&self, address: IpAddr, path: String) -> Result<Request, RequestError> {
-        Request::new(SocketAddr::new(address, self.port), path, self.host.clone(), self.limits)
+        // A relay cuts a longer location, and the rest would be another address.
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) || location.len() >= MAX_LOCATION {
+            return None;
+        }
+        let path = self.path_on_same_host(location)?;
+        let spent = Duration::from_millis(*latency_ms);
+        let total = self.limits.total.saturating_sub(spent).max(Duration::from_millis(1));
+        let limits = RequestLimits { total, ..self.limits };
+        Some(Self { path, host: self.host.clone(), port: self.port, limits })
     }
 
     /// Returns the path of a `Location`, or `None` if it leads to another host, port or scheme.
@@ -130,10 +135,15 @@ impl ProbeRequest {
         format!("The container runs, but nothing accepted connections on port {port} in {seconds} s.")
     }
 
-    /// Returns the message about an app that no request reached. It is recorded if a second slot shows the
-    /// same.
+    /// Returns the message about an app that listened at first, and not when its time was over.
+    pub(crate) fn stopped_listening(&self, start: Duration) -> String {
+        let (port, seconds) = (self.port, start.as_secs());
+        format!("The app accepted connections on port {port} at first, but not after {seconds} s.")
+    }
+
+    /// Returns the message about an app that no request reached.
     pub(crate) fn not_reached(&self, why: &str) -> String {
-        format!("The container runs, but port {} could not be reached from two networks: {why}.", self.port)
+        format!("The container runs, but port {} could not be reached: {why}.", self.port)
     }
 
     /// Returns the evidence for a failure of the app itself.
@@ -242,7 +252,7 @@ mod tests {
         let address = IpAddr::from([10, 0, 0, 2]);
         let path = |status, location| {
             let result = probe.classify(answered(status, Some(location), ""));
-            let request = probe.redirected(address, &result)?;
+            let request = probe.redirected(&result)?.to(address).ok()?;
             assert_eq!(request.host(), "localhost:8080");
             assert_eq!(request.address(), SocketAddr::new(address, 8080));
             Some(request.path().to_owned())
@@ -266,6 +276,7 @@ mod tests {
             "http://user@localhost:8080/",
             "http://10.0.0.2:8080/",
             "ftp://localhost:8080/",
+            &format!("/{}", "x".repeat(MAX_LOCATION)),
             "http://",
         ] {
             assert_eq!(path(302, elsewhere), None, "{elsewhere}");

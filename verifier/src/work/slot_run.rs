@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use self::app::{AppRun, AppState};
 pub(crate) use self::finding::AppFinding;
-use self::finding::platform_fault;
+use self::finding::{Suspect, platform_fault};
 use crate::registry::ResolvedImage;
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
@@ -37,6 +37,8 @@ const STALE: Duration = Duration::from_secs(5);
 
 /// The exit code of a process that was killed, as the kernel does for lack of memory.
 const KILLED: i64 = 137;
+/// The highest exit code that a program gives by itself. Higher codes belong to signals.
+const SIGNALLED: i64 = 128;
 
 /// The environment of a slot run, beside its slot.
 pub(crate) struct RunContext {
@@ -86,7 +88,15 @@ impl<'a> SlotRun<'a> {
                 Ok(service) => AppState::Created(service),
                 Err(error) => AppState::Done(AppFinding::PlatformFault(error.into())),
             };
-            AppRun { image, resolved, began, pulled_after: None, started_after: None, state }
+            AppRun {
+                image,
+                resolved,
+                began,
+                pulled_after: None,
+                started_after: None,
+                has_connected: false,
+                state,
+            }
         });
         let apps = apps.collect();
         Self { context, tasks: lease.tasks(), lease, apps }
@@ -149,10 +159,11 @@ impl<'a> SlotRun<'a> {
         let mut backoff = Backoff::new();
         loop {
             for index in 0..self.apps.len() {
-                if !self.apps[index].is_done() {
-                    self.probe_app(index, facts, &probe).await;
+                if self.apps[index].is_done() {
+                    continue;
                 }
-                if self.is_decided(facts, earlier) {
+                self.probe_app(index, facts, &probe).await;
+                if self.apps[index].is_done() && self.is_decided(facts, earlier) {
                     return self.findings();
                 }
             }
@@ -183,6 +194,9 @@ impl<'a> SlotRun<'a> {
         if self.is_right(index, facts, &result) {
             result = self.send_probe(probe, address).await;
         }
+        let app = &mut self.apps[index];
+        app.has_connected |= matches!(result, ProbeResult::Observed(_) | ProbeResult::NotReady(_));
+        let has_connected = app.has_connected;
         let start = Duration::from_secs(self.context.challenge.limits.start_s);
         let is_starting = since.elapsed() < start;
         let finding = match result {
@@ -201,7 +215,12 @@ impl<'a> SlotRun<'a> {
             }
             // A loaded node may be the reason.
             ProbeResult::NotReady(Evidence::Failure { code, message }) => {
-                self.failed_unless_ended(index, &task, code, message).await.suspected()
+                self.failed_unless_ended(index, &task, code, message).await.suspected(Suspect::SlowNode)
+            }
+            ProbeResult::ConnectionRefused if has_connected => {
+                let message = probe.stopped_listening(start);
+                let failed = self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message);
+                failed.await.suspected(Suspect::SlowNode)
             }
             ProbeResult::ConnectionRefused => {
                 let message = probe.nothing_on_port(start);
@@ -209,7 +228,8 @@ impl<'a> SlotRun<'a> {
             }
             ProbeResult::Unreachable(why) => {
                 let message = probe.not_reached(&why);
-                self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await.suspected()
+                let failed = self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message);
+                failed.await.suspected(Suspect::Network)
             }
             ProbeResult::RelayFailed(why) => {
                 AppFinding::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
@@ -225,9 +245,11 @@ impl<'a> SlotRun<'a> {
             Ok(request) => probe.classify(self.lease.relay().probe(request).await),
             Err(error) => return ProbeResult::RelayFailed(error.to_string()),
         };
-        match probe.redirected(address, &result) {
-            Some(request) => probe.classify(self.lease.relay().probe(request).await),
-            None => result,
+        let Some(redirected) = probe.redirected(&result) else { return result };
+        match redirected.to(address) {
+            Ok(request) => redirected.classify(self.lease.relay().probe(request).await),
+            // The app sent us to a path that cannot be asked for.
+            Err(_) => result,
         }
     }
 
@@ -269,7 +291,7 @@ impl<'a> SlotRun<'a> {
             Ok(LastLines { are_all: true, .. }) if self.tasks.now().at > since => {
                 AppFinding::Confirmed(Evidence::Failure { code, message })
             }
-            Ok(_) | Err(_) => AppFinding::Suspected(code, message),
+            Ok(_) | Err(_) => AppFinding::Suspected { suspect: Suspect::LostNode, code, message },
         }
     }
 
@@ -295,12 +317,15 @@ impl<'a> SlotRun<'a> {
                     "The app was killed (exit code 137). This happens if it uses more than {limit} MiB of \
                      memory.{output}"
                 );
-                return AppFinding::Suspected(FailureCode::OutOfMemory, message);
+                let code = FailureCode::OutOfMemory;
+                return AppFinding::Suspected { suspect: Suspect::LostNode, code, message };
             }
             TaskEnding::Exited(code) => {
                 let output = self.last_output(task).await;
                 let message = format!("The app ended by itself with exit code {code}.{output}");
-                return AppFinding::Suspected(FailureCode::ExitedEarly, message);
+                // A code above 128 is a signal's, or of an engine that restarted and killed its containers.
+                let suspect = if *code > SIGNALLED { Suspect::LostNode } else { Suspect::SlowNode };
+                return AppFinding::Suspected { suspect, code: FailureCode::ExitedEarly, message };
             }
         };
         AppFinding::Confirmed(Evidence::Failure { code, message })

@@ -159,7 +159,7 @@ impl SlotPool {
         self.startup = Startup::Swept { next_slot };
     }
 
-    /// Records a failed first sweep, unless an earlier error is recorded already.
+    /// Records a failed sweep, unless an earlier error is recorded already.
     pub(super) fn note_failed_sweep(&mut self, error: String) {
         self.last_error.get_or_insert(error);
     }

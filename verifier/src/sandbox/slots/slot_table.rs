@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use crate::health::NodeState;
 use crate::swarm::{NodeId, SwarmNode};
 
-/// The number of spare slots on a node, beyond the submissions that may be under way. A slot is used for half
-/// a second and cools for three or four, so the next submission needs another slot. Creating one costs the
+/// The number of spare slots on a node, beyond the submissions that may be under way. For an app that answers, a slot is used
+/// for half a second, and then cools for three or four, so the next submission needs another slot. Creating one costs the
 /// engine more than a verification, so spare slots are few.
 const SPARE: usize = 2;
 /// The largest number of slots on a node, cooling ones included: four for each submission that may be under

@@ -198,16 +198,57 @@ fn respond(status: u16, location: Option<&str>, body: &[u8]) -> Result<Response,
 
 #[tokio::test]
 async fn an_app_has_its_time_to_start() {
-    let starting = [
-        Ok(Err(Failure::Refused)),
-        Ok(Err(Failure::ClosedEarly(Part::Head))),
-        Ok(Err(Failure::TimedOut(Part::Head))),
-        respond(502, None, b"Bad Gateway"),
-        respond(404, None, b"not yet"),
-        respond(200, None, b""),
+    let not_yet = [
+        [Ok(Err(Failure::Refused)), Ok(Err(Failure::ClosedEarly(Part::Head)))],
+        [Ok(Err(Failure::TimedOut(Part::Head))), respond(502, None, b"Bad Gateway")],
+        [respond(404, None, b"not yet"), respond(200, None, b"")],
     ];
-    let events = given([], starting).await.attempted().await;
-    assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+    for starting in not_yet {
+        let stage = given([], starting).await;
+        let events = stage.attempted().await;
+        assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
+        assert_eq!(stage.fake.deployed.lock().unwrap().len(), 1, "one slot is enough");
+    }
+}
+
+/// Fails each probe in the first slot with `failure`, and none in the second.
+async fn with_a_bad_first_slot(failure: Failure) -> Vec<Event> {
+    let stage = given([], (0..200).map(|_| Ok(Err(failure)))).await;
+    let (responses, fake) = (Arc::clone(&stage.fake.responses), Arc::clone(&stage.fake));
+    let relenting = tokio::spawn(async move {
+        while fake.deployed.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        responses.lock().unwrap().clear();
+    });
+    let events = stage.attempted().await;
+    relenting.await.unwrap();
+    events
+}
+
+#[tokio::test]
+async fn an_app_that_a_slow_node_may_have_failed_is_tried_in_a_second_slot() {
+    for failure in [Failure::TimedOut(Part::Head), Failure::ClosedEarly(Part::Body)] {
+        let events = with_a_bad_first_slot(failure).await;
+        assert!(matches!(events.last(), Some(Event::Passed(_))), "{failure:?}: {events:#?}");
+    }
+}
+
+#[tokio::test]
+async fn an_app_that_fails_in_two_slots_in_two_ways_has_its_verdict() {
+    let ended = Ok(TaskPhase::Ended(TaskEnding::Exited(1)));
+    let silent = (0..200).map(|_| Ok(Err(Failure::TimedOut(Part::Head))));
+    let events = given([ended], silent).await.attempted().await;
+    assert_eq!(failure(&events), FailureCode::TimedOut);
+}
+
+#[tokio::test]
+async fn an_app_that_stops_to_listen_is_not_told_that_nothing_ever_listened() {
+    let once = [respond(502, None, b"Bad Gateway")];
+    let refused = || (0..200).map(|_| Ok(Err(Failure::Refused)));
+    let events = given([], once.into_iter().chain(refused())).await.attempted().await;
+    // The first slot's suspicion is confirmed in the second, where nothing ever listens.
+    assert_eq!(failure(&events), FailureCode::NothingOnPort);
 }
 
 #[tokio::test]

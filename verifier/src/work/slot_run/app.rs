@@ -20,6 +20,8 @@ pub(super) struct AppRun {
     pub(super) pulled_after: Option<Duration>,
     /// The time from the beginning until the container ran.
     pub(super) started_after: Option<Duration>,
+    /// True if the app has ever accepted a connection.
+    pub(super) has_connected: bool,
     pub(super) state: AppState,
 }
 

@@ -10,16 +10,28 @@ pub(crate) enum AppFinding {
     Confirmed(Evidence),
     /// A failure that the slot or the node may have caused. It counts if a run in another slot shows the
     /// same.
-    Suspected(FailureCode, String),
+    Suspected { suspect: Suspect, code: FailureCode, message: String },
     /// The platform is at fault.
     PlatformFault(PlatformFault),
+}
+
+/// The part of the platform that may have caused a suspected failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspect {
+    /// The node may have been too slow. An app that fails in two slots is to blame, even if it fails in two
+    /// different ways.
+    SlowNode,
+    /// The node may have killed the app, or cannot be reached.
+    LostNode,
+    /// The slot's network may have failed.
+    Network,
 }
 
 impl AppFinding {
     /// Returns the reason to try another slot, if there is one.
     pub(crate) fn doubt(&self) -> Option<&str> {
         match self {
-            Self::Suspected(_, why) => Some(why),
+            Self::Suspected { message, .. } => Some(message),
             Self::PlatformFault(fault) if fault.code == InterruptionCode::SlotFailed => Some(&fault.message),
             Self::Confirmed(_) | Self::PlatformFault(_) => None,
         }
@@ -29,8 +41,9 @@ impl AppFinding {
     /// failed.
     pub(crate) fn slot_fault(&self) -> Option<&str> {
         match self {
-            Self::Suspected(FailureCode::NothingOnPort, why) => Some(why),
-            Self::Suspected(..) => None,
+            Self::Suspected { suspect: Suspect::SlowNode, .. } => None,
+            Self::Suspected { code: FailureCode::NothingOnPort, message, .. } => Some(message),
+            Self::Suspected { .. } => None,
             _ => self.doubt(),
         }
     }
@@ -42,22 +55,30 @@ impl AppFinding {
     }
 
     /// Turns a confirmed failure into a suspicion.
-    pub(super) fn suspected(self) -> Self {
+    pub(super) fn suspected(self, suspect: Suspect) -> Self {
         match self {
-            Self::Confirmed(Evidence::Failure { code, message }) => Self::Suspected(code, message),
+            Self::Confirmed(Evidence::Failure { code, message }) => {
+                Self::Suspected { suspect, code, message }
+            }
             known => known,
         }
     }
 
     /// Combines this finding with the `first` one, which another slot showed before. A suspicion is confirmed
-    /// if both have the same failure code, and becomes a platform fault otherwise.
+    /// if both have the same failure code, or if both times only a slow node was suspected. Otherwise the
+    /// suspicion becomes a platform fault.
     pub(crate) fn after(self, first: &Self) -> Self {
         match (self, first) {
-            (Self::Suspected(code, message), Self::Suspected(before, _)) if code == *before => {
+            (
+                Self::Suspected { suspect, code, message },
+                Self::Suspected { suspect: first_suspect, code: first_code, .. },
+            ) if code == *first_code
+                || (suspect, *first_suspect) == (Suspect::SlowNode, Suspect::SlowNode) =>
+            {
                 Self::Confirmed(Evidence::Failure { code, message })
             }
-            (Self::Suspected(_, why), _) => {
-                Self::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
+            (Self::Suspected { message, .. }, _) => {
+                Self::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &message))
             }
             (known, _) => known,
         }
