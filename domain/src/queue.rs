@@ -3,7 +3,7 @@
 //!
 //! Owners take turns. The turn of an owner is the log position at which the owner last went to the back: the position of
 //! its last claim, or of the event that queued its oldest waiting submission, whichever is later. The owner with the
-//! smallest turn is next. Its oldest submission is taken, unless another of its submissions is under way. A new owner
+//! smallest turn is next. Its oldest submission that is ready is taken, unless another of its submissions is under way. A new owner
 //! therefore queues behind those who wait already, and nobody gets ahead by submitting more.
 //!
 //! With a1 a2 a3 b4 c5 b6 queued and a1 claimed, the order is b4, c5, a2, b6, a3.
@@ -138,7 +138,8 @@ impl FairQueue {
         lines.filter(|line| line.under_way.is_empty()).flat_map(|line| line.waiting.values().copied())
     }
 
-    /// Returns the number of submissions that will be taken before this one, or `None` if it does not wait. After each
+    /// Returns the number of submissions that will be taken before this one if each is ready at its turn and the attempts
+    /// under way end before. Returns `None` if it does not wait. After each
     /// taking the owner goes to the back, so before its `k`-th submission every other owner has had `k` turns, or `k + 1`
     /// if its turn is earlier, or as many as it has submissions. The cost is linear in the owners with earlier turns.
     pub fn ahead_of(&self, id: SubmissionId) -> Option<usize> {

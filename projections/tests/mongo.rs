@@ -161,9 +161,13 @@ async fn views_are_rebuilt_while_the_old_ones_are_read_and_written() {
     subject.views.apply(Position::START, &written, written.last().unwrap().position).await.unwrap();
     // Damage the views.
     let client = mongodb::Client::with_uri_str(&subject.address).await.unwrap();
-    let counters = client.default_database().unwrap().collection::<Document>("counters_v2_1");
+    let database = client.default_database().unwrap();
+    let names = database.list_collection_names().await.unwrap();
+    let counters =
+        names.iter().find(|name| name.starts_with("counters_v")).expect("the counters have this name");
+    let counters = database.collection::<Document>(counters);
     let damaged = counters.update_many(doc! {}, doc! { "$inc": { "n": 1000 } }).await.unwrap();
-    assert!(damaged.modified_count > 0, "the counters have this name");
+    assert!(damaged.modified_count > 0, "there is nothing to damage");
 
     let shutdown = CancellationToken::new();
     let projecting = tokio::spawn(run(Arc::new(log.clone()), subject.views(), shutdown.clone()));

@@ -1,6 +1,8 @@
 //! The queue of the views in MongoDB: kept in memory and refreshed from the documents that changed, because no index has
 //! the fair order.
 
+use std::collections::BTreeSet;
+
 use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
 use event_store::Position;
@@ -15,6 +17,9 @@ use super::documents::{Generation, Queued, number};
 use super::transaction::find;
 use crate::fold::totals::RecentActivity;
 use crate::view::QueuePlace;
+
+/// The number of owners whose claims one query reads.
+const OWNERS_AT_ONCE: usize = 1000;
 
 /// The queue as it was at a checkpoint of a generation.
 #[derive(Debug, Default)]
@@ -59,13 +64,14 @@ impl MongoViews {
             Position::START => {
                 let unfinished =
                     find_queued(collections, &mut session, doc! { "unfinished": { "$gte": 0 } }).await?;
-                let claims = match unfinished.iter().filter_map(Queued::bound).min() {
-                    Some(bound) => {
-                        let newer = doc! { "claimed": { "$gt": number(bound) } };
-                        find_queued(collections, &mut session, newer).await?
-                    }
-                    None => vec![],
-                };
+                let owners: BTreeSet<&str> = unfinished.iter().map(|one| one.view.owner.as_str()).collect();
+                let owners: Vec<&str> = owners.into_iter().collect();
+                let mut claims = vec![];
+                // Only owners in the queue have a turn, so the claims of all others are not read.
+                for owners in owners.chunks(OWNERS_AT_ONCE) {
+                    let of_owners = doc! { "view.owner": { "$in": owners }, "claimed": { "$gte": 0 } };
+                    claims.extend(find_queued(collections, &mut session, of_owners).await?);
+                }
                 unfinished.into_iter().chain(claims).collect()
             }
             since => {
@@ -114,11 +120,6 @@ impl CachedQueue {
 impl Queued {
     fn id(&self) -> Option<SubmissionId> {
         self.id.parse().ok()
-    }
-
-    /// Returns the position before which no claim of the owner matters for its turn.
-    fn bound(&self) -> Option<Position> {
-        self.queued.or(self.claimed)
     }
 }
 
