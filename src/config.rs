@@ -326,9 +326,12 @@ mod tests {
             ("unknown setting `lisen`", "listen = \"127.0.0.1:1\"\nlisen = 1\n"),
             ("unknown setting `config`", "config = \"other.toml\""),
             ("line 1", "listen = "),
+            ("MUSTER_TOKEN", "token = [\"secret\"]"),
+            ("MUSTER_SWARM", "swarm = [[\"secret\"]]"),
         ] {
             let error = read(&[], file).unwrap_err();
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 

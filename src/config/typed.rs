@@ -52,13 +52,13 @@ impl TypedSettings {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.trim().to_owned())),
             Some(Value::Integer(number)) => Ok(Some(number.to_string())),
-            Some(other) => Err(SettingError::invalid(key, &other, "a text is expected")),
+            Some(_) => Err(SettingError::hidden(key, "a text is expected")),
         }
     }
 
     /// Takes a setting that is several texts: separated by commas, or a list in the file.
     pub(super) fn list(&mut self, key: &str) -> Result<Option<Vec<String>>, SettingError> {
-        let not_a_list = |value: &Value| SettingError::invalid(key, value, "a list of texts is expected");
+        let not_a_list = || SettingError::hidden(key, "a list of texts is expected");
         match self.0.remove(key) {
             None => Ok(None),
             Some(Value::String(text)) => {
@@ -66,10 +66,10 @@ impl TypedSettings {
                 Ok(Some(items.map(str::to_owned).collect()).filter(|items: &Vec<_>| !items.is_empty()))
             }
             Some(Value::Array(items)) => {
-                let text = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(|| not_a_list(item));
+                let text = |item: &Value| item.as_str().map(str::to_owned).ok_or_else(not_a_list);
                 items.iter().map(text).collect::<Result<_, _>>().map(Some)
             }
-            Some(other) => Err(not_a_list(&other)),
+            Some(_) => Err(not_a_list()),
         }
     }
 
