@@ -28,10 +28,10 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The time for which a server that went away is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The pause before the server is asked again, unless `Retry-After` says another.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// The flag that names the server.
 #[derive(Debug, Clone, clap::Args)]

@@ -149,9 +149,9 @@ mod tests {
         serde_json::json!({"at": "2016-03-21T12:00:00Z", "position": 1, "type": kind, "data": data})
     }
 
-    fn written(is_terminal: bool, replys: &[StatusReply]) -> String {
+    fn written(is_terminal: bool, replies: &[StatusReply]) -> String {
         let mut screen = ProgressScreen::new(Vec::new(), is_terminal);
-        replys.iter().for_each(|reply| screen.show(reply));
+        replies.iter().for_each(|reply| screen.show(reply));
         String::from_utf8(screen.out).unwrap()
     }
 

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{ClientError, MusterClient, PAUSE, RESPONSE_DEADLINE, StatusReply, patiently};
 
-/// The flag with the organisers' token.
+/// The flag with the organiser's token.
 #[derive(Debug, clap::Args)]
 pub(crate) struct TokenOption {
     /// Token of the organisers

@@ -15,7 +15,7 @@ use tokio_util::io::StreamReader;
 
 use super::line::EventLine;
 use super::source::HistoryQuery;
-use crate::cli::client::{ClientError, MusterClient, TokenOption};
+use crate::cli::client::{ClientError, MusterClient, PATIENCE, PAUSE, TokenOption};
 use crate::cli::error::CliError;
 
 /// The longest line accepted. An event has at most 1 MiB, and escaping makes it at most six times as long.
@@ -23,12 +23,6 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The longest silence of a server. While following, it sends an empty line every 15 s.
 const SILENCE: Duration = Duration::from_secs(60);
-
-/// The time for which a server that went away is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// The pause before a server is asked again.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// A history that is being read.
 pub(super) struct ServerHistory<'a> {

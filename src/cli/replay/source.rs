@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_stream::try_stream;
 use domain::SubmissionId;
 use domain::submission::CATEGORY;
-use event_store::{EventStore, Position, ReadDirection, StreamName, SubscriptionItem};
+use event_store::{EventStore, Position, ReadDirection, ReadError, StreamName, SubscriptionItem};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use read_api::HistoryFilter;
@@ -59,7 +59,11 @@ impl HistorySource {
         match self {
             Self::Log(log) => {
                 let stream = StreamName::of(CATEGORY, id.0);
-                let first = log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await?;
+                let first = match log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await {
+                    // Its events may still stand in the whole log.
+                    Err(ReadError::StreamDeleted(_)) => return Ok(None),
+                    first => first?,
+                };
                 let event = first.first().map(|event| EventLine::from(event).event()).transpose()?;
                 Ok(event.flatten().as_ref().and_then(Submitter::from_event))
             }
