@@ -23,7 +23,7 @@ pub struct ReadApi {
     pub log: Arc<dyn Read>,
     /// The same log, for readers that follow it.
     pub subscribe: Arc<dyn Subscribe>,
-    /// The organisers' token. Without it, every route for organisers answers 403.
+    /// The organiser's token. Without it, every route for organisers answers 403.
     pub token: Option<OrganiserToken>,
     /// Why nothing is verified at present, in a sentence for participants; `None` while a verifier works.
     pub pause_reason: watch::Receiver<Option<String>>,

@@ -1,4 +1,4 @@
-//! The routes that need the organisers' token.
+//! The routes that need the organiser's token.
 
 pub(crate) mod history;
 pub(crate) mod history_filter;

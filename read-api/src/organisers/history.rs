@@ -106,8 +106,8 @@ pub(crate) struct HistoryLine<'a> {
     responses(
         (status = 200, description = "The events, one a line.", body = HistoryLine<'static>, content_type = "application/x-ndjson"),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "The organisers' token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organisers' token.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log cannot be read, or too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]

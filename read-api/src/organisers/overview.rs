@@ -51,8 +51,8 @@ pub(crate) struct OrganiserOverview {
     security(("token" = [])),
     responses(
         (status = 200, description = "The state of the event.", body = OrganiserOverview),
-        (status = 401, description = "The organisers' token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organisers' token.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]

@@ -33,7 +33,7 @@ function askForToken(refusal?: string): void {
     "token",
     el("input", { id: "token", type: "password", autocomplete: "current-password" }),
     {
-      label: "Organisers' token",
+      label: "Organiser's token",
       hint: "What the server was started with, as MUSTER_TOKEN. It stays in this tab, and is sent to this server only.",
     },
   );

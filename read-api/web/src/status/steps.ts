@@ -1,4 +1,4 @@
-// A submission's timeline as steps: those that pastStep, the present one, and those that follow.
+// A submission's timeline as steps: the past ones, the present one, and those that follow.
 import type { ImageProbe, Submission, TimelineEntry } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { mebibytes, dateTime, fullDateTime, duration } from "../lib/format";
