@@ -1411,7 +1411,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The organisers' token is missing or wrong. */
+            /** @description The organiser's token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1420,7 +1420,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organisers' token. */
+            /** @description This server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1519,7 +1519,7 @@ export interface operations {
                     "application/json": components["schemas"]["OrganiserOverview"];
                 };
             };
-            /** @description The organisers' token is missing or wrong. */
+            /** @description The organiser's token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1528,7 +1528,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organisers' token. */
+            /** @description This server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -1738,7 +1738,7 @@ export interface operations {
                     "application/json": components["schemas"]["SandboxList"];
                 };
             };
-            /** @description The organisers' token is missing or wrong. */
+            /** @description The organiser's token is missing or wrong. */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -1747,7 +1747,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organisers' token. */
+            /** @description This server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
