@@ -7,7 +7,8 @@ use std::{
 };
 
 use rusqlite::Transaction;
-use tokio::{sync::Semaphore, time::timeout};
+use tokio::{sync::Semaphore, task::JoinError, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{open, read_error::read_error};
 use crate::ReadError;
@@ -40,24 +41,81 @@ impl ReaderPool {
         self: &Arc<Self>,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, ReadError> + Send + 'static,
     ) -> Result<T, ReadError> {
+        // A task of its own waits for the permit. A caller that is not polled, as a subscription whose
+        // client has stopped reading, would hold a permit that it was given and never use it.
+        let job = AbortOnDropHandle::new(tokio::spawn(Arc::clone(self).wait_and_read(work)));
+        job.await.map_err(aborted)?
+    }
+
+    async fn wait_and_read<T: Send + 'static>(
+        self: Arc<Self>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, ReadError> + Send + 'static,
+    ) -> Result<T, ReadError> {
         let permit = timeout(WAIT_MAX, Arc::clone(&self.permits).acquire_owned()).await.map_err(|_| {
             ReadError::Unavailable(format!("no connection was free within {} s", WAIT_MAX.as_secs()))
         })?;
-        let readers = Arc::clone(self);
         let job = tokio::task::spawn_blocking(move || {
             let _permit = permit;
-            let pooled = readers.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let pooled = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let mut connection = match pooled {
                 Some(connection) => connection,
-                None => open::reader(&readers.path).map_err(read_error)?,
+                None => open::reader(&self.path).map_err(read_error)?,
             };
             let result = work(&connection.transaction().map_err(read_error)?);
             // A connection that failed is not used again.
             if result.is_ok() {
-                readers.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             }
             result
         });
-        job.await.map_err(|error| ReadError::Unavailable(format!("the read was aborted: {error}")))?
+        job.await.map_err(aborted)?
+    }
+}
+
+fn aborted(error: JoinError) -> ReadError {
+    ReadError::Unavailable(format!("the read was aborted: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures::poll;
+
+    use super::*;
+
+    /// A stream whose client stops reading is not polled again until the client goes on.
+    #[tokio::test]
+    async fn readers_that_are_not_polled_hold_no_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("log");
+        drop(rusqlite::Connection::open(&path).unwrap());
+        let pool = Arc::new(ReaderPool::new(path));
+        let (end, ended) = mpsc::channel::<()>();
+        let ended = Arc::new(Mutex::new(ended));
+        let busy: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                let (pool, ended) = (Arc::clone(&pool), Arc::clone(&ended));
+                tokio::spawn(async move {
+                    pool.read(move |_| Ok(ended.lock().unwrap().recv().is_ok())).await.unwrap()
+                })
+            })
+            .collect();
+        while pool.permits.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut stalled: Vec<_> = (0..CONNECTIONS).map(|_| Box::pin(pool.read(|_| Ok(())))).collect();
+        for reader in &mut stalled {
+            assert!(poll!(reader.as_mut()).is_pending());
+        }
+        for _ in 0..CONNECTIONS {
+            end.send(()).unwrap();
+        }
+        for reader in busy {
+            assert!(reader.await.unwrap());
+        }
+        let read = timeout(WAIT_MAX / 2, pool.read(|_| Ok(1))).await;
+        assert_eq!(read.expect("a connection is free").unwrap(), 1);
+        drop(stalled);
     }
 }
