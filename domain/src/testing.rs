@@ -132,7 +132,12 @@ pub fn record_pulled(attempt: u32) -> Command {
 }
 
 pub fn record_started(attempt: u32) -> Command {
-    Command::RecordStarted { attempt, images: started_images() }
+    Command::RecordStarted { attempt, images: started_images(), again: false }
+}
+
+/// Records the start of the second run, which confirms failures.
+pub fn record_started_again(attempt: u32) -> Command {
+    Command::RecordStarted { attempt, images: started_images(), again: true }
 }
 
 pub fn conclude(attempt: u32, observations: impl IntoIterator<Item = Observation>) -> Command {

@@ -29,6 +29,8 @@ pub enum Command {
         attempt: u32,
         /// The images whose containers run.
         images: Vec<StartedImage>,
+        /// True for the second run of an attempt, which confirms failures before they count.
+        again: bool,
     },
     /// The verifier reports its observations, from which the verdict follows.
     Conclude { attempt: u32, observations: Vec<Observation> },

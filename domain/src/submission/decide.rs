@@ -81,12 +81,11 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             under_way(claim, attempt)?;
             Ok(unless(*step >= AttemptStep::Pulled, Event::ImagesPulled(ImagesPulled { attempt, images })))
         }
-        (S::Verifying { claim, step, .. }, Command::RecordStarted { attempt, images }) => {
+        (S::Verifying { claim, step, .. }, Command::RecordStarted { attempt, images, again }) => {
             under_way(claim, attempt)?;
-            Ok(unless(
-                *step >= AttemptStep::Started,
-                Event::ContainersStarted(ContainersStarted { attempt, images }),
-            ))
+            // Only an app that was started can be started again.
+            let is_next = if again { *step == AttemptStep::Started } else { *step < AttemptStep::Started };
+            Ok(unless(!is_next, Event::ContainersStarted(ContainersStarted { attempt, images })))
         }
         (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations }) => {
             under_way(claim, attempt)?;
@@ -214,6 +213,16 @@ mod tests {
         given([submitted(), started(1), pulled(1)]).when(record_pulled(1)).then([]);
         given([submitted(), started(1), pulled(1)]).when(record_started(1)).then([running(1)]);
         given([submitted(), started(1), pulled(1), running(1)]).when(record_pulled(1)).then([]);
+        given([submitted(), started(1), pulled(1), running(1)]).when(record_started(1)).then([]);
+    }
+
+    #[test]
+    fn the_start_of_a_second_run_is_recorded_once() {
+        let first = [submitted(), started(1), pulled(1), running(1)];
+        given(first.clone()).when(record_started_again(1)).then([running(1)]);
+        let second = [first.to_vec(), vec![running(1)]].concat();
+        given(second.clone()).when(record_started_again(1)).then([]);
+        given(second).when(record_started(1)).then([]);
     }
 
     #[test]

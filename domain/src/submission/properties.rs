@@ -22,6 +22,7 @@ fn any_command() -> impl Strategy<Value = Command> {
             deadline: deadline(),
         },
         2 => record_pulled(attempt),
+        3 if flag => record_started_again(attempt),
         3 => record_started(attempt),
         4 => conclude(attempt, [answered(&ada(), 0)]),
         5 => conclude(attempt, [fault(0, FailureCode::TimedOut), fault(1, FailureCode::BadStatus)]),

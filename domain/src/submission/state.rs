@@ -70,6 +70,8 @@ pub enum AttemptStep {
     Pulled,
     /// Containers of the images run.
     Started,
+    /// Containers of some images run a second time, because a failure is confirmed before it counts.
+    StartedAgain,
 }
 
 impl Submission {
@@ -104,8 +106,13 @@ impl Submission {
                 }
                 Self::Verifying { facts, claim, step: AttemptStep::Pulled }
             }
-            (Self::Verifying { facts, claim, .. }, Event::ContainersStarted(_)) => {
-                Self::Verifying { facts, claim, step: AttemptStep::Started }
+            (Self::Verifying { facts, claim, step }, Event::ContainersStarted(_)) => {
+                let step = if step < AttemptStep::Started {
+                    AttemptStep::Started
+                } else {
+                    AttemptStep::StartedAgain
+                };
+                Self::Verifying { facts, claim, step }
             }
             (Self::Verifying { facts, .. }, Event::Passed(_)) => Self::judged(facts, Verdict::Passed),
             (Self::Verifying { facts, .. }, Event::Failed(failed)) => {

@@ -239,8 +239,9 @@ impl AttemptRunner {
             journal.record(Command::RecordPulled { attempt, images }).await?;
         }
         let images = run.started().await;
-        if number == 1 && !images.is_empty() {
-            journal.record(Command::RecordStarted { attempt, images }).await?;
+        if !images.is_empty() {
+            let again = number > 1;
+            journal.record(Command::RecordStarted { attempt, images, again }).await?;
         }
         let findings = run.probe_all(facts, &observations(findings)).await;
         if let Some(why) = findings.iter().find_map(|(_, finding)| finding.slot_fault()) {

@@ -14,10 +14,16 @@ interface Step {
   details?: (Node | string)[];
 }
 
+interface PresentStep {
+  title: string;
+  /** The number of `STEPS` that are done or under way. */
+  ahead: number;
+}
+
 /** The steps of an attempt, in order. */
 const STEPS = ["Pull the images", "Start the containers", "Ask the apps", "Decide"];
-/** For each event, the present step after it and the number of `STEPS` that are done or under way. */
-const PRESENT_STEP: Partial<Record<TimelineEntry["type"], { title: string; ahead: number }>> = {
+/** For each event, the present step after it. */
+const PRESENT_STEP: Partial<Record<TimelineEntry["type"], PresentStep>> = {
   Submitted: { title: "Waiting for its turn", ahead: 0 },
   RejudgeRequested: { title: "Waiting for its turn", ahead: 0 },
   VerificationInterrupted: { title: "Waiting to be tried again", ahead: 0 },
@@ -34,7 +40,7 @@ const REACHED: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "As
 export function stepList(submission: Submission): HTMLElement {
   const past = submission.timeline.map(pastStep);
   const last = submission.timeline.at(-1);
-  const now = last === undefined ? undefined : PRESENT_STEP[last.type];
+  const now = presentStepOf(submission.timeline);
   const ahead: Step[] =
     now === undefined
       ? []
@@ -55,14 +61,30 @@ export function updateElapsed(within: Element): void {
 
 /** Returns the title of the present step. */
 export function presentStep({ timeline }: Pick<Submission, "timeline">): string {
+  return presentStepOf(timeline)?.title ?? "";
+}
+
+function presentStepOf(timeline: TimelineEntry[]): PresentStep | undefined {
   const last = timeline.at(-1);
-  return (last === undefined ? undefined : PRESENT_STEP[last.type]?.title) ?? "";
+  if (last === undefined) {
+    return undefined;
+  }
+  return isSecondStart(timeline, timeline.length - 1)
+    ? { title: "Asking once more before a failure counts", ahead: 3 }
+    : PRESENT_STEP[last.type];
+}
+
+/** Returns true for the start of an attempt's second run, which confirms a failure. */
+function isSecondStart(timeline: TimelineEntry[], index: number): boolean {
+  return timeline[index]?.type === "ContainersStarted" && timeline[index - 1]?.type === "ContainersStarted";
 }
 
 function pastStep(entry: TimelineEntry, index: number, all: TimelineEntry[]): Step {
   const since = all[index - 1]?.at;
   const spent = since === undefined ? "" : duration(Date.parse(entry.at) - Date.parse(since));
-  return { at: entry.at, ...describe(entry, spent) };
+  const described = describe(entry, spent);
+  const title = isSecondStart(all, index) ? "Containers started once more, to be sure" : described.title;
+  return { at: entry.at, ...described, title };
 }
 
 function describe(entry: TimelineEntry, spent: string): Step {

@@ -161,6 +161,9 @@ async fn an_app_that_was_not_reached_is_tried_on_another_node() {
     let deployed = stage.fake.deployed.lock().unwrap().clone();
     assert_eq!(deployed.len(), 2);
     assert_ne!(deployed[0], deployed[1], "another node");
+    let started: Vec<_> =
+        events.iter().filter(|event| matches!(event, Event::ContainersStarted(_))).collect();
+    assert_eq!(started.len(), 2, "the second start is told too: {events:#?}");
 }
 
 #[tokio::test]
