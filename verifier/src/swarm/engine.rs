@@ -23,6 +23,11 @@ const CLIENT_LIMIT_S: u64 = 60;
 /// The longest wait for a connection.
 const CONNECT: Duration = Duration::from_secs(3);
 
+/// The number of connections that are kept for later calls, and the time for which they are kept. Without
+/// these bounds, every connection of a busy moment would stay open.
+const IDLE_MAX: usize = 2;
+const IDLE: Duration = Duration::from_secs(10);
+
 /// The longest response body in bytes, more than the task list of a verifier with hundreds of slots.
 const BODY_MAX: usize = 16 << 20;
 
@@ -83,7 +88,11 @@ impl std::fmt::Display for EngineEndpoint {
 
 impl Engine {
     pub(super) fn new(endpoint: EngineEndpoint, tls: Option<Arc<ClientConfig>>) -> Self {
-        let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+        let builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(IDLE_MAX)
+            .pool_idle_timeout(IDLE);
         let builder = match (&endpoint, &tls) {
             (EngineEndpoint::Unix(path), _) => builder.unix_socket(path.as_str()),
             (EngineEndpoint::Tcp(_), None) => builder.connect_timeout(CONNECT),

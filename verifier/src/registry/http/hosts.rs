@@ -11,6 +11,10 @@ use super::super::{Result, unavailable};
 /// The timeout of one request, from the connection to the end of the body.
 pub(super) const REQUEST: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
+/// The number of connections to one host that are kept for later requests, and the time for which they are
+/// kept. Without these bounds, every connection of a busy moment would stay open.
+const IDLE_MAX: usize = 4;
+const IDLE: Duration = Duration::from_secs(15);
 
 /// The hosts of registries that do not answer under their own name.
 const API_HOSTS: [(&str, &str); 1] = [("docker.io", "registry-1.docker.io")];
@@ -40,6 +44,8 @@ impl RegistryHosts {
                 .redirect(Policy::none())
                 .connect_timeout(CONNECT)
                 .timeout(REQUEST)
+                .pool_max_idle_per_host(IDLE_MAX)
+                .pool_idle_timeout(IDLE)
                 .user_agent(concat!("muster/", env!("CARGO_PKG_VERSION")))
         };
         let built = "a client without certificates of its own is always built";
