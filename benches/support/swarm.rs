@@ -10,7 +10,7 @@ use reqwest::Client;
 use serde_json::{Value, json};
 use testbed::{Node, Testbed, until};
 use tokio::time::sleep;
-use verifier::relay::{Failure, Limits, Relay, RelaySpec, Request};
+use verifier::relay::{AppRequest, Relay, RelaySpec, RequestFailure, RequestLimits};
 
 /// The pause between two looks at a task.
 const LOOK: Duration = Duration::from_millis(20);
@@ -100,11 +100,12 @@ impl<'a> Lane<'a> {
             }
             sleep(LOOK).await;
         };
-        let request = Request::new(format!("{address}:80").parse()?, "/getconfig", "app", Limits::default())?;
+        let request =
+            AppRequest::new(format!("{address}:80").parse()?, "/getconfig", "app", RequestLimits::default())?;
         loop {
             match self.relay.probe(request.clone()).await? {
                 Ok(answer) if answer.status == 200 => break,
-                Err(Failure::Refused) => sleep(AGAIN).await,
+                Err(RequestFailure::Refused) => sleep(AGAIN).await,
                 other => bail!("{name} answers {other:?}"),
             }
         }

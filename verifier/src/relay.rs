@@ -17,7 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-pub use relay::{Answer, Failure, Limits, Part, Request, RequestError, Response, Violation};
+pub use relay::{
+    AppRequest, AppResponse, AwaitedPart, HttpViolation, RequestError, RequestFailure, RequestLimits,
+    RequestResult,
+};
 pub use session::SessionError;
 
 use container::RelayContainer;
@@ -67,8 +70,8 @@ pub struct Relay {
 
 #[derive(Debug)]
 struct PendingProbe {
-    request: Request,
-    response: oneshot::Sender<Result<Response, SessionError>>,
+    request: AppRequest,
+    response: oneshot::Sender<Result<RequestResult, SessionError>>,
 }
 
 impl Relay {
@@ -97,12 +100,12 @@ impl Relay {
     }
 
     /// Sends a request inside the slot. Returns shortly after the request's total deadline at the latest. If
-    /// the app does not answer, the [`Response`] says so.
+    /// the app does not answer, the [`RequestResult`] says so.
     ///
     /// # Errors
     /// [`RelayError::Session`] or [`RelayError::Gone`]: the relay was removed, and the app's behaviour is
     /// unknown. Open another relay.
-    pub async fn probe(&mut self, request: Request) -> Result<Response, RelayError> {
+    pub async fn probe(&mut self, request: AppRequest) -> Result<RequestResult, RelayError> {
         let (response, answered) = oneshot::channel();
         let sent = self.probes.send(PendingProbe { request, response }).await;
         sent.map_err(|_| RelayError::Gone)?;

@@ -26,7 +26,7 @@ use futures::stream::BoxStream;
 use jiff::Timestamp;
 
 use crate::health::NodeState;
-use crate::relay::{Relay, RelayError, Request, Response};
+use crate::relay::{AppRequest, Relay, RelayError, RequestResult};
 
 pub(crate) use api_error::ApiError;
 pub(crate) use docker::DockerSwarm;
@@ -135,8 +135,8 @@ pub(crate) trait Swarm: Send + Sync {
 /// A relay that sends requests from within a slot.
 #[async_trait]
 pub(crate) trait SlotRelay: Send + Sync {
-    /// Sends a request. If the app does not answer, the [`Response`] says so.
-    async fn probe(&mut self, request: Request) -> Result<Response, RelayError>;
+    /// Sends a request. If the app does not answer, the [`RequestResult`] says so.
+    async fn probe(&mut self, request: AppRequest) -> Result<RequestResult, RelayError>;
 
     /// Returns true if the relay can still send requests.
     fn is_alive(&self) -> bool;
@@ -147,7 +147,7 @@ pub(crate) trait SlotRelay: Send + Sync {
 
 #[async_trait]
 impl SlotRelay for Relay {
-    async fn probe(&mut self, request: Request) -> Result<Response, RelayError> {
+    async fn probe(&mut self, request: AppRequest) -> Result<RequestResult, RelayError> {
         Self::probe(self, request).await
     }
 

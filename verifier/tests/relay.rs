@@ -16,7 +16,7 @@ use serde_json::json;
 use testbed::{App, Node, Testbed, until};
 use tokio::runtime::Handle;
 use tokio::time::{sleep, timeout};
-use verifier::relay::{Failure, Limits, Part, Relay, RelayError, RelaySpec, Request};
+use verifier::relay::{AppRequest, AwaitedPart, Relay, RelayError, RelaySpec, RequestFailure, RequestLimits};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -67,9 +67,9 @@ async fn run(docker: &Docker, spec: &RelaySpec, name: &str, app: &App) -> IpAddr
     endpoint.ip_address.unwrap().parse().unwrap()
 }
 
-fn request(address: impl Into<IpAddr>, total: Duration) -> Request {
-    let limits = Limits { total, ..Limits::default() };
-    Request::new((address.into(), 80).into(), "/getconfig", "app", limits).unwrap()
+fn request(address: impl Into<IpAddr>, total: Duration) -> AppRequest {
+    let limits = RequestLimits { total, ..RequestLimits::default() };
+    AppRequest::new((address.into(), 80).into(), "/getconfig", "app", limits).unwrap()
 }
 
 /// How many containers a slot has, running or not.
@@ -123,14 +123,14 @@ async fn what_an_app_does_wrong_is_a_response_and_not_the_relays_end() {
     let brief = Duration::from_millis(300);
     let deadline = Instant::now() + PATIENCE;
     // It may still be opening its port.
-    while relay.probe(request(address, brief)).await.unwrap() == Err(Failure::Refused) {
+    while relay.probe(request(address, brief)).await.unwrap() == Err(RequestFailure::Refused) {
         assert!(Instant::now() < deadline);
     }
     let slow = relay.probe(request(address, brief)).await.unwrap();
-    assert_eq!(slow, Err(Failure::TimedOut(Part::Head)));
+    assert_eq!(slow, Err(RequestFailure::TimedOut(AwaitedPart::Head)));
     // The slot has no way out of it.
     let outside = relay.probe(request([192, 0, 2, 1], brief)).await.unwrap();
-    assert_eq!(outside, Err(Failure::Unreachable));
+    assert_eq!(outside, Err(RequestFailure::Unreachable));
     relay.close().await.unwrap();
 }
 
@@ -181,7 +181,7 @@ async fn heartbeats_keep_an_idle_one_alive() {
     sleep(relay::SILENCE + Duration::from_secs(2)).await;
     assert!(relay.is_alive());
     let refused = relay.probe(request([127, 0, 0, 1], Duration::from_secs(1)));
-    assert_eq!(refused.await.unwrap(), Err(Failure::Refused));
+    assert_eq!(refused.await.unwrap(), Err(RequestFailure::Refused));
     relay.close().await.unwrap();
 }
 
@@ -201,7 +201,7 @@ async fn one_that_dies_is_noticed_and_replaced() {
     assert_eq!(containers(docker, &spec).await, 0);
 
     let mut next = Relay::open(docker, &spec).await.unwrap();
-    assert_eq!(next.probe(nobody).await.unwrap(), Err(Failure::Refused));
+    assert_eq!(next.probe(nobody).await.unwrap(), Err(RequestFailure::Refused));
     next.close().await.unwrap();
 }
 

@@ -10,16 +10,16 @@ use domain::challenge::{Evidence, Observation, Verdict};
 use domain::submission::{Participant, Submitted};
 use domain::testing::ada;
 use domain::{Challenge, ImageRef};
-use relay::frame::{Frame, MAX_PAYLOAD};
+use relay::frame::{MAX_PAYLOAD, RelayFrame};
 use relay::response::{ParsedResponse, ResponseParser};
-use relay::{Failure, FrameDecoder, RelayCall, RelayReply};
+use relay::{FrameDecoder, RelayCall, RelayReply, RequestFailure};
 
 /// Reads one of a participant's answers: `data` is a byte for the limits, one for
 /// how the answer is cut on its way, and the answer.
 pub fn response(data: &[u8]) {
     let Some(([size, step], wire)) = data.split_first_chunk() else { return };
     let (max_head, max_body) = (64 + 8 * usize::from(*size), 16 + 4 * usize::from(*size));
-    let parse = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<ParsedResponse, Failure> {
+    let parse = |pieces: &mut dyn Iterator<Item = &[u8]>| -> Result<ParsedResponse, RequestFailure> {
         let mut parser = ResponseParser::new(max_head, max_body);
         for piece in pieces {
             if parser.feed(piece)? {
@@ -107,7 +107,7 @@ fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
         }
     }
     is_one_of_a_kind(data);
-    let frame = Frame { id: data.len() as u64, payload: data.to_vec() };
+    let frame = RelayFrame { id: data.len() as u64, payload: data.to_vec() };
     if let Ok(bytes) = frame.encode() {
         assert_eq!(FrameDecoder::default().feed(&mut bytes.as_slice()), Ok(Some(frame)));
     }

@@ -19,14 +19,14 @@ const HEADER: usize = 20;
 
 /// A message with its id.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
+pub struct RelayFrame {
     /// Chosen by the verifier for a call, and repeated in the reply.
     pub id: u64,
     /// An encoded message, at most [`MAX_PAYLOAD`] bytes.
     pub payload: Vec<u8>,
 }
 
-impl Frame {
+impl RelayFrame {
     /// Returns the frame's bytes.
     ///
     /// # Errors
@@ -83,19 +83,19 @@ pub struct FrameDecoder {
 
 impl FrameDecoder {
     /// Removes from the front of `bytes` the rest of the current frame, and returns
-    /// the frame if it is complete. RelayCall this until it returns `None`: then `bytes`
+    /// the frame if it is complete. Call this until it returns `None`: then `bytes`
     /// is empty.
     ///
     /// # Errors
     /// Every later call returns the first [`FrameError`] again.
-    pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+    pub fn feed(&mut self, bytes: &mut &[u8]) -> Result<Option<RelayFrame>, FrameError> {
         if let Some(error) = self.broken {
             return Err(error);
         }
         self.advance(bytes).inspect_err(|error| self.broken = Some(*error))
     }
 
-    fn advance(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, FrameError> {
+    fn advance(&mut self, bytes: &mut &[u8]) -> Result<Option<RelayFrame>, FrameError> {
         self.fill(HEADER, bytes);
         // Checked from the first byte on, so that a foreign stream is refused before
         // it has filled a header.
@@ -112,7 +112,7 @@ impl FrameDecoder {
         }
         let payload = self.buffer.split_off(HEADER);
         self.buffer.clear();
-        let frame = Frame { id, payload };
+        let frame = RelayFrame { id, payload };
         if frame.checksum() == checksum { Ok(Some(frame)) } else { Err(FrameError::Checksum) }
     }
 

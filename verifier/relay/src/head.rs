@@ -1,14 +1,14 @@
 //! Parses the head of a response line by line: the status line, the headers, and
 //! the framing of the body.
 
-use crate::message::{Failure, MAX_LOCATION, Violation};
+use crate::message::{HttpViolation, MAX_LOCATION, RequestFailure};
 
 const MAX_HEADERS: usize = 100;
 const MAX_CONTENT_TYPE: usize = 256;
 
 /// The relevant content of a complete head.
 #[derive(Debug)]
-pub(crate) struct Head {
+pub(crate) struct ResponseHead {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) location: Option<String>,
@@ -41,17 +41,18 @@ pub(crate) struct HeadBuilder {
 
 impl HeadBuilder {
     /// Starts from a status line without its line end.
-    pub(crate) fn new(line: &[u8]) -> Result<Self, Failure> {
-        let rest = line.strip_prefix(b"HTTP/1.").ok_or(Failure::BadHttp(Violation::Version))?;
-        let (version, rest) = rest.split_at_checked(2).ok_or(Failure::BadHttp(Violation::Version))?;
+    pub(crate) fn new(line: &[u8]) -> Result<Self, RequestFailure> {
+        let rest = line.strip_prefix(b"HTTP/1.").ok_or(RequestFailure::BadHttp(HttpViolation::Version))?;
+        let (version, rest) =
+            rest.split_at_checked(2).ok_or(RequestFailure::BadHttp(HttpViolation::Version))?;
         let old_version = match version {
             b"0 " => true,
             b"1 " => false,
-            _ => return Err(Failure::BadHttp(Violation::Version)),
+            _ => return Err(RequestFailure::BadHttp(HttpViolation::Version)),
         };
-        let status = status(rest).ok_or(Failure::BadHttp(Violation::StatusLine))?;
+        let status = status(rest).ok_or(RequestFailure::BadHttp(HttpViolation::StatusLine))?;
         if status == 101 {
-            return Err(Failure::Upgraded);
+            return Err(RequestFailure::Upgraded);
         }
         Ok(Self {
             status,
@@ -66,23 +67,23 @@ impl HeadBuilder {
     }
 
     /// Adds a header line without its line end.
-    pub(crate) fn header(&mut self, line: &[u8]) -> Result<(), Failure> {
+    pub(crate) fn header(&mut self, line: &[u8]) -> Result<(), RequestFailure> {
         self.headers += 1;
         if self.headers > MAX_HEADERS {
-            return Err(Failure::BadHttp(Violation::TooManyHeaders));
+            return Err(RequestFailure::BadHttp(HttpViolation::TooManyHeaders));
         }
-        let (name, value) = split_header(line).ok_or(Failure::BadHttp(Violation::Header))?;
+        let (name, value) = split_header(line).ok_or(RequestFailure::BadHttp(HttpViolation::Header))?;
         let violation = match name.to_ascii_lowercase().as_slice() {
             b"content-length" => match (number(value), self.length) {
-                (None, _) => Violation::Length,
-                (Some(length), Some(known)) if length != known => Violation::LengthTwice,
+                (None, _) => HttpViolation::Length,
+                (Some(length), Some(known)) if length != known => HttpViolation::LengthTwice,
                 (Some(length), _) => {
                     self.length = Some(length);
                     return Ok(());
                 }
             },
             b"transfer-encoding" if self.chunked || !value.eq_ignore_ascii_case(b"chunked") => {
-                Violation::TransferEncoding
+                HttpViolation::TransferEncoding
             }
             b"transfer-encoding" => {
                 self.chunked = true;
@@ -102,32 +103,32 @@ impl HeadBuilder {
             }
             _ => return Ok(()),
         };
-        Err(Failure::BadHttp(violation))
+        Err(RequestFailure::BadHttp(violation))
     }
 
     /// Returns the head after its empty line, or `None` for an interim response,
     /// which another head follows.
-    pub(crate) fn finish(self) -> Result<Option<Head>, Failure> {
+    pub(crate) fn finish(self) -> Result<Option<ResponseHead>, RequestFailure> {
         if self.status < 200 {
             return Ok(None);
         }
         if self.encoded {
-            return Err(Failure::Encoded);
+            return Err(RequestFailure::Encoded);
         }
         let framing = match (self.status, self.chunked, self.length) {
             (_, true, Some(_)) => {
-                return Err(Failure::BadHttp(Violation::LengthAndChunked));
+                return Err(RequestFailure::BadHttp(HttpViolation::LengthAndChunked));
             }
             // HTTP/1.0 has no chunks, so the end of such a response is uncertain.
             (_, true, None) if self.old_version => {
-                return Err(Failure::BadHttp(Violation::TransferEncoding));
+                return Err(RequestFailure::BadHttp(HttpViolation::TransferEncoding));
             }
             (204 | 304, _, _) => BodyFraming::Length(0),
             (_, true, None) => BodyFraming::Chunked,
             (_, false, Some(length)) => BodyFraming::Length(length),
             (_, false, None) => BodyFraming::Close,
         };
-        Ok(Some(Head {
+        Ok(Some(ResponseHead {
             status: self.status,
             content_type: self.content_type,
             location: self.location.filter(|_| (300..400).contains(&self.status)),
@@ -137,8 +138,8 @@ impl HeadBuilder {
 }
 
 /// Checks the form of a trailer line. Its content is ignored.
-pub(crate) fn trailer(line: &[u8]) -> Result<(), Failure> {
-    split_header(line).map(|_| ()).ok_or(Failure::BadHttp(Violation::Header))
+pub(crate) fn trailer(line: &[u8]) -> Result<(), RequestFailure> {
+    split_header(line).map(|_| ()).ok_or(RequestFailure::BadHttp(HttpViolation::Header))
 }
 
 /// Parses `200 OK`, `200 ` or `200`.

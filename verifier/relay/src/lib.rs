@@ -21,8 +21,11 @@ pub mod response;
 mod wire;
 
 pub use frame::{FrameDecoder, FrameError};
-pub use message::{Answer, Failure, MessageError, Part, RelayCall, RelayReply, Response, Violation};
-pub use request::{Limits, Request, RequestError};
+pub use message::{
+    AppResponse, AwaitedPart, HttpViolation, MessageError, RelayCall, RelayReply, RequestFailure,
+    RequestResult,
+};
+pub use request::{AppRequest, RequestError, RequestLimits};
 
 /// The time without a call after which the relay ends: the verifier, or the
 /// connection to it, is gone.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-use relay::frame::Frame;
+use relay::frame::RelayFrame;
 use relay::{FrameDecoder, FrameError, MessageError, RelayCall, RelayReply, SILENCE, http};
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn serve(input: &Receiver<Vec<u8>>) -> Result<std::convert::Infallible, RelayEnd
                 RelayCall::Ping => RelayReply::Pong,
                 RelayCall::Probe(request) => RelayReply::Probed(http::probe(&request)),
             };
-            let reply = Frame { id: call.id, payload: reply.encode() };
+            let reply = RelayFrame { id: call.id, payload: reply.encode() };
             write(&reply.encode().map_err(RelayEnd::Frame)?).map_err(RelayEnd::Output)?;
         }
     }

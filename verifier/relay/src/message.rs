@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::request::{Request, RequestError};
+use crate::request::{AppRequest, RequestError};
 
 /// The length after which a `Location` is cut, in bytes.
 pub const MAX_LOCATION: usize = 512;
@@ -14,7 +14,7 @@ pub enum RelayCall {
     /// Asks whether the relay is alive.
     Ping,
     /// Asks for a request to an app.
-    Probe(Request),
+    Probe(AppRequest),
 }
 
 /// The relay's reply, in a frame with the id of the call.
@@ -23,15 +23,15 @@ pub enum RelayReply {
     /// The reply to [`RelayCall::Ping`].
     Pong,
     /// The reply to [`RelayCall::Probe`].
-    Probed(Response),
+    Probed(RequestResult),
 }
 
-/// The result of a request.
-pub type Response = Result<Answer, Failure>;
+/// The result of a request: a response with any status, or the reason why there is none.
+pub type RequestResult = Result<AppResponse, RequestFailure>;
 
 /// A complete, well-formed HTTP response with any status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct AppResponse {
     /// 200 to 599.
     pub status: u16,
     /// The Content-Type as sent, cut after 256 bytes.
@@ -44,9 +44,9 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
-/// The reason why there is no response.
+/// The reason why a request has no response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
+pub enum RequestFailure {
     /// Nothing listens on the port.
     Refused,
     /// There is no route to the address.
@@ -54,11 +54,11 @@ pub enum Failure {
     /// The connection was not made within its time.
     ConnectTimedOut,
     /// The response was not complete by the deadline.
-    TimedOut(Part),
+    TimedOut(AwaitedPart),
     /// The app closed the connection before the response was complete.
-    ClosedEarly(Part),
+    ClosedEarly(AwaitedPart),
     /// The response is not valid HTTP/1.
-    BadHttp(Violation),
+    BadHttp(HttpViolation),
     /// The head exceeds its limit.
     HeadTooLarge,
     /// The body exceeds its limit, or its announced length does.
@@ -76,7 +76,7 @@ pub enum Failure {
 
 /// The part of the response that was awaited when the request failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum AwaitedPart {
     /// The status line and the headers.
     Head,
     /// The body.
@@ -86,7 +86,7 @@ pub enum Part {
 /// The way in which a response violates HTTP/1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Violation {
+pub enum HttpViolation {
     /// It does not begin with `HTTP/`. HTTP/0.9 is among these.
     NotHttp,
     /// It is HTTP/2.
@@ -113,7 +113,7 @@ pub enum Violation {
     Chunk,
 }
 
-impl Violation {
+impl HttpViolation {
     /// Every violation, in the order of their numbers on the wire.
     pub const ALL: [Self; 12] = [
         Self::NotHttp,
@@ -131,7 +131,7 @@ impl Violation {
     ];
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for AwaitedPart {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Head => "head",
@@ -140,7 +140,7 @@ impl fmt::Display for Part {
     }
 }
 
-impl fmt::Display for Violation {
+impl fmt::Display for HttpViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotHttp => "the answer does not start with HTTP/1",
@@ -159,7 +159,7 @@ impl fmt::Display for Violation {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for RequestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused => f.write_str("connection refused"),
@@ -180,7 +180,7 @@ impl fmt::Display for Failure {
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for RequestFailure {}
 
 /// The reason why a payload is not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +189,7 @@ pub enum MessageError {
     Size,
     /// A tag, a number or a text has no meaning.
     Value,
-    /// The requested request is not allowed.
+    /// The call asks for a request that is not allowed.
     Request(RequestError),
 }
 

@@ -17,16 +17,16 @@ const MAX_HOST: usize = 255;
 /// One GET. Its path and host have no spaces and no line ends, so they can be
 /// written as HTTP without escaping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
+pub struct AppRequest {
     address: SocketAddr,
     path: String,
     host: String,
-    limits: Limits,
+    limits: RequestLimits,
 }
 
 /// The limits of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct RequestLimits {
     /// The time for the connection, within `total`.
     pub connect: Duration,
     /// The time from the first packet to the last byte of the body, at most
@@ -38,7 +38,7 @@ pub struct Limits {
     pub max_body: usize,
 }
 
-impl Default for Limits {
+impl Default for RequestLimits {
     /// Returns limits that are generous for an app in the same rack.
     fn default() -> Self {
         Self {
@@ -74,7 +74,7 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-impl Request {
+impl AppRequest {
     /// Creates a GET of `path` at `address`, with `host` as its Host header.
     ///
     /// # Errors
@@ -83,7 +83,7 @@ impl Request {
         address: SocketAddr,
         path: impl Into<String>,
         host: impl Into<String>,
-        limits: Limits,
+        limits: RequestLimits,
     ) -> Result<Self, RequestError> {
         let (path, host) = (path.into(), host.into());
         if !path.starts_with('/') || path.len() > MAX_PATH || !is_visible(&path) {
@@ -121,7 +121,7 @@ impl Request {
     }
 
     #[must_use]
-    pub fn limits(&self) -> Limits {
+    pub fn limits(&self) -> RequestLimits {
         self.limits
     }
 }
@@ -134,30 +134,30 @@ fn is_visible(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn with(path: &str, host: &str, limits: Limits) -> Result<Request, RequestError> {
-        Request::new(([127, 0, 0, 1], 80).into(), path, host, limits)
+    fn with(path: &str, host: &str, limits: RequestLimits) -> Result<AppRequest, RequestError> {
+        AppRequest::new(([127, 0, 0, 1], 80).into(), path, host, limits)
     }
 
     #[test]
     fn nothing_can_be_smuggled_into_a_request() {
         for path in ["", "getconfig", "/a b", "/a\r\nX: y", "/\u{e9}", "/\0"] {
-            assert_eq!(with(path, "app", Limits::default()), Err(RequestError::Path));
+            assert_eq!(with(path, "app", RequestLimits::default()), Err(RequestError::Path));
         }
         for host in ["", "a b", "a\r\nX: y", "\u{e9}"] {
-            assert_eq!(with("/", host, Limits::default()), Err(RequestError::Host));
+            assert_eq!(with("/", host, RequestLimits::default()), Err(RequestError::Host));
         }
-        assert_eq!(with(&"/".repeat(2049), "app", Limits::default()), Err(RequestError::Path));
+        assert_eq!(with(&"/".repeat(2049), "app", RequestLimits::default()), Err(RequestError::Path));
     }
 
     #[test]
     fn no_limit_can_be_switched_off() {
-        let fine = Limits::default();
+        let fine = RequestLimits::default();
         assert!(with("/", "app", fine).is_ok());
         for limits in [
-            Limits { connect: Duration::ZERO, ..fine },
-            Limits { total: Duration::from_secs(61), ..fine },
-            Limits { max_head: 0, ..fine },
-            Limits { max_body: MAX_BODY + 1, ..fine },
+            RequestLimits { connect: Duration::ZERO, ..fine },
+            RequestLimits { total: Duration::from_secs(61), ..fine },
+            RequestLimits { max_head: 0, ..fine },
+            RequestLimits { max_body: MAX_BODY + 1, ..fine },
         ] {
             assert_eq!(with("/", "app", limits), Err(RequestError::Limits));
         }

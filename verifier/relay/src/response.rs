@@ -8,8 +8,8 @@
 
 use std::mem;
 
-use crate::head::{BodyFraming, Head, HeadBuilder, trailer};
-use crate::message::{Failure, Part, Violation};
+use crate::head::{BodyFraming, HeadBuilder, ResponseHead, trailer};
+use crate::message::{AwaitedPart, HttpViolation, RequestFailure};
 
 /// The number of interim responses that are skipped. One more is a failure.
 const MAX_INTERIM: usize = 4;
@@ -39,7 +39,7 @@ pub struct ResponseParser {
     head_left: usize,
     max_body: usize,
     interim: usize,
-    head: Option<Head>,
+    head: Option<ResponseHead>,
     body: Vec<u8>,
 }
 
@@ -81,7 +81,7 @@ impl ResponseParser {
     ///
     /// # Errors
     /// The first fault of the response. The parser must not be used afterwards.
-    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Failure> {
+    pub fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, RequestFailure> {
         while !bytes.is_empty() && !matches!(self.state, ParserState::Done) {
             self.state = match mem::replace(&mut self.state, ParserState::Done) {
                 ParserState::StatusLine => self.status_line(&mut bytes)?,
@@ -101,7 +101,7 @@ impl ResponseParser {
                 },
                 ParserState::ChunkEnd => match self.chunk_line(&mut bytes)? {
                     Some(line) if line.is_empty() => ParserState::ChunkSize,
-                    Some(_) => return Err(Failure::BadHttp(Violation::Chunk)),
+                    Some(_) => return Err(RequestFailure::BadHttp(HttpViolation::Chunk)),
                     None => ParserState::ChunkEnd,
                 },
                 ParserState::Trailers => match self.head_line(&mut bytes)? {
@@ -117,18 +117,18 @@ impl ResponseParser {
 
     /// Returns the part that is being read.
     #[must_use]
-    pub fn part(&self) -> Part {
+    pub fn part(&self) -> AwaitedPart {
         match self.state {
-            ParserState::StatusLine | ParserState::Headers(_) => Part::Head,
-            _ => Part::Body,
+            ParserState::StatusLine | ParserState::Headers(_) => AwaitedPart::Head,
+            _ => AwaitedPart::Body,
         }
     }
 
     /// Returns the response after it is complete or the stream has ended.
     ///
     /// # Errors
-    /// [`Failure::ClosedEarly`] if something is missing.
-    pub fn end(self) -> Result<ParsedResponse, Failure> {
+    /// [`RequestFailure::ClosedEarly`] if something is missing.
+    pub fn end(self) -> Result<ParsedResponse, RequestFailure> {
         let part = self.part();
         match (self.state, self.head) {
             (ParserState::Done | ParserState::Close, Some(head)) => Ok(ParsedResponse {
@@ -137,17 +137,17 @@ impl ResponseParser {
                 location: head.location,
                 body: self.body,
             }),
-            _ => Err(Failure::ClosedEarly(part)),
+            _ => Err(RequestFailure::ClosedEarly(part)),
         }
     }
 
-    fn status_line(&mut self, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
+    fn status_line(&mut self, bytes: &mut &[u8]) -> Result<ParserState, RequestFailure> {
         // Checked from the first byte on: another protocol may never send the end of
         // a line.
         let mut start = self.line.iter().chain(*bytes).zip(b"HTTP/");
         if !start.all(|(a, b)| a == b) {
             let first = self.line.first().or(bytes.first());
-            return Err(Failure::BadHttp(other_protocol(first)));
+            return Err(RequestFailure::BadHttp(other_protocol(first)));
         }
         Ok(match self.head_line(bytes)? {
             Some(line) => ParserState::Headers(HeadBuilder::new(&line)?),
@@ -155,14 +155,14 @@ impl ResponseParser {
         })
     }
 
-    fn headers(&mut self, mut head: HeadBuilder, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
+    fn headers(&mut self, mut head: HeadBuilder, bytes: &mut &[u8]) -> Result<ParserState, RequestFailure> {
         match self.head_line(bytes)? {
             Some(line) if line.is_empty() => match head.finish()? {
                 Some(head) => self.body_of(head),
                 None => {
                     self.interim += 1;
                     if self.interim > MAX_INTERIM {
-                        return Err(Failure::InterimStorm);
+                        return Err(RequestFailure::InterimStorm);
                     }
                     Ok(ParserState::StatusLine)
                 }
@@ -172,7 +172,7 @@ impl ResponseParser {
         }
     }
 
-    fn body_of(&mut self, head: Head) -> Result<ParserState, Failure> {
+    fn body_of(&mut self, head: ResponseHead) -> Result<ParserState, RequestFailure> {
         let state = match head.framing {
             BodyFraming::Length(0) => ParserState::Done,
             BodyFraming::Length(length) => ParserState::Length(self.within_limit(length)?),
@@ -184,7 +184,7 @@ impl ResponseParser {
     }
 
     /// Moves up to `left` bytes to the body and returns the number that are missing.
-    fn data(&mut self, left: usize, bytes: &mut &[u8]) -> Result<usize, Failure> {
+    fn data(&mut self, left: usize, bytes: &mut &[u8]) -> Result<usize, RequestFailure> {
         let (now, later) = bytes.split_at(left.min(bytes.len()));
         self.within_limit(now.len() as u64)?;
         self.body.extend_from_slice(now);
@@ -192,12 +192,12 @@ impl ResponseParser {
         Ok(left - now.len())
     }
 
-    fn chunk_size(&mut self, bytes: &mut &[u8]) -> Result<ParserState, Failure> {
+    fn chunk_size(&mut self, bytes: &mut &[u8]) -> Result<ParserState, RequestFailure> {
         let Some(line) = self.chunk_line(bytes)? else {
             return Ok(ParserState::ChunkSize);
         };
         let size = line.split(|byte| *byte == b';').next().unwrap_or_default();
-        let size = hexadecimal(size.trim_ascii_end()).ok_or(Failure::BadHttp(Violation::Chunk))?;
+        let size = hexadecimal(size.trim_ascii_end()).ok_or(RequestFailure::BadHttp(HttpViolation::Chunk))?;
         Ok(match self.within_limit(size)? {
             0 => ParserState::Trailers,
             size => ParserState::ChunkData(size),
@@ -205,16 +205,16 @@ impl ResponseParser {
     }
 
     /// Returns the size if the body may grow by it.
-    fn within_limit(&self, size: u64) -> Result<usize, Failure> {
+    fn within_limit(&self, size: u64) -> Result<usize, RequestFailure> {
         usize::try_from(size)
             .ok()
             .filter(|size| *size <= self.max_body - self.body.len())
-            .ok_or(Failure::BodyTooLarge)
+            .ok_or(RequestFailure::BodyTooLarge)
     }
 
     /// Returns the next line of a head or of the trailers if it is complete.
-    fn head_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let Some((line, size)) = self.take_line(bytes, self.head_left, Failure::HeadTooLarge)? else {
+    fn head_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, RequestFailure> {
+        let Some((line, size)) = self.take_line(bytes, self.head_left, RequestFailure::HeadTooLarge)? else {
             return Ok(None);
         };
         self.head_left -= size;
@@ -222,8 +222,8 @@ impl ResponseParser {
     }
 
     /// Returns the next line between chunks if it is complete.
-    fn chunk_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-        let line = self.take_line(bytes, MAX_CHUNK_LINE, Failure::BadHttp(Violation::Chunk))?;
+    fn chunk_line(&mut self, bytes: &mut &[u8]) -> Result<Option<Vec<u8>>, RequestFailure> {
+        let line = self.take_line(bytes, MAX_CHUNK_LINE, RequestFailure::BadHttp(HttpViolation::Chunk))?;
         Ok(line.map(|(line, _)| line))
     }
 
@@ -234,8 +234,8 @@ impl ResponseParser {
         &mut self,
         bytes: &mut &[u8],
         limit: usize,
-        beyond: Failure,
-    ) -> Result<Option<(Vec<u8>, usize)>, Failure> {
+        beyond: RequestFailure,
+    ) -> Result<Option<(Vec<u8>, usize)>, RequestFailure> {
         let end = bytes.iter().position(|byte| *byte == b'\n');
         let (now, later) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
         if self.line.len() + now.len() > limit {
@@ -258,11 +258,11 @@ impl ResponseParser {
 
 /// Returns the protocol that the first byte suggests: a TLS alert or handshake, or
 /// the SETTINGS frame with which an HTTP/2 server opens.
-fn other_protocol(first: Option<&u8>) -> Violation {
+fn other_protocol(first: Option<&u8>) -> HttpViolation {
     match first {
-        Some(0x15 | 0x16) => Violation::Tls,
-        Some(0x00) => Violation::Http2,
-        _ => Violation::NotHttp,
+        Some(0x15 | 0x16) => HttpViolation::Tls,
+        Some(0x00) => HttpViolation::Http2,
+        _ => HttpViolation::NotHttp,
     }
 }
 

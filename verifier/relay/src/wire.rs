@@ -4,8 +4,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::message::{Answer, Failure, MessageError, Part, RelayCall, RelayReply, Response, Violation};
-use crate::request::{Limits, Request};
+use crate::message::{
+    AppResponse, AwaitedPart, HttpViolation, MessageError, RelayCall, RelayReply, RequestFailure,
+    RequestResult,
+};
+use crate::request::{AppRequest, RequestLimits};
 
 impl RelayCall {
     /// Returns the payload of a frame.
@@ -64,8 +67,8 @@ impl RelayReply {
         let mut from = MessageReader(payload);
         let reply = match from.tag()? {
             0 => Self::Pong,
-            1 => Self::Probed(Response::Ok(from.answer()?)),
-            2 => Self::Probed(Response::Err(from.failure()?)),
+            1 => Self::Probed(RequestResult::Ok(from.answer()?)),
+            2 => Self::Probed(RequestResult::Err(from.failure()?)),
             _ => return Err(MessageError::Value),
         };
         from.end(reply)
@@ -100,7 +103,7 @@ impl MessageWriter {
         }
     }
 
-    fn request(&mut self, request: &Request) {
+    fn request(&mut self, request: &AppRequest) {
         match request.address().ip() {
             IpAddr::V4(ip) => {
                 self.tag(4);
@@ -121,7 +124,7 @@ impl MessageWriter {
         self.number(limits.max_body as u64);
     }
 
-    fn answer(&mut self, answer: &Answer) {
+    fn answer(&mut self, answer: &AppResponse) {
         self.0.extend_from_slice(&answer.status.to_be_bytes());
         self.maybe(answer.content_type.as_deref());
         self.maybe(answer.location.as_deref());
@@ -129,25 +132,25 @@ impl MessageWriter {
         self.bytes(&answer.body);
     }
 
-    fn failure(&mut self, failure: Failure) {
+    fn failure(&mut self, failure: RequestFailure) {
         match failure {
-            Failure::Refused => self.tag(0),
-            Failure::Unreachable => self.tag(1),
-            Failure::ConnectTimedOut => self.tag(2),
-            Failure::TimedOut(Part::Head) => self.tag(3),
-            Failure::TimedOut(Part::Body) => self.tag(4),
-            Failure::ClosedEarly(Part::Head) => self.tag(5),
-            Failure::ClosedEarly(Part::Body) => self.tag(6),
-            Failure::BadHttp(violation) => {
+            RequestFailure::Refused => self.tag(0),
+            RequestFailure::Unreachable => self.tag(1),
+            RequestFailure::ConnectTimedOut => self.tag(2),
+            RequestFailure::TimedOut(AwaitedPart::Head) => self.tag(3),
+            RequestFailure::TimedOut(AwaitedPart::Body) => self.tag(4),
+            RequestFailure::ClosedEarly(AwaitedPart::Head) => self.tag(5),
+            RequestFailure::ClosedEarly(AwaitedPart::Body) => self.tag(6),
+            RequestFailure::BadHttp(violation) => {
                 self.tag(7);
                 self.tag(violation as u8);
             }
-            Failure::HeadTooLarge => self.tag(8),
-            Failure::BodyTooLarge => self.tag(9),
-            Failure::Encoded => self.tag(10),
-            Failure::Upgraded => self.tag(11),
-            Failure::InterimStorm => self.tag(12),
-            Failure::Local(errno) => {
+            RequestFailure::HeadTooLarge => self.tag(8),
+            RequestFailure::BodyTooLarge => self.tag(9),
+            RequestFailure::Encoded => self.tag(10),
+            RequestFailure::Upgraded => self.tag(11),
+            RequestFailure::InterimStorm => self.tag(12),
+            RequestFailure::Local(errno) => {
                 self.tag(13);
                 self.0.extend_from_slice(&errno.to_be_bytes());
             }
@@ -200,7 +203,7 @@ impl<'a> MessageReader<'a> {
         }
     }
 
-    fn request(&mut self) -> Result<Request, MessageError> {
+    fn request(&mut self) -> Result<AppRequest, MessageError> {
         let ip: IpAddr = match self.tag()? {
             4 => self.array::<4>()?.into(),
             6 => self.array::<16>()?.into(),
@@ -209,21 +212,21 @@ impl<'a> MessageReader<'a> {
         let port = u16::from_be_bytes(self.array()?);
         let path = self.text()?;
         let host = self.text()?;
-        let limits = Limits {
+        let limits = RequestLimits {
             connect: self.duration()?,
             total: self.duration()?,
             max_head: self.size()?,
             max_body: self.size()?,
         };
-        Request::new(SocketAddr::new(ip, port), path, host, limits).map_err(MessageError::Request)
+        AppRequest::new(SocketAddr::new(ip, port), path, host, limits).map_err(MessageError::Request)
     }
 
-    fn answer(&mut self) -> Result<Answer, MessageError> {
+    fn answer(&mut self) -> Result<AppResponse, MessageError> {
         let status = u16::from_be_bytes(self.array()?);
         if !(200..600).contains(&status) {
             return Err(MessageError::Value);
         }
-        Ok(Answer {
+        Ok(AppResponse {
             status,
             content_type: self.maybe()?,
             location: self.maybe()?,
@@ -232,25 +235,25 @@ impl<'a> MessageReader<'a> {
         })
     }
 
-    fn failure(&mut self) -> Result<Failure, MessageError> {
+    fn failure(&mut self) -> Result<RequestFailure, MessageError> {
         Ok(match self.tag()? {
-            0 => Failure::Refused,
-            1 => Failure::Unreachable,
-            2 => Failure::ConnectTimedOut,
-            3 => Failure::TimedOut(Part::Head),
-            4 => Failure::TimedOut(Part::Body),
-            5 => Failure::ClosedEarly(Part::Head),
-            6 => Failure::ClosedEarly(Part::Body),
+            0 => RequestFailure::Refused,
+            1 => RequestFailure::Unreachable,
+            2 => RequestFailure::ConnectTimedOut,
+            3 => RequestFailure::TimedOut(AwaitedPart::Head),
+            4 => RequestFailure::TimedOut(AwaitedPart::Body),
+            5 => RequestFailure::ClosedEarly(AwaitedPart::Head),
+            6 => RequestFailure::ClosedEarly(AwaitedPart::Body),
             7 => {
-                let violation = Violation::ALL.get(usize::from(self.tag()?));
-                Failure::BadHttp(*violation.ok_or(MessageError::Value)?)
+                let violation = HttpViolation::ALL.get(usize::from(self.tag()?));
+                RequestFailure::BadHttp(*violation.ok_or(MessageError::Value)?)
             }
-            8 => Failure::HeadTooLarge,
-            9 => Failure::BodyTooLarge,
-            10 => Failure::Encoded,
-            11 => Failure::Upgraded,
-            12 => Failure::InterimStorm,
-            13 => Failure::Local(i32::from_be_bytes(self.array()?)),
+            8 => RequestFailure::HeadTooLarge,
+            9 => RequestFailure::BodyTooLarge,
+            10 => RequestFailure::Encoded,
+            11 => RequestFailure::Upgraded,
+            12 => RequestFailure::InterimStorm,
+            13 => RequestFailure::Local(i32::from_be_bytes(self.array()?)),
             _ => return Err(MessageError::Value),
         })
     }

@@ -6,17 +6,17 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use relay::frame::{Frame, MAX_PAYLOAD};
-use relay::message::Violation;
+use relay::frame::{MAX_PAYLOAD, RelayFrame};
+use relay::message::HttpViolation;
 use relay::request::{MAX_BODY, MAX_HEAD};
 use relay::{
-    Answer, Failure, FrameDecoder, FrameError, Limits, MessageError, Part, RelayCall, RelayReply, Request,
-    Response,
+    AppRequest, AppResponse, AwaitedPart, FrameDecoder, FrameError, MessageError, RelayCall, RelayReply,
+    RequestFailure, RequestLimits, RequestResult,
 };
 
 #[test]
 fn the_largest_answer_fits_a_frame_and_no_more_does() {
-    let answer = Answer {
+    let answer = AppResponse {
         status: 302,
         content_type: Some("x".repeat(256 * 3)),
         location: Some("x".repeat(512 * 3)),
@@ -24,10 +24,10 @@ fn the_largest_answer_fits_a_frame_and_no_more_does() {
         body: vec![0; MAX_BODY],
     };
     let payload = RelayReply::Probed(Ok(answer)).encode();
-    assert!(Frame { id: 1, payload }.encode().is_ok());
+    assert!(RelayFrame { id: 1, payload }.encode().is_ok());
     let payload = vec![0; MAX_PAYLOAD + 1];
     assert_eq!(
-        Frame { id: 1, payload }.encode(),
+        RelayFrame { id: 1, payload }.encode(),
         Err(FrameError::TooLong(u32::try_from(MAX_PAYLOAD).unwrap() + 1))
     );
 }
@@ -38,7 +38,7 @@ fn a_stream_that_is_not_ours_is_known_by_its_first_byte() {
     let mut bytes: &[u8] = b"p";
     assert_eq!(decoder.feed(&mut bytes), Err(FrameError::Magic));
     // Nothing that comes later makes it good again.
-    let good = Frame { id: 1, payload: vec![] };
+    let good = RelayFrame { id: 1, payload: vec![] };
     let good = good.encode().unwrap();
     assert_eq!(decoder.feed(&mut good.as_slice()), Err(FrameError::Magic));
 }
@@ -64,56 +64,56 @@ fn messages_refuse_what_is_missing_left_over_or_unknown() {
 
 #[test]
 fn every_violation_is_encoded() {
-    for violation in Violation::ALL {
-        let reply = RelayReply::Probed(Err(Failure::BadHttp(violation)));
+    for violation in HttpViolation::ALL {
+        let reply = RelayReply::Probed(Err(RequestFailure::BadHttp(violation)));
         assert_eq!(RelayReply::decode(&reply.encode()), Ok(reply));
     }
 }
 
-fn frames() -> impl Strategy<Value = Vec<Frame>> {
+fn frames() -> impl Strategy<Value = Vec<RelayFrame>> {
     let payload = prop_oneof![
         4 => prop::collection::vec(any::<u8>(), 0..200),
         1 => Just(vec![7; MAX_PAYLOAD]),
     ];
-    let frame = (any::<u64>(), payload).prop_map(|(id, payload)| Frame { id, payload });
+    let frame = (any::<u64>(), payload).prop_map(|(id, payload)| RelayFrame { id, payload });
     prop::collection::vec(frame, 0..5)
 }
 
-fn requests() -> impl Strategy<Value = Request> {
+fn requests() -> impl Strategy<Value = AppRequest> {
     let ip = any::<IpAddr>();
     let micros = 1_000..60_000_000u64;
     ((ip, any::<u16>(), "/[!-~]{0,40}", "[!-~]{1,40}"), (micros.clone(), micros, 1..=MAX_HEAD, 1..=MAX_BODY))
         .prop_map(|((ip, port, path, host), (connect, total, head, body))| {
-            let limits = Limits {
+            let limits = RequestLimits {
                 connect: Duration::from_micros(connect),
                 total: Duration::from_micros(total),
                 max_head: head,
                 max_body: body,
             };
-            Request::new((ip, port).into(), path, host, limits).unwrap()
+            AppRequest::new((ip, port).into(), path, host, limits).unwrap()
         })
 }
 
-fn responses() -> impl Strategy<Value = Response> {
+fn responses() -> impl Strategy<Value = RequestResult> {
     let failures = prop_oneof![
-        Just(Failure::Refused),
-        Just(Failure::Unreachable),
-        Just(Failure::ConnectTimedOut),
-        Just(Failure::TimedOut(Part::Head)),
-        Just(Failure::TimedOut(Part::Body)),
-        Just(Failure::ClosedEarly(Part::Head)),
-        Just(Failure::ClosedEarly(Part::Body)),
-        Just(Failure::HeadTooLarge),
-        Just(Failure::BodyTooLarge),
-        Just(Failure::Encoded),
-        Just(Failure::Upgraded),
-        Just(Failure::InterimStorm),
-        any::<i32>().prop_map(Failure::Local),
+        Just(RequestFailure::Refused),
+        Just(RequestFailure::Unreachable),
+        Just(RequestFailure::ConnectTimedOut),
+        Just(RequestFailure::TimedOut(AwaitedPart::Head)),
+        Just(RequestFailure::TimedOut(AwaitedPart::Body)),
+        Just(RequestFailure::ClosedEarly(AwaitedPart::Head)),
+        Just(RequestFailure::ClosedEarly(AwaitedPart::Body)),
+        Just(RequestFailure::HeadTooLarge),
+        Just(RequestFailure::BodyTooLarge),
+        Just(RequestFailure::Encoded),
+        Just(RequestFailure::Upgraded),
+        Just(RequestFailure::InterimStorm),
+        any::<i32>().prop_map(RequestFailure::Local),
     ];
     let texts = prop::option::of(".{0,20}");
     let answers =
         (200..600u16, texts.clone(), texts, any::<u32>(), prop::collection::vec(any::<u8>(), 0..300))
-            .prop_map(|(status, content_type, location, micros, body)| Answer {
+            .prop_map(|(status, content_type, location, micros, body)| AppResponse {
                 status,
                 content_type,
                 location,
@@ -124,7 +124,7 @@ fn responses() -> impl Strategy<Value = Response> {
 }
 
 /// Feeds the bytes in pieces that end at the given places.
-fn decode(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<Vec<Frame>, FrameError> {
+fn decode(bytes: &[u8], cuts: &[prop::sample::Index]) -> Result<Vec<RelayFrame>, FrameError> {
     let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
     ends.extend([0, bytes.len()]);
     ends.sort_unstable();
@@ -159,7 +159,7 @@ proptest! {
         at in any::<prop::sample::Index>(),
         change in 1..=255u8,
     ) {
-        let frame = Frame { id, payload };
+        let frame = RelayFrame { id, payload };
         let mut bytes = frame.encode().unwrap();
         let at = at.index(bytes.len());
         bytes[at] ^= change;

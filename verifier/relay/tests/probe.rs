@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use relay::{Answer, Failure, Limits, Part, Request, Response, Violation, http};
+use relay::{
+    AppRequest, AppResponse, AwaitedPart, HttpViolation, RequestFailure, RequestLimits, RequestResult, http,
+};
 
 const TOTAL: Duration = Duration::from_millis(400);
 
@@ -43,13 +45,14 @@ fn wait_for_the_end(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.read(&mut [0]).map(|_| ())
 }
 
-fn request(address: SocketAddr) -> Request {
-    let limits = Limits { connect: Duration::from_millis(200), total: TOTAL, max_head: 4096, max_body: 8192 };
-    Request::new(address, "/getconfig", "app:80", limits).unwrap()
+fn request(address: SocketAddr) -> AppRequest {
+    let limits =
+        RequestLimits { connect: Duration::from_millis(200), total: TOTAL, max_head: 4096, max_body: 8192 };
+    AppRequest::new(address, "/getconfig", "app:80", limits).unwrap()
 }
 
 /// Probes, and checks that it took no longer than it may.
-fn probe(address: SocketAddr) -> Response {
+fn probe(address: SocketAddr) -> RequestResult {
     let began = Instant::now();
     let response = http::probe(&request(address));
     let took = began.elapsed();
@@ -58,7 +61,7 @@ fn probe(address: SocketAddr) -> Response {
     response
 }
 
-fn answer(address: SocketAddr) -> Answer {
+fn answer(address: SocketAddr) -> AppResponse {
     probe(address).unwrap()
 }
 
@@ -116,7 +119,7 @@ fn nobody_there_is_refused() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    assert_eq!(probe(address), Err(Failure::Refused));
+    assert_eq!(probe(address), Err(RequestFailure::Refused));
 }
 
 #[test]
@@ -127,14 +130,14 @@ fn a_host_that_swallows_packets_is_a_connection_timeout() {
     let short = Duration::from_millis(100);
     let filled = (0..10_000).map_while(|_| TcpStream::connect_timeout(&address, short).ok());
     let _filled: Vec<_> = filled.collect();
-    assert_eq!(probe(address), Err(Failure::ConnectTimedOut));
+    assert_eq!(probe(address), Err(RequestFailure::ConnectTimedOut));
 }
 
 #[test]
 fn a_server_that_never_answers_is_given_up_at_the_deadline() {
     let began = Instant::now();
     let address = server(wait_for_the_end);
-    assert_eq!(probe(address), Err(Failure::TimedOut(Part::Head)));
+    assert_eq!(probe(address), Err(RequestFailure::TimedOut(AwaitedPart::Head)));
     assert!(began.elapsed() >= TOTAL);
 }
 
@@ -147,7 +150,7 @@ fn trickling_does_not_extend_the_deadline() {
         }
         Ok(())
     });
-    assert_eq!(probe(address), Err(Failure::TimedOut(Part::Head)));
+    assert_eq!(probe(address), Err(RequestFailure::TimedOut(AwaitedPart::Head)));
     let address = server(|stream| {
         stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 8000\r\n\r\n")?;
         loop {
@@ -155,7 +158,7 @@ fn trickling_does_not_extend_the_deadline() {
             thread::sleep(Duration::from_millis(20));
         }
     });
-    assert_eq!(probe(address), Err(Failure::TimedOut(Part::Body)));
+    assert_eq!(probe(address), Err(RequestFailure::TimedOut(AwaitedPart::Body)));
 }
 
 #[test]
@@ -169,28 +172,28 @@ fn what_has_no_end_is_cut_at_its_limit() {
         })
     };
     let ok = "HTTP/1.1 200 OK\r\n\r\n";
-    assert_eq!(probe(endless(ok, "xxxx")), Err(Failure::BodyTooLarge));
+    assert_eq!(probe(endless(ok, "xxxx")), Err(RequestFailure::BodyTooLarge));
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    assert_eq!(probe(endless(chunked, "1\r\nx\r\n")), Err(Failure::BodyTooLarge));
+    assert_eq!(probe(endless(chunked, "1\r\nx\r\n")), Err(RequestFailure::BodyTooLarge));
     let head = endless("HTTP/1.1 200 OK\r\nA: ", "xxxx");
-    assert_eq!(probe(head), Err(Failure::HeadTooLarge));
+    assert_eq!(probe(head), Err(RequestFailure::HeadTooLarge));
     let headers = endless("HTTP/1.1 200 OK\r\n", "A: bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb\r\n");
-    assert_eq!(probe(headers), Err(Failure::HeadTooLarge));
+    assert_eq!(probe(headers), Err(RequestFailure::HeadTooLarge));
     let interim = endless("", "HTTP/1.1 100 Continue\r\n\r\n");
-    assert_eq!(probe(interim), Err(Failure::InterimStorm));
+    assert_eq!(probe(interim), Err(RequestFailure::InterimStorm));
 }
 
 #[test]
 fn other_protocols_and_tricks_are_told_apart() {
     for (response, expected) in [
-        ("hello\r\n", Failure::BadHttp(Violation::NotHttp)),
-        ("\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64", Failure::BadHttp(Violation::Http2)),
-        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", Failure::Upgraded),
+        ("hello\r\n", RequestFailure::BadHttp(HttpViolation::NotHttp)),
+        ("\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64", RequestFailure::BadHttp(HttpViolation::Http2)),
+        ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n", RequestFailure::Upgraded),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            Failure::BadHttp(Violation::LengthAndChunked),
+            RequestFailure::BadHttp(HttpViolation::LengthAndChunked),
         ),
-        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f", Failure::Encoded),
+        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f", RequestFailure::Encoded),
     ] {
         assert_eq!(probe(saying(response)), Err(expected), "{response:?}");
     }
@@ -198,9 +201,9 @@ fn other_protocols_and_tricks_are_told_apart() {
 
 #[test]
 fn hanging_up_early_says_where() {
-    assert_eq!(probe(saying("")), Err(Failure::ClosedEarly(Part::Head)));
+    assert_eq!(probe(saying("")), Err(RequestFailure::ClosedEarly(AwaitedPart::Head)));
     let body = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{";
-    assert_eq!(probe(saying(body)), Err(Failure::ClosedEarly(Part::Body)));
+    assert_eq!(probe(saying(body)), Err(RequestFailure::ClosedEarly(AwaitedPart::Body)));
 }
 
 #[test]
@@ -212,5 +215,5 @@ fn a_reset_is_hanging_up() {
         // To hang up on what one has not read sends a reset.
         stream.peek(&mut [0]).unwrap();
     });
-    assert_eq!(probe(address), Err(Failure::ClosedEarly(Part::Head)));
+    assert_eq!(probe(address), Err(RequestFailure::ClosedEarly(AwaitedPart::Head)));
 }

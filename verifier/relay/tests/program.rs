@@ -7,8 +7,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use relay::frame::Frame;
-use relay::{Failure, FrameDecoder, Limits, RelayCall, RelayReply, Request};
+use relay::frame::RelayFrame;
+use relay::{AppRequest, FrameDecoder, RelayCall, RelayReply, RequestFailure, RequestLimits};
 
 struct Program {
     child: Child,
@@ -35,13 +35,13 @@ impl Program {
 
     fn call(&mut self, id: u64, call: &RelayCall) -> RelayReply {
         let payload = call.encode();
-        self.write(&Frame { id, payload }.encode().unwrap());
+        self.write(&RelayFrame { id, payload }.encode().unwrap());
         let reply = self.reply();
         assert_eq!(reply.id, id);
         RelayReply::decode(&reply.payload).unwrap()
     }
 
-    fn reply(&mut self) -> Frame {
+    fn reply(&mut self) -> RelayFrame {
         let mut decoder = FrameDecoder::default();
         let mut buffer = [0; 1000];
         loop {
@@ -73,9 +73,9 @@ impl Drop for Program {
     }
 }
 
-fn request(port: u16) -> Request {
-    let limits = Limits { max_body: relay::request::MAX_BODY, ..Limits::default() };
-    Request::new(([127, 0, 0, 1], port).into(), "/", "app", limits).unwrap()
+fn request(port: u16) -> AppRequest {
+    let limits = RequestLimits { max_body: relay::request::MAX_BODY, ..RequestLimits::default() };
+    AppRequest::new(([127, 0, 0, 1], port).into(), "/", "app", limits).unwrap()
 }
 
 #[test]
@@ -101,7 +101,10 @@ fn it_answers_one_call_after_another() {
     assert_eq!((answer.status, answer.body), (200, body));
     server.join().unwrap();
     // The server is gone now.
-    assert_eq!(program.call(3, &RelayCall::Probe(request(port))), RelayReply::Probed(Err(Failure::Refused)));
+    assert_eq!(
+        program.call(3, &RelayCall::Probe(request(port))),
+        RelayReply::Probed(Err(RequestFailure::Refused))
+    );
     assert_eq!(program.call(u64::MAX, &RelayCall::Ping), RelayReply::Pong);
     drop(program.stdin.take());
     assert!(program.end());
@@ -117,8 +120,8 @@ fn it_ends_at_bytes_that_are_no_frame() {
 #[test]
 fn it_ends_at_a_frame_that_is_no_call() {
     let mut program = Program::start();
-    let payload = RelayReply::Probed(Err(Failure::Refused)).encode();
-    program.write(&Frame { id: 1, payload }.encode().unwrap());
+    let payload = RelayReply::Probed(Err(RequestFailure::Refused)).encode();
+    program.write(&RelayFrame { id: 1, payload }.encode().unwrap());
     assert!(!program.end());
 }
 
@@ -128,12 +131,12 @@ fn it_ends_with_its_input_even_in_the_middle_of_a_request() {
     let port = listener.local_addr().unwrap().port();
     let mut program = Program::start();
     let payload = RelayCall::Probe(request(port)).encode();
-    program.write(&Frame { id: 1, payload }.encode().unwrap());
+    program.write(&RelayFrame { id: 1, payload }.encode().unwrap());
     let (_connection, _) = listener.accept().unwrap();
     let began = Instant::now();
     drop(program.stdin.take());
     assert!(program.end());
-    assert!(began.elapsed() < Limits::default().total);
+    assert!(began.elapsed() < RequestLimits::default().total);
 }
 
 #[test]

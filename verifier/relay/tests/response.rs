@@ -2,15 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
-use relay::Failure::{self, BadHttp};
+use relay::RequestFailure::{self, BadHttp};
 use relay::response::{ParsedResponse, ResponseParser};
-use relay::{Part, Violation};
+use relay::{AwaitedPart, HttpViolation};
 
 const MAX_HEAD: usize = 1024;
 const MAX_BODY: usize = 64;
 
 /// Reads a whole connection, in pieces of one size.
-fn read(bytes: &[u8], piece: usize) -> Result<ParsedResponse, Failure> {
+fn read(bytes: &[u8], piece: usize) -> Result<ParsedResponse, RequestFailure> {
     let mut parser = ResponseParser::new(MAX_HEAD, MAX_BODY);
     for piece in bytes.chunks(piece) {
         if parser.feed(piece)? {
@@ -20,7 +20,7 @@ fn read(bytes: &[u8], piece: usize) -> Result<ParsedResponse, Failure> {
     parser.end()
 }
 
-fn body(bytes: &str) -> Result<String, Failure> {
+fn body(bytes: &str) -> Result<String, RequestFailure> {
     read(bytes.as_bytes(), 7).map(|parsed| String::from_utf8(parsed.body).unwrap())
 }
 
@@ -56,52 +56,55 @@ fn what_honest_servers_send_is_read() {
 fn what_is_wrong_is_named() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n";
     for (response, expected) in [
-        ("hello, world", BadHttp(Violation::NotHttp)),
-        ("<html>", BadHttp(Violation::NotHttp)),
-        ("\r\nHTTP/1.1 200 OK\r\n\r\n", BadHttp(Violation::NotHttp)),
-        ("\0\0\x12\x04\0\0\0\0\0", BadHttp(Violation::Http2)),
-        ("\x15\x03\x01\0\x02\x02\x46", BadHttp(Violation::Tls)),
-        ("HTTP/2 200\r\n\r\n", BadHttp(Violation::Version)),
-        ("HTTP/1.2 200 OK\r\n\r\n", BadHttp(Violation::Version)),
-        ("HTTP/1.1  200 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
-        ("HTTP/1.1 2000 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
-        ("HTTP/1.1 +20 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
-        ("HTTP/1.1 099 OK\r\n\r\n", BadHttp(Violation::StatusLine)),
-        ("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", BadHttp(Violation::Header)),
-        ("HTTP/1.1 200 OK\r\nA : c\r\n\r\n", BadHttp(Violation::Header)),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", BadHttp(Violation::Header)),
-        ("HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n", BadHttp(Violation::Header)),
-        ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", BadHttp(Violation::Header)),
-        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", BadHttp(Violation::Length)),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", BadHttp(Violation::Length)),
-        ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n{}", BadHttp(Violation::Length)),
+        ("hello, world", BadHttp(HttpViolation::NotHttp)),
+        ("<html>", BadHttp(HttpViolation::NotHttp)),
+        ("\r\nHTTP/1.1 200 OK\r\n\r\n", BadHttp(HttpViolation::NotHttp)),
+        ("\0\0\x12\x04\0\0\0\0\0", BadHttp(HttpViolation::Http2)),
+        ("\x15\x03\x01\0\x02\x02\x46", BadHttp(HttpViolation::Tls)),
+        ("HTTP/2 200\r\n\r\n", BadHttp(HttpViolation::Version)),
+        ("HTTP/1.2 200 OK\r\n\r\n", BadHttp(HttpViolation::Version)),
+        ("HTTP/1.1  200 OK\r\n\r\n", BadHttp(HttpViolation::StatusLine)),
+        ("HTTP/1.1 2000 OK\r\n\r\n", BadHttp(HttpViolation::StatusLine)),
+        ("HTTP/1.1 +20 OK\r\n\r\n", BadHttp(HttpViolation::StatusLine)),
+        ("HTTP/1.1 099 OK\r\n\r\n", BadHttp(HttpViolation::StatusLine)),
+        ("HTTP/1.1 200 OK\r\nA b: c\r\n\r\n", BadHttp(HttpViolation::Header)),
+        ("HTTP/1.1 200 OK\r\nA : c\r\n\r\n", BadHttp(HttpViolation::Header)),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n", BadHttp(HttpViolation::Header)),
+        ("HTTP/1.1 200 OK\r\nA: b\0c\r\n\r\n", BadHttp(HttpViolation::Header)),
+        ("HTTP/1.1 200 OK\r\nA: b\rc\r\n\r\n", BadHttp(HttpViolation::Header)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\n{}", BadHttp(HttpViolation::Length)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\n{}", BadHttp(HttpViolation::Length)),
+        ("HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n{}", BadHttp(HttpViolation::Length)),
         (
             "HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 3\r\n\r\n{}",
-            BadHttp(Violation::LengthTwice),
+            BadHttp(HttpViolation::LengthTwice),
         ),
-        (&format!("{chunked}Content-Length: 2\r\n\r\n"), BadHttp(Violation::LengthAndChunked)),
-        (&format!("{chunked}Transfer-Encoding: chunked\r\n\r\n"), BadHttp(Violation::TransferEncoding)),
-        ("HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", BadHttp(Violation::TransferEncoding)),
-        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", BadHttp(Violation::TransferEncoding)),
-        (&format!("{chunked}\r\n\r\n"), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\n-1\r\n"), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\n0x2\r\n{{}}\r\n"), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\n1\r\n{{}}\r\n"), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\n1;{}", "x".repeat(200)), BadHttp(Violation::Chunk)),
-        (&format!("{chunked}\r\nffffffffffffff\r\n"), Failure::BodyTooLarge),
-        (&format!("{chunked}\r\n{}", "a\r\n0123456789\r\n".repeat(7)), Failure::BodyTooLarge),
-        (&format!("{chunked}\r\n0\r\n{}", "A: b\r\n".repeat(300)), Failure::HeadTooLarge),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", Failure::BodyTooLarge),
-        (&format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(65)), Failure::BodyTooLarge),
-        (&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(2000)), Failure::HeadTooLarge),
-        (&format!("HTTP/1.1 200 OK\r\n{}", "A:\r\n".repeat(101)), BadHttp(Violation::TooManyHeaders)),
-        (&"HTTP/1.1 100 Continue\r\n\r\n".repeat(5), Failure::InterimStorm),
-        ("HTTP/1.1 101 Switching Protocols\r\n", Failure::Upgraded),
-        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", Failure::Encoded),
-        ("", Failure::ClosedEarly(Part::Head)),
-        ("HTTP/1.1 200 OK\r\nA: b\r\n", Failure::ClosedEarly(Part::Head)),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", Failure::ClosedEarly(Part::Body)),
-        (&format!("{chunked}\r\n2\r\n{{}}\r\n0\r\n"), Failure::ClosedEarly(Part::Body)),
+        (&format!("{chunked}Content-Length: 2\r\n\r\n"), BadHttp(HttpViolation::LengthAndChunked)),
+        (&format!("{chunked}Transfer-Encoding: chunked\r\n\r\n"), BadHttp(HttpViolation::TransferEncoding)),
+        (
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            BadHttp(HttpViolation::TransferEncoding),
+        ),
+        ("HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", BadHttp(HttpViolation::TransferEncoding)),
+        (&format!("{chunked}\r\n\r\n"), BadHttp(HttpViolation::Chunk)),
+        (&format!("{chunked}\r\n-1\r\n"), BadHttp(HttpViolation::Chunk)),
+        (&format!("{chunked}\r\n0x2\r\n{{}}\r\n"), BadHttp(HttpViolation::Chunk)),
+        (&format!("{chunked}\r\n1\r\n{{}}\r\n"), BadHttp(HttpViolation::Chunk)),
+        (&format!("{chunked}\r\n1;{}", "x".repeat(200)), BadHttp(HttpViolation::Chunk)),
+        (&format!("{chunked}\r\nffffffffffffff\r\n"), RequestFailure::BodyTooLarge),
+        (&format!("{chunked}\r\n{}", "a\r\n0123456789\r\n".repeat(7)), RequestFailure::BodyTooLarge),
+        (&format!("{chunked}\r\n0\r\n{}", "A: b\r\n".repeat(300)), RequestFailure::HeadTooLarge),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 65\r\n\r\n", RequestFailure::BodyTooLarge),
+        (&format!("HTTP/1.1 200 OK\r\n\r\n{}", "x".repeat(65)), RequestFailure::BodyTooLarge),
+        (&format!("HTTP/1.1 200 OK\r\nA: {}", "x".repeat(2000)), RequestFailure::HeadTooLarge),
+        (&format!("HTTP/1.1 200 OK\r\n{}", "A:\r\n".repeat(101)), BadHttp(HttpViolation::TooManyHeaders)),
+        (&"HTTP/1.1 100 Continue\r\n\r\n".repeat(5), RequestFailure::InterimStorm),
+        ("HTTP/1.1 101 Switching Protocols\r\n", RequestFailure::Upgraded),
+        ("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n", RequestFailure::Encoded),
+        ("", RequestFailure::ClosedEarly(AwaitedPart::Head)),
+        ("HTTP/1.1 200 OK\r\nA: b\r\n", RequestFailure::ClosedEarly(AwaitedPart::Head)),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{}", RequestFailure::ClosedEarly(AwaitedPart::Body)),
+        (&format!("{chunked}\r\n2\r\n{{}}\r\n0\r\n"), RequestFailure::ClosedEarly(AwaitedPart::Body)),
     ] {
         assert_eq!(body(response), Err(expected), "{response:?}");
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
 use futures::StreamExt;
-use relay::frame::Frame;
-use relay::{FrameDecoder, FrameError, MessageError, RelayCall, RelayReply, Request, Response};
+use relay::frame::RelayFrame;
+use relay::{AppRequest, FrameDecoder, FrameError, MessageError, RelayCall, RelayReply, RequestResult};
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
 
@@ -61,7 +61,7 @@ impl RelaySession {
         }
     }
 
-    pub(super) async fn probe(&mut self, request: Request) -> Result<Response, SessionError> {
+    pub(super) async fn probe(&mut self, request: AppRequest) -> Result<RequestResult, SessionError> {
         let patience = request.limits().total + MARGIN;
         match self.call(&RelayCall::Probe(request), patience).await? {
             RelayReply::Probed(response) => Ok(response),
@@ -83,7 +83,7 @@ impl RelaySession {
 
     async fn exchange(&mut self, call: &RelayCall) -> Result<RelayReply, SessionError> {
         self.last_id += 1;
-        let frame = Frame { id: self.last_id, payload: call.encode() };
+        let frame = RelayFrame { id: self.last_id, payload: call.encode() };
         let bytes = frame.encode()?;
         self.send(&bytes).await.map_err(|error| SessionError::Input(error.kind()))?;
         let frame = self.frame().await?;
@@ -98,7 +98,7 @@ impl RelaySession {
         self.attached.input.flush().await
     }
 
-    async fn frame(&mut self) -> Result<Frame, SessionError> {
+    async fn frame(&mut self) -> Result<RelayFrame, SessionError> {
         loop {
             let output = self.attached.output.next().await.ok_or(SessionError::Ended)?;
             let message = match output.map_err(|error| SessionError::Stream(error.to_string()))? {
@@ -120,13 +120,13 @@ impl RelaySession {
 mod tests {
     use bytes::Bytes;
     use futures::stream;
-    use relay::{Failure, Limits};
+    use relay::{RequestFailure, RequestLimits};
 
     use super::*;
 
     fn reply(id: u64, reply: &RelayReply) -> Vec<u8> {
         let payload = reply.encode();
-        Frame { id, payload }.encode().unwrap()
+        RelayFrame { id, payload }.encode().unwrap()
     }
 
     fn stdout(bytes: Vec<u8>) -> LogOutput {
@@ -142,18 +142,18 @@ mod tests {
         })
     }
 
-    fn request() -> Request {
-        Request::new(([10, 0, 0, 2], 80).into(), "/", "app", Limits::default()).unwrap()
+    fn request() -> AppRequest {
+        AppRequest::new(([10, 0, 0, 2], 80).into(), "/", "app", RequestLimits::default()).unwrap()
     }
 
     #[tokio::test]
     async fn replies_are_decoded_however_the_stream_is_cut() {
-        let refused = RelayReply::Probed(Err(Failure::Refused));
+        let refused = RelayReply::Probed(Err(RequestFailure::Refused));
         let bytes = [reply(1, &RelayReply::Pong), reply(2, &refused)].concat();
         let pieces = [&bytes[..3], &bytes[3..21], &bytes[21..30], &bytes[30..]];
         let mut session = session(pieces.map(|piece| stdout(piece.to_vec())).to_vec());
         assert_eq!(session.ping().await, Ok(()));
-        assert_eq!(session.probe(request()).await, Ok(Err(Failure::Refused)));
+        assert_eq!(session.probe(request()).await, Ok(Err(RequestFailure::Refused)));
         assert_eq!(session.ping().await, Err(SessionError::Ended));
     }
 
@@ -161,7 +161,7 @@ mod tests {
     async fn any_other_output_of_a_relay_ends_the_session() {
         let pong = reply(1, &RelayReply::Pong);
         let console = |bytes: &'static [u8]| LogOutput::Console { message: Bytes::from_static(bytes) };
-        let no_message = Frame { id: 1, payload: vec![77] };
+        let no_message = RelayFrame { id: 1, payload: vec![77] };
         for (sent, error) in [
             (vec![], SessionError::Ended),
             (vec![stdout(b"hello".to_vec())], SessionError::Frame(FrameError::Magic)),
@@ -172,7 +172,10 @@ mod tests {
             (vec![console(b"\x03err")], SessionError::Console),
             (vec![stdout(no_message.encode().unwrap())], SessionError::Message(MessageError::Value)),
             (vec![stdout(reply(7, &RelayReply::Pong))], SessionError::Unexpected),
-            (vec![stdout(reply(1, &RelayReply::Probed(Err(Failure::Refused))))], SessionError::Unexpected),
+            (
+                vec![stdout(reply(1, &RelayReply::Probed(Err(RequestFailure::Refused))))],
+                SessionError::Unexpected,
+            ),
             (vec![stdout([pong.clone(), pong].concat())], SessionError::Unexpected),
         ] {
             assert_eq!(session(sent).ping().await, Err(error));

@@ -15,7 +15,7 @@ use super::{
     SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
 };
 use crate::health::NodeState;
-use crate::relay::{Answer, RelayError, Request, Response};
+use crate::relay::{AppRequest, AppResponse, RelayError, RequestResult};
 
 /// A Swarm of two nodes that follows a script.
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(crate) struct FakeSwarm {
     /// The phase of each service's task, in the order of deployment. Tasks beyond the script run.
     pub(crate) phases: Mutex<VecDeque<Result<TaskPhase, SwarmError>>>,
     /// The responses to probes, in their order. Probes beyond the script are answered with `body`.
-    pub(crate) responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
+    pub(crate) responses: Arc<Mutex<VecDeque<Result<RequestResult, RelayError>>>>,
     pub(crate) body: Vec<u8>,
     /// The tasks by the names of their services.
     pub(crate) tasks: Mutex<HashMap<String, Task>>,
@@ -54,7 +54,7 @@ impl FakeSwarm {
 }
 
 struct FakeRelay {
-    responses: Arc<Mutex<VecDeque<Result<Response, RelayError>>>>,
+    responses: Arc<Mutex<VecDeque<Result<RequestResult, RelayError>>>>,
     body: Vec<u8>,
     died: Arc<AtomicBool>,
 }
@@ -152,10 +152,10 @@ impl Swarm for FakeSwarm {
 
 #[async_trait]
 impl SlotRelay for FakeRelay {
-    async fn probe(&mut self, _: Request) -> Result<Response, RelayError> {
+    async fn probe(&mut self, _: AppRequest) -> Result<RequestResult, RelayError> {
         let scripted = self.responses.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| {
-            Ok(Ok(Answer {
+            Ok(Ok(AppResponse {
                 status: 200,
                 content_type: None,
                 location: None,

@@ -10,7 +10,9 @@ use domain::challenge::{Evidence, ProbeRules, ResourceLimits};
 use domain::submission::FailureCode;
 use tokio::time::sleep;
 
-use crate::relay::{Failure, Limits as RequestLimits, Part, RelayError, Request, RequestError, Response};
+use crate::relay::{
+    AppRequest, AwaitedPart, RelayError, RequestError, RequestFailure, RequestLimits, RequestResult,
+};
 
 /// The longest wait for a connection. Within a cluster, connecting takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -65,8 +67,13 @@ impl ProbeRequest {
     }
 
     /// Returns the request to the app at this address.
-    pub(crate) fn to(&self, address: IpAddr) -> Result<Request, RequestError> {
-        Request::new(SocketAddr::new(address, self.port), self.path.clone(), self.host.clone(), self.limits)
+    pub(crate) fn to(&self, address: IpAddr) -> Result<AppRequest, RequestError> {
+        AppRequest::new(
+            SocketAddr::new(address, self.port),
+            self.path.clone(),
+            self.host.clone(),
+            self.limits,
+        )
     }
 
     /// Returns the probe that follows a redirect within the rest of the time for an answer, or `None` if the
@@ -102,15 +109,17 @@ impl ProbeRequest {
     }
 
     /// Classifies a relay's answer to the request.
-    pub(crate) fn classify(&self, outcome: Result<Response, RelayError>) -> ProbeResult {
+    pub(crate) fn classify(&self, outcome: Result<RequestResult, RelayError>) -> ProbeResult {
         let answer = match outcome {
             Ok(Ok(answer)) => answer,
-            Ok(Err(Failure::Refused)) => return ProbeResult::ConnectionRefused,
-            Ok(Err(failure @ (Failure::ConnectTimedOut | Failure::Unreachable))) => {
+            Ok(Err(RequestFailure::Refused)) => return ProbeResult::ConnectionRefused,
+            Ok(Err(failure @ (RequestFailure::ConnectTimedOut | RequestFailure::Unreachable))) => {
                 return ProbeResult::Unreachable(failure.to_string());
             }
-            Ok(Err(failure @ Failure::Local(_))) => return ProbeResult::RelayFailed(failure.to_string()),
-            Ok(Err(failure @ (Failure::TimedOut(_) | Failure::ClosedEarly(_)))) => {
+            Ok(Err(failure @ RequestFailure::Local(_))) => {
+                return ProbeResult::RelayFailed(failure.to_string());
+            }
+            Ok(Err(failure @ (RequestFailure::TimedOut(_) | RequestFailure::ClosedEarly(_)))) => {
                 return ProbeResult::NotReady(self.failure(failure));
             }
             Ok(Err(failure)) => return ProbeResult::Observed(self.failure(failure)),
@@ -147,22 +156,22 @@ impl ProbeRequest {
     }
 
     /// Returns the evidence for a failure of the app itself.
-    fn failure(&self, failure: Failure) -> Evidence {
+    fn failure(&self, failure: RequestFailure) -> Evidence {
         let request = format!("GET {} on port {}", self.path, self.port);
         let seconds = self.limits.total.as_secs();
         let (code, message) = match failure {
-            Failure::TimedOut(Part::Head) => {
+            RequestFailure::TimedOut(AwaitedPart::Head) => {
                 (FailureCode::TimedOut, format!("{request} was not answered within {seconds} s."))
             }
-            Failure::TimedOut(Part::Body) => (
+            RequestFailure::TimedOut(AwaitedPart::Body) => (
                 FailureCode::TimedOut,
                 format!("The answer to {request} was not complete after {seconds} s."),
             ),
-            Failure::BodyTooLarge => {
+            RequestFailure::BodyTooLarge => {
                 let max = self.limits.max_body >> 10;
                 (FailureCode::AnswerTooLarge, format!("The answer to {request} is longer than {max} KiB."))
             }
-            Failure::ClosedEarly(part) => (
+            RequestFailure::ClosedEarly(part) => (
                 FailureCode::BadHttp,
                 format!("The app closed the connection of {request} before the {part} was complete."),
             ),
@@ -189,7 +198,7 @@ mod tests {
     use domain::Challenge;
 
     use super::*;
-    use crate::relay::Violation;
+    use crate::relay::HttpViolation;
 
     #[test]
     fn each_kind_of_failure_has_its_own_code() {
@@ -208,19 +217,22 @@ mod tests {
                 None
             }
         };
-        assert_eq!(code(Failure::TimedOut(Part::Head)), Some(FailureCode::TimedOut));
-        assert_eq!(code(Failure::ClosedEarly(Part::Body)), Some(FailureCode::BadHttp));
-        assert_eq!(code(Failure::BadHttp(Violation::Tls)), Some(FailureCode::BadHttp));
-        assert_eq!(code(Failure::BodyTooLarge), Some(FailureCode::AnswerTooLarge));
-        for not_the_apps in
-            [Failure::Refused, Failure::ConnectTimedOut, Failure::Unreachable, Failure::Local(24)]
-        {
+        assert_eq!(code(RequestFailure::TimedOut(AwaitedPart::Head)), Some(FailureCode::TimedOut));
+        assert_eq!(code(RequestFailure::ClosedEarly(AwaitedPart::Body)), Some(FailureCode::BadHttp));
+        assert_eq!(code(RequestFailure::BadHttp(HttpViolation::Tls)), Some(FailureCode::BadHttp));
+        assert_eq!(code(RequestFailure::BodyTooLarge), Some(FailureCode::AnswerTooLarge));
+        for not_the_apps in [
+            RequestFailure::Refused,
+            RequestFailure::ConnectTimedOut,
+            RequestFailure::Unreachable,
+            RequestFailure::Local(24),
+        ] {
             assert_eq!(code(not_the_apps), None, "{not_the_apps:?}");
         }
     }
 
-    fn answered(status: u16, location: Option<&str>, body: &str) -> Result<Response, RelayError> {
-        Ok(Ok(crate::relay::Answer {
+    fn answered(status: u16, location: Option<&str>, body: &str) -> Result<RequestResult, RelayError> {
+        Ok(Ok(crate::relay::AppResponse {
             status,
             content_type: None,
             location: location.map(Into::into),

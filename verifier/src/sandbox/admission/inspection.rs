@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::check::{Check, CheckState, judge};
 use super::{InspectError, InspectionResult};
-use crate::relay::{self, Failure, Request};
+use crate::relay::{self, AppRequest, RequestFailure};
 use crate::swarm::{
     Deployment, Labels, NetworkId, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase,
     label,
@@ -181,13 +181,13 @@ async fn running(swarm: &dyn Swarm, service: &ServiceId, network: &NetworkId) ->
 /// Asks the inspector, and tries again while it has not opened its port.
 async fn ask(relay: &mut dyn SlotRelay, inspector: IpAddr, path: &str) -> Result<String, SwarmError> {
     let address = SocketAddr::new(inspector, 80);
-    let request = Request::new(address, path, "inspector", relay::Limits::default());
+    let request = AppRequest::new(address, path, "inspector", relay::RequestLimits::default());
     let request = request.map_err(|error| SwarmError::Refused(error.to_string()))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
         match relay.probe(request.clone()).await? {
             Ok(answer) => return Ok(String::from_utf8_lossy(&answer.body).into_owned()),
-            Err(Failure::Refused | Failure::Unreachable | Failure::ConnectTimedOut)
+            Err(RequestFailure::Refused | RequestFailure::Unreachable | RequestFailure::ConnectTimedOut)
                 if Instant::now() < deadline =>
             {
                 sleep(POLL).await;

@@ -14,7 +14,7 @@ use super::*;
 use crate::health::Health;
 use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous};
-use crate::relay::{Answer, Failure, Part, RelayError, Response};
+use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::fake::FakeSwarm;
 use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
@@ -31,7 +31,7 @@ struct AttemptScene {
 /// Submits one image with a `start_s` of 1 s, on a Swarm that follows this script.
 async fn given(
     phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
-    responses: impl IntoIterator<Item = Result<Response, RelayError>>,
+    responses: impl IntoIterator<Item = Result<RequestResult, RelayError>>,
 ) -> AttemptScene {
     let registry = generous();
     let image: ImageRef = format!("{}/ada/app", registry.address).parse().unwrap();
@@ -111,9 +111,9 @@ fn failure(events: &[Event]) -> FailureCode {
     }
 }
 
-fn no_way() -> Vec<Result<Response, RelayError>> {
+fn no_way() -> Vec<Result<RequestResult, RelayError>> {
     // More than the number of probes in the second that an app has.
-    (0..200).map(|_| Ok(Err(Failure::ConnectTimedOut))).collect()
+    (0..200).map(|_| Ok(Err(RequestFailure::ConnectTimedOut))).collect()
 }
 
 #[tokio::test]
@@ -174,7 +174,7 @@ async fn an_app_that_is_not_reached_from_two_networks_fails_with_nothing_on_port
 
 #[tokio::test]
 async fn a_relay_that_fails_is_never_held_against_the_app() {
-    let failing = (0..2).map(|_| Ok(Err(Failure::Local(24))));
+    let failing = (0..2).map(|_| Ok(Err(RequestFailure::Local(24))));
     let stage = given([], failing).await;
     assert_eq!(interruption(&stage.attempted().await), InterruptionCode::SlotFailed);
     let once = given([], [Err(RelayError::Gone)]).await;
@@ -186,24 +186,24 @@ async fn an_app_that_is_right_only_once_fails() {
     let stage = given([], []).await;
     let answer = |body: Vec<u8>| {
         let latency = Duration::from_millis(1);
-        Ok(Ok(Answer { status: 200, content_type: None, location: None, latency, body }))
+        Ok(Ok(AppResponse { status: 200, content_type: None, location: None, latency, body }))
     };
     let right_once = [answer(stage.fake.body.clone()), answer(b"{}".to_vec())];
     stage.fake.responses.lock().unwrap().extend(right_once);
     assert_eq!(failure(&stage.attempted().await), FailureCode::Mismatch);
 }
 
-fn respond(status: u16, location: Option<&str>, body: &[u8]) -> Result<Response, RelayError> {
+fn respond(status: u16, location: Option<&str>, body: &[u8]) -> Result<RequestResult, RelayError> {
     let latency = Duration::from_millis(1);
     let location = location.map(Into::into);
-    Ok(Ok(Answer { status, content_type: None, location, latency, body: body.to_vec() }))
+    Ok(Ok(AppResponse { status, content_type: None, location, latency, body: body.to_vec() }))
 }
 
 #[tokio::test]
 async fn an_app_has_its_time_to_start() {
     let not_yet = [
-        [Ok(Err(Failure::Refused)), Ok(Err(Failure::ClosedEarly(Part::Head)))],
-        [Ok(Err(Failure::TimedOut(Part::Head))), respond(502, None, b"Bad Gateway")],
+        [Ok(Err(RequestFailure::Refused)), Ok(Err(RequestFailure::ClosedEarly(AwaitedPart::Head)))],
+        [Ok(Err(RequestFailure::TimedOut(AwaitedPart::Head))), respond(502, None, b"Bad Gateway")],
         [respond(404, None, b"not yet"), respond(200, None, b"")],
     ];
     for starting in not_yet {
@@ -215,7 +215,7 @@ async fn an_app_has_its_time_to_start() {
 }
 
 /// Fails each probe in the first slot with `failure`, and none in the second.
-async fn with_a_bad_first_slot(failure: Failure) -> Vec<Event> {
+async fn with_a_bad_first_slot(failure: RequestFailure) -> Vec<Event> {
     let stage = given([], (0..200).map(|_| Ok(Err(failure)))).await;
     let (responses, fake) = (Arc::clone(&stage.fake.responses), Arc::clone(&stage.fake));
     let relenting = tokio::spawn(async move {
@@ -231,7 +231,9 @@ async fn with_a_bad_first_slot(failure: Failure) -> Vec<Event> {
 
 #[tokio::test]
 async fn an_app_that_a_slow_node_may_have_failed_is_tried_in_a_second_slot() {
-    for failure in [Failure::TimedOut(Part::Head), Failure::ClosedEarly(Part::Body)] {
+    for failure in
+        [RequestFailure::TimedOut(AwaitedPart::Head), RequestFailure::ClosedEarly(AwaitedPart::Body)]
+    {
         let events = with_a_bad_first_slot(failure).await;
         assert!(matches!(events.last(), Some(Event::Passed(_))), "{failure:?}: {events:#?}");
     }
@@ -240,7 +242,7 @@ async fn an_app_that_a_slow_node_may_have_failed_is_tried_in_a_second_slot() {
 #[tokio::test]
 async fn an_app_that_fails_in_two_slots_in_two_ways_has_its_verdict() {
     let ended = Ok(TaskPhase::Ended(TaskEnding::Exited(1)));
-    let silent = (0..200).map(|_| Ok(Err(Failure::TimedOut(Part::Head))));
+    let silent = (0..200).map(|_| Ok(Err(RequestFailure::TimedOut(AwaitedPart::Head))));
     let events = given([ended], silent).await.attempted().await;
     assert_eq!(failure(&events), FailureCode::TimedOut);
 }
@@ -248,7 +250,7 @@ async fn an_app_that_fails_in_two_slots_in_two_ways_has_its_verdict() {
 #[tokio::test]
 async fn an_app_that_stops_to_listen_is_not_told_that_nothing_ever_listened() {
     let once = [respond(502, None, b"Bad Gateway")];
-    let refused = || (0..200).map(|_| Ok(Err(Failure::Refused)));
+    let refused = || (0..200).map(|_| Ok(Err(RequestFailure::Refused)));
     let events = given([], once.into_iter().chain(refused())).await.attempted().await;
     // The first slot's suspicion is confirmed in the second, where nothing ever listens.
     assert_eq!(failure(&events), FailureCode::NothingOnPort);
@@ -256,7 +258,7 @@ async fn an_app_that_stops_to_listen_is_not_told_that_nothing_ever_listened() {
 
 #[tokio::test]
 async fn after_its_time_the_last_answer_of_an_app_counts() {
-    let refusing = (0..3).map(|_| Ok(Err(Failure::Refused)));
+    let refusing = (0..3).map(|_| Ok(Err(RequestFailure::Refused)));
     let failing = (0..200).map(|_| respond(502, None, b"Bad Gateway"));
     let events = given([], refusing.chain(failing)).await.attempted().await;
     assert_eq!(failure(&events), FailureCode::BadStatus);
@@ -318,7 +320,7 @@ async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
 
 #[tokio::test]
 async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
-    let refused = || (0..200).map(|_| Ok(Err(Failure::Refused)));
+    let refused = || (0..200).map(|_| Ok(Err(RequestFailure::Refused)));
     assert_eq!(failure(&given([], refused()).await.attempted().await), FailureCode::NothingOnPort);
     // The first node may have killed the app. The second node shows that the app is right.
     let stage = given([], refused()).await;
@@ -377,7 +379,7 @@ async fn faults_of_the_platform_interrupt_the_attempt() {
 
 #[tokio::test]
 async fn a_verifier_that_was_overtaken_drops_its_verdict() {
-    let stage = given([], (0..20).map(|_| Ok(Err(Failure::Refused)))).await;
+    let stage = given([], (0..20).map(|_| Ok(Err(RequestFailure::Refused)))).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
     let lease = stage.lease().await;
     let never = CancellationToken::new();
@@ -399,7 +401,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
 
 #[tokio::test]
 async fn a_stop_puts_the_submission_back() {
-    let stage = given([], (0..200).map(|_| Ok(Err(Failure::Refused)))).await;
+    let stage = given([], (0..200).map(|_| Ok(Err(RequestFailure::Refused)))).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
     let lease = stage.lease().await;
     let stop = CancellationToken::new();
