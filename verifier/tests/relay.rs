@@ -25,7 +25,7 @@ async fn node() -> &'static Node {
     &bed.swarm.nodes()[0]
 }
 
-/// A slot of the test's own.
+/// Creates a network for a slot that only this test uses.
 async fn slot(docker: &Docker, name: &str) -> RelaySpec {
     let network = NetworkCreateRequest {
         name: name.to_owned(),
@@ -72,7 +72,7 @@ fn request(address: impl Into<IpAddr>, total: Duration) -> AppRequest {
     AppRequest::new((address.into(), 80).into(), "/getconfig", "app", limits).unwrap()
 }
 
-/// How many containers a slot has, running or not.
+/// Returns the number of a slot's containers, running or not.
 async fn containers(docker: &Docker, spec: &RelaySpec) -> usize {
     let label = format!("slot={}", spec.network);
     let options = ListContainersOptions {
@@ -95,7 +95,7 @@ async fn it_asks_an_app_that_the_verifier_cannot_reach() {
     let answer = loop {
         match relay.probe(asked.clone()).await.unwrap() {
             Ok(answer) => break answer,
-            // It may still be opening its port.
+            // The app may not listen yet.
             Err(failure) => assert!(Instant::now() < deadline, "{failure}"),
         }
     };
@@ -122,13 +122,13 @@ async fn what_an_app_does_wrong_is_a_response_and_not_the_relays_end() {
     let address = run(docker, &spec, "alice/slow:1", &app).await;
     let brief = Duration::from_millis(300);
     let deadline = Instant::now() + PATIENCE;
-    // It may still be opening its port.
+    // The app may not listen yet.
     while relay.probe(request(address, brief)).await.unwrap() == Err(RequestFailure::Refused) {
         assert!(Instant::now() < deadline);
     }
     let slow = relay.probe(request(address, brief)).await.unwrap();
     assert_eq!(slow, Err(RequestFailure::TimedOut(AwaitedPart::Head)));
-    // The slot has no way out of it.
+    // A slot's network has no route to the outside.
     let outside = relay.probe(request([192, 0, 2, 1], brief)).await.unwrap();
     assert_eq!(outside, Err(RequestFailure::Unreachable));
     relay.close().await.unwrap();
@@ -149,7 +149,7 @@ async fn it_is_given_as_little_as_a_process_can_be() {
     assert_eq!(host.log_config.unwrap().typ.as_deref(), Some("none"));
     let networks = found.network_settings.unwrap().networks.unwrap();
     assert!(networks.into_keys().eq([spec.network.clone()]));
-    // What holds in the kernel, and not only in the engine's books.
+    // The restrictions are read from the kernel, because the engine's configuration alone proves nothing.
     let pid = found.state.unwrap().pid.unwrap();
     let status = node.run(&["cat", &format!("/proc/{pid}/status")]).await;
     let status = status.unwrap();
@@ -161,8 +161,8 @@ async fn it_is_given_as_little_as_a_process_can_be() {
     assert_eq!(line("NoNewPrivs:"), "1");
     assert_eq!(line("Seccomp:"), "2");
     assert_eq!(line("Uid:"), "65534 65534 65534 65534");
-    // Nothing in the slot can speak to it first: what listens there is the
-    // engine's own resolver, on its loopback.
+    // Nothing in the slot can open a connection to the relay: the only listener is the engine's own
+    // resolver, on the loopback.
     for protocol in ["tcp", "tcp6", "udp", "udp6"] {
         let sockets = node.run(&["cat", &format!("/proc/{pid}/net/{protocol}")]).await.unwrap();
         for socket in sockets.lines().skip(1) {
@@ -177,7 +177,7 @@ async fn heartbeats_keep_an_idle_one_alive() {
     let docker = node().await.docker();
     let spec = slot(docker, "relay-idle").await;
     let mut relay = Relay::open(docker, &spec).await.unwrap();
-    // Longer than it bears to hear nothing.
+    // The wait is longer than the silence after which a relay ends.
     sleep(relay::SILENCE + Duration::from_secs(2)).await;
     assert!(relay.is_alive());
     let refused = relay.probe(request([127, 0, 0, 1], Duration::from_secs(1)));
@@ -225,11 +225,11 @@ async fn dropping_it_or_giving_up_on_its_start_leaves_nothing() {
     let docker = node().await.docker();
     let spec = slot(docker, "relay-dropped").await;
     drop(Relay::open(docker, &spec).await.unwrap());
-    // The image is there by now, so these end somewhere between create and hello.
+    // The image exists by now, so these calls are cancelled between the creation and the first ping.
     for patience in [5, 20, 60, 150].map(Duration::from_millis) {
         let _ = timeout(patience, Relay::open(docker, &spec)).await;
     }
-    // What was begun goes on to its end, and then takes itself away.
+    // A start that was cancelled continues to its end, and then removes its container.
     let idle = async || (Handle::current().metrics().num_alive_tasks() == 0).then_some(());
     until("all relays to be gone", PATIENCE, idle).await.unwrap();
     assert_eq!(containers(docker, &spec).await, 0);
@@ -237,8 +237,8 @@ async fn dropping_it_or_giving_up_on_its_start_leaves_nothing() {
 
 #[tokio::test]
 async fn a_slot_is_joined_again_and_again() {
-    // The engine forgets an overlay network when its last container leaves, and
-    // may then not find it for the next.
+    // The engine forgets an overlay network when its last container leaves, and may then fail to find the
+    // network for the next container.
     let docker = node().await.docker();
     let spec = slot(docker, "relay-again").await;
     for round in 0..8 {

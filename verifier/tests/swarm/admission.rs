@@ -1,5 +1,5 @@
-//! A node gets work once a container of ours saw from inside that it keeps apps
-//! in bounds, and none as long as it does not.
+//! Admission of nodes: a node gets work after a container of ours has seen from inside that the node's
+//! walls hold, and no work while they do not.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use verifier::{Health, NodeState};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
-/// A file of the host's, in which no filter is named.
+/// The path of a seccomp profile on the host. The profile contains no filter.
 const NO_FILTER: &str = "/run/no-seccomp.json";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,7 +56,7 @@ async fn a_node_that_drops_a_protection_gets_no_work_until_it_has_it() -> Result
     assert_eq!(health.pause_reason, None);
     assert!(!refused(&health, first) && !refused(&health, third));
 
-    // Work goes on where it may.
+    // Work continues on the other two nodes.
     let mut submitted = Vec::new();
     for owner in ["ada", "bob", "cay", "dan"] {
         let image = format!("{}/{owner}/app:latest", bed.registry.address());
@@ -70,7 +70,7 @@ async fn a_node_that_drops_a_protection_gets_no_work_until_it_has_it() -> Result
         assert!(!text.contains(&format!("{:?}", second.name())), "{text}");
     }
 
-    // Mended, it is looked at when it is back.
+    // The node has its seccomp filter again after the restart, and is inspected again.
     second.power_off();
     let down = |health: &Health| {
         health.nodes.iter().any(|node| node.name == second.name() && node.state == NodeState::Down)

@@ -9,15 +9,16 @@ use verifier::NodeState;
 
 use crate::stage::{LIMIT, Stage, answer, assert_nothing_left, assert_nothing_left_on};
 
-/// A node that the Swarm takes for ready has work within this, unless others
-/// take the processors: `make test` runs this one alone.
+/// The longest time until a node has work after the Swarm calls it ready. It holds if no other test loads
+/// the processors, so `make test` runs this test alone.
 const AT_WORK: Duration = Duration::from_secs(10);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_takes_work() -> Result<()> {
     let mut bed = Testbed::single().await?;
     let stage = Stage::start(&bed, "joined", Some(1)).await?;
-    // More than the first node does until then, of more owners than it has slots.
+    // More work than the first node does until the second joins, from more owners than the first node has
+    // slots.
     for round in 0..20 {
         for number in 0..4 {
             let image = pushed(&bed, number, round == 0, App::good).await?;
@@ -53,7 +54,7 @@ async fn what_runs_on_a_node_that_leaves_gets_its_verdict_elsewhere() -> Result<
         }
     };
 
-    // An operator drains it.
+    // An operator drains the node.
     let submitted = under_way_on(&bed, &stage, 0, third.name()).await?;
     bed.swarm.set_availability(third, Availability::DRAIN).await?;
     stage.health(state_is(NodeState::Drained)).await?;
@@ -61,13 +62,13 @@ async fn what_runs_on_a_node_that_leaves_gets_its_verdict_elsewhere() -> Result<
     bed.swarm.set_availability(third, Availability::ACTIVE).await?;
     stage.health(|health| health.slots() == 6).await?;
 
-    // Its power is cut.
+    // The node's power is cut.
     let submitted = under_way_on(&bed, &stage, 10, third.name()).await?;
     third.power_off();
     all_pass(&stage, submitted).await?;
     stage.health(state_is(NodeState::Down)).await?;
 
-    // It will not come back.
+    // The node is removed from the Swarm for good.
     let gone = third.name();
     first.run(&["docker", "--host", &first.endpoint(), "node", "demote", gone]).await?;
     first.run(&["docker", "--host", &first.endpoint(), "node", "rm", "--force", gone]).await?;
@@ -78,7 +79,7 @@ async fn what_runs_on_a_node_that_leaves_gets_its_verdict_elsewhere() -> Result<
     bed.stop().await
 }
 
-/// Submits apps that take their time, until one runs on the node.
+/// Submits apps that take some seconds, until one of them runs on the node.
 async fn under_way_on(bed: &Testbed, stage: &Stage, from: u32, node: &str) -> Result<Vec<SubmissionId>> {
     let mut submitted = Vec::new();
     for number in from..from + 8 {

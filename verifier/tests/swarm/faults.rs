@@ -1,9 +1,7 @@
-//! A Swarm that misbehaves, in every way that is known of one: whatever fails,
-//! each participant gets a fair verdict, and nothing is left behind.
+//! A Swarm that fails in every known way: each participant gets a fair verdict, and nothing is left behind.
 //!
-//! One Swarm of three bears all of it, one thing after the other. Participants'
-//! containers run on its second and third node; the first is asked, through
-//! proxies.
+//! All failures happen to one Swarm of three nodes, one after the other. Participants' containers run on
+//! the second and the third node. The verifier reaches the first through proxies.
 
 mod engine;
 mod janitor;
@@ -20,7 +18,7 @@ use self::scene::Scene;
 #[tokio::test(flavor = "multi_thread")]
 async fn a_swarm_that_misbehaves_costs_nobody_a_fair_verdict() -> Result<()> {
     let scene = Scene::start().await?;
-    // One that is not borne does not hide the others.
+    // All results are collected first, because one failure must not hide the others.
     let borne = [
         engine::an_answer_that_is_lost_is_not_asked_for_twice(&scene).await,
         engine::a_swarm_without_a_leader_is_waited_for(&scene).await,

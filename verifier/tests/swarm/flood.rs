@@ -1,4 +1,4 @@
-//! One owner submits hundreds: the others have their turn all the same.
+//! One owner submits hundreds of times: the other owners still get their turns.
 
 use anyhow::Result;
 use domain::{Event, SubmissionId};
@@ -19,7 +19,7 @@ async fn others_have_their_turn_before_the_flood_has_its_next_but_one() -> Resul
         flood.push(stage.submit("flood", &[&image]).await?);
     }
     stage.run()?;
-    // The flood has the verifier for itself, and its owner one place.
+    // No other owner waits yet, so the flood is served first. Its owner has one place in the queue.
     stage.verdict(flood[0]).await?;
     let mut others = Vec::new();
     for number in 0..OTHERS {
@@ -40,7 +40,7 @@ async fn others_have_their_turn_before_the_flood_has_its_next_but_one() -> Resul
         .collect();
     let last = claims.iter().rposition(|id| others.contains(id)).unwrap_or_default();
     let turns = claims[..last].iter().filter(|id| flood.contains(id)).count();
-    // Its turn may have been next when the last of them came.
+    // The flood's turn may have been next when the last of the others submitted.
     assert!(turns <= 1, "the flood had {turns} turns before the others had one each");
 
     let mut under_way = 0;

@@ -1,5 +1,5 @@
-//! A verifier that is killed at any moment: the next one of its name finishes
-//! what it left, judges nothing twice, and clears its slots away.
+//! A verifier that is killed at any moment: the next verifier of the same name finishes the work, judges
+//! nothing twice, and removes the slots that were left.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,10 +9,12 @@ use testbed::{App, Testbed};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
-/// Tells the process that is to be killed where everything is.
+/// The environment variable that tells the killed process the places of the log, the engine and the
+/// registry.
 const VICTIM: &str = "VERIFIER_VICTIM";
 
-/// From a moment before the first claim to one when most have their verdict.
+/// The times after which the verifier is killed, from before the first claim until most submissions have a
+/// verdict.
 const MOMENTS_MS: [u64; 5] = [700, 3000, 1500, 4000, 2200];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +30,7 @@ async fn a_killed_verifier_loses_nothing_and_judges_nothing_twice() -> Result<()
         submitted.push(stage.submit(&owner, &[&image]).await?);
     }
     for moment in MOMENTS_MS {
-        // The log is one process's at a time.
+        // Only one process may have the log open.
         let place = stage.lend().await?;
         let endpoint = bed.swarm.endpoints().remove(0);
         let mut victim = Command::new(std::env::current_exe()?)
@@ -51,7 +53,7 @@ async fn a_killed_verifier_loses_nothing_and_judges_nothing_twice() -> Result<()
     bed.stop().await
 }
 
-/// Verifies until it is killed; nothing, unless the test above started it.
+/// Runs a verifier until the process is killed. Does nothing unless the test above started the process.
 #[tokio::test(flavor = "multi_thread")]
 async fn victim() -> Result<()> {
     let Ok(victim) = std::env::var(VICTIM) else { return Ok(()) };

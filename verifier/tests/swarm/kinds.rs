@@ -1,5 +1,5 @@
-//! The verifier on a real engine in Swarm mode, with a real registry: each way
-//! that a submission can end, with its right reason, and nothing left behind.
+//! The verifier on a real engine in Swarm mode, with a real registry: each way in which a submission can
+//! end, with the right reason, and nothing left behind.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     };
     assert!(pulled("memory") && !pulled("too-large"), "{images:#?}");
 
-    // Of two images one is missing, and the other is right: that is enough.
+    // One image of the two is missing. The submission passes, because the other is right.
     let two = [format!("{address}/pair/app:latest"), format!("{address}/pair/gone:latest")];
     let two = [two[0].as_str(), two[1].as_str()];
     bed.registry.push("pair/app", &App::good(&answer("pair", &two))).await?;
@@ -142,7 +142,7 @@ fn ballast(mib: usize) -> Layer {
     Layer::files(&[("ballast", 0o644, &vec![0; mib << 20])]).expect("zeros make a layer")
 }
 
-/// Sets a field of the image's configuration.
+/// Returns the app with a field of the image's configuration set.
 fn with(mut app: App, field: &str, value: Value) -> App {
     app.extra.insert(field.to_owned(), value);
     app

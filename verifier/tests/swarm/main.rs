@@ -1,5 +1,4 @@
-//! The verifier against the real parts: engines in Swarm mode, a registry, and
-//! images that behave in every way.
+//! The verifier against the real parts: engines in Swarm mode, a registry, and images with every behaviour.
 
 mod admission;
 mod elastic;

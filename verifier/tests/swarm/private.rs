@@ -1,5 +1,5 @@
-//! A registry that gives nothing to those who do not log in: the login opens it
-//! to the verifier and to the nodes, and is seen nowhere else.
+//! A registry that refuses clients without a login: the verifier and the nodes use the operator's login,
+//! and it appears nowhere else.
 
 use anyhow::{Context, Result};
 use bollard::query_parameters::ListServicesOptions;

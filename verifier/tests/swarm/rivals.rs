@@ -21,7 +21,7 @@ async fn two_verifiers_share_the_work_and_leave_each_others_services_alone() -> 
         bed.registry.push(&format!("{owner}/app"), &app).await?;
         submitted.push(stage.submit(&owner, &[&image]).await?);
     }
-    // The second one tidies up as it starts, while the first is at work.
+    // The second verifier cleans up when it starts, while the first is at work.
     stage.event(submitted[0], |event| matches!(event, Event::ContainersStarted(_))).await?;
     let two = stage.rival("two")?;
     let mut claimed: BTreeMap<String, usize> = BTreeMap::new();
@@ -44,7 +44,7 @@ async fn two_verifiers_share_the_work_and_leave_each_others_services_alone() -> 
     let both: BTreeSet<&str> = claimed.keys().map(String::as_str).collect();
     assert_eq!(both, BTreeSet::from(["one", "two"]), "{claimed:?}");
 
-    // One leaves and tidies up after itself; the other's slots are as they were.
+    // The second verifier stops and removes its slots. The first one's slots stay.
     two.stop().await?;
     let image = format!("{}/last/app:latest", bed.registry.address());
     bed.registry.push("last/app", &App::good(&answer("last", &[&image]))).await?;

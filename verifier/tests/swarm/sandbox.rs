@@ -1,4 +1,4 @@
-//! What a participant's container really gets, as its own engine tells it.
+//! The restrictions of a participant's container, as the container's engine reports them.
 
 use std::collections::HashMap;
 
@@ -45,7 +45,7 @@ async fn a_container_gets_what_it_needs_and_no_more() -> Result<()> {
     mounts.sort();
     assert_eq!(mounts, ["/data", "/run", "/tmp"]);
     let config = found.config.context("a configuration")?;
-    // By it a node's janitor knows when nobody waits for the container any more.
+    // A node's janitor learns from this label when no verifier waits for the container any more.
     let labels = config.labels.context("labels")?;
     let ttl: u64 = labels.get("muster.ttl").context("a time to live")?.parse()?;
     assert!((1..600).contains(&ttl), "{ttl} s");

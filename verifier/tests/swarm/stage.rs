@@ -1,5 +1,5 @@
-//! A verifier on a testbed, with a log of its own: hand in, wait for the
-//! verdict, look for what was left behind.
+//! A verifier on a testbed, with a log of its own: tests submit, wait for the verdict, and look for
+//! leftovers.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -20,17 +20,17 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 use verifier::{Health, RegistryLogins, Verifier, VerifierSettings};
 
-/// Longer than any verdict here takes.
+/// The longest wait for a verdict. Every verdict of these tests takes less.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     log: Option<Log>,
     challenge: Arc<Challenge>,
-    /// What it runs with from the next start on.
+    /// The settings for the next start of the verifier.
     pub(crate) settings: VerifierSettings,
     running: Option<Running>,
     place: PathBuf,
-    /// Goes with the stage, unless the place is somebody else's.
+    /// Deletes the place when the stage is dropped. `None` if another process owns the place.
     _directory: Option<tempfile::TempDir>,
 }
 
@@ -45,26 +45,26 @@ pub(crate) struct Running {
     health: tokio::sync::watch::Receiver<Health>,
 }
 
-/// How a submission ended.
+/// The end of a submission.
 pub(crate) struct Outcome {
     pub(crate) events: Vec<Event>,
     pub(crate) reasons: Vec<Reason>,
 }
 
 impl Stage {
-    /// A verifier of this name on the testbed's Swarm.
+    /// Starts a verifier of this name on the testbed's Swarm.
     pub(crate) async fn start(bed: &Testbed, name: &str, slots: Option<usize>) -> Result<Self> {
         let mut stage = Self::prepared(bed, name, slots)?;
         stage.run()?;
         Ok(stage)
     }
 
-    /// The same, but the verifier does not run yet.
+    /// Prepares a verifier of this name on the testbed's Swarm, and does not start it.
     pub(crate) fn prepared(bed: &Testbed, name: &str, slots: Option<usize>) -> Result<Self> {
         Self::apart(name, bed.swarm.endpoints(), bed.registry.address().to_owned(), slots)
     }
 
-    /// A stage that need not have a testbed.
+    /// Prepares a verifier for a Swarm and a registry that need not belong to a testbed.
     pub(crate) fn apart(
         name: &str,
         swarm: Vec<String>,
@@ -77,7 +77,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// A stage whose log is at a place that is there already.
+    /// Prepares a verifier whose log is in a directory that exists already.
     pub(crate) fn at(
         place: PathBuf,
         name: &str,
@@ -86,7 +86,7 @@ impl Stage {
         slots: Option<usize>,
     ) -> Result<Self> {
         if std::env::var_os("VERIFIER_LOG").is_some() {
-            // Every test of the binary asks for it; the first is heard.
+            // Every test of the binary calls this, and only the first call succeeds.
             let _ = tracing_subscriber::fmt().with_env_filter("verifier=debug").with_test_writer().try_init();
         }
         let mut challenge = Challenge::birthday();
@@ -119,7 +119,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Closes the log, for another process to open; where it is.
+    /// Closes the log, so that another process can open it. Returns the log's directory.
     pub(crate) async fn lend(&mut self) -> Result<String> {
         let Log { store, commands } = self.log.take().context("it has the log")?;
         drop(commands);
@@ -132,7 +132,7 @@ impl Stage {
         Ok(())
     }
 
-    /// One more verifier of the same log and Swarm.
+    /// Starts another verifier of the same log and Swarm.
     pub(crate) fn rival(&self, name: &str) -> Result<Running> {
         let Log { store, commands } = self.log.as_ref().context("it has the log")?;
         let store: Arc<dyn EventStore> = Arc::new(store.clone());
@@ -144,7 +144,7 @@ impl Stage {
         Ok(Running { shutdown, task, health })
     }
 
-    /// Ends the verifier in good order.
+    /// Shuts the verifier down and waits until it has ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
         self.running.take().context("it runs")?.stop().await
     }
@@ -171,7 +171,7 @@ impl Stage {
         recorded.iter().map(|one| Ok(one.decode(Event::from_stored)?)).collect()
     }
 
-    /// All that is in the log, with whose it is.
+    /// Returns all events of submissions, each with the id of its submission.
     pub(crate) async fn history(&self) -> Result<Vec<(SubmissionId, Event)>> {
         let Log { store, .. } = self.log.as_ref().context("it has the log")?;
         let (mut history, mut after) = (Vec::new(), Position::START);
@@ -188,7 +188,7 @@ impl Stage {
         }
     }
 
-    /// Waits until an event shows what is waited for.
+    /// Waits until `wanted` is true of an event. Returns all events of the submission.
     pub(crate) async fn event(
         &self,
         id: SubmissionId,
@@ -219,7 +219,7 @@ impl Stage {
 }
 
 impl Running {
-    /// Ends it in good order.
+    /// Shuts the verifier down and waits until it has ended.
     pub(crate) async fn stop(self) -> Result<()> {
         self.shutdown.cancel();
         tokio::time::timeout(LIMIT, self.task).await???;
@@ -227,7 +227,7 @@ impl Running {
     }
 }
 
-/// What an app answers for a participant.
+/// Returns the response body of a participant's app.
 pub(crate) fn answer(name: &str, images: &[&str]) -> Value {
     json!({ "name": name, "twitter": null, "location": "London, UK", "repo": images, "vote": "Python" })
 }
@@ -242,12 +242,12 @@ fn submitted(name: &str, images: &[&str]) -> Result<Submitted> {
     })
 }
 
-/// That no node has a service, container, slot's network or volume of ours.
+/// Waits until no node has a service, a container, a slot's network or a volume of ours.
 pub(crate) async fn assert_nothing_left(bed: &Testbed) -> Result<()> {
     assert_nothing_left_on(bed.swarm.nodes()).await
 }
 
-/// The same of some nodes.
+/// Does the same as [`assert_nothing_left`], for these nodes only.
 pub(crate) async fn assert_nothing_left_on(nodes: &[testbed::Node]) -> Result<()> {
     for node in nodes {
         let left = until("every trace to go", Duration::from_secs(40), async || {

@@ -1,5 +1,4 @@
-//! Three nodes, all managers: work goes on when one is drained and when the
-//! leader dies.
+//! Three nodes, all of them managers: work continues after one is drained and after the leader dies.
 
 use anyhow::Result;
 use domain::submission::FailureCode;
@@ -46,7 +45,8 @@ async fn nodes_come_and_go_and_every_submission_gets_its_verdict() -> Result<()>
     bed.stop().await
 }
 
-/// Submits and awaits some; how many, and which nodes ran them.
+/// Submits some apps and waits for their verdicts. Returns their number and the names of the nodes that ran
+/// them.
 async fn verified(
     bed: &Testbed,
     stage: &Stage,
@@ -64,7 +64,7 @@ async fn verified(
     Ok((count, nodes))
 }
 
-/// Every third app does not listen.
+/// Submits an app. Every third app does not listen.
 async fn submit(bed: &Testbed, stage: &Stage, number: u32) -> Result<(u32, SubmissionId)> {
     let owner = format!("owner{number}");
     let image = format!("{}/{owner}/app:latest", bed.registry.address());

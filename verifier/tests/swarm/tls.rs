@@ -1,5 +1,5 @@
-//! An engine that speaks mutual TLS alone: the right certificates open it, and
-//! what is wrong with others is said.
+//! An engine that accepts only mutual TLS: the right certificates open it, and the pause reason names the
+//! fault of all others.
 
 use std::fs;
 use std::path::Path;
@@ -68,7 +68,7 @@ async fn an_engine_over_mutual_tls_is_used_and_a_wrong_certificate_is_named() ->
     bed.stop().await
 }
 
-/// Why a verifier cannot be set up with a directory that has no certificates.
+/// Returns the error of a verifier whose certificate directory is empty.
 fn stage_of_nothing(engine: &str, directory: &Path) -> Result<String> {
     let mut stage = Stage::apart("nothing", vec![engine.to_owned()], "registry.invalid".into(), None)?;
     stage.settings.swarm_certificates = Some(directory.to_owned());
@@ -95,8 +95,8 @@ fn authority(name: &str) -> Result<Authority> {
     Ok(CertifiedIssuer::self_signed(params, KeyPair::generate()?)?)
 }
 
-/// Writes a directory of certificates: whom to `trust`, and one that `issuer`
-/// issued for these names, valid now or no more.
+/// Writes a directory of certificates: the authority to `trust`, and a certificate for these names from
+/// `issuer`. The certificate has expired if `valid` is false.
 fn write(to: &Path, trust: &Authority, issuer: &Authority, names: &[String], valid: bool) -> Result<()> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names)?;

@@ -1,5 +1,5 @@
-//! When the platform is not well, submissions wait, it is said why, and they
-//! are verified when it is well again.
+//! Submissions wait while the platform cannot verify. The pause reason says why, and they are verified when
+//! the platform works again.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ async fn without_a_swarm_nothing_is_claimed_and_it_is_said_why() -> Result<()> {
         |health: &Health, words: &str| health.pause_reason.as_ref().is_some_and(|why| why.contains(words));
     let health = stage.health(|health| says(health, &endpoint)).await?;
     assert!(says(&health, "no Swarm manager answers"), "{health:?}");
-    // Much longer than a claim takes.
+    // A claim takes much less than this, so a claim would be seen by now.
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(stage.events(id).await?.len(), 1);
     stage.stop().await

@@ -1,4 +1,4 @@
-//! What managers do wrong.
+//! Failures of managers.
 
 use anyhow::{Result, ensure};
 use testbed::App;
@@ -9,8 +9,8 @@ use super::scene::{Scene, told};
 const LEADERLESS: &str = "rpc error: code = Unknown desc = The swarm does not have a leader. It's possible that too \
     few managers are online. Make sure more than half of the managers are online.";
 
-/// The manager makes the service, but its answer is lost: the second call finds
-/// the name taken, and what has it is ours.
+/// The manager creates the service, but its response is lost. The second call finds that the name is taken,
+/// and that the service with that name is ours.
 pub(super) async fn an_answer_that_is_lost_is_not_asked_for_twice(scene: &Scene) -> Result<()> {
     told("the answer to a create is lost", async {
         scene.engines.misbehave("POST /services/create", Manner::Forget, 1);
@@ -22,10 +22,10 @@ pub(super) async fn an_answer_that_is_lost_is_not_asked_for_twice(scene: &Scene)
     .await
 }
 
-/// While managers elect, each of them refuses everything.
+/// During an election, every manager refuses every request.
 pub(super) async fn a_swarm_without_a_leader_is_waited_for(scene: &Scene) -> Result<()> {
     told("the Swarm has no leader", async {
-        // Those who were refused once find that it has one after all.
+        // A caller that was refused tries again, and finds that the Swarm has a leader.
         scene.engines.misbehave("POST /services/create", Manner::Say(500, LEADERLESS), 1);
         scene.engines.misbehave("DELETE /services/", Manner::Say(500, LEADERLESS), 2);
         scene.engines.misbehave("GET /tasks", Manner::Say(500, LEADERLESS), 2);
@@ -37,7 +37,7 @@ pub(super) async fn a_swarm_without_a_leader_is_waited_for(scene: &Scene) -> Res
     .await
 }
 
-/// The client's own limit ends at the head of an answer, so ours is outside.
+/// The client's own timeout ends at the response's head, so the verifier has one around the whole call.
 pub(super) async fn a_manager_that_stalls_is_passed_over(scene: &Scene) -> Result<()> {
     told("a manager answers with a head and then nothing", async {
         for begins in ["POST /services/create", "GET /services/", "GET /tasks", "GET /nodes"] {

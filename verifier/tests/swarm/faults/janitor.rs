@@ -1,4 +1,4 @@
-//! What a node does for itself when nobody leads it.
+//! The cleaning of a node that no manager leads.
 
 use std::time::Duration;
 
@@ -16,10 +16,9 @@ use super::scene::{Scene, told};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Two of three managers are killed, so that there is no Swarm any more. A
-/// container whose time is over leaves the third node, and its image after it,
-/// and so does the image of one that could not even be created; what is not
-/// ours stays, and what was only pulled stays until it is run.
+/// Two of three managers are killed, so that the Swarm has no leader. A container whose time is over leaves
+/// the third node, and then its image does. The image of a container that could not be created leaves too.
+/// Foreign containers and images stay. An image that was only pulled stays until it has been run.
 pub(super) async fn a_node_without_managers_is_kept_tidy(scene: &Scene) -> Result<()> {
     told("no manager is alive", async {
         let [first, second, third] = scene.bed.swarm.nodes() else { anyhow::bail!("three nodes") };
@@ -53,7 +52,7 @@ pub(super) async fn a_node_without_managers_is_kept_tidy(scene: &Scene) -> Resul
             .with_context(|| image.clone())?;
         }
 
-        // By then the others would have gone too.
+        // The same time would have sufficed to remove the others.
         ensure!(!is_gone(docker, &kept).await, "a foreign container stays");
         for name in [&foreign, &alone, &pulled] {
             docker.inspect_image(name).await.with_context(|| format!("{name} stays"))?;
@@ -79,7 +78,7 @@ async fn pull(docker: &Docker, image: &str) -> Result<()> {
     Ok(docker.create_image(Some(options), None, None).try_for_each(|_| std::future::ready(Ok(()))).await?)
 }
 
-/// A container with these labels that works in a directory; its id.
+/// Creates a container with these labels and this working directory. Returns the container's id.
 async fn create(
     docker: &Docker,
     image: &str,

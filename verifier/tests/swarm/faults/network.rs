@@ -1,4 +1,4 @@
-//! What the networks of slots do wrong.
+//! Failures of the slots' networks.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,17 +11,18 @@ use testbed::{App, until};
 
 use super::scene::{NAME, Scene, told};
 
-/// A slot is set aside, and its network removed, within this.
+/// The longest time until a broken slot is set aside and its network removed.
 const SET_ASIDE: Duration = Duration::from_secs(60);
 
-/// Forgets, in an overlay's own namespace, behind which host each address lives.
+/// Deletes the forwarding entries in an overlay's namespace, so that the overlay no longer knows the host
+/// of any address.
 const FORGET: &str = r#"
 cd /run/docker/netns && in="nsenter --net=$1"
 $in bridge fdb show | awk '/ dst / { print $1, $3, $5 }' | while read -r mac device host; do
     $in bridge fdb del "$mac" dev "$device" dst "$host" && echo forgot "$mac"
 done"#;
 
-/// The app is well, but its answers do not find the way any more.
+/// The app works, but its responses no longer reach the relay.
 pub(super) async fn an_overlay_that_lost_its_way_is_left_for_another(scene: &Scene) -> Result<()> {
     told("an overlay loses its forwarding entries", async {
         let id = scene.submit("cut-off", |answer| App::playing(&["late", "2"], answer)).await?;
@@ -42,7 +43,7 @@ pub(super) async fn an_overlay_that_lost_its_way_is_left_for_another(scene: &Sce
     .await
 }
 
-/// Two slots come to have networks that are too small for them.
+/// Two slots get networks that are too small for them.
 pub(super) async fn a_network_without_addresses_is_left_for_another(scene: &Scene) -> Result<()> {
     told("networks have no addresses left", async {
         let docker = scene.bed.swarm.nodes()[0].docker();
@@ -52,7 +53,7 @@ pub(super) async fn a_network_without_addresses_is_left_for_another(scene: &Scen
         let numbers =
             networks.iter().filter_map(|network| network.name.as_ref()?.rsplit('-').next()?.parse().ok());
         let last: u32 = numbers.max().context("slots have networks")?;
-        // The verifier takes what bears its next slots' names for its own.
+        // The verifier adopts networks that have the names of its next slots.
         for number in last + 1..last + 3 {
             let name = format!("muster-{NAME}-{number}");
             let subnet = format!("10.99.{}.0/30", number % 250);
@@ -70,7 +71,7 @@ pub(super) async fn a_network_without_addresses_is_left_for_another(scene: &Scen
                 })
                 .await?;
         }
-        // Two relays end, so that their slots are replaced.
+        // The removal of two relays makes the verifier replace their slots.
         let relays = ListContainersOptions { filters: Some(ours), ..Default::default() };
         for relay in docker.list_containers(Some(relays)).await?.into_iter().take(2) {
             let options = RemoveContainerOptions { force: true, ..Default::default() };

@@ -1,4 +1,4 @@
-//! What nodes do wrong.
+//! Failures of nodes.
 
 use anyhow::{Context, Result, ensure};
 use domain::submission::InterruptionCode;
@@ -6,10 +6,10 @@ use testbed::{App, Layer, Node, Testbed};
 
 use super::scene::{Scene, told};
 
-/// What an engine keeps moves to a disk of 200 MiB.
+/// Moves the engine's files to a disk of 200 MiB.
 const SMALL_DISK: &str = r#"
 mkdir /run/kept && cp -a "$1/." /run/kept && mount -t tmpfs -o size=200m tmpfs "$1" && cp -a /run/kept/. "$1""#;
-/// All but some 3 MiB of it are taken.
+/// Fills that disk until about 3 MiB are free.
 const FILL: &str = r#"
 free=$(df --output=avail -k "$1" | tail -1); fallocate -l $((free - 3072))K "$1/filler"; df -k "$1" | tail -1"#;
 
@@ -20,7 +20,7 @@ pub(super) async fn put_on_a_small_disk(bed: &Testbed, node: &Node) -> Result<()
     bed.swarm.settle().await
 }
 
-/// The engine under the app is killed and starts again, and kills the app.
+/// The app's engine is killed and started again, which kills the app.
 pub(super) async fn an_engine_that_starts_anew_blames_nobody(scene: &Scene) -> Result<()> {
     told("the engine under the app starts anew", async {
         let id = scene.submit("restarted", |answer| App::playing(&["late", "3"], answer)).await?;
@@ -34,7 +34,7 @@ pub(super) async fn an_engine_that_starts_anew_blames_nobody(scene: &Scene) -> R
     .await
 }
 
-/// The engine with all relays is killed and starts again.
+/// The engine of all relays is killed and started again.
 pub(super) async fn a_relay_whose_engine_starts_anew_is_replaced(scene: &Scene) -> Result<()> {
     told("the engine under the relays starts anew", async {
         let id = scene.submit("unheard", |answer| App::playing(&["slow", "2"], answer)).await?;
@@ -75,7 +75,7 @@ pub(super) async fn a_full_disk_sends_images_elsewhere(scene: &Scene) -> Result<
     .await
 }
 
-/// Its power is cut while it runs an app.
+/// The power of a node is cut while the node runs an app.
 pub(super) async fn a_node_that_vanishes_is_left_behind(scene: &Scene) -> Result<()> {
     told("a node vanishes", async {
         let id = scene.submit("vanished", |answer| App::playing(&["late", "3"], answer)).await?;
@@ -90,7 +90,7 @@ pub(super) async fn a_node_that_vanishes_is_left_behind(scene: &Scene) -> Result
     .await
 }
 
-/// Where the engine keeps what it has.
+/// Returns the directory of the engine's files.
 fn data(node: &Node) -> Result<String> {
     let socket = node.endpoint();
     let directory = socket.trim_start_matches("unix://").strip_suffix("/docker.sock");

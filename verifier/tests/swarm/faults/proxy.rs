@@ -1,6 +1,5 @@
-//! Stands in front of a real engine or registry, passes everything on, and
-//! misbehaves on command: for the failures that the real one has, but not when
-//! a test wants them.
+//! A proxy in front of a real engine or registry. It forwards everything, and fails on command. The real
+//! parts have the same failures, but a test cannot provoke them at the right moment.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -14,21 +13,21 @@ use tokio::task::JoinSet;
 const HEAD_MAX: usize = 64 << 10;
 const TLS_HANDSHAKE: u8 = 22;
 
-/// What it does instead of passing a request on.
+/// The failure of a proxy instead of forwarding a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Manner {
-    /// Answers with the head of a success, and then nothing more.
+    /// Sends the head of a successful response, and then nothing.
     Stall,
-    /// Answers with this status and message itself.
+    /// Sends this status and message itself.
     Say(u16, &'static str),
-    /// Has it done, and hangs up before the answer.
+    /// Forwards the request, and closes the connection before the response.
     Forget,
 }
 
-/// A proxy, until it is dropped.
+/// A running proxy. It ends when it is dropped.
 pub(crate) struct Proxy {
     rules: Rules,
-    /// Ends with it.
+    /// The tasks of the proxy. They end when the set is dropped.
     _serving: JoinSet<()>,
 }
 
@@ -36,7 +35,7 @@ type Rules = Arc<Mutex<Vec<Rule>>>;
 
 #[derive(Debug)]
 struct Rule {
-    /// What the first line of a request begins with.
+    /// The beginning of the first line of the matching requests.
     begins: String,
     manner: Manner,
     left: usize,
@@ -61,8 +60,8 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 impl Proxy {
-    /// Before some engines, each at a socket of its own in a directory; their
-    /// `unix://` addresses. It misbehaves towards whoever asks first.
+    /// Starts a proxy for each of these engines, at sockets in a directory. Returns their `unix://`
+    /// addresses. A failure happens to the first matching request, whichever engine it is for.
     pub(crate) fn of_engines(engines: &[String], directory: &Path) -> Result<(Self, Vec<String>)> {
         let (rules, mut serving, mut addresses) = (Rules::default(), JoinSet::new(), Vec::new());
         for (number, engine) in engines.iter().enumerate() {
@@ -80,8 +79,8 @@ impl Proxy {
         Ok((Self { rules, _serving: serving }, addresses))
     }
 
-    /// Before a registry, on this machine's own address in its network, where
-    /// the nodes reach it; its `HOST:PORT`.
+    /// Starts a proxy for a registry. It listens on this machine's address in the registry's network, where
+    /// the nodes reach it. Returns its `HOST:PORT`.
     pub(crate) async fn of_registry(registry: &str) -> Result<(Self, String)> {
         let registry: SocketAddr = registry.parse()?;
         let SocketAddr::V4(beside) = registry else { anyhow::bail!("{registry} is not of a testbed") };
@@ -98,13 +97,12 @@ impl Proxy {
         Ok((Self { rules, _serving: serving }, address))
     }
 
-    /// From now on, so many `times` it answers requests whose first line begins
-    /// so in this manner.
+    /// Makes the next `times` requests fail in this manner if their first line starts with `begins`.
     pub(crate) fn misbehave(&self, begins: impl Into<String>, manner: Manner, times: usize) {
         self.rules().push(Rule { begins: begins.into(), manner, left: times, met: 0 });
     }
 
-    /// Behaves from now on; how often it did not since it was last told to.
+    /// Ends all failures. Returns the number of requests that failed since the last call.
     pub(crate) fn behave(&self) -> usize {
         self.rules().drain(..).map(|rule| rule.met).sum()
     }
@@ -116,13 +114,13 @@ impl Proxy {
 
 fn serve(caller: impl Stream + 'static, behind: Behind, rules: Rules) {
     tokio::spawn(async move {
-        // Either side may hang up at any moment; the other then is hung up on.
+        // Either side may close the connection at any moment. The proxy then closes the other side.
         let _ = exchange(caller, behind, &rules).await;
     });
 }
 
-/// One request and its answer; then the connection ends, so that each request
-/// is seen.
+/// Forwards one request and its response. Then it closes the connection, so that the rules see every
+/// request.
 async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Result<()> {
     let mut request = Vec::new();
     let end = loop {
@@ -131,7 +129,7 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
         }
         anyhow::ensure!(request.len() < HEAD_MAX, "a head without end");
         anyhow::ensure!(caller.read_buf(&mut request).await? > 0, "hung up");
-        // An engine tries TLS first, and waits long for an answer.
+        // An engine tries TLS first, and would wait long for a response.
         anyhow::ensure!(request[0] != TLS_HANDSHAKE, "not in the clear");
     };
     let head = String::from_utf8_lossy(&request[..end]).into_owned();
@@ -144,7 +142,7 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
         Some(Manner::Stall) => {
             let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n";
             caller.write_all(head.as_bytes()).await?;
-            // Until the caller has had enough.
+            // The connection stays open until the caller closes it.
             while caller.read_buf(&mut request).await? > 0 {
                 request.clear();
             }
@@ -177,7 +175,8 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
         copy_bidirectional(&mut caller, &mut behind).await?;
         return Ok(());
     }
-    // What is left of the request goes on; with the answer's first word it was done.
+    // The rest of the request is forwarded. The first byte of the response shows that the request was
+    // carried out.
     let mut answer = [0; 1];
     let (mut from, mut to) = tokio::io::split(behind);
     tokio::select! {

@@ -1,4 +1,4 @@
-//! What registries do wrong.
+//! Failures of registries.
 
 use anyhow::{Result, ensure};
 use domain::submission::InterruptionCode;
@@ -9,17 +9,17 @@ use super::scene::{Scene, told};
 
 const TOO_MANY: &str = "toomanyrequests: You have reached your pull rate limit.";
 
-/// Each of some images meets another failure of the same registry, all at once.
+/// Submits several images at once. Each meets another failure of the same registry.
 pub(super) async fn what_a_registry_does_wrong_is_not_the_images_fault(scene: &Scene) -> Result<()> {
     told("a registry limits, loses and stalls", async {
         let of = |owner: &str, path: &str| format!("GET /v2/{owner}/app/{path}");
-        // The verifier's own lookup is limited; the engine's pull is.
+        // The first rule refuses the verifier's lookup, the second the engine's pull.
         scene.registry.misbehave(of("hurried", "manifests/latest"), Manner::Say(429, TOO_MANY), 1);
         scene.registry.misbehave(of("limited", "manifests/sha256"), Manner::Say(429, TOO_MANY), 1);
-        // The configuration is lost, to the verifier and to the engine.
+        // The configuration is missing for the verifier and for the engine.
         scene.registry.misbehave(of("robbed", "blobs/"), Manner::Say(404, "blob unknown to registry"), 1);
-        // A node waits for a layer that never comes: its task stays in `preparing`.
-        // No other image has it, for whoever shares a download waits with it.
+        // A node waits for a layer that never arrives: its task stays in `preparing`. No other image has
+        // this layer, because all pulls of a layer share one download.
         let alone = Layer::files(&[("alone", 0o644, b"of the stuck")])?;
         scene.registry.misbehave(of("stuck", &format!("blobs/{}", alone.digest())), Manner::Stall, 1);
         let mut submitted = Vec::new();

@@ -1,5 +1,5 @@
-//! What all failures happen to: a Swarm of three, of which one manager is
-//! asked through two proxies, a registry behind a third, and a verifier.
+//! The scene of all failures: a Swarm of three nodes, a registry behind a proxy, and a verifier that
+//! reaches one manager through two proxies.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,13 +15,13 @@ use verifier::janitor::{Housekeeping, Janitor};
 use super::proxy::Proxy;
 use crate::stage::{Stage, answer, assert_nothing_left};
 
-/// The verifier's name.
+/// The name of the verifier.
 pub(super) const NAME: &str = "faults";
 
-/// How long anything may be left after its submission's verdict.
+/// The longest time that leftovers of a submission may stay after its verdict.
 const ORPHANED: Duration = Duration::from_secs(120);
 
-/// Images go while others are pulled and run.
+/// Janitor settings that remove images while other images are pulled and run.
 const TIDY: Housekeeping =
     Housekeeping { keep: Duration::from_secs(2), space_mib: 20 << 10, every: Duration::from_secs(1) };
 
@@ -30,9 +30,9 @@ pub(super) struct Scene {
     pub(super) engines: Proxy,
     pub(super) registry: Proxy,
     stage: Stage,
-    /// They keep the sandbox nodes much tidier than one would.
+    /// The janitors of the sandbox nodes. They remove images much earlier than real janitors do.
     janitors: DropGuard,
-    /// The registry's, as the proxy has it.
+    /// The address of the proxy in front of the registry.
     address: String,
     _directory: tempfile::TempDir,
 }
@@ -46,7 +46,7 @@ impl Scene {
             bed.swarm.label(node, "muster.sandbox", "true").await?;
         }
         let directory = tempfile::tempdir()?;
-        // Two ways to one manager, so that all relays are on its node.
+        // Both addresses lead to one manager, so that all relays are on its node.
         let managers = [first.endpoint(), first.endpoint()];
         let (engines, managers) = Proxy::of_engines(&managers, directory.path())?;
         let (registry, address) = Proxy::of_registry(bed.registry.address()).await?;
@@ -63,14 +63,14 @@ impl Scene {
 
     pub(super) async fn stop(self) -> Result<()> {
         self.stage.stop().await?;
-        // A Swarm that lost all its managers forgets what ended on a node that
-        // had just come back: the node's own janitor does not.
+        // A Swarm that lost all managers forgets the ended containers of a node that had just come back.
+        // The node's own janitor removes them.
         assert_nothing_left(&self.bed).await?;
         drop(self.janitors);
         self.bed.stop().await
     }
 
-    /// Pushes an image and submits it; `app` makes it of the right answer.
+    /// Pushes the image that `app` makes of the right answer, and submits it.
     pub(super) async fn submit(
         &self,
         owner: &str,
@@ -81,8 +81,8 @@ impl Scene {
         self.stage.submit(owner, &[&image]).await
     }
 
-    /// Awaits that a submission passes and that nothing of it is left; what
-    /// broke its attempts off before, and the node that it passed on.
+    /// Waits until a submission has passed and nothing of it is left. Returns the interruptions of its
+    /// attempts, and the node on which it passed.
     pub(super) async fn passes(&self, id: SubmissionId) -> Result<(Vec<InterruptionCode>, String)> {
         let outcome = self.stage.verdict(id).await?;
         ensure!(outcome.reasons.is_empty(), "{:#?}", outcome.events);
@@ -101,7 +101,7 @@ impl Scene {
         Ok((codes.collect(), nodes.reduce(|_, last| last).unwrap_or_default()))
     }
 
-    /// Waits until a submission's container runs; the node, and the name of the slot.
+    /// Waits until a submission's container runs. Returns its node and the name of its slot.
     pub(super) async fn running(&self, id: SubmissionId) -> Result<(&Node, String)> {
         until("the container to run", Duration::from_secs(60), async || {
             for node in &self.bed.swarm.nodes()[1..] {
@@ -119,7 +119,7 @@ impl Scene {
         until("every trace of a submission to go", ORPHANED, async || {
             for node in self.bed.swarm.nodes() {
                 let containers = node.docker().list_containers(Some(of(id, true)));
-                // An engine that is away is asked when it is back.
+                // An engine that is off has no containers that run. It is asked again after its restart.
                 if containers.await.is_ok_and(|listed| !listed.is_empty()) {
                     return None;
                 }
@@ -133,7 +133,7 @@ impl Scene {
     }
 }
 
-/// Says what came of a failure, and after how long.
+/// Prints the outcome of a failure and the time that it took.
 pub(super) async fn told(what: &str, happens: impl Future<Output = Result<()>>) -> Result<()> {
     let began = Instant::now();
     let happened = happens.await.with_context(|| what.to_owned());
