@@ -1,5 +1,5 @@
-//! Both ends read bytes that somebody else controls: any cut of good frames
-//! gives the same frames, and anything else a named error, in bounded memory.
+//! Both ends read bytes that the other end may have forged. Any cut of good frames gives the same frames.
+//! Anything else gives a named error, in bounded memory.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ fn a_stream_that_is_not_ours_is_known_by_its_first_byte() {
     let mut decoder = FrameDecoder::default();
     let mut bytes: &[u8] = b"p";
     assert_eq!(decoder.feed(&mut bytes), Err(FrameError::Magic));
-    // Nothing that comes later makes it good again.
+    // A broken stream stays broken, whatever bytes follow.
     let good = RelayFrame { id: 1, payload: vec![] };
     let good = good.encode().unwrap();
     assert_eq!(decoder.feed(&mut good.as_slice()), Err(FrameError::Magic));
@@ -163,8 +163,7 @@ proptest! {
         let mut bytes = frame.encode().unwrap();
         let at = at.index(bytes.len());
         bytes[at] ^= change;
-        // A changed length may leave the decoder waiting, but never gives a frame
-        // that was not sent.
+        // A changed length may leave the decoder waiting, but it never gives a frame that was not sent.
         prop_assert!(matches!(decode(&bytes, &[]).as_deref(), Err(_) | Ok([])));
     }
 

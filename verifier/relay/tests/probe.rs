@@ -1,4 +1,4 @@
-//! Real sockets on the loopback, with a server for each way to misbehave.
+//! Requests over real sockets on the loopback, with a server for each kind of failure.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{Read, Write};
@@ -12,20 +12,20 @@ use relay::{
 
 const TOTAL: Duration = Duration::from_millis(400);
 
-/// A server that accepts one connection, reads the request and does as told.
+/// Starts a server that accepts one connection, reads the request and calls `behave`.
 fn server(behave: impl FnOnce(&mut TcpStream) -> std::io::Result<()> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().unwrap();
         read_request(&mut stream);
-        // It ends with the client, whose hanging up is what these tests await.
+        // The server ends when the client closes the connection, so its errors mean nothing.
         let _ = behave(&mut stream);
     });
     address
 }
 
-/// A server that says this and hangs up.
+/// Starts a server that sends this response and closes the connection.
 fn saying(response: &'static str) -> SocketAddr {
     server(move |stream| stream.write_all(response.as_bytes()))
 }
@@ -39,7 +39,7 @@ fn read_request(stream: &mut TcpStream) -> String {
     String::from_utf8(request).unwrap()
 }
 
-/// Waits until the other side hangs up, bounded by the test's patience.
+/// Waits until the client closes the connection, at most ten seconds.
 fn wait_for_the_end(stream: &mut TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.read(&mut [0]).map(|_| ())
@@ -51,12 +51,12 @@ fn request(address: SocketAddr) -> AppRequest {
     AppRequest::new(address, "/getconfig", "app:80", limits).unwrap()
 }
 
-/// Probes, and checks that it took no longer than it may.
+/// Sends a request, and checks that it took no longer than its limit.
 fn probe(address: SocketAddr) -> RequestResult {
     let began = Instant::now();
     let response = http::probe(&request(address));
     let took = began.elapsed();
-    // The slack is for a busy machine, not for the relay.
+    // The extra time is for a busy machine, not for the relay.
     assert!(took < TOTAL + Duration::from_secs(2), "took {took:?}");
     response
 }
@@ -76,7 +76,7 @@ fn a_good_answer_comes_back_whole_with_what_was_sent() {
         thread::sleep(Duration::from_millis(20));
         let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}";
         stream.write_all(head.as_bytes()).unwrap();
-        // It keeps the connection, as servers do: the answer is complete without its end.
+        // The connection stays open, as with real servers: the response is complete without its end.
         wait_for_the_end(&mut stream).unwrap();
     });
     let answer = answer(address);
@@ -124,7 +124,7 @@ fn nobody_there_is_refused() {
 
 #[test]
 fn a_host_that_swallows_packets_is_a_connection_timeout() {
-    // A listener whose queue is full drops further requests to connect.
+    // A listener whose queue is full drops further connections.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let short = Duration::from_millis(100);
@@ -212,7 +212,7 @@ fn a_reset_is_hanging_up() {
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         let (stream, _) = listener.accept().unwrap();
-        // To hang up on what one has not read sends a reset.
+        // Closing a connection with unread bytes sends a reset.
         stream.peek(&mut [0]).unwrap();
     });
     assert_eq!(probe(address), Err(RequestFailure::ClosedEarly(AwaitedPart::Head)));

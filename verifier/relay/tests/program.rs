@@ -1,4 +1,4 @@
-//! The program as the verifier runs it: over its stdin and stdout.
+//! The program as the verifier runs it, over its stdin and stdout.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -53,7 +53,7 @@ impl Program {
         }
     }
 
-    /// Whether it succeeded, once it has ended by itself.
+    /// Waits until the program ends by itself. Returns true if it succeeded.
     fn end(&mut self) -> bool {
         let deadline = Instant::now() + relay::SILENCE + Duration::from_secs(10);
         loop {
@@ -100,7 +100,7 @@ fn it_answers_one_call_after_another() {
     };
     assert_eq!((answer.status, answer.body), (200, body));
     server.join().unwrap();
-    // The server is gone now.
+    // The server has ended by now.
     assert_eq!(
         program.call(3, &RelayCall::Probe(request(port))),
         RelayReply::Probed(Err(RequestFailure::Refused))

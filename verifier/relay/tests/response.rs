@@ -1,4 +1,4 @@
-//! The parser alone: what each response means, however its bytes arrive.
+//! The parser alone: the result of each response, for any cut of its bytes.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use relay::{AwaitedPart, HttpViolation};
 const MAX_HEAD: usize = 1024;
 const MAX_BODY: usize = 64;
 
-/// Reads a whole connection, in pieces of one size.
+/// Parses a whole connection in pieces of `piece` bytes.
 fn read(bytes: &[u8], piece: usize) -> Result<ParsedResponse, RequestFailure> {
     let mut parser = ResponseParser::new(MAX_HEAD, MAX_BODY);
     for piece in bytes.chunks(piece) {
@@ -29,7 +29,7 @@ fn what_honest_servers_send_is_read() {
     for (response, expected) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "{}"),
         ("HTTP/1.0 200 OK\r\n\r\n{}", "{}"),
-        // Lines that end as only a lenient parser takes them, curl among them.
+        // Bare line feeds, which a lenient parser such as curl's accepts.
         ("HTTP/1.1 200 OK\nContent-Length: 2\n\n{}", "{}"),
         ("HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n2\n{}\n0\n\n", "{}"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\ncontent-length: 2\r\n\r\n{}", "{}"),
@@ -45,7 +45,7 @@ fn what_honest_servers_send_is_read() {
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\n\r\n{}",
             "{}",
         ),
-        // What follows the announced end was not asked for.
+        // Bytes after the announced end are ignored.
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}{}{}", "{}"),
     ] {
         assert_eq!(body(response).as_deref(), Ok(expected), "{response:?}");
@@ -128,7 +128,7 @@ fn texts_are_cut_and_made_printable() {
     assert_eq!(parsed.location.unwrap().len(), 512);
 }
 
-/// Responses that are good, nearly good, or made of the words of HTTP.
+/// Generates responses that are good, nearly good, or random words of HTTP.
 fn responses() -> impl Strategy<Value = Vec<u8>> {
     let words = prop::sample::select(vec![
         "HTTP/1.1 200 OK\r\n",
