@@ -1,7 +1,7 @@
-//! Compiles the participant's program, so that the library can carry it.
+//! Compiles the participant's program, so that the library can contain it.
 //!
-//! It is linked statically, because the images that hold it are built from
-//! nothing: no base image, no loader, no libc beside it.
+//! The program is linked statically, because its images are built from nothing: they have no base image, no
+//! loader and no libc.
 
 use std::env;
 use std::path::Path;

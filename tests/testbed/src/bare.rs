@@ -1,5 +1,5 @@
-//! What an engine does with nobody above it: run, one request, remove. The
-//! figure that verification is held against.
+//! The throughput of a bare engine: run a container, request, remove. Verification is measured against this
+//! figure.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,15 +14,15 @@ use tokio::net::TcpStream;
 
 const ONE_MAX: Duration = Duration::from_secs(60);
 
-/// Runs `image` over and over for `lasting`, so many `at_once`: create, start,
-/// `GET /getconfig` until it answers, remove. How many a second.
+/// Runs `image` for `lasting`, with `at_once` containers at a time: create, start, `GET /getconfig` until
+/// it answers, remove. Returns the number of runs in a second.
 ///
-/// The containers are reached over the engine's bridge, so this runs where
-/// that bridge is: in the engine's network namespace.
+/// The containers are reached over the engine's bridge, so this must be called inside the engine's network
+/// namespace.
 ///
 /// # Errors
 ///
-/// When the engine refuses, or a container does not answer in a minute.
+/// Fails if the engine refuses, or if a container does not answer within a minute.
 pub async fn run_request_remove(socket: &str, image: &str, at_once: usize, lasting: Duration) -> Result<f64> {
     let docker = Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION)?;
     let began = Instant::now();
@@ -68,7 +68,7 @@ async fn one(docker: &Docker, name: &str, image: &str) -> Result<()> {
     Ok(())
 }
 
-/// Asks until something listens; then the answer must be right.
+/// Connects again and again until something listens. Then the first answer must be right.
 async fn request(to: SocketAddr) -> Result<()> {
     let mut stream = loop {
         match TcpStream::connect(to).await {

@@ -1,8 +1,8 @@
-//! The number that one testbed owns, and what cleans up after it.
+//! The number that one testbed owns, and the janitor that cleans up after the testbed.
 //!
-//! A testbed's names and addresses all come from a number, held through a
-//! lock that the kernel releases when its holder dies. So a number that can
-//! be locked but still has a directory was left by a killed run, and is swept.
+//! All names and addresses of a testbed come from a number. The number is held through a lock that the
+//! kernel releases when the holder dies. If a number can be locked but has a directory, a killed run left
+//! it, and it is swept.
 
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -16,11 +16,11 @@ use crate::wait::until;
 
 /// The directory of all testbeds' files, the same for all users of the machine.
 const ROOT: &str = "/tmp/muster-testbed";
-/// The highest number: it is the third part of the testbed's addresses.
+/// The highest number. It is the third byte of the testbed's addresses, so it must fit.
 const LAST: u8 = 250;
 const SWEEP: &str = include_str!("sweep.sh");
 
-/// A number of our own, until it is released or we die.
+/// A number that this process owns until it releases the number or dies.
 pub(crate) struct Claim {
     id: u8,
     lock: Option<File>,
@@ -28,7 +28,7 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
-    /// Sweeps what dead testbeds left, and takes the lowest free number.
+    /// Sweeps the leftovers of dead testbeds, and takes the lowest free number.
     pub(crate) async fn take() -> Result<Self> {
         fs::create_dir_all(ROOT).with_context(|| format!("cannot create {ROOT}"))?;
         let mut ours = None;
@@ -51,17 +51,17 @@ impl Claim {
         Ok(Self { id, lock: Some(lock), janitor: janitor(id)? })
     }
 
-    /// The number, from 1 to 250.
+    /// Returns the number, from 1 to 250.
     pub(crate) fn id(&self) -> u8 {
         self.id
     }
 
-    /// A directory of our own; it goes with the claim.
+    /// Returns the claim's directory. It is removed with the claim.
     pub(crate) fn directory(&self) -> PathBuf {
         directory(self.id)
     }
 
-    /// Gives the number back and waits until all that bore it is gone.
+    /// Gives the number back and waits until everything with that number is gone.
     pub(crate) async fn release(mut self) -> Result<()> {
         self.lock = None;
         drop(self.janitor.stdin.take());
@@ -75,7 +75,7 @@ impl Claim {
     }
 }
 
-/// Longer than a sweep may take, so that its own word is heard.
+/// The deadline of a sweep. It is longer than the sweep's own, so that the sweep's error is seen.
 const LIMIT: Duration = Duration::from_secs(40);
 
 fn directory(id: u8) -> PathBuf {
@@ -86,7 +86,7 @@ fn lock_path(id: u8) -> PathBuf {
     Path::new(ROOT).join(format!("{id}.lock"))
 }
 
-/// The lock of a number, unless somebody alive holds it.
+/// Locks a number. Returns `None` if a living process holds it.
 fn try_lock(id: u8) -> Result<Option<File>> {
     let path = lock_path(id);
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
@@ -103,8 +103,8 @@ async fn sweep(id: u8) -> Result<()> {
     Ok(())
 }
 
-/// Starts the process that sweeps after us, however we end: its standard
-/// input closes with us, and a session of its own keeps Ctrl-C away from it.
+/// Starts the process that sweeps after this one, however this one ends: its standard input closes with us,
+/// and a session of its own protects it from Ctrl-C.
 fn janitor(id: u8) -> Result<Child> {
     const WAIT: &str = r#"cat >/dev/null; exec flock -w 30 "$1" sh -c "$2" sweep "$3" "$4""#;
     Command::new("setsid")

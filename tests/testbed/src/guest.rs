@@ -1,5 +1,4 @@
-//! A host for processes of the test's own: those whose attempts to reach the
-//! world are to be counted as the nodes' are.
+//! A host for processes of a test, so that their attempts to reach the world are counted like the nodes'.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -24,16 +23,16 @@ impl Guest {
         Ok(Self { host, address: lan.address(NUMBER) })
     }
 
-    /// Its address in the testbed's network, where this machine reaches it.
+    /// Returns the host's address in the testbed's network, where this machine reaches the host.
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
 
-    /// Its network, for `nsenter --net=…` to start a process in.
+    /// Returns the path of the host's network namespace, for `nsenter --net=…`.
     ///
     /// # Errors
     ///
-    /// When the host is gone.
+    /// Fails if the host is gone.
     pub fn network(&self) -> Result<PathBuf> {
         Ok(format!("/proc/{}/ns/net", self.host.pid()?).into())
     }

@@ -1,9 +1,8 @@
-//! A host of its own on this machine: namespaces that live as long as a pipe.
+//! A simulated host on this machine: namespaces that live as long as a pipe.
 //!
-//! The first process of a host waits for the end of its standard input. When
-//! whoever started it dies, in whatever way, the pipe closes, that process
-//! ends, and the kernel takes all other processes of the host, its mounts and
-//! its network with it. Nothing of a host can outlive its test.
+//! The first process of a host waits for the end of its standard input. If the process that started it
+//! dies, in whatever way, the pipe closes and the first process ends. Then the kernel removes all other
+//! processes of the host, its mounts and its network. Nothing of a host can outlive its test.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -20,13 +19,12 @@ use tokio::time::timeout;
 use crate::run::run;
 use crate::wait::until;
 
-/// Starting a host, and ending a process of it, takes milliseconds.
+/// The deadline for starting a host and for ending a process of it. Both take milliseconds.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Run as the first process of the host. Its process number must be read
-/// before /proc is the host's own; /run is emptied so that what daemons put
-/// there under fixed names is each host's own. The shell stays, because a
-/// first process has to reap what others orphan.
+/// The script of the host's first process. It reads its process number before it mounts the host's own
+/// /proc. It empties /run, because daemons put files with fixed names there. The shell stays, because a
+/// first process must reap orphans.
 const FIRST: &str = r#"
 read -r pid _ </proc/self/stat
 mount -t proc proc /proc && mount -t tmpfs tmpfs /run && hostname "$1" || exit 1
@@ -57,12 +55,12 @@ impl Host {
         &self.name
     }
 
-    /// The directory of its files. The path is the same inside and outside.
+    /// Returns the directory of the host's files. The path is the same inside and outside.
     pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
-    /// The host's first process, as this machine numbers it.
+    /// Returns the number of the host's first process, as this machine counts.
     pub(crate) fn pid(&self) -> Result<u32> {
         match self.life().as_ref() {
             Some(life) => Ok(life.pid),
@@ -92,21 +90,20 @@ impl Host {
         Ok(())
     }
 
-    /// Ends every process of the host at once, as a power cut does. Files in
-    /// its directory stay.
+    /// Ends every process of the host at once, as a power cut does. The files in its directory stay.
     pub(crate) fn power_off(&self) {
         *self.life() = None;
     }
 
-    /// Runs a command inside the host to its end; its standard output.
+    /// Runs a command inside the host to its end. Returns its standard output.
     pub(crate) async fn run(&self, argv: &[&str]) -> Result<String> {
         let mut inside = self.enter()?;
         inside.extend(argv.iter().map(|&part| part.to_owned()));
         run("nsenter", inside).await.with_context(|| format!("on host {}: {}", self.name, argv.join(" ")))
     }
 
-    /// Starts a long-running process inside the host, under a name by which
-    /// it can be signalled; it writes to `NAME.log` in the host's directory.
+    /// Starts a long-running process inside the host. It can be signalled by `name`, and it writes to
+    /// `NAME.log` in the host's directory.
     pub(crate) fn spawn(&self, name: &str, argv: &[&str]) -> Result<Process> {
         const RECORD: &str = r#"echo $$ >"/run/testbed-$1.pid"; shift; exec "$@""#;
         let log = self.directory.join(format!("{name}.log"));
@@ -142,14 +139,14 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Sends a signal, by its name without SIG.
+    /// Sends a signal, named without SIG.
     pub(crate) async fn signal(&self, host: &Host, signal: &str) -> Result<()> {
         const SEND: &str = r#"kill -s "$2" "$(cat "/run/testbed-$1.pid")""#;
         host.run(&["sh", "-c", SEND, "signal", &self.name, signal]).await?;
         Ok(())
     }
 
-    /// Sends SIGKILL and waits for the end.
+    /// Sends SIGKILL and waits until the process has ended.
     pub(crate) async fn kill(&mut self, host: &Host) -> Result<()> {
         if self.exited()?.is_none() {
             self.signal(host, "KILL").await?;
@@ -159,12 +156,12 @@ impl Process {
         Ok(())
     }
 
-    /// Returns the exit status of the process, if it ended.
+    /// Returns the exit status of the process, if the process has ended.
     pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
     }
 
-    /// The last lines that it wrote, for an error message.
+    /// Returns the last lines of the process's log, for an error message.
     pub(crate) fn last_words(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
@@ -175,8 +172,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // The child is `nsenter`, which only waits: what it started is the
-        // host's to end. Both calls fail only when it is gone already.
+        // The child is `nsenter`, which only waits. The process inside ends with its host. Both calls fail
+        // only if the child is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -190,15 +187,14 @@ struct Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        // The host's first process ends with its input, and is gone only when all
-        // others of the host are: that is what `unshare` waits for. To kill
-        // `unshare` would leave them a moment to answer in.
+        // The host's first process ends with its input. `unshare` waits until all other processes of the
+        // host are gone. If `unshare` were killed, they could still answer for a moment.
         drop(self.first.stdin.take());
         let deadline = Instant::now() + LIMIT;
         while matches!(self.first.try_wait(), Ok(None)) && Instant::now() < deadline {
             sleep(Duration::from_millis(2));
         }
-        // Both fail only when it is gone already.
+        // Both calls fail only if the process is gone already.
         let _ = self.first.kill();
         let _ = self.first.wait();
     }

@@ -1,5 +1,5 @@
-//! Participants' images, built in memory: one static program, one small file,
-//! and whatever else a test wants in them.
+//! Participants' images, built in memory: one static program, one small file, and further layers for a
+//! test.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -24,44 +24,43 @@ pub struct App {
     pub mode: Vec<String>,
     /// The content of `/config.json`, which `GET /getconfig` answers in most modes.
     pub answer: Value,
-    /// `amd64`, unless the image is to be for another machine.
+    /// The architecture in the image's configuration, normally `amd64`.
     pub architecture: String,
-    /// Fields of the image's own configuration, as `{"User": "1000"}`; they
-    /// win over ours.
+    /// Fields of the image's own configuration, such as `{"User": "1000"}`. They replace ours.
     pub extra: Map<String, Value>,
-    /// Layers on top of those with the program and the answer.
+    /// Layers on top of the layers with the program and the answer.
     pub layers: Vec<Layer>,
 }
 
 impl App {
-    /// Answers `GET /getconfig` on port 80 with `answer`.
+    /// Creates an app that answers `GET /getconfig` on port 80 with `answer`.
     pub fn good(answer: &Value) -> Self {
         Self::playing(&["good"], answer)
     }
 
-    /// Answers `after` that long, in whole seconds.
+    /// Creates an app that answers after this time, in whole seconds.
     pub fn slow(answer: &Value, after: Duration) -> Self {
         Self::playing(&["slow", &after.as_secs().to_string()], answer)
     }
 
-    /// Answers rightly but for one field.
+    /// Creates an app whose answer is right except for one field.
     pub fn wrong(answer: &Value, field: &str) -> Self {
         let mut answer = answer.clone();
         answer[field] = json!("something else");
         Self::good(&answer)
     }
 
-    /// Ends at once with an exit code, after a last line in its log.
+    /// Creates an app that ends at once with an exit code, after a last line in its log.
     pub fn exits(code: u8, last_line: &str) -> Self {
         Self::playing(&["exit", &code.to_string(), last_line], &Value::Null)
     }
 
-    /// Sends the caller to another address.
+    /// Creates an app that redirects the caller to another address.
     pub fn redirects(to: &str) -> Self {
         Self::playing(&["redirect", to], &Value::Null)
     }
 
-    /// Plays any mode of the table in `participant/src/main.rs`.
+    /// Creates an app with any mode of the table in `participant/src/main.rs`.
     pub fn playing(mode: &[&str], answer: &Value) -> Self {
         Self {
             mode: mode.iter().map(|&part| part.to_owned()).collect(),
@@ -72,31 +71,31 @@ impl App {
         }
     }
 
-    /// With a field of the image's own configuration.
+    /// Returns the app with a field of the image's own configuration set.
     pub fn with(mut self, field: &str, value: Value) -> Self {
         self.extra.insert(field.to_owned(), value);
         self
     }
 
-    /// With layers on top.
+    /// Returns the app with further layers on top.
     pub fn with_layers(mut self, layers: impl IntoIterator<Item = Layer>) -> Self {
         self.layers.extend(layers);
         self
     }
 
-    /// With the participant's program a second time, as `path`, with another mode.
+    /// Returns the app with a second copy of the participant's program at `path`, with another file mode.
     pub fn with_program(self, path: &str, mode: u32) -> Result<Self> {
         Ok(self.with_layers([Layer::files(&[(path, mode, PROGRAM)])?]))
     }
 
-    /// Every layer, the lowest first.
+    /// Returns every layer, the lowest first.
     pub(crate) fn all_layers(&self) -> Result<Vec<Layer>> {
         let answer = serde_json::to_vec_pretty(&self.answer)?;
         let own = [PROGRAM_LAYER.clone(), Layer::files(&[("config.json", 0o644, &answer)])?];
         Ok(own.into_iter().chain(self.layers.iter().cloned()).collect())
     }
 
-    /// The image's configuration, for layers in this order.
+    /// Returns the image's configuration, for layers in this order.
     pub(crate) fn config(&self, layers: &[Layer]) -> Value {
         let mut entrypoint = vec!["/participant".to_owned()];
         entrypoint.extend(self.mode.iter().cloned());

@@ -15,21 +15,21 @@ pub(crate) const US: u8 = 1;
 /// The number of the host that plays the world.
 pub(crate) const WORLD: u8 = 3;
 
-/// The kernel removes a dead host's cable within a second.
+/// The deadline for a dead host's cable to disappear. The kernel removes it within a second.
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// The resolver configuration of a host. The world answers its queries.
 const RESOLVER: &str = "nameserver 203.0.113.53\n";
 
-/// A bridge in a host of its own, so that this machine has no firewall rule and
-/// no bridge of ours, only one cable to it.
+/// A network of a testbed's hosts. Its bridge is in a host of its own, so this machine gets one cable, and
+/// neither a bridge nor a firewall rule.
 pub(crate) struct Lan {
     id: u8,
     hub: Host,
 }
 
 impl Lan {
-    /// Starts the network 10.213.`id`.0/24; this machine is its host [`US`].
+    /// Starts the network 10.213.`id`.0/24. This machine is its host [`US`].
     pub(crate) async fn start(id: u8, under: &Path) -> Result<Self> {
         let hub = Host::start("hub", under).await?;
         hub.run(&["ip", "link", "add", "br0", "type", "bridge"]).await?;
@@ -46,40 +46,40 @@ impl Lan {
         Ok(lan)
     }
 
-    /// The address of a host by its number.
+    /// Returns the address of a host by its number.
     pub(crate) fn address(&self, number: u8) -> Ipv4Addr {
         Ipv4Addr::new(10, 213, self.id, number)
     }
 
-    /// The name of what bears names outside the hosts, as control groups do.
+    /// Returns the name of the network's objects that are outside all hosts, such as control groups.
     pub(crate) fn name(&self) -> String {
         format!("muster-testbed-{}", self.id)
     }
 
-    /// The whole network, for those who name ranges.
+    /// Returns the whole network as an address range.
     pub(crate) fn range(&self) -> String {
         format!("{}/24", self.address(0))
     }
 
-    /// Returns whether the kernel of this machine supports IPv6.
+    /// Returns true if the kernel of this machine supports IPv6.
     pub(crate) fn has_v6(&self) -> bool {
         Path::new("/proc/net/if_inet6").exists()
     }
 
-    /// Joins a host, under its number. Nobody here has a way out: all that is
-    /// not for the testbed goes to the host that plays the world.
+    /// Joins a host to the network, with its number. No host has a way out: all foreign traffic is routed
+    /// to the host that plays the world.
     pub(crate) async fn join(&self, host: &Host, number: u8) -> Result<()> {
         let inside = format!("--net=/proc/{}/ns/net", host.pid()?);
         let hub = self.hub.pid()?.to_string();
         let address = format!("{}/24", self.address(number));
         let cable = format!("host{number}");
-        // A host that was cut off left its cable in the hub for a moment.
+        // The cable of a host that was cut off stays in the hub for a moment.
         until("the host's old cable to go", LIMIT, async || {
             let old = self.hub.run(&["ip", "link", "show", &cable]).await;
             old.is_err().then_some(())
         })
         .await?;
-        // From outside the host's process namespace, where the hub has a number.
+        // Runs outside the host's process namespace, where the hub has a process number.
         run(
             "nsenter",
             [&inside, "ip", "link", "add", "eth0", "type", "veth", "peer", "name", &cable, "netns", &hub],

@@ -14,27 +14,27 @@ use crate::registry::digest;
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub(crate) blob: Arc<[u8]>,
-    /// The digest of what it is when it is not compressed.
+    /// The digest of the archive before its compression.
     pub(crate) content: String,
     media_type: &'static str,
-    /// The size that the manifest says.
+    /// The size in the manifest.
     size: u64,
 }
 
 impl Layer {
-    /// Files: path, mode, bytes. The same files give the same layer.
+    /// Creates a layer of files, each with its path, mode and bytes. The same files give the same layer.
     pub fn files(files: &[(&str, u32, &[u8])]) -> Result<Self> {
         Ok(Self::plain(archive(files)?))
     }
 
-    /// A file of so many zeros, compressed about a thousandfold.
+    /// Creates a layer with a file of `mib` MiB of zeros, compressed about a thousandfold.
     pub fn zeros(path: &str, mib: usize) -> Result<Self> {
         let archive = archive(&[(path, 0o644, &vec![0; mib << 20])])?;
         let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
         Ok(Self { content: digest(&archive), media_type, ..Self::plain(compressed(&archive)?) })
     }
 
-    /// A small file that is so large when somebody decompresses it.
+    /// Creates a layer with a small file that has `mib` MiB when it is decompressed.
     pub fn gzip_bomb(path: &str, mib: usize) -> Result<Self> {
         Self::files(&[(path, 0o644, &compressed(&vec![0; mib << 20])?)])
     }
@@ -44,10 +44,10 @@ impl Layer {
         Self::plain(b"no archive ".repeat(100))
     }
 
-    /// BusyBox, as `/busybox`: its applets open sockets that plain Rust cannot.
+    /// Creates a layer with BusyBox as `/busybox`. Its applets open sockets that plain Rust cannot.
     ///
     /// # Errors
-    /// When it is not installed, or not linked statically.
+    /// Fails if BusyBox is not installed or not linked statically.
     pub fn busybox() -> Result<Self> {
         let missing = "busybox is missing: apt-get install -y busybox-static";
         let program = ["/usr/bin/busybox", "/bin/busybox"].iter().find_map(|path| std::fs::read(path).ok());
@@ -57,12 +57,12 @@ impl Layer {
         Self::files(&[("busybox", 0o755, &program)])
     }
 
-    /// The manifest says another size of it than is true.
+    /// Returns the layer with a false size in the manifest.
     pub fn said_to_have(self, size: u64) -> Self {
         Self { size, ..self }
     }
 
-    /// Under which a registry keeps it: `sha256:HEX`.
+    /// Returns the digest under which a registry stores the layer: `sha256:HEX`.
     pub fn digest(&self) -> String {
         digest(&self.blob)
     }
@@ -71,7 +71,7 @@ impl Layer {
         json!({ "mediaType": self.media_type, "digest": self.digest(), "size": self.size })
     }
 
-    /// Returns a layer that is not compressed, and so has the same digest in both forms.
+    /// Returns a layer that is not compressed, and therefore has the same digest in both forms.
     fn plain(archive: Vec<u8>) -> Self {
         Self {
             content: digest(&archive),

@@ -1,9 +1,8 @@
 //! Starts the real parts that the tests need, and leaves nothing behind.
 //!
-//! A [`Testbed`] is a Docker Swarm of one or of three hosts, a registry, and a
-//! host that plays the world outside, joined by a network that this machine alone
-//! reaches and that nothing leaves. It takes root, and starts in about two seconds. However its test ends, also by SIGKILL, all
-//! of it ends with it.
+//! A [`Testbed`] is a Docker Swarm of one host or of three, a registry, and a host that plays the outside
+//! world. Only this machine reaches their network, and no packet leaves it. A testbed needs root and starts
+//! in about two seconds. It ends with its test, even if the test is killed with SIGKILL.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -13,7 +12,7 @@
 //! let answer = serde_json::json!({ "name": "Alice" });
 //! let image = bed.registry.push("alice/app:latest", &App::good(&answer)).await?;
 //! let engine = bed.swarm.nodes()[0].endpoint();
-//! // … submit `image` to what runs on `engine` …
+//! // … submit `image` and let `engine` run it …
 //! bed.stop().await
 //! # }
 //! ```
@@ -67,7 +66,7 @@ pub struct Testbed {
     pub swarm: Swarm,
     /// The registry, which every node may pull from.
     pub registry: Registry,
-    /// The world outside: where all arrives that leaves a host.
+    /// The outside world: every packet that leaves a host arrives there.
     pub world: World,
     lan: Arc<Lan>,
     claim: Claim,
@@ -84,29 +83,29 @@ impl Testbed {
         Self::start(3).await
     }
 
-    /// The Swarm of one that all tests of a binary share. Whoever needs to
-    /// break it starts one of their own.
+    /// Returns the Swarm of one host that all tests of a binary share. A test that breaks the Swarm starts
+    /// its own.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Testbed> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::single).await
     }
 
-    /// Starts a host for processes of the test's own.
+    /// Starts a host for processes of the test.
     pub async fn guest(&self) -> Result<Guest> {
         Guest::start(&self.lan, &self.claim.directory()).await
     }
 
-    /// Starts a registry that does not behave, in front of the one that does.
+    /// Starts a registry that misbehaves, in front of the real one.
     pub async fn rogue(&self) -> Result<Rogue> {
         Rogue::start(self.lan.address(lan::US), &self.registry).await
     }
 
-    /// Ends everything at once, and waits until nothing of it is left. It is
-    /// the same when a testbed is dropped, but for the waiting.
+    /// Ends everything at once, and waits until nothing of the testbed is left. Dropping a testbed does the
+    /// same without waiting.
     ///
     /// # Errors
     ///
-    /// When something stays behind.
+    /// Fails if something is left.
     pub async fn stop(self) -> Result<()> {
         drop((self.swarm, self.registry, self.world, self.lan));
         self.claim.release().await

@@ -16,11 +16,11 @@ use crate::lan::Lan;
 use crate::run::require;
 use crate::wait::until;
 
-/// A member starts in a second; one that recovers takes a few.
+/// The deadline for a member's start. It takes a second, and a few if the member recovers.
 const START: Duration = Duration::from_secs(60);
-/// A lost primary is replaced in about twelve seconds.
+/// The deadline for an election. A lost primary is replaced in about twelve seconds.
 const ELECTION: Duration = Duration::from_secs(60);
-/// A member that answers at all answers within this.
+/// The deadline for an answer. A member that answers at all takes less.
 const ANSWER: Duration = Duration::from_secs(5);
 
 const SET: &str = "muster";
@@ -28,7 +28,7 @@ const PARTS: &[(&str, &str)] = &[("ip", "iproute2"), ("nsenter", "util-linux")];
 /// The server that `scripts/fetch-mongod` installs.
 const MONGOD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../.muster/cache/mongod");
 
-/// Three members; any two of them are a majority.
+/// A replica set of three members. Any two of them are a majority.
 pub struct Mongo {
     members: Vec<Member>,
     lan: Arc<Lan>,
@@ -53,26 +53,25 @@ impl Mongo {
         Ok(mongo)
     }
 
-    /// The replica set that all tests of a binary share. Whoever needs to
-    /// break it starts one of their own, and whoever writes to it takes a
-    /// database of their own.
+    /// Returns the replica set that all tests of a binary share. A test that breaks it starts its own. A
+    /// test that writes uses a database of its own.
     pub async fn shared() -> Result<&'static Self> {
         static SHARED: OnceCell<Mongo> = OnceCell::const_new();
         SHARED.get_or_try_init(Self::replica_set).await
     }
 
-    /// The `mongodb://` address that names all members.
+    /// Returns the `mongodb://` address that names all members.
     pub fn uri(&self) -> String {
         let hosts: Vec<&str> = self.members.iter().map(Member::address).collect();
         format!("mongodb://{}/?replicaSet={SET}", hosts.join(","))
     }
 
-    /// The members.
+    /// Returns the members.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
 
-    /// The member that takes writes now; waits for the end of an election.
+    /// Returns the member that takes writes now. Waits for the end of an election.
     pub async fn primary(&self) -> Result<&Member> {
         until("a primary", ELECTION, async || {
             for member in &self.members {
@@ -86,12 +85,12 @@ impl Mongo {
         .await
     }
 
-    /// Ends everything at once, and waits until nothing of it is left. It is
-    /// the same when a replica set is dropped, but for the waiting.
+    /// Ends everything at once, and waits until nothing of the replica set is left. Dropping a replica set
+    /// does the same without waiting.
     ///
     /// # Errors
     ///
-    /// When something stays behind.
+    /// Fails if something is left.
     pub async fn stop(self) -> Result<()> {
         drop((self.members, self.lan));
         self.claim.release().await
@@ -127,28 +126,28 @@ impl Member {
         Ok(member)
     }
 
-    /// `HOST:PORT`.
+    /// Returns the server's `HOST:PORT`.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Ends the server with SIGKILL; its files stay.
+    /// Ends the server with SIGKILL. Its files stay.
     pub async fn kill(&self) -> Result<()> {
         self.daemon.lock().await.kill(&self.host).await
     }
 
-    /// Sends the server a signal, by its name without SIG: `STOP`, `CONT`, ….
+    /// Sends the server a signal, named without SIG: `STOP`, `CONT`, ….
     pub async fn signal(&self, signal: &str) -> Result<()> {
         self.daemon.lock().await.signal(&self.host, signal).await
     }
 
-    /// Starts the server again after [`Member::kill`], and waits for it.
+    /// Starts the server again after [`Member::kill`], and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
         *self.daemon.lock().await = spawn_daemon(&self.host)?;
         self.answers().await
     }
 
-    /// Takes the whole host's power: server and network end at once.
+    /// Cuts the power of the whole host: server and network end at once.
     pub fn power_off(&self) {
         self.host.power_off();
     }
@@ -171,8 +170,8 @@ impl Member {
         .await?
     }
 
-    /// Asks this very member, over a connection that lives no longer than its
-    /// runtime does.
+    /// Sends a command to this member, over a connection that ends with the call. A connection must not
+    /// outlive its runtime.
     async fn command(&self, command: Document) -> Result<Document> {
         let uri = format!("mongodb://{}/?directConnection=true", self.address);
         timeout(ANSWER, async {
@@ -183,7 +182,7 @@ impl Member {
     }
 }
 
-/// The members' place in the network, away from a testbed's other hosts.
+/// Returns a member's number in the network, which no host of a testbed has.
 fn octet(number: u8) -> u8 {
     20 + number
 }

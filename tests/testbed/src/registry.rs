@@ -1,8 +1,7 @@
-//! A registry on a host of its own, and how images get into it.
+//! A registry on a host of its own, and the pushing of images.
 //!
-//! Images are pushed by speaking to the registry directly, without an engine:
-//! a layer that is there already is only named, so twenty owners' images cost
-//! little more than one.
+//! Images are pushed to the registry directly, without an engine. A layer that the registry has already is
+//! only named, so the images of twenty owners cost little more than one.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -20,7 +19,7 @@ use crate::lan::Lan;
 use crate::layer::Layer;
 use crate::wait::until;
 
-/// The registry starts in well under a second.
+/// The deadline for the registry's start. It takes well under a second.
 const START: Duration = Duration::from_secs(30);
 const NUMBER: u8 = 2;
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -28,11 +27,11 @@ const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 /// The repository that holds the program's layer. Other repositories mount the layer from there.
 const SHARED: &str = "testbed/program";
 
-/// The user and the password of a locked registry, and what it keeps of them.
+/// The user and the password of a locked registry, and the registry's hash of them.
 const LOGIN: (&str, &str) = ("muster", "sesame");
 const HTPASSWD: &str = "muster:$2b$05$x/yGnjlQyKLZ38P6OTuAAeI4y0SADrqcuis8lUyQNAV1bhKW4SzTS\n";
 
-/// A registry that speaks plain HTTP, reachable from every host and from here.
+/// A registry that speaks plain HTTP, reachable from every host and from this machine.
 pub struct Registry {
     host: Host,
     address: String,
@@ -49,8 +48,8 @@ impl Registry {
         let registry = Self {
             address: format!("{}:5000", lan.address(NUMBER)),
             daemon: Mutex::new(spawn_daemon(&host)?),
-            // Connections are not kept: a shared testbed is used from several
-            // runtimes, and a connection dies with the runtime that made it.
+            // Connections are not kept: several runtimes use a shared testbed, and a connection dies with
+            // the runtime that made it.
             client: Client::builder().no_proxy().timeout(START).pool_max_idle_per_host(0).build()?,
             shared: OnceCell::new(),
             host,
@@ -59,20 +58,19 @@ impl Registry {
         Ok(registry)
     }
 
-    /// `HOST:PORT`, the first part of every reference to its images.
+    /// Returns `HOST:PORT`, the first part of every reference to the registry's images.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Pushes an image as `NAMESPACE/NAME:TAG`; the full reference to it.
+    /// Pushes an image as `NAMESPACE/NAME:TAG`. Returns the full reference to it.
     pub async fn push(&self, name: &str, app: &App) -> Result<String> {
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
         self.image(repository, tag, app).await?;
         Ok(format!("{}/{repository}:{tag}", self.address))
     }
 
-    /// Pushes an index as `NAMESPACE/NAME:TAG`: an image for each of these
-    /// architectures, listed in this order.
+    /// Pushes an index as `NAMESPACE/NAME:TAG`, with an image for each architecture, in this order.
     pub async fn push_index(&self, name: &str, parts: &[(&str, App)]) -> Result<String> {
         let (repository, tag) = name.rsplit_once(':').unwrap_or((name, "latest"));
         let mut manifests = Vec::new();
@@ -90,7 +88,7 @@ impl Registry {
         Ok(format!("{}/{repository}:{tag}", self.address))
     }
 
-    /// Pushes an image; its manifest.
+    /// Pushes an image. Returns its manifest.
     async fn image(&self, repository: &str, tag: &str, app: &App) -> Result<String> {
         self.shared.get_or_try_init(|| self.blob(SHARED, &PROGRAM_LAYER.blob)).await?;
         let layers = app.all_layers()?;
@@ -116,19 +114,18 @@ impl Registry {
         Ok(manifest)
     }
 
-    /// Ends the registry; its images stay.
+    /// Ends the registry. Its images stay.
     pub async fn stop(&self) -> Result<()> {
         self.daemon.lock().await.kill(&self.host).await
     }
 
-    /// Starts it again after [`Registry::stop`].
+    /// Starts the registry again after [`Registry::stop`].
     pub async fn restart(&self) -> Result<()> {
         *self.daemon.lock().await = spawn_daemon(&self.host)?;
         self.answers().await
     }
 
-    /// From now on it gives nothing to those who do not log in; the user and the
-    /// password.
+    /// Refuses all clients without a login from now on. Returns the user and the password.
     pub async fn lock(&self) -> Result<(&'static str, &'static str)> {
         let known = self.host.directory().join("htpasswd");
         std::fs::write(&known, HTPASSWD)?;
@@ -151,7 +148,7 @@ impl Registry {
         expect(reply, StatusCode::CREATED, "the manifest").await
     }
 
-    /// Uploads a blob, unless the shared repository has it.
+    /// Uploads a blob, or mounts it if the shared repository has it.
     async fn blob(&self, repository: &str, bytes: &[u8]) -> Result<()> {
         let digest = digest(bytes);
         let uploads = Url::parse_with_params(
@@ -195,7 +192,7 @@ impl Registry {
     }
 }
 
-/// `sha256:…` of some bytes.
+/// Returns the digest of some bytes: `sha256:HEX`.
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let sum = Sha256::digest(bytes);
     sum.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))

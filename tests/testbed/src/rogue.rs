@@ -1,5 +1,5 @@
-//! A registry that does not behave: it passes on what the real one says, but for
-//! those owners whose images it is told to spoil.
+//! A registry that misbehaves: it forwards the responses of the real registry, except for the owners whose
+//! images it must spoil.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -22,54 +22,53 @@ use tokio::time::sleep;
 
 use crate::registry::Registry;
 
-/// What it does to one owner's images. Where a name means nothing to the one who
-/// looks an image up, it is the engine that meets it, while it pulls.
+/// The misbehaviour towards one owner's images. Some of it the verifier's lookup does not see. Then the
+/// engine meets it, while it pulls.
 #[derive(Clone, Debug)]
 pub enum Misdeed {
-    /// Sends the manifest a byte a second.
+    /// Sends the manifest at one byte a second.
     TricklesManifests,
-    /// Sends layers a byte a second.
+    /// Sends layers at one byte a second.
     TricklesLayers,
-    /// Has no end to its manifest.
+    /// Sends a manifest without end.
     EndlessManifests,
-    /// Leads elsewhere for the manifest.
+    /// Redirects a request for the manifest.
     LeadsManifestsTo(String),
-    /// Leads elsewhere for the image's configuration.
+    /// Redirects a request for the image's configuration.
     LeadsConfigTo(String),
-    /// Leads elsewhere for layers.
+    /// Redirects a request for a layer.
     LeadsLayersTo(String),
-    /// Says in the manifest that layers lie elsewhere.
+    /// Names other places of the layers in the manifest.
     PutsLayersAt(String),
-    /// Wants a token from elsewhere.
+    /// Demands a token from another server.
     HasTokensAt(String),
-    /// Wants fewer requests.
+    /// Answers that the client sends too many requests.
     TooManyRequests,
-    /// Answers everything with an error of its own, in words that are an attack.
+    /// Answers everything with an error whose text is an attack.
     Fails,
-    /// Lost the image's configuration.
+    /// Answers that the image's configuration does not exist.
     LosesConfig,
-    /// Lost its layers.
+    /// Answers that the layers do not exist.
     LosesLayers,
-    /// Gives other bytes for the configuration than were asked for.
+    /// Sends wrong bytes for the image's configuration.
     ForgesConfig,
-    /// Gives other bytes for layers than were asked for.
+    /// Sends wrong bytes for a layer.
     ForgesLayers,
 }
 
-/// What the misdeeds take at the longest and at the most, so that they end by
-/// themselves where nobody ends them.
+/// The bounds of the slow and the endless responses, so that they end by themselves if no client ends them.
 const TRICKLE_BYTES: usize = 120;
 const ENDLESS_CHUNKS: usize = 1024;
 const CHUNK: usize = 64 << 10;
 
-/// The registry; it ends when it is dropped.
+/// A running registry that misbehaves. It ends when it is dropped.
 pub struct Rogue {
     address: SocketAddr,
     misdeeds: Misdeeds,
     serving: JoinHandle<()>,
 }
 
-/// By the owner's name, the first part of a repository.
+/// The misdeeds by owner, which is the first part of a repository.
 type Misdeeds = Arc<Mutex<HashMap<String, Misdeed>>>;
 
 #[derive(Clone)]
@@ -104,23 +103,23 @@ impl Rogue {
         let address = listener.local_addr()?;
         let app = Router::new().fallback(answer).with_state(front);
         let serving = tokio::spawn(async move {
-            // It ends with its task; nothing is to be said about it.
+            // The server ends with its task, and its result means nothing.
             let _ = axum::serve(listener, app).await;
         });
         Ok(Self { address, misdeeds, serving })
     }
 
-    /// `HOST:PORT`: the same images are there as in the real registry.
+    /// Returns the registry's `HOST:PORT`. It has the same images as the real registry.
     pub fn address(&self) -> String {
         self.address.to_string()
     }
 
-    /// Begins to spoil an owner's images.
+    /// Starts to spoil an owner's images.
     pub fn spoil(&self, owner: &str, misdeed: Misdeed) {
         self.misdeeds.lock().unwrap_or_else(PoisonError::into_inner).insert(owner.to_owned(), misdeed);
     }
 
-    /// Behaves again.
+    /// Stops spoiling an owner's images.
     pub fn mend(&self, owner: &str) {
         self.misdeeds.lock().unwrap_or_else(PoisonError::into_inner).remove(owner);
     }
@@ -148,7 +147,7 @@ impl Front {
         let (status, mut headers) = (said.status(), said.headers().clone());
         let body = said.bytes().await?;
         if *method == Method::GET {
-            // They are counted anew, and they arrive as they are.
+            // The length is counted again, and the body is sent as it is.
             headers.remove(header::CONTENT_LENGTH);
             headers.remove(header::TRANSFER_ENCODING);
         }
@@ -167,7 +166,7 @@ async fn answer(State(front): State<Front>, method: Method, uri: Uri, asked: Hea
     }
 }
 
-/// The configuration is the blob that is an object.
+/// Returns the requested object. A blob that is a JSON object is the configuration.
 fn part(path: &str, body: &[u8]) -> Part {
     match path {
         path if path.contains("/manifests/") => Part::Manifest,
@@ -242,7 +241,7 @@ fn elsewhere(url: &str, said: Said) -> Response {
 
 fn forged(said: Said) -> Response {
     let mut body = said.body.to_vec();
-    // The last byte of JSON and of an archive is one that matters to neither.
+    // A trailing space changes the digest, but neither JSON nor an archive.
     body.push(b' ');
     (said.status, said.headers, body).into_response()
 }

@@ -1,4 +1,4 @@
-//! Running the system's own tools, with a deadline and a clear error.
+//! Runs the system's own tools, with a deadline and a clear error.
 
 use std::env;
 use std::ffi::OsStr;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use tokio::process::Command;
 use tokio::time::timeout;
 
-/// No tool that is used here takes a second when it works.
+/// The deadline of a tool. Each takes less than a second when it works.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Runs a command to its end; its standard output.
+/// Runs a command to its end. Returns its standard output.
 pub(crate) async fn run<A: AsRef<OsStr>>(
     program: &str,
     arguments: impl IntoIterator<Item = A>,
@@ -29,11 +29,11 @@ pub(crate) async fn run<A: AsRef<OsStr>>(
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Says which package brings the first of these programs that is missing.
+/// Checks that these programs are installed.
 ///
 /// # Errors
 ///
-/// Names the program and the line that installs it.
+/// Names the first missing program and the command that installs it.
 pub(crate) fn require(programs: &[(&str, &str)]) -> Result<()> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = env::split_paths(&path).collect();

@@ -19,21 +19,21 @@ use crate::host::{Host, Process};
 use crate::lan::Lan;
 use crate::wait::until;
 
-/// An engine starts in under a second, with leftovers to tidy in a few.
+/// The deadline for an engine's start. It takes under a second, and a few seconds with leftovers.
 const START: Duration = Duration::from_secs(60);
-/// A Swarm without a leader takes about ten seconds to elect one.
+/// The deadline for an election. A Swarm without a leader takes about ten seconds to elect one.
 const ELECTION: Duration = Duration::from_secs(60);
-/// An engine that answers at all answers within this.
+/// The deadline for an answer. An engine that answers at all takes less.
 const ANSWER: Duration = Duration::from_secs(25);
 
-/// Engines joined into one Swarm, each on a host of its own.
+/// A Swarm of engines, each on a host of its own.
 pub struct Swarm {
     nodes: Vec<Node>,
 }
 
 impl Swarm {
-    /// Starts hosts `node1` to `nodeN` and joins them; all are managers, so
-    /// that three of them survive the loss of any one.
+    /// Starts the hosts `node1` to `nodeN` and joins them. All are managers, so three of them survive the
+    /// loss of any one.
     pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8) -> Result<Self> {
         let nodes: Vec<Node> = try_join_all((1..=size).map(|number| Node::start(lan, under, number))).await?;
         let swarm = Self { nodes };
@@ -56,8 +56,7 @@ impl Swarm {
         Ok(swarm)
     }
 
-    /// Starts one more host and joins it as a manager; returns when the Swarm
-    /// takes it for ready.
+    /// Starts one more host and joins it as a manager. Returns when the Swarm calls it ready.
     pub async fn grow(&mut self) -> Result<()> {
         let first = self.nodes.first().context("a Swarm has a node")?;
         let under = first.host.directory().parent().context("a host is under the testbed")?;
@@ -69,17 +68,17 @@ impl Swarm {
         self.settle().await
     }
 
-    /// The nodes, `node1` first.
+    /// Returns the nodes, `node1` first.
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Every engine's `unix://` address.
+    /// Returns the `unix://` address of every engine.
     pub fn endpoints(&self) -> Vec<String> {
         self.nodes.iter().map(Node::endpoint).collect()
     }
 
-    /// The manager that leads now; waits for the end of an election.
+    /// Returns the manager that leads now. Waits for the end of an election.
     pub async fn leader(&self) -> Result<&Node> {
         let id = until("a leader", ELECTION, async || {
             self.list().await.ok()?.into_iter().find_map(|node| {
@@ -96,7 +95,7 @@ impl Swarm {
         bail!("the leader {id} is none of ours")
     }
 
-    /// Waits until every node is ready in the eyes of the managers.
+    /// Waits until the managers call every node ready.
     pub async fn settle(&self) -> Result<()> {
         for node in &self.nodes {
             let info = node.docker.info().await?;
@@ -117,7 +116,7 @@ impl Swarm {
         .await
     }
 
-    /// Sets a label of a node, as `muster.sandbox` = `true`.
+    /// Sets a label of a node, such as `muster.sandbox` = `true`.
     pub async fn label(&self, node: &Node, key: &str, value: &str) -> Result<()> {
         self.update(node, |spec| {
             spec.labels.get_or_insert_with(HashMap::new).insert(key.to_owned(), value.to_owned());
@@ -130,8 +129,7 @@ impl Swarm {
         self.update(node, |spec| spec.availability = Some(to)).await
     }
 
-    /// Changes what the Swarm wants of a node; tries again when somebody else
-    /// changed it in between.
+    /// Changes a node's settings in the Swarm. Tries again if another client changed them in between.
     async fn update(&self, node: &Node, change: impl Fn(&mut NodeSpec)) -> Result<()> {
         let id = node.id.lock().await.clone();
         let what = format!("a change of {} to be accepted", node.name());
@@ -155,7 +153,7 @@ impl Swarm {
         .await
     }
 
-    /// The nodes as the first manager that answers sees them.
+    /// Returns the nodes as the first manager that answers sees them.
     async fn list(&self) -> Result<Vec<bollard::models::Node>> {
         for node in &self.nodes {
             if let Ok(Ok(listed)) = timeout(ANSWER, node.docker.list_nodes(None)).await {
@@ -207,52 +205,52 @@ impl Node {
         joined.with_context(|| format!("swarm join of {}", self.name()))
     }
 
-    /// The host's name, which is also the node's in the Swarm: `node1`, ….
+    /// Returns the host's name, which is also the node's name in the Swarm: `node1`, ….
     pub fn name(&self) -> &str {
         self.host.name()
     }
 
-    /// The host's address in the testbed's network.
+    /// Returns the host's address in the testbed's network.
     pub fn address(&self) -> String {
         self.lan.address(address(self.number)).to_string()
     }
 
-    /// The engine's address, as `unix:///…`.
+    /// Returns the engine's address: `unix:///…`.
     pub fn endpoint(&self) -> String {
         format!("unix://{}", self.socket.display())
     }
 
-    /// A client of this engine.
+    /// Returns a client of the engine.
     pub fn docker(&self) -> &Docker {
         &self.docker
     }
 
-    /// The node's id in the Swarm.
+    /// Returns the node's id in the Swarm.
     pub async fn id(&self) -> String {
         self.id.lock().await.clone()
     }
 
-    /// Runs a command on the host to its end; its standard output.
+    /// Runs a command on the host to its end. Returns its standard output.
     pub async fn run(&self, argv: &[&str]) -> Result<String> {
         self.host.run(argv).await
     }
 
-    /// Ends the engine with SIGKILL; its containers go on.
+    /// Ends the engine with SIGKILL. Its containers continue.
     pub async fn kill(&self) -> Result<()> {
         self.daemon.lock().await.kill(&self.host).await
     }
 
-    /// Sends the engine a signal, by its name without SIG: `STOP`, `CONT`, ….
+    /// Sends the engine a signal, named without SIG: `STOP`, `CONT`, ….
     pub async fn signal(&self, signal: &str) -> Result<()> {
         self.daemon.lock().await.signal(&self.host, signal).await
     }
 
-    /// Starts the engine again after [`Node::kill`], and waits for it.
+    /// Starts the engine again after [`Node::kill`], and waits until it answers.
     pub async fn restart(&self) -> Result<()> {
         self.restart_with(&[]).await
     }
 
-    /// The same, with more arguments.
+    /// Starts the engine again with further arguments, and waits until it answers.
     pub async fn restart_with(&self, more: &[String]) -> Result<()> {
         let mut daemon = self.daemon.lock().await;
         *daemon = spawn_daemon(&self.lan, &self.host, &self.socket, more)?;
@@ -260,7 +258,7 @@ impl Node {
         Ok(())
     }
 
-    /// Takes the whole host's power: engine, containers and network end at once.
+    /// Cuts the power of the whole host: engine, containers and network end at once.
     pub fn power_off(&self) {
         self.host.power_off();
     }
@@ -273,7 +271,7 @@ impl Node {
     }
 }
 
-/// Hosts 1 to 10 of the network are not nodes.
+/// Returns a node's number in the network. The numbers 1 to 10 belong to other hosts.
 fn address(number: u8) -> u8 {
     10 + number
 }
@@ -293,21 +291,21 @@ fn spawn_daemon(lan: &Lan, host: &Host, socket: &Path, more: &[String]) -> Resul
         "--exec-opt=native.cgroupdriver=cgroupfs",
         "--storage-driver=overlay2",
         &registries,
-        // The settings of a sandbox node that a service cannot choose.
+        // A service cannot choose this setting, so a sandbox node's engine has it.
         "--no-new-privileges",
     ];
     argv.extend(more.iter().map(String::as_str));
     host.spawn("dockerd", &argv)
 }
 
-/// Waits until the engine answers; a client of it.
+/// Waits until the engine answers. Returns a client of it.
 async fn answering(daemon: &mut Process, socket: &Path) -> Result<Docker> {
     let path = socket.to_str().context("the path is plain")?;
     until("the engine to answer", START, async || {
         if !matches!(daemon.exited(), Ok(None)) {
             return Some(Err(anyhow!("the engine ended:\n{}", daemon.last_words())));
         }
-        // It can connect only once the engine has made its socket.
+        // A client connects only after the engine has made its socket.
         let docker = Docker::connect_with_unix(path, 60, API_DEFAULT_VERSION).ok()?;
         docker.ping().await.ok().map(|_| Ok(docker))
     })

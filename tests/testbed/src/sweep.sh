@@ -1,6 +1,6 @@
-# Removes what testbed $2 left under $1 and in the kernel. Its hosts need no
-# sweeping: each one dies, with all that runs in it, when the pipe that its
-# starter held closes. What they leave is waited for, at most 20 seconds.
+# Removes the files of testbed $2 under $1 and its leftovers in the kernel. The
+# hosts need no sweeping: each dies with all its processes when the pipe to its
+# starter closes. The script waits at most 20 seconds until their leftovers go.
 root=$1 id=$2 name=muster-testbed-$2
 for _ in $(seq 200); do
     busy=
@@ -9,7 +9,7 @@ for _ in $(seq 200); do
         [ ! -e "$group" ] || busy="$busy $group"
     done
     [ ! -e "/sys/class/net/mtb$id" ] || busy="$busy mtb$id"
-    # The directory goes last: while it is there, somebody has to sweep.
+    # The directory is removed last, because it tells the next testbed to sweep.
     [ -n "$busy" ] || rm -rf "${root:?}/${id:?}" 2>/dev/null
     [ -e "$root/$id" ] || exit 0
     sleep 0.1

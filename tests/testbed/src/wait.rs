@@ -1,15 +1,15 @@
-//! Waiting until something is so, never for a time that seems enough.
+//! Waits until something is true, never for a fixed time.
 
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use tokio::time::{Instant, sleep};
 
-/// Asks `poll` again and again until it has an answer.
+/// Calls `poll` again and again until it returns a value.
 ///
 /// # Errors
 ///
-/// When `within` has passed, with what was waited for.
+/// Fails if `within` has passed. The error contains `what`.
 pub async fn until<T>(what: &str, within: Duration, mut poll: impl AsyncFnMut() -> Option<T>) -> Result<T> {
     let deadline = Instant::now() + within;
     loop {

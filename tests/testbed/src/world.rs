@@ -1,10 +1,9 @@
-//! The world outside, played by one host of the testbed: whatever leaves a node
-//! arrives here, and nowhere else.
+//! The outside world, played by one host of the testbed. Every packet that leaves a node arrives here, and
+//! nowhere else.
 //!
-//! Every other host's default route leads to it, and every name is asked of it.
-//! It takes connections to any address on any port, answers any name's question,
-//! and counts each packet by where it came from and where it was to go. So a
-//! test that nothing got out can fail.
+//! The default route of every other host leads to the world, and all names are asked of it. It accepts
+//! connections to any address on any port, and answers every question for a name. It counts each packet by
+//! its source and destination. Therefore a test that nothing got out can fail.
 
 mod answer;
 mod packet;
@@ -25,12 +24,12 @@ use self::packet::Sight;
 use crate::host::Host;
 use crate::lan::{Lan, WORLD};
 
-/// Addresses that are nobody's, kept free for documentation, and the one where
-/// clouds tell a machine its secrets. The host answers for all of each range.
+/// Address ranges that are reserved for documentation, and the address at which clouds give secrets to a
+/// machine. The host answers for every address of each range.
 const RANGES: [&str; 4] = ["192.0.2.1/24", "198.51.100.1/24", "203.0.113.1/24", "169.254.169.254/32"];
 const RANGE_V6: &str = "2001:db8::1/32";
 
-/// Kinds of arrival that are told apart; what comes beyond is counted as the last.
+/// The highest number of kinds that are told apart. Further kinds are counted as the last.
 const KINDS_MAX: usize = 1000;
 
 /// The host that plays the world, until it is dropped.
@@ -89,8 +88,8 @@ impl World {
         Ok(Self { address: lan.address(WORLD), arrived, stopped, threads, _host: host })
     }
 
-    /// Its address within the testbed, where it can play a machine of ours: it
-    /// answers and counts there just so.
+    /// Returns the host's address within the testbed, where it can play a machine of ours. It answers and
+    /// counts there too.
     pub fn address(&self) -> Ipv4Addr {
         self.address
     }
@@ -109,7 +108,7 @@ impl World {
             .collect()
     }
 
-    /// Begins to count anew.
+    /// Resets the counts.
     pub fn forget(&self) {
         self.arrived.lock().clear();
     }
@@ -117,7 +116,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // The threads' sockets would keep the host's network alive.
+        // The sockets of the threads would keep the host's network alive.
         self.stopped.store(true, Ordering::Relaxed);
         for thread in self.threads.drain(..) {
             let _ = thread.join();
@@ -142,13 +141,13 @@ impl Arrived {
     }
 }
 
-/// Makes sockets in a host's network: they stay there, whoever uses them.
+/// Makes sockets in a host's network. They stay there, whichever thread uses them.
 fn in_network_of<T: Send + 'static>(
     host: &Host,
     make: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let space = File::open(format!("/proc/{}/ns/net", host.pid()?))?;
-    // A thread of its own, because it does not come back.
+    // The thread is not used again, because it cannot return to its own network.
     let inside = thread::spawn(move || {
         move_into_link_name_space(space.as_fd(), Some(LinkNameSpaceType::Network))?;
         make()

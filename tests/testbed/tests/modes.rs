@@ -1,4 +1,4 @@
-//! Participants' images do what their mode says, seen from the host they run on.
+//! The modes of participants' images, seen from the host that runs them.
 
 use std::time::Duration;
 
@@ -77,7 +77,7 @@ async fn a_container_that_ends_at_once_leaves_its_exit_code_and_last_line() -> R
     Ok(())
 }
 
-/// Runs an app in a container on the first node; the container's id.
+/// Runs an app in a container on the first node. Returns the container's id.
 async fn start(bed: &Testbed, name: &str, app: &App, cap_drop: Vec<String>) -> Result<String> {
     let image = bed.registry.push(&format!("alice/{name}"), app).await?;
     let docker = bed.swarm.nodes()[0].docker();
@@ -93,7 +93,7 @@ async fn start(bed: &Testbed, name: &str, app: &App, cap_drop: Vec<String>) -> R
     Ok(container)
 }
 
-/// Body, status, redirect and curl's exit code of one request, from the host.
+/// Sends one request from the host. Returns the body, the status, the redirect and curl's exit code.
 async fn ask(bed: &Testbed, container: &str) -> Result<String> {
     const ASK: &str =
         r#"curl -s --noproxy '*' -m 2 -w ' %{http_code} %{redirect_url}' "$1"; printf ' %s' $?"#;

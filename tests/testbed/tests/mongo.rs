@@ -1,4 +1,4 @@
-//! The replica set: it takes writes, survives its primary, and leaves nothing.
+//! The replica set: it takes writes, survives the loss of its primary, and leaves nothing behind.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ async fn a_killed_primary_is_replaced_and_no_acknowledged_write_is_lost() -> Res
     let primary = mongo.primary().await?;
     primary.kill().await?;
     until("a write to be taken again", LIMIT, async || {
-        // Twice is once: an attempt whose answer was lost may have been taken.
+        // The write is idempotent, because an attempt whose answer was lost may have been applied.
         let written = doc! { "$set": { "again": true } };
         writes.update_one(doc! { "_id": 2 }, written).upsert(true).await.ok()
     })

@@ -1,4 +1,4 @@
-//! The testbed itself: it starts, works across hosts, and leaves nothing.
+//! The testbed itself: it starts, works across hosts, and leaves nothing behind.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -37,7 +37,7 @@ async fn a_swarm_of_one_runs_a_service_and_leaves_nothing() -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_owner_leaves_nothing() -> Result<()> {
-    // This very binary, made to start a testbed and then be killed.
+    // This test's own binary starts a testbed and is then killed.
     let mut owner = tokio::process::Command::new(std::env::current_exe()?)
         .args(["--exact", "victim", "--nocapture"])
         .env(VICTIM, "1")
@@ -62,10 +62,10 @@ async fn a_killed_owner_leaves_nothing() -> Result<()> {
     until("the victim's testbed to go", LIMIT, async || leftovers(&names).is_empty().then_some(())).await
 }
 
-/// Set for the process that is to be killed.
+/// The environment variable of the process that is killed.
 const VICTIM: &str = "TESTBED_VICTIM";
 
-/// Does nothing, unless [`a_killed_owner_leaves_nothing`] started it.
+/// Does nothing unless [`a_killed_owner_leaves_nothing`] started the process.
 #[tokio::test]
 async fn victim() -> Result<()> {
     if std::env::var_os(VICTIM).is_some() {
@@ -86,14 +86,14 @@ async fn three_hosts_share_an_overlay_and_outlive_their_leader() -> Result<()> {
     };
     let names = names(first);
 
-    // An answer travels from one host to another, over a network of the Swarm.
+    // A response travels from one host to another, over a network of the Swarm.
     let network = create_network(first).await?;
     let attached = NetworkAttachmentConfig { target: Some(network), ..Default::default() };
     let address = run_service(&bed, "app", &image, second, vec![attached]).await?;
     let answer = fetch(&bed, third, &address).await?;
     assert!(answer.contains("Alice"), "{answer}");
 
-    // The killed leader is replaced, and comes back.
+    // The killed leader is replaced, and joins again.
     let leader = bed.swarm.leader().await?;
     leader.kill().await?;
     let successor = bed.swarm.leader().await?;
@@ -101,7 +101,7 @@ async fn three_hosts_share_an_overlay_and_outlive_their_leader() -> Result<()> {
     leader.restart().await?;
     bed.swarm.settle().await?;
 
-    // A host without power is back after it, with what it knew.
+    // After a power cut, a host is back with its old state.
     third.power_off();
     assert!(third.docker().ping().await.is_err());
     third.power_on().await?;
@@ -142,15 +142,15 @@ async fn a_stopped_registry_refuses_and_comes_back_with_its_images() -> Result<(
     Ok(())
 }
 
-/// The directory of the testbed that a node belongs to.
+/// Returns the directory of the node's testbed.
 fn names(node: &Node) -> String {
     let socket = node.endpoint();
     let parts: Vec<&str> = socket.trim_start_matches("unix://").split('/').collect();
     parts[..parts.len() - 2].join("/")
 }
 
-/// Whatever this machine has that bears a testbed's name: processes, mounts,
-/// control groups, links, files.
+/// Returns everything on this machine that has a testbed's name: processes, mounts, control groups, links,
+/// files.
 fn leftovers(directory: &str) -> Vec<String> {
     let id = directory.rsplit('/').next().unwrap_or_default();
     let search = format!(
@@ -162,7 +162,7 @@ fn leftovers(directory: &str) -> Vec<String> {
     );
     let found = Command::new("sh").args(["-c", &search]).output().expect("sh runs");
     let found = String::from_utf8_lossy(&found.stdout);
-    // The search finds itself, because its text has the directory in it.
+    // The search finds itself, because its text contains the directory.
     found.lines().filter(|line| !line.contains("pgrep")).map(str::to_owned).collect()
 }
 
@@ -180,8 +180,7 @@ async fn create_network(node: &Node) -> Result<String> {
     Ok(created.id)
 }
 
-/// Starts a service on a node and waits until it runs; its address, if it has
-/// a network.
+/// Starts a service on a node and waits until it runs. Returns its address, if it has a network.
 async fn run_service(
     bed: &Testbed,
     name: &str,

@@ -1,5 +1,5 @@
-//! The world counts: what leaves a node, or an ordinary container on it, arrives
-//! there. Without this, that nothing arrives would prove nothing.
+//! The world counts every packet that leaves a node or an ordinary container on it. Without this test, an
+//! empty count would prove nothing.
 
 use std::time::Duration;
 

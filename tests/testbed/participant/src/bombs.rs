@@ -14,7 +14,7 @@ use crate::{escaped, fail, number, text};
 
 const MIB: usize = 1 << 20;
 
-/// More than any sandbox gives: who comes so far has escaped.
+/// The amounts that no sandbox allows. A mode that gets so far has escaped.
 const PROCESSES: usize = 300;
 const MEMORY_MIB: usize = 512;
 const FILES: usize = 400_000;
@@ -23,7 +23,7 @@ const LOG_MIB: usize = 64;
 /// The time for which endless modes run.
 const TIRELESS: Duration = Duration::from_secs(20);
 
-/// Starts processes as long as it can, and then goes on trying.
+/// Starts processes as long as it can, and then keeps trying.
 pub(crate) fn forks(_: &[String]) -> ! {
     let began = Instant::now();
     let mut children = Vec::new();
@@ -40,13 +40,13 @@ pub(crate) fn forks(_: &[String]) -> ! {
     park()
 }
 
-/// Does nothing, for so long.
+/// Does nothing for a number of seconds.
 pub(crate) fn idle(arguments: &[String]) -> ! {
     thread::sleep(Duration::from_secs(number(arguments, 0).into()));
     std::process::exit(0)
 }
 
-/// Takes memory and writes to all of it.
+/// Allocates memory and writes to all of it.
 pub(crate) fn memory(_: &[String]) -> ! {
     let mut held = Vec::new();
     for _ in 0..MEMORY_MIB {
@@ -55,7 +55,7 @@ pub(crate) fn memory(_: &[String]) -> ! {
     escaped(&format!("{} MiB of memory", held.len()))
 }
 
-/// Writes to each directory until it is full, which it is to be before so many MiB.
+/// Writes to each directory until it is full. A sandbox must make it full before this number of MiB.
 pub(crate) fn fill(arguments: &[String]) -> ! {
     let most = usize::from(number(arguments, 0));
     let block = vec![0x5a; MIB];
@@ -89,7 +89,7 @@ pub(crate) fn many_files(arguments: &[String]) -> ! {
     escaped(&format!("{FILES} files in {directory}"))
 }
 
-/// Reads a large file again and again, so that the kernel keeps it at hand.
+/// Reads a large file again and again, so that the kernel caches it.
 pub(crate) fn page_cache(arguments: &[String]) -> ! {
     let mut block = vec![0; MIB];
     for _ in 0..3 {
@@ -100,7 +100,7 @@ pub(crate) fn page_cache(arguments: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Answers well, and writes to its log meanwhile as fast as it can.
+/// Sends the right response, and writes to its log as fast as it can.
 pub(crate) fn logs(_: &[String]) -> ! {
     thread::spawn(|| {
         let began = Instant::now();
@@ -114,7 +114,7 @@ pub(crate) fn logs(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Keeps as many processors busy as it can, and looks at how much it got.
+/// Keeps as many processors busy as it can, and measures the processor time that it got.
 pub(crate) fn processors(_: &[String]) -> ! {
     const MEASURED: Duration = Duration::from_secs(2);
     static DONE: AtomicBool = AtomicBool::new(false);
@@ -126,7 +126,7 @@ pub(crate) fn processors(_: &[String]) -> ! {
         });
     }
     thread::sleep(MEASURED);
-    // Hundredths of a second, as the kernel has them for people.
+    // The kernel reports processor time in hundredths of a second.
     let used = Duration::from_millis(processor_ticks() * 10);
     if used > MEASURED / 2 {
         escaped(&format!("{used:?} of processors in {MEASURED:?}"));
@@ -136,10 +136,10 @@ pub(crate) fn processors(_: &[String]) -> ! {
     park()
 }
 
-/// Of this process, in user and kernel together.
+/// Returns the processor time of this process, in user and kernel mode together.
 fn processor_ticks() -> u64 {
     let said = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The second field is the name, in brackets; user and system are 14 and 15.
+    // The second field is the name in brackets. The user and system times are the fields 14 and 15.
     let fields = said.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
 }

@@ -1,4 +1,4 @@
-//! Attempts to do what a sandbox forbids, on the machine itself.
+//! Attempts at everything that a sandbox forbids, on the machine itself.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::{env, str};
 use crate::serve::{answer_config, serve};
 use crate::{escaped, fail, text};
 
-/// Places that are not a participant's to write to.
+/// Paths that a participant's app must not be able to write to.
 const PLACES: [&str; 14] = [
     "/config.json",
     "/participant",
@@ -55,7 +55,7 @@ const TRICKS: &[&str] = &[
     "dmesg",
 ];
 
-/// Writes where it may not.
+/// Tries to write to forbidden paths.
 pub(crate) fn write_anywhere(_: &[String]) -> ! {
     for place in PLACES {
         let opened = OpenOptions::new().append(true).create(true).open(place);
@@ -66,7 +66,7 @@ pub(crate) fn write_anywhere(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Looks at what it has: rights, devices, secrets, variables.
+/// Checks the app's own rights, devices, secrets and variables.
 pub(crate) fn rights(_: &[String]) -> ! {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_else(|error| fail(&error.to_string()));
     let field = |name: &str| {
@@ -94,7 +94,7 @@ pub(crate) fn rights(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Runs a program that belongs to root and has the bit that would make it root.
+/// Runs a program that belongs to root and has the setuid bit.
 pub(crate) fn setuid(arguments: &[String]) -> ! {
     let program = text(arguments, 0);
     let ran = Command::new(program).arg("whoami").output();
@@ -106,7 +106,7 @@ pub(crate) fn setuid(arguments: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Prints the number of the user that it acts as.
+/// Prints the number of the user as whom the program acts.
 pub(crate) fn whoami(_: &[String]) -> ! {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let users = status.lines().find_map(|line| line.strip_prefix("Uid:")).unwrap_or_default();
@@ -114,7 +114,7 @@ pub(crate) fn whoami(_: &[String]) -> ! {
     process::exit(0)
 }
 
-/// Tries what takes rights, raw sockets among it.
+/// Tries operations that need privileges, such as raw sockets.
 pub(crate) fn busybox_tricks(_: &[String]) -> ! {
     for trick in TRICKS {
         let ran = Command::new("/busybox").args(trick.split(' ')).output();

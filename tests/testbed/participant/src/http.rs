@@ -1,4 +1,4 @@
-//! Answers that no honest server gives.
+//! Responses that no honest server sends.
 
 use std::io::{self, Write};
 use std::net::TcpStream;
@@ -39,10 +39,10 @@ const CHARACTERS: &[(&str, Character)] = &[
     ("upgrade", |mut s| {
         s.write_all(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
     }),
-    // A SETTINGS frame, with which such a server opens.
+    // A SETTINGS frame, the first that an HTTP/2 server sends.
     ("http2", |mut s| s.write_all(&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100])),
     ("http09", |mut s| s.write_all(b"<h1>It works!</h1>\n")),
-    // An alert: handshake failure.
+    // A TLS alert: handshake failure.
     ("tls", |mut s| s.write_all(&[0x15, 3, 1, 0, 2, 2, 40])),
     ("hang-up", |_| Ok(())),
 ];
@@ -51,7 +51,7 @@ const CHARACTERS: &[(&str, Character)] = &[
 const DRIPS: usize = 60;
 const ENDLESS_BYTES: usize = 32 << 20;
 
-/// Answers in a character of the table.
+/// Sends the response of this name in the table.
 pub(crate) fn answers(arguments: &[String]) -> ! {
     let name = text(arguments, 0);
     let Some((_, play)) = CHARACTERS.iter().find(|(known, _)| *known == name) else {
@@ -60,13 +60,13 @@ pub(crate) fn answers(arguments: &[String]) -> ! {
     serve(80, move |stream, _head| play(stream))
 }
 
-/// Answers with a file as it is, and a header that says what it were.
+/// Sends a file as it is, with a header that claims another format.
 pub(crate) fn file(arguments: &[String]) -> ! {
     let (path, header) = (text(arguments, 0).to_owned(), text(arguments, 1).to_owned());
     serve(80, move |stream, _head| answer(stream, "200 OK", &header, &fs::read(&path)?))
 }
 
-/// Answers rightly the first time, and then no more.
+/// Sends the right response to the first request only.
 pub(crate) fn right_once(_: &[String]) -> ! {
     static ASKED: AtomicBool = AtomicBool::new(false);
     serve(80, |stream, head| {
@@ -78,7 +78,7 @@ pub(crate) fn right_once(_: &[String]) -> ! {
     })
 }
 
-/// A beginning, and then a little every second.
+/// Sends a beginning, and then a little every second.
 fn dripped(mut stream: TcpStream, beginning: &[u8], drip: &[u8]) -> io::Result<()> {
     stream.write_all(beginning)?;
     for _ in 0..DRIPS {
@@ -88,7 +88,7 @@ fn dripped(mut stream: TcpStream, beginning: &[u8], drip: &[u8]) -> io::Result<(
     Ok(())
 }
 
-/// A beginning, and then the same over and over.
+/// Sends a beginning, and then the same bytes over and over.
 fn endless(mut stream: TcpStream, beginning: &[u8], more: &[u8]) -> io::Result<()> {
     stream.write_all(beginning)?;
     let block = more.repeat((64 << 10) / more.len());

@@ -1,12 +1,12 @@
 //! The program of a participant's image, with a mode for each behaviour.
 //!
-//! The first argument names the mode, the others are the mode's own. A new
-//! character is one line in [`MODES`] and one function. Only the standard
-//! library is used, so that the program links statically and stays small.
+//! The first argument names the mode, and the others are the mode's own. A new behaviour is one line in
+//! [`MODES`] and one function. The program uses only the standard library, so that it links statically and
+//! stays small.
 //!
-//! Those that attack are bounded in count, bytes and seconds, so that they end
-//! by themselves even where nothing holds them. One that comes further than a
-//! sandbox lets it ends with [`ESCAPED`] and says how far it came.
+//! Modes that attack have bounds in count, bytes and seconds, so that they end by themselves if nothing
+//! stops them. A mode that gets further than a sandbox allows ends with [`ESCAPED`] and says how far it
+//! got.
 
 mod bodies;
 mod bombs;
@@ -25,10 +25,10 @@ use serve::{answer, answer_config, serve};
 /// The exit code of a mode that broke out of the sandbox.
 const ESCAPED: i32 = 99;
 
-/// A mode takes the arguments after its name and never comes back.
+/// A function that plays a mode. It takes the arguments after the mode's name and never returns.
 type Mode = fn(&[String]) -> !;
 
-/// Every mode: its name, with its arguments in capitals, and what plays it.
+/// Every mode: its name, with its arguments in capitals, and the function that plays it.
 const MODES: &[(&str, Mode)] = &[
     ("good", good),
     ("slow SECONDS", slow),
@@ -83,7 +83,7 @@ fn good(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Answers rightly, but late.
+/// Sends the right response late.
 fn slow(arguments: &[String]) -> ! {
     let delay = Duration::from_secs(number(arguments, 0).into());
     serve(80, move |stream, head| {
@@ -92,18 +92,18 @@ fn slow(arguments: &[String]) -> ! {
     })
 }
 
-/// Answers rightly, but does not listen at first.
+/// Sends the right response, but does not listen at first.
 fn late(arguments: &[String]) -> ! {
     thread::sleep(Duration::from_secs(number(arguments, 0).into()));
     serve(80, answer_config)
 }
 
-/// Answers rightly where nobody asks.
+/// Sends the right response on another port.
 fn wrong_port(arguments: &[String]) -> ! {
     serve(number(arguments, 0), answer_config)
 }
 
-/// Runs, and never listens.
+/// Runs and never listens.
 fn silent(_: &[String]) -> ! {
     println!("thinking");
     loop {
@@ -111,14 +111,14 @@ fn silent(_: &[String]) -> ! {
     }
 }
 
-/// Says its last line and ends at once.
+/// Prints a last line and ends at once.
 fn exit(arguments: &[String]) -> ! {
     eprintln!("starting");
     eprintln!("{}", text(arguments, 1));
     process::exit(number(arguments, 0).into())
 }
 
-/// Accepts, reads, and never answers.
+/// Accepts connections, reads requests, and never sends a response.
 fn hang(_: &[String]) -> ! {
     serve(80, |_stream, _head| {
         loop {
@@ -127,7 +127,7 @@ fn hang(_: &[String]) -> ! {
     })
 }
 
-/// Answers with a page where JSON is asked for.
+/// Sends a web page instead of JSON.
 fn not_json(_: &[String]) -> ! {
     serve(80, |stream, _head| {
         let page = b"<!doctype html><h1>It works!</h1>";
@@ -135,19 +135,19 @@ fn not_json(_: &[String]) -> ! {
     })
 }
 
-/// Answers with an HTTP status other than 200.
+/// Sends an HTTP status other than 200.
 fn status(arguments: &[String]) -> ! {
     let line = format!("{} Status", number(arguments, 0));
     serve(80, move |stream, _head| answer(stream, &line, "Content-Type: text/plain", b"no\n"))
 }
 
-/// Sends the caller elsewhere.
+/// Redirects the caller to another address.
 fn redirect(arguments: &[String]) -> ! {
     let location = format!("Location: {}", text(arguments, 0));
     serve(80, move |stream, _head| answer(stream, "302 Found", &location, b""))
 }
 
-/// Needs a capability that an ordinary container has and a sandbox lacks.
+/// Fails without a capability that an ordinary container has and a sandbox lacks.
 fn needs_capability(_: &[String]) -> ! {
     if let Err(error) = std::os::unix::fs::chroot("/") {
         fail(&format!("this app needs CAP_SYS_CHROOT: {error}"));
@@ -155,7 +155,7 @@ fn needs_capability(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Takes memory, and uses it, until it is stopped.
+/// Allocates memory and writes to it until it is stopped.
 fn memory(_: &[String]) -> ! {
     let mut taken = Vec::new();
     loop {
@@ -163,7 +163,7 @@ fn memory(_: &[String]) -> ! {
     }
 }
 
-/// Asks another app for its configuration, prints the answer and ends.
+/// Asks another app for its configuration, prints the response and ends.
 fn fetch(arguments: &[String]) -> ! {
     let ask = || -> io::Result<String> {
         let mut stream = TcpStream::connect((text(arguments, 0), 80))?;
@@ -192,7 +192,7 @@ fn number(arguments: &[String], at: usize) -> u16 {
     text.parse().unwrap_or_else(|error| fail(&format!("{text:?} is no number: {error}")))
 }
 
-/// Got through a wall.
+/// Reports that a wall of the sandbox was passed, and ends.
 fn escaped(how: &str) -> ! {
     eprintln!("escaped: {how}");
     process::exit(ESCAPED)

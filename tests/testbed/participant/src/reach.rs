@@ -1,5 +1,5 @@
-//! Attempts to reach what is not for a participant: the world, the node, other
-//! slots, the one who asks.
+//! Attempts to reach addresses that a participant's app must not reach: the world, the node, other slots,
+//! and the caller.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
@@ -10,7 +10,7 @@ use std::{fs, thread};
 use crate::serve::{answer_config, serve};
 use crate::{escaped, fail};
 
-/// Longer than any connection within the testbed takes.
+/// The deadline for a connection. Every connection within the testbed takes less.
 const PATIENCE: Duration = Duration::from_millis(400);
 const AT_ONCE: usize = 16;
 
@@ -19,8 +19,8 @@ const FLOOD: Duration = Duration::from_millis(1500);
 const FLOOD_PACKETS: usize = 20_000;
 const FLOOD_CONNECTIONS: usize = 200;
 
-/// Tries each target, all ways that there are: `tcp/…` connects, `udp/…` sends,
-/// `dns/…` asks for a name with a secret in it. Then it answers well.
+/// Tries each target: `tcp/…` connects, `udp/…` sends a packet, `dns/…` asks for a name with a secret in
+/// it. Then it sends the right response.
 pub(crate) fn targets(arguments: &[String]) -> ! {
     each(arguments.to_vec(), |target| {
         let (protocol, address) = target.split_once('/').unwrap_or(("", ""));
@@ -35,7 +35,7 @@ pub(crate) fn targets(arguments: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Tries whoever could be near: in its own network and in those of others.
+/// Tries all neighbours, in its own network and in the networks of others.
 pub(crate) fn neighbours(_: &[String]) -> ! {
     let own = own_addresses();
     let mut near = Vec::new();
@@ -56,8 +56,7 @@ pub(crate) fn neighbours(_: &[String]) -> ! {
     serve(80, answer_config)
 }
 
-/// Floods whoever asks, from within the network that they share, and then
-/// answers well.
+/// Floods the caller from within their common network, and then sends the right response.
 pub(crate) fn flood_caller(_: &[String]) -> ! {
     serve(80, |stream, head| {
         let caller = stream.peer_addr()?.ip();
@@ -89,7 +88,7 @@ pub(crate) fn flood_caller(_: &[String]) -> ! {
     })
 }
 
-/// Tries many at once.
+/// Calls `attempt` with all values, several at once.
 fn each<T: Send + Sync + 'static>(all: Vec<T>, attempt: impl Fn(&T) + Send + Sync + Copy + 'static) {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let all: &'static [T] = all.leak();
@@ -111,7 +110,7 @@ fn connect(address: SocketAddr) {
     }
 }
 
-/// Only the other side knows whether the packet arrived.
+/// Sends a packet. Only the receiver knows whether the packet arrived.
 fn send(address: SocketAddr) {
     let to_all = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     if let Ok(socket) = UdpSocket::bind(to_all) {
@@ -123,7 +122,7 @@ fn ask(server: SocketAddr) {
     let answered = || -> io::Result<bool> {
         let socket = UdpSocket::bind("0.0.0.0:0")?;
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
-        // A single question, for any server.
+        // A question that any server can answer.
         let mut question = vec![7, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
         question.extend(b"\x08a-secret\x04leak\x07example\0\0\x01\0\x01");
         socket.send_to(&question, server)?;
@@ -137,7 +136,7 @@ fn ask(server: SocketAddr) {
     }
 }
 
-/// As the kernel lists them: each local address has a leaf of its own.
+/// Returns the addresses in the kernel's routing table. Each local address is a leaf there.
 fn own_addresses() -> Vec<Ipv4Addr> {
     let tree = fs::read_to_string("/proc/net/fib_trie").unwrap_or_default();
     let lines: Vec<&str> = tree.lines().collect();

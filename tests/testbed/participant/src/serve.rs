@@ -1,4 +1,4 @@
-//! A small HTTP server: a thread for each connection, one answer each.
+//! A small HTTP server with a thread for each connection, and one response each.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -6,8 +6,8 @@ use std::{fs, thread};
 
 use crate::fail;
 
-/// Accepts for ever; hands each connection and the head of its request to
-/// `handle`, in a thread of its own.
+/// Accepts connections for ever. Calls `handle` with each connection and the head of its request, in a
+/// thread of its own.
 pub(crate) fn serve(
     port: u16,
     handle: impl Fn(TcpStream, &str) -> io::Result<()> + Clone + Send + 'static,
@@ -26,7 +26,7 @@ pub(crate) fn serve(
     }
 }
 
-/// The well-behaved answer: the configuration, or 404 for any other path.
+/// Sends the well-behaved response: the configuration, or 404 for any other path.
 pub(crate) fn answer_config(stream: TcpStream, head: &str) -> io::Result<()> {
     if head.starts_with("GET /getconfig ") {
         let config = fs::read("/config.json")?;
@@ -36,7 +36,7 @@ pub(crate) fn answer_config(stream: TcpStream, head: &str) -> io::Result<()> {
     }
 }
 
-/// A complete response, with a header of its own.
+/// Sends a complete response with one further header.
 pub(crate) fn answer(mut stream: TcpStream, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
     let head =
@@ -45,7 +45,7 @@ pub(crate) fn answer(mut stream: TcpStream, status: &str, header: &str, body: &[
     stream.write_all(body)
 }
 
-/// Reads up to the empty line that ends a request's head, 8 KiB at most.
+/// Reads up to the empty line that ends a request's head, at most 8 KiB.
 fn read_head(stream: &mut TcpStream) -> io::Result<String> {
     let mut head = Vec::new();
     let mut chunk = [0; 1024];

@@ -1,5 +1,5 @@
-//! How the world answers: every connection with a few bytes of HTTP, every
-//! question for a name with an address of its own.
+//! The answers of the world: a short HTTP response to every connection, and one fixed address to every
+//! question for a name.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
@@ -20,27 +20,27 @@ const PAGE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\nConnection: close
 /// The deadline for a client to send something.
 const GREETING: Duration = Duration::from_millis(200);
 
-/// Sockets that take what is led to [`PORT`].
+/// Creates sockets for the traffic that is redirected to [`PORT`].
 pub(super) fn sockets() -> Result<(TcpListener, UdpSocket)> {
     let streams = TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
-    // For a listener, this is how long it waits for the next caller.
+    // For a listener, this is the longest wait for the next client.
     SockRef::from(&streams).set_read_timeout(Some(PATIENCE))?;
     let datagrams = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT))?;
     datagrams.set_read_timeout(Some(PATIENCE))?;
     Ok((streams, datagrams))
 }
 
-/// Answers connections until it is stopped.
+/// Answers connections until the world is stopped.
 pub(super) fn streams(listener: &TcpListener, stopped: &AtomicBool) {
     while !stopped.load(Ordering::Relaxed) {
         if let Ok((stream, _)) = listener.accept() {
-            // A client that hangs up was counted already.
+            // A client that closes the connection was counted already.
             let _ = greet(stream);
         }
     }
 }
 
-/// Answers questions for names until it is stopped.
+/// Answers questions for names until the world is stopped.
 pub(super) fn datagrams(socket: &UdpSocket, stopped: &AtomicBool) {
     let mut datagram = [0; 2048];
     while !stopped.load(Ordering::Relaxed) {
@@ -52,7 +52,7 @@ pub(super) fn datagrams(socket: &UdpSocket, stopped: &AtomicBool) {
     }
 }
 
-/// The name that a DNS message asks for, and where the question ends.
+/// Returns the name that a DNS message asks for, and the position after the question.
 pub(super) fn question(message: &[u8]) -> Option<(String, usize)> {
     if message.get(2)? & 0x80 != 0 || message.get(4..6)? != [0, 1] {
         return None;
@@ -75,7 +75,7 @@ pub(super) fn question(message: &[u8]) -> Option<(String, usize)> {
 fn greet(mut stream: TcpStream) -> std::io::Result<()> {
     stream.set_read_timeout(Some(GREETING))?;
     stream.set_write_timeout(Some(GREETING))?;
-    // Some speak first, some wait to be spoken to.
+    // Some clients send first, and some wait for the server.
     let _ = stream.read(&mut [0; 1024]);
     stream.write_all(PAGE)
 }
@@ -83,10 +83,10 @@ fn greet(mut stream: TcpStream) -> std::io::Result<()> {
 fn answer(asked: &[u8]) -> Option<Vec<u8>> {
     let (_, end) = question(asked)?;
     let mut answer = asked.get(..2)?.to_vec();
-    // A response; one question, one answer.
+    // The header: a response with one question and one answer.
     answer.extend([0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]);
     answer.extend(asked.get(12..end)?);
-    // The name of byte 12, of type A, that lasts no second, of four bytes.
+    // The record: the name at byte 12, type A, a lifetime of zero seconds, four bytes.
     answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4]);
     answer.extend(MEANING);
     Some(answer)

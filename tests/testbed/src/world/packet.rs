@@ -1,5 +1,5 @@
-//! Every IP packet that arrives, seen before any rule of the host: where from,
-//! where to, what.
+//! Reads the source, the destination and the kind of every IP packet that arrives, before any rule of the
+//! host.
 
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use super::answer::question;
 
-/// The kinds of packets that are seen, as the cable names them.
+/// The kinds of packets that are watched, as in the Ethernet header.
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 
@@ -25,7 +25,7 @@ pub(super) const PATIENCE: Duration = Duration::from_millis(100);
 /// The source, the destination and the kind of a packet.
 pub(super) type Sight = (IpAddr, IpAddr, String);
 
-/// Sockets that see what arrives in the network where they are made.
+/// Creates sockets that receive all packets of the network in which they are made.
 pub(super) fn sockets() -> Result<Vec<Socket>> {
     let socket = |kind: u16| {
         let socket = Socket::new(Domain::PACKET, Type::DGRAM, Some(Protocol::from(i32::from(kind.to_be()))))?;
@@ -35,7 +35,7 @@ pub(super) fn sockets() -> Result<Vec<Socket>> {
     [IPV4, IPV6].into_iter().map(socket).collect()
 }
 
-/// Tells of each packet until it is stopped.
+/// Calls `tell` for each packet until the watcher is stopped.
 pub(super) fn watch(mut socket: Socket, stopped: &AtomicBool, tell: impl Fn(Sight)) {
     let mut packet = [0; 2048];
     while !stopped.load(Ordering::Relaxed) {
@@ -47,7 +47,7 @@ pub(super) fn watch(mut socket: Socket, stopped: &AtomicBool, tell: impl Fn(Sigh
     }
 }
 
-/// Reads a packet; none is seen in what is meant for everybody on the cable.
+/// Reads a packet. Returns `None` for a packet that is addressed to every host of the network.
 fn sight(packet: &[u8]) -> Option<Sight> {
     let (from, to, protocol, payload): (IpAddr, IpAddr, u8, &[u8]) = match packet.first()? >> 4 {
         4 => {
@@ -89,7 +89,7 @@ fn what(protocol: u8, payload: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    /// An IPv4 packet from 10.0.0.1.
+    /// Returns an IPv4 packet from 10.0.0.1.
     fn packet(to: [u8; 4], protocol: u8, payload: &[u8]) -> Vec<u8> {
         let mut packet = vec![0x45, 0, 0, 0, 0, 0, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1];
         packet.extend(to);
