@@ -1,5 +1,5 @@
-//! What is accepted is safe, what is refused says why, and what waits says for
-//! what: also when there is no Swarm.
+//! Submissions with and without a Swarm: an accepted submission is safe, a refusal says why, and a waiting
+//! submission gives its reason.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ in_both_shapes! {
 async fn without_a_swarm_submissions_are_accepted_and_their_status_has_the_reason(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let id = system.submit("one", &ada()).await;
-    // If the verifier is a process of its own, only its operator reads the reason.
+    // If the verifier is a separate process, only its operator sees the reason.
     let (url, word) = match shape {
         Shape::OneProcess => (system.url(&format!("/api/v1/submissions/{id}")), "Our Swarm"),
         _ => (system.part_url(Part::Verifier, "/readyz"), "/nonexistent/engine.sock"),

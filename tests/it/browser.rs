@@ -1,6 +1,6 @@
-//! The pages in a real Chromium, on the real system: somebody submits and
-//! follows it to the verdict, others see the pin appear; a cluster splits;
-//! names are text whatever they contain; a dead server is said, and comes back.
+//! The pages in a real Chromium, on the real system. A participant submits and follows the submission to
+//! its verdict, and other windows show the pin. A cluster splits. Names are text, whatever they contain.
+//! The page says when the server is gone, and recovers.
 
 mod keyboard;
 mod organise;
@@ -39,7 +39,7 @@ async fn a_submission_appears_in_a_second_window() {
     participant.go(&system.url("/submit")).await;
     participant.write("#name", "Al").await;
     participant.write("#twitter", "ada").await;
-    // Left for the next field, each says at once what is wrong with it.
+    // A field shows its error as soon as the participant leaves it.
     participant.click("#location").await;
     participant.reads("#name-error", "3 to 50 characters").await;
     participant.reads("#twitter-error", "@username").await;
@@ -136,7 +136,7 @@ async fn a_cluster_splits_when_zooming_in_and_pins_of_one_place_stay_visible() {
     browser.is_accessible().await;
     browser.click(".in-view-list button[data-cluster]").await;
     browser.holds("two in Zürich, one in Winterthur", &format!("return {LISTED}.length === 2 && {LISTED}[0].textContent.startsWith('2 pins') && {LISTED}[1].textContent.includes('Winterthur')")).await;
-    // Two of one place never split: they are listed.
+    // Two pins of one place never split, so they are shown in a list.
     for _ in 0..3 {
         browser.click(".in-view-list button[data-cluster]").await;
     }
@@ -148,7 +148,7 @@ async fn a_cluster_splits_when_zooming_in_and_pins_of_one_place_stay_visible() {
     browser.click(".pin-list button").await;
     browser.reads(".pin-card", "Zürich, Switzerland").await;
 
-    // The address opens the same view elsewhere, with the card of its pin.
+    // The link opens the same view in another browser, with the card of the same pin.
     let link = browser.address().await;
     assert_ne!(link, shared);
     let other = Browser::open(Look { size: (1280, 800), dark: true }).await;
@@ -156,7 +156,7 @@ async fn a_cluster_splits_when_zooming_in_and_pins_of_one_place_stay_visible() {
     other.reads(".pin-card", "Zürich, Switzerland").await;
     other.picture("map-dark").await;
 
-    // And a search finds what is far away.
+    // The search finds a pin outside the view.
     other.write("#search", "qqq").await;
     other.reads("#search-options", "No pin has a name or a city that begins so.").await;
     other.is_accessible().await;
@@ -254,7 +254,7 @@ async fn the_pages_report_a_dead_server_and_reconnect_by_themselves() {
     form.picture("status-waiting-phone").await;
     form.is_accessible().await;
 
-    // An unknown address shows a page that says so.
+    // The page of an unknown address says that nothing is there.
     for (path, says) in [("/s/none", "no such submission"), ("/nowhere", "nothing here")] {
         map.go(&system.url(path)).await;
         map.reads("h1", says).await;
@@ -264,7 +264,7 @@ async fn the_pages_report_a_dead_server_and_reconnect_by_themselves() {
     map.picture("nothing-here").await;
 }
 
-/// Pushes an app that answers as it should; what its participant submits.
+/// Pushes an app with the right answer. Returns the body of its participant's submission.
 async fn prepared(registry: &Registry, owner: &str, name: &str, location: &str) -> Value {
     let image = format!("{}/{owner}/app:latest", registry.address());
     let body = json!({
@@ -276,8 +276,8 @@ async fn prepared(registry: &Registry, owner: &str, name: &str, location: &str) 
     body
 }
 
-/// Submits for participants with these names at these places and waits until
-/// all have passed; their ids.
+/// Submits for participants with these names at these places, and waits until all have passed. Returns the
+/// ids.
 async fn passed(system: &System, registry: &Registry, participants: &[(&str, &str)]) -> Vec<String> {
     let mut ids = Vec::new();
     for (n, (name, place)) in participants.iter().enumerate() {
@@ -297,7 +297,7 @@ async fn fill_in(form: &Browser, name: &str, image: &str) {
     form.write("[id='images[0]']", image).await;
 }
 
-/// The name as people type it.
+/// Returns the image without its tag, as most people type it.
 fn registry_name(image: &Value) -> &str {
     image.as_str().unwrap().trim_end_matches(":latest")
 }

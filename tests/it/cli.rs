@@ -1,4 +1,4 @@
-//! The command line, as its users meet it: what it says, and its exit codes.
+//! The command line as its users see it: its output and its exit codes.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -40,7 +40,7 @@ fn muster<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>, input: &str) 
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // It may end without having read all.
+    // The program may end before it has read everything.
     let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
     let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();

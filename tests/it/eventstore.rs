@@ -1,5 +1,5 @@
-//! `muster eventstore` as a process: a client of another language is served
-//! behind a password and TLS, and readers that stop cost it nothing.
+//! `muster eventstore` as a process. It serves a client of another language, with a password and TLS.
+//! Readers that stop reading cost it no memory.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,14 +24,14 @@ use crate::support::system::TOKEN;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The program, doing what its arguments say, and where it listens.
+/// A process of the program, and its address.
 struct Process {
     child: Child,
     address: String,
 }
 
 impl Process {
-    /// Starts it; `listen` is the flag that takes the address.
+    /// Starts the program. `listen` is the flag that takes the address.
     async fn start(arguments: &[&str], listen: &str) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_muster"))
@@ -46,13 +46,13 @@ impl Process {
         Self { child, address: address.to_string() }
     }
 
-    /// The memory that it has taken up, in megabytes.
+    /// Returns the resident memory of the process in megabytes.
     fn resident_mb(&self) -> usize {
         let statm = fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap();
         statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096 / 1_000_000
     }
 
-    /// The most of it within a while, in which whoever sends too much would.
+    /// Returns the highest resident memory within four seconds, in which an unbounded send would show.
     async fn most_resident_mb(&self) -> usize {
         let end = Instant::now() + Duration::from_secs(4);
         let mut most = 0;
@@ -97,7 +97,7 @@ async fn a_client_of_another_language_is_served_behind_a_password_and_tls() {
         assert_eq!(said, "well served\n");
     }
 
-    // Our own adapter reads what the other wrote, by the same flags.
+    // Our own adapter must read the events that the other client wrote, with the same flags.
     let replay = Command::new(env!("CARGO_BIN_EXE_muster"))
         .args(["replay", "--eventstore", &format!("{}?tlsCaFile={}", known("esdb"), path("node.crt"))])
         .output()
@@ -123,7 +123,7 @@ async fn a_reader_that_stops_in_a_million_events_costs_no_memory() {
         let store = EsdbStore::connect(&address).await.unwrap();
         store.read_all(Position(500_000), &EventFilter::default(), 1).await.unwrap();
         let before = node.resident_mb();
-        // Each would be sent 300 MB, did it take them.
+        // Each reader would receive 300 MB if it read.
         let stalled = join_all((0..20).map(async |_| {
             let stalled = EsdbStore::connect(&address).await.unwrap();
             let mut follower = stalled.subscribe(Position::START, EventFilter::default());
@@ -134,7 +134,7 @@ async fn a_reader_that_stops_in_a_million_events_costs_no_memory() {
         let most = node.most_resident_mb().await;
         assert!(most < before + 250, "{before} MB before, {most} MB with {} stalled", stalled.len());
 
-        // Meanwhile others write and read.
+        // Other clients can still write and read.
         let stream = StreamName::of("other", Uuid::new_v4());
         timeout(DEADLINE, store.append(&stream, ExpectedRevision::NoStream, vec![event()]))
             .await
@@ -160,7 +160,7 @@ async fn a_reader_that_stops_in_a_million_events_costs_no_memory() {
     println!("muster up: {before} MB before, {most} MB with 10 stalled readers");
 }
 
-/// Asks for all history and reads no more than its beginning.
+/// Requests the whole history and reads only its beginning.
 fn ask_for_history(address: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET /api/v1/history HTTP/1.1\r\nHost: muster\r\nAuthorization: Bearer {TOKEN}\r\n\r\n")
@@ -172,7 +172,7 @@ fn ask_for_history(address: &str) -> TcpStream {
     stream
 }
 
-/// A long replay has a bar where somebody sees it, and none in a pipe.
+/// Checks that a long replay shows a progress bar in a terminal, and none in a pipe.
 fn a_terminal_shows_a_progress_bar(data: &str, folder: &Path) {
     let to = |name: &str| -> PathBuf { folder.join(name) };
     let replay = |output: &Path| {
@@ -187,7 +187,7 @@ fn a_terminal_shows_a_progress_bar(data: &str, folder: &Path) {
     };
     let seen = run("script", &["-qec", &replay(&to("seen.ndjson")), "/dev/null"]);
     assert!(seen.contains("% of 1000001 events"), "{seen}");
-    // It goes on after the last line that is there.
+    // The replay must continue after the last complete line of the file.
     let whole = fs::read(to("seen.ndjson")).unwrap();
     let cut = whole.len() - 1000;
     fs::write(to("seen.ndjson"), &whole[..cut]).unwrap();

@@ -7,7 +7,7 @@ use std::process::Command;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Our crates, and those of ours that each may depend on outside its tests.
+/// Our crates, each with the ones of ours that it may depend on outside its tests.
 const ARROWS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("event-store", &[]),
@@ -93,7 +93,7 @@ fn every_dependency_has_a_licence_that_we_can_ship_under() {
     let metadata = metadata(&[]);
     for package in metadata["packages"].as_array().unwrap() {
         let licence = package["license"].as_str().unwrap_or_default();
-        // `A OR B` lets us choose; `A AND B` binds us to both; `WITH` adds rights.
+        // `A OR B` allows a choice, `A AND B` demands both, and `WITH` adds rights.
         let acceptable = licence.replace('/', " OR ").split(" OR ").any(|choice| {
             choice.split(" AND ").all(|term| {
                 let term = term.trim_matches([' ', '(', ')']);

@@ -1,5 +1,5 @@
-//! History for analysts: what `docs/analysts.md` shows is run here as it
-//! stands there, against a system on which things happened.
+//! History for analysts: every example of `docs/analysts.md` runs as it is written, against a system with
+//! submissions.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -43,7 +43,7 @@ async fn every_example_of_the_analysts_guide_works(shape: Shape) {
 
     let desk = Desk::new(&system);
     let said: Vec<String> = examples().iter().map(|example| desk.run(example)).collect();
-    // Tables are as wide as their values.
+    // The width of a table depends on its values, so only the words are compared.
     let said: Vec<&str> = said.iter().flat_map(|said| said.split([' ', '\n'])).collect();
     let said = said.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
     for expected in [
@@ -66,7 +66,7 @@ async fn every_example_of_the_analysts_guide_works(shape: Shape) {
     let csv = std::fs::read_to_string(desk.path("verdicts.csv")).unwrap();
     assert!(csv.contains("mismatch") && csv.contains("Participant bob"), "{csv}");
 
-    // Another verdict is a new one; the moment before it can still be seen.
+    // A rejudge changes the status, but `--at` still shows the status at the earlier moment.
     let before = jiff::Timestamp::now().to_string();
     let asked = desk.muster(&["rejudge", &ids[1], "--server", &system.url("")]);
     assert!(asked.status.success(), "{asked:?}");
@@ -104,14 +104,15 @@ async fn the_log_and_a_server_give_the_same_history_and_an_export_continues(shap
         table.starts_with("position,recorded_at,stream,submission,revision,type,owner,name,country,lat,lon,")
     );
 
-    // A run that was killed as it wrote.
+    // The file is cut as if an earlier run had been killed while it wrote.
     let file = desk.path("events.ndjson");
     let first = all.lines().next().unwrap();
     std::fs::write(&file, format!("{first}\n{}", &first[..30])).unwrap();
     desk.replay(&[&server[..], &["--output", file.to_str().unwrap()]].concat());
     assert_eq!(std::fs::read_to_string(&file).unwrap(), all);
 
-    // The log is in use, and says how else it can be read; then it is not.
+    // The log is in use, so the error names the other way to read it. After the system has ended, the file
+    // can be read.
     let data = ["--data", system.files().join("data").to_str().unwrap()].map(str::to_owned);
     let data = [data[0].as_str(), &data[1]];
     let in_use = desk.muster(&[&["replay"][..], &data].concat());
@@ -178,7 +179,7 @@ async fn a_follower_misses_no_event_while_the_server_or_the_log_is_away(shape: S
         for follower in &followers {
             follower.has_read(&names).await;
         }
-        // They had seen all that there was; now all goes away, and comes back.
+        // Every follower has read everything. Now the system is killed and restarted.
         if file == "eve" {
             system.kill();
             system.restart().await;
@@ -195,7 +196,7 @@ async fn equal_moments_in_different_notation_give_the_same_answer(shape: Shape) 
     let system = System::without_a_swarm(shape).await;
     let id = system.submit("ada", &entry("ada")).await;
     let between = jiff::Timestamp::now();
-    // The next one is recorded at another moment.
+    // The next submission must be recorded at a later moment than `between`.
     until("time to pass", Duration::from_secs(5), async || {
         (jiff::Timestamp::now() > between + jiff::SignedDuration::from_millis(5)).then_some(())
     })
@@ -256,7 +257,7 @@ async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
     assert_eq!(std::fs::read_to_string(desk.path("diary")).unwrap(), "dear diary\n");
 }
 
-/// An analyst's desk: a directory, the program, a system to ask.
+/// The place of an analyst: a directory, the program, and the addresses of a system.
 struct Desk {
     directory: tempfile::TempDir,
     server: String,
@@ -273,7 +274,7 @@ impl Desk {
         self.directory.path().join(file)
     }
 
-    /// Runs an example, against this system instead of the usual addresses.
+    /// Runs an example against this system instead of the usual addresses.
     fn run(&self, (language, text): &(String, String)) -> String {
         let text = text.replace("127.0.0.1:8080", &self.server).replace("127.0.0.1:2113", &self.node);
         let output = match language.as_str() {
@@ -284,7 +285,8 @@ impl Desk {
         succeeded(text.as_str(), output.unwrap())
     }
 
-    /// The events of submissions only, because the sandbox is reported at moments of its own.
+    /// Replays the events of submissions only, because the time of a sandbox report is not the test's to
+    /// choose.
     fn replay(&self, arguments: &[&str]) -> String {
         succeeded("replay", self.muster(&[&["replay", "--stream", "submission-"], arguments].concat()))
     }
@@ -305,7 +307,7 @@ impl Desk {
     }
 }
 
-/// A replay that goes on, and what it has written.
+/// A replay that follows the log, and its output.
 struct Follower {
     child: Child,
     written: Arc<Mutex<String>>,
@@ -325,7 +327,7 @@ impl Follower {
         Self { child, written }
     }
 
-    /// Waits until it has written an event of each of these, in order and once.
+    /// Waits until the replay has written exactly one event of each name, in this order.
     async fn has_read(&self, names: &[&str]) {
         let written = || self.written.lock().unwrap().clone();
         let read = until("a line of each", Duration::from_secs(30), async || {
@@ -351,7 +353,7 @@ fn succeeded(what: &str, output: Output) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The examples of the guide: language and text.
+/// Returns the language and the text of each example of the guide.
 fn examples() -> Vec<(String, String)> {
     let mut blocks = GUIDE.split("```");
     let mut examples = Vec::new();

@@ -7,7 +7,8 @@ use serde_json::Value;
 use testbed::{App, Node, Testbed, until};
 use tokio::process::Command;
 
-/// It looks twice a minute, and an image goes a look after its container.
+/// The deadline for the clean-up. The janitor looks twice a minute, and removes an image one look after its
+/// container.
 const TIDIED: Duration = Duration::from_secs(120);
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -18,7 +19,7 @@ async fn the_janitor_removes_abandoned_containers_and_stops_at_a_signal() {
     let image = async |owner: &str| {
         let app = App::playing(&["silent"], &Value::String(owner.into()));
         let name = bed.registry.push(&format!("{owner}/app"), &app).await.unwrap();
-        // As a verifier names it: what has a tag is somebody else's.
+        // A verifier names an image by its digest. An image with a tag counts as foreign.
         let found = node.docker().inspect_registry_image(&name, None).await.unwrap();
         format!("{}@{}", name.trim_end_matches(":latest"), found.descriptor.digest.unwrap())
     };
@@ -54,7 +55,7 @@ async fn the_janitor_removes_abandoned_containers_and_stops_at_a_signal() {
     bed.stop().await.unwrap();
 }
 
-/// Starts a container that does nothing; its id.
+/// Starts a container that does nothing. Returns its id.
 async fn container(node: &Node, labels: &[&str], image: &str) -> String {
     let run = ["docker", "--host", &node.endpoint(), "run", "--detach", "--network", "none"];
     node.run(&[&run, labels, &[image]].concat()).await.unwrap().trim().to_owned()

@@ -35,7 +35,7 @@ const LEFT_OUT: [&str; 8] =
 const FUNCTION_LINES_MAX: usize = 100;
 const FILE_LINES_MAX: usize = 450;
 
-/// One source file, measured.
+/// The measures of one source file.
 #[derive(Default)]
 struct SourceMeasures {
     path: String,

@@ -1,5 +1,5 @@
-//! Ten thousand listen to the map at the same time, and half of them stop
-//! reading: the others do not notice, and the server keeps nothing for those.
+//! Ten thousand readers of the map's live stream, of which half stop reading. The other half does not
+//! notice, and the server keeps nothing for the stalled readers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::support::{Log, Shape, System};
 
 const READERS: usize = 10_000;
 
-/// From one address no more may listen than 2,000.
+/// The readers of one address. The server allows 2,000.
 const PER_ADDRESS: usize = 1_500;
 
 const CONNECTING: usize = 100;
 
-/// In each round so many pass: a frame of 30 KB, and all rounds together more
-/// than is kept for anybody.
+/// The rounds, and the passes in each. A round is a frame of 30 KB. All rounds together exceed the server's
+/// buffer of a reader.
 const ROUNDS: u64 = 12;
 const PASSES: u64 = 60;
 
@@ -83,13 +83,13 @@ async fn ten_thousand_readers_are_served_although_half_of_them_stall() {
         delays[delays.len() - 1],
         per_reader(connected, after, stalled.len()),
     );
-    // For all rounds together each was sent 360 KB.
+    // All rounds together sent 360 KB to each reader.
     assert!(
         per_reader(connected, after, stalled.len()) < 128.0,
         "{after} KB are in use, {connected} KB were"
     );
 
-    // A reader that accepts nothing for so long is cut off, and the others stay.
+    // The server disconnects a reader that accepts nothing for its deadline, and keeps the others.
     let left = format!("muster_live_readers {}\n", seen.len());
     let cut_off = until("those who stall to be cut off", DEADLINE, async || {
         metrics(&system).await.contains(&left).then_some(())
@@ -106,11 +106,11 @@ fn is_stalling(n: usize) -> bool {
     n.is_multiple_of(2)
 }
 
-/// Listens, and has read the beginning.
+/// Connects a reader and reads the beginning of the stream.
 async fn listen(to: SocketAddr, n: usize) -> (usize, TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
     if is_stalling(n) {
-        // Fills the buffers of the kernel sooner.
+        // A small buffer makes the reader stall sooner.
         socket.set_recv_buffer_size(4096).unwrap();
     }
     let from = Ipv4Addr::new(127, 0, 1, u8::try_from(n / PER_ADDRESS + 1).unwrap());
@@ -123,7 +123,7 @@ async fn listen(to: SocketAddr, n: usize) -> (usize, TcpStream) {
     (n, stream)
 }
 
-/// Reads, and notes the position of what it read last.
+/// Reads, and stores the position of the last event.
 async fn read(mut stream: TcpStream, seen: Arc<[AtomicU64]>, n: usize) {
     let mut rest: Vec<u8> = Vec::new();
     while stream.read_buf(&mut rest).await.is_ok_and(|read| read > 0) {

@@ -1,5 +1,4 @@
-//! The roles as processes of their own, which meet in the log over the wire:
-//! what holds for one process holds for several.
+//! The roles as separate processes that share the log over the wire. They behave as one process does.
 
 use std::process::Command;
 use std::time::Duration;
@@ -45,7 +44,7 @@ async fn five_processes_verify_submissions_and_rejudges() {
     });
     verdicts.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
 
-    // Another process shows the organiser the nodes that the verifier reported.
+    // The organiser sees the nodes that the verifier reported to the log.
     let node = until("the node to be seen", Duration::from_secs(20), async || {
         let sandbox =
             system.http().get(system.url("/api/v1/sandbox")).bearer_auth(TOKEN).send().await.ok()?;
@@ -58,7 +57,7 @@ async fn five_processes_verify_submissions_and_rejudges() {
     assert!(node["slots"].as_u64().unwrap() > 0, "{node}");
     assert_eq!(system.status(&id).await.unwrap()["platform"], Value::Null);
 
-    // With a Swarm every process can do its part, and counts what it does.
+    // With a Swarm, every process is ready, and its metrics count its work.
     for (part, counted) in [
         (Part::Log, "muster_log_position "),
         (
@@ -99,7 +98,7 @@ async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
 async fn a_process_that_cannot_work_stays_up_and_gives_the_reason() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
-    // Participants read it from another process.
+    // Participants see the reason from another process.
     let id = system.submit("one", &ada()).await;
     let told = until("the status to say why", Duration::from_secs(20), async || {
         system.status(&id).await?["platform"].as_str()?.contains("Swarm").then_some(())

@@ -1,6 +1,5 @@
-//! Twenty submissions of every kind on a Swarm of three hosts: each gets the
-//! verdict that it deserves, exactly once, whatever happens to us meanwhile;
-//! and nothing of theirs stays.
+//! Twenty submissions of every kind on a Swarm of three hosts, with kills of our processes: each gets its
+//! right verdict exactly once, and nothing of it is left.
 
 use std::time::Duration;
 
@@ -50,9 +49,9 @@ async fn every_submission_gets_one_verdict_although_muster_is_killed_twenty_time
     for kill in 0..20 {
         // A quarter of the kills hits the start, the others hit verifications.
         let under_way = if kill % 4 == 0 { 0 } else { verifying_or_done(&system).await };
-        // Chance only has to differ from kill to kill and from run to run.
+        // The delay must only differ from kill to kill and from run to run.
         let chance = u64::from(uuid::Uuid::new_v4().as_fields().0) % 1500;
-        // Of several processes the verifier every other time, the others in turn.
+        // Every second kill hits the verifier. The others hit the other parts in turn.
         let others = [Part::Log, Part::Commands, Part::ReadApi, Part::Projections];
         let part = if kill % 2 == 0 { Part::Verifier } else { others[kill / 2 % 4] };
         println!("kill {kill}: {under_way} under way, {part:?} {chance} ms later");
@@ -70,8 +69,8 @@ async fn every_submission_gets_one_verdict_although_muster_is_killed_twenty_time
     bed.stop().await.unwrap();
 }
 
-/// Waits until something is being verified or nothing is left to verify; how
-/// many are under way.
+/// Waits until a submission is being verified or none is left to verify. Returns the number that is being
+/// verified.
 async fn verifying_or_done(system: &System) -> u64 {
     let under_way = until("something to be verified", Duration::from_secs(90), async || {
         let submissions = &system.get("/api/v1/stats").await["submissions"];
@@ -89,7 +88,7 @@ async fn submit_all(system: &System, entries: &[Entry]) -> Vec<String> {
     .await
 }
 
-/// No service, and on no node a container or a volume but our own relays.
+/// Waits until no service is left, and no node has a container or volume except for our own relays.
 async fn nothing_is_left(bed: &Testbed) {
     let mut left = Value::Null;
     let cleared = until("everything to be cleared away", CLEARED_AWAY, async || {

@@ -1,6 +1,5 @@
-//! The views in a real MongoDB replica set, under the processes that write and
-//! read them: MongoDB goes away and comes back, and the views are made anew
-//! while they are read.
+//! The views in a real MongoDB replica set. MongoDB disappears and returns, and the views are rebuilt while
+//! readers use them.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::support::{Part, Shape, System};
 /// The deadline for steps that wait for an election of MongoDB.
 const ELECTED: Duration = Duration::from_secs(90);
 
-/// For how many seconds MongoDB is away, unless `MUSTER_TEST_AWAY_S` says so.
+/// The seconds without MongoDB, unless `MUSTER_TEST_AWAY_S` says otherwise.
 const AWAY_S: u64 = 15;
 
 fn entry(number: usize) -> Value {
@@ -32,7 +31,7 @@ async fn submit(system: &System, number: usize) -> String {
     system.submit(&number.to_string(), &entry(number)).await
 }
 
-/// Waits until the totals count so many submissions.
+/// Waits until the totals count this number of submissions.
 async fn counted(system: &System, submissions: usize) {
     let mut stats = Value::Null;
     let counted = until("the totals", ELECTED, async || {
@@ -49,7 +48,7 @@ async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() 
     for member in mongo.members() {
         member.kill().await.unwrap();
     }
-    // It is not there when the processes start.
+    // MongoDB is off when the processes start.
     let mut system = System::launched_over(mongo.uri().replace("/?", "/views?")).await;
     let ready = until("to be told why it waits", Duration::from_secs(30), async || {
         let answer = system.http().get(system.part_url(Part::ReadApi, "/readyz")).send().await.ok()?;
@@ -75,7 +74,7 @@ async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() 
     system.ready().await;
     assert!(system.said().contains("MongoDB answers again"), "{}", system.log_tail());
 
-    // It goes in the middle, and for long: longer than the projector ever pauses.
+    // MongoDB ends during operation, and for longer than the longest pause of the projector.
     for member in mongo.members() {
         member.kill().await.unwrap();
     }
@@ -96,7 +95,7 @@ async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() 
     mongo.stop().await.unwrap();
 }
 
-/// Every read of the views is refused, soon, with a problem document.
+/// Checks that every read of the views is refused soon, with a problem document.
 async fn refused(system: &System, id: &str) {
     let status = format!("/api/v1/submissions/{id}");
     for path in ["/api/v1/stats", "/api/v1/pins?zoom=3", "/api/v1/pins/search?q=a", &status] {
@@ -135,8 +134,7 @@ async fn views_are_rebuilt_while_they_are_read() {
     assert_done(rebuilt.unwrap());
     counted(&system, 10).await;
 
-    // Nobody projects: what then is read are the views that the rebuild made,
-    // and whoever reads them was not started again.
+    // Without a projector, a reader sees the views of the last rebuild. The read API was not restarted.
     system.kill_part(Part::Projections);
     for number in 10..13 {
         submit(&system, number).await;
@@ -147,7 +145,8 @@ async fn views_are_rebuilt_while_they_are_read() {
     done.store(true, Ordering::Relaxed);
     assert!(reading.await.unwrap() > 20, "too few reads to say anything");
 
-    // The log is a file of another process; or it is another log.
+    // A rebuild is refused if another process has the log's file open, and if the views belong to another
+    // log.
     let (data, views) = (system.files().join("data"), ["--views", &views]);
     refused_with(&[&views[..], &["--data", data.to_str().unwrap()]].concat(), 1, "--eventstore esdb://");
     let other = tempfile::tempdir().unwrap();
@@ -175,8 +174,8 @@ fn a_rebuild_that_cannot_start_gives_the_reason() {
     refused_with(&[&mongo[..], &["--data", "/nonexistent"]].concat(), 1, "/nonexistent");
 }
 
-/// Reads until it is told to stop: every read is answered, and no total goes
-/// back. Answers how many there were.
+/// Reads until `done` is set. Every read must succeed, and no total may decrease. Returns the number of
+/// reads.
 async fn read_on(api: String, id: String, done: Arc<AtomicBool>) -> usize {
     let http = reqwest::Client::new();
     let (mut seen, mut reads) = (0, 0);

@@ -1,5 +1,5 @@
-//! All of it without a mouse: submit, follow to the verdict, see the pin, and
-//! find another one. Whatever has the focus shows it, and is on the screen.
+//! The pages without a mouse: submit, follow the submission to its verdict, see its pin, and find another
+//! pin. The element with the focus is on the screen and shows the focus.
 
 use testbed::Testbed;
 
@@ -7,7 +7,7 @@ use super::{passed, prepared};
 use crate::support::System;
 use crate::support::browser::{ARROW_DOWN, Browser, ENTER, ESCAPE, Look, TAB};
 
-/// More than there is to tab through on any page.
+/// A bound for the number of Tab presses. No page has so many elements.
 const TABS_MAX: usize = 40;
 
 /// The script that describes the element with the focus, and the faults in how it shows the focus.
@@ -65,7 +65,7 @@ async fn the_keyboard_is_enough_to_submit_follow_and_search() {
     browser.holds("the card to be closed", "return document.querySelector('.pin-card') === null").await;
     focused(&browser, "#search").await;
 
-    // The content of the map is a list too.
+    // The map's content is also a list.
     tab_to(&browser, ".in-view summary").await;
     browser.press(ENTER).await;
     tab_to(&browser, ".in-view-list button").await;
@@ -74,7 +74,7 @@ async fn the_keyboard_is_enough_to_submit_follow_and_search() {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
-/// Tabs until this has the focus; all on the way that had it showed it.
+/// Presses Tab until the element has the focus. Every element before it must show the focus too.
 async fn tab_to(browser: &Browser, css: &str) {
     for _ in 0..TABS_MAX {
         browser.press(TAB).await;
@@ -86,7 +86,7 @@ async fn tab_to(browser: &Browser, css: &str) {
     panic!("{css} is not reached with the tabulator at {}", browser.address().await);
 }
 
-/// Waits until this has the focus, and shows it.
+/// Waits until the element has the focus, and checks that it shows the focus.
 async fn focused(browser: &Browser, css: &str) {
     browser.holds(css, &format!("return document.activeElement.matches(\"{css}\")")).await;
     assert_eq!(browser.script(FOCUS).await, serde_json::Value::Null);

@@ -1,5 +1,5 @@
-//! The organisers' page: what waits and why, nodes and their slots as they
-//! change, and another verdict.
+//! The organisers' page: the queue, the pause reason, the nodes and their slots as they change, and a
+//! rejudge.
 
 use testbed::{Availability, Testbed};
 
@@ -8,7 +8,7 @@ use crate::support::browser::{Browser, ENTER, Look};
 use crate::support::system::TOKEN;
 use crate::support::{Entry, Kind, System};
 
-/// A file of a host's, in which no seccomp filter is named.
+/// The path of a seccomp profile on the host. The profile contains no filter.
 const NO_FILTER: &str = "/run/no-seccomp.json";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -42,7 +42,7 @@ async fn organisers_see_the_queue_and_ask_for_a_rejudge() {
 async fn organisers_see_drained_and_refused_nodes_with_the_reasons() {
     let bed = Testbed::three().await.unwrap();
     let [kept, drained, refused] = bed.swarm.nodes() else { panic!("three nodes") };
-    // Its engine filters no system calls: nobody's image should run there.
+    // The node's engine filters no system calls, so no participant's image may run there.
     refused.run(&["sh", "-c", &format!("echo '{{}}' >{NO_FILTER}")]).await.unwrap();
     refused.kill().await.unwrap();
     refused.restart_with(&[format!("--seccomp-profile={NO_FILTER}")]).await.unwrap();
@@ -58,7 +58,7 @@ async fn organisers_see_drained_and_refused_nodes_with_the_reasons() {
     browser.reads(&row(drained.name(), "ready"), "4").await;
     browser.reads(&row(refused.name(), "refused"), "seccomp is 0").await;
 
-    // The page follows the changes without being loaded again.
+    // The page must follow the changes without a reload.
     browser.script("window.neverReloaded = true").await;
     bed.swarm.set_availability(drained, Availability::DRAIN).await.unwrap();
     browser.reads(&row(drained.name(), "drained"), "drained by an operator").await;

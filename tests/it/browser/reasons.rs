@@ -1,5 +1,5 @@
-//! What a participant reads when it did not go well: every reason of a failed
-//! verdict, and every fault of ours, so that a beginner knows what to do.
+//! The pages of a submission that did not pass: every reason of a failed verdict and every interruption
+//! tells a beginner how to go on.
 
 use domain::SubmissionId;
 use domain::submission::{
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::support::browser::{Browser, Look};
 use crate::support::{Log, Shape, System};
 
-/// Every reason of a failed verdict: what it is called, what we did, and what to do.
+/// Every reason of a failed verdict: its description, our request, and the remedy.
 const REASONS: [(FailureCode, &str, &str, &str); 16] = [
     (FailureCode::ImageNotFound, "does not have this image", "Looked the image up", "push the image"),
     (FailureCode::ImageForbidden, "does not give this image", "Looked the image up", "public"),
@@ -76,7 +76,7 @@ async fn every_reason_names_the_request_the_response_the_expectation_and_the_rem
     let compared = browser.text("[data-code=mismatch] tbody").await.unwrap();
     assert_eq!(compared, "voteRust<b>Go</b>nameAda Lovelacenothing: the field is missing");
     browser.is_accessible().await;
-    // On a telephone nothing is wider than the screen.
+    // On a telephone, nothing may be wider than the screen.
     browser.wear(Look { size: (390, 844), dark: false }).await;
     browser.holds("a page that fits", "return document.documentElement.scrollWidth <= 390").await;
 }
@@ -112,8 +112,7 @@ async fn an_interruption_is_shown_as_the_platforms_fault_with_the_next_attempt()
     }
 }
 
-/// The program without a Swarm, and its log: what a verifier would record, the
-/// test does.
+/// The program without a Swarm, and its log. The test appends the events that a verifier would.
 struct Site {
     system: System,
     log: Log,

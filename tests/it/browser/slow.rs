@@ -6,12 +6,12 @@ use crate::support::browser::{Browser, Look};
 use crate::support::front::Front;
 use crate::support::{Log, Shape, System};
 
-/// Longer than the time after which the page counts anew.
+/// The delay of the map's responses. It is longer than the interval at which the page counts again.
 const UNDER_WAY: Duration = Duration::from_secs(3);
 
 const BETWEEN_PASSES: Duration = Duration::from_millis(300);
 
-/// A slow answer is waited for, although news come all the time.
+/// Pins arrive all the time, and yet the page waits for the slow response.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_map_is_drawn_over_a_slow_line_while_pins_arrive() {
     let system = System::without_a_swarm(Shape::OneProcess).await;

@@ -1,5 +1,5 @@
-//! Where the pages load from: tiles from where they are set to come from, and
-//! nothing else from anywhere.
+//! The origins from which the pages load: tiles from the configured server, and everything else from Muster
+//! alone.
 
 use std::future::IntoFuture;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ async fn only_tiles_are_loaded_from_the_tile_server() {
         .holds("tiles to be drawn", "return [...document.querySelectorAll('.pane-tiles img')].some(tile => tile.naturalWidth === 256)")
         .await;
     assert!(tiles.asked().iter().any(|path| path.starts_with("/5/")), "{:?}", tiles.asked());
-    // The same server is elsewhere to all other pages, and to whatever else a page may load.
+    // The tile server is forbidden for other pages and for anything but tiles.
     let refused = format!(
         "return fetch('{}/0/0/0.png', {{ mode: 'no-cors' }}).then(() => 'loaded', () => 'refused')",
         tiles.origin
@@ -61,7 +61,7 @@ async fn without_tiles_nothing_is_loaded_from_other_servers() {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 }
 
-/// A server of tiles, all the same, on this machine.
+/// A server on this machine that sends the same tile for every path.
 struct TileServer {
     origin: String,
     asked: Arc<Mutex<Vec<String>>>,

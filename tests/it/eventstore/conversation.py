@@ -1,5 +1,5 @@
-"""What a client of EventStoreDB that others wrote does all day, with whatever
-serves at the address that is given. Ends with an error at the first surprise."""
+"""Uses every feature of a foreign EventStoreDB client against the server at a given
+address. Ends with an error at the first surprise."""
 
 import sys
 import threading
@@ -40,7 +40,7 @@ def positions(events):
     return [event.stream_position for event in events]
 
 
-# Appends, by each expectation, and again.
+# Appends with each expected revision, and repeats them.
 name, events = stream(), [event() for _ in range(5)]
 first = client.append_to_stream(name, current_version=StreamState.NO_STREAM, events=events[:2])
 client.append_to_stream(name, current_version=1, events=events[2])
@@ -63,7 +63,7 @@ assert client.get_current_version(name) == 5
 assert client.get_current_version(stream()) is StreamState.NO_STREAM
 fails(NotFound, client.get_stream, stream())
 
-# What an event carries.
+# The content of an event.
 binary = event("Ünïcode ✓", bytes(range(256)), metadata=b'{"k": "v"}', content_type="application/octet-stream")
 odd = f"with spaces/ünï-{uuid.uuid4()}"
 client.append_to_stream(odd, current_version=StreamState.ANY, events=binary)
@@ -95,7 +95,7 @@ assert all(not e.type.startswith(("$", "Kind")) for e in client.read_all(filter_
 fails(GrpcError, list, client.read_all(filter_include=["("]))
 
 
-# Subscriptions: history, then what comes; from the end; checkpoints.
+# Subscriptions: history and then new events; from the end; checkpoints.
 def later(kind):
     threading.Timer(0.2, client.append_to_stream, (kinds,), {
         "current_version": StreamState.ANY, "events": event(kind),
@@ -143,7 +143,7 @@ for metadata, visible in [({"$tb": 5}, 1), ({"$tb": 6}, 0), ({"$maxAge": 1000}, 
     client.set_stream_metadata(name, metadata=metadata)
     assert len(client.get_stream(name)) == visible, metadata
 
-# Deleted, begun anew, and deleted for good.
+# A stream that is deleted, started again, and deleted for good.
 fails(WrongCurrentVersion, client.delete_stream, name, current_version=9)
 client.delete_stream(name, current_version=5)
 fails(NotFound, client.get_stream, name)
@@ -156,14 +156,14 @@ fails(StreamIsDeleted, client.get_stream, name)
 fails(StreamIsDeleted, client.get_stream_metadata, name)
 fails(StreamIsDeleted, client.append_to_stream, name, current_version=StreamState.ANY, events=[event()])
 
-# What there is not is said, and hurts nobody.
+# Unsupported calls are refused with a clear error, and break nothing.
 for call in [
     lambda: client.create_subscription_to_all("group"),
     lambda: client.create_projection(query="fromAll()", name="none"),
 ]:
     assert "UNIMPLEMENTED" in str(fails(GrpcError, call))
 
-# Who does not know the password is told so; who does may say so call by call.
+# A client with a wrong password is refused. The right one may also be given with each call.
 for user in ["admin:wrong@", "root:changeit@"]:
     other = EventStoreDBClient(uri=stranger.replace("//", f"//{user}", 1), root_certificates=root)
     fails((AccessDeniedError, GrpcError), other.append_to_stream, kinds, current_version=StreamState.ANY, events=event())

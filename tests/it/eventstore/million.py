@@ -1,4 +1,4 @@
-"""Makes an empty log one of a million events, behind its program's back."""
+"""Writes a million events into the file of an empty log, while no program has the log open."""
 
 import sqlite3
 import sys

@@ -21,7 +21,7 @@ const AXE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/read-api/web/node_module
 const VIOLATIONS: &str = "return axe.run({ resultTypes: ['violations'] }).then(found => found.violations.flatMap(rule => \
     rule.nodes.map(node => `${rule.id} (${rule.impact}) at ${node.target}: ${node.failureSummary}`)))";
 
-/// As WebDriver writes keys that have no character.
+/// Keys without a character, as WebDriver writes them.
 pub(crate) const ENTER: &str = "\u{e007}";
 pub(crate) const ARROW_DOWN: &str = "\u{e015}";
 pub(crate) const ESCAPE: &str = "\u{e00c}";
@@ -79,7 +79,7 @@ impl Browser {
         browser
     }
 
-    /// Takes another size or another theme.
+    /// Changes the size and the theme of the window.
     pub(crate) async fn wear(&self, Look { size: (width, height), dark }: Look) {
         let metrics =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
@@ -87,7 +87,7 @@ impl Browser {
         self.darken(dark).await;
     }
 
-    /// Finds nothing on the page that keeps anybody from using it, in light and in dark.
+    /// Checks that the page has no accessibility fault, in its light and in its dark theme.
     pub(crate) async fn is_accessible(&self) {
         let axe = std::fs::read_to_string(AXE).expect("axe-core is there; if not: cd read-api/web && npm ci");
         self.script(&axe).await;
@@ -100,7 +100,7 @@ impl Browser {
         }
     }
 
-    /// Presses keys, one after the other, on whatever has the focus.
+    /// Presses keys, one after the other, on the element that has the focus.
     pub(crate) async fn press(&self, keys: &str) {
         let strokes = keys.chars().flat_map(|key| {
             ["keyDown", "keyUp"].map(|stroke| json!({ "type": stroke, "value": key.to_string() }))
@@ -109,41 +109,41 @@ impl Browser {
         self.ask(Method::POST, "/actions", json!({ "actions": [keyboard] })).await.unwrap();
     }
 
-    /// Goes to an address.
+    /// Opens an address.
     pub(crate) async fn go(&self, url: &str) {
         self.ask(Method::POST, "/url", json!({ "url": url }))
             .await
             .unwrap_or_else(|why| panic!("{url}: {why}"));
     }
 
-    /// The address of the page.
+    /// Returns the address of the page.
     pub(crate) async fn address(&self) -> String {
         self.script("return location.href").await.as_str().unwrap().to_owned()
     }
 
-    /// Runs a script in the page, and returns its result.
+    /// Runs a script in the page and returns its result.
     pub(crate) async fn script(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.ask(Method::POST, "/execute/sync", body).await.unwrap_or_else(|why| panic!("{script}: {why}"))
     }
 
-    /// Clicks on an element once it is there.
+    /// Waits for an element and clicks on it.
     pub(crate) async fn click(&self, css: &str) {
         self.on(css, "click", json!({})).await;
     }
 
-    /// Types into an element once it is there.
+    /// Waits for an element and types into it.
     pub(crate) async fn write(&self, css: &str, text: &str) {
         self.on(css, "value", json!({ "text": text })).await;
     }
 
-    /// Empties a field and types into it.
+    /// Clears a field and types into it.
     pub(crate) async fn rewrite(&self, css: &str, text: &str) {
         self.on(css, "clear", json!({})).await;
         self.write(css, text).await;
     }
 
-    /// Waits until the element's text holds `part`; all of its text.
+    /// Waits until the element's text contains `part`. Returns the whole text.
     pub(crate) async fn reads(&self, css: &str, part: &str) -> String {
         let mut last = None;
         let read = until("the page", PATIENCE, async || {
@@ -170,7 +170,7 @@ impl Browser {
         }
     }
 
-    /// The element's text, if it is there.
+    /// Returns the element's text, or `None` if the element does not exist.
     pub(crate) async fn text(&self, css: &str) -> Option<String> {
         let script = format!("return document.querySelector({})?.textContent ?? null", json!(css));
         self.script(&script).await.as_str().map(str::to_owned)
@@ -186,8 +186,7 @@ impl Browser {
             .collect()
     }
 
-    /// Keeps a picture of what is seen, under `docs/images/`, when
-    /// `MUSTER_SCREENSHOTS` asks for it.
+    /// Saves a picture of the window under `docs/images/` if `MUSTER_SCREENSHOTS` is set.
     pub(crate) async fn picture(&self, name: &str) {
         if std::env::var_os("MUSTER_SCREENSHOTS").is_none() {
             return;
@@ -202,7 +201,7 @@ impl Browser {
 
     async fn on(&self, css: &str, action: &str, body: Value) {
         let mut last = String::new();
-        // An element that is covered or being replaced can be used a moment later.
+        // An element that is covered or being replaced may be usable a moment later.
         let done = until("an element", PATIENCE, async || {
             let attempt = async {
                 let found = json!({ "using": "css selector", "value": css });
@@ -219,8 +218,8 @@ impl Browser {
         }
     }
 
-    /// While the Swarm's networks come and go beneath it, a browser breaks off
-    /// the page that it is loading. Then, as anybody would: once more.
+    /// Reloads the page if the browser cancelled its loading, which it does when the Swarm's networks
+    /// change.
     async fn reload_if_cut_off(&self, in_doubt: bool) {
         if in_doubt && self.script("return location.protocol").await == "chrome-error:" {
             self.ask(Method::POST, "/refresh", json!({})).await.ok();
@@ -258,20 +257,20 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The browser notices, and ends too.
+        // The browser ends when its driver does.
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
 
-/// Starts a driver at a free port; it ends when this process does.
+/// Starts a driver at a free port. The driver ends with this process.
 fn start_driver() -> (Child, String) {
     for program in ["chromedriver", "chromium"] {
         let found = std::env::var_os("PATH")
             .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).exists()));
         assert!(found, "{program} is missing: apt-get install -y chromium chromium-driver");
     }
-    // Once in some hundred starts it was seen to end before it said a port.
+    // In one of some hundred starts, the driver ended before it printed a port.
     (0..5).find_map(|_| try_to_start_driver()).expect("chromedriver says its port")
 }
 
@@ -283,7 +282,7 @@ fn try_to_start_driver() -> Option<(Child, String)> {
         .stderr(Stdio::null())
         .spawn()
         .expect("setpriv is part of util-linux");
-    // Not taken: a driver whose output is closed ends.
+    // The pipe is only borrowed, because a driver whose output is closed ends.
     let said = BufReader::new(driver.stdout.as_mut().expect("it is piped"));
     let mut heard = Vec::new();
     let port = said.lines().map_while(Result::ok).find_map(|line| {

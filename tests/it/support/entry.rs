@@ -1,12 +1,11 @@
-//! One participant of a test: an image that behaves in some way, and the
-//! verdict that it deserves.
+//! A participant of a test: an image with some behaviour, and the expected verdict.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use testbed::{App, Registry};
 
-/// A submission that is taken, by somebody whose image nobody will run.
+/// Returns a submission that is accepted, and whose image never runs.
 pub(crate) fn ada() -> Value {
     json!({
         "name": "Ada Lovelace",
@@ -50,7 +49,7 @@ impl Kind {
         Self::NeedsACapability,
     ];
 
-    /// The status, the first reason's code, and a text that its message holds.
+    /// Returns the expected status, the code of the first reason, and a part of the reason's message.
     pub(crate) fn deserves(self) -> (&'static str, Option<&'static str>, &'static str) {
         match self {
             Self::Good | Self::AnswersAfterThreeSeconds | Self::OneImageMissingTheOtherGood => {
@@ -69,14 +68,14 @@ impl Kind {
     }
 }
 
-/// A submission, and what it deserves.
+/// A submission and its kind, from which the expected verdict follows.
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
     pub(crate) body: Value,
 }
 
 impl Entry {
-    /// Pushes what `owner` submits to the registry, and writes the submission.
+    /// Pushes the images of an owner, and creates the owner's submission.
     pub(crate) async fn prepare(registry: &Registry, owner: &str, kind: Kind) -> Self {
         let image = format!("{}/{owner}/app:latest", registry.address());
         let missing = format!("{}/{owner}/missing:latest", registry.address());
@@ -113,7 +112,7 @@ impl Entry {
         Self { kind, body }
     }
 
-    /// Twenty of them, every kind among them, each by an owner of its own.
+    /// Prepares twenty entries of different owners, with every kind among them.
     pub(crate) async fn twenty(registry: &Registry) -> Vec<Self> {
         let mut entries = Vec::new();
         for n in 0..20 {

@@ -1,6 +1,6 @@
-//! What an operator puts in front of several processes, so that they are one
-//! site: submissions and the rules go to one of them, all else to the other. Or
-//! what lies between a participant far away and the site.
+//! A proxy in front of the system. An operator's proxy makes several processes one site: submissions and
+//! the rules go to one process, all other requests to another. A slow line between a participant and the
+//! site is a proxy too.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
-/// A proxy, for as long as it is kept.
+/// A running proxy. It ends when it is dropped.
 pub(crate) struct Front {
     address: String,
     serving: AbortHandle,
@@ -32,7 +32,7 @@ impl Front {
         Self::between(commands, read_api, Duration::ZERO).await
     }
 
-    /// Before one process, whose answers for the map take so long.
+    /// Starts a proxy for one process, with a delay of the map's responses.
     pub(crate) async fn far_from(site: String, pins_take: Duration) -> Self {
         Self::between(site.clone(), site, pins_take).await
     }
@@ -47,7 +47,7 @@ impl Front {
         Self { address, serving }
     }
 
-    /// Address and port.
+    /// Returns the address and port of the proxy.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
@@ -79,7 +79,7 @@ async fn forward(State(behind): State<Arc<Behind>>, request: Request) -> Respons
     }
 }
 
-/// Without what concerns one connection alone.
+/// Removes the headers that belong to one connection.
 fn end_to_end(mut headers: HeaderMap) -> HeaderMap {
     for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH] {
         headers.remove(name);

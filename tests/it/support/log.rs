@@ -1,5 +1,4 @@
-//! The log of a system that stands without a verifier: what one would record,
-//! the test does.
+//! The log of a system without a verifier. The test appends the events that a verifier would.
 
 use domain::SubmissionId;
 use domain::submission::{CATEGORY, Event, Participant, Passed, SCHEMA, Submitted};
@@ -13,12 +12,12 @@ use super::System;
 pub(crate) struct Log(EsdbStore);
 
 impl Log {
-    /// That of a system that serves it.
+    /// Connects to the log of a system.
     pub(crate) async fn of(system: &System) -> Self {
         Self(EsdbStore::connect(&format!("esdb://{}?tls=false", system.node())).await.unwrap())
     }
 
-    /// Appends to a submission's stream; where the log has the last event.
+    /// Appends events to a submission's stream. Returns the position of the last one.
     pub(crate) async fn record(&self, id: SubmissionId, events: impl IntoIterator<Item = Event>) -> Position {
         let events =
             events.into_iter().map(|event| event_about(id.0, SCHEMA, event.kind(), event.to_stored()));
@@ -26,7 +25,8 @@ impl Log {
         self.0.append(&stream, ExpectedRevision::Any, events.collect()).await.unwrap().position
     }
 
-    /// Somebody of this number, at a place of its own, submits and passes; where the log has it.
+    /// Records a submission that passes, with a place that depends on `number`. Returns the position of the
+    /// last event.
     pub(crate) async fn pass(&self, number: u64) -> Position {
         let id = SubmissionId(Uuid::new_v4());
         let (lat, lon) = ((number % 120) as f64 - 50.0, ((number / 120 + 180) % 360) as f64 - 180.0);

@@ -1,7 +1,7 @@
-//! The system under test: the real program as a process of its own, on a real
-//! Swarm, spoken to over HTTP only.
+//! The system under test: the real program as a separate process, on a real Swarm. Tests reach it only over
+//! HTTP.
 
-/// Makes a test in each shape of each function of a [`Shape`] that is named.
+/// Makes a test of each named function for both shapes: one process and five.
 macro_rules! in_both_shapes {
     ($($test:ident)*) => {$(
         mod $test {

@@ -1,5 +1,4 @@
-//! Muster as one process or as several, its files in a directory that outlives
-//! them.
+//! Muster as one process or as several. Its files are in a directory that outlives the processes.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,7 @@ use testbed::{Guest, Mongo, Testbed, until};
 
 use super::front::Front;
 
-/// The rules that the tests run under: the birthday challenge, with less time.
+/// The rules of the tests: the birthday challenge with shorter deadlines.
 const CHALLENGE: &str = include_str!("challenge.toml");
 
 /// The processes that make up the system under test.
@@ -23,11 +22,11 @@ pub(crate) enum Shape {
     OneProcess,
     /// A process for the log and one for each role, with a network and a MongoDB between them.
     FiveProcesses,
-    /// As before, without a MongoDB: the views are kept where they are read.
+    /// Four processes without a MongoDB: the read API has the views in its memory.
     FourProcesses,
 }
 
-/// The part of one of several processes. The log comes first, so that it ends last.
+/// The part that one of several processes plays. The log comes first, so that it ends last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
     Log,
@@ -50,9 +49,9 @@ pub(crate) struct System {
     node: String,
     views: String,
     engines: String,
-    /// The registries that images may come from, with commas.
+    /// The allowed registries, separated by commas.
     registries: String,
-    /// The network that the processes are in, if it is not this machine's.
+    /// The network namespace of the processes, if it is not this machine's.
     network: Option<PathBuf>,
     /// Further arguments of the single process.
     settings: Vec<String>,
@@ -65,7 +64,7 @@ impl System {
         Self::start_as(Shape::OneProcess, bed).await
     }
 
-    /// As before, in any shape.
+    /// Starts the program in any shape and waits until it is ready.
     pub(crate) async fn start_as(shape: Shape, bed: &Testbed) -> Self {
         let engines = bed.swarm.endpoints().join(",");
         Self::start_shaped(shape, engines, bed.registry.address().to_owned()).await
@@ -84,7 +83,7 @@ impl System {
         system
     }
 
-    /// As before, with engines and a registry that need not answer.
+    /// Starts one process with engines and a registry that need not answer.
     pub(crate) async fn start_with(engines: String, registry: String) -> Self {
         Self::start_shaped(Shape::OneProcess, engines, registry).await
     }
@@ -99,7 +98,7 @@ impl System {
         system
     }
 
-    /// Starts it where there is no Swarm.
+    /// Starts the program without a Swarm.
     pub(crate) async fn without_a_swarm(shape: Shape) -> Self {
         let (engines, registry) = ("unix:///nonexistent/engine.sock", "registry.test:5000");
         Self::start_shaped(shape, engines.into(), registry.into()).await
@@ -130,7 +129,7 @@ impl System {
         let files = tempfile::tempdir().unwrap();
         let challenge = CHALLENGE.replace("REGISTRY", &registries.replace(',', "\", \""));
         std::fs::write(files.path().join("challenge.toml"), challenge).unwrap();
-        // Held until all are chosen, for they must differ.
+        // All listeners stay open until every port is chosen, because the ports must differ.
         let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
         let [node, parts @ ..] = free.map(|listener| listener.local_addr().unwrap().to_string());
         let front = match shape {
@@ -159,13 +158,13 @@ impl System {
         }
     }
 
-    /// Starts it again after [`System::kill`].
+    /// Starts the program again after [`System::kill`], and waits until it is ready.
     pub(crate) async fn restart(&mut self) {
         self.launch();
         self.ready().await;
     }
 
-    /// Starts what is not running and waits for nothing.
+    /// Starts every process that is not running, and waits for nothing.
     pub(crate) fn launch(&mut self) {
         let parts: &[Option<Part>] = match self.shape {
             Shape::OneProcess => &[None],
@@ -242,8 +241,8 @@ impl System {
         arguments.into_iter().map(str::to_owned).collect()
     }
 
-    /// Waits until it says that it is ready. Without a Swarm a verifier never is.
-    /// MongoDB holds on to a killed projector's transaction for up to a minute.
+    /// Waits until the program is ready, except for the verifier, which is never ready without a Swarm.
+    /// MongoDB may keep the transaction of a killed projector for a minute.
     pub(crate) async fn ready(&mut self) {
         let asked = match self.shape {
             Shape::OneProcess => vec![self.url("/readyz")],
@@ -262,7 +261,7 @@ impl System {
         }
     }
 
-    /// SIGKILL of one of several processes, or of the one that does everything.
+    /// Sends SIGKILL to one of several processes, or to the single process.
     pub(crate) fn kill_part(&mut self, part: Part) {
         self.processes.retain_mut(|(running, process)| {
             let is_meant = running.is_none_or(|running| running == part);
@@ -274,7 +273,7 @@ impl System {
         });
     }
 
-    /// SIGKILL: no good-bye.
+    /// Sends SIGKILL to all processes.
     pub(crate) fn kill(&mut self) {
         for (_, mut process) in self.processes.drain(..) {
             process.kill().unwrap();
@@ -282,8 +281,8 @@ impl System {
         }
     }
 
-    /// SIGTERM, as an operator would, the log's process last, and waits for
-    /// the ends: the first that was not a success, if any was not.
+    /// Sends SIGTERM to each process, the log's last, and waits for its end. Returns the first status that
+    /// is not a success, or success.
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let mut status = ExitStatus::default();
         self.processes.sort_by_key(|(part, _)| *part != Some(Part::Log));
@@ -314,13 +313,13 @@ impl System {
         &self.views
     }
 
-    /// The process that does everything.
+    /// Returns the process number of the single process.
     pub(crate) fn pid(&self) -> u32 {
         let [(_, process)] = &self.processes[..] else { panic!("one process does everything") };
         process.id()
     }
 
-    /// Address and port of the log in EventStoreDB's protocol.
+    /// Returns the address and port of the log in EventStoreDB's protocol.
     pub(crate) fn node(&self) -> &str {
         &self.node
     }
@@ -333,7 +332,7 @@ impl System {
         self.files.path()
     }
 
-    /// Submits, and keeps trying with the same key while nobody answers.
+    /// Submits, and tries again with the same key until the server accepts. Returns the id.
     pub(crate) async fn submit(&self, key: &str, body: &Value) -> String {
         let accepted = until("a submission to be accepted", Duration::from_secs(60), async || {
             let post = self.http.post(self.url("/api/v1/submissions")).header("Idempotency-Key", key);
@@ -346,13 +345,13 @@ impl System {
         accepted.await.unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()))
     }
 
-    /// The status, if the program answers.
+    /// Returns the status of a submission, or `None` if the server does not answer.
     pub(crate) async fn status(&self, id: &str) -> Option<Value> {
         let answer = self.http.get(self.url(&format!("/api/v1/submissions/{id}"))).send().await.ok()?;
         answer.error_for_status().ok()?.json().await.ok()
     }
 
-    /// Waits for the verdict.
+    /// Waits for the verdict. Returns the status.
     pub(crate) async fn verdict(&self, id: &str, within: Duration) -> Value {
         let mut last = Value::Null;
         let verdict = until("a verdict", within, async || {
@@ -363,13 +362,13 @@ impl System {
         verdict.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.log_tail()))
     }
 
-    /// Reads a public document.
+    /// Returns a public document.
     pub(crate) async fn get(&self, path: &str) -> Value {
         self.http.get(self.url(path)).send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
     }
 
-    /// Waits until the totals are as they should be: views may be a little
-    /// behind what their readers know.
+    /// Waits until the totals are right, because the views may be a little behind the log. Returns the
+    /// totals.
     pub(crate) async fn stats(&self, are_right: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let right = until("the totals to be right", Duration::from_secs(20), async || {
@@ -379,7 +378,7 @@ impl System {
         right.await.unwrap_or_else(|error| panic!("{error}: {last:#}\n{}", self.log_tail()))
     }
 
-    /// Everything that the processes wrote to their logs.
+    /// Returns the logs of all processes.
     pub(crate) fn said(&self) -> String {
         std::fs::read_to_string(self.log()).unwrap_or_default()
     }
