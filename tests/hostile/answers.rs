@@ -1,4 +1,4 @@
-//! Attacks on whoever reads an answer: HTTP and JSON that no honest app sends.
+//! Attacks on the readers of a response: HTTP and JSON that no honest app sends.
 
 use serde_json::Value;
 use testbed::{App, Layer, Testbed};
@@ -6,7 +6,7 @@ use testbed::{App, Layer, Testbed};
 use super::attack::Attack;
 use super::attack::Deserves::{self, Fail, Pass};
 
-/// Characters of HTTP, with the code that each deserves and words of the message.
+/// Hostile HTTP responses by name and mode, each with its failure code and a part of the message.
 const HTTP: &[(&str, &str, Deserves)] = &[
     ("slow-head", "slow-head", Fail("timed_out", "not answered within")),
     ("slow-body", "slow-body", Fail("timed_out", "not complete after")),
@@ -28,7 +28,7 @@ const HTTP: &[(&str, &str, Deserves)] = &[
     ("hang-up", "hang-up", Fail("bad_http", "closed the connection")),
 ];
 
-/// Bodies that are to confuse a reader of JSON.
+/// JSON bodies that confuse a reader.
 const JSON: &[(&str, &str, Deserves)] = &[
     ("json-deep", "deep", Fail("not_json", "")),
     ("json-deep-within", "deep-within", Fail("not_json", "")),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::{App, Misdeed};
 
-/// A hostile submission. Its name is its owner's, too.
+/// A hostile submission. Its name is also its owner's.
 pub(crate) struct Attack {
     pub(crate) name: &'static str,
     pub(crate) app: App,
@@ -17,17 +17,17 @@ pub(crate) struct Attack {
 /// The end that an attack must have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Deserves {
-    /// It does what the challenge asks; what it tries beside has no effect.
+    /// The attack passes: it does as the challenge asks, and its attack has no effect.
     Pass,
-    /// With this code, and a message that holds this text.
+    /// The attack fails with this code, and its message contains this text.
     Fail(&'static str, &'static str),
-    /// It is not its own fault: interrupted with this code, and passed as soon
-    /// as the registry behaves.
+    /// The fault is not the participant's: it is interrupted with this code, and passes as soon as the
+    /// registry behaves.
     Wait(&'static str),
-    /// It cannot be told from a fault of ours: interrupted with this code, and
-    /// tried again less and less often, at nobody else's cost.
+    /// The fault cannot be told from a fault of ours: it is interrupted with this code and tried again less
+    /// and less often, and others lose nothing.
     Stall(&'static str),
-    /// Not accepted, with a message that holds this text.
+    /// The attack is not accepted, and the message contains this text.
     Refusal(&'static str),
 }
 
@@ -35,7 +35,7 @@ pub(crate) enum Deserves {
 pub(crate) struct Ended {
     pub(crate) name: String,
     pub(crate) deserved: Deserves,
-    /// The last status, or the answer that refused it.
+    /// The last status, or the problem document of a refusal.
     pub(crate) status: Value,
     pub(crate) took: Duration,
     /// The differences from the expected end.
@@ -52,7 +52,7 @@ impl Attack {
         Self::new(name, App::playing(mode, &Value::Null), deserves)
     }
 
-    /// An honest app's image, from a registry that does this with it.
+    /// Makes an attack with an honest app's image, from a registry with this misdeed.
     pub(crate) fn through(name: &'static str, misdeed: Misdeed, deserves: Deserves) -> Self {
         Self { misdeed: Some(misdeed), ..Self::playing(name, &["good"], deserves) }
     }
@@ -101,13 +101,13 @@ pub(crate) fn wrong(deserved: Deserves, status: &Value) -> Option<String> {
     let judged = usize::from(!matches!(deserved, Deserves::Stall(_)));
     let deadline =
         entries(status, "VerificationStarted").last().map(|entry| entry["data"]["deadline"].as_str());
-    // Both in UTC and written alike, so that the texts have the moments' order.
+    // Both moments are in UTC and have the same format, so the texts sort like the moments.
     let in_time = judged == 0 || deadline.flatten() > status["judged_at"].as_str();
     (!fine || !in_time || verdicts != judged)
         .then(|| format!("{} with {verdicts} verdicts: {status:#}", status["status"]))
 }
 
-/// The entries of a type in a status' timeline.
+/// Returns the timeline's entries of one type.
 pub(crate) fn entries<'a>(status: &'a Value, kind: &str) -> Vec<&'a Value> {
     status["timeline"].as_array().into_iter().flatten().filter(|entry| entry["type"] == kind).collect()
 }

@@ -1,5 +1,4 @@
-//! Attacks on the machine: what would use up processes, memory, disk, logs and
-//! processors, if the sandbox let it.
+//! Attacks that use up the machine's processes, memory, disk, logs and processors if the sandbox allows it.
 
 use serde_json::{Value, json};
 use testbed::{App, Layer};
@@ -7,8 +6,8 @@ use testbed::{App, Layer};
 use super::attack::Attack;
 use super::attack::Deserves::{Fail, Pass};
 
-/// What each writable directory holds at most, as the challenge has it, and a
-/// little more: who gets so much in has escaped.
+/// The amount with which an app has escaped. It is a little more than the challenge allows in each writable
+/// directory.
 const TOO_MUCH_MIB: &str = "20";
 
 pub(crate) fn all() -> Vec<Attack> {
@@ -30,7 +29,7 @@ pub(crate) fn all() -> Vec<Attack> {
         Attack::new("fill-volume", volume, Pass),
         Attack::playing("write-anywhere", &["write-anywhere"], Pass),
         Attack::playing("log-flood", &["log-flood"], Pass),
-        // A layer that expands a thousandfold, and then all of it read.
+        // The app reads a layer that expands a thousandfold.
         Attack::new("thousandfold-layer", thousandfold, Pass),
     ]
 }

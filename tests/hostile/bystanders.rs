@@ -1,5 +1,4 @@
-//! The honest who submit while others attack: what they wait for their verdict,
-//! alone and beside attacks.
+//! Honest submissions, alone and beside attacks, and the time that each waits for its verdict.
 
 use std::time::{Duration, Instant};
 
@@ -9,11 +8,11 @@ use testbed::App;
 use super::attack::{answer, submission};
 use super::scene::{Scene, is_judged};
 
-/// Measured alone, after one that warms everything up.
+/// The number of honest submissions without attacks, after one that warms up the slots.
 const ALONE: usize = 6;
 const MOST: usize = 150;
 
-/// Honest owners whose images are there.
+/// Honest owners whose images are in the registry.
 pub(crate) struct Bystanders {
     bodies: Vec<(String, Value)>,
 }
@@ -21,9 +20,9 @@ pub(crate) struct Bystanders {
 /// The results of the honest submissions.
 #[derive(Default)]
 pub(crate) struct Met {
-    /// From the submission to the verdict.
+    /// The times from submission to verdict.
     pub(crate) waits: Vec<Duration>,
-    /// Verdicts that are not right.
+    /// The statuses with a wrong verdict.
     pub(crate) wronged: Vec<Value>,
 }
 
@@ -69,7 +68,7 @@ impl Bystanders {
 }
 
 impl Met {
-    /// Half of them waited no longer.
+    /// Returns the median of the waits.
     pub(crate) fn median(&self) -> Duration {
         let mut waits = self.waits.clone();
         waits.sort();

@@ -1,6 +1,6 @@
-//! Attacks on the walls: rights, raw sockets, and every way out that there could
-//! be. Each app ends with a code of its own as soon as it gets anywhere, and
-//! answers well if it gets nowhere; what is sent all the same, the world counts.
+//! Attacks on the walls: rights, raw sockets, and every known way out. An app that gets anywhere ends with
+//! an exit code of its own, and otherwise it sends the right response. The world counts packets that leave
+//! in spite of that.
 
 use serde_json::Value;
 use testbed::{App, Layer, Testbed};
@@ -8,7 +8,7 @@ use testbed::{App, Layer, Testbed};
 use super::attack::Attack;
 use super::attack::Deserves::Pass;
 
-/// Addresses of the world, by TCP and UDP, and whoever may answer for names.
+/// Addresses of the world for TCP and UDP, and addresses that may answer questions for names.
 const WORLD: [&str; 12] = [
     "tcp/192.0.2.1:80",
     "tcp/198.51.100.7:443",
@@ -24,12 +24,12 @@ const WORLD: [&str; 12] = [
     "dns/127.0.0.1:53",
 ];
 
-/// Ports of a node: its engine's, the Swarm's, the overlay's.
+/// Ports of a node: the engine's, the Swarm's and the overlay's.
 const NODE_PORTS: [u16; 4] = [2375, 2377, 7946, 4789];
 
 pub(crate) fn all(bed: &Testbed, rogue: &str) -> Vec<Attack> {
     let nodes = bed.swarm.nodes().iter().map(|node| node.address());
-    // The node's bridges, the machine behind it, and one that plays a manager.
+    // The node's bridges, the machine behind the node, and a host that plays a manager.
     let bridges = ["172.17.0.1", "172.18.0.1"].map(str::to_owned);
     let ours: Vec<String> = nodes
         .chain(bridges)

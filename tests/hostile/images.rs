@@ -1,4 +1,4 @@
-//! Attacks in what an image says of itself, and in how it is made.
+//! Attacks in an image's configuration, and in its layers.
 
 use serde_json::{Value, json};
 use testbed::{App, Layer};
@@ -6,7 +6,7 @@ use testbed::{App, Layer};
 use super::attack::Attack;
 use super::attack::Deserves::{self, Fail, Pass, Stall};
 
-/// Labels that mean something to the Swarm, to a proxy and to us.
+/// Returns labels that have a meaning for the Swarm, for a proxy and for Muster.
 fn labels() -> Value {
     json!({
         "com.docker.swarm.service.name": "stolen", "com.docker.swarm.task.id": "stolen",
@@ -16,7 +16,7 @@ fn labels() -> Value {
     })
 }
 
-/// A field of the configuration, what it is set to, and what that deserves.
+/// Returns the attacks in the configuration: name, field, value and expected end.
 fn configured() -> Vec<(&'static str, &'static str, Value, Deserves)> {
     let refused = |text| Fail("image_refused", text);
     let volumes = |count: usize| (0..count).map(|n| (format!("/v{n}"), json!({}))).collect::<Value>();

@@ -1,6 +1,6 @@
-//! Hostile images, registries and names, submitted through the public API to a
-//! real Swarm of three beside honest ones: each attack ends as it deserves, the
-//! honest get their verdicts, and nothing is reached, kept or used up.
+//! Hostile images, registries and names, submitted through the public API to a real Swarm of three nodes,
+//! beside honest submissions. Each attack has its expected end, the honest submissions get their verdicts,
+//! and the attacks reach, keep and use up nothing.
 
 mod answers;
 mod attack;
@@ -27,7 +27,7 @@ use self::report::Report;
 use self::scene::Scene;
 use crate::support::System;
 
-/// Attacks that are under way at a time, each by an owner of its own.
+/// The number of attacks at the same time, each by an owner of its own.
 const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +73,7 @@ async fn every_attack_fails_and_harms_no_other_submission() {
     bed.stop().await.unwrap();
 }
 
-/// Every attack, but for those that are refused at the door.
+/// Returns every attack, except those that are refused when they are submitted.
 fn all(bed: &Testbed, rogue: &str) -> Vec<Attack> {
     let mut attacks = escapes::all(bed, rogue);
     attacks.extend(bombs::all());

@@ -1,5 +1,5 @@
-//! Attacks in the names of images: all are refused at the door, each with what
-//! is wrong with it.
+//! Attacks in the names of images. Each is refused when it is submitted, with a message that names the
+//! fault.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::attack::{Deserves, Ended, submission};
 use super::scene::Scene;
 
-/// Names, and words of the refusal. `REGISTRY` is one that is allowed.
+/// Names, and a part of the refusal's message. `REGISTRY` stands for an allowed registry.
 const NAMES: &[(&str, &str)] = &[
     ("", "empty"),
     ("scratch", "not allowed here"),
@@ -44,7 +44,7 @@ const NAMES: &[(&str, &str)] = &[
     ("REGISTRY:0/mallory/app", "not an image name"),
 ];
 
-/// Submits each, and one that is too long, and a query where a text is asked for.
+/// Submits each name, a name that is too long, and a JSON object in place of a text.
 pub(crate) async fn submit_all(scene: &Scene<'_>) -> Vec<Ended> {
     let registry = scene.bed.registry.address();
     let mut ended = Vec::new();

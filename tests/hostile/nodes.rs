@@ -1,5 +1,5 @@
-//! The nodes under attack: what is on them at rest and afterwards, and the proof
-//! that what leaves them is counted.
+//! The nodes under attack: their state before and after, and the proof that packets that leave them are
+//! counted.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// What could be left on a node, as a command that lists it. The last lines are
-/// the kernel's: network namespaces, links and processes of containers.
+/// A command that lists everything that could be left on a node. Its last lines ask the kernel for the
+/// network namespaces, links and processes of containers.
 const STATE: &str = r#"
 docker --host "$1" service ls --quiet | sed 's/^/service /'
 docker --host "$1" ps --all --quiet | sed 's/^/container /'
@@ -26,7 +26,7 @@ ip -o link show type vxlan | sed 's/^[0-9]*: \([^@:]*\).*/link \1/'
 ps -eo comm= | grep -E '^(participant|busybox|muster-relay)' | sed 's/^/process /' || true
 "#;
 
-/// The nodes, watched.
+/// The nodes, with a watcher of their containers' logs.
 pub(crate) struct Nodes<'a> {
     bed: &'a Testbed,
     largest_log: Arc<AtomicU64>,
@@ -37,7 +37,7 @@ pub(crate) struct Nodes<'a> {
 type State = BTreeMap<String, Vec<String>>;
 
 impl<'a> Nodes<'a> {
-    /// Begins to look at the logs that engines keep of containers.
+    /// Starts to watch the logs that the engines keep of containers.
     pub(crate) fn new(bed: &'a Testbed) -> Self {
         let largest_log = Arc::new(AtomicU64::new(0));
         let folders: Vec<PathBuf> = bed.swarm.nodes().iter().map(containers).collect();
@@ -52,14 +52,14 @@ impl<'a> Nodes<'a> {
         Self { bed, largest_log, watching }
     }
 
-    /// In KiB, all files of one container's log together.
+    /// Returns the largest size of a container's log that was seen, in KiB, all files together.
     pub(crate) fn largest_log_seen(&self) -> u64 {
         self.largest_log.load(Ordering::Relaxed) / 1024
     }
 
-    /// What an operator is told to do: an engine follows wherever a registry
-    /// leads it, so its node keeps it from the metadata address. Containers do
-    /// not pass this rule; their own walls hold them.
+    /// Does as operators are told to do: blocks the metadata address for the node itself, because an engine
+    /// follows every redirect of a registry. Packets of containers do not meet this rule, and the sandbox
+    /// stops them.
     pub(crate) async fn keep_engines_from_the_metadata(&self) {
         for node in self.bed.swarm.nodes() {
             let rule = ["iptables", "-w", "-A", "OUTPUT", "-d", "169.254.0.0/16", "-j", "REJECT"];
@@ -83,13 +83,13 @@ impl<'a> Nodes<'a> {
         let mut relays = 0;
         for node in self.bed.swarm.nodes() {
             let listed = node.run(&["pgrep", "--count", "--exact", "muster-relay"]).await;
-            // It counts none with an exit code that is not 0.
+            // `pgrep` ends with an error if it counts none.
             relays += listed.map_or(0, |count| count.trim().parse::<u64>().unwrap());
         }
         relays
     }
 
-    /// Waits until nothing is on any node that was not there before.
+    /// Waits until every node has only the objects that it had before.
     pub(crate) async fn are_as(&self, before: &State, within: Duration) {
         let mut more = Vec::new();
         let cleared = until("everything to be cleared away", within, async || {
@@ -111,9 +111,8 @@ impl Drop for Nodes<'_> {
     }
 }
 
-/// That the world counts what leaves a node and what leaves an ordinary
-/// container: without it, that nothing arrives would prove nothing. And that
-/// the attackers' programs escape where there are no walls.
+/// Checks that the world counts the packets of a node and of an ordinary container, and that the attackers'
+/// programs escape where there are no walls. Without this, an empty count would prove nothing.
 pub(crate) async fn the_world_counts(bed: &Testbed) {
     for node in bed.swarm.nodes() {
         let page = node.run(&["curl", "-s", "--noproxy", "*", "-m", "5", "http://169.254.169.254/"]).await;
@@ -135,8 +134,8 @@ pub(crate) async fn the_world_counts(bed: &Testbed) {
     }
 }
 
-/// Runs an app in an ordinary container until something of it has arrived, or it
-/// has ended; its exit code.
+/// Runs an app in an ordinary container until one of its packets has arrived or the container has ended.
+/// Returns the exit code.
 async fn without_walls(bed: &Testbed, node: &Node, app: &App, arrives: &str) -> Option<i32> {
     let name = format!("control/{}", app.mode.join("-").replace(['/', ':', '.'], "-"));
     let image = bed.registry.push(&name, app).await.unwrap();
@@ -165,14 +164,14 @@ fn containers(node: &Node) -> PathBuf {
     socket.with_file_name("data").join("containers")
 }
 
-/// All of a container's log together, of the container that has most, in bytes.
+/// Returns the size of the largest log of a container, all files together, in bytes.
 fn largest_log_in(folder: &Path) -> u64 {
     let of = |container: PathBuf| -> u64 {
         let files = std::fs::read_dir(container).into_iter().flatten().flatten();
         let logs = files.filter(|file| file.file_name().to_string_lossy().contains("-json.log"));
         logs.filter_map(|log| Some(log.metadata().ok()?.len())).sum()
     };
-    // Containers come and go while this looks.
+    // Containers may be created and removed during the search.
     let containers = std::fs::read_dir(folder).into_iter().flatten().flatten();
     containers.map(|container| of(container.path())).max().unwrap_or(0)
 }

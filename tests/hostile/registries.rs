@@ -1,6 +1,5 @@
-//! Attacks by the registry that an image comes from, though it is one of those
-//! that are allowed. What is not the participant's fault is never held against
-//! them: they wait, and pass when the registry behaves.
+//! Attacks by an allowed registry. A fault of the registry is never held against the participant: the
+//! submission waits, and passes when the registry behaves.
 
 use testbed::{Misdeed, Testbed};
 

@@ -15,17 +15,17 @@ const KEEP: &str = "MUSTER_ATTACK_TABLE";
 
 /// The resources that a process may use in addition after all attacks.
 const MORE_MEMORY_MIB: u64 = 64;
-/// Beside the connections to the relays of slots. A file lost with each attack
-/// would be six times as many.
+/// The number of files besides the connections to the relays. If each attack leaked one, there would be six
+/// times as many.
 const MORE_FILES: u64 = 16;
-/// The most that it may have used at any time, MiB.
+/// The largest memory that the process may have used at any time, in MiB.
 const PEAK_MIB: u64 = 256;
-/// Two files of 32 KiB, each with one line more, and one that is being made.
+/// The size of two files of 32 KiB, each with one line more, and of a file that is being created.
 const LOG_KIB: u64 = 128;
-/// The longest that an honest one may wait beside attacks.
+/// The longest time that an honest submission may wait beside attacks.
 const HONEST: Duration = Duration::from_secs(60);
 
-/// Everything that is to be told.
+/// The results of all attacks and honest submissions.
 pub(crate) struct Report {
     pub(crate) ended: Vec<Ended>,
     pub(crate) alone: Met,
@@ -40,8 +40,8 @@ pub(crate) struct Report {
 pub(crate) struct Usage {
     memory_mib: u64,
     peak_mib: u64,
-    /// Without the connection that each slot has to its relay, for slots come
-    /// and go.
+    /// The open files, without the connection of each slot to its relay, because slots are created and
+    /// removed.
     files: u64,
 }
 
@@ -58,7 +58,7 @@ impl Usage {
         Self { memory_mib: mib("VmRSS:"), peak_mib: mib("VmHWM:"), files }
     }
 
-    /// When the last attack has been cleared away, or as it is after half a minute.
+    /// Returns the usage after the last attack was cleaned up, or after half a minute.
     pub(crate) async fn settled(pid: u32, nodes: &Nodes<'_>, before: &Self) -> Self {
         let _ = until("files to be closed", Duration::from_secs(30), async || {
             (Self::of(pid, nodes).await.files <= before.files + MORE_FILES).then_some(())
@@ -69,12 +69,13 @@ impl Usage {
 }
 
 impl Report {
-    /// Past the test runner, which keeps to itself what a test that passes prints.
+    /// Prints the report to the standard output directly, because the test runner hides the prints of a
+    /// test that passes.
     pub(crate) fn print(&self) {
         std::io::stdout().write_all(self.told().as_bytes()).unwrap();
     }
 
-    /// Writes the table where it is to be kept, if it is.
+    /// Writes the table to a file if [`KEEP`] names one.
     pub(crate) fn keep(&self) {
         if let Some(path) = std::env::var_os(KEEP) {
             std::fs::write(path, self.page()).unwrap();

@@ -9,11 +9,11 @@ use testbed::{Rogue, Testbed};
 use super::attack::{Attack, Deserves, Ended, answer, entries, submission, wrong};
 use crate::support::System;
 
-/// The longest that an attack may take, from its submission to its verdict: a
-/// turn in the queue, an attempt at its limits, and for some a second one.
+/// The longest time from the submission of an attack to its verdict: a turn in the queue, an attempt that
+/// uses all of its time, and sometimes a second attempt.
 const VERDICT: Duration = Duration::from_secs(150);
 
-/// The parts that an attack meets.
+/// The parts of the system that the attacks meet.
 pub(crate) struct Scene<'a> {
     pub(crate) bed: &'a Testbed,
     pub(crate) rogue: &'a Rogue,
@@ -21,7 +21,7 @@ pub(crate) struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    /// Brings the attackers' images to the registry.
+    /// Pushes the attackers' images to the registry.
     pub(crate) async fn push(&self, attacks: &[Attack]) {
         let pushed = futures::stream::iter(attacks).for_each_concurrent(4, async |attack| {
             let mut app = attack.app.clone();
@@ -32,7 +32,7 @@ impl Scene<'_> {
         pushed.await;
     }
 
-    /// Submits, and sees how it ends.
+    /// Submits an attack and waits for its end.
     pub(crate) async fn attack(&self, attack: &Attack) -> Ended {
         if let Some(misdeed) = &attack.misdeed {
             self.rogue.spoil(attack.name, misdeed.clone());
@@ -54,14 +54,14 @@ impl Scene<'_> {
         Ended { name: attack.name.to_owned(), deserved: attack.deserves, status, took, wrong }
     }
 
-    /// Waits for a status; the last one seen when it does not come in time.
+    /// Waits for a status. Returns the last status if the expected one does not come in time.
     pub(crate) async fn status(&self, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let seen = testbed::until("a status", VERDICT, async || {
             last = self.system.status(id).await?;
             wanted(&last).then_some(())
         });
-        // The caller looks at the status.
+        // The caller checks the status.
         let _ = seen.await;
         last
     }
@@ -75,7 +75,7 @@ impl Scene<'_> {
     }
 }
 
-/// Returns whether there is a verdict.
+/// Returns true if the status has a verdict.
 pub(crate) fn is_judged(status: &Value) -> bool {
     matches!(status["status"].as_str(), Some("passed" | "failed"))
 }
