@@ -1,8 +1,8 @@
-//! What must hold of bytes that somebody else wrote, one function per reader of
-//! such bytes. Each panics when it does not hold.
+//! The properties of the readers of untrusted bytes, with one function for each reader. A function panics
+//! if its property does not hold.
 //!
-//! `tests/short.rs` tries them for some seconds each; `fuzz/` gives the same
-//! functions to libFuzzer, for as long as one likes.
+//! `tests/short.rs` runs each function for some seconds. `fuzz/` gives the same functions to libFuzzer, for
+//! any length of time.
 
 use std::sync::LazyLock;
 
@@ -14,8 +14,8 @@ use relay::frame::{MAX_PAYLOAD, RelayFrame};
 use relay::response::{ParsedResponse, ResponseParser};
 use relay::{FrameDecoder, RelayCall, RelayReply, RequestFailure};
 
-/// Reads one of a participant's answers: `data` is a byte for the limits, one for
-/// how the answer is cut on its way, and the answer.
+/// Parses a participant's response. `data` is a byte for the limits, a byte for the size of the pieces, and
+/// the response.
 pub fn response(data: &[u8]) {
     let Some(([size, step], wire)) = data.split_first_chunk() else { return };
     let (max_head, max_body) = (64 + 8 * usize::from(*size), 16 + 4 * usize::from(*size));
@@ -40,23 +40,23 @@ pub fn response(data: &[u8]) {
     }
 }
 
-/// Reads what the verifier sends to a relay.
+/// Decodes the verifier's calls to a relay.
 pub fn calls(data: &[u8]) {
     frames(data, |payload| RelayCall::decode(payload).ok().map(|call| call.encode()));
 }
 
-/// Reads what a relay sends to the verifier.
+/// Decodes a relay's replies to the verifier.
 pub fn replies(data: &[u8]) {
     frames(data, |payload| RelayReply::decode(payload).ok().map(|reply| reply.encode()));
 }
 
-/// Reads the name of an image.
+/// Parses the name of an image.
 pub fn names(data: &[u8]) {
     let Ok(text) = str::from_utf8(data) else { return };
     let Ok(name) = text.parse::<ImageRef>() else { return };
     let printed = name.to_string();
     assert_eq!(printed.parse::<ImageRef>().as_ref(), Ok(&name), "{printed:?} is another name");
-    // No character that leads a path or an address elsewhere.
+    // An image's name contains no character that changes the meaning of a path or an address.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@[]".contains(&byte);
     assert!(printed.bytes().all(is_plain), "{printed:?}");
     let path = name.repository();
@@ -64,7 +64,7 @@ pub fn names(data: &[u8]) {
     assert_eq!(name.familiar().parse::<ImageRef>().as_ref(), Ok(&name), "its short form is another name");
 }
 
-/// Judges the body of an answer.
+/// Judges the body of a response.
 pub fn answers(data: &[u8]) {
     static CASE: LazyLock<(Challenge, Submitted)> =
         LazyLock::new(|| (Challenge::birthday(), submitted("docker.io/ada/app:latest")));
@@ -87,8 +87,8 @@ pub fn answers(data: &[u8]) {
     }
 }
 
-/// Bytes as a stream of frames, and as the payload of one. `again` decodes a
-/// payload and encodes it anew.
+/// Decodes bytes as a stream of frames and as the payload of one frame. `again` decodes a payload and
+/// encodes it again.
 fn frames(data: &[u8], again: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let is_one_of_a_kind = |payload: &[u8]| {
         if let Some(encoded) = again(payload) {

@@ -1,6 +1,5 @@
-//! Each function for some seconds: its corpus as it is, then changed in ways that
-//! are the same every time, then in new ones. What fails is shrunk and printed;
-//! put it into the corpus.
+//! Runs each function for some seconds with its corpus, with the same changes of it every time, and with
+//! new changes. A failing input is made smaller and printed. Add it to the corpus.
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
@@ -11,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-/// So long with new changes, after the same ones.
+/// The time for new changes, after the changes that are always the same.
 const NEW: Duration = Duration::from_secs(7);
 const SAME: u32 = 5_000;
 const BATCH: u32 = 500;
@@ -74,7 +73,7 @@ fn runner(seed: u64, cases: u32) -> TestRunner {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_be_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
-    // A failure is kept in the corpus, where libFuzzer finds it, too.
+    // Failures belong in the corpus, where libFuzzer finds them too.
     let config = Config { cases, failure_persistence: None, ..Config::default() };
     TestRunner::new_with_rng(config, rng)
 }
