@@ -1,5 +1,5 @@
-//! Accepted submissions a second, each on disk before it is answered, beside a
-//! handler of the same server that appends nothing.
+//! Accepted submissions a second, each on disk before its response, compared with a handler of the same
+//! server that appends nothing.
 
 mod support;
 

@@ -1,5 +1,4 @@
-//! Status reads a second, beside a bare handler of the same server that sends
-//! the same bytes.
+//! Status reads a second, compared with a handler of the same server that only sends the same bytes.
 
 #[path = "support/site.rs"]
 mod site;
@@ -30,7 +29,7 @@ async fn main() -> anyhow::Result<()> {
     let mut ids = Vec::new();
     for number in 0..SUBMISSIONS {
         let id = SubmissionId(Uuid::new_v4());
-        // Every other one still waits.
+        // Every other submission still waits.
         let events = if number % 2 == 0 { passed(number) } else { vec![submitted(number)] };
         site.record(id, &events).await?;
         ids.push(id);
@@ -59,7 +58,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A server that answers what the status of a submission is, whatever it is asked.
+/// Starts a server that answers every request with the status of one submission.
 async fn bare(site: &Site, id: SubmissionId) -> anyhow::Result<SocketAddr> {
     let status = reqwest::get(format!("http://{}/api/v1/submissions/{id}", site.address())).await?;
     let body = status.error_for_status()?.bytes().await?;

@@ -1,8 +1,7 @@
-//! Thousands of verifications, one after the other: what is in use at the end
-//! must be what was in use at the beginning. Prints a series, and fails when
-//! the end is worse than the beginning by more than the bounds say.
+//! Thousands of verifications, one after the other: the resources in use must not grow. Prints a series,
+//! and fails if its end is worse than its beginning by more than the bounds.
 
-// The story of each step is for the other benchmark.
+// The steps of a verification are measured by the other benchmark.
 #[path = "support/muster.rs"]
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod muster;
@@ -17,25 +16,25 @@ use crate::muster::Muster;
 
 /// The number of submissions, unless `MUSTER_SOAK` names another.
 const ALL: usize = 10_000;
-/// A line of the series for each so many, and at least twelve lines.
+/// The number of verifications for each line of the series. The series has at least twelve lines.
 const EVERY: usize = 500;
 /// The number of submissions that wait at the same time, of enough owners to keep the slots busy.
 const WAITING: usize = 60;
 const OWNERS: usize = 12;
-/// The longest time for one; a soak that stalls ends.
+/// The longest time for one verification, after which a soak counts as stalled.
 const EACH_MAX: Duration = Duration::from_secs(3);
-/// For what the last ones left to go.
+/// The deadline for the leftovers of the last verifications to disappear.
 const CLEARED: Duration = Duration::from_secs(60);
 
 /// A line of the series.
 struct Sample {
     verified: usize,
-    /// Since the line before.
+    /// Verifications a second since the previous line.
     per_second: f64,
-    /// Of the process, and of its open files.
+    /// The memory and the open files of the process.
     muster: Process,
     dockerd: Process,
-    /// What the engine keeps on disk, MiB.
+    /// The size of the engine's files, in MiB.
     disk_mib: u64,
     /// Network namespaces and links on the node, and the Swarm's networks.
     namespaces: u64,
@@ -94,7 +93,7 @@ async fn main() -> anyhow::Result<()> {
         last = (Instant::now(), wanted);
     }
     println!("in {:.0} s", began.elapsed().as_secs_f64());
-    // What is under way is in use for good reason; what stays is not.
+    // Submissions under way rightly use resources. Only resources that remain afterwards count.
     let cleared = until("services and tasks to go", CLEARED, async || {
         let idle = Sample::take(node, &muster, all, 0.0).await.ok()?;
         (idle.services + idle.tasks + idle.containers == 0).then_some(())
@@ -117,7 +116,7 @@ impl Sample {
     async fn take(node: &Node, muster: &Muster, verified: usize, per_second: f64) -> anyhow::Result<Self> {
         let endpoint = node.endpoint();
         let data = endpoint.replace("unix://", "").replace("docker.sock", "data");
-        // One line of numbers; the engine's process is numbered as its host does.
+        // The script prints one line of numbers. The engine's process number is the one inside its host.
         let script = format!(
             r#"docker() {{ command docker --host {endpoint} "$@"; }}
             pid=$(cat /run/docker.pid)
@@ -154,10 +153,9 @@ impl Sample {
         })
     }
 
-    /// What is worse in the last third of the series than in its first, after
-    /// the line in which the slots were made. The views in memory, which grow
-    /// with each submission, and the engine's own log of what it did, which is
-    /// cut now and then, are in the bounds.
+    /// Returns every figure that is worse in the last third of the series than in its first. The first line
+    /// is left out, because the slots were created then. The bounds allow for the views in memory, which
+    /// grow with each submission, and for the engine's own log, which is truncated sometimes.
     fn worse(series: &[Self]) -> Vec<String> {
         let third = (series.len() / 3).max(1);
         let (first, last) = (series.iter().skip(1).take(third), series.iter().rev().take(third));
@@ -211,7 +209,7 @@ impl std::fmt::Display for Sample {
 }
 
 impl Process {
-    /// A process of this machine.
+    /// Measures a process of this machine.
     fn of(pid: u32) -> anyhow::Result<Self> {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
         let rss = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;

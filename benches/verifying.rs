@@ -1,7 +1,6 @@
-//! Verified submissions a second, beside the bare engine that runs, asks and
-//! removes the same image, as many at a time, and beside a bare Swarm that does
-//! so with a service for each; on one node and on three. And where the time of
-//! one verification goes, by what the log says of it.
+//! Verified submissions a second, on one node and on three. The comparisons are a bare engine, which runs,
+//! requests and removes the same image with as many containers at a time, and a bare Swarm, which does the
+//! same with services. Then the time of each step of a verification, from the log.
 
 #[path = "support/muster.rs"]
 mod muster;
@@ -16,29 +15,29 @@ use testbed::{App, Testbed, bare};
 
 use crate::muster::{Muster, Story, median};
 
-/// Shorter than a command on a host of the testbed may take.
+/// The time of a bare measurement. It is shorter than the deadline of a command on a testbed's host.
 const LASTING: Duration = Duration::from_secs(12);
-/// Until as much is removed in a Swarm as is made.
+/// The time until a Swarm removes services at the rate at which they are created.
 const FULL: Duration = Duration::from_secs(6);
-/// Until every slot is there that will be.
+/// The time until every slot exists.
 const WARM: Duration = Duration::from_secs(15);
 const AT_ONCE: [usize; 4] = [1, 4, 8, 16];
-/// Submissions that meet an empty queue.
+/// The number of submissions that find an empty queue.
 const ALONE: usize = 12;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().collect();
-    // The bare engine's containers are reached from its own network only, so
-    // that half of the measurement runs there: as this program, called again.
+    // Only the network namespace of an engine reaches its bare containers. Therefore this program calls
+    // itself there for that part of the measurement.
     if let [_, mode, socket, image, at_once, ..] = &arguments[..]
         && mode == "bare"
     {
         println!("{}", bare::run_request_remove(socket, image, at_once.parse()?, LASTING).await?);
         return Ok(());
     }
-    // `cargo bench --bench verifying -- one` or `three` measures one half, and
-    // numbers beside it, how many at once.
+    // `cargo bench --bench verifying -- one` or `three` measures one part only. Numbers after it replace
+    // the numbers of containers at a time.
     let named = |half: &str| arguments.iter().any(|argument| argument == half);
     let levels: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let levels = if levels.is_empty() { AT_ONCE.to_vec() } else { levels };
@@ -71,7 +70,7 @@ async fn on(bed: Testbed, levels: &[usize]) -> anyhow::Result<()> {
         }
         muster.judged(warm + count, Duration::from_secs(240)).await?;
         let stories = muster.stories().await?;
-        // From when all slots are warm until the queue runs dry.
+        // The steady part begins when all slots are warm and ends when the queue is nearly empty.
         let steady = &stories[warm..stories.len() - at_once];
         let took = steady[steady.len() - 1].judged - stories[warm - 1].judged;
         let rate = steady.len() as f64 / took.as_secs_f64();
@@ -99,8 +98,8 @@ async fn on(bed: Testbed, levels: &[usize]) -> anyhow::Result<()> {
     bed.stop().await
 }
 
-/// One image for each owner, on every node: an owner has one submission under
-/// way at a time.
+/// Pushes one image for each owner, because an owner has only one submission under way. Pulls each image on
+/// every node.
 async fn owners(bed: &Testbed, app: &App, count: usize) -> anyhow::Result<Vec<String>> {
     let mut images = Vec::new();
     for number in 0..count {
@@ -113,7 +112,8 @@ async fn owners(bed: &Testbed, app: &App, count: usize) -> anyhow::Result<Vec<St
     Ok(images)
 }
 
-/// So many at once on all nodes together; how many a second.
+/// Runs bare engines with `at_once` containers on all nodes together. Returns the number of runs in a
+/// second.
 async fn bare_engines(bed: &Testbed, image: &str, at_once: usize) -> anyhow::Result<f64> {
     let program = std::env::current_exe()?.display().to_string();
     let nodes = bed.swarm.nodes();
@@ -129,7 +129,7 @@ async fn bare_engines(bed: &Testbed, image: &str, at_once: usize) -> anyhow::Res
     Ok(rates.await?.into_iter().sum())
 }
 
-/// What the steps took, half of the time, in milliseconds.
+/// Formats the median time of each step, in milliseconds.
 fn spans(stories: &[Story]) -> String {
     let of = |name: &str, step: &dyn Fn(&Story) -> Option<Duration>| {
         format!("{name} {}", median(stories.iter().filter_map(step)).as_millis())

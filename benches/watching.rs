@@ -1,8 +1,8 @@
-//! What a browser makes of it: how long a verdict takes from the log to its
-//! pin, and whether the map moves smoothly while a hundred pins arrive a second
-//! among a million, beside the same movements over an empty map.
+//! The map in a browser: the time from a verdict in the log to its pin, and the smoothness of the map. A
+//! hundred pins a second arrive among a million while the map moves. The same movements over an empty map
+//! are the comparison.
 //!
-//! `cargo bench --bench watching [-- PINS]`: a million pins unless said.
+//! `cargo bench --bench watching [-- PINS]`: the number of pins, a million by default.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
 
@@ -26,8 +26,8 @@ use site::{Site, submitted, submitted_from};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-/// Two views at one zoom, degrees east; each takes this many pins, too far from
-/// each other to be shown as one.
+/// The longitudes of two views at one zoom. Each view takes [`COLUMNS`] times [`ROWS`] pins, too far from
+/// each other to become a cluster.
 const VIEWS: [f64; 2] = [0.0, 100.0];
 const ZOOM: u8 = 5;
 const COLUMNS: u64 = 12;
@@ -38,7 +38,7 @@ const APART: f64 = 3.2;
 const ARRIVE: u64 = 10;
 const EVERY: Duration = Duration::from_millis(100);
 
-/// Notes when a disc of a pin's size is first drawn at a place.
+/// The script that records when a disc of a pin's size is first drawn at a place.
 const WATCH_PINS: &str = "
     window.drawn = new Map();
     const arc = CanvasRenderingContext2D.prototype.arc;
@@ -48,8 +48,8 @@ const WATCH_PINS: &str = "
         return arc.call(this, x, y, radius, ...rest);
     };";
 
-/// Drags the map about and goes nearer and away for twenty seconds, as with a
-/// mouse; answers how long each frame took, and the tasks that held one up.
+/// The script that drags and zooms the map for twenty seconds, as with a mouse. It returns the time of each
+/// frame, and the tasks that delayed a frame.
 const MOVE: &str = "
     const map = document.querySelector('.map');
     const { left, top, width, height } = map.getBoundingClientRect();
@@ -80,7 +80,7 @@ const MOVE: &str = "
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    // Cargo passes a flag of its own.
+    // Cargo adds a flag `--bench`, which is not a number.
     let pins = std::env::args().skip(1).find_map(|argument| argument.parse().ok()).unwrap_or(1_000_000);
     verdict_to_pin().await?;
     let empty = Arc::new(MemoryViews::new());
@@ -93,7 +93,7 @@ async fn verdict_to_pin() -> anyhow::Result<()> {
     let browser = Browser::open(Look::DESK).await;
     let mut took = Vec::new();
     for east in VIEWS {
-        // Another query, or the browser would only move the map that it has.
+        // The query differs, because otherwise the browser would only move the map of the same page.
         browser.go(&format!("http://{}/?{east}#{ZOOM}/0/{east}", site.address())).await;
         browser.reads(".headline", &took.len().to_string()).await;
         browser.script(WATCH_PINS).await;
@@ -103,7 +103,7 @@ async fn verdict_to_pin() -> anyhow::Result<()> {
             let place = (from_middle(number / COLUMNS, ROWS), east + from_middle(number % COLUMNS, COLUMNS));
             let id = SubmissionId(Uuid::new_v4());
             site.record(id, &[submitted_from(number + east as u64 * 1000, place)]).await?;
-            // Not in step with whatever the page does at intervals.
+            // The delay varies, so that it is not in step with the page's own intervals.
             tokio::time::sleep(Duration::from_millis(150 + number * 37 % 200)).await;
             given.push(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3);
             site.record(id, &[Event::Passed(Passed { attempt: 1 })]).await?;
@@ -122,7 +122,7 @@ async fn verdict_to_pin() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Moves the map over some views while pins arrive, if there are any.
+/// Moves the map over some views. Pins arrive meanwhile if the views have pins.
 async fn moved(what: &str, views: Arc<MemoryViews>, pins: u64) -> anyhow::Result<()> {
     let site = Site::over(Arc::clone(&views)).await?;
     let browser = Browser::open(Look::DESK).await;
@@ -168,7 +168,7 @@ async fn many(pins: u64) -> Arc<MemoryViews> {
     views
 }
 
-/// Some submit and pass.
+/// Applies submissions that pass.
 async fn pass(views: &MemoryViews, numbers: std::ops::Range<u64>) {
     let from = views.checkpoint().await.unwrap();
     let mut at = from;

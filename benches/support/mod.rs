@@ -1,4 +1,4 @@
-//! A load of HTTP requests over connections that stay open, and what it saw.
+//! A load of HTTP requests over connections that stay open, and its results.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// What a load saw.
+/// The results of a load.
 pub(crate) struct Report {
-    /// Answers a second, all connections together.
+    /// Responses a second, over all connections.
     pub(crate) per_second: f64,
-    /// Half of the answers took no longer.
+    /// The median latency.
     pub(crate) p50: Duration,
-    /// 99 in a hundred took no longer.
+    /// The 99th percentile of the latency.
     pub(crate) p99: Duration,
-    /// Answers whose status was not the wanted one.
+    /// The number of responses with another status than the expected one.
     pub(crate) unwanted: u64,
 }
 
@@ -36,7 +36,7 @@ impl std::fmt::Display for Report {
     }
 }
 
-/// Sends what `request` writes for each number, for `lasting`, over `connections`.
+/// Sends the requests that `request` writes, each with its number, for `lasting` over `connections`.
 pub(crate) async fn load(
     to: SocketAddr,
     connections: usize,
@@ -86,7 +86,7 @@ async fn converse(
     Ok((latencies, unwanted))
 }
 
-/// Reads one answer with a `Content-Length`, and gives its status.
+/// Reads one response with a `Content-Length`, and returns its status.
 async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> std::io::Result<u16> {
     buffer.clear();
     let head = loop {

@@ -1,5 +1,5 @@
-//! Muster as a process on a testbed: submit, wait, and read in its history
-//! what became of each submission, when.
+//! Muster as a process on a testbed: submit, wait for the verdicts, and read the times of each step from
+//! the history.
 
 use std::collections::HashMap;
 use std::process::{Child, Command, Stdio};
@@ -14,7 +14,7 @@ const CHALLENGE: &str = include_str!("../../tests/it/support/challenge.toml");
 const TOKEN: &str = "organiser-of-the-benchmarks";
 const READY: Duration = Duration::from_secs(60);
 
-/// One process that does everything.
+/// A single process of Muster.
 pub(crate) struct Muster {
     pub(crate) program: Child,
     listen: String,
@@ -22,8 +22,7 @@ pub(crate) struct Muster {
     _files: tempfile::TempDir,
 }
 
-/// One verification that reached its verdict at the first attempt: the moments
-/// of its steps, since 1970.
+/// The times of the steps of one verification that reached its verdict at the first attempt, since 1970.
 pub(crate) struct Story {
     pub(crate) submitted: Duration,
     pub(crate) claimed: Duration,
@@ -33,14 +32,14 @@ pub(crate) struct Story {
 }
 
 impl Muster {
-    /// Starts it on the testbed's Swarm, without limits to how often somebody
-    /// submits; the challenge compares these fields.
+    /// Starts Muster on the testbed's Swarm, without rate limits. The challenge compares the fields
+    /// `compared`.
     pub(crate) async fn start(bed: &Testbed, compared: &[&str], more: &[&str]) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let rules = CHALLENGE
             .replace("REGISTRY", bed.registry.address())
             .replace(r#"["name", "twitter", "location", "repo", "vote"]"#, &format!("{compared:?}"))
-            // What the bare engine's containers are given.
+            // The limits of the bare engine's containers.
             .replace("memory_mib = 32", "memory_mib = 64")
             .replace("cpus = 0.25", "cpus = 0.5")
             .replace("pids = 32", "pids = 64");
@@ -63,7 +62,7 @@ impl Muster {
         Ok(muster)
     }
 
-    /// Submits an image that is to give this answer.
+    /// Submits an image whose app must give this answer.
     pub(crate) async fn submit(&self, image: &str, answer: &Value) -> anyhow::Result<()> {
         let mut body = json!({ "location": "Zürich", "images": [image] });
         for (field, value) in answer.as_object().into_iter().flatten() {
@@ -74,26 +73,26 @@ impl Muster {
         Ok(())
     }
 
-    /// Waits for so many verdicts, all of them good.
+    /// Waits for `count` verdicts. All must be passed.
     pub(crate) async fn judged(&self, count: usize, within: Duration) -> anyhow::Result<()> {
         let what = format!("{count} verdicts");
         until(&what, within, async || match self.verdicts().await {
             Ok((_, failed)) if failed > 0 => Some(Err(anyhow::anyhow!("{failed} failed"))),
             Ok((passed, _)) => (passed >= count).then_some(Ok(())),
-            // It may be busy; the deadline holds.
+            // The server may be busy, and the deadline bounds the wait.
             Err(_) => None,
         })
         .await?
     }
 
-    /// How many submissions passed, and how many failed.
+    /// Returns the numbers of submissions that passed and that failed.
     pub(crate) async fn verdicts(&self) -> anyhow::Result<(usize, usize)> {
         let stats: Value = self.http.get(self.url("/api/v1/stats")).send().await?.json().await?;
         let count = |status: &str| stats["submissions"][status].as_u64().unwrap_or(0) as usize;
         Ok((count("passed"), count("failed")))
     }
 
-    /// Every verification that reached its verdict at once, in their order.
+    /// Returns the verifications that reached their verdict at the first attempt, in the order of the log.
     pub(crate) async fn stories(&self) -> anyhow::Result<Vec<Story>> {
         let history = self.http.get(self.url("/api/v1/history")).bearer_auth(TOKEN).send().await?;
         let mut moments: HashMap<String, HashMap<String, Duration>> = HashMap::new();
@@ -122,7 +121,7 @@ impl Muster {
         Ok(order.iter().filter_map(story).collect())
     }
 
-    /// Asks it to stop, and waits until it has left.
+    /// Sends SIGTERM and waits until the process has ended.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         let pid = self.program.id().to_string();
         Command::new("kill").args(["-TERM", &pid]).status()?;
@@ -140,13 +139,13 @@ impl Muster {
 
 impl Drop for Muster {
     fn drop(&mut self) {
-        // Fails only when it has left.
+        // Both calls fail only if the process has ended already.
         let _ = self.program.kill();
         let _ = self.program.wait();
     }
 }
 
-/// The middle one; nothing of none.
+/// Returns the median, or zero if there is no value.
 pub(crate) fn median(all: impl Iterator<Item = Duration>) -> Duration {
     let mut all: Vec<Duration> = all.collect();
     all.sort_unstable();

@@ -1,4 +1,4 @@
-//! The pages and all that is read, over a log of its own and views in memory.
+//! The read API and the pages, over a log of its own and views in memory.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// A server of its own, until it is dropped.
+/// A running server. It ends when it is dropped.
 pub(crate) struct Site {
     store: SqliteStore,
     views: Arc<MemoryViews>,
@@ -32,7 +32,7 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// With views that follow its log.
+    /// Starts a server whose views follow its log.
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let site = Self::over(Arc::new(MemoryViews::new())).await?;
         let (store, views, stopping) = (site.store.clone(), site.views.clone(), site.stopping.clone());
@@ -40,7 +40,7 @@ impl Site {
         Ok(site)
     }
 
-    /// Over views that somebody else writes, and an empty log.
+    /// Starts a server over views that the benchmark writes, with an empty log.
     pub(crate) async fn over(views: Arc<MemoryViews>) -> anyhow::Result<Self> {
         let files = tempfile::tempdir()?;
         let store = SqliteStore::open(files.path().join("log.sqlite"))?;
@@ -74,7 +74,7 @@ impl Site {
         Ok(self.store.append(&stream, ExpectedRevision::Any, events.collect()).await?.position)
     }
 
-    /// Waits until the views have seen all that was recorded.
+    /// Waits until the views have applied every recorded event.
     pub(crate) async fn settle(&self) -> anyhow::Result<()> {
         let head = self.store.head().await?;
         let mut checkpoint = self.views.watch();
@@ -90,12 +90,12 @@ impl Drop for Site {
     }
 }
 
-/// Somebody submits, from one of many places.
+/// Returns the event of a submission from one of many places.
 pub(crate) fn submitted(number: u64) -> Event {
     submitted_from(number, place(number))
 }
 
-/// Somebody submits, from so many degrees north and east.
+/// Returns the event of a submission from this latitude and longitude, in degrees.
 pub(crate) fn submitted_from(number: u64, (lat, lon): (f64, f64)) -> Event {
     Event::Submitted(Submitted {
         challenge: ChallengeId { id: "birthday".to_owned(), rules: Challenge::birthday().digest() },
@@ -107,7 +107,7 @@ pub(crate) fn submitted_from(number: u64, (lat, lon): (f64, f64)) -> Event {
     })
 }
 
-/// Everything that happens to a submission that passes.
+/// Returns all events of a submission that passes.
 pub(crate) fn passed(number: u64) -> Vec<Event> {
     let image = image(number);
     let digest = format!("sha256:{}", "a1".repeat(32)).parse().expect("it is one");
@@ -135,7 +135,7 @@ pub(crate) fn passed(number: u64) -> Vec<Event> {
     ]
 }
 
-/// One of 70,000 places.
+/// Returns one of 70,000 places.
 fn place(number: u64) -> (f64, f64) {
     let mixed = mix(mix(number) % 70_000);
     let part = |bits: u64| (bits & 0xffff_ffff) as f64 / 4_294_967_296.0;
@@ -146,7 +146,7 @@ fn image(number: u64) -> ImageRef {
     format!("owner{number}/votingapp_result-app").parse().expect("it is one")
 }
 
-/// Scatters numbers over all numbers.
+/// Scatters a number over all numbers.
 fn mix(number: u64) -> u64 {
     let mixed = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

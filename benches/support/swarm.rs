@@ -1,6 +1,6 @@
-//! What a Swarm does with nobody above it: a service for each container, one
-//! request from a relay in its network, and the service removed. Between the bare
-//! engine and Muster, it shows what a Swarm costs and what Muster adds.
+//! The throughput of a bare Swarm: a service for each container, one request from a relay in its network,
+//! and the removal of the service. The difference from the bare engine is the cost of a Swarm. The
+//! difference from Muster is the cost of Muster.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,13 @@ use testbed::{Node, Testbed, until};
 use tokio::time::sleep;
 use verifier::relay::{AppRequest, Relay, RelaySpec, RequestFailure, RequestLimits};
 
-/// The pause between two looks at a task.
+/// The interval at which a task is polled.
 const LOOK: Duration = Duration::from_millis(20);
-/// The pause between two requests to what does not listen yet.
+/// The pause before a request is repeated, if the app does not listen yet.
 const AGAIN: Duration = Duration::from_millis(5);
 const ONE_MAX: Duration = Duration::from_secs(60);
 
-/// One network on one node, with a relay in it: services go through it one
-/// after the other.
+/// A network on one node, with a relay in it. It runs one service at a time.
 struct Lane<'a> {
     name: String,
     node: &'a Node,
@@ -29,9 +28,9 @@ struct Lane<'a> {
     relay: Relay,
 }
 
-/// Runs `image` over and over for `warm` and `lasting`, so many `at_once`, with
-/// the limits that the bare engine sets. How many a second after `warm`, when
-/// what was removed goes at the rate at which more comes.
+/// Runs `image` again and again for `warm` and `lasting`, with `at_once` services at a time and the bare
+/// engine's limits. Returns the number of runs in a second after `warm`, when removals have reached the
+/// rate of creations.
 pub(crate) async fn run_request_remove(
     bed: &Testbed,
     image: &str,
@@ -40,7 +39,7 @@ pub(crate) async fn run_request_remove(
     lasting: Duration,
 ) -> Result<f64> {
     let nodes = bed.swarm.nodes();
-    // By digest, or its node asks the registry each time.
+    // The image is named by its digest, because otherwise the node would ask the registry each time.
     let image = &pinned(&nodes[0], image).await?;
     let mut lanes = Vec::new();
     for number in 0..at_once {
@@ -113,7 +112,7 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    /// The address of the service's task, once it runs.
+    /// Returns the address of the service's task, or `None` until it runs.
     async fn running(&self, service: &str) -> Result<Option<String>> {
         let filters = json!({ "service": [service] }).to_string();
         let url = reqwest::Url::parse_with_params(&url("/tasks"), [("filters", filters)])?;
@@ -132,7 +131,7 @@ impl<'a> Lane<'a> {
 
     async fn close(self) -> Result<()> {
         self.relay.close().await?;
-        // Its last containers are about to go.
+        // The last containers of the network may not be gone yet.
         let what = format!("{} to be free on {}", self.name, self.node.name());
         until(&what, ONE_MAX, async || {
             let path = url(&format!("/networks/{}", self.network));
@@ -143,7 +142,7 @@ impl<'a> Lane<'a> {
     }
 }
 
-/// The name of an image that is on the node, by its digest.
+/// Returns the name of an image of the node, by its digest.
 async fn pinned(node: &Node, image: &str) -> Result<String> {
     let found = client(node)?.get(url(&format!("/images/{image}/json"))).send().await?;
     let found: Value = found.error_for_status()?.json().await?;
