@@ -85,7 +85,7 @@ async fn a_listener_too_far_behind_or_from_another_log_is_reset() {
     world.settle().await;
     let mut stranger = Messages::open(&world, "/api/v1/live", Some(1_000_000)).await;
     assert_eq!(stranger.next().await.unwrap().name, "reset");
-    // One frame lists fewer pins than this.
+    // A single frame lists fewer pins than this.
     for n in 0..510 {
         let id = domain::SubmissionId(uuid::Uuid::new_v4());
         let submitted = crate::world::submitted(&format!("owner{n}"), LONDON);

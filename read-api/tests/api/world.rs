@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 use crate::counting::CountingQueries;
 
-/// How long a test waits for an event that must come.
+/// The longest wait for an event that must come.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) const TOKEN: &str = "correct horse battery staple";
@@ -260,7 +260,7 @@ pub(crate) struct Messages {
     read: String,
 }
 
-/// One message of a live stream.
+/// A message of a live stream.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! One owner submits hundreds of times: the other owners still get their turns.
+//! An owner submits hundreds of times: the other owners still get their turns.
 
 use anyhow::Result;
 use domain::{Event, SubmissionId};

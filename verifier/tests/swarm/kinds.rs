@@ -121,7 +121,7 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     };
     assert!(pulled("memory") && !pulled("too-large"), "{images:#?}");
 
-    // One image of the two is missing. The submission passes, because the other is right.
+    // The second image is missing. The submission passes, because the first one is right.
     let two = [format!("{address}/pair/app:latest"), format!("{address}/pair/gone:latest")];
     let two = [two[0].as_str(), two[1].as_str()];
     bed.registry.push("pair/app", &App::good(&answer("pair", &two))).await?;
