@@ -87,11 +87,11 @@ pub enum AwaitedPart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum HttpViolation {
-    /// It does not begin with `HTTP/`. HTTP/0.9 is among these.
+    /// The response does not begin with `HTTP/`, as in HTTP/0.9.
     NotHttp,
-    /// It is HTTP/2.
+    /// The app speaks HTTP/2.
     Http2,
-    /// It is TLS.
+    /// The app speaks TLS.
     Tls,
     /// The version is neither 1.0 nor 1.1.
     Version,
@@ -99,15 +99,15 @@ pub enum HttpViolation {
     StatusLine,
     /// A header line is malformed or folded.
     Header,
-    /// It has more than 100 headers.
+    /// The head has more than 100 headers.
     TooManyHeaders,
     /// Content-Length is not a number.
     Length,
-    /// It has two Content-Lengths that differ.
+    /// The head has two Content-Lengths that differ.
     LengthTwice,
-    /// It has both Content-Length and Transfer-Encoding.
+    /// The head has both Content-Length and Transfer-Encoding.
     LengthAndChunked,
-    /// It has a Transfer-Encoding other than one `chunked`.
+    /// The head has a Transfer-Encoding other than one `chunked`.
     TransferEncoding,
     /// The chunked body is malformed.
     Chunk,
