@@ -184,6 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn a_second_run_says_why_it_takes_longer() {
+        let running = |starts| {
+            reply(|json| {
+                json["status"] = "verifying".into();
+                json["queue"] = serde_json::Value::Null;
+                let data = serde_json::json!({"attempt": 1, "images": []});
+                json["timeline"] = vec![entry("ContainersStarted", data); starts].into();
+            })
+        };
+        let text = written(false, &[running(1), running(2)]);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            ["probing", "probing once more before a failure counts"]
+        );
+    }
+
+    #[test]
     fn a_terminal_shows_the_current_step_in_a_line_that_is_removed() {
         let text = written(
             true,

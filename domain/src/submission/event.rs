@@ -168,7 +168,8 @@ pub struct PulledImage {
     pub took_ms: u64,
 }
 
-/// The data of [`Event::ContainersStarted`]: containers that run.
+/// The data of [`Event::ContainersStarted`]: containers that run. A second one in the same attempt tells that failures are
+/// confirmed in another slot before they count.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ContainersStarted {
     /// The attempt that the event belongs to.

@@ -91,9 +91,13 @@ fn text_of_place(place: &QueuePlace) -> String {
 }
 
 fn text_of_step(reply: &StatusReply) -> &'static str {
-    match reply.view.timeline.last().map(|entry| &entry.event) {
-        Some(Event::ImagesPulled(_)) => "starting",
-        Some(Event::ContainersStarted(_)) => "probing",
+    let mut newest = reply.view.timeline.iter().rev().map(|entry| &entry.event);
+    match (newest.next(), newest.next()) {
+        (Some(Event::ContainersStarted(_)), Some(Event::ContainersStarted(_))) => {
+            "probing once more before a failure counts"
+        }
+        (Some(Event::ContainersStarted(_)), _) => "probing",
+        (Some(Event::ImagesPulled(_)), _) => "starting",
         _ => "pulling",
     }
 }

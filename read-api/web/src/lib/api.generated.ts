@@ -483,7 +483,10 @@ export interface components {
             /** @description The answer to the challenge's question. */
             vote?: string | null;
         };
-        /** @description The data of [`Event::ContainersStarted`]: containers that run. */
+        /**
+         * @description The data of [`Event::ContainersStarted`]: containers that run. A second one in the same attempt tells that failures are
+         *     confirmed in another slot before they count.
+         */
         ContainersStarted: {
             /**
              * Format: int32
