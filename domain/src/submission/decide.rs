@@ -84,8 +84,9 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::Verifying { claim, step, .. }, Command::RecordStarted { attempt, images, again }) => {
             under_way(claim, attempt)?;
             // Only an app that was started can be started again.
-            let is_next = if again { *step == AttemptStep::Started } else { *step < AttemptStep::Started };
-            Ok(unless(!is_next, Event::ContainersStarted(ContainersStarted { attempt, images })))
+            let is_out_of_turn =
+                if again { *step != AttemptStep::Started } else { *step >= AttemptStep::Started };
+            Ok(unless(is_out_of_turn, Event::ContainersStarted(ContainersStarted { attempt, images })))
         }
         (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations }) => {
             under_way(claim, attempt)?;
