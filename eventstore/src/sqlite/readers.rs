@@ -101,9 +101,12 @@ mod tests {
                 })
             })
             .collect();
-        while pool.permits.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
+        let all_busy = async {
+            while pool.permits.available_permits() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(WAIT_MAX, all_busy).await.expect("every connection is in use");
         let mut stalled: Vec<_> = (0..CONNECTIONS).map(|_| Box::pin(pool.read(|_| Ok(())))).collect();
         for reader in &mut stalled {
             assert!(poll!(reader.as_mut()).is_pending());

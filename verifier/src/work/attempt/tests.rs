@@ -8,6 +8,7 @@ use domain::submission::{FailureCode, Participant, Submitted};
 use domain::testing::{ada, located_in};
 use event_store::SqliteStore;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
@@ -88,6 +89,21 @@ impl AttemptScene {
         let deployed = self.fake.deployed.lock().unwrap().len();
         assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "a service was not removed");
         self.events().await
+    }
+
+    /// Makes one attempt whose script of responses ends as soon as the second slot is in use.
+    async fn attempted_with_a_good_second_slot(&self) -> Vec<Event> {
+        let (responses, fake) = (Arc::clone(&self.fake.responses), Arc::clone(&self.fake));
+        let relenting = async move {
+            while fake.deployed.lock().unwrap().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            responses.lock().unwrap().clear();
+        };
+        let relenting = timeout(Duration::from_secs(60), relenting);
+        let (events, relented) = tokio::join!(self.attempted(), relenting);
+        relented.expect("the attempt takes a second slot");
+        events
     }
 
     async fn events(&self) -> Vec<Event> {
@@ -217,16 +233,7 @@ async fn an_app_has_its_time_to_start() {
 /// Fails each probe in the first slot with `failure`, and none in the second.
 async fn with_a_bad_first_slot(failure: RequestFailure) -> Vec<Event> {
     let stage = given([], (0..200).map(|_| Ok(Err(failure)))).await;
-    let (responses, fake) = (Arc::clone(&stage.fake.responses), Arc::clone(&stage.fake));
-    let relenting = tokio::spawn(async move {
-        while fake.deployed.lock().unwrap().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        responses.lock().unwrap().clear();
-    });
-    let events = stage.attempted().await;
-    relenting.await.unwrap();
-    events
+    stage.attempted_with_a_good_second_slot().await
 }
 
 #[tokio::test]
@@ -325,16 +332,7 @@ async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
     // The first node may have killed the app. The second node shows that the app is right.
     let stage = given([], refused()).await;
     *stage.fake.is_out_of_touch.lock().unwrap() = true;
-    let responses = Arc::clone(&stage.fake.responses);
-    let fake = Arc::clone(&stage.fake);
-    let relenting = tokio::spawn(async move {
-        while fake.deployed.lock().unwrap().len() < 2 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-        responses.lock().unwrap().clear();
-    });
-    let events = stage.attempted().await;
-    relenting.await.unwrap();
+    let events = stage.attempted_with_a_good_second_slot().await;
     assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
 }
 
