@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::support::PYTHON;
+use crate::support::ports::free_address;
 use crate::support::system::TOKEN;
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -33,7 +34,7 @@ struct Process {
 impl Process {
     /// Starts the program. `listen` is the flag that takes the address.
     async fn start(arguments: &[&str], listen: &str) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = free_address();
         let child = Command::new(env!("CARGO_BIN_EXE_muster"))
             .args(arguments)
             .args([listen, &address.to_string()])

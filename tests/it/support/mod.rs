@@ -29,6 +29,7 @@ pub(crate) mod browser;
 pub(crate) mod entry;
 pub(crate) mod front;
 pub(crate) mod log;
+pub(crate) mod ports;
 pub(crate) mod system;
 
 pub(crate) use entry::{Entry, Kind, ada};

@@ -1,6 +1,5 @@
 //! Muster as one process or as several. Its files are in a directory that outlives the processes.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 use testbed::{Guest, Mongo, Testbed, until};
 
 use super::front::Front;
+use super::ports::free_address;
 
 /// The rules of the tests: the birthday challenge with shorter deadlines.
 const CHALLENGE: &str = include_str!("challenge.toml");
@@ -129,9 +129,7 @@ impl System {
         let files = tempfile::tempdir().unwrap();
         let challenge = CHALLENGE.replace("REGISTRY", &registries.replace(',', "\", \""));
         std::fs::write(files.path().join("challenge.toml"), challenge).unwrap();
-        // All listeners stay open until every port is chosen, because the ports must differ.
-        let free = [(); 6].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [node, parts @ ..] = free.map(|listener| listener.local_addr().unwrap().to_string());
+        let [node, parts @ ..] = [(); 6].map(|()| free_address().to_string());
         let front = match shape {
             Shape::OneProcess => None,
             Shape::FourProcesses | Shape::FiveProcesses => {
