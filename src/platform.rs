@@ -56,7 +56,7 @@ mod tests {
     async fn one_working_verifier_is_enough() {
         let views = Arc::new(MemoryViews::new());
         let mut pause_message = watch_verifiers(views.clone(), CancellationToken::new());
-        // Nobody verifies yet.
+        // No verifier has reported yet.
         pause_message.wait_for(Option::is_some).await.unwrap();
         let mut at = Position::START;
         for (verifier, trouble, paused) in [

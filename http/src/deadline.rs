@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use crate::Problem;
 
-/// How long an ordinary response may take.
+/// The time for an ordinary response.
 const RESPONSE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Answers 503 if a handler takes longer than ten seconds. Routes that wait for news on purpose do without it.

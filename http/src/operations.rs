@@ -21,10 +21,10 @@ use utoipa_axum::routes;
 use crate::metrics::Metrics;
 use crate::{Problem, within_deadline};
 
-/// How long the views may take to reach the head that the log had when the operator asked.
+/// The time for the views to reach the head that the log had when the operator asked.
 const CATCH_UP: Duration = Duration::from_secs(1);
 
-/// How long a store may take to name its position.
+/// The time for a store to name its position.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
 
 /// The parts of a process whose state decides whether it is ready.
@@ -82,7 +82,7 @@ pub fn operations(operations: Operations) -> OpenApiRouter {
 struct Readiness {
     /// True if this process can serve requests.
     ready: bool,
-    /// Why it cannot; empty if `ready` is true.
+    /// The reasons why this process cannot serve requests; empty if `ready` is true.
     reasons: Vec<String>,
 }
 

@@ -1036,7 +1036,7 @@ export interface components {
         Readiness: {
             /** @description True if this process can serve requests. */
             ready: boolean;
-            /** @description Why it cannot; empty if `ready` is true. */
+            /** @description The reasons why this process cannot serve requests; empty if `ready` is true. */
             reasons: string[];
         };
         /** @description One reason of a failed verdict. */
