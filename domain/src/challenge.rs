@@ -6,6 +6,9 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::sandbox::SandboxGrade;
+
+mod docker_run;
 mod form;
 mod judge;
 mod rejudge;
@@ -15,6 +18,9 @@ pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, TWITTER_LETTERS
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
 pub use rejudge::RejudgePreview;
+
+/// The largest number of further writable paths.
+const WRITABLE_PATHS_MAX: usize = 16;
 
 const BIRTHDAY: &str = include_str!("../challenges/birthday.toml");
 
@@ -35,6 +41,27 @@ pub struct Challenge {
     pub answers: BTreeMap<String, AnswerRule>,
     pub probe: ProbeRules,
     pub limits: ResourceLimits,
+    // The table is written only if it says something, so that files without it keep their digest.
+    #[serde(default, skip_serializing_if = "SandboxRules::is_default")]
+    pub sandbox: SandboxRules,
+}
+
+/// The demands on the sandbox in which an app runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SandboxRules {
+    /// The lowest grade of a node that gets work. `None` allows every grade.
+    #[serde(default)]
+    pub grade: Option<SandboxGrade>,
+    /// Paths that are writable in memory on a node whose root file system is read-only, beside those that always are.
+    #[serde(default)]
+    pub writable: Vec<String>,
+}
+
+impl SandboxRules {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The number of images, their registries, and the number that must answer.
@@ -244,10 +271,27 @@ impl Challenge {
             Some("limits.pull_s, start_s and answer_s are 1 to 3600 seconds".into())
         } else if !(1..=1024).contains(&limits.answer_kib) || !(1..=4096).contains(&limits.tmpfs_mib) {
             Some("limits.answer_kib is 1 to 1024, limits.tmpfs_mib 1 to 4096".into())
+        } else if self.sandbox.writable.len() > WRITABLE_PATHS_MAX
+            || !self.sandbox.writable.iter().all(|path| is_plain_path(path))
+        {
+            Some(format!(
+                "sandbox.writable has at most {WRITABLE_PATHS_MAX} paths such as /opt/app/data, of letters, digits and /-_."
+            ))
         } else {
             None
         }
     }
+}
+
+/// Returns true for an absolute path without `..`, outside the kernel's file systems.
+fn is_plain_path(path: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && part.bytes().all(is_part);
+    path.len() <= 200
+        && path.strip_prefix('/').is_some_and(|rest| {
+            rest.split('/').all(plain)
+                && !matches!(rest.split('/').next(), Some("proc" | "sys" | "dev" | "etc"))
+        })
 }
 
 fn is_host_name(text: &str) -> bool {
@@ -282,6 +326,20 @@ mod tests {
         assert_eq!(Challenge::parse(&named).unwrap().digest(), digest);
         let other = first.replace("[probe]", "[probe]\nkind = \"icmp\"");
         assert!(Challenge::parse(&other).unwrap_err().to_string().contains("icmp"));
+    }
+
+    #[test]
+    fn a_challenge_may_demand_a_grade_and_name_writable_paths() {
+        let with = |table: &str| Challenge::parse(&format!("{BIRTHDAY}\n[sandbox]\n{table}"));
+        let challenge = with("grade = \"writable\"\nwritable = [\"/opt/app/data\"]").unwrap();
+        assert_eq!(challenge.sandbox.grade, Some(SandboxGrade::Writable));
+        assert_ne!(challenge.digest(), Challenge::birthday().digest());
+        assert_eq!(with("").unwrap().digest(), Challenge::birthday().digest(), "an empty table says nothing");
+        for wrong in ["/", "data", "/a/../b", "/proc/x", "/etc", "/a b", "/{{.Node}}", "/a//b", "/a/"] {
+            let refused = with(&format!("writable = [\"{wrong}\"]")).unwrap_err().to_string();
+            assert!(refused.contains("sandbox.writable"), "{wrong}: {refused}");
+        }
+        assert!(with("grade = \"best\"").unwrap_err().to_string().contains("best"));
     }
 
     #[test]

@@ -30,6 +30,79 @@ pub struct SandboxNode {
     pub state: SandboxNodeState,
 }
 
+/// The grade of a node's sandbox: what an app may do there. A higher grade allows all that a lower one does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SandboxGrade {
+    /// A read-only root file system with a few writable places in memory, and no capabilities. A node has this grade if
+    /// its engine does not set no-new-privileges, or if nobody has inspected it.
+    Bare,
+    /// A read-only root file system with writable places in memory where ordinary images need them, and seven
+    /// capabilities.
+    ReadOnly,
+    /// A writable root file system within a bound, volumes as Docker makes them, and seven capabilities.
+    Writable,
+}
+
+/// The paths that an app may write to on a node whose root file system is read-only, beside the volumes of its image.
+const WRITABLE_PLACES: [&str; 2] = ["/tmp", "/run"];
+
+/// The paths that ordinary images write to, and that are empty when their programs are installed.
+const ORDINARY_PLACES: [&str; 18] = [
+    "/var/tmp",
+    "/var/cache/nginx",
+    "/var/lib/nginx",
+    "/var/log/nginx",
+    "/var/log/apache2",
+    "/var/log/lighttpd",
+    "/var/log/supervisor",
+    "/var/cache/apache2",
+    "/var/cache/lighttpd",
+    "/usr/local/apache2/logs",
+    "/usr/local/tomcat/logs",
+    "/usr/local/tomcat/temp",
+    "/usr/local/tomcat/work",
+    "/config",
+    "/data",
+    "/root/.cache",
+    "/root/.npm",
+    "/root/.pm2",
+];
+
+/// The capabilities that ordinary images need to change the owners of files and to run their workers as another user:
+/// the engine's default ones without those that reach beyond the container's own files and processes.
+const CAPABILITIES: [&str; 7] =
+    ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"];
+
+impl SandboxGrade {
+    /// Returns the names of the capabilities that an app has, without the prefix `CAP_`.
+    pub fn capabilities(self) -> &'static [&'static str] {
+        match self {
+            Self::Bare => &[],
+            Self::ReadOnly | Self::Writable => &CAPABILITIES,
+        }
+    }
+
+    /// Returns the paths at which an app has a writable directory in memory, or `None` if its root file system is
+    /// writable. The volumes of the image are writable in every grade.
+    pub fn places_in_memory(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Bare => Some(WRITABLE_PLACES.to_vec()),
+            Self::ReadOnly => Some([&WRITABLE_PLACES[..], &ORDINARY_PLACES].concat()),
+            Self::Writable => None,
+        }
+    }
+
+    /// Returns the grade's name, as in the challenge's file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::ReadOnly => "read_only",
+            Self::Writable => "writable",
+        }
+    }
+}
+
 /// The availability of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
@@ -38,6 +111,9 @@ pub enum SandboxNodeState {
     Ready {
         /// The number of attempts that the node has room for.
         slots: u32,
+        /// The grade of the node's sandbox. Reports of older versions have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        grade: Option<SandboxGrade>,
     },
     /// An operator has paused the node: no new attempts begin there.
     Paused,
@@ -100,7 +176,7 @@ impl SandboxNodeState {
     /// Returns the number of attempts that the node has room for.
     pub fn slots(&self) -> u32 {
         match self {
-            Self::Ready { slots } => *slots,
+            Self::Ready { slots, .. } => *slots,
             Self::Paused | Self::Drained | Self::Down | Self::Refused { .. } => 0,
         }
     }
@@ -115,7 +191,7 @@ mod tests {
         SandboxReported {
             pause_reason: None,
             nodes: vec![
-                node("a", SandboxNodeState::Ready { slots: 4 }),
+                node("a", SandboxNodeState::Ready { slots: 4, grade: Some(SandboxGrade::Writable) }),
                 node("b", SandboxNodeState::Drained),
                 node("c", SandboxNodeState::Down),
                 node("e", SandboxNodeState::Paused),
@@ -131,11 +207,14 @@ mod tests {
         let stored = String::from_utf8(one_of_each().to_stored()).unwrap();
         assert_eq!(
             stored,
-            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}]}"#
+            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}]}"#
         );
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, stored.as_bytes());
         assert_eq!(read.unwrap(), one_of_each());
         assert_eq!(one_of_each().slots(), 4);
+        let without_grade = stored.replace(r#","grade":"writable""#, "");
+        let read = SandboxReported::from_stored("SandboxReported", SCHEMA, without_grade.as_bytes()).unwrap();
+        assert_eq!(read.nodes[0].state, SandboxNodeState::Ready { slots: 4, grade: None });
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod scene;
 
 use std::time::Duration;
 
+use domain::sandbox::SandboxGrade;
 use futures::StreamExt;
 use serde_json::Value;
 use testbed::{Guest, Testbed};
@@ -31,8 +32,16 @@ use crate::support::System;
 const AT_ONCE: usize = 6;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_attack_fails_and_harms_no_other_submission() {
-    let bed = Testbed::three().await.unwrap();
+async fn every_attack_fails_on_read_only_nodes_and_harms_no_other_submission() {
+    every_attack_fails(Testbed::three().await.unwrap(), SandboxGrade::ReadOnly).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_attack_fails_on_writable_nodes_and_harms_no_other_submission() {
+    every_attack_fails(Testbed::in_memory(3).await.unwrap(), SandboxGrade::Writable).await;
+}
+
+async fn every_attack_fails(bed: Testbed, grade: SandboxGrade) {
     let rogue = bed.rogue().await.unwrap();
     let nodes = Nodes::new(&bed);
     nodes::the_world_counts(&bed).await;
@@ -43,7 +52,7 @@ async fn every_attack_fails_and_harms_no_other_submission() {
     let guest: Guest = bed.guest().await.unwrap();
     let registries = [bed.registry.address(), &rogue.address()].join(",");
     let mut system = System::start_on(&guest, &bed, registries).await;
-    let attacks = all(&bed, &rogue.address());
+    let attacks = all(&bed, &rogue.address(), grade);
     let scene = Scene { bed: &bed, rogue: &rogue, system: &system };
     scene.push(&attacks).await;
 
@@ -74,9 +83,9 @@ async fn every_attack_fails_and_harms_no_other_submission() {
 }
 
 /// Returns every attack, except those that are refused when they are submitted.
-fn all(bed: &Testbed, rogue: &str) -> Vec<Attack> {
+fn all(bed: &Testbed, rogue: &str, grade: SandboxGrade) -> Vec<Attack> {
     let mut attacks = escapes::all(bed, rogue);
-    attacks.extend(bombs::all());
+    attacks.extend(bombs::all(grade));
     attacks.extend(answers::all(bed));
     attacks.extend(images::all());
     attacks.extend(registries::all(bed));

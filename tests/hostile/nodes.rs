@@ -159,9 +159,7 @@ async fn without_walls(bed: &Testbed, node: &Node, app: &App, arrives: &str) -> 
 
 /// Returns the directory in which an engine keeps its containers.
 fn containers(node: &Node) -> PathBuf {
-    let socket = node.endpoint();
-    let socket = Path::new(socket.trim_start_matches("unix://"));
-    socket.with_file_name("data").join("containers")
+    node.data_root().unwrap().join("containers")
 }
 
 /// Returns the size of the largest log of a container, all files together, in bytes.

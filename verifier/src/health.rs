@@ -1,5 +1,7 @@
 //! The health of a verifier, for the operator: the reason of a pause, and the state of each node.
 
+use domain::sandbox::SandboxGrade;
+
 /// The health of a verifier.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Health {
@@ -18,6 +20,8 @@ pub struct NodeHealth {
     pub state: NodeState,
     /// The number of submissions that may be under way on the node at a time.
     pub slots: usize,
+    /// The grade of the node's sandbox. `None` until the node is admitted.
+    pub grade: Option<SandboxGrade>,
 }
 
 /// The state of a node, as far as it matters for its use.

@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::Commands;
+use domain::sandbox::SandboxGrade;
 use event_store::{EventStore, Read, ReadError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -135,7 +136,8 @@ impl Verifier {
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
         let reported = health.subscribe();
         let limits = challenge.limits.clone();
-        let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, capacity, health);
+        let lowest = challenge.sandbox.grade.unwrap_or(SandboxGrade::Bare);
+        let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, lowest, capacity, health);
         let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name);
         let attempts = AttemptRunner {
             verifier: settings.name.clone(),

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxGrade;
 use domain::submission::{InterruptionCode, PlatformFault};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
@@ -32,6 +33,7 @@ pub(crate) use api_error::ApiError;
 pub(crate) use docker::DockerSwarm;
 pub(crate) use engine::{EndpointError, Engine};
 pub(crate) use ids::{NetworkId, NodeId, ServiceId, TaskId};
+pub(crate) use spec::CAPABILITY_BITS;
 pub(crate) use task::{Task, TaskEnding, TaskPhase};
 pub(crate) use tls::CertificatesError;
 
@@ -188,8 +190,12 @@ pub(crate) struct Deployment {
     pub(crate) labels: Labels,
     pub(crate) node: NodeId,
     pub(crate) network: NetworkId,
+    /// The grade of the node's sandbox.
+    pub(crate) grade: SandboxGrade,
     /// Paths that the image declares as volumes, and may write to.
     pub(crate) volumes: Vec<String>,
+    /// Further paths that the challenge makes writable.
+    pub(crate) writable: Vec<String>,
     pub(crate) limits: ResourceLimits,
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
+use domain::Challenge;
 use domain::challenge::{
     ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NAME_CHARS, ProbeRules, RequiredImages,
     TWITTER_LETTERS,
@@ -29,6 +30,8 @@ pub(super) struct ChallengeDescription {
     answers: Vec<AnswerDescription>,
     /// The request that Muster sends to an app.
     probe: ProbeDescription,
+    /// The sandbox that an app runs in.
+    sandbox: SandboxDescription,
 }
 
 /// The rules of the fields that every submission has. Surrounding spaces do not count.
@@ -100,6 +103,46 @@ struct ProbeDescription {
     compare: Vec<String>,
 }
 
+/// The sandbox that an app runs in.
+#[derive(Debug, Serialize, ToSchema)]
+struct SandboxDescription {
+    /// The memory of one app, in MiB. Files that the app writes count as its memory, too.
+    memory_mib: u64,
+    /// The processors of one app; 0.5 is half of one.
+    processors: f64,
+    /// The largest number of processes and threads of one app.
+    processes: u64,
+    /// The time from an app's start until its answer counts, in seconds.
+    start_s: u64,
+    /// The time for one answer, in seconds.
+    answer_s: u64,
+    /// The lowest grade of sandbox that an app may get: `writable`, `read_only` or `bare`. An app that fails in a lower
+    /// grade is tried in a higher one, if there is one.
+    grade: &'static str,
+    /// The directories that an app may write to, beside its volumes; `null` if it may write everywhere.
+    #[schema(required)]
+    writable: Option<Vec<String>>,
+    /// The command that runs an image, here `IMAGE`, with the same limits. The app then answers on port 8000.
+    docker_run: String,
+}
+
+impl SandboxDescription {
+    fn new(challenge: &Challenge) -> Self {
+        let limits = &challenge.limits;
+        let grade = challenge.lowest_grade();
+        Self {
+            memory_mib: limits.memory_mib,
+            processors: limits.cpus,
+            processes: limits.pids,
+            start_s: limits.start_s,
+            answer_s: limits.answer_s,
+            grade: grade.as_str(),
+            writable: challenge.places_in_memory(grade),
+            docker_run: challenge.docker_run(grade, "IMAGE"),
+        }
+    }
+}
+
 /// Describes the challenge: the images that it accepts and the fields that it asks for.
 #[utoipa::path(
     get,
@@ -130,6 +173,7 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
         },
         answers: answers.collect(),
         probe: ProbeDescription { port, path, compare },
+        sandbox: SandboxDescription::new(challenge),
     })
 }
 

@@ -28,7 +28,7 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
         sandbox: SandboxReported {
             pause_reason: (slots == 1).then(|| "no manager answers".to_owned()),
             nodes: vec![
-                node("n1", SandboxNodeState::Ready { slots }),
+                node("n1", SandboxNodeState::Ready { slots, grade: None }),
                 node("n2", SandboxNodeState::Drained),
                 node("n3", SandboxNodeState::Down),
                 node("n4", SandboxNodeState::Refused { reason: "its engine is too old".to_owned() }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::sandbox::{SandboxNode, SandboxNodeState};
+use domain::sandbox::{SandboxGrade, SandboxNode, SandboxNodeState};
 use domain::submission::Event;
 use http_edge::{Organiser, Problem};
 use jiff::Timestamp;
@@ -56,6 +56,9 @@ pub(crate) struct NodeInUse {
     /// Why the node is refused; `null` if it is not.
     #[schema(required)]
     reason: Option<String>,
+    /// What an app may do on the node: `writable`, `read_only` or `bare`; `null` if the node gets no work.
+    #[schema(required)]
+    grade: Option<&'static str>,
     /// The number of submissions that can be verified on the node at the same time.
     slots: u32,
     /// The number of submissions that are being verified on the node. A submission counts from the moment when its
@@ -147,6 +150,10 @@ impl VerifierSandbox {
 impl NodeInUse {
     fn new(node: SandboxNode, under_way: usize) -> Self {
         let slots = node.state.slots();
+        let grade = match &node.state {
+            SandboxNodeState::Ready { grade, .. } => grade.map(SandboxGrade::as_str),
+            _ => None,
+        };
         let (state, reason) = match node.state {
             SandboxNodeState::Ready { .. } => ("ready", None),
             SandboxNodeState::Paused => ("paused", None),
@@ -154,6 +161,6 @@ impl NodeInUse {
             SandboxNodeState::Down => ("down", None),
             SandboxNodeState::Refused { reason } => ("refused", Some(reason)),
         };
-        Self { name: node.name, state, reason, slots, under_way }
+        Self { name: node.name, state, reason, grade, slots, under_way }
     }
 }

@@ -1,6 +1,6 @@
 //! `GET /api/v1/sandbox`, the verifiers' nodes and slots.
 
-use domain::sandbox::{SCHEMA, SandboxNode, SandboxNodeState, SandboxReported};
+use domain::sandbox::{SCHEMA, SandboxGrade, SandboxNode, SandboxNodeState, SandboxReported};
 use domain::submission::{ContainersStarted, Event, StartedImage};
 use event_store::testing::event_about;
 use event_store::{Append, ExpectedRevision, StreamName};
@@ -16,7 +16,7 @@ async fn organisers_see_each_node_its_slots_and_their_use() {
     assert_eq!(seen(&world).await, json!({ "verifiers": [] }));
     let node = |name: &str, state| SandboxNode { name: name.to_owned(), state };
     let nodes = vec![
-        node("n1", SandboxNodeState::Ready { slots: 4 }),
+        node("n1", SandboxNodeState::Ready { slots: 4, grade: Some(SandboxGrade::Writable) }),
         node("n2", SandboxNodeState::Drained),
         node("n3", SandboxNodeState::Refused { reason: "it has no seccomp".to_owned() }),
     ];

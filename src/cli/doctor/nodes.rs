@@ -23,7 +23,7 @@ pub(super) async fn examine(settings: &Settings) -> Vec<DoctorFinding> {
 
 fn of_node(InspectedNode { name, inspection }: InspectedNode) -> Vec<DoctorFinding> {
     match inspection {
-        Ok(checks) => checks.into_iter().map(|check| of_check(&name, check)).collect(),
+        Ok(sandbox) => sandbox.checks.into_iter().map(|check| of_check(&name, check)).collect(),
         Err(why @ InspectError::OutOfReach) => {
             let cure = "Muster uses this node without a check; name its engine in --swarm as well to have it checked";
             vec![DoctorFinding::unseen(format!("{name}: {why}"), cure)]

@@ -50,6 +50,7 @@ pub use world::{Arrival, World};
 
 use claim::Claim;
 use lan::Lan;
+use swarm::Storage;
 
 /// The programs that a testbed starts, and Debian's names for their packages.
 const PARTS: &[(&str, &str)] = &[
@@ -75,12 +76,18 @@ pub struct Testbed {
 impl Testbed {
     /// Starts a Swarm of one host.
     pub async fn single() -> Result<Self> {
-        Self::start(1).await
+        Self::start(1, Storage::Disk).await
     }
 
     /// Starts a Swarm of three hosts, all of them managers.
     pub async fn three() -> Result<Self> {
-        Self::start(3).await
+        Self::start(3, Storage::Disk).await
+    }
+
+    /// Starts a Swarm of so many hosts whose engines keep their files in memory. There a container's files
+    /// count as its memory. Such a host does not survive a power cut.
+    pub async fn in_memory(size: u8) -> Result<Self> {
+        Self::start(size, Storage::Memory).await
     }
 
     /// Returns the Swarm of one host that all tests of a binary share. A test that breaks the Swarm starts
@@ -111,13 +118,13 @@ impl Testbed {
         self.claim.release().await
     }
 
-    async fn start(size: u8) -> Result<Self> {
+    async fn start(size: u8, storage: Storage) -> Result<Self> {
         run::require(PARTS)?;
         let claim = Claim::take().await?;
         let under = claim.directory();
         let lan = Arc::new(Lan::start(claim.id(), &under).await?);
         let (swarm, registry, world) = tokio::try_join!(
-            Swarm::start(&lan, &under, size),
+            Swarm::start(&lan, &under, size, storage),
             Registry::start(&lan, &under),
             World::start(&lan, &under),
         )?;

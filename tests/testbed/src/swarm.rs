@@ -29,14 +29,23 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// A Swarm of engines, each on a host of its own.
 pub struct Swarm {
     nodes: Vec<Node>,
+    storage: Storage,
+}
+
+/// The place where engines keep their images and containers.
+#[derive(Clone, Copy)]
+pub(crate) enum Storage {
+    Disk,
+    Memory,
 }
 
 impl Swarm {
     /// Starts the hosts `node1` to `nodeN` and joins them. All are managers, so three of them survive the
     /// loss of any one.
-    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8) -> Result<Self> {
-        let nodes: Vec<Node> = try_join_all((1..=size).map(|number| Node::start(lan, under, number))).await?;
-        let swarm = Self { nodes };
+    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8, storage: Storage) -> Result<Self> {
+        let starting = (1..=size).map(|number| Node::start(lan, under, number, storage));
+        let nodes: Vec<Node> = try_join_all(starting).await?;
+        let swarm = Self { nodes, storage };
         let (first, others) = swarm.nodes.split_first().context("no node was asked for")?;
         first
             .docker
@@ -61,7 +70,7 @@ impl Swarm {
         let first = self.nodes.first().context("a Swarm has a node")?;
         let under = first.host.directory().parent().context("a host is under the testbed")?;
         let number = u8::try_from(self.nodes.len() + 1)?;
-        let node = Node::start(&first.lan, under, number).await?;
+        let node = Node::start(&first.lan, under, number, self.storage).await?;
         let tokens = first.docker.inspect_swarm().await?.join_tokens;
         node.join(first, tokens.and_then(|tokens| tokens.manager)).await?;
         self.nodes.push(node);
@@ -176,8 +185,13 @@ pub struct Node {
 }
 
 impl Node {
-    async fn start(lan: &Arc<Lan>, under: &Path, number: u8) -> Result<Self> {
+    async fn start(lan: &Arc<Lan>, under: &Path, number: u8, storage: Storage) -> Result<Self> {
         let host = Host::start(&format!("node{number}"), under).await?;
+        if let Storage::Memory = storage {
+            const MOUNT: &str = r#"mkdir -p "$1" && mount -t tmpfs -o size=2g tmpfs "$1""#;
+            let data = host.directory().join("data");
+            host.run(&["sh", "-c", MOUNT, "mount", data.to_str().context("the path is plain")?]).await?;
+        }
         lan.join(&host, address(number)).await?;
         let socket = host.directory().join("docker.sock");
         let mut daemon = spawn_daemon(lan, &host, &socket, &[])?;
@@ -218,6 +232,13 @@ impl Node {
     /// Returns the engine's address: `unix:///…`.
     pub fn endpoint(&self) -> String {
         format!("unix://{}", self.socket.display())
+    }
+
+    /// Returns the engine's data root, as a process outside the host sees it.
+    pub fn data_root(&self) -> Result<PathBuf> {
+        let data = self.host.directory().join("data");
+        let data = data.strip_prefix("/").context("an absolute path")?;
+        Ok(Path::new("/proc").join(self.host.pid()?.to_string()).join("root").join(data))
     }
 
     /// Returns a client of the engine.

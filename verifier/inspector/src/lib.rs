@@ -9,7 +9,9 @@
 //!
 //! - [`report`]: the facts and their text form.
 //! - [`gather`]: the kernel's files that show them.
+//! - [`fill`]: the trial that shows whether writing is bounded.
 
+pub mod fill;
 pub mod gather;
 mod mounts;
 pub mod report;

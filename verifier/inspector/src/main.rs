@@ -2,8 +2,9 @@
 //! report on port 80.
 //!
 //! `GET /` returns the [`inspector::InspectionReport`]. `GET /reach/ADDRESS:PORT` tries to
-//! connect and returns `connected`, `refused` or `no way`. The program ends after
-//! a minute.
+//! connect and returns `connected`, `refused` or `no way`. `GET /fill/BYTES/DIRECTORY` tries to
+//! write so much there and returns what [`inspector::fill::bound_of`] does. The program ends
+//! after a minute.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -11,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use inspector::gather;
+use inspector::{fill, gather};
 
 /// The time after which the program ends. An inspection takes less.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -22,6 +23,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 const REQUEST_MAX: usize = 4096;
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [argument, directory, bytes] = arguments.as_slice()
+        && argument == fill::ARGUMENT
+    {
+        return fill::run(directory, bytes);
+    }
     thread::spawn(|| {
         thread::sleep(LIFETIME);
         std::process::exit(0);
@@ -53,11 +60,20 @@ fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     }
     let request = String::from_utf8_lossy(&request);
     let path = request.split(' ').nth(1).unwrap_or_default();
-    let body = match path.strip_prefix("/reach/").and_then(|address| address.parse().ok()) {
-        Some(address) => reach(address).to_owned(),
-        None => gather::report().to_string(),
+    let body = if let Some(address) = path.strip_prefix("/reach/").and_then(|address| address.parse().ok()) {
+        reach(address).to_owned()
+    } else if let Some((bytes, directory)) = path.strip_prefix("/fill/").and_then(fill_target) {
+        fill::bound_of(&directory, bytes)
+    } else {
+        gather::report().to_string()
     };
     write!(stream, "HTTP/1.0 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Parses `BYTES/DIRECTORY`. The directory is absolute.
+fn fill_target(text: &str) -> Option<(u64, String)> {
+    let (bytes, directory) = text.split_once('/')?;
+    Some((bytes.parse().ok()?, format!("/{directory}")))
 }
 
 /// Tries to connect. A refusal shows, too, that packets reach the address and return.

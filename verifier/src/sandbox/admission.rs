@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxGrade;
 use futures::future::join_all;
 use uuid::Uuid;
 
@@ -25,8 +26,24 @@ use crate::health::NodeState;
 use crate::registry::RegistryLogins;
 use crate::swarm::{self, DockerSwarm, Swarm};
 
-/// The result of an inspection: one check for each wall.
-pub type InspectionResult = Result<Vec<Check>, InspectError>;
+/// The result of an inspection.
+pub type InspectionResult = Result<InspectedSandbox, InspectError>;
+
+/// The sandbox of a node, as the inspector found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InspectedSandbox {
+    /// The highest grade whose walls the inspector tried and found in place.
+    pub grade: SandboxGrade,
+    /// One check for each wall of that grade.
+    pub checks: Vec<Check>,
+}
+
+impl InspectedSandbox {
+    fn new(grade: SandboxGrade, mut checks: Vec<Check>) -> Self {
+        checks.push(check::grade(grade));
+        Self { grade, checks }
+    }
+}
 
 /// The reason why an inspection gave no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

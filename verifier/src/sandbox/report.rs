@@ -105,7 +105,8 @@ fn reported(health: &Health) -> SandboxReported {
     let node = |node: &NodeHealth| {
         let state = match &node.state {
             NodeState::Ready => {
-                sandbox::SandboxNodeState::Ready { slots: u32::try_from(node.slots).unwrap_or(u32::MAX) }
+                let slots = u32::try_from(node.slots).unwrap_or(u32::MAX);
+                sandbox::SandboxNodeState::Ready { slots, grade: node.grade }
             }
             NodeState::Paused => sandbox::SandboxNodeState::Paused,
             NodeState::Drained => sandbox::SandboxNodeState::Drained,
@@ -145,7 +146,10 @@ mod tests {
     }
 
     fn one_node(state: NodeState, slots: usize) -> Health {
-        Health { pause_reason: None, nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots }] }
+        Health {
+            pause_reason: None,
+            nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots, grade: None }],
+        }
     }
 
     #[tokio::test]

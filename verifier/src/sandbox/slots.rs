@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxGrade;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
 use tokio_util::task::TaskTracker;
@@ -81,11 +82,12 @@ struct SlotKeeper {
 }
 
 impl Slots {
-    /// Starts to keep slots, until [`Slots::close`].
+    /// Starts to keep slots on nodes of at least the `lowest` grade, until [`Slots::close`].
     pub(crate) fn start(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
         limits: ResourceLimits,
+        lowest: SandboxGrade,
         capacity: Capacity,
         health: watch::Sender<Health>,
     ) -> Self {
@@ -94,7 +96,7 @@ impl Slots {
             swarm,
             verifier: verifier.to_owned(),
             limits,
-            pool: Mutex::new(SlotPool::new(capacity)),
+            pool: Mutex::new(SlotPool::new(capacity, lowest)),
             preparing: Semaphore::new(PREPARED_AT_ONCE),
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
@@ -111,20 +113,24 @@ impl Slots {
         self.keeper.waiting.load(Ordering::Relaxed) == 0 && self.keeper.pool().has_free()
     }
 
-    /// Takes a ready slot, if possible on another node than `avoid`. Returns `None` if no slot is ready, or
-    /// if as many submissions are under way as the nodes allow.
-    pub(crate) fn take(&self, avoid: Option<&NodeId>) -> Option<SlotLease> {
-        let slot = self.keeper.pool().take(avoid)?;
-        self.keeper.notify();
-        Some(SlotLease::new(slot, self))
+    /// Takes a ready slot. Returns `None` if no slot is ready, or if as many submissions are under way as the
+    /// nodes allow.
+    pub(crate) fn take(&self) -> Option<SlotLease> {
+        self.take_preferring(None, SandboxGrade::Bare)
     }
 
-    /// Waits for a slot until the deadline. New attempts get none meanwhile.
-    pub(crate) async fn wait(&self, avoid: Option<&NodeId>, deadline: Instant) -> Option<SlotLease> {
+    /// Waits until the deadline for a slot on a node of at least this grade, if possible on another node than
+    /// `avoid`. New attempts get none meanwhile.
+    pub(crate) async fn wait(
+        &self,
+        avoid: Option<&NodeId>,
+        grade: SandboxGrade,
+        deadline: Instant,
+    ) -> Option<SlotLease> {
         let _waiting = WaitingGuard::new(&self.keeper);
         let mut changes = self.changes();
         loop {
-            if let Some(lease) = self.take(avoid) {
+            if let Some(lease) = self.take_preferring(avoid, grade) {
                 return Some(lease);
             }
             timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
@@ -134,6 +140,17 @@ impl Slots {
     /// Returns a receiver that changes whenever a slot may have become ready.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.keeper.changed.subscribe()
+    }
+
+    /// Returns the highest grade of the nodes that get work.
+    pub(crate) fn highest_grade(&self) -> Option<SandboxGrade> {
+        self.keeper.pool().highest_grade()
+    }
+
+    fn take_preferring(&self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<SlotLease> {
+        let slot = self.keeper.pool().take(avoid, grade)?;
+        self.keeper.notify();
+        Some(SlotLease::new(slot, self))
     }
 
     /// Returns true if apps on the node keep running, as far as the managers know.

@@ -8,14 +8,15 @@ use bollard::models::{
     TaskSpecContainerSpecPrivileges, TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources,
     TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
 };
+use domain::sandbox::SandboxGrade;
 use serde_json::Value;
 
 use super::Deployment;
 
 const MIB: u64 = 1 << 20;
 
-/// The paths that the app may write to, beside the volumes that its image declares.
-const WRITABLE: [&str; 2] = ["/tmp", "/run"];
+/// The bits of the capabilities that an app may have, as the kernel shows them.
+pub(crate) const CAPABILITY_BITS: u64 = 1 << 0 | 1 << 1 | 1 << 3 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10;
 
 /// The number of open files of one process.
 const NOFILE: i64 = 4096;
@@ -26,15 +27,17 @@ const LOG: [(&str, &str); 2] = [("max-size", "32k"), ("max-file", "2")];
 /// Returns the service that runs an image once, in its slot. Of the participant's texts, only the parsed
 /// image name and the checked volume paths go in, because the Swarm expands templates in a service's texts.
 pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
-    let Deployment { name, image, labels, node, network, volumes, limits } = deployment;
+    let Deployment { name, image, labels, node, network, grade, volumes, writable, limits } = deployment;
     let memory = to_i64(limits.memory_mib * MIB);
     let container = TaskSpecContainerSpec {
         image: Some(image.clone()),
         labels: Some(labels.clone()),
         hostname: Some("app".to_owned()),
-        read_only: Some(true),
-        mounts: Some(writable(volumes).map(|path| tmpfs(path, limits.tmpfs_mib)).collect()),
+        // Engines leave `false` out.
+        read_only: (*grade != SandboxGrade::Writable).then_some(true),
+        mounts: Some(mounts(*grade, volumes, writable, limits.tmpfs_mib)),
         capability_drop: Some(vec!["ALL".to_owned()]),
+        capability_add: capabilities(*grade),
         privileges: Some(TaskSpecContainerSpecPrivileges {
             no_new_privileges: Some(true),
             ..Default::default()
@@ -105,8 +108,8 @@ pub(super) fn dropped(asked: &ServiceSpec, stored: &Value) -> Vec<String> {
     let asked = serde_json::to_value(asked).expect("a spec is plain data with text keys");
     let mut paths = Vec::new();
     compare("", &asked, stored, &mut paths);
-    // Engines before API 1.44 do not have this setting for services. A process without capabilities and with
-    // an empty bounding set gains none from setuid.
+    // Engines before API 1.44 do not have this setting for services. There an inspection shows whether the
+    // node sets it, and a node that does not gets containers without capabilities.
     paths.retain(|path| path != "TaskTemplate.ContainerSpec.Privileges.NoNewPrivileges");
     paths
 }
@@ -143,9 +146,31 @@ fn field<'a>(object: &'a Value, name: &str) -> &'a Value {
         .unwrap_or(&Value::Null)
 }
 
-fn writable(volumes: &[String]) -> impl Iterator<Item = &str> {
-    let declared = volumes.iter().map(String::as_str).filter(|path| !WRITABLE.contains(path));
-    WRITABLE.into_iter().chain(declared)
+/// Returns the capabilities to add. A list that is empty would be missing when the service is read back.
+fn capabilities(grade: SandboxGrade) -> Option<Vec<String>> {
+    let names: Vec<_> = grade.capabilities().iter().map(|name| format!("CAP_{name}")).collect();
+    (!names.is_empty()).then_some(names)
+}
+
+/// Returns the mounts of a container. A writable one has its volumes as Docker makes them, each a copy of the
+/// image's content; another one has places in memory.
+fn mounts(grade: SandboxGrade, volumes: &[String], further: &[String], tmpfs_mib: u64) -> Vec<Mount> {
+    let Some(places) = grade.places_in_memory() else {
+        return volumes.iter().map(|path| volume(path)).collect();
+    };
+    let mut paths: Vec<&str> = Vec::new();
+    let named = volumes.iter().chain(further).map(String::as_str);
+    for path in places.into_iter().chain(named) {
+        if !paths.contains(&path) {
+            paths.push(path);
+        }
+    }
+    paths.into_iter().map(|path| tmpfs(path, tmpfs_mib)).collect()
+}
+
+/// Returns a volume without a name, which the engine removes with the container.
+fn volume(path: &str) -> Mount {
+    Mount { typ: Some(MountType::VOLUME), target: Some(path.to_owned()), ..Default::default() }
 }
 
 fn tmpfs(path: &str, mib: u64) -> Mount {
@@ -182,18 +207,58 @@ mod tests {
             labels: [("muster.slot".to_owned(), "s".to_owned())].into(),
             node: NodeId::new("n1"),
             network: NetworkId::new("net1"),
+            grade: SandboxGrade::Bare,
             volumes: vec!["/data".into(), "/tmp".into()],
+            writable: vec!["/opt/app".into()],
             limits: domain::Challenge::birthday().limits,
         }
     }
 
+    fn container(grade: SandboxGrade) -> TaskSpecContainerSpec {
+        let spec = service_spec(&Deployment { grade, ..deployment() });
+        spec.task_template.unwrap().container_spec.unwrap()
+    }
+
     #[test]
-    fn every_declared_volume_is_a_bounded_tmpfs() {
-        let container = service_spec(&deployment()).task_template.unwrap().container_spec.unwrap();
+    fn below_the_writable_grade_every_writable_place_is_a_bounded_tmpfs() {
+        for grade in [SandboxGrade::Bare, SandboxGrade::ReadOnly] {
+            let container = container(grade);
+            assert_eq!(container.read_only, Some(true));
+            let mounts = container.mounts.unwrap();
+            let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();
+            for place in grade.places_in_memory().unwrap().into_iter().chain(["/data", "/opt/app"]) {
+                assert_eq!(
+                    targets.iter().filter(|target| **target == place).count(),
+                    1,
+                    "{place}: {targets:?}"
+                );
+            }
+            let bounded = |mount: &Mount| {
+                mount.typ == Some(MountType::TMPFS)
+                    && mount.tmpfs_options.as_ref().and_then(|options| options.size_bytes) == Some(16 << 20)
+            };
+            assert!(mounts.iter().all(bounded));
+        }
+    }
+
+    #[test]
+    fn a_writable_container_has_its_volumes_as_docker_makes_them() {
+        let container = container(SandboxGrade::Writable);
+        assert_eq!(container.read_only, None);
         let mounts = container.mounts.unwrap();
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();
-        assert_eq!(targets, ["/tmp", "/run", "/data"]);
-        assert!(mounts.iter().all(|mount| mount.typ == Some(MountType::TMPFS)));
+        assert_eq!(targets, ["/data", "/tmp"]);
+        assert!(mounts.iter().all(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none()));
+    }
+
+    #[test]
+    fn a_bare_container_has_no_capabilities() {
+        assert_eq!(container(SandboxGrade::Bare).capability_add, None);
+        for grade in [SandboxGrade::ReadOnly, SandboxGrade::Writable] {
+            let container = container(grade);
+            assert_eq!(container.capability_drop.unwrap(), ["ALL"]);
+            assert_eq!(container.capability_add.unwrap().len() as u32, CAPABILITY_BITS.count_ones());
+        }
     }
 
     #[test]

@@ -150,16 +150,22 @@ impl AttemptRunner {
         if !runnable.is_empty() && !self.is_decided(facts, &findings) {
             let found: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
+            // An app may fail for want of a place to write. A node of a higher grade then decides.
+            let grade = lease.grade();
+            let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
             let first = self.run_in_slot(lease, 1, facts, journal, runnable, &findings).await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
-            let (doubtful, clear): (Vec<_>, Vec<_>) =
-                first.into_iter().partition(|(_, finding)| finding.doubt().is_some());
+            let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(_, finding)| {
+                finding.doubt().is_some() || higher.is_some() && finding.may_lack_rights()
+            });
             findings.extend(clear);
             let again: Vec<(ImageRef, ResolvedImage)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), found[image].clone())).collect();
             if !again.is_empty() && !self.is_decided(facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
-                let Some(lease) = self.context.slots.wait(Some(&node), deadline).await else {
+                // On a node of a lower grade the app might fail for another reason.
+                let grade = higher.unwrap_or(grade);
+                let Some(lease) = self.context.slots.wait(Some(&node), grade, deadline).await else {
                     return Err(interrupted(
                         InterruptionCode::SlotFailed,
                         "a failure must be confirmed in a second slot, and no slot became free in time",

@@ -161,7 +161,7 @@ impl WorkLoop {
         while self.slots.has_free() {
             let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
             // An attempt that needed a second slot may have taken the last one meanwhile.
-            let Some(lease) = self.slots.take(None) else {
+            let Some(lease) = self.slots.take() else {
                 state.queue.put_back(ticket.id, Timestamp::now());
                 return;
             };

@@ -65,6 +65,7 @@ impl<'a> SlotRun<'a> {
         images: Vec<(ImageRef, ResolvedImage)>,
     ) -> Self {
         let began = Instant::now();
+        let grade = lease.grade();
         let mut labels = labels.clone();
         labels.insert(label::SLOT.to_owned(), lease.name().to_owned());
         let deployed: Vec<_> = images
@@ -77,7 +78,9 @@ impl<'a> SlotRun<'a> {
                     labels: labels.clone(),
                     node: lease.node().id.clone(),
                     network: lease.network().clone(),
+                    grade,
                     volumes: resolved.volumes.clone(),
+                    writable: context.challenge.sandbox.writable.clone(),
                     limits: context.challenge.limits.clone(),
                 });
                 async move { (image, resolved, service.await) }

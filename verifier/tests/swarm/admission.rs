@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use domain::Challenge;
+use domain::sandbox::SandboxGrade;
 use testbed::{App, Testbed};
 use verifier::admission::{CheckState, InspectedNode, inspect_swarm};
 use verifier::{Health, NodeState};
@@ -22,7 +23,9 @@ async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
     println!("inspected and tidied after {:?}", began.elapsed());
     let [InspectedNode { name, inspection }] = &inspected[..] else { panic!("one node: {inspected:?}") };
     assert_eq!(name, bed.swarm.nodes()[0].name());
-    let checks = inspection.as_ref().map_err(Clone::clone)?;
+    let sandbox = inspection.as_ref().map_err(Clone::clone)?;
+    assert_eq!(sandbox.grade, SandboxGrade::ReadOnly, "nothing bounds what is written to a disk");
+    let checks = &sandbox.checks;
     for check in checks {
         println!("{:?} {}: {} ({})", check.state, check.item, check.found, check.wanted);
         let fine = matches!(check.state, CheckState::Holds | CheckState::Advised);
@@ -32,6 +35,34 @@ async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
         let check = checks.iter().find(|check| check.item == item).context(item)?;
         assert_eq!(check.state, CheckState::Holds, "{check:?}");
     }
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_files_are_memory_is_writable_within_a_bound() -> Result<()> {
+    let bed = Testbed::in_memory(1).await?;
+    let node = &bed.swarm.nodes()[0];
+    let root = node.docker().info().await?.docker_root_dir.context("a data root")?;
+    let used_kib = async || -> Result<u64> {
+        let text = node.run(&["df", "--output=used", "-k", &root]).await?;
+        Ok(text.lines().last().context("two lines")?.trim().parse()?)
+    };
+    let before = used_kib().await?;
+    let began = Instant::now();
+    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
+    println!("inspected and tidied after {:?}", began.elapsed());
+    let sandbox = inspected[0].inspection.as_ref().map_err(Clone::clone)?;
+    for check in &sandbox.checks {
+        println!("{:?} {}: {} ({})", check.state, check.item, check.found, check.wanted);
+    }
+    assert_eq!(sandbox.grade, SandboxGrade::Writable, "{:#?}", sandbox.checks);
+    let bounds: Vec<_> = sandbox.checks.iter().filter(|check| check.item == "bound of writing").collect();
+    assert_eq!(bounds.len(), 2, "the root file system and a volume");
+    assert!(bounds.iter().all(|check| check.state == CheckState::Holds), "{bounds:?}");
+    // The image of the inspector stays.
+    let after = used_kib().await?;
+    assert!(after < before + (16 << 10), "{after} KiB are used, and {before} KiB were");
     assert_nothing_left(&bed).await?;
     bed.stop().await
 }

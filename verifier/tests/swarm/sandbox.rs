@@ -5,13 +5,33 @@ use std::collections::HashMap;
 use anyhow::{Context, Result};
 use bollard::query_parameters::ListContainersOptions;
 use domain::Event;
+use domain::sandbox::SandboxGrade;
 use testbed::{App, Testbed};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
+/// The capabilities that a container has in the grades above the lowest.
+const CAPABILITIES: [&str; 7] = [
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_FOWNER",
+    "CAP_KILL",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_SETGID",
+    "CAP_SETUID",
+];
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_container_gets_what_it_needs_and_no_more() -> Result<()> {
-    let bed = Testbed::single().await?;
+async fn a_read_only_container_gets_what_it_needs_and_no_more() -> Result<()> {
+    gets_what_it_needs_and_no_more(Testbed::single().await?, SandboxGrade::ReadOnly).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writable_container_gets_what_it_needs_and_no_more() -> Result<()> {
+    gets_what_it_needs_and_no_more(Testbed::in_memory(1).await?, SandboxGrade::Writable).await
+}
+
+async fn gets_what_it_needs_and_no_more(bed: Testbed, grade: SandboxGrade) -> Result<()> {
     let stage = Stage::start(&bed, "strict", Some(1)).await?;
     let image = format!("{}/ada/app:latest", bed.registry.address());
     let mut app = App::playing(&["silent"], &answer("ada", &[&image]));
@@ -30,20 +50,29 @@ async fn a_container_gets_what_it_needs_and_no_more() -> Result<()> {
 
     let host = found.host_config.context("a host configuration")?;
     assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
-    assert_eq!(host.cap_add.unwrap_or_default(), Vec::<String>::new());
+    let mut added = host.cap_add.unwrap_or_default();
+    added.sort();
+    assert_eq!(added, CAPABILITIES);
     assert_eq!(host.privileged, Some(false));
-    assert_eq!(host.readonly_rootfs, Some(true));
+    assert_eq!(host.readonly_rootfs, Some(grade == SandboxGrade::ReadOnly));
     assert_eq!(host.memory, Some(64 << 20));
     assert_eq!(host.nano_cpus, Some(500_000_000));
     assert_eq!(host.pids_limit, Some(128));
     assert_eq!(host.dns, Some(vec!["127.0.0.1".to_owned()]));
+    let kind = if grade == SandboxGrade::ReadOnly { "tmpfs" } else { "volume" };
     let mut mounts = Vec::new();
     for mount in found.mounts.unwrap_or_default() {
-        assert_eq!(mount.typ.as_deref(), Some("tmpfs"), "{mount:?}");
+        assert_eq!(mount.typ.as_deref(), Some(kind), "{mount:?}");
         mounts.extend(mount.destination);
     }
     mounts.sort();
-    assert_eq!(mounts, ["/data", "/run", "/tmp"]);
+    if grade == SandboxGrade::ReadOnly {
+        for place in ["/data", "/run", "/tmp", "/var/cache/nginx"] {
+            assert!(mounts.iter().any(|mount| mount == place), "{place} is not in {mounts:?}");
+        }
+    } else {
+        assert_eq!(mounts, ["/data"]);
+    }
     let config = found.config.context("a configuration")?;
     // A node's janitor learns from this label when no verifier waits for the container any more.
     let labels = config.labels.context("labels")?;

@@ -21,7 +21,8 @@ async fn nodes_come_and_go_and_every_submission_gets_its_verdict() -> Result<()>
 
     bed.swarm.set_availability(third, Availability::DRAIN).await?;
     let health = stage.health(|health| health.slots() == 4).await?;
-    let drained = NodeHealth { name: third.name().to_owned(), state: NodeState::Drained, slots: 0 };
+    let drained =
+        NodeHealth { name: third.name().to_owned(), state: NodeState::Drained, slots: 0, grade: None };
     assert!(health.nodes.contains(&drained), "{health:?}");
     let (second, used) = verified(&bed, &stage, 10..16).await?;
     assert_eq!(second, 6);

@@ -11,6 +11,13 @@ const NODE_STATES: Partial<Record<string, string>> = {
   refused: "refused",
 };
 
+/** What an app may do on a node. */
+const GRADES: Partial<Record<string, string>> = {
+  writable: "writable",
+  read_only: "read-only",
+  bare: "read-only, no capabilities",
+};
+
 /** Returns one table for each verifier, the verifier with the most nodes first. */
 export function sandboxes(all: Sandbox[]): HTMLElement {
   if (all.length === 0) return el("p", { class: "aside" }, "No verifier has reported yet.");
@@ -37,7 +44,7 @@ function nodes(verifier: string, all: SandboxNode[]): HTMLElement {
   const head = el(
     "tr",
     {},
-    ...["Node", "State", "Slots", "Under way"].map((text) => el("th", { scope: "col" }, text)),
+    ...["Node", "State", "Sandbox", "Slots", "Under way"].map((text) => el("th", { scope: "col" }, text)),
   );
   const rows = all.map((node) =>
     el(
@@ -50,6 +57,7 @@ function nodes(verifier: string, all: SandboxNode[]): HTMLElement {
         el("span", { class: `state-of-node ${node.state}` }, NODE_STATES[node.state] ?? node.state),
         node.reason !== null && el("div", { class: "aside" }, foreign(node.reason)),
       ),
+      el("td", {}, node.grade === null ? "–" : (GRADES[node.grade] ?? node.grade)),
       el("td", {}, number(node.slots)),
       el("td", {}, number(node.under_way)),
     ),

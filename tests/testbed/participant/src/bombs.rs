@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -75,6 +76,36 @@ pub(crate) fn fill(arguments: &[String]) -> ! {
         println!("{directory} is full after {written} MiB: {why}");
     }
     serve(80, answer_config)
+}
+
+/// Writes to the end of a file that the engine put there. A sandbox must stop it before this number of MiB.
+pub(crate) fn append(arguments: &[String]) -> ! {
+    let opened = File::options().append(true).open(text(arguments, 1));
+    let mut file = opened.unwrap_or_else(|error| fail(&error.to_string()));
+    let block = vec![0x5a; MIB];
+    for written in 0..number(arguments, 0) {
+        if let Err(error) = file.write_all(&block) {
+            println!("it is full after {written} MiB: {error}");
+            serve(80, answer_config)
+        }
+    }
+    escaped("the file has no bound")
+}
+
+/// Makes a file of a tebibyte that is nearly empty, and then writes a byte to each of its mebibytes.
+pub(crate) fn sparse(arguments: &[String]) -> ! {
+    let path = Path::new(text(arguments, 0)).join("sparse");
+    let file = File::create(&path).unwrap_or_else(|error| fail(&error.to_string()));
+    if let Err(error) = file.set_len(1 << 40) {
+        println!("no file is that large: {error}");
+    }
+    for mebibyte in 0..FILES as u64 {
+        if let Err(error) = file.write_all_at(b"x", mebibyte << 20) {
+            println!("{mebibyte} blocks fit: {error}");
+            serve(80, answer_config)
+        }
+    }
+    escaped(&format!("{FILES} blocks"))
 }
 
 /// Makes empty files, each of which costs the kernel memory.

@@ -8,8 +8,8 @@ use std::{env, str};
 use crate::serve::{answer_config, serve};
 use crate::{escaped, fail, text};
 
-/// Paths that a participant's app must not be able to write to.
-const PLACES: [&str; 14] = [
+/// Paths of the root file system, which an app must not be able to write to if it is read-only.
+const ROOT_PLACES: [&str; 9] = [
     "/config.json",
     "/participant",
     "/bomb",
@@ -17,14 +17,22 @@ const PLACES: [&str; 14] = [
     "/etc/hostname",
     "/etc/resolv.conf",
     "/etc/bomb",
+    "/var/bomb",
+    "/lib/bomb",
+];
+
+/// Paths of the kernel, which no app may ever write to.
+const KERNEL_PLACES: [&str; 5] = [
     "/proc/sys/kernel/core_pattern",
     "/proc/sysrq-trigger",
     "/proc/1/mem",
     "/sys/fs/cgroup/cgroup.procs",
     "/sys/kernel/uevent_helper",
-    "/var/bomb",
-    "/lib/bomb",
 ];
+
+/// The capabilities that an app may have: CHOWN, DAC_OVERRIDE, FOWNER, KILL, SETGID, SETUID and
+/// NET_BIND_SERVICE.
+const CAPABILITIES: u64 = 0x4eb;
 
 /// The environment variables that a container may have.
 const VARIABLES: [&str; 4] = ["PATH", "HOSTNAME", "HOME", "TERM"];
@@ -47,7 +55,6 @@ const TRICKS: &[&str] = &[
     "unshare -n true",
     "chroot / /busybox true",
     "mknod /tmp/disk b 8 0",
-    "chown 1 /tmp",
     "hostname mallory",
     "renice -n -20 -p 1",
     "sysctl -w net.ipv4.ip_forward=1",
@@ -56,8 +63,9 @@ const TRICKS: &[&str] = &[
 ];
 
 /// Tries to write to forbidden paths.
-pub(crate) fn write_anywhere(_: &[String]) -> ! {
-    for place in PLACES {
+pub(crate) fn write_anywhere(arguments: &[String]) -> ! {
+    let root = if text(arguments, 0) == "root" { &ROOT_PLACES[..] } else { &[] };
+    for place in KERNEL_PLACES.iter().chain(root) {
         let opened = OpenOptions::new().append(true).create(true).open(place);
         if opened.is_ok_and(|mut file| file.write_all(b"\n").is_ok()) {
             escaped(&format!("it wrote to {place}"));
@@ -74,7 +82,7 @@ pub(crate) fn rights(_: &[String]) -> ! {
         line.unwrap_or_default().trim().to_owned()
     };
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-        if field(set).bytes().any(|digit| digit != b'0') {
+        if !u64::from_str_radix(&field(set), 16).is_ok_and(|held| held & !CAPABILITIES == 0) {
             escaped(&format!("{set} is {}", field(set)));
         }
     }

@@ -1,7 +1,10 @@
 //! The checks of a node: compares an inspector's report with the requirements, one by one.
 
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxGrade;
 use inspector::{InspectionReport, SandboxFact};
+
+use crate::swarm::CAPABILITY_BITS;
 
 /// The check of one protection.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,11 +42,20 @@ enum CheckWeight {
 
 use CheckWeight::{Must, Should};
 
-/// Compares an inspector's report with the requirements.
-pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<Check> {
+/// Compares the report of an inspector in a sandbox of this grade with the requirements.
+pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits, grade: SandboxGrade) -> Vec<Check> {
     let is = |wanted: &'static str| move |found: &str| found == wanted;
     let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
-    let no_capability = |found: &str| !found.is_empty() && found.bytes().all(|digit| digit == b'0');
+    let (root, disk) = match grade {
+        SandboxGrade::Writable => ("writable", "none but the root file system"),
+        SandboxGrade::ReadOnly | SandboxGrade::Bare => ("read-only", "none"),
+    };
+    let allowed = if grade == SandboxGrade::Bare { 0 } else { CAPABILITY_BITS };
+    let capabilities = if allowed == 0 { "none".to_owned() } else { format!("at most {allowed:016x}") };
+    let few_capabilities =
+        |found: &str| u64::from_str_radix(found, 16).is_ok_and(|found| found & !allowed == 0);
+    // A process with capabilities must not gain more by a setuid program.
+    let no_new_privileges = if allowed == 0 { Should } else { Must };
     let item = |fact, weight, item, wanted: &str, holds: &dyn Fn(&str) -> bool, cure| {
         let (state, found) = match (report.get(fact), weight) {
             (None, _) => (CheckState::NotSeen, "not seen from here"),
@@ -57,8 +69,15 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<C
     let processors = thousandths(limits.cpus);
     let tmpfs = |found: &str| found.split(' ').all(|mount| !mount.ends_with("=max"));
     vec![
-        item(SandboxFact::Capabilities, Must, "capabilities", NO_CAPABILITY, &no_capability, UPDATE),
-        item(SandboxFact::Bounding, Must, "capabilities to be gained", NO_CAPABILITY, &no_capability, UPDATE),
+        item(SandboxFact::Capabilities, Must, "capabilities", &capabilities, &few_capabilities, UPDATE),
+        item(
+            SandboxFact::Bounding,
+            Must,
+            "capabilities to be gained",
+            &capabilities,
+            &few_capabilities,
+            UPDATE,
+        ),
         item(SandboxFact::Seccomp, Must, "seccomp", "2 (a filter)", &is("2"), SECCOMP),
         item(SandboxFact::Memory, Must, "memory limit", &at(memory, "bytes"), &at_most(memory), CGROUPS),
         item(
@@ -69,8 +88,15 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<C
             &at_most(limits.pids),
             CGROUPS,
         ),
-        item(SandboxFact::Root, Must, "root file system", "read-only", &is("read-only"), UPDATE),
-        item(SandboxFact::Disk, Must, "a disk to write to", "none", &is("none"), UPDATE),
+        item(SandboxFact::Root, Must, "root file system", root, &is(root), UPDATE),
+        item(
+            SandboxFact::Disk,
+            Must,
+            "a disk to write to",
+            disk,
+            &|found| found == "none" || grade == SandboxGrade::Writable && found == "/",
+            UPDATE,
+        ),
         item(SandboxFact::DefaultRoute, Must, "default route", "none", &is("none"), NETWORK),
         item(
             SandboxFact::Interfaces,
@@ -91,7 +117,14 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<C
             CGROUPS,
         ),
         item(SandboxFact::Tmpfs, Should, "files in memory", "all of a bounded size", &tmpfs, UPDATE),
-        item(SandboxFact::NoNewPrivileges, Should, "no-new-privileges", "1", &is("1"), NO_NEW_PRIVILEGES),
+        item(
+            SandboxFact::NoNewPrivileges,
+            no_new_privileges,
+            "no-new-privileges",
+            "1",
+            &is("1"),
+            NO_NEW_PRIVILEGES,
+        ),
         item(SandboxFact::Swap, Should, "swap", "0 bytes", &is("0"), SWAP),
         item(
             SandboxFact::RootOutside,
@@ -107,7 +140,6 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits) -> Vec<C
     ]
 }
 
-const NO_CAPABILITY: &str = "0000000000000000";
 const UPDATE: &str = "update the node's engine to 20.10 or newer";
 const SECCOMP: &str = "take seccomp-profile out of the node's daemon.json; use a runc built with seccomp";
 const CGROUPS: &str = "boot the node with all control groups: cgroup_enable=memory swapaccount=1";
@@ -115,6 +147,7 @@ const CGROUPS_2: &str = "boot the node with systemd.unified_cgroup_hierarchy=1";
 const NETWORK: &str =
     "nothing but the slot's network may be added to services there: look at its engine's plugins";
 const RUNTIME: &str = "set default-runtime to runc or runsc in the node's daemon.json";
+const BOUND: &str = "the node's data-root on a tmpfs, so that an app's files count as its memory";
 const NO_NEW_PRIVILEGES: &str = "\"no-new-privileges\": true in the node's daemon.json";
 const SWAP: &str = "swapoff -a on the node, and no swap in its fstab";
 const USERNS: &str = "\"userns-remap\": \"default\" in the node's daemon.json";
@@ -136,6 +169,33 @@ fn at(most: u64, unit: &str) -> String {
 )]
 fn thousandths(cpus: f64) -> u64 {
     (cpus * 1000.0).ceil() as u64
+}
+
+/// Returns the check of the bound on what an app can write, from the result of a trial in a directory.
+pub(super) fn bound(directory: &str, found: String) -> Check {
+    let bounded = matches!(found.as_str(), "killed" | "refused");
+    Check {
+        item: "bound of writing",
+        state: if bounded { CheckState::Holds } else { CheckState::Lacking },
+        found: format!("{found} in {directory}"),
+        wanted: "killed or refused".to_owned(),
+        cure: BOUND,
+    }
+}
+
+/// Returns the check that names the grade of the node's sandbox.
+pub(super) fn grade(grade: SandboxGrade) -> Check {
+    let cure = match grade {
+        SandboxGrade::Bare => NO_NEW_PRIVILEGES,
+        SandboxGrade::ReadOnly | SandboxGrade::Writable => BOUND,
+    };
+    Check {
+        item: "grade of the sandbox",
+        state: if grade == SandboxGrade::Writable { CheckState::Holds } else { CheckState::Advised },
+        found: grade.as_str().to_owned(),
+        wanted: SandboxGrade::Writable.as_str().to_owned(),
+        cure,
+    }
 }
 
 /// Returns the reason why no participant's container may run on the node, if a required protection is
@@ -160,8 +220,8 @@ pub(super) mod tests {
         let limits = limits();
         let mut report = InspectionReport::default();
         for (fact, value) in [
-            (SandboxFact::Capabilities, NO_CAPABILITY),
-            (SandboxFact::Bounding, NO_CAPABILITY),
+            (SandboxFact::Capabilities, "0000000000000000"),
+            (SandboxFact::Bounding, "0000000000000000"),
             (SandboxFact::NoNewPrivileges, "1"),
             (SandboxFact::Seccomp, "2"),
             (SandboxFact::AppArmor, "docker-default (enforce)"),
@@ -187,7 +247,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_node_with_every_protection_is_not_refused() {
-        let checks = judge(&good(), &limits());
+        let checks = judge(&good(), &limits(), SandboxGrade::Bare);
         assert_eq!(checks.len(), SandboxFact::ALL.len(), "every fact has a check");
         assert!(checks.iter().all(|check| check.state == CheckState::Holds), "{checks:#?}");
         assert_eq!(refusal(&checks), None);
@@ -221,7 +281,7 @@ pub(super) mod tests {
         ] {
             let mut report = good();
             report.set(fact, value);
-            let checks = judge(&report, &limits());
+            let checks = judge(&report, &limits(), SandboxGrade::Bare);
             let odd: Vec<_> = checks.iter().filter(|check| check.state != CheckState::Holds).collect();
             let [check] = odd[..] else { panic!("{fact:?}: {odd:#?}") };
             assert_eq!((check.state, check.found.as_str()), (state, value));
@@ -230,8 +290,35 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_grade_allows_no_more_than_it_says() {
+        let refused = |grade, changes: &[(SandboxFact, &str)]| {
+            let mut report = good();
+            changes.iter().for_each(|(fact, value)| report.set(*fact, value));
+            refusal(&judge(&report, &limits(), grade))
+        };
+        let seven = (SandboxFact::Bounding, "00000000000004eb");
+        let writable = [seven, (SandboxFact::Root, "writable"), (SandboxFact::Disk, "/")];
+        assert_eq!(refused(SandboxGrade::Writable, &writable), None);
+        assert_eq!(refused(SandboxGrade::ReadOnly, &[seven]), None);
+        assert!(refused(SandboxGrade::Bare, &[seven]).is_some());
+        assert!(refused(SandboxGrade::ReadOnly, &writable).is_some());
+        for more in [
+            (SandboxFact::Bounding, "00000000a80425fb"),
+            (SandboxFact::NoNewPrivileges, "0"),
+            (SandboxFact::Disk, "/ /muster-volume"),
+        ] {
+            let refused = refused(SandboxGrade::Writable, &[writable.as_slice(), &[more]].concat());
+            assert!(refused.is_some(), "{more:?}");
+        }
+        assert!(refused(SandboxGrade::ReadOnly, &[(SandboxFact::NoNewPrivileges, "0")]).is_some());
+        let lacking = [bound("/", "none".into()), bound("/", "the trial ended with code 1".into())];
+        assert!(lacking.iter().all(|check| check.state == CheckState::Lacking));
+        assert_eq!(bound("/", "killed".into()).state, CheckState::Holds);
+    }
+
+    #[test]
     fn a_fact_that_cannot_be_seen_does_not_refuse_the_node() {
-        let checks = judge(&InspectionReport::default(), &limits());
+        let checks = judge(&InspectionReport::default(), &limits(), SandboxGrade::Bare);
         assert!(checks.iter().all(|check| check.state == CheckState::NotSeen));
         assert_eq!(refusal(&checks), None);
     }

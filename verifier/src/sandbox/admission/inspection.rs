@@ -6,24 +6,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxGrade;
 use inspector::InspectionReport;
 use jiff::Timestamp;
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::check::{Check, CheckState, judge};
-use super::{InspectError, InspectionResult};
+use super::check::{self, Check, CheckState, judge, refusal};
+use super::{InspectError, InspectedSandbox, InspectionResult};
 use crate::relay::{self, AppRequest, RequestFailure};
 use crate::swarm::{
     Deployment, Labels, NetworkId, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase,
     label,
 };
 
-/// The time for an inspection. The inspector is small and its image is on the node, so it starts within a
-/// second or two. A node that needs longer is inspected again.
+/// The time for the inspection of one grade. The inspector is small and its image is on the node, so it starts
+/// within a second or two. A node that needs longer is inspected again.
 const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 /// The time for the removal of all that an inspection created.
 const CLEAN_UP: Duration = Duration::from_secs(60);
+
+/// The path of the volume that the inspector gets.
+const VOLUME: &str = "/muster-volume";
+/// The bytes by which the inspector tries to exceed its memory limit with files.
+const EXCESS: u64 = 64 << 20;
+
+/// The time for one trial. Memory is filled within a second.
+const TRIAL: Duration = Duration::from_secs(8);
 
 /// Ports of a node that no container may reach: the engine's API, the Swarm's, and SSH.
 const NODE_PORTS: [u16; 5] = [2375, 2376, 2377, 7946, 22];
@@ -38,6 +48,8 @@ pub(crate) struct Inspection {
     limits: ResourceLimits,
     network: Option<NetworkId>,
     relay: Option<Box<dyn SlotRelay>>,
+    /// The service that may exist.
+    service: Option<String>,
 }
 
 impl Inspection {
@@ -55,7 +67,7 @@ impl Inspection {
             (label::SLOT.to_owned(), name.clone()),
             (label::DEADLINE.to_owned(), end.to_string()),
         ]);
-        Self { swarm, name, labels, node, limits, network: None, relay: None }
+        Self { swarm, name, labels, node, limits, network: None, relay: None, service: None }
     }
 
     /// Inspects the node. [`Inspection::clean_up`] must follow, also after an error.
@@ -63,30 +75,33 @@ impl Inspection {
         let Some(image) = self.swarm.own_image(&self.node.id).await.map_err(failed)? else {
             return Err(InspectError::OutOfReach);
         };
-        match timeout(PATIENCE, self.check(image)).await {
-            Ok(Err(SwarmError::Unprotected(dropped))) => Ok(vec![Check {
-                item: "the service's protections",
-                state: CheckState::Lacking,
-                found: format!("without {}", dropped.join(", ")),
-                wanted: "all of them kept".to_owned(),
-                cure: "update the managers' engines to 20.10 or newer",
-            }]),
-            Ok(checks) => checks.map_err(failed),
-            Err(_) => Err(InspectError::Failed(format!(
-                "the inspector did not answer within {} s",
-                PATIENCE.as_secs()
-            ))),
+        // The inspector tries the highest grade first. A node whose engine drops a setting is refused.
+        let checked = timeout(PATIENCE, self.check(&image, SandboxGrade::Writable));
+        let writable = match checked.await {
+            Ok(Err(SwarmError::Unprotected(dropped))) => return Ok(unprotected(&dropped)),
+            checked => within(checked)?,
+        };
+        if refusal(&writable).is_none() {
+            return Ok(InspectedSandbox::new(SandboxGrade::Writable, writable));
         }
+        let has_no_new_privileges = writable
+            .iter()
+            .any(|check| check.item == "no-new-privileges" && check.state == CheckState::Holds);
+        let grade = if has_no_new_privileges { SandboxGrade::ReadOnly } else { SandboxGrade::Bare };
+        let checks = within(timeout(PATIENCE, self.check(&image, grade)).await)?;
+        Ok(InspectedSandbox::new(grade, checks))
     }
 
     /// Removes all that the inspection created, and waits until it is gone. If that fails, a sweep finds the
     /// rest by the labels.
     pub(crate) async fn clean_up(self) {
-        let Self { swarm, name, network, relay, .. } = self;
+        let Self { swarm, name, network, relay, service, .. } = self;
         // Without a network, nothing else was created.
         let Some(network) = network else { return };
         let removal = async {
-            swarm.remove_service(ServiceRef::Name(&name)).await?;
+            if let Some(service) = service {
+                swarm.remove_service(ServiceRef::Name(&service)).await?;
+            }
             if let Some(relay) = relay {
                 relay.close().await?;
             }
@@ -107,28 +122,69 @@ impl Inspection {
         }
     }
 
-    async fn check(&mut self, image: String) -> Result<Vec<Check>, SwarmError> {
-        let network = self.swarm.ensure_network(&self.name, &self.labels).await?;
-        self.network = Some(network.clone());
+    /// Runs the inspector in a sandbox of this grade, and returns the checks of its report.
+    async fn check(&mut self, image: &str, grade: SandboxGrade) -> Result<Vec<Check>, SwarmError> {
+        // The clean-up waits until the container of an earlier grade is gone.
+        if let Some(earlier) = &self.service {
+            self.swarm.remove_service(ServiceRef::Name(earlier)).await?;
+        }
+        let network = match &self.network {
+            Some(network) => network.clone(),
+            None => {
+                let network = self.swarm.ensure_network(&self.name, &self.labels).await?;
+                self.network.insert(network).clone()
+            }
+        };
+        let name = format!("{}-{}", self.name, grade.as_str().replace('_', "-"));
+        self.service = Some(name.clone());
         let deployment = Deployment {
-            name: self.name.clone(),
-            image,
+            name,
+            image: image.to_owned(),
             labels: self.labels.clone(),
             node: self.node.id.clone(),
             network: network.clone(),
-            volumes: Vec::new(),
+            grade,
+            volumes: vec![VOLUME.to_owned()],
+            writable: Vec::new(),
             limits: self.limits.clone(),
         };
-        let (relay, service) = tokio::join!(
-            self.swarm.open_relay(&self.node.id, &network, &self.labels),
-            self.swarm.ensure_service(&deployment)
-        );
-        let relay = self.relay.insert(relay?);
+        let service = if self.relay.is_some() {
+            self.swarm.ensure_service(&deployment).await
+        } else {
+            let (relay, service) = tokio::join!(
+                self.swarm.open_relay(&self.node.id, &network, &self.labels),
+                self.swarm.ensure_service(&deployment)
+            );
+            self.relay = Some(relay?);
+            service
+        };
         let address = running(&*self.swarm, &service?, &network).await?;
-        let report = InspectionReport::parse(&ask(relay.as_mut(), address, "/").await?);
-        let mut checks = judge(&report, &self.limits);
+        let report = InspectionReport::parse(&self.ask(address, "/").await?);
+        let mut checks = judge(&report, &self.limits, grade);
         checks.extend(self.check_node_ports(address).await?);
+        // Where something else is missing already, nothing is filled.
+        if grade == SandboxGrade::Writable && refusal(&checks).is_none() {
+            let bytes = self.limits.memory_mib.saturating_mul(1 << 20).saturating_add(EXCESS);
+            for directory in ["/", VOLUME] {
+                let path = format!("/fill/{bytes}{directory}");
+                let trial = self.ask(address, &path);
+                // A trial that breaks off shows no bound, and leaves the lower grades.
+                let found = match timeout(TRIAL, trial).await {
+                    Ok(Ok(found)) => found,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => format!("no result within {} s", TRIAL.as_secs()),
+                };
+                checks.push(check::bound(directory, found));
+            }
+        }
         Ok(checks)
+    }
+
+    async fn ask(&mut self, inspector: IpAddr, path: &str) -> Result<String, SwarmError> {
+        match &mut self.relay {
+            Some(relay) => ask(relay.as_mut(), inspector, path).await,
+            None => Err(SwarmError::Unavailable("the inspection has no relay".to_owned())),
+        }
     }
 
     /// Checks that a container cannot reach the node's own address.
@@ -137,11 +193,10 @@ impl Inspection {
         let Some(address) = self.node.address.filter(|address| !address.is_loopback()) else {
             return Ok(None);
         };
-        let Some(relay) = &mut self.relay else { return Ok(None) };
         let mut open = Vec::new();
         for port in NODE_PORTS {
             let target = SocketAddr::new(address, port);
-            let answer = ask(relay.as_mut(), inspector, &format!("/reach/{target}")).await?;
+            let answer = self.ask(inspector, &format!("/reach/{target}")).await?;
             if answer != "no way" {
                 open.push(format!("{target} {answer}"));
             }
@@ -195,6 +250,27 @@ async fn ask(relay: &mut dyn SlotRelay, inspector: IpAddr, path: &str) -> Result
             Err(failure) => {
                 return Err(SwarmError::Unavailable(format!("the inspector did not answer: {failure}")));
             }
+        }
+    }
+}
+
+/// Returns the result of the inspection of a node that drops protections.
+fn unprotected(dropped: &[String]) -> InspectedSandbox {
+    let check = Check {
+        item: "the service's protections",
+        state: CheckState::Lacking,
+        found: format!("without {}", dropped.join(", ")),
+        wanted: "all of them kept".to_owned(),
+        cure: "update the managers' engines to 20.10 or newer",
+    };
+    InspectedSandbox { grade: SandboxGrade::Bare, checks: vec![check] }
+}
+
+fn within<T>(checked: Result<Result<T, SwarmError>, Elapsed>) -> Result<T, InspectError> {
+    match checked {
+        Ok(checked) => checked.map_err(failed),
+        Err(_) => {
+            Err(InspectError::Failed(format!("the inspector did not answer within {} s", PATIENCE.as_secs())))
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use domain::sandbox::SandboxGrade;
 use tokio::time::Instant;
 
 use super::check::{CheckState, refusal};
-use super::{InspectError, InspectionResult};
+use super::{InspectError, InspectedSandbox, InspectionResult};
 use crate::health::NodeState;
 use crate::swarm::{NodeId, SwarmNode};
 
@@ -17,8 +18,9 @@ const INTERVAL: Duration = Duration::from_secs(600);
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// The known nodes, by their ids.
-#[derive(Default)]
 pub(crate) struct NodeRegistry {
+    /// The lowest grade that the challenge allows.
+    lowest: SandboxGrade,
     records: HashMap<NodeId, NodeRecord>,
 }
 
@@ -34,11 +36,16 @@ struct NodeRecord {
 enum Admission {
     /// No inspection has given a result yet. Holds the error of the last one.
     Pending(Option<String>),
-    Admitted,
+    Admitted(SandboxGrade),
     Refused(String),
 }
 
 impl NodeRegistry {
+    /// Makes a registry that refuses nodes below the `lowest` grade.
+    pub(crate) fn new(lowest: SandboxGrade) -> Self {
+        Self { lowest, records: HashMap::new() }
+    }
+
     /// Returns the nodes that are due for an inspection, and marks them as being inspected until
     /// [`NodeRegistry::record`]. Forgets the nodes that went away, so they are inspected again when they are
     /// back.
@@ -67,18 +74,17 @@ impl NodeRegistry {
 
     /// Records the result of an inspection. An inspection that failed leaves the node's admission as it was.
     pub(crate) fn record(&mut self, node: &SwarmNode, result: &InspectionResult, now: Instant) {
-        let Some(record) = self.records.get_mut(&node.id) else { return };
-        record.engine.clone_from(&node.engine);
+        let Some(record) = self.records.get(&node.id) else { return };
         let (admission, pause) = match result {
-            Ok(checks) => match refusal(checks) {
-                None => (Admission::Admitted, INTERVAL),
+            Ok(sandbox) => match refusal(&sandbox.checks) {
+                None => (self.admit(sandbox.grade), INTERVAL),
                 Some(why) => (Admission::Refused(why), INTERVAL),
             },
             // The operator did not configure the node's engine, so the node is admitted without an
             // inspection. If the engine was inspected before, it is only slow to answer now.
             Err(InspectError::OutOfReach) => match &record.admission {
                 refused @ Admission::Refused(_) => (refused.clone(), PAUSE),
-                Admission::Pending(_) | Admission::Admitted => (Admission::Admitted, INTERVAL),
+                Admission::Pending(_) | Admission::Admitted(_) => (self.admit(SandboxGrade::Bare), INTERVAL),
             },
             Err(InspectError::Failed(why)) => match &record.admission {
                 Admission::Pending(_) => (Admission::Pending(Some(why.clone())), PAUSE),
@@ -88,13 +94,29 @@ impl NodeRegistry {
         if record.admission != admission {
             log_change(node, result, &admission);
         }
-        record.admission = admission;
-        record.next = Some(now + pause);
+        let engine = node.engine.clone();
+        self.records.insert(node.id.clone(), NodeRecord { engine, admission, next: Some(now + pause) });
     }
 
     /// Returns true if the node may run participants' containers.
     pub(crate) fn admits(&self, node: &NodeId) -> bool {
-        self.records.get(node).is_some_and(|record| record.admission == Admission::Admitted)
+        self.grade_of(node).is_some()
+    }
+
+    /// Returns the grade of a node that may run participants' containers.
+    pub(crate) fn grade_of(&self, node: &NodeId) -> Option<SandboxGrade> {
+        match self.records.get(node)?.admission {
+            Admission::Admitted(grade) => Some(grade),
+            Admission::Pending(_) | Admission::Refused(_) => None,
+        }
+    }
+
+    fn admit(&self, grade: SandboxGrade) -> Admission {
+        if grade >= self.lowest {
+            return Admission::Admitted(grade);
+        }
+        let (found, wanted) = (grade.as_str(), self.lowest.as_str());
+        Admission::Refused(format!("the grade of its sandbox is {found}, and the challenge demands {wanted}"))
     }
 
     /// Sets the state of the nodes that this registry refuses.
@@ -115,14 +137,14 @@ impl NodeRegistry {
     pub(crate) fn inspection_error(&self) -> Option<&str> {
         self.records.values().find_map(|record| match &record.admission {
             Admission::Pending(why) => why.as_deref(),
-            Admission::Admitted | Admission::Refused(_) => None,
+            Admission::Admitted(_) | Admission::Refused(_) => None,
         })
     }
 
     fn refusal_of(&self, node: &NodeId) -> Option<&str> {
         match &self.records.get(node)?.admission {
             Admission::Refused(why) => Some(why),
-            Admission::Pending(_) | Admission::Admitted => None,
+            Admission::Pending(_) | Admission::Admitted(_) => None,
         }
     }
 }
@@ -131,13 +153,17 @@ fn log_change(node: &SwarmNode, result: &InspectionResult, admission: &Admission
     let SwarmNode { id, name, .. } = node;
     match (result, admission) {
         (_, Admission::Refused(why)) => {
-            tracing::warn!("node {name} ({id}) is refused, because it lacks protections: {why}");
+            tracing::warn!("node {name} ({id}) is refused: {why}");
         }
         (Err(error), _) => tracing::warn!(%error, "node {name} ({id}) was not inspected"),
-        (Ok(checks), _) => {
+        (Ok(InspectedSandbox { grade, checks }), _) => {
             let advised = checks.iter().filter(|check| check.state != CheckState::Holds);
             let advised: Vec<_> = advised.map(|check| format!("{}: {}", check.item, check.found)).collect();
-            tracing::info!(advised = advised.join(", "), "node {name} ({id}) is admitted");
+            tracing::info!(
+                advised = advised.join(", "),
+                "node {name} ({id}) is admitted, its sandbox is {}",
+                grade.as_str()
+            );
         }
     }
 }
@@ -167,6 +193,10 @@ mod tests {
         Check { item: "seccomp", state, found: "0".into(), wanted: "2".into(), cure: "" }
     }
 
+    fn found(checks: Vec<Check>) -> InspectionResult {
+        Ok(InspectedSandbox { grade: SandboxGrade::ReadOnly, checks })
+    }
+
     /// Returns true if the node is due for an inspection.
     fn due(registry: &mut NodeRegistry, node: &SwarmNode, now: Instant) -> bool {
         let due = registry.due(std::slice::from_ref(node), now);
@@ -176,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_node_is_admitted_once_it_was_inspected() {
-        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
+        let (mut registry, now) = (NodeRegistry::new(SandboxGrade::Bare), Instant::now());
         let here = node(NodeState::Ready, "1");
         assert!(due(&mut registry, &here, now));
         assert!(!due(&mut registry, &here, now), "it is being inspected");
@@ -184,17 +214,17 @@ mod tests {
         registry.record(&here, &Err(InspectError::Failed("no relay".into())), now);
         assert!(!registry.admits(&id()) && registry.inspection_error() == Some("no relay"));
         assert!(due(&mut registry, &here, now + PAUSE));
-        registry.record(&here, &Ok(vec![check(CheckState::Advised)]), now);
+        registry.record(&here, &found(vec![check(CheckState::Advised)]), now);
         assert!(registry.admits(&id()) && registry.inspection_error().is_none());
         assert!(!due(&mut registry, &here, now));
     }
 
     #[test]
     fn a_node_that_lacks_something_is_refused_until_it_has_it() {
-        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
+        let (mut registry, now) = (NodeRegistry::new(SandboxGrade::Bare), Instant::now());
         let old = node(NodeState::Ready, "1");
         assert!(due(&mut registry, &old, now));
-        registry.record(&old, &Ok(vec![check(CheckState::Lacking)]), now);
+        registry.record(&old, &found(vec![check(CheckState::Lacking)]), now);
         assert!(!registry.admits(&id()));
         assert_eq!(registry.refusal(), Some("seccomp is 0, not 2"));
         let mut marked = [old];
@@ -210,22 +240,35 @@ mod tests {
         registry.record(&new, &Err(InspectError::OutOfReach), now);
         assert!(registry.refusal().is_some() && !registry.admits(&id()), "its engine was inspected before");
         assert!(due(&mut registry, &new, now + PAUSE));
-        registry.record(&new, &Ok(vec![check(CheckState::Holds)]), now);
+        registry.record(&new, &found(vec![check(CheckState::Holds)]), now);
         assert!(registry.admits(&id()) && registry.refusal().is_none());
     }
 
     #[test]
     fn a_node_is_inspected_again_when_it_was_away_and_after_a_while() {
-        let (mut registry, now) = (NodeRegistry::default(), Instant::now());
+        let (mut registry, now) = (NodeRegistry::new(SandboxGrade::Bare), Instant::now());
         let here = node(NodeState::Ready, "1");
         assert!(due(&mut registry, &here, now));
         registry.record(&here, &Err(InspectError::OutOfReach), now);
         assert!(registry.admits(&id()), "a node out of reach is admitted");
         assert!(due(&mut registry, &here, now + INTERVAL));
         assert!(registry.admits(&id()), "it stays admitted meanwhile");
-        registry.record(&here, &Ok(Vec::new()), now);
+        registry.record(&here, &found(Vec::new()), now);
         assert!(!due(&mut registry, &node(NodeState::Down, "1"), now));
         assert!(!registry.admits(&id()));
         assert!(due(&mut registry, &here, now));
+    }
+
+    #[test]
+    fn a_node_below_the_grade_that_the_challenge_demands_is_refused() {
+        let now = Instant::now();
+        for (lowest, admitted) in [(SandboxGrade::ReadOnly, true), (SandboxGrade::Writable, false)] {
+            let mut registry = NodeRegistry::new(lowest);
+            let here = node(NodeState::Ready, "1");
+            assert!(due(&mut registry, &here, now));
+            registry.record(&here, &found(Vec::new()), now);
+            assert_eq!(registry.grade_of(&id()), admitted.then_some(SandboxGrade::ReadOnly));
+            assert_eq!(registry.refusal().is_some_and(|why| why.contains("demands writable")), !admitted);
+        }
     }
 }

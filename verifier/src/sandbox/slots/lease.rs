@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::sandbox::SandboxGrade;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep};
 use tokio_util::task::TaskTracker;
@@ -45,6 +46,11 @@ impl SlotLease {
 
     pub(crate) fn node(&self) -> &SwarmNode {
         &self.slot().node
+    }
+
+    /// Returns the grade of the node's sandbox.
+    pub(crate) fn grade(&self) -> SandboxGrade {
+        self.keeper.pool().grade_of(&self.node().id)
     }
 
     pub(crate) fn name(&self) -> &str {

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use domain::sandbox::SandboxGrade;
 use tokio::time::Instant;
 
 use super::slot_table::{Capacity, SlotState, SlotTable};
@@ -57,11 +58,11 @@ enum Startup {
 }
 
 impl SlotPool {
-    pub(super) fn new(capacity: Capacity) -> Self {
+    pub(super) fn new(capacity: Capacity, lowest: SandboxGrade) -> Self {
         Self {
             capacity,
             nodes: Vec::new(),
-            registry: NodeRegistry::default(),
+            registry: NodeRegistry::new(lowest),
             reachable: false,
             table: SlotTable::default(),
             ready: Vec::new(),
@@ -74,12 +75,13 @@ impl SlotPool {
 
     /// Returns true if [`SlotPool::take`] would return a slot.
     pub(super) fn has_free(&self) -> bool {
-        self.pick(None).is_some()
+        self.pick(None, SandboxGrade::Bare).is_some()
     }
 
-    /// Takes a ready slot on the node with the most free capacity, if possible on another node than `avoid`.
-    pub(super) fn take(&mut self, avoid: Option<&NodeId>) -> Option<Slot> {
-        let index = self.pick(avoid)?;
+    /// Takes a ready slot on a node of at least this grade: if possible on another node than `avoid`, then on a
+    /// node of the highest grade, then on the one with the most free capacity.
+    pub(super) fn take(&mut self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<Slot> {
+        let index = self.pick(avoid, grade)?;
         let slot = self.ready.swap_remove(index);
         self.set_state(&slot, SlotState::Busy);
         Some(slot)
@@ -205,6 +207,17 @@ impl SlotPool {
         self.nodes.iter().any(|known| known.id == *node && known.state.keeps_running())
     }
 
+    /// Returns the grade of a node's sandbox. A node that is not admitted has the lowest.
+    pub(super) fn grade_of(&self, node: &NodeId) -> SandboxGrade {
+        self.registry.grade_of(node).unwrap_or(SandboxGrade::Bare)
+    }
+
+    /// Returns the highest grade of the nodes that get work.
+    pub(super) fn highest_grade(&self) -> Option<SandboxGrade> {
+        let ready = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
+        ready.filter_map(|node| self.registry.grade_of(&node.id)).max()
+    }
+
     pub(super) fn health(&self) -> Health {
         let mut nodes: Vec<NodeHealth> = self
             .nodes
@@ -213,6 +226,7 @@ impl SlotPool {
                 name: node.name.clone(),
                 state: node.state.clone(),
                 slots: if self.registry.admits(&node.id) { self.capacity.of_node(node) } else { 0 },
+                grade: self.registry.grade_of(&node.id),
             })
             .collect();
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
@@ -247,29 +261,26 @@ impl SlotPool {
     }
 
     /// Returns the index of the ready slot that [`SlotPool::take`] would take.
-    fn pick(&self, avoid: Option<&NodeId>) -> Option<usize> {
+    fn pick(&self, avoid: Option<&NodeId>, lowest: SandboxGrade) -> Option<usize> {
         if !self.reachable {
             return None;
         }
         let is_doubted = |node: &SwarmNode| self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT);
         let mut usable = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
         let all_are_doubted = usable.all(is_doubted);
-        let room = |slot: &Slot| {
+        let preference = |slot: &Slot| {
             if !slot.relay.is_alive() || is_doubted(&slot.node) && !all_are_doubted {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
-            if !self.registry.admits(&node.id) {
-                return None;
-            }
+            let grade = self.registry.grade_of(&node.id).filter(|grade| *grade >= lowest)?;
             let busy = self.table.count(&node.id, SlotState::Busy);
-            self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)
+            let room = self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)?;
+            Some((avoid != Some(&node.id), grade, room))
         };
         let candidates =
-            self.ready.iter().enumerate().filter_map(|(index, slot)| Some((index, slot, room(slot)?)));
-        candidates
-            .max_by_key(|(_, slot, room)| (avoid != Some(&slot.node.id), *room))
-            .map(|(index, ..)| index)
+            self.ready.iter().enumerate().filter_map(|(index, slot)| Some((preference(slot)?, index)));
+        candidates.max().map(|(_, index)| index)
     }
 
     /// Takes out the ready slots that cannot be used any more, with the reasons.

@@ -18,11 +18,11 @@ fn slots_with(fake: &Arc<FakeSwarm>, per_node: usize) -> Slots {
     let capacity = Capacity { per_node: Some(per_node), memory_mib: 64 };
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(fake);
     let limits = Challenge::birthday().limits;
-    Slots::start(swarm, "v1", limits, capacity, watch::Sender::new(Health::default()))
+    Slots::start(swarm, "v1", limits, SandboxGrade::Bare, capacity, watch::Sender::new(Health::default()))
 }
 
 async fn lease(slots: &Slots) -> SlotLease {
-    slots.wait(None, Instant::now() + SOON).await.expect("a slot is ready")
+    slots.wait(None, SandboxGrade::Bare, Instant::now() + SOON).await.expect("a slot is ready")
 }
 
 /// Runs an app in a slot, as a submission does.
@@ -35,7 +35,9 @@ async fn used(slots: &Slots) -> (SlotLease, NetworkId) {
         labels: Labels::from([(label::SLOT.to_owned(), lease.name().to_owned())]),
         node: lease.node().id.clone(),
         network: network.clone(),
+        grade: lease.grade(),
         volumes: Vec::new(),
+        writable: Vec::new(),
         limits: Challenge::birthday().limits,
     };
     lease.deploy(deployment).await.unwrap();
@@ -108,7 +110,7 @@ async fn slots_whose_relays_died_are_retired_and_replaced() {
     let slots = slots(&fake);
     let network = lease(&slots).await.network().clone();
     fake.relays_die.store(true, Ordering::Relaxed);
-    assert!(slots.take(None).is_none(), "a slot with a dead relay is taken");
+    assert!(slots.take().is_none(), "a slot with a dead relay is taken");
     retired(&fake, &network, SOON).await;
     fake.relays_die.store(false, Ordering::Relaxed);
     assert_ne!(*lease(&slots).await.network(), network);
@@ -121,7 +123,7 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let mut held = vec![lease(&slots).await];
-    while let Some(lease) = slots.take(None) {
+    while let Some(lease) = slots.take() {
         held.push(lease);
     }
     // The main loop is told of a free slot first, and takes what it may.
@@ -130,11 +132,11 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
         loop {
             changes.changed().await.expect("the slots are kept");
             if slots.has_free() {
-                return slots.take(None).expect("a slot is free");
+                return slots.take().expect("a slot is free");
             }
         }
     };
-    let second = slots.wait(None, Instant::now() + SOON);
+    let second = slots.wait(None, SandboxGrade::Bare, Instant::now() + SOON);
     tokio::pin!(main_loop, second);
     assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "all slots are in use");
     drop(held.pop());

@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use domain::Challenge;
+use domain::sandbox::SandboxGrade;
 use domain::submission::{FailureCode, Participant, Submitted};
 use domain::testing::{ada, located_in};
 use event_store::SqliteStore;
@@ -54,7 +55,14 @@ async fn given(
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
-    let slots = Slots::start(Arc::clone(&swarm), "v1", challenge.limits.clone(), capacity, health);
+    let slots = Slots::start(
+        Arc::clone(&swarm),
+        "v1",
+        challenge.limits.clone(),
+        SandboxGrade::Bare,
+        capacity,
+        health,
+    );
     let id = domain::SubmissionId(Uuid::now_v7());
     let submitted = Submitted {
         participant: Participant { name: "Ada".into(), twitter: None },
@@ -78,7 +86,7 @@ async fn given(
 impl AttemptScene {
     async fn lease(&self) -> SlotLease {
         let deadline = Instant::now() + Duration::from_secs(20);
-        self.attempts.context.slots.wait(None, deadline).await.unwrap()
+        self.attempts.context.slots.wait(None, SandboxGrade::Bare, deadline).await.unwrap()
     }
 
     /// Makes one attempt, and returns the submission's events.
@@ -353,11 +361,17 @@ async fn a_node_that_fails_gets_no_work_for_a_while() {
     // Only slots on the failed node are free, and they are not taken.
     let other = stage.lease().await;
     assert_ne!(other.node().id, failed);
-    assert!(stage.attempts.context.slots.take(None).is_none());
+    assert!(stage.attempts.context.slots.take().is_none());
     // If all nodes seem ill, they are used nevertheless.
     other.doubt_node();
     assert!(
-        stage.attempts.context.slots.wait(None, Instant::now() + Duration::from_secs(20)).await.is_some()
+        stage
+            .attempts
+            .context
+            .slots
+            .wait(None, SandboxGrade::Bare, Instant::now() + Duration::from_secs(20))
+            .await
+            .is_some()
     );
 }
 

@@ -37,6 +37,18 @@ impl AppFinding {
         }
     }
 
+    /// Returns true for a failure that may come from a right that the app lacks in its sandbox, such as a place
+    /// to write.
+    pub(crate) fn may_lack_rights(&self) -> bool {
+        match self {
+            Self::Confirmed(Evidence::Http { status, .. }) => *status != 200,
+            Self::Confirmed(Evidence::Failure { code, .. }) | Self::Suspected { code, .. } => {
+                *code != FailureCode::WrongPlatform
+            }
+            Self::PlatformFault(_) => false,
+        }
+    }
+
     /// Returns the reason not to use the slot again, if its network or its relay failed or seems to have
     /// failed.
     pub(crate) fn slot_fault(&self) -> Option<&str> {
@@ -65,8 +77,8 @@ impl AppFinding {
     }
 
     /// Combines this finding with the `first` one, which another slot showed before. A suspicion is confirmed
-    /// if both have the same failure code, or if both times only a slow node was suspected. Otherwise the
-    /// suspicion becomes a platform fault.
+    /// if both have the same failure code, if both times only a slow node was suspected, or if the first
+    /// finding was certain. Otherwise the suspicion becomes a platform fault.
     pub(crate) fn after(self, first: &Self) -> Self {
         match (self, first) {
             (
@@ -75,6 +87,9 @@ impl AppFinding {
             ) if code == *first_code
                 || (suspect, *first_suspect) == (Suspect::SlowNode, Suspect::SlowNode) =>
             {
+                Self::Confirmed(Evidence::Failure { code, message })
+            }
+            (Self::Suspected { code, message, .. }, Self::Confirmed(_)) => {
                 Self::Confirmed(Evidence::Failure { code, message })
             }
             (Self::Suspected { message, .. }, _) => {
