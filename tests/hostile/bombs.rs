@@ -1,5 +1,7 @@
 //! Attacks that use up the machine's processes, memory, disk, logs and processors if the sandbox allows it.
 
+use std::path::Path;
+
 use domain::sandbox::SandboxGrade;
 use serde_json::{Value, json};
 use testbed::{App, Layer};
@@ -56,7 +58,7 @@ fn of_the_root() -> Vec<Attack> {
         let app = App::playing(mode, &Value::Null).with("Volumes", json!({ "/data": {} }));
         Attack::new(name, app, OUT_OF_MEMORY)
     };
-    vec![
+    let mut attacks = vec![
         fill("fill-root", "/"),
         fill("fill-tmp", "/tmp"),
         fill("fill-etc", "/etc"),
@@ -67,5 +69,10 @@ fn of_the_root() -> Vec<Attack> {
         in_volume("sparse-file-in-volume", &["sparse", "/data"]),
         Attack::playing("fill-hosts", &["append", BEYOND_MEMORY_MIB, "/etc/hosts"], OUT_OF_MEMORY),
         Attack::playing("write-to-the-kernel", &["write-anywhere", "kernel"], Pass),
-    ]
+    ];
+    // With cgroup v1 the directory above the controllers is a memory file system of the container's own.
+    if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        attacks.push(fill("fill-above-the-controllers", "/sys/fs/cgroup"));
+    }
+    attacks
 }

@@ -440,6 +440,8 @@ export interface components {
             probe: components["schemas"]["ProbeDescription"];
             /** @description The digest of the rules. A submission carries the digest that it was accepted under. */
             rules: string;
+            /** @description The sandbox that an app runs in. */
+            sandbox: components["schemas"]["SandboxDescription"];
             /** @description The title to show to people. */
             title: string;
         };
@@ -743,6 +745,8 @@ export interface components {
         };
         /** @description A node of the Swarm, and the use of its slots. */
         NodeInUse: {
+            /** @description What an app may do on the node: `writable`, `read_only` or `bare`; `null` if the node gets no work. */
+            grade: string | null;
             /** @description The host name of the node. */
             name: string;
             /** @description Why the node is refused; `null` if it is not. */
@@ -1074,6 +1078,43 @@ export interface components {
             by: string;
             /** @description The reason that the organiser gave. */
             why: string;
+        };
+        /** @description The sandbox that an app runs in. */
+        SandboxDescription: {
+            /**
+             * Format: int64
+             * @description The time for one answer, in seconds.
+             */
+            answer_s: number;
+            /** @description The command that runs an image, here `IMAGE`, with the same limits. The app then answers on port 8000. */
+            docker_run: string;
+            /**
+             * @description The lowest grade of sandbox that an app may get: `writable`, `read_only` or `bare`. An app that fails in a lower
+             *     grade is tried in a higher one, if there is one.
+             */
+            grade: string;
+            /**
+             * Format: int64
+             * @description The memory of one app, in MiB. Files that the app writes count as its memory, too.
+             */
+            memory_mib: number;
+            /**
+             * Format: int64
+             * @description The largest number of processes and threads of one app.
+             */
+            processes: number;
+            /**
+             * Format: double
+             * @description The processors of one app; 0.5 is half of one.
+             */
+            processors: number;
+            /**
+             * Format: int64
+             * @description The time from an app's start until its answer counts, in seconds.
+             */
+            start_s: number;
+            /** @description The directories that an app may write to, beside its volumes; `null` if it may write everywhere. */
+            writable: string[] | null;
         };
         /** @description The sandboxes of all verifiers. */
         SandboxList: {

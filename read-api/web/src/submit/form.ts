@@ -6,6 +6,7 @@ import { Field } from "../lib/field";
 import { count } from "../lib/format";
 import { get } from "../lib/http";
 import { check, expectedAnswer } from "./rules";
+import { sandboxSection } from "./sandbox";
 
 export class Form {
   readonly element: HTMLFormElement;
@@ -68,6 +69,7 @@ export class Form {
         el("p", { class: "hint" }, `GET ${probe.path} on port ${probe.port}, status 200, and this JSON:`),
         this.#expected,
       ),
+      sandboxSection(challenge),
       el("div", { class: "actions" }, this.#send),
     );
     this.element.addEventListener("input", () => this.#changed());

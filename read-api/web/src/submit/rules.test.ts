@@ -1,24 +1,8 @@
 import { expect, test } from "vitest";
-import type { Challenge, Entry } from "../lib/api";
+import type { Entry } from "../lib/api";
 import { check, expectedAnswer } from "./rules";
+import { challenge } from "./testing";
 
-const challenge: Challenge = {
-  id: "birthday",
-  title: "The birthday challenge",
-  rules: "sha256:0",
-  fields: {
-    name: { min_chars: 3, max_chars: 50 },
-    twitter: { pattern: "^@[A-Za-z0-9_]{2,48}$" },
-    location: { min_chars: 1, max_chars: 100 },
-    answer: { min_chars: 1, max_chars: 50 },
-  },
-  images: { min: 1, max: 3, registries: ["docker.io"], answering: "any", size_max_mib: 512 },
-  answers: [
-    { field: "vote", label: "Vote", required: true, choices: ["Node.js", "Go"] },
-    { field: "motto", label: "Motto", required: false, choices: [] },
-  ],
-  probe: { port: 80, path: "/", compare: ["name", "twitter", "repo", "vote"] },
-};
 const ada: Entry = { name: "Ada", location: "London, UK", images: ["ada/app"], vote: "Go" };
 
 function wrong(changes: Partial<Entry>): string[] {

@@ -61,6 +61,7 @@ pub(crate) fn fill(arguments: &[String]) -> ! {
     let most = usize::from(number(arguments, 0));
     let block = vec![0x5a; MIB];
     for directory in arguments.get(1..).unwrap_or_default() {
+        make(directory);
         let path = Path::new(directory).join("bomb");
         let mut file = File::create(&path).unwrap_or_else(|error| fail(&format!("{directory}: {error}")));
         let mut written = 0;
@@ -111,6 +112,7 @@ pub(crate) fn sparse(arguments: &[String]) -> ! {
 /// Makes empty files, each of which costs the kernel memory.
 pub(crate) fn many_files(arguments: &[String]) -> ! {
     let directory = text(arguments, 0);
+    make(directory);
     for number in 0..FILES {
         if let Err(error) = File::create(format!("{directory}/{number}")) {
             println!("{directory} takes {number} files: {error}");
@@ -173,6 +175,11 @@ fn processor_ticks() -> u64 {
     // The second field is the name in brackets. The user and system times are the fields 14 and 15.
     let fields = said.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
     fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
+/// Makes a directory, because an image of one program has not even a `/tmp`.
+fn make(directory: &str) {
+    fs::create_dir_all(directory).unwrap_or_else(|error| fail(&format!("{directory}: {error}")));
 }
 
 fn park() -> ! {

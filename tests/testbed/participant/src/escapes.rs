@@ -21,12 +21,16 @@ const ROOT_PLACES: [&str; 9] = [
     "/lib/bomb",
 ];
 
-/// Paths of the kernel, which no app may ever write to.
-const KERNEL_PLACES: [&str; 5] = [
+/// Files of the kernel, which no app may ever write to. A machine has some of them.
+const KERNEL_FILES: [&str; 9] = [
     "/proc/sys/kernel/core_pattern",
     "/proc/sysrq-trigger",
     "/proc/1/mem",
     "/sys/fs/cgroup/cgroup.procs",
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/cgroup.procs",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    "/sys/fs/cgroup/devices/devices.allow",
     "/sys/kernel/uevent_helper",
 ];
 
@@ -65,8 +69,11 @@ const TRICKS: &[&str] = &[
 /// Tries to write to forbidden paths.
 pub(crate) fn write_anywhere(arguments: &[String]) -> ! {
     let root = if text(arguments, 0) == "root" { &ROOT_PLACES[..] } else { &[] };
-    for place in KERNEL_PLACES.iter().chain(root) {
-        let opened = OpenOptions::new().append(true).create(true).open(place);
+    // A new file beside the kernel's is not the kernel's: with cgroup v1 the directory above the controllers is a
+    // memory file system of the container's own.
+    let kernel = KERNEL_FILES.iter().map(|file| (file, false));
+    for (place, create) in kernel.chain(root.iter().map(|place| (place, true))) {
+        let opened = OpenOptions::new().append(true).create(create).open(place);
         if opened.is_ok_and(|mut file| file.write_all(b"\n").is_ok()) {
             escaped(&format!("it wrote to {place}"));
         }
