@@ -12,6 +12,7 @@ pub mod submission;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::unwrap_used, reason = "constants of tests")]
 pub mod testing;
+pub mod text;
 
 pub use challenge::Challenge;
 pub use image::{Digest, ImageRef};

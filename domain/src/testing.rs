@@ -103,7 +103,14 @@ pub fn answered(submitted: &Submitted, image: usize) -> Observation {
     let body = config_of(submitted).to_string().into_bytes();
     Observation {
         image: submitted.images[image].clone(),
-        evidence: Evidence::Http { status: 200, latency_ms: 2, redirect: None, body, probed_for_s: 0 },
+        evidence: Evidence::Http {
+            status: 200,
+            latency_ms: 2,
+            redirect: None,
+            body,
+            probed_for_s: 0,
+            explanation: String::new(),
+        },
     }
 }
 

@@ -164,7 +164,7 @@ mod tests {
             json["queue"] = serde_json::Value::Null;
             let reason = serde_json::json!({
                 "code": "image_not_found", "image": "docker.io/ada/app:latest",
-                "message": "docker.io has no \u{1b}[31mada/app", "fault": "participant",
+                "message": "docker.io has no \u{1b}[31mada/app\n  its name\rended", "fault": "participant",
             });
             json["timeline"] =
                 serde_json::json!([entry("Failed", serde_json::json!({"attempt": 1, "reasons": [reason]}))]);
@@ -178,6 +178,7 @@ mod tests {
                 "queued at position 1 of 7, about 12 s",
                 "failed",
                 "  ada/app: docker.io has no \\u{1b}[31mada/app (image_not_found)",
+                "    |   its name\\u{d}ended",
                 "    Check the spelling, push the image, and submit again.",
             ]
         );

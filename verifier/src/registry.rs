@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::http::{BlobSize, RegistryHttp, RegistryReply};
 pub use self::logins::{LoginsError, RegistryLogins};
-use self::manifest::{Descriptor, ImageManifest, Manifest};
+use self::manifest::{Descriptor, ImageManifest, ImageSettings, Manifest};
 
 /// The longest manifest or index in bytes. Registries accept no longer ones.
 const MANIFEST_MAX: usize = 4 << 20;
@@ -39,6 +39,8 @@ pub(crate) struct ResolvedImage {
     pub(crate) size_bytes: u64,
     /// The paths that the image declares as volumes.
     pub(crate) volumes: Vec<String>,
+    /// The TCP ports that the image exposes.
+    pub(crate) exposed_ports: Vec<u16>,
 }
 
 /// The reason why an image cannot be run.
@@ -88,8 +90,8 @@ impl RegistryClient {
         let size_bytes = manifest.check(limits)?;
         Self::check_sizes(&session, &manifest).await?;
         let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
-        let volumes = manifest::check_config(&config)?;
-        Ok(ResolvedImage { digest, size_bytes, volumes })
+        let ImageSettings { volumes, exposed_ports } = manifest::check_config(&config)?;
+        Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports })
     }
 
     /// Checks that the layers have the sizes that the manifest claims, because the limit was applied to the

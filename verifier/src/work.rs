@@ -2,11 +2,11 @@
 //! step as a command.
 
 mod attempt;
+mod explanation;
 mod journal;
 mod probe;
 mod queue;
 mod run;
-mod sanitise;
 mod slot_run;
 
 pub(crate) use attempt::AttemptRunner;

@@ -7,6 +7,7 @@ use crate::image::ImageRef;
 use crate::submission::{
     FailureCode, FieldDifference, ImageProbe, ProbeAnswer, ProbeOutcome, Reason, Submitted,
 };
+use crate::text::visible;
 
 use super::unique_keys::UniqueKeys;
 use super::{Challenge, ProbeRules, RequiredImages};
@@ -40,6 +41,8 @@ pub enum Evidence {
         /// The seconds for which the app was probed and gave no better response. 0 if its first response
         /// counted.
         probed_for_s: u64,
+        /// Sentences that explain a wrong status, such as the app's last output. Empty if there are none.
+        explanation: String,
     },
     /// The app gave no response, by a fault of its image.
     Failure {
@@ -94,7 +97,7 @@ impl Challenge {
         let asked = format!("GET {}", rules.path);
         let (answers, finding) = match &seen.evidence {
             Evidence::Failure { code, message } => (vec![], Err((*code, message.clone(), vec![]))),
-            Evidence::Http { status, latency_ms, redirect, body, probed_for_s } => {
+            Evidence::Http { status, latency_ms, redirect, body, probed_for_s, explanation } => {
                 let finding = match status {
                     200 => self.compare(submitted, &rules.compare, body, &asked),
                     300..=399 => Err((
@@ -108,7 +111,7 @@ impl Challenge {
                     _ => Err((
                         FailureCode::BadStatus,
                         format!(
-                            "{asked} was answered with status {status}{} where 200 was expected.",
+                            "{asked} was answered with status {status}{} where 200 was expected.{explanation}",
                             for_seconds(*probed_for_s)
                         ),
                         vec![],
@@ -238,14 +241,9 @@ fn shown_bytes(body: &[u8]) -> String {
     }
 }
 
-/// Returns foreign text in a form that can be recorded: bounded, and without control characters.
+/// Returns foreign text in a form that can be recorded.
 pub(super) fn shown(text: &str) -> String {
-    let mut shown: String =
-        text.chars().take(SHOWN_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
-        shown.push('…');
-    }
-    shown
+    visible(text, SHOWN_CHARS_MAX)
 }
 
 #[cfg(test)]
@@ -264,6 +262,7 @@ mod tests {
                 redirect: None,
                 body: body.into(),
                 probed_for_s: 0,
+                explanation: String::new(),
             },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
@@ -392,6 +391,7 @@ mod tests {
                 redirect: None,
                 body: answer,
                 probed_for_s: 0,
+                explanation: String::new(),
             },
         };
         let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);

@@ -110,7 +110,8 @@ fn lines_of_probe(probe: &ImageProbe) -> Vec<String> {
     };
     let outcome = match (probe.outcome, &probe.message) {
         (ProbeOutcome::Matched, _) => "as submitted".to_owned(),
-        (ProbeOutcome::Failed(_), Some(message)) => printable(message),
+        // The verdict shows the rest.
+        (ProbeOutcome::Failed(_), Some(message)) => printable(message.lines().next().unwrap_or_default()),
         (ProbeOutcome::Failed(code), None) => code.as_str().to_owned(),
     };
     let differing = probe.differing.iter().map(|field| {
@@ -120,12 +121,14 @@ fn lines_of_probe(probe: &ImageProbe) -> Vec<String> {
     std::iter::once(format!("asked {name}: {answer}{outcome}")).chain(differing).collect()
 }
 
-fn lines_of_reason(reason: &Reason) -> [String; 2] {
+fn lines_of_reason(reason: &Reason) -> Vec<String> {
     let image = reason.image.as_ref().map(|image| format!("{}: ", image.familiar())).unwrap_or_default();
-    [
-        format!("  {image}{} ({})", printable(&reason.message), reason.code.as_str()),
-        format!("    {}", reason.code.advice()),
-    ]
+    let mut message = reason.message.lines();
+    let first = message.next().unwrap_or_default();
+    let mut lines = vec![format!("  {image}{} ({})", printable(first), reason.code.as_str())];
+    lines.extend(message.map(|line| format!("    | {}", printable(line))));
+    lines.push(format!("    {}", reason.code.advice()));
+    lines
 }
 
 fn duration(ms: u64) -> String {

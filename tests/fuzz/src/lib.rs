@@ -70,7 +70,14 @@ pub fn answers(data: &[u8]) {
         LazyLock::new(|| (Challenge::birthday(), submitted("docker.io/ada/app:latest")));
     let (challenge, submitted) = &*CASE;
     let body = data.to_vec();
-    let evidence = Evidence::Http { status: 200, latency_ms: 1, redirect: None, body, probed_for_s: 0 };
+    let evidence = Evidence::Http {
+        status: 200,
+        latency_ms: 1,
+        redirect: None,
+        body,
+        probed_for_s: 0,
+        explanation: String::new(),
+    };
     let seen = Observation { image: submitted.images[0].clone(), evidence };
     match challenge.judge(submitted, &[seen]).verdict {
         Some(Verdict::Passed) => {

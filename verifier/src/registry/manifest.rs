@@ -14,6 +14,8 @@ use super::{LookupError, Result, refused};
 /// The largest number of layers. Engines refuse more than 128, and become slow before.
 const LAYERS_MAX: usize = 60;
 const VOLUMES_MAX: usize = 8;
+/// The number of exposed ports that are read.
+const PORTS_MAX: usize = 8;
 const PATH_MAX: usize = 200;
 const ENV_MAX: usize = 64 << 10;
 
@@ -85,6 +87,7 @@ struct ContainerConfig {
     env: Option<Vec<String>>,
     volumes: Option<BTreeMap<String, Value>>,
     working_dir: Option<String>,
+    exposed_ports: Value,
 }
 
 /// Parses a manifest of either kind.
@@ -163,8 +166,17 @@ impl ImageManifest {
     }
 }
 
-/// Checks that an image with this configuration can be run, and returns the volumes that it declares.
-pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
+/// The settings of an image that matter to its run.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ImageSettings {
+    /// The paths that the image declares as volumes.
+    pub(super) volumes: Vec<String>,
+    /// The TCP ports that the image exposes. They only explain failures, so those that cannot be read are passed over.
+    pub(super) exposed_ports: Vec<u16>,
+}
+
+/// Checks that an image with this configuration can be run, and returns its settings.
+pub(super) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     let unreadable =
         |error: serde_json::Error| refused(&format!("its configuration cannot be read ({error})"));
     let all: Value = serde_json::from_slice(body).map_err(unreadable)?;
@@ -186,12 +198,15 @@ pub(super) fn check_config(body: &[u8]) -> Result<Vec<String>> {
     if is_of_the_kernel(&directory) {
         return Err(refused("its WORKDIR is in /proc, /sys or /dev"));
     }
+    let exposed = settings.exposed_ports.as_object().into_iter().flat_map(|ports| ports.keys());
+    let exposed_ports = exposed.filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok());
+    let exposed_ports: Vec<u16> = exposed_ports.take(PORTS_MAX).collect();
     let volumes: Vec<String> = settings.volumes.unwrap_or_default().into_keys().collect();
     if volumes.len() > VOLUMES_MAX {
         return Err(refused(&format!("it declares more than {VOLUMES_MAX} volumes")));
     }
     match volumes.iter().find(|path| !is_plain(path) || is_of_the_kernel(path)) {
-        None => Ok(volumes),
+        None => Ok(ImageSettings { volumes, exposed_ports }),
         Some(path) => {
             let path: String = path.chars().filter(|c| !c.is_control()).take(PATH_MAX).collect();
             Err(refused(&format!("VOLUME {path} is not a plain path to a directory of its own")))
@@ -259,7 +274,12 @@ mod tests {
         format!("sha256:{}", "a1".repeat(32))
     }
 
-    fn config(extra: serde_json::Value) -> Result<Vec<String>> {
+    fn settings(volumes: &[&str]) -> ImageSettings {
+        let volumes = volumes.iter().map(|&path| path.to_owned()).collect();
+        ImageSettings { volumes, exposed_ports: vec![] }
+    }
+
+    fn config(extra: serde_json::Value) -> Result<ImageSettings> {
         let mut settings = json!({ "Entrypoint": ["/app"] });
         for (name, value) in extra.as_object().unwrap() {
             settings[name] = value.clone();
@@ -353,7 +373,7 @@ mod tests {
         ] {
             assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
         }
-        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(vec![]));
+        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(settings(&[])));
         let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
         assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
         let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());
@@ -369,11 +389,20 @@ mod tests {
     }
 
     #[test]
+    fn the_exposed_ports_are_read_as_far_as_they_can_be() {
+        let ports = |exposed| config(json!({ "ExposedPorts": exposed })).unwrap().exposed_ports;
+        assert_eq!(ports(json!({ "5000/tcp": {}, "53/udp": {}, "8080": {} })), [5000, 8080]);
+        for other in [json!(null), json!([80]), json!({ "x/tcp": {}, "99999": 1 })] {
+            assert_eq!(ports(other.clone()), [0; 0], "{other}");
+        }
+    }
+
+    #[test]
     fn a_configuration_that_reaches_out_of_its_sandbox_is_refused() {
-        assert_eq!(config(json!({})), Ok(vec![]));
+        assert_eq!(config(json!({})), Ok(settings(&[])));
         assert_eq!(
             config(json!({ "Volumes": { "/data": {} }, "WorkingDir": "/app" })),
-            Ok(vec!["/data".into()])
+            Ok(settings(&["/data"]))
         );
         for directory in ["/proc/self/fd/7", "//proc", "/./sys/x", "/dev", "/app/../proc", "../proc"] {
             assert_eq!(

@@ -43,8 +43,9 @@ const WRITE: Duration = Duration::from_secs(22);
 
 /// The time that a node has to send the last lines of a log.
 const LOG: Duration = Duration::from_secs(4);
-const LOG_LINES: &str = "12";
-const LOG_BYTES: usize = 8 * 1024;
+/// Enough for the beginning of a long backtrace.
+const LOG_LINES: &str = "80";
+const LOG_BYTES: usize = 16 * 1024;
 /// The text that a manager puts into a log if it cannot reach the node.
 const LOG_BROKEN: &[u8] = b"incomplete log stream";
 

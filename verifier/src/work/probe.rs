@@ -134,6 +134,7 @@ impl ProbeRequest {
             redirect: answer.location,
             body: answer.body,
             probed_for_s: 0,
+            explanation: String::new(),
         };
         if is_ready { ProbeResult::Observed(evidence) } else { ProbeResult::NotReady(evidence) }
     }

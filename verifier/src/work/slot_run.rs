@@ -12,6 +12,7 @@ use domain::challenge::{Evidence, Observation};
 use domain::submission::{
     FailureCode, InterruptionCode, PlatformFault, ProbeOutcome, PulledImage, StartedImage, SubmissionFacts,
 };
+use domain::text::visible;
 use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -23,8 +24,8 @@ use crate::registry::ResolvedImage;
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
 use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
+use crate::work::explanation::FailedRun;
 use crate::work::probe::{Backoff, ProbeRequest, ProbeResult};
-use crate::work::sanitise::{last_lines, single_line};
 
 /// The time that the Swarm has to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
@@ -34,6 +35,9 @@ const STARTING: Duration = Duration::from_secs(30);
 const AFTERMATH: Duration = Duration::from_millis(800);
 /// The age from which a snapshot of the tasks is too old to draw conclusions from it.
 const STALE: Duration = Duration::from_secs(5);
+
+/// The longest quotation of an engine's error text, in characters.
+const ENGINE_CHARS_MAX: usize = 300;
 
 /// The exit code of a process that was killed, as the kernel does for lack of memory.
 const KILLED: i64 = 137;
@@ -183,7 +187,8 @@ impl<'a> SlotRun<'a> {
         self.update_apps();
         let (task, since, address) = match &self.apps[index].state {
             AppState::Ended { task, ending } => {
-                let finding = self.classify_ending(task, ending).await;
+                let (task, finding) = (task.clone(), self.classify_ending(ending));
+                let finding = self.explained(index, &task, finding).await;
                 return self.finish(index, finding);
             }
             AppState::Running { task, since, address: Some(address) } => (task.clone(), *since, *address),
@@ -209,9 +214,18 @@ impl<'a> SlotRun<'a> {
                 return;
             }
             ProbeResult::Observed(evidence @ Evidence::Http { .. }) => AppFinding::Confirmed(evidence),
-            ProbeResult::NotReady(Evidence::Http { status, latency_ms, redirect, body, .. }) => {
+            ProbeResult::NotReady(Evidence::Http {
+                status, latency_ms, redirect, body, explanation, ..
+            }) => {
                 let probed_for_s = start.as_secs();
-                AppFinding::Confirmed(Evidence::Http { status, latency_ms, redirect, body, probed_for_s })
+                AppFinding::Confirmed(Evidence::Http {
+                    status,
+                    latency_ms,
+                    redirect,
+                    body,
+                    probed_for_s,
+                    explanation,
+                })
             }
             ProbeResult::Observed(Evidence::Failure { code, message }) => {
                 self.failed_unless_ended(index, &task, code, message).await
@@ -238,6 +252,7 @@ impl<'a> SlotRun<'a> {
                 AppFinding::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
             }
         };
+        let finding = self.explained(index, &task, finding).await;
         self.finish(index, finding);
     }
 
@@ -283,7 +298,7 @@ impl<'a> SlotRun<'a> {
         if self.tasks.until(since + AFTERMATH, ended).await.is_some() {
             self.update_apps();
             return match &self.apps[index].state {
-                AppState::Ended { task, ending } => self.classify_ending(task, ending).await,
+                AppState::Ended { ending, .. } => self.classify_ending(ending),
                 _ => AppFinding::PlatformFault(platform_fault(
                     InterruptionCode::NodeLost,
                     "the task disappeared",
@@ -299,7 +314,7 @@ impl<'a> SlotRun<'a> {
     }
 
     /// Returns the finding about an app whose container ended.
-    async fn classify_ending(&self, task: &TaskId, ending: &TaskEnding) -> AppFinding {
+    fn classify_ending(&self, ending: &TaskEnding) -> AppFinding {
         if !self.context.slots.is_well(&self.lease.node().id) {
             return AppFinding::PlatformFault(node_lost(&self.lease.node().name));
         }
@@ -307,25 +322,24 @@ impl<'a> SlotRun<'a> {
             TaskEnding::PlatformFault(code, why) => {
                 return AppFinding::PlatformFault(platform_fault(*code, why));
             }
-            TaskEnding::WrongPlatform(why) => {
-                (FailureCode::WrongPlatform, format!("The node cannot run the image: {}", single_line(why)))
-            }
-            TaskEnding::NotStarted(why) => {
-                (FailureCode::DidNotStart, format!("The container did not start: {}", single_line(why)))
-            }
+            TaskEnding::WrongPlatform(why) => (
+                FailureCode::WrongPlatform,
+                format!("The node cannot run the image: {}", visible(why, ENGINE_CHARS_MAX)),
+            ),
+            TaskEnding::NotStarted(why) => (
+                FailureCode::DidNotStart,
+                format!("The container did not start: {}", visible(why, ENGINE_CHARS_MAX)),
+            ),
             TaskEnding::Exited(KILLED) => {
                 let limit = self.context.challenge.limits.memory_mib;
-                let output = self.last_output(task).await;
                 let message = format!(
-                    "The app was killed (exit code 137). This happens if it uses more than {limit} MiB of \
-                     memory.{output}"
+                    "The app was killed (exit code 137). This happens if it uses more than {limit} MiB of memory."
                 );
                 let code = FailureCode::OutOfMemory;
                 return AppFinding::Suspected { suspect: Suspect::LostNode, code, message };
             }
             TaskEnding::Exited(code) => {
-                let output = self.last_output(task).await;
-                let message = format!("The app ended by itself with exit code {code}.{output}");
+                let message = format!("The app ended by itself with exit code {code}.");
                 // A code above 128 is a signal's, or of an engine that restarted and killed its containers.
                 let suspect = if *code > SIGNALLED { Suspect::LostNode } else { Suspect::SlowNode };
                 return AppFinding::Suspected { suspect, code: FailureCode::ExitedEarly, message };
@@ -334,15 +348,27 @@ impl<'a> SlotRun<'a> {
         AppFinding::Confirmed(Evidence::Failure { code, message })
     }
 
-    /// Returns a sentence about the app's last output, or an empty text if the output cannot be read.
-    async fn last_output(&self, task: &TaskId) -> String {
-        match self.context.swarm.last_lines(task).await {
-            Ok(lines) => last_lines(&lines.text),
+    /// Adds an explanation to the finding about an app that failed while it ran.
+    async fn explained(&self, index: usize, task: &TaskId, mut finding: AppFinding) -> AppFinding {
+        let Some((code, text)) = finding.failure_to_explain() else { return finding };
+        let output = match self.context.swarm.last_lines(task).await {
+            Ok(lines) => Some(lines.text),
             Err(error) => {
                 tracing::debug!(%error, "could not read the last lines of task {task}");
-                String::new()
+                None
             }
-        }
+        };
+        let app = &self.apps[index];
+        let run = FailedRun {
+            challenge: &self.context.challenge,
+            grade: self.lease.grade(),
+            image: &app.image.familiar(),
+            exposed_ports: &app.resolved.exposed_ports,
+            code,
+            output: output.as_deref(),
+        };
+        text.push_str(&run.explanation());
+        finding
     }
 
     /// Waits until each app is over or fulfils `condition`, at most until `deadline`.

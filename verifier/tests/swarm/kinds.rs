@@ -41,8 +41,11 @@ fn kinds() -> [ImageKind; 19] {
         ("wrong", |answer| Pushed(App::wrong(answer, "vote")), Some((Code::Mismatch, "vote"))),
         (
             "wrong-port",
-            |answer| playing(&["wrong-port", "8080"], answer),
-            Some((Code::NothingOnPort, "port 80")),
+            |answer| {
+                let app = App::playing(&["wrong-port", "8080"], answer);
+                Pushed(with(app, "ExposedPorts", json!({ "8080/tcp": {} })))
+            },
+            Some((Code::NothingOnPort, "exposes port 8080 (EXPOSE), and the challenge asks on port 80")),
         ),
         ("silent", |answer| playing(&["silent"], answer), Some((Code::NothingOnPort, "port 80"))),
         ("exits", |_| Pushed(App::exits(3, "no database")), Some((Code::ExitedEarly, "no database"))),
@@ -107,6 +110,8 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
             (Some((code, word)), Some((found, message))) => {
                 assert_eq!(found, code, "{owner}: {message}");
                 assert!(message.contains(word), "{owner}: {message}");
+                let is_explained = message.contains("docker run --rm") && message.contains(" It");
+                assert_eq!(is_explained, ran(code), "{owner}: {message}");
             }
             (expected, found) => panic!("{owner}: {expected:?}, but {found:?}"),
         }
@@ -131,6 +136,15 @@ async fn each_kind_of_image_gets_its_own_verdict() -> Result<()> {
     stage.stop().await?;
     assert_nothing_left(&bed).await?;
     bed.stop().await
+}
+
+/// Returns true if an app with this failure ran, and its output may explain the failure.
+fn ran(code: FailureCode) -> bool {
+    use FailureCode as Code;
+    matches!(
+        code,
+        Code::ExitedEarly | Code::OutOfMemory | Code::NothingOnPort | Code::TimedOut | Code::BadStatus
+    )
 }
 
 fn playing(arguments: &[&str], answer: &Value) -> PushedImage {

@@ -49,6 +49,29 @@ impl AppFinding {
         }
     }
 
+    /// Returns the code of a failure that the app's output may explain, and the text that the explanation is added to.
+    pub(super) fn failure_to_explain(&mut self) -> Option<(FailureCode, &mut String)> {
+        let (code, text) = match self {
+            Self::Confirmed(Evidence::Http { status: 200 | 300..=399, .. }) | Self::PlatformFault(_) => {
+                return None;
+            }
+            Self::Confirmed(Evidence::Http { explanation, .. }) => (FailureCode::BadStatus, explanation),
+            Self::Confirmed(Evidence::Failure { code, message }) | Self::Suspected { code, message, .. } => {
+                (*code, message)
+            }
+        };
+        let is_of_a_run = matches!(
+            code,
+            FailureCode::ExitedEarly
+                | FailureCode::OutOfMemory
+                | FailureCode::NothingOnPort
+                | FailureCode::TimedOut
+                | FailureCode::BadHttp
+                | FailureCode::BadStatus
+        );
+        is_of_a_run.then_some((code, text))
+    }
+
     /// Returns the reason not to use the slot again, if its network or its relay failed or seems to have
     /// failed.
     pub(crate) fn slot_fault(&self) -> Option<&str> {
