@@ -69,7 +69,7 @@ async fn every_attack_fails(bed: Testbed, grade: SandboxGrade) {
     let after = report::Usage::settled(system.pid(), &nodes, &before).await;
     let log_kib = nodes.largest_log_seen();
 
-    let report = Report { ended, alone, beside, before, after, log_kib };
+    let report = Report { grade, ended, alone, beside, before, after, log_kib };
     report.print();
     report.keep();
     let health: Value = system.get("/readyz").await;

@@ -2,16 +2,18 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
+use domain::sandbox::SandboxGrade;
 use testbed::until;
 
 use super::attack::{Deserves, Ended, entries};
 use super::bystanders::Met;
 use super::nodes::Nodes;
 
-/// The variable with the path of the table's file. If it is not set, the table is only printed.
-const KEEP: &str = "MUSTER_ATTACK_TABLE";
+/// The variable with the directory for the files of the tables. If it is not set, the tables are only printed.
+const KEEP: &str = "MUSTER_ATTACK_TABLES";
 
 /// The resources that a process may use in addition after all attacks.
 const MORE_MEMORY_MIB: u64 = 64;
@@ -27,6 +29,7 @@ const HONEST: Duration = Duration::from_secs(60);
 
 /// The results of all attacks and honest submissions.
 pub(crate) struct Report {
+    pub(crate) grade: SandboxGrade,
     pub(crate) ended: Vec<Ended>,
     pub(crate) alone: Met,
     pub(crate) beside: Met,
@@ -75,10 +78,11 @@ impl Report {
         std::io::stdout().write_all(self.told().as_bytes()).unwrap();
     }
 
-    /// Writes the table to a file if [`KEEP`] names one.
+    /// Writes the table of the grade to its file, if [`KEEP`] names a directory.
     pub(crate) fn keep(&self) {
-        if let Some(path) = std::env::var_os(KEEP) {
-            std::fs::write(path, self.page()).unwrap();
+        if let Some(directory) = std::env::var_os(KEEP) {
+            let name = format!("attacks-{}.md", self.grade_name());
+            std::fs::write(Path::new(&directory).join(name), self.page()).unwrap();
         }
     }
 
@@ -117,11 +121,16 @@ impl Report {
 
     fn page(&self) -> String {
         format!(
-            "# Attacks and how they end\n\nWritten by `tests/hostile/`, which submits each of these through the public \
-             API to a Swarm of three\nbeside honest submissions: `{KEEP}=docs/attacks.md make test`. What the walls are \
-             is in [security.md](security.md).\n\n{}",
+            "# Attacks on {} nodes\n\nWritten by `tests/hostile/`, which submits each of these through the public \
+             API to a Swarm of three nodes\nbeside honest submissions: `{KEEP}=docs make test`. \
+             [security.md](security.md) describes the walls.\n\n{}",
+            self.grade_name(),
             self.table()
         )
+    }
+
+    fn grade_name(&self) -> String {
+        self.grade.as_str().replace('_', "-")
     }
 
     fn table(&self) -> String {
