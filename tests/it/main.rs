@@ -15,6 +15,7 @@ mod language;
 mod openapi;
 mod readers;
 mod roles;
+mod running;
 mod support;
 mod verifying;
 mod views;

@@ -1,0 +1,76 @@
+//! `make run`, on a machine that has a Docker engine with a Swarm already.
+
+use std::path::Path;
+use std::time::Duration;
+
+use testbed::{Node, Testbed, until};
+
+/// The deadline for the sample submission to pass, from the start of the command.
+const UP: Duration = Duration::from_secs(180);
+const DOWN: Duration = Duration::from_secs(60);
+
+const TOKEN: &str = "a-token-of-the-test";
+
+/// Starts the command in the background, and prints its process number: START FOLDER STATE PROGRAM OUTPUT.
+const START: &str = r#"
+cd "$1"
+MUSTER_RUN_STATE=$2 MUSTER_RUN_PROGRAM=$3 setsid scripts/run >"$4" 2>&1 </dev/null &
+echo $!
+"#;
+
+/// Prints everything of the machine's own engine and network that another engine could change.
+const MACHINE: &str = r#"
+docker --host "$1" info --format '{{.Swarm.NodeID}} {{.Swarm.LocalNodeState}} {{.Images}} {{.Containers}}'
+docker --host "$1" network ls --no-trunc --format '{{.ID}} {{.Name}}'
+docker --host "$1" image ls --no-trunc --quiet
+ip -oneline link | cut -d : -f 2
+iptables-save | sed '/^#/d; s/\[.*\]//'
+pgrep --count dockerd
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn make_run_gives_the_writable_grade_and_leaves_the_machines_own_engine_as_it_was() {
+    let bed = Testbed::single().await.unwrap();
+    let [node] = bed.swarm.nodes() else { panic!("one node") };
+    // A new Swarm makes its networks after it answers.
+    let before = until("the machine's own Swarm to have its networks", DOWN, async || {
+        let (first, second) = (machine(node).await, machine(node).await);
+        (first == second && first.contains("docker_gwbridge")).then_some(first)
+    });
+    let before = before.await.unwrap();
+    let state = tempfile::tempdir().unwrap();
+    let output = state.path().join("output");
+    let said = || std::fs::read_to_string(&output).unwrap();
+
+    let paths = [
+        Path::new(env!("CARGO_MANIFEST_DIR")),
+        state.path(),
+        Path::new(env!("CARGO_BIN_EXE_muster")),
+        &output,
+    ];
+    let token_variable = format!("MUSTER_TOKEN={TOKEN}");
+    let mut start = vec!["env", &token_variable, "sh", "-c", START, "start"];
+    start.extend(paths.map(|path| path.to_str().unwrap()));
+    let pid = node.run(&start).await.unwrap();
+    let is_up = until("the command to be up", UP, async || {
+        (said().contains("Ctrl-C stops") || said().contains("run: stopped")).then_some(())
+    });
+    assert!(is_up.await.is_ok() && said().contains("\npassed\n"), "{}", said());
+    let token = format!("Authorization: Bearer {TOKEN}");
+    let ask =
+        ["curl", "--silent", "--noproxy", "*", "--header", &token, "http://127.0.0.1:8080/api/v1/sandbox"];
+    let sandbox = node.run(&ask).await.unwrap();
+    assert!(sandbox.contains(r#""grade":"writable""#), "{sandbox}");
+    let beside = machine(node).await;
+    assert_eq!(beside.replace("\n2\n", "\n1\n"), before, "while the command runs");
+
+    node.run(&["kill", "-TERM", pid.trim()]).await.unwrap();
+    let is_down = until("the command to end", DOWN, async || said().contains("run: stopped").then_some(()));
+    assert!(is_down.await.is_ok(), "{}", said());
+    assert_eq!(machine(node).await, before, "afterwards");
+    bed.stop().await.unwrap();
+}
+
+async fn machine(node: &Node) -> String {
+    node.run(&["sh", "-c", MACHINE, "machine", &node.endpoint()]).await.unwrap()
+}
