@@ -12,7 +12,6 @@ use domain::challenge::{Evidence, Observation};
 use domain::submission::{
     FailureCode, InterruptionCode, PlatformFault, ProbeOutcome, PulledImage, StartedImage, SubmissionFacts,
 };
-use domain::text::visible;
 use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::time::Instant;
@@ -35,14 +34,6 @@ const STARTING: Duration = Duration::from_secs(30);
 const AFTERMATH: Duration = Duration::from_millis(800);
 /// The age from which a snapshot of the tasks is too old to draw conclusions from it.
 const STALE: Duration = Duration::from_secs(5);
-
-/// The longest quotation of an engine's error text, in characters.
-const ENGINE_CHARS_MAX: usize = 300;
-
-/// The exit code of a process that was killed, as the kernel does for lack of memory.
-const KILLED: i64 = 137;
-/// The highest exit code that a program gives by itself. Higher codes belong to signals.
-const SIGNALLED: i64 = 128;
 
 /// The environment of a slot run, beside its slot.
 pub(crate) struct RunContext {
@@ -315,37 +306,11 @@ impl<'a> SlotRun<'a> {
 
     /// Returns the finding about an app whose container ended.
     fn classify_ending(&self, ending: &TaskEnding) -> AppFinding {
-        if !self.context.slots.is_well(&self.lease.node().id) {
-            return AppFinding::PlatformFault(node_lost(&self.lease.node().name));
+        if self.context.slots.is_well(&self.lease.node().id) {
+            AppFinding::of_ending(ending, self.context.challenge.limits.memory_mib)
+        } else {
+            AppFinding::PlatformFault(node_lost(&self.lease.node().name))
         }
-        let (code, message) = match ending {
-            TaskEnding::PlatformFault(code, why) => {
-                return AppFinding::PlatformFault(platform_fault(*code, why));
-            }
-            TaskEnding::WrongPlatform(why) => (
-                FailureCode::WrongPlatform,
-                format!("The node cannot run the image: {}", visible(why, ENGINE_CHARS_MAX)),
-            ),
-            TaskEnding::NotStarted(why) => (
-                FailureCode::DidNotStart,
-                format!("The container did not start: {}", visible(why, ENGINE_CHARS_MAX)),
-            ),
-            TaskEnding::Exited(KILLED) => {
-                let limit = self.context.challenge.limits.memory_mib;
-                let message = format!(
-                    "The app was killed (exit code 137). This happens if it uses more than {limit} MiB of memory."
-                );
-                let code = FailureCode::OutOfMemory;
-                return AppFinding::Suspected { suspect: Suspect::LostNode, code, message };
-            }
-            TaskEnding::Exited(code) => {
-                let message = format!("The app ended by itself with exit code {code}.");
-                // A code above 128 is a signal's, or of an engine that restarted and killed its containers.
-                let suspect = if *code > SIGNALLED { Suspect::LostNode } else { Suspect::SlowNode };
-                return AppFinding::Suspected { suspect, code: FailureCode::ExitedEarly, message };
-            }
-        };
-        AppFinding::Confirmed(Evidence::Failure { code, message })
     }
 
     /// Adds an explanation to the finding about an app that failed while it ran.

@@ -2,6 +2,17 @@
 
 use domain::challenge::Evidence;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
+use domain::text::visible;
+
+use crate::swarm::TaskEnding;
+
+/// The longest quotation of an engine's error text, in characters.
+const ENGINE_CHARS_MAX: usize = 300;
+
+/// The exit code of a process that was killed, as the kernel does for lack of memory.
+const KILLED: i64 = 137;
+/// The highest exit code that a program gives by itself. Higher codes belong to signals.
+const SIGNALLED: i64 = 128;
 
 /// The finding about one image.
 #[derive(Debug)]
@@ -28,6 +39,35 @@ pub(crate) enum Suspect {
 }
 
 impl AppFinding {
+    /// Returns the finding about an app whose container ended on a node that is well.
+    pub(super) fn of_ending(ending: &TaskEnding, memory_mib: u64) -> Self {
+        let (code, message) = match ending {
+            TaskEnding::PlatformFault(code, why) => return Self::PlatformFault(platform_fault(*code, why)),
+            TaskEnding::WrongPlatform(why) => {
+                let why = visible(why, ENGINE_CHARS_MAX);
+                (FailureCode::WrongPlatform, format!("The node cannot run the image: {why}"))
+            }
+            TaskEnding::NotStarted(why) => {
+                let why = visible(why, ENGINE_CHARS_MAX);
+                (FailureCode::DidNotStart, format!("The container did not start: {why}"))
+            }
+            TaskEnding::Exited(KILLED) => {
+                let message = format!(
+                    "The app was killed (exit code 137). This happens if it uses more than {memory_mib} MiB of memory."
+                );
+                let code = FailureCode::OutOfMemory;
+                return Self::Suspected { suspect: Suspect::LostNode, code, message };
+            }
+            TaskEnding::Exited(code) => {
+                let message = format!("The app ended by itself with exit code {code}.");
+                // A code above 128 is a signal's, or of an engine that restarted and killed its containers.
+                let suspect = if *code > SIGNALLED { Suspect::LostNode } else { Suspect::SlowNode };
+                return Self::Suspected { suspect, code: FailureCode::ExitedEarly, message };
+            }
+        };
+        Self::Confirmed(Evidence::Failure { code, message })
+    }
+
     /// Returns the reason to try another slot, if there is one.
     pub(crate) fn doubt(&self) -> Option<&str> {
         match self {
