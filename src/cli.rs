@@ -15,6 +15,7 @@ mod stats;
 mod status;
 mod submit;
 mod terminal;
+mod try_image;
 mod up;
 
 use std::fmt::Display;
@@ -41,6 +42,8 @@ enum CliCommand {
     Eventstore(eventstore::EventstoreCommand),
     /// Remove old images and forgotten containers from this node
     Janitor(janitor::JanitorCommand),
+    /// Run an image on your own Docker as Muster would, and show its verdict
+    Try(try_image::TryCommand),
     /// Submit an entry and show its progress up to the verdict
     Submit(submit::SubmitCommand),
     /// Show the status of a submission, with the reasons
@@ -93,6 +96,7 @@ impl Cli {
                 CliCommand::Serve(serve) => serve.run().await,
                 CliCommand::Eventstore(eventstore) => eventstore.run().await,
                 CliCommand::Janitor(janitor) => janitor.run().await,
+                CliCommand::Try(command) => command.run().await,
                 CliCommand::Submit(submit) => submit.run().await,
                 CliCommand::Status(status) => status.run().await,
                 CliCommand::Stats(stats) => stats.run().await,

@@ -13,7 +13,7 @@ pub use typed::SettingError;
 
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use commands::RateLimit;
@@ -192,14 +192,22 @@ impl LogFormat {
     }
 }
 
+/// Reads the file that describes a challenge.
+///
+/// # Errors
+/// The reason why the file cannot be read or is wrong.
+pub fn read_challenge(path: &Path) -> Result<Challenge, String> {
+    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    Challenge::parse(&text).map_err(|error| error.to_string())
+}
+
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
     text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
 }
 
 fn challenge(path: &str) -> Result<Challenge, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Challenge::parse(&text).map_err(|error| error.to_string())
+    read_challenge(Path::new(path))
 }
 
 fn tiles(typed: &mut TypedSettings) -> Result<Option<MapTiles>, SettingError> {

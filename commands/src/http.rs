@@ -4,6 +4,8 @@
 mod challenge;
 mod compat_2016;
 mod fields;
+
+pub use self::fields::{EntryError, read_entry};
 mod places;
 mod problem;
 mod submissions;

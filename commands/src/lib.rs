@@ -14,5 +14,5 @@ mod gazetteer;
 pub use error::CommandError;
 pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, PlaceSuggestion};
 pub use handler::{Actor, Cause, Commands, HandledCommand};
-pub use http::{WriteApiSettings, router};
+pub use http::{EntryError, WriteApiSettings, read_entry, router};
 pub use rate_limit::{RateLimit, RateLimitError};

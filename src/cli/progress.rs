@@ -3,6 +3,8 @@
 
 mod event_text;
 
+pub(super) use self::event_text::lines_of_event;
+
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 

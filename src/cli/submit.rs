@@ -1,6 +1,6 @@
 //! `muster submit`: submits an entry and shows its progress up to the verdict.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tokio::io::AsyncReadExt;
 
@@ -24,7 +24,7 @@ pub(super) struct SubmitCommand {
 
 impl SubmitCommand {
     pub(super) async fn run(self) -> Exit {
-        let entry = match self.entry().await {
+        let entry = match read_entry_file(&self.file).await {
             Ok(entry) => entry,
             Err(error) => {
                 return fail_with(
@@ -42,15 +42,16 @@ impl SubmitCommand {
             Err(error) => error.fail(),
         }
     }
+}
 
-    async fn entry(&self) -> std::io::Result<Vec<u8>> {
-        let mut entry = Vec::new();
-        if self.file.as_os_str() == "-" {
-            tokio::io::stdin().take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
-        } else {
-            let file = tokio::fs::File::open(&self.file).await?;
-            file.take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
-        }
-        Ok(entry)
+/// Reads the file with an entry, or the standard input if the file is `-`.
+pub(super) async fn read_entry_file(file: &Path) -> std::io::Result<Vec<u8>> {
+    let mut entry = Vec::new();
+    if file.as_os_str() == "-" {
+        tokio::io::stdin().take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
+    } else {
+        let file = tokio::fs::File::open(file).await?;
+        file.take(ENTRY_BYTES_MAX).read_to_end(&mut entry).await?;
     }
+    Ok(entry)
 }

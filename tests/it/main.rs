@@ -17,5 +17,6 @@ mod readers;
 mod roles;
 mod running;
 mod support;
+mod trying;
 mod verifying;
 mod views;

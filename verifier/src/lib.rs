@@ -31,6 +31,7 @@ pub use crate::sandbox::admission;
 use crate::sandbox::report::SandboxReporter;
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
+pub use crate::work::trial;
 use crate::work::{AttemptRunner, RunContext, WorkLoop};
 
 /// The longest name of a verifier, because names of networks contain it.

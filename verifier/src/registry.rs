@@ -14,7 +14,8 @@ use sha2::{Digest as _, Sha256};
 
 use self::http::{BlobSize, RegistryHttp, RegistryReply};
 pub use self::logins::{LoginsError, RegistryLogins};
-use self::manifest::{Descriptor, ImageManifest, ImageSettings, Manifest};
+use self::manifest::{Descriptor, ImageManifest, Manifest};
+pub(crate) use self::manifest::{ImageSettings, check_config};
 
 /// The longest manifest or index in bytes. Registries accept no longer ones.
 const MANIFEST_MAX: usize = 4 << 20;
@@ -90,7 +91,7 @@ impl RegistryClient {
         let size_bytes = manifest.check(limits)?;
         Self::check_sizes(&session, &manifest).await?;
         let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
-        let ImageSettings { volumes, exposed_ports } = manifest::check_config(&config)?;
+        let ImageSettings { volumes, exposed_ports } = check_config(&config)?;
         Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports })
     }
 

@@ -33,7 +33,7 @@ pub(crate) use api_error::ApiError;
 pub(crate) use docker::DockerSwarm;
 pub(crate) use engine::{EndpointError, Engine};
 pub(crate) use ids::{NetworkId, NodeId, ServiceId, TaskId};
-pub(crate) use spec::CAPABILITY_BITS;
+pub(crate) use spec::{CAPABILITY_BITS, container};
 pub(crate) use task::{Task, TaskEnding, TaskPhase};
 pub(crate) use tls::CertificatesError;
 

@@ -8,6 +8,7 @@ mod probe;
 mod queue;
 mod run;
 mod slot_run;
+pub mod trial;
 
 pub(crate) use attempt::AttemptRunner;
 pub(crate) use run::WorkLoop;

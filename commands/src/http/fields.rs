@@ -1,11 +1,35 @@
 //! Reads a submission from the fields of its body: fields → form → validated form → `Submitted` at its place.
 
+use domain::ImageRef;
 use domain::challenge::{Challenge, FieldError, SubmissionForm};
 use domain::submission::{Place, Submitted};
 use http_edge::{FieldProblem, JsonObject};
 use serde_json::Value;
 
 use crate::{Gazetteer, PlaceError};
+
+/// The reason why an entry would be refused.
+#[derive(Debug)]
+pub enum EntryError {
+    /// It is not a JSON object. Holds the parser's reason.
+    NotJson(String),
+    /// All errors, at most one for each field.
+    Fields(Vec<FieldProblem>),
+}
+
+/// Reads an entry that is not submitted yet, from its JSON. The images may come from any registry.
+///
+/// # Errors
+/// The reason why the entry would be refused.
+pub fn read_entry(json: &[u8], challenge: &Challenge) -> Result<Submitted, EntryError> {
+    let fields: JsonObject =
+        serde_json::from_slice(json).map_err(|error| EntryError::NotJson(error.to_string()))?;
+    let mut challenge = challenge.clone();
+    let named = ["images", "repo"].into_iter().filter_map(|field| fields.0.get(field)?.as_array()).flatten();
+    let images = named.filter_map(|name| name.as_str()?.trim().parse::<ImageRef>().ok());
+    challenge.images.registries.extend(images.map(|image| image.registry().to_owned()));
+    read(fields, &challenge, Gazetteer::shipped()).map_err(EntryError::Fields)
+}
 
 /// Reads the submission that the fields describe.
 ///

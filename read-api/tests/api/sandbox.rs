@@ -49,9 +49,9 @@ async fn organisers_see_each_node_its_slots_and_their_use() {
     assert_eq!((&v1["trouble"], &v1["slots"], &v1["under_way"]), (&Value::Null, &json!(4), &json!(2)));
     assert!(v1["since"].as_str().unwrap().ends_with('Z'), "{v1}");
     let expected = json!([
-        { "name": "n1", "state": "ready", "reason": null, "slots": 4, "under_way": 1 },
-        { "name": "n2", "state": "drained", "reason": null, "slots": 0, "under_way": 0 },
-        { "name": "n3", "state": "refused", "reason": "it has no seccomp", "slots": 0, "under_way": 0 },
+        { "name": "n1", "state": "ready", "reason": null, "grade": "writable", "slots": 4, "under_way": 1 },
+        { "name": "n2", "state": "drained", "reason": null, "grade": null, "slots": 0, "under_way": 0 },
+        { "name": "n3", "state": "refused", "reason": "it has no seccomp", "grade": null, "slots": 0, "under_way": 0 },
     ]);
     assert_eq!(v1["nodes"], expected);
 }

@@ -10,7 +10,7 @@ use crate::cli::client::StatusReply;
 use crate::cli::terminal::printable;
 
 /// Returns the lines that describe an event.
-pub(super) fn lines_of_event(event: &Event) -> Vec<String> {
+pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
     match event {
         Event::Submitted(submitted) => {
             let images: Vec<_> = submitted.images.iter().map(|image| image.familiar()).collect();

@@ -168,15 +168,15 @@ impl ImageManifest {
 
 /// The settings of an image that matter to its run.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct ImageSettings {
+pub(crate) struct ImageSettings {
     /// The paths that the image declares as volumes.
-    pub(super) volumes: Vec<String>,
+    pub(crate) volumes: Vec<String>,
     /// The TCP ports that the image exposes. They only explain failures, so those that cannot be read are passed over.
-    pub(super) exposed_ports: Vec<u16>,
+    pub(crate) exposed_ports: Vec<u16>,
 }
 
 /// Checks that an image with this configuration can be run, and returns its settings.
-pub(super) fn check_config(body: &[u8]) -> Result<ImageSettings> {
+pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     let unreadable =
         |error: serde_json::Error| refused(&format!("its configuration cannot be read ({error})"));
     let all: Value = serde_json::from_slice(body).map_err(unreadable)?;

@@ -2,11 +2,12 @@
 //! check that the engine accepted all of them.
 
 use bollard::models::{
-    EndpointSpec, EndpointSpecModeEnum, HealthConfig, Limit, Mount, MountTmpfsOptions, MountType,
-    NetworkAttachmentConfig, Platform, ResourceObject, ResourcesUlimits, ServiceSpec, ServiceSpecMode,
-    ServiceSpecModeReplicated, TaskSpec, TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig,
-    TaskSpecContainerSpecPrivileges, TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources,
-    TaskSpecRestartPolicy, TaskSpecRestartPolicyConditionEnum,
+    ContainerCreateBody, EndpointSpec, EndpointSpecModeEnum, HealthConfig, HostConfig, HostConfigLogConfig,
+    Limit, Mount, MountTmpfsOptions, MountType, NetworkAttachmentConfig, Platform, ResourceObject,
+    ResourcesUlimits, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec,
+    TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig, TaskSpecContainerSpecPrivileges,
+    TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
+    TaskSpecRestartPolicyConditionEnum,
 };
 use domain::sandbox::SandboxGrade;
 use serde_json::Value;
@@ -96,6 +97,39 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
                 name: Some("json-file".to_owned()),
                 options: Some(LOG.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
             }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+/// Returns the container that runs an image alike on an engine without a Swarm. It is made from the service, so
+/// that each setting of the sandbox is said once.
+pub(crate) fn container(deployment: &Deployment) -> ContainerCreateBody {
+    let task = service_spec(deployment).task_template.unwrap_or_default();
+    let app = task.container_spec.unwrap_or_default();
+    let limits = task.resources.unwrap_or_default().limits.unwrap_or_default();
+    let log = task.log_driver.unwrap_or_default();
+    ContainerCreateBody {
+        image: app.image,
+        hostname: app.hostname,
+        labels: app.labels,
+        healthcheck: app.health_check,
+        stop_signal: app.stop_signal,
+        host_config: Some(HostConfig {
+            network_mode: Some(deployment.network.to_string()),
+            readonly_rootfs: app.read_only,
+            mounts: app.mounts,
+            cap_drop: app.capability_drop,
+            cap_add: app.capability_add,
+            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            memory: limits.memory_bytes,
+            memory_swap: limits.memory_bytes,
+            nano_cpus: limits.nano_cpus,
+            pids_limit: limits.pids,
+            ulimits: app.ulimits,
+            dns: app.dns_config.unwrap_or_default().nameservers,
+            log_config: Some(HostConfigLogConfig { typ: log.name, config: log.options }),
             ..Default::default()
         }),
         ..Default::default()

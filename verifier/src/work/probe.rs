@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::relay::{
     AppRequest, AwaitedPart, RelayError, RequestError, RequestFailure, RequestLimits, RequestResult,
 };
+use crate::swarm::SlotRelay;
 
 /// The longest wait for a connection. Within a cluster, connecting takes milliseconds.
 const CONNECT: Duration = Duration::from_secs(2);
@@ -41,12 +42,36 @@ pub(crate) enum ProbeResult {
     RelayFailed(String),
 }
 
+/// The conclusion about an app from the result of a request.
+#[derive(Debug)]
+pub(crate) enum ProbeConclusion {
+    /// The response is final.
+    Answered(Evidence),
+    /// The app failed, unless its container has ended. The platform may be at fault, if there is a suspect.
+    Failed { code: FailureCode, message: String, suspect: Option<Suspect> },
+    /// The relay failed, so nothing is known about the app.
+    RelayFailed(String),
+}
+
+/// The part of the platform that may have caused a suspected failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Suspect {
+    /// The node may have been too slow. An app that fails in two slots is to blame, even if it fails in two
+    /// different ways.
+    SlowNode,
+    /// The node may have killed the app, or cannot be reached.
+    LostNode,
+    /// The slot's network may have failed.
+    Network,
+}
+
 /// The request that the challenge sends to every app.
 pub(crate) struct ProbeRequest {
     path: String,
     host: String,
     port: u16,
     limits: RequestLimits,
+    start: Duration,
 }
 
 /// Pauses that double each time, up to a limit.
@@ -56,6 +81,7 @@ impl ProbeRequest {
     pub(crate) fn new(probe: &ProbeRules, limits: &ResourceLimits) -> Self {
         let seconds = Duration::from_secs(limits.answer_s).min(MAX_TOTAL);
         let bytes = usize::try_from(limits.answer_kib << 10).unwrap_or(usize::MAX).min(MAX_BODY);
+        let start_s = limits.start_s;
         let limits = RequestLimits {
             connect: CONNECT.min(seconds),
             total: seconds,
@@ -63,11 +89,12 @@ impl ProbeRequest {
             max_body: bytes,
         };
         let ProbeRules::Http(probe) = probe;
-        Self { path: probe.path.clone(), host: probe.host_header(), port: probe.port, limits }
+        let start = Duration::from_secs(start_s);
+        Self { path: probe.path.clone(), host: probe.host_header(), port: probe.port, limits, start }
     }
 
     /// Returns the request to the app at this address.
-    pub(crate) fn to(&self, address: IpAddr) -> Result<AppRequest, RequestError> {
+    fn to(&self, address: IpAddr) -> Result<AppRequest, RequestError> {
         AppRequest::new(
             SocketAddr::new(address, self.port),
             self.path.clone(),
@@ -78,7 +105,7 @@ impl ProbeRequest {
 
     /// Returns the probe that follows a redirect within the rest of the time for an answer, or `None` if the
     /// result is no redirect to the same host and port.
-    pub(crate) fn redirected(&self, result: &ProbeResult) -> Option<Self> {
+    fn redirected(&self, result: &ProbeResult) -> Option<Self> {
         let ProbeResult::Observed(Evidence::Http { status, redirect: Some(location), latency_ms, .. }) =
             result
         else {
@@ -92,7 +119,7 @@ impl ProbeRequest {
         let spent = Duration::from_millis(*latency_ms);
         let total = self.limits.total.saturating_sub(spent).max(Duration::from_millis(1));
         let limits = RequestLimits { total, ..self.limits };
-        Some(Self { path, host: self.host.clone(), port: self.port, limits })
+        Some(Self { path, host: self.host.clone(), port: self.port, limits, start: self.start })
     }
 
     /// Returns the path of a `Location`, or `None` if it leads to another host, port or scheme.
@@ -109,7 +136,7 @@ impl ProbeRequest {
     }
 
     /// Classifies a relay's answer to the request.
-    pub(crate) fn classify(&self, outcome: Result<RequestResult, RelayError>) -> ProbeResult {
+    fn classify(&self, outcome: Result<RequestResult, RelayError>) -> ProbeResult {
         let answer = match outcome {
             Ok(Ok(answer)) => answer,
             Ok(Err(RequestFailure::Refused)) => return ProbeResult::ConnectionRefused,
@@ -139,21 +166,74 @@ impl ProbeRequest {
         if is_ready { ProbeResult::Observed(evidence) } else { ProbeResult::NotReady(evidence) }
     }
 
-    /// Returns the message about an app that never listened.
-    pub(crate) fn nothing_on_port(&self, start: Duration) -> String {
-        let (port, seconds) = (self.port, start.as_secs());
-        format!("The container runs, but nothing accepted connections on port {port} in {seconds} s.")
+    /// Sends the request through the relay to the app at this address, follows one redirect to the same host and
+    /// port, and classifies the response.
+    pub(crate) async fn send(&self, relay: &mut dyn SlotRelay, address: IpAddr) -> ProbeResult {
+        let result = match self.to(address) {
+            Ok(request) => self.classify(relay.probe(request).await),
+            Err(error) => return ProbeResult::RelayFailed(error.to_string()),
+        };
+        let Some(redirected) = self.redirected(&result) else { return result };
+        match redirected.to(address) {
+            Ok(request) => redirected.classify(relay.probe(request).await),
+            // The app sent us to a path that cannot be asked for.
+            Err(_) => result,
+        }
     }
 
-    /// Returns the message about an app that listened at first, and not when its time was over.
-    pub(crate) fn stopped_listening(&self, start: Duration) -> String {
-        let (port, seconds) = (self.port, start.as_secs());
-        format!("The app accepted connections on port {port} at first, but not after {seconds} s.")
-    }
-
-    /// Returns the message about an app that no request reached.
-    pub(crate) fn not_reached(&self, why: &str) -> String {
-        format!("The container runs, but port {} could not be reached: {why}.", self.port)
+    /// Concludes from the result of a request to an app that has run for some time. Returns `None` while the app may
+    /// still be starting. `has_connected` is true if the app has ever accepted a connection.
+    pub(crate) fn conclude(
+        &self,
+        result: ProbeResult,
+        has_connected: bool,
+        running: Duration,
+    ) -> Option<ProbeConclusion> {
+        let (port, start) = (self.port, self.start.as_secs());
+        let nothing = |message: String, suspect| {
+            Some(ProbeConclusion::Failed { code: FailureCode::NothingOnPort, message, suspect })
+        };
+        match result {
+            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::NotReady(_)
+                if running < self.start =>
+            {
+                None
+            }
+            ProbeResult::Observed(Evidence::Failure { code, message }) => {
+                Some(ProbeConclusion::Failed { code, message, suspect: None })
+            }
+            ProbeResult::Observed(evidence) => Some(ProbeConclusion::Answered(evidence)),
+            // A loaded node may be the reason.
+            ProbeResult::NotReady(Evidence::Failure { code, message }) => {
+                Some(ProbeConclusion::Failed { code, message, suspect: Some(Suspect::SlowNode) })
+            }
+            ProbeResult::NotReady(Evidence::Http {
+                status, latency_ms, redirect, body, explanation, ..
+            }) => {
+                let probed_for_s = start;
+                Some(ProbeConclusion::Answered(Evidence::Http {
+                    status,
+                    latency_ms,
+                    redirect,
+                    body,
+                    probed_for_s,
+                    explanation,
+                }))
+            }
+            ProbeResult::ConnectionRefused if has_connected => nothing(
+                format!("The app accepted connections on port {port} at first, but not after {start} s."),
+                Some(Suspect::SlowNode),
+            ),
+            ProbeResult::ConnectionRefused => nothing(
+                format!("The container runs, but nothing accepted connections on port {port} in {start} s."),
+                None,
+            ),
+            ProbeResult::Unreachable(why) => nothing(
+                format!("The container runs, but port {port} could not be reached: {why}."),
+                Some(Suspect::Network),
+            ),
+            ProbeResult::RelayFailed(why) => Some(ProbeConclusion::RelayFailed(why)),
+        }
     }
 
     /// Returns the evidence for a failure of the app itself.
@@ -179,6 +259,13 @@ impl ProbeRequest {
             other => (FailureCode::BadHttp, format!("The answer to {request} cannot be read: {other}.")),
         };
         Evidence::Failure { code, message }
+    }
+}
+
+impl ProbeResult {
+    /// Returns true if the app accepted a connection.
+    pub(crate) fn has_connected(&self) -> bool {
+        matches!(self, Self::Observed(_) | Self::NotReady(_))
     }
 }
 

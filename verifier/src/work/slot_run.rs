@@ -4,13 +4,13 @@
 mod app;
 mod finding;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{
     FailureCode, InterruptionCode, PlatformFault, ProbeOutcome, PulledImage, StartedImage, SubmissionFacts,
+    Submitted,
 };
 use domain::{Challenge, ImageRef, SubmissionId};
 use futures::future::join_all;
@@ -18,13 +18,13 @@ use tokio::time::Instant;
 
 use self::app::{AppRun, AppState};
 pub(crate) use self::finding::AppFinding;
-use self::finding::{Suspect, platform_fault};
+use self::finding::platform_fault;
 use crate::registry::ResolvedImage;
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
 use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
 use crate::work::explanation::FailedRun;
-use crate::work::probe::{Backoff, ProbeRequest, ProbeResult};
+use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest, ProbeResult, Suspect};
 
 /// The time that the Swarm has to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
@@ -189,84 +189,28 @@ impl<'a> SlotRun<'a> {
                 return self.finish(index, AppFinding::PlatformFault(fault));
             }
         };
-        let mut result = self.send_probe(probe, address).await;
-        if self.is_right(index, facts, &result) {
-            result = self.send_probe(probe, address).await;
+        let mut result = probe.send(self.lease.relay(), address).await;
+        if is_right(&self.context.challenge, &facts.submitted, &self.apps[index].image, &result) {
+            result = probe.send(self.lease.relay(), address).await;
         }
         let app = &mut self.apps[index];
-        app.has_connected |= matches!(result, ProbeResult::Observed(_) | ProbeResult::NotReady(_));
-        let has_connected = app.has_connected;
-        let start = Duration::from_secs(self.context.challenge.limits.start_s);
-        let is_starting = since.elapsed() < start;
-        let finding = match result {
-            ProbeResult::ConnectionRefused | ProbeResult::Unreachable(_) | ProbeResult::NotReady(_)
-                if is_starting =>
-            {
-                return;
+        app.has_connected |= result.has_connected();
+        let Some(conclusion) = probe.conclude(result, app.has_connected, since.elapsed()) else { return };
+        let finding = match conclusion {
+            ProbeConclusion::Answered(evidence) => AppFinding::Confirmed(evidence),
+            ProbeConclusion::Failed { code, message, suspect } => {
+                let failed = self.failed_unless_ended(index, &task, code, message).await;
+                match suspect {
+                    Some(suspect) => failed.suspected(suspect),
+                    None => failed,
+                }
             }
-            ProbeResult::Observed(evidence @ Evidence::Http { .. }) => AppFinding::Confirmed(evidence),
-            ProbeResult::NotReady(Evidence::Http {
-                status, latency_ms, redirect, body, explanation, ..
-            }) => {
-                let probed_for_s = start.as_secs();
-                AppFinding::Confirmed(Evidence::Http {
-                    status,
-                    latency_ms,
-                    redirect,
-                    body,
-                    probed_for_s,
-                    explanation,
-                })
-            }
-            ProbeResult::Observed(Evidence::Failure { code, message }) => {
-                self.failed_unless_ended(index, &task, code, message).await
-            }
-            // A loaded node may be the reason.
-            ProbeResult::NotReady(Evidence::Failure { code, message }) => {
-                self.failed_unless_ended(index, &task, code, message).await.suspected(Suspect::SlowNode)
-            }
-            ProbeResult::ConnectionRefused if has_connected => {
-                let message = probe.stopped_listening(start);
-                let failed = self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message);
-                failed.await.suspected(Suspect::SlowNode)
-            }
-            ProbeResult::ConnectionRefused => {
-                let message = probe.nothing_on_port(start);
-                self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message).await
-            }
-            ProbeResult::Unreachable(why) => {
-                let message = probe.not_reached(&why);
-                let failed = self.failed_unless_ended(index, &task, FailureCode::NothingOnPort, message);
-                failed.await.suspected(Suspect::Network)
-            }
-            ProbeResult::RelayFailed(why) => {
+            ProbeConclusion::RelayFailed(why) => {
                 AppFinding::PlatformFault(platform_fault(InterruptionCode::SlotFailed, &why))
             }
         };
         let finding = self.explained(index, &task, finding).await;
         self.finish(index, finding);
-    }
-
-    /// Sends one request to an app, follows one redirect to the same host and port, and classifies the
-    /// response.
-    async fn send_probe(&mut self, probe: &ProbeRequest, address: IpAddr) -> ProbeResult {
-        let result = match probe.to(address) {
-            Ok(request) => probe.classify(self.lease.relay().probe(request).await),
-            Err(error) => return ProbeResult::RelayFailed(error.to_string()),
-        };
-        let Some(redirected) = probe.redirected(&result) else { return result };
-        match redirected.to(address) {
-            Ok(request) => redirected.classify(self.lease.relay().probe(request).await),
-            // The app sent us to a path that cannot be asked for.
-            Err(_) => result,
-        }
-    }
-
-    fn is_right(&self, index: usize, facts: &SubmissionFacts, result: &ProbeResult) -> bool {
-        let ProbeResult::Observed(evidence) = result else { return false };
-        let observation = Observation { image: self.apps[index].image.clone(), evidence: evidence.clone() };
-        let judgement = self.context.challenge.judge(&facts.submitted, &[observation]);
-        judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)
     }
 
     /// Returns the finding that the app failed, unless its container has ended or is being stopped. A
@@ -402,6 +346,19 @@ impl<'a> SlotRun<'a> {
         });
         done.collect()
     }
+}
+
+/// Returns true if a response shows that the app does as the challenge asks.
+pub(super) fn is_right(
+    challenge: &Challenge,
+    submitted: &Submitted,
+    image: &ImageRef,
+    result: &ProbeResult,
+) -> bool {
+    let ProbeResult::Observed(evidence) = result else { return false };
+    let observation = Observation { image: image.clone(), evidence: evidence.clone() };
+    let judgement = challenge.judge(submitted, &[observation]);
+    judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)
 }
 
 /// Returns the common beginning of the names of a slot run's services, short enough for a host name.

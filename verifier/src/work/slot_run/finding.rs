@@ -5,6 +5,7 @@ use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::text::visible;
 
 use crate::swarm::TaskEnding;
+use crate::work::probe::Suspect;
 
 /// The longest quotation of an engine's error text, in characters.
 const ENGINE_CHARS_MAX: usize = 300;
@@ -26,21 +27,9 @@ pub(crate) enum AppFinding {
     PlatformFault(PlatformFault),
 }
 
-/// The part of the platform that may have caused a suspected failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Suspect {
-    /// The node may have been too slow. An app that fails in two slots is to blame, even if it fails in two
-    /// different ways.
-    SlowNode,
-    /// The node may have killed the app, or cannot be reached.
-    LostNode,
-    /// The slot's network may have failed.
-    Network,
-}
-
 impl AppFinding {
     /// Returns the finding about an app whose container ended on a node that is well.
-    pub(super) fn of_ending(ending: &TaskEnding, memory_mib: u64) -> Self {
+    pub(crate) fn of_ending(ending: &TaskEnding, memory_mib: u64) -> Self {
         let (code, message) = match ending {
             TaskEnding::PlatformFault(code, why) => return Self::PlatformFault(platform_fault(*code, why)),
             TaskEnding::WrongPlatform(why) => {
@@ -90,7 +79,7 @@ impl AppFinding {
     }
 
     /// Returns the code of a failure that the app's output may explain, and the text that the explanation is added to.
-    pub(super) fn failure_to_explain(&mut self) -> Option<(FailureCode, &mut String)> {
+    pub(crate) fn failure_to_explain(&mut self) -> Option<(FailureCode, &mut String)> {
         let (code, text) = match self {
             Self::Confirmed(Evidence::Http { status: 200 | 300..=399, .. }) | Self::PlatformFault(_) => {
                 return None;

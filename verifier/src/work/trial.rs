@@ -1,0 +1,311 @@
+//! A trial: runs an image on one engine, without a Swarm and without a registry, in the sandbox of a slot, and judges it
+//! as an attempt does. Participants try their image in this way before they push it.
+
+use std::net::IpAddr;
+
+use bollard::Docker;
+use bollard::errors::Error;
+use bollard::models::{ContainerStateStatusEnum, NetworkCreateRequest};
+use bollard::query_parameters::{
+    CreateContainerOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+};
+use domain::challenge::{Evidence, Observation};
+use domain::sandbox::SandboxGrade;
+use domain::submission::{FailureCode, ImageProbe, Submitted};
+use domain::{Challenge, ImageRef};
+use futures::StreamExt;
+use serde_json::json;
+use tokio::time::{Duration, Instant, timeout};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::registry::{ImageSettings, LookupError, check_config};
+use crate::relay::{Relay, RelayError, RelaySpec};
+use crate::swarm::{
+    ApiError, Deployment, EnginesError, Labels, NetworkId, NodeId, TaskEnding, container, engines, label,
+};
+use crate::work::explanation::FailedRun;
+use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest};
+use crate::work::slot_run::{AppFinding, is_right};
+
+/// The timeout of one call to the engine.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The time after which a janitor removes a trial whose program was killed, in seconds.
+const TTL_S: u64 = 600;
+/// The lines of the app's output that are read, enough for the beginning of a long backtrace.
+const LOG_LINES: &str = "80";
+const LOG_BYTES: usize = 16 << 10;
+
+/// The image of a trial, and its submission.
+#[derive(Debug)]
+pub struct TrialOrder {
+    /// The engine's address: `unix:///PATH` or `tcp://HOST:PORT`.
+    pub engine: String,
+    /// The name or the id of an image that the engine has.
+    pub name: String,
+    /// The image of the submission that the trial is about.
+    pub image: ImageRef,
+    pub submitted: Submitted,
+    /// The grade of the sandbox.
+    pub grade: SandboxGrade,
+}
+
+/// The reason why there is no judgement.
+#[derive(Debug, thiserror::Error)]
+pub enum TrialError {
+    #[error("{0}")]
+    Address(String),
+    #[error("the engine has no image {0}; build it or pull it first")]
+    NoImage(String),
+    #[error("the engine: {0}")]
+    Engine(String),
+    #[error("{0}")]
+    Relay(#[from] RelayError),
+    #[error("the app has no address in its network")]
+    NoAddress,
+    #[error("stopped")]
+    Stopped,
+}
+
+/// Runs the image and judges it. All that was created is removed, also if `stopping` is cancelled.
+///
+/// # Errors
+/// If the engine fails, or if the trial is stopped.
+pub async fn try_image(
+    challenge: &Challenge,
+    order: &TrialOrder,
+    stopping: &CancellationToken,
+) -> Result<ImageProbe, TrialError> {
+    let docker = docker(&order.engine)?;
+    let evidence = match settings(&docker, &order.name).await? {
+        Ok(settings) => {
+            let mut trial = Trial::new(docker, challenge, order, settings);
+            let evidence = tokio::select! {
+                evidence = trial.run() => evidence,
+                () = stopping.cancelled() => Err(TrialError::Stopped),
+            };
+            trial.clean_up().await;
+            evidence?
+        }
+        Err((code, message)) => Evidence::Failure { code, message },
+    };
+    let observation = Observation { image: order.image.clone(), evidence };
+    Ok(challenge.judge(&order.submitted, &[observation]).probes.remove(0))
+}
+
+/// A trial with all that it has created.
+struct Trial<'a> {
+    docker: Docker,
+    challenge: &'a Challenge,
+    order: &'a TrialOrder,
+    settings: ImageSettings,
+    /// The name of the container and of its network.
+    name: String,
+    relay: Option<Relay>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(docker: Docker, challenge: &'a Challenge, order: &'a TrialOrder, settings: ImageSettings) -> Self {
+        let name = format!("muster-try-{}", Uuid::new_v4().simple());
+        Self { docker, challenge, order, settings, name, relay: None }
+    }
+
+    async fn run(&mut self) -> Result<Evidence, TrialError> {
+        let labels = Labels::from([
+            (label::VERIFIER.to_owned(), self.name.clone()),
+            (label::SLOT.to_owned(), self.name.clone()),
+            (label::TTL.to_owned(), TTL_S.to_string()),
+        ]);
+        let network = NetworkCreateRequest {
+            name: self.name.clone(),
+            internal: Some(true),
+            labels: Some(labels.clone()),
+            ..Default::default()
+        };
+        engine(self.docker.create_network(network)).await?;
+        let spec = RelaySpec { network: self.name.clone(), labels: labels.clone() };
+        self.relay = Some(Relay::open(&self.docker, &spec).await?);
+        if let Some(failure) = self.start(labels).await? {
+            return Ok(failure);
+        }
+        self.probe().await
+    }
+
+    /// Starts the app. Returns the failure of an app that cannot be started.
+    async fn start(&self, labels: Labels) -> Result<Option<Evidence>, TrialError> {
+        let body = container(&Deployment {
+            name: self.name.clone(),
+            image: self.order.name.clone(),
+            labels,
+            node: NodeId::new("local"),
+            network: NetworkId::new(self.name.clone()),
+            grade: self.order.grade,
+            volumes: self.settings.volumes.clone(),
+            writable: self.challenge.sandbox.writable.clone(),
+            limits: self.challenge.limits.clone(),
+        });
+        let named = CreateContainerOptions { name: Some(self.name.clone()), ..Default::default() };
+        engine(self.docker.create_container(Some(named), body)).await?;
+        let started = self.docker.start_container(&self.name, None::<StartContainerOptions>);
+        match timeout(PATIENCE, started).await {
+            Ok(Ok(())) => Ok(None),
+            Ok(Err(Error::DockerResponseServerError { message, .. })) => {
+                let ending = TaskEnding::NotStarted(message);
+                self.evidence_of(AppFinding::of_ending(&ending, self.challenge.limits.memory_mib))
+                    .await
+                    .map(Some)
+            }
+            Ok(Err(error)) => Err(TrialError::Engine(error.to_string())),
+            Err(_) => Err(late()),
+        }
+    }
+
+    async fn probe(&mut self) -> Result<Evidence, TrialError> {
+        let probe = ProbeRequest::new(&self.challenge.probe, &self.challenge.limits);
+        let since = Instant::now();
+        let mut backoff = Backoff::new();
+        let mut has_connected = false;
+        loop {
+            let address = match self.state().await? {
+                AppState::Runs(address) => address,
+                AppState::Ended(ending) => {
+                    let finding = AppFinding::of_ending(&ending, self.challenge.limits.memory_mib);
+                    return self.evidence_of(finding).await;
+                }
+            };
+            let relay = self.relay.as_mut().expect("the relay is open until the clean-up");
+            let mut result = probe.send(relay, address).await;
+            if is_right(self.challenge, &self.order.submitted, &self.order.image, &result) {
+                result = probe.send(relay, address).await;
+            }
+            has_connected |= result.has_connected();
+            match probe.conclude(result, has_connected, since.elapsed()) {
+                None => backoff.pause().await,
+                Some(ProbeConclusion::RelayFailed(why)) => return Err(TrialError::Engine(why)),
+                Some(ProbeConclusion::Answered(evidence)) => {
+                    return self.evidence_of(AppFinding::Confirmed(evidence)).await;
+                }
+                Some(ProbeConclusion::Failed { code, message, .. }) => {
+                    // An app that ended cannot be told from an app that hangs up.
+                    let finding = match self.state().await? {
+                        AppState::Runs(_) => AppFinding::Confirmed(Evidence::Failure { code, message }),
+                        AppState::Ended(ending) => {
+                            AppFinding::of_ending(&ending, self.challenge.limits.memory_mib)
+                        }
+                    };
+                    return self.evidence_of(finding).await;
+                }
+            }
+        }
+    }
+
+    async fn state(&self) -> Result<AppState, TrialError> {
+        let found = engine(self.docker.inspect_container(&self.name, None)).await?;
+        let state = found.state.unwrap_or_default();
+        if state.status != Some(ContainerStateStatusEnum::RUNNING) {
+            return Ok(AppState::Ended(TaskEnding::Exited(state.exit_code.unwrap_or_default())));
+        }
+        let networks = found.network_settings.unwrap_or_default().networks.unwrap_or_default();
+        let address = networks.get(&self.name).and_then(|network| network.ip_address.as_deref());
+        let address = address.and_then(|address| address.parse().ok());
+        address.map(AppState::Runs).ok_or(TrialError::NoAddress)
+    }
+
+    /// Returns the evidence of a finding, with its explanation.
+    async fn evidence_of(&self, mut finding: AppFinding) -> Result<Evidence, TrialError> {
+        if let Some((code, text)) = finding.failure_to_explain() {
+            let output = self.output().await;
+            let run = FailedRun {
+                challenge: self.challenge,
+                grade: self.order.grade,
+                image: &self.order.name,
+                exposed_ports: &self.settings.exposed_ports,
+                code,
+                output: output.as_deref(),
+            };
+            text.push_str(&run.explanation());
+        }
+        match finding {
+            AppFinding::Confirmed(evidence) => Ok(evidence),
+            AppFinding::Suspected { code, message, .. } => Ok(Evidence::Failure { code, message }),
+            AppFinding::PlatformFault(fault) => Err(TrialError::Engine(fault.message)),
+        }
+    }
+
+    async fn output(&self) -> Option<Vec<u8>> {
+        let options =
+            LogsOptions { stdout: true, stderr: true, tail: LOG_LINES.to_owned(), ..Default::default() };
+        let mut lines = self.docker.logs(&self.name, Some(options));
+        let read = async {
+            let mut text = Vec::new();
+            while let Some(line) = lines.next().await {
+                text.extend_from_slice(&line.ok()?.into_bytes());
+                if text.len() >= LOG_BYTES {
+                    text.truncate(LOG_BYTES);
+                    break;
+                }
+            }
+            Some(text)
+        };
+        timeout(PATIENCE, read).await.ok().flatten()
+    }
+
+    /// Removes all that the trial created. A janitor finds the rest by the labels, if that fails.
+    async fn clean_up(self) {
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        let _ = engine(self.docker.remove_container(&self.name, Some(options))).await;
+        if let Some(relay) = self.relay
+            && let Err(error) = relay.close().await
+        {
+            tracing::debug!(%error, "the trial's relay is left behind");
+        }
+        if let Err(error) = engine(self.docker.remove_network(&self.name)).await {
+            tracing::debug!(%error, "the trial's network {} is left behind", self.name);
+        }
+    }
+}
+
+/// The state of the app's container.
+enum AppState {
+    Runs(IpAddr),
+    Ended(TaskEnding),
+}
+
+fn docker(address: &str) -> Result<Docker, TrialError> {
+    let engines = engines(&[address.to_owned()], None);
+    let engines = engines.map_err(|error: EnginesError| TrialError::Address(error.to_string()))?;
+    engines[0].docker().map_err(|error: ApiError| TrialError::Engine(error.to_string()))
+}
+
+/// Returns the settings of an image that the engine has, or the failure of an image that is not run.
+async fn settings(
+    docker: &Docker,
+    name: &str,
+) -> Result<Result<ImageSettings, (FailureCode, String)>, TrialError> {
+    let image = match timeout(PATIENCE, docker.inspect_image(name)).await {
+        Ok(Ok(image)) => image,
+        Ok(Err(Error::DockerResponseServerError { status_code: 404, .. })) => {
+            return Err(TrialError::NoImage(name.to_owned()));
+        }
+        Ok(Err(error)) => return Err(TrialError::Engine(error.to_string())),
+        Err(_) => return Err(late()),
+    };
+    let config = json!({ "os": image.os, "architecture": image.architecture, "config": image.config });
+    match check_config(config.to_string().as_bytes()) {
+        Ok(settings) => Ok(Ok(settings)),
+        Err(LookupError::Participant(code, message)) => Ok(Err((code, message))),
+        Err(LookupError::Platform(fault)) => Err(TrialError::Engine(fault.message)),
+    }
+}
+
+async fn engine<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, TrialError> {
+    match timeout(PATIENCE, call).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(TrialError::Engine(error.to_string())),
+        Err(_) => Err(late()),
+    }
+}
+
+fn late() -> TrialError {
+    TrialError::Engine(format!("it did not answer within {} s", PATIENCE.as_secs()))
+}
