@@ -2,7 +2,7 @@
 .PHONY: help run test check api web build bench soak doctor clean
 
 # Tests that load all processors, so that they run one after another.
-alone := browser:: faults:: hostile:: readers:: verifying:: a_node_that_joins_takes_work
+alone := browser:: faults:: hostile:: images:: readers:: verifying:: a_node_that_joins_takes_work
 
 # The pages that `read-api` embeds in the program.
 pages := read-api/web/dist/index.html
@@ -19,6 +19,7 @@ test: ## run every check and every test, real parts included
 	@scripts/setup test
 	@scripts/fetch-mongod
 	@scripts/fetch-python
+	@tests/images/base.sh .muster/cache/test-images.tar
 	@$(MAKE) --no-print-directory web check
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)

@@ -32,31 +32,20 @@ pub struct Cli {
     command: CliCommand,
 }
 
+/// The subcommands. Each describes itself where its options are.
 #[derive(Debug, Subcommand)]
 enum CliCommand {
-    /// Run all of Muster in this process
     Up(up::UpCommand),
-    /// Run one role of Muster in a process of its own
     Serve(serve::ServeCommand),
-    /// Serve the embedded event log in EventStoreDB's protocol
     Eventstore(eventstore::EventstoreCommand),
-    /// Remove old images and forgotten containers from this node
     Janitor(janitor::JanitorCommand),
-    /// Run an image on your own Docker as Muster would, and show its verdict
     Try(try_image::TryCommand),
-    /// Submit an entry and show its progress up to the verdict
     Submit(submit::SubmitCommand),
-    /// Show the status of a submission, with the reasons
     Status(status::StatusCommand),
-    /// Show the totals over all submissions, now or at a past moment
     Stats(stats::StatsCommand),
-    /// Export the events of the log, for analysts
     Replay(replay::ReplayCommand),
-    /// Build the views in MongoDB again from the log, while they are in use
     Rebuild(rebuild::RebuildCommand),
-    /// Verify submissions again, or show which verdicts would change
     Rejudge(rejudge::RejudgeCommand),
-    /// Check this machine and the nodes, and show how to fix each problem
     Doctor(doctor::DoctorCommand),
 }
 

@@ -48,7 +48,8 @@ pub enum SandboxGrade {
 const WRITABLE_PLACES: [&str; 2] = ["/tmp", "/run"];
 
 /// The paths that ordinary images write to, and that are empty when their programs are installed.
-const ORDINARY_PLACES: [&str; 18] = [
+const ORDINARY_PLACES: [&str; 19] = [
+    "/run/lock",
     "/var/tmp",
     "/var/cache/nginx",
     "/var/lib/nginx",

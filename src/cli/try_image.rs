@@ -19,8 +19,9 @@ use super::up::install_signal_handlers;
 use super::{Exit, fail_with};
 use crate::config;
 
-/// Runs an image on your own Docker as Muster would run it, asks the challenge's question,
-/// and shows the verdict. Nothing is pushed or submitted.
+/// Runs an image on your own Docker as Muster would, and shows its verdict.
+///
+/// It asks the challenge's question as a verifier does. Nothing is pushed or submitted.
 ///
 /// Exit codes: 0 it would pass, 1 it would fail, 2 an argument or the entry is wrong,
 /// 3 the Docker engine does not do its part.
@@ -61,7 +62,7 @@ impl TryCommand {
         if let Err(error) = install_signal_handlers(stopping.clone()) {
             return fail_with(format_args!("the signal handlers cannot be installed: {error}"), Exit::Failed);
         }
-        println!("{}", challenge.docker_run(order.grade, &order.name));
+        println!("running {} in a sandbox of the grade {}", order.name, order.grade.as_str());
         let probe = match try_image(&challenge, &order, &stopping).await {
             Ok(probe) => probe,
             Err(error @ (TrialError::NoImage(_) | TrialError::Address(_))) => {

@@ -10,6 +10,8 @@ mod fences;
 mod history;
 #[path = "../hostile/mod.rs"]
 mod hostile;
+#[path = "../images/mod.rs"]
+mod images;
 mod janitor;
 mod language;
 mod openapi;

@@ -64,6 +64,19 @@ impl System {
         Self::start_as(Shape::OneProcess, bed).await
     }
 
+    /// Starts one process with the birthday challenge as it is, except for its registry.
+    pub(crate) async fn start_for_people(bed: &Testbed) -> Self {
+        let engines = bed.swarm.endpoints().join(",");
+        let registry = bed.registry.address().to_owned();
+        let mut system = Self::prepared(Shape::OneProcess, "memory".into(), engines, registry.clone()).await;
+        let birthday = include_str!("../../../domain/challenges/birthday.toml");
+        assert!(birthday.contains(r#""docker.io""#), "the challenge names its registry");
+        let challenge = birthday.replace(r#""docker.io""#, &format!("{registry:?}"));
+        std::fs::write(system.files.path().join("challenge.toml"), challenge).unwrap();
+        system.restart().await;
+        system
+    }
+
     /// Starts the program in any shape and waits until it is ready.
     pub(crate) async fn start_as(shape: Shape, bed: &Testbed) -> Self {
         let engines = bed.swarm.endpoints().join(",");

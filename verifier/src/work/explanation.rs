@@ -111,7 +111,7 @@ fn last_lines(output: &str) -> String {
         return " It wrote nothing.".to_owned();
     }
     let shown: Vec<_> = shown.into_iter().map(readable).collect();
-    format!(" Its last output:\n{}", shown.join("\n"))
+    format!("\nIts last output:\n{}", shown.join("\n"))
 }
 
 /// Returns the line before a backtrace whose end is cut off from `before`: the error, in the languages that print it first.
@@ -156,9 +156,9 @@ mod tests {
     #[test]
     fn last_lines_are_few_short_and_readable() {
         assert_eq!(last_lines(""), " It wrote nothing.");
-        assert_eq!(last_lines("one\r\n\x1b[1;31mtwo\x1b[0m\x07\n\n"), " Its last output:\none\ntwo<U+0007>");
+        assert_eq!(last_lines("one\r\n\x1b[1;31mtwo\x1b[0m\x07\n\n"), "\nIts last output:\none\ntwo<U+0007>");
         let sentence = last_lines(&("x".repeat(1000) + "\n").repeat(100));
-        assert_eq!(sentence.lines().count(), LINES_MAX + 1);
+        assert_eq!(sentence.lines().count(), LINES_MAX + 2);
         assert!(sentence.len() < (LINES_MAX + 1) * (LINE_CHARS_MAX + 5) + 20, "{}", sentence.len());
     }
 
@@ -186,14 +186,14 @@ mod tests {
             ),
         ] {
             let shown = last_lines(&output);
-            assert_eq!(shown.lines().nth(1), Some(head), "{shown}");
-            assert_eq!(shown.lines().nth(2), Some("…"));
-            assert_eq!(shown.lines().count(), LINES_MAX + 2);
+            assert_eq!(shown.lines().nth(2), Some(head), "{shown}");
+            assert_eq!(shown.lines().nth(3), Some("…"));
+            assert_eq!(shown.lines().count(), LINES_MAX + 3);
         }
         let python =
             format!("Traceback (most recent call last):\n{}ValueError: no\n", frames("  File \"a.py\"\n"));
         let shown = last_lines(&python);
-        assert_eq!(shown.lines().nth(1), Some("Traceback (most recent call last):"));
+        assert_eq!(shown.lines().nth(2), Some("Traceback (most recent call last):"));
         assert_eq!(shown.lines().last(), Some("ValueError: no"));
     }
 

@@ -1,0 +1,3 @@
+<?php
+header('Content-Type: application/json');
+readfile('/srv/config.json');

@@ -1,0 +1,1 @@
+run ->(env) { [200, { "content-type" => "application/json" }, [File.read("/srv/config.json")]] }

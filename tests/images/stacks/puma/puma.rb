@@ -1,0 +1,2 @@
+bind "tcp://0.0.0.0:80"
+pidfile "/app/puma.pid"
