@@ -48,7 +48,7 @@ pub enum SandboxGrade {
 const WRITABLE_PLACES: [&str; 2] = ["/tmp", "/run"];
 
 /// The paths that ordinary images write to, and that are empty when their programs are installed.
-const ORDINARY_PLACES: [&str; 19] = [
+const ORDINARY_PLACES: [&str; 17] = [
     "/run/lock",
     "/var/tmp",
     "/var/cache/nginx",
@@ -63,8 +63,6 @@ const ORDINARY_PLACES: [&str; 19] = [
     "/usr/local/tomcat/logs",
     "/usr/local/tomcat/temp",
     "/usr/local/tomcat/work",
-    "/config",
-    "/data",
     "/root/.cache",
     "/root/.npm",
     "/root/.pm2",

@@ -1,27 +1,37 @@
 #!/bin/sh
 # Makes the base of the test images: this machine's Debian or Ubuntu with ordinary web
-# servers and languages, as a tar file. A file that exists is kept.
+# servers and languages, as a tar file. A file that this script has made is kept.
 #
 # usage, as root: tests/images/base.sh FILE
 set -eu
 file=$1
-[ -e "$file" ] && exit
+mark=$(cksum <"$0")
+[ -e "$file" ] && [ "$(cat "$file.mark" 2>/dev/null)" = "$mark" ] && exit
+rm -f "$file"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-packages='apache2 busybox caddy dumb-init gosu gunicorn haproxy libapache2-mod-php libcap2-bin libmojolicious-perl
-    lighttpd nginx-light nodejs openjdk-17-jre-headless php-cli php-fpm puma python3-aiohttp python3-bottle
+packages='apache2 busybox caddy default-jre-headless dumb-init gosu gunicorn haproxy libapache2-mod-php libcap2-bin libmojolicious-perl
+    lighttpd nginx-light node-express nodejs php-cli php-fpm puma python3-aiohttp python3-bottle
     python3-django python3-fastapi python3-flask python3-tornado python3-twisted python3-waitress redis-server
     ruby-sinatra ruby-webrick sqlite3 starman supervisor tini tomcat10 uvicorn uwsgi-core uwsgi-plugin-python3'
 
 root=$(mktemp -d)
-trap 'umount "$root/proc" 2>/dev/null || :; rm -rf "$root"' EXIT
+trap 'umount -l "$root/proc" "$root/sys" 2>/dev/null || :; rm -rf --one-file-system "$root"' EXIT
 trap 'exit 143' INT TERM
-codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
-uri=$(apt-get indextargets --format '$(URI) $(CODENAME)' 'Created-By: Packages' | sed -n "s|/dists/.* $codename\$||p" | head -n 1)
-eatmydata debootstrap --variant=minbase "$codename" "$root" "${uri:-http://deb.debian.org/debian}" >"$file.log" 2>&1 ||
+. /etc/os-release
+# The distribution's own archive, which needs no key but those that debootstrap puts there.
+case "$ID" in
+debian) usual=http://deb.debian.org/debian parts=main ;;
+*) usual=http://archive.ubuntu.com/ubuntu parts='main universe' ;;
+esac
+uri=$(apt-get indextargets --format '$(URI) $(CODENAME)' 'Created-By: Packages' |
+    sed -n "s|^\(http://.*\)/dists/.* $VERSION_CODENAME\$|\1|p" | head -n 1)
+uri=${uri:-$usual}
+eatmydata debootstrap --variant=minbase "$VERSION_CODENAME" "$root" "$uri" >"$file.log" 2>&1 ||
     { tail -n 5 "$file.log" >&2; echo 'base.sh: debootstrap failed' >&2; exit 1; }
-rm -rf "$root/etc/apt/sources.list"
-cp -r /etc/apt/sources.list* /etc/apt/apt.conf.d "$root/etc/apt/"
+rm -rf "$root"/etc/apt/sources.list*
+echo "deb $uri $VERSION_CODENAME $parts" >"$root/etc/apt/sources.list"
+cp -r /etc/apt/apt.conf.d "$root/etc/apt/"
 cp /etc/resolv.conf "$root/etc/resolv.conf"
 # Nothing is started by its installation, nothing is written to disk at once, and nobody reads the documents.
 printf '#!/bin/sh\nexit 101\n' >"$root/usr/sbin/policy-rc.d"
@@ -38,3 +48,4 @@ umount "$root/proc"
 rm -rf "$root"/var/lib/apt/lists/* "$root"/usr/share/icons "$root"/usr/sbin/policy-rc.d
 tar -C "$root" --one-file-system -cf "$file.part" .
 mv "$file.part" "$file"
+echo "$mark" >"$file.mark"

@@ -30,6 +30,13 @@ const JUDGED: Duration = Duration::from_secs(600);
 /// The images that are built and pushed at the same time.
 const AT_ONCE: usize = 3;
 
+/// The bases of the examples, each with the folder of its stand-in: no test pulls an image from the internet.
+const STAND_INS: [(&str, &str); 3] =
+    [("python:3.13-slim", "python"), ("node:22-slim", "node"), ("nginx:1", "nginx")];
+
+/// The folders in `examples/` that are built as they are.
+const EXAMPLES: [&str; 3] = ["express", "flask", "nginx"];
+
 /// An image, as in `stacks.toml`.
 #[derive(Deserialize)]
 struct Stack {
@@ -50,6 +57,11 @@ struct Judged {
 #[tokio::test(flavor = "multi_thread")]
 async fn ordinary_images_get_the_verdict_that_they_deserve_on_nodes_of_each_grade() {
     let mut stacks: BTreeMap<String, Stack> = toml::from_str(include_str!("stacks.toml")).unwrap();
+    for name in EXAMPLES {
+        let about = format!("`examples/{name}/`");
+        let (writable, read_only) = ("passed".to_owned(), "passed".to_owned());
+        stacks.insert(format!("example-{name}"), Stack { about, writable, read_only });
+    }
     if let Ok(only) = std::env::var(ONLY) {
         stacks.retain(|name, _| only.split(',').any(|part| name.contains(part)));
     }
@@ -98,6 +110,11 @@ async fn judge(bed: Testbed, stacks: &BTreeMap<String, Stack>) -> BTreeMap<Strin
     assert!(base.exists(), "{0} is missing: tests/images/base.sh {0}", base.display());
     docker(node, &["import", base.to_str().unwrap(), "muster-test/base"]).await;
 
+    for (tag, folder) in STAND_INS {
+        let folder = repository().join("tests/images/stand-ins").join(folder);
+        docker(node, &["build", "--quiet", "--tag", tag, folder.to_str().unwrap()]).await;
+    }
+
     let entries: Vec<(&String, Value)> =
         stacks.keys().map(|name| (name, entry(bed.registry.address(), name))).collect();
     stream::iter(&entries)
@@ -129,7 +146,10 @@ async fn judge(bed: Testbed, stacks: &BTreeMap<String, Stack>) -> BTreeMap<Strin
 async fn build(node: &Node, name: &str, entry: &Value) {
     let folder = repository().join("tests/images");
     let context = tempfile::tempdir().unwrap();
-    let stack = folder.join("stacks").join(name);
+    let stack = match name.strip_prefix("example-") {
+        Some(example) => repository().join("examples").join(example),
+        None => folder.join("stacks").join(name),
+    };
     for from in [stack, folder.join("common")] {
         for file in std::fs::read_dir(from).unwrap() {
             let file = file.unwrap();

@@ -34,7 +34,7 @@ pub(crate) use docker::DockerSwarm;
 pub(crate) use engine::{EndpointError, Engine};
 pub(crate) use ids::{NetworkId, NodeId, ServiceId, TaskId};
 pub(crate) use spec::{CAPABILITY_BITS, container};
-pub(crate) use task::{Task, TaskEnding, TaskPhase};
+pub(crate) use task::{Task, TaskEnding, TaskPhase, ending};
 pub(crate) use tls::CertificatesError;
 
 /// Returns the engines at these addresses. TCP connections use the certificates in the directory, if one is

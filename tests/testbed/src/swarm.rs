@@ -188,7 +188,7 @@ impl Node {
     async fn start(lan: &Arc<Lan>, under: &Path, number: u8, storage: Storage) -> Result<Self> {
         let host = Host::start(&format!("node{number}"), under).await?;
         if let Storage::Memory = storage {
-            const MOUNT: &str = r#"mkdir -p "$1" && mount -t tmpfs -o size=2g tmpfs "$1""#;
+            const MOUNT: &str = r#"mkdir -p "$1" && mount -t tmpfs -o size=2g,nr_inodes=0 tmpfs "$1""#;
             let data = host.directory().join("data");
             host.run(&["sh", "-c", MOUNT, "mount", data.to_str().context("the path is plain")?]).await?;
         }

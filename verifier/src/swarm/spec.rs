@@ -190,7 +190,11 @@ fn capabilities(grade: SandboxGrade) -> Option<Vec<String>> {
 /// image's content; another one has places in memory.
 fn mounts(grade: SandboxGrade, volumes: &[String], further: &[String], tmpfs_mib: u64) -> Vec<Mount> {
     let Some(places) = grade.places_in_memory() else {
-        return volumes.iter().map(|path| volume(path)).collect();
+        // The engine copies a volume's content, and a volume within another one's content would be copied twice.
+        let is_within =
+            |path: &str, outer: &str| path.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'));
+        let is_nested = |path: &str| volumes.iter().any(|outer| is_within(path, outer));
+        return volumes.iter().filter(|path| !is_nested(path)).map(|path| volume(path)).collect();
     };
     let mut paths: Vec<&str> = Vec::new();
     let named = volumes.iter().chain(further).map(String::as_str);
@@ -277,11 +281,13 @@ mod tests {
 
     #[test]
     fn a_writable_container_has_its_volumes_as_docker_makes_them() {
-        let container = container(SandboxGrade::Writable);
+        let volumes = ["/data", "/data/db/x", "/database", "/tmp"].map(str::to_owned).to_vec();
+        let spec = service_spec(&Deployment { grade: SandboxGrade::Writable, volumes, ..deployment() });
+        let container = spec.task_template.unwrap().container_spec.unwrap();
         assert_eq!(container.read_only, None);
         let mounts = container.mounts.unwrap();
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();
-        assert_eq!(targets, ["/data", "/tmp"]);
+        assert_eq!(targets, ["/data", "/database", "/tmp"]);
         assert!(mounts.iter().all(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none()));
     }
 

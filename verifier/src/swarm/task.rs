@@ -162,7 +162,7 @@ fn phase(state: &str, desired: &str, err: &str, exit_code: i64) -> TaskPhase {
 }
 
 /// Classifies a failed task by the engine's error text. An unknown text is never the participant's fault.
-fn ending(err: &str, exit_code: i64) -> TaskEnding {
+pub(crate) fn ending(err: &str, exit_code: i64) -> TaskEnding {
     use InterruptionCode as Code;
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| err.contains(phrase));
     let platform_fault = |code| TaskEnding::PlatformFault(code, err.to_owned());
@@ -182,6 +182,10 @@ fn ending(err: &str, exit_code: i64) -> TaskEnding {
     }
     // Only the image's WORKDIR and USER can cause these errors.
     if err.starts_with("Cannot mkdir: ") || says(&["uids and gids must be in range"]) {
+        return TaskEnding::NotStarted(err.to_owned());
+    }
+    // The image has a file where the sandbox has a directory in memory.
+    if says(&["error mounting"]) && says(&["not a directory"]) {
         return TaskEnding::NotStarted(err.to_owned());
     }
     if says(&["no space left on device", "failed to register layer"]) {

@@ -21,7 +21,7 @@ use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, label};
 use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::queue::Ticket;
-use crate::work::slot_run::{AppFinding, RunContext, SlotRun, service_name};
+use crate::work::slot_run::{AppFinding, RunContext, SlotRun, is_right, service_name};
 
 /// The time before the claim's deadline at which the verifier stops and reports, so that its report is not
 /// too late.
@@ -155,8 +155,10 @@ impl AttemptRunner {
             let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
             let first = self.run_in_slot(lease, 1, facts, journal, runnable, &findings).await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
-            let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(_, finding)| {
-                finding.doubt().is_some() || higher.is_some() && finding.may_lack_rights()
+            let challenge = &self.context.challenge;
+            let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(image, finding)| {
+                let is_right = |evidence: &Evidence| is_right(challenge, &facts.submitted, image, evidence);
+                finding.doubt().is_some() || higher.is_some() && finding.may_lack_rights(is_right)
             });
             findings.extend(clear);
             let again: Vec<(ImageRef, ResolvedImage)> =

@@ -263,6 +263,14 @@ impl ProbeRequest {
 }
 
 impl ProbeResult {
+    /// Returns the evidence of a final response or failure.
+    pub(crate) fn observed(&self) -> Option<&Evidence> {
+        match self {
+            Self::Observed(evidence) => Some(evidence),
+            _ => None,
+        }
+    }
+
     /// Returns true if the app accepted a connection.
     pub(crate) fn has_connected(&self) -> bool {
         matches!(self, Self::Observed(_) | Self::NotReady(_))

@@ -24,7 +24,7 @@ use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
 use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
 use crate::work::explanation::FailedRun;
-use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest, ProbeResult, Suspect};
+use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest, Suspect};
 
 /// The time that the Swarm has to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
@@ -190,7 +190,9 @@ impl<'a> SlotRun<'a> {
             }
         };
         let mut result = probe.send(self.lease.relay(), address).await;
-        if is_right(&self.context.challenge, &facts.submitted, &self.apps[index].image, &result) {
+        let image = &self.apps[index].image;
+        let right = |evidence| is_right(&self.context.challenge, &facts.submitted, image, evidence);
+        if result.observed().is_some_and(right) {
             result = probe.send(self.lease.relay(), address).await;
         }
         let app = &mut self.apps[index];
@@ -348,14 +350,13 @@ impl<'a> SlotRun<'a> {
     }
 }
 
-/// Returns true if a response shows that the app does as the challenge asks.
+/// Returns true if the evidence shows that the app does as the challenge asks.
 pub(super) fn is_right(
     challenge: &Challenge,
     submitted: &Submitted,
     image: &ImageRef,
-    result: &ProbeResult,
+    evidence: &Evidence,
 ) -> bool {
-    let ProbeResult::Observed(evidence) = result else { return false };
     let observation = Observation { image: image.clone(), evidence: evidence.clone() };
     let judgement = challenge.judge(submitted, &[observation]);
     judgement.probes.iter().all(|probe| probe.outcome == ProbeOutcome::Matched)

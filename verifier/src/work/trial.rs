@@ -15,14 +15,15 @@ use domain::submission::{FailureCode, ImageProbe, Submitted};
 use domain::{Challenge, ImageRef};
 use futures::StreamExt;
 use serde_json::json;
-use tokio::time::{Duration, Instant, timeout};
+use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::registry::{ImageSettings, LookupError, check_config};
 use crate::relay::{Relay, RelayError, RelaySpec};
 use crate::swarm::{
-    ApiError, Deployment, EnginesError, Labels, NetworkId, NodeId, TaskEnding, container, engines, label,
+    ApiError, Deployment, EnginesError, Labels, NetworkId, NodeId, TaskEnding, container, ending, engines,
+    label,
 };
 use crate::work::explanation::FailedRun;
 use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest};
@@ -32,6 +33,8 @@ use crate::work::slot_run::{AppFinding, is_right};
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The time after which a janitor removes a trial whose program was killed, in seconds.
 const TTL_S: u64 = 600;
+/// The time for which the engine may still use an object that is to be removed.
+const REMOVAL: Duration = Duration::from_secs(10);
 /// The lines of the app's output that are read, enough for the beginning of a long backtrace.
 const LOG_LINES: &str = "80";
 const LOG_BYTES: usize = 16 << 10;
@@ -70,7 +73,7 @@ pub enum TrialError {
 /// Runs the image and judges it. All that was created is removed, also if `stopping` is cancelled.
 ///
 /// # Errors
-/// If the engine fails, or if the trial is stopped.
+/// If the engine fails, also to remove something, or if the trial is stopped.
 pub async fn try_image(
     challenge: &Challenge,
     order: &TrialOrder,
@@ -80,12 +83,11 @@ pub async fn try_image(
     let evidence = match settings(&docker, &order.name).await? {
         Ok(settings) => {
             let mut trial = Trial::new(docker, challenge, order, settings);
-            let evidence = tokio::select! {
-                evidence = trial.run() => evidence,
-                () = stopping.cancelled() => Err(TrialError::Stopped),
-            };
-            trial.clean_up().await;
-            evidence?
+            let evidence = trial.run(stopping).await;
+            let left = trial.clean_up().await;
+            let evidence = evidence?;
+            left?;
+            evidence
         }
         Err((code, message)) => Evidence::Failure { code, message },
     };
@@ -110,7 +112,9 @@ impl<'a> Trial<'a> {
         Self { docker, challenge, order, settings, name, relay: None }
     }
 
-    async fn run(&mut self) -> Result<Evidence, TrialError> {
+    /// Runs the trial. No call that creates something is given up, so that the clean-up knows of all.
+    async fn run(&mut self, stopping: &CancellationToken) -> Result<Evidence, TrialError> {
+        let go_on = || if stopping.is_cancelled() { Err(TrialError::Stopped) } else { Ok(()) };
         let labels = Labels::from([
             (label::VERIFIER.to_owned(), self.name.clone()),
             (label::SLOT.to_owned(), self.name.clone()),
@@ -123,12 +127,17 @@ impl<'a> Trial<'a> {
             ..Default::default()
         };
         engine(self.docker.create_network(network)).await?;
+        go_on()?;
         let spec = RelaySpec { network: self.name.clone(), labels: labels.clone() };
         self.relay = Some(Relay::open(&self.docker, &spec).await?);
+        go_on()?;
         if let Some(failure) = self.start(labels).await? {
             return Ok(failure);
         }
-        self.probe().await
+        tokio::select! {
+            evidence = self.probe() => evidence,
+            () = stopping.cancelled() => Err(TrialError::Stopped),
+        }
     }
 
     /// Starts the app. Returns the failure of an app that cannot be started.
@@ -150,7 +159,7 @@ impl<'a> Trial<'a> {
         match timeout(PATIENCE, started).await {
             Ok(Ok(())) => Ok(None),
             Ok(Err(Error::DockerResponseServerError { message, .. })) => {
-                let ending = TaskEnding::NotStarted(message);
+                let ending = ending(&format!("starting container failed: {message}"), 0);
                 self.evidence_of(AppFinding::of_ending(&ending, self.challenge.limits.memory_mib))
                     .await
                     .map(Some)
@@ -175,7 +184,9 @@ impl<'a> Trial<'a> {
             };
             let relay = self.relay.as_mut().expect("the relay is open until the clean-up");
             let mut result = probe.send(relay, address).await;
-            if is_right(self.challenge, &self.order.submitted, &self.order.image, &result) {
+            let right =
+                |evidence| is_right(self.challenge, &self.order.submitted, &self.order.image, evidence);
+            if result.observed().is_some_and(right) {
                 result = probe.send(relay, address).await;
             }
             has_connected |= result.has_connected();
@@ -250,18 +261,17 @@ impl<'a> Trial<'a> {
         timeout(PATIENCE, read).await.ok().flatten()
     }
 
-    /// Removes all that the trial created. A janitor finds the rest by the labels, if that fails.
-    async fn clean_up(self) {
+    /// Removes all that the trial created, except for the image of the relay, which the next trial uses.
+    async fn clean_up(self) -> Result<(), TrialError> {
+        let Self { docker, name, relay, .. } = self;
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-        let _ = engine(self.docker.remove_container(&self.name, Some(options))).await;
-        if let Some(relay) = self.relay
-            && let Err(error) = relay.close().await
-        {
-            tracing::debug!(%error, "the trial's relay is left behind");
-        }
-        if let Err(error) = engine(self.docker.remove_network(&self.name)).await {
-            tracing::debug!(%error, "the trial's network {} is left behind", self.name);
-        }
+        let container = removed(|| docker.remove_container(&name, Some(options.clone()))).await;
+        let relay = match relay {
+            Some(relay) => relay.close().await.map_err(TrialError::from),
+            None => Ok(()),
+        };
+        let network = removed(|| docker.remove_network(&name)).await;
+        container.and(relay).and(network)
     }
 }
 
@@ -295,6 +305,23 @@ async fn settings(
         Ok(settings) => Ok(Ok(settings)),
         Err(LookupError::Participant(code, message)) => Ok(Err((code, message))),
         Err(LookupError::Platform(fault)) => Err(TrialError::Engine(fault.message)),
+    }
+}
+
+/// Removes an object, and tries again while the engine still uses it. An object that does not exist is removed.
+async fn removed<F: Future<Output = Result<(), Error>>>(remove: impl Fn() -> F) -> Result<(), TrialError> {
+    let deadline = Instant::now() + REMOVAL;
+    loop {
+        match timeout(PATIENCE, remove()).await {
+            Ok(Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. })) => return Ok(()),
+            Ok(Err(Error::DockerResponseServerError { status_code: 403 | 409, .. }))
+                if Instant::now() < deadline =>
+            {
+                sleep(Duration::from_millis(200)).await;
+            }
+            Ok(Err(error)) => return Err(TrialError::Engine(error.to_string())),
+            Err(_) => return Err(late()),
+        }
     }
 }
 

@@ -212,10 +212,15 @@ impl SlotPool {
         self.registry.grade_of(node).unwrap_or(SandboxGrade::Bare)
     }
 
-    /// Returns the highest grade of the nodes that get work.
+    /// Returns the highest grade of the nodes that get work and have a slot.
     pub(super) fn highest_grade(&self) -> Option<SandboxGrade> {
-        let ready = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
-        ready.filter_map(|node| self.registry.grade_of(&node.id)).max()
+        let has_slot = |node: &SwarmNode| {
+            let states = [SlotState::Ready, SlotState::Busy, SlotState::Cooling];
+            states.into_iter().any(|state| self.table.count(&node.id, state) > 0)
+        };
+        let is_usable =
+            |node: &&SwarmNode| self.capacity.of_node(node) > 0 && !self.is_doubted(node) && has_slot(node);
+        self.nodes.iter().filter(is_usable).filter_map(|node| self.registry.grade_of(&node.id)).max()
     }
 
     pub(super) fn health(&self) -> Health {
@@ -260,16 +265,20 @@ impl SlotPool {
         planned
     }
 
+    /// Returns true if the node seemed ill a moment ago.
+    fn is_doubted(&self, node: &SwarmNode) -> bool {
+        self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT)
+    }
+
     /// Returns the index of the ready slot that [`SlotPool::take`] would take.
     fn pick(&self, avoid: Option<&NodeId>, lowest: SandboxGrade) -> Option<usize> {
         if !self.reachable {
             return None;
         }
-        let is_doubted = |node: &SwarmNode| self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT);
         let mut usable = self.nodes.iter().filter(|node| self.capacity.of_node(node) > 0);
-        let all_are_doubted = usable.all(is_doubted);
+        let all_are_doubted = usable.all(|node| self.is_doubted(node));
         let preference = |slot: &Slot| {
-            if !slot.relay.is_alive() || is_doubted(&slot.node) && !all_are_doubted {
+            if !slot.relay.is_alive() || self.is_doubted(&slot.node) && !all_are_doubted {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;

@@ -331,6 +331,11 @@ async fn an_app_that_was_killed_once_may_have_been_killed_by_its_engine() {
         interruption(&given([killed, crashed], []).await.attempted().await),
         InterruptionCode::SlotFailed
     );
+    // An app that exits by itself in one slot and is killed in the other is to blame.
+    let exited = || Ok(TaskPhase::Ended(TaskEnding::Exited(1)));
+    let killed = || Ok(TaskPhase::Ended(TaskEnding::Exited(137)));
+    assert_eq!(failure(&given([exited(), killed()], []).await.attempted().await), FailureCode::OutOfMemory);
+    assert_eq!(failure(&given([killed(), exited()], []).await.attempted().await), FailureCode::ExitedEarly);
 }
 
 #[tokio::test]

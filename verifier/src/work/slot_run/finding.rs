@@ -67,10 +67,10 @@ impl AppFinding {
     }
 
     /// Returns true for a failure that may come from a right that the app lacks in its sandbox, such as a place
-    /// to write.
-    pub(crate) fn may_lack_rights(&self) -> bool {
+    /// to write. `is_right` judges a response: an app may answer 200 with the page of its error.
+    pub(crate) fn may_lack_rights(&self, is_right: impl FnOnce(&Evidence) -> bool) -> bool {
         match self {
-            Self::Confirmed(Evidence::Http { status, .. }) => *status != 200,
+            Self::Confirmed(evidence @ Evidence::Http { .. }) => !is_right(evidence),
             Self::Confirmed(Evidence::Failure { code, .. }) | Self::Suspected { code, .. } => {
                 *code != FailureCode::WrongPlatform
             }
@@ -129,19 +129,22 @@ impl AppFinding {
     }
 
     /// Combines this finding with the `first` one, which another slot showed before. A suspicion is confirmed
-    /// if both have the same failure code, if both times only a slow node was suspected, or if the first
-    /// finding was certain. Otherwise the suspicion becomes a platform fault.
+    /// if both have the same failure code, if both times only a slow node was suspected, if the container ended both
+    /// times and at least once by itself, or if only a slow node is suspected and the first finding was certain.
+    /// Otherwise the suspicion becomes a platform fault.
     pub(crate) fn after(self, first: &Self) -> Self {
         match (self, first) {
             (
                 Self::Suspected { suspect, code, message },
                 Self::Suspected { suspect: first_suspect, code: first_code, .. },
             ) if code == *first_code
-                || (suspect, *first_suspect) == (Suspect::SlowNode, Suspect::SlowNode) =>
+                || (suspect, *first_suspect) == (Suspect::SlowNode, Suspect::SlowNode)
+                || (is_ending(code) && is_ending(*first_code))
+                    && [suspect, *first_suspect].contains(&Suspect::SlowNode) =>
             {
                 Self::Confirmed(Evidence::Failure { code, message })
             }
-            (Self::Suspected { code, message, .. }, Self::Confirmed(_)) => {
+            (Self::Suspected { suspect: Suspect::SlowNode, code, message }, Self::Confirmed(_)) => {
                 Self::Confirmed(Evidence::Failure { code, message })
             }
             (Self::Suspected { message, .. }, _) => {
@@ -150,6 +153,12 @@ impl AppFinding {
             (known, _) => known,
         }
     }
+}
+
+/// Returns true if the failure is the end of the container. An app may exit on a read-only node and be killed on a
+/// writable one, because its files count as memory there.
+fn is_ending(code: FailureCode) -> bool {
+    matches!(code, FailureCode::ExitedEarly | FailureCode::OutOfMemory)
 }
 
 pub(super) fn platform_fault(code: InterruptionCode, message: &str) -> PlatformFault {

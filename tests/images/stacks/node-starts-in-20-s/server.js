@@ -4,4 +4,4 @@ const server = createServer((request, response) => {
   response.writeHead(200, { "Content-Type": "application/json" });
   response.end(readFileSync("/srv/config.json"));
 });
-setTimeout(() => server.listen(80), 25000);
+setTimeout(() => server.listen(80), 20000);
