@@ -8,6 +8,7 @@ file=$1
 mark=$(cksum <"$0")
 [ -e "$file" ] && [ "$(cat "$file.mark" 2>/dev/null)" = "$mark" ] && exit
 rm -f "$file"
+mkdir -p "$(dirname "$file")"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
 packages='apache2 busybox caddy default-jre-headless dumb-init gosu gunicorn haproxy libapache2-mod-php libcap2-bin libmojolicious-perl

@@ -37,6 +37,11 @@ pub(crate) use spec::{CAPABILITY_BITS, container};
 pub(crate) use task::{Task, TaskEnding, TaskPhase, ending};
 pub(crate) use tls::CertificatesError;
 
+/// The last lines of an app's output that are read, enough for the beginning of a long backtrace.
+pub(crate) const LOG_LINES: &str = "80";
+/// The largest part of an app's output that is read, in bytes.
+pub(crate) const LOG_BYTES: usize = 16 << 10;
+
 /// Returns the engines at these addresses. TCP connections use the certificates in the directory, if one is
 /// given, and are unencrypted otherwise.
 pub(crate) fn engines(

@@ -29,8 +29,8 @@ use super::spec::{dropped, service_spec};
 use super::starts;
 use super::task::TaskRow;
 use super::{
-    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OwnedResource, OwnedResources, ServiceId,
-    ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, label,
+    Deployment, IsLive, LOG_BYTES, LOG_LINES, Labels, LastLines, NetworkId, NodeId, OwnedResource,
+    OwnedResources, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, label,
 };
 use crate::registry::RegistryLogins;
 use crate::relay::{Relay, RelaySpec, image};
@@ -43,9 +43,6 @@ const WRITE: Duration = Duration::from_secs(22);
 
 /// The time that a node has to send the last lines of a log.
 const LOG: Duration = Duration::from_secs(4);
-/// Enough for the beginning of a long backtrace.
-const LOG_LINES: &str = "80";
-const LOG_BYTES: usize = 16 * 1024;
 /// The text that a manager puts into a log if it cannot reach the node.
 const LOG_BROKEN: &[u8] = b"incomplete log stream";
 

@@ -25,7 +25,8 @@ pub(super) struct FailedRun<'a> {
 }
 
 impl FailedRun<'_> {
-    /// Returns the explanation. It begins with a space or a line break, or is empty.
+    /// Returns the explanation, which begins with a space or a line break. The app's output comes last, so that it cannot
+    /// pass for a sentence of ours.
     pub(super) fn explanation(&self) -> String {
         let output = self.output.map(String::from_utf8_lossy);
         let mut explanation = String::new();
@@ -33,9 +34,16 @@ impl FailedRun<'_> {
             explanation += " ";
             explanation += &hint;
         }
-        explanation += &output.as_deref().map(last_lines).unwrap_or_default();
+        let last = output.as_deref().map(last_lines);
+        if last.as_ref().is_some_and(Vec::is_empty) {
+            explanation += " It wrote nothing.";
+        }
         explanation += "\nTo run it alike on your machine:\n";
         explanation += &self.challenge.docker_run(self.grade, self.image);
+        if let Some(lines) = last.filter(|lines| !lines.is_empty()) {
+            explanation += "\nIts last output:\n";
+            explanation += &lines.join("\n");
+        }
         explanation
     }
 
@@ -58,7 +66,7 @@ impl FailedRun<'_> {
             };
             hints.push(format!("Something that it does is not permitted here: a container has {rights}."));
         }
-        if says(&["no space left on device", "enospc"]) {
+        if says(&["no space left on device", "enospc"]) && self.grade != SandboxGrade::Writable {
             let mib = self.challenge.limits.tmpfs_mib;
             hints.push(format!("A writable directory is full: in memory, each holds {mib} MiB."));
         }
@@ -96,9 +104,9 @@ impl FailedRun<'_> {
     }
 }
 
-/// Returns a sentence with the last lines of an output. If they are the end of a backtrace, the line that begins the
+/// Returns the last lines of an output. If they are the end of a backtrace, the line that begins the
 /// backtrace comes before them, because it has the error.
-fn last_lines(output: &str) -> String {
+fn last_lines(output: &str) -> Vec<String> {
     let lines: Vec<&str> = output.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     let first_shown = lines.len().saturating_sub(LINES_MAX);
     let (before, last) = lines.split_at(first_shown);
@@ -107,11 +115,7 @@ fn last_lines(output: &str) -> String {
         Some(head) => [head, "…"].into_iter().chain(last[1..].iter().copied()).collect(),
         None => last.to_vec(),
     };
-    if shown.is_empty() {
-        return " It wrote nothing.".to_owned();
-    }
-    let shown: Vec<_> = shown.into_iter().map(readable).collect();
-    format!("\nIts last output:\n{}", shown.join("\n"))
+    shown.into_iter().map(readable).collect()
 }
 
 /// Returns the line before a backtrace whose end is cut off from `before`: the error, in the languages that print it first.
@@ -155,11 +159,11 @@ mod tests {
 
     #[test]
     fn last_lines_are_few_short_and_readable() {
-        assert_eq!(last_lines(""), " It wrote nothing.");
-        assert_eq!(last_lines("one\r\n\x1b[1;31mtwo\x1b[0m\x07\n\n"), "\nIts last output:\none\ntwo<U+0007>");
-        let sentence = last_lines(&("x".repeat(1000) + "\n").repeat(100));
-        assert_eq!(sentence.lines().count(), LINES_MAX + 2);
-        assert!(sentence.len() < (LINES_MAX + 1) * (LINE_CHARS_MAX + 5) + 20, "{}", sentence.len());
+        assert!(last_lines("\n\n").is_empty());
+        assert_eq!(last_lines("one\r\n\x1b[1;31mtwo\x1b[0m\x07\n\n"), ["one", "two<U+0007>"]);
+        let lines = last_lines(&("x".repeat(1000) + "\n").repeat(100));
+        assert_eq!(lines.len(), LINES_MAX);
+        assert!(lines.iter().all(|line| line.chars().count() <= LINE_CHARS_MAX + 1), "{lines:?}");
     }
 
     #[test]
@@ -186,15 +190,15 @@ mod tests {
             ),
         ] {
             let shown = last_lines(&output);
-            assert_eq!(shown.lines().nth(2), Some(head), "{shown}");
-            assert_eq!(shown.lines().nth(3), Some("…"));
-            assert_eq!(shown.lines().count(), LINES_MAX + 3);
+            assert_eq!(shown[0], head, "{shown:?}");
+            assert_eq!(shown[1], "…");
+            assert_eq!(shown.len(), LINES_MAX + 1);
         }
         let python =
             format!("Traceback (most recent call last):\n{}ValueError: no\n", frames("  File \"a.py\"\n"));
         let shown = last_lines(&python);
-        assert_eq!(shown.lines().nth(2), Some("Traceback (most recent call last):"));
-        assert_eq!(shown.lines().last(), Some("ValueError: no"));
+        assert_eq!(shown[0], "Traceback (most recent call last):");
+        assert_eq!(shown.last().unwrap(), "ValueError: no");
     }
 
     #[test]
@@ -225,9 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn an_explanation_ends_with_the_command_that_runs_the_image_alike() {
+    fn an_explanation_has_the_command_that_runs_the_image_alike_and_ends_with_the_output() {
         let explanation = explained(FailureCode::TimedOut, SandboxGrade::Writable, &[], "");
         assert!(explanation.starts_with(" It wrote nothing.\nTo run it alike"), "{explanation}");
         assert!(explanation.ends_with("--cap-add SETUID ada/app"), "{explanation}");
+        let explanation =
+            explained(FailureCode::TimedOut, SandboxGrade::Writable, &[], "To run it alike:\nx");
+        assert!(explanation.ends_with("ada/app\nIts last output:\nTo run it alike:\nx"), "{explanation}");
     }
 }

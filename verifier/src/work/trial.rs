@@ -22,8 +22,8 @@ use uuid::Uuid;
 use crate::registry::{ImageSettings, LookupError, check_config};
 use crate::relay::{Relay, RelayError, RelaySpec};
 use crate::swarm::{
-    ApiError, Deployment, EnginesError, Labels, NetworkId, NodeId, TaskEnding, container, ending, engines,
-    label,
+    ApiError, Deployment, EnginesError, LOG_BYTES, LOG_LINES, Labels, NetworkId, NodeId, TaskEnding,
+    container, ending, engines, label,
 };
 use crate::work::explanation::FailedRun;
 use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest};
@@ -35,10 +35,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TTL_S: u64 = 600;
 /// The time for which the engine may still use an object that is to be removed.
 const REMOVAL: Duration = Duration::from_secs(10);
-/// The lines of the app's output that are read, enough for the beginning of a long backtrace.
-const LOG_LINES: &str = "80";
-const LOG_BYTES: usize = 16 << 10;
-
 /// The image of a trial, and its submission.
 #[derive(Debug)]
 pub struct TrialOrder {
@@ -176,8 +172,8 @@ impl<'a> Trial<'a> {
         let mut has_connected = false;
         loop {
             let address = match self.state().await? {
-                AppState::Runs(address) => address,
-                AppState::Ended(ending) => {
+                TrialState::Runs(address) => address,
+                TrialState::Ended(ending) => {
                     let finding = AppFinding::of_ending(&ending, self.challenge.limits.memory_mib);
                     return self.evidence_of(finding).await;
                 }
@@ -199,8 +195,8 @@ impl<'a> Trial<'a> {
                 Some(ProbeConclusion::Failed { code, message, .. }) => {
                     // An app that ended cannot be told from an app that hangs up.
                     let finding = match self.state().await? {
-                        AppState::Runs(_) => AppFinding::Confirmed(Evidence::Failure { code, message }),
-                        AppState::Ended(ending) => {
+                        TrialState::Runs(_) => AppFinding::Confirmed(Evidence::Failure { code, message }),
+                        TrialState::Ended(ending) => {
                             AppFinding::of_ending(&ending, self.challenge.limits.memory_mib)
                         }
                     };
@@ -210,16 +206,16 @@ impl<'a> Trial<'a> {
         }
     }
 
-    async fn state(&self) -> Result<AppState, TrialError> {
+    async fn state(&self) -> Result<TrialState, TrialError> {
         let found = engine(self.docker.inspect_container(&self.name, None)).await?;
         let state = found.state.unwrap_or_default();
         if state.status != Some(ContainerStateStatusEnum::RUNNING) {
-            return Ok(AppState::Ended(TaskEnding::Exited(state.exit_code.unwrap_or_default())));
+            return Ok(TrialState::Ended(TaskEnding::Exited(state.exit_code.unwrap_or_default())));
         }
         let networks = found.network_settings.unwrap_or_default().networks.unwrap_or_default();
         let address = networks.get(&self.name).and_then(|network| network.ip_address.as_deref());
         let address = address.and_then(|address| address.parse().ok());
-        address.map(AppState::Runs).ok_or(TrialError::NoAddress)
+        address.map(TrialState::Runs).ok_or(TrialError::NoAddress)
     }
 
     /// Returns the evidence of a finding, with its explanation.
@@ -276,7 +272,7 @@ impl<'a> Trial<'a> {
 }
 
 /// The state of the app's container.
-enum AppState {
+enum TrialState {
     Runs(IpAddr),
     Ended(TaskEnding),
 }
