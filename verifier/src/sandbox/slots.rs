@@ -16,7 +16,6 @@ mod pool;
 mod slot_table;
 mod sweep;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -77,8 +76,6 @@ struct SlotKeeper {
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
-    /// The number of attempts that wait for their second slot.
-    waiting: AtomicUsize,
 }
 
 impl Slots {
@@ -101,37 +98,37 @@ impl Slots {
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
             health,
-            waiting: AtomicUsize::new(0),
         });
         keeper.work.spawn(Arc::clone(&keeper).run());
         Self { keeper }
     }
 
-    /// Returns true if a new attempt can have a slot. An attempt that waits for its second slot comes first:
-    /// otherwise new attempts would take every slot, and none would come to its end.
+    /// Returns true if [`Slots::take`] would return a slot.
     pub(crate) fn has_free(&self) -> bool {
-        self.keeper.waiting.load(Ordering::Relaxed) == 0 && self.keeper.pool().has_free()
+        self.keeper.pool().has_free()
     }
 
-    /// Takes a ready slot. Returns `None` if no slot is ready, or if as many submissions are under way as the
-    /// nodes allow.
+    /// Takes a ready slot for a new attempt. Returns `None` if no slot is ready, if as many submissions are
+    /// under way as the nodes allow, or if another attempt waits for the ready ones.
     pub(crate) fn take(&self) -> Option<SlotLease> {
-        self.take_preferring(None, SandboxGrade::Bare)
+        let slot = self.keeper.pool().take_first()?;
+        Some(self.lend(slot))
     }
 
     /// Waits until the deadline for a slot on a node of at least this grade, if possible on another node than
-    /// `avoid`. New attempts get none meanwhile.
+    /// `avoid`. New attempts leave such slots to it meanwhile.
     pub(crate) async fn wait(
         &self,
         avoid: Option<&NodeId>,
         grade: SandboxGrade,
         deadline: Instant,
     ) -> Option<SlotLease> {
-        let _waiting = WaitingGuard::new(&self.keeper);
+        let _waiting = WaitingGuard::new(&self.keeper, grade);
         let mut changes = self.changes();
         loop {
-            if let Some(lease) = self.take_preferring(avoid, grade) {
-                return Some(lease);
+            let slot = self.keeper.pool().take_second(avoid, grade);
+            if let Some(slot) = slot {
+                return Some(self.lend(slot));
             }
             timeout_at(deadline, changes.changed()).await.ok()?.ok()?;
         }
@@ -147,10 +144,9 @@ impl Slots {
         self.keeper.pool().highest_grade()
     }
 
-    fn take_preferring(&self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<SlotLease> {
-        let slot = self.keeper.pool().take(avoid, grade)?;
+    fn lend(&self, slot: Slot) -> SlotLease {
         self.keeper.notify();
-        Some(SlotLease::new(slot, self))
+        SlotLease::new(slot, self)
     }
 
     /// Returns true if apps on the node keep running, as far as the managers know.
@@ -362,19 +358,22 @@ where
 }
 
 /// Counts one attempt as waiting for its second slot, for as long as it lives.
-struct WaitingGuard<'a>(&'a SlotKeeper);
+struct WaitingGuard<'a> {
+    keeper: &'a SlotKeeper,
+    grade: SandboxGrade,
+}
 
 impl<'a> WaitingGuard<'a> {
-    fn new(keeper: &'a SlotKeeper) -> Self {
-        keeper.waiting.fetch_add(1, Ordering::Relaxed);
-        Self(keeper)
+    fn new(keeper: &'a SlotKeeper, grade: SandboxGrade) -> Self {
+        keeper.pool().begin_waiting(grade);
+        Self { keeper, grade }
     }
 }
 
 impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
-        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
-        self.0.notify();
+        self.keeper.pool().end_waiting(self.grade);
+        self.keeper.notify();
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct SlotPool {
     ready: Vec<Slot>,
     /// The nodes that seemed ill, and when.
     doubted: HashMap<NodeId, Instant>,
+    /// The grades that attempts demand of the second slots that they wait for.
+    awaited: Vec<SandboxGrade>,
     startup: Startup,
     /// The error of the last call that failed, until a later one succeeds.
     last_error: Option<String>,
@@ -67,24 +69,42 @@ impl SlotPool {
             table: SlotTable::default(),
             ready: Vec::new(),
             doubted: HashMap::new(),
+            awaited: Vec::new(),
             startup: Startup::Sweeping,
             last_error: None,
             closed: false,
         }
     }
 
-    /// Returns true if [`SlotPool::take`] would return a slot.
+    /// Returns true if [`SlotPool::take_first`] would return a slot.
     pub(super) fn has_free(&self) -> bool {
-        self.pick(None, SandboxGrade::Bare).is_some()
+        self.pick_first().is_some()
+    }
+
+    /// Takes a ready slot for a new attempt. It leaves those that an attempt waits for as its second slot:
+    /// otherwise new attempts would take every slot, and none would come to its end.
+    pub(super) fn take_first(&mut self) -> Option<Slot> {
+        let index = self.pick_first()?;
+        Some(self.take_at(index))
     }
 
     /// Takes a ready slot on a node of at least this grade: if possible on another node than `avoid`, then on a
     /// node of the highest grade, then on the one with the most free capacity.
-    pub(super) fn take(&mut self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<Slot> {
-        let index = self.pick(avoid, grade)?;
-        let slot = self.ready.swap_remove(index);
-        self.set_state(&slot, SlotState::Busy);
-        Some(slot)
+    pub(super) fn take_second(&mut self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<Slot> {
+        let index = self.pick(avoid, |of_node| of_node >= grade)?;
+        Some(self.take_at(index))
+    }
+
+    /// Records that an attempt waits for a second slot of at least this grade.
+    pub(super) fn begin_waiting(&mut self, grade: SandboxGrade) {
+        self.awaited.push(grade);
+    }
+
+    /// Records that an attempt waits no more.
+    pub(super) fn end_waiting(&mut self, grade: SandboxGrade) {
+        if let Some(index) = self.awaited.iter().position(|awaited| *awaited == grade) {
+            self.awaited.swap_remove(index);
+        }
     }
 
     /// Adds a slot to the ready ones. If the pool is closed, returns the slot instead.
@@ -270,8 +290,20 @@ impl SlotPool {
         self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT)
     }
 
-    /// Returns the index of the ready slot that [`SlotPool::take`] would take.
-    fn pick(&self, avoid: Option<&NodeId>, lowest: SandboxGrade) -> Option<usize> {
+    fn take_at(&mut self, index: usize) -> Slot {
+        let slot = self.ready.swap_remove(index);
+        self.set_state(&slot, SlotState::Busy);
+        slot
+    }
+
+    /// Returns the index of the ready slot that a new attempt would take.
+    fn pick_first(&self) -> Option<usize> {
+        let lowest_awaited = self.awaited.iter().min();
+        self.pick(None, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
+    }
+
+    /// Returns the index of the best ready slot on a node whose grade fits.
+    fn pick(&self, avoid: Option<&NodeId>, fits: impl Fn(SandboxGrade) -> bool) -> Option<usize> {
         if !self.reachable {
             return None;
         }
@@ -282,7 +314,7 @@ impl SlotPool {
                 return None;
             }
             let node = self.nodes.iter().find(|node| node.id == slot.node.id)?;
-            let grade = self.registry.grade_of(&node.id).filter(|grade| *grade >= lowest)?;
+            let grade = self.registry.grade_of(&node.id).filter(|grade| fits(*grade))?;
             let busy = self.table.count(&node.id, SlotState::Busy);
             let room = self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)?;
             Some((avoid != Some(&node.id), grade, room))

@@ -16,6 +16,9 @@ const MAX_EXTRA: usize = 8;
 /// The number of submissions under way at a time, for each processor of a node.
 const PER_CPU: u64 = 2;
 const PER_NODE_MAX: usize = 16;
+/// One part in so many of a node's memory is left to the engine, the kernel and, if the engine's data is in
+/// memory, the images.
+const KEPT_BACK: u64 = 4;
 
 /// The rule for the number of submissions that may be under way on a node.
 #[derive(Debug, Clone, Copy)]
@@ -53,7 +56,8 @@ impl Capacity {
         }
         self.per_node.unwrap_or_else(|| {
             let by_cpus = node.milli_cpus * PER_CPU / 1000;
-            let by_memory = node.memory_mib / self.memory_mib.max(1);
+            let for_apps = node.memory_mib - node.memory_mib / KEPT_BACK;
+            let by_memory = for_apps / self.memory_mib.max(1);
             usize::try_from(by_cpus.min(by_memory)).unwrap_or(PER_NODE_MAX).clamp(1, PER_NODE_MAX)
         })
     }
@@ -128,7 +132,8 @@ mod tests {
     #[test]
     fn capacity_follows_processors_and_memory() {
         assert_eq!(CAPACITY.of_node(&node("a", 2, 16_000)), 4);
-        assert_eq!(CAPACITY.of_node(&node("a", 8, 2_000)), 2);
+        assert_eq!(CAPACITY.of_node(&node("a", 8, 3 * 1024)), 3);
+        assert_eq!(CAPACITY.of_node(&node("a", 8, 2_000)), 1);
         assert_eq!(CAPACITY.of_node(&node("a", 1, 100)), 1);
         assert_eq!(CAPACITY.of_node(&node("a", 64, 256_000)), PER_NODE_MAX);
         let drained = SwarmNode { state: NodeState::Drained, ..node("a", 2, 16_000) };

@@ -148,6 +148,18 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_attempt_that_waits_for_a_higher_grade_leaves_the_other_slots_to_new_ones() {
+    let fake = Arc::new(FakeSwarm::default());
+    let slots = slots(&fake);
+    drop(lease(&slots).await);
+    let second = slots.wait(None, SandboxGrade::Writable, Instant::now() + SOON);
+    tokio::pin!(second);
+    assert!(timeout(Duration::from_secs(8), &mut second).await.is_err(), "no node has the grade");
+    assert!(slots.has_free(), "new attempts wait for a slot that is not theirs");
+    assert_eq!(slots.take().expect("a slot is free").grade(), SandboxGrade::Bare);
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_prepares_no_more_slots() {
     let fake = Arc::new(FakeSwarm::whose_relays_take(Duration::from_secs(1)));
     let slots = slots_with(&fake, 8);
