@@ -308,11 +308,12 @@ mod tests {
         fs::write(wrong_challenge.path(), "id = 7").unwrap();
         let wrong_challenge = wrong_challenge.path().to_str().unwrap();
         let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
-        let flags: [(&str, &[&str]); 14] = [
+        let flags: [(&str, &[&str]); 15] = [
             ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
             ("--eventstore", &["--eventstore", "postgres://x"]),
             ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
             ("MUSTER_EVENTSTORE_LOGIN", &["--eventstore-login", "secret"]),
+            ("without --eventstore-login", &["--eventstore-reader", "eve:secret"]),
             ("--views", &["--views", "files"]),
             ("MUSTER_SLOTS", &["--slots", "0"]),
             ("MUSTER_RATE_BY_OWNER", &["--rate-by-owner", "often"]),

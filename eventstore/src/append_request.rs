@@ -9,8 +9,9 @@ use crate::{AppendError, ExpectedRevision, NewEvent, StreamName};
 /// The largest append, in bytes, as in EventStoreDB: the sum of [`ProposedEvent::size`].
 pub(crate) const MAX_APPEND_BYTES: usize = 1024 * 1024;
 
-/// The size of an event beside its content, in bytes, so that empty events count too.
-const EVENT_OVERHEAD_BYTES: usize = 64;
+/// The largest number of events in one append. An event without data counts two bytes but takes much more
+/// memory.
+pub(crate) const MAX_APPEND_EVENTS: usize = 50_000;
 
 /// An append that every store takes.
 #[derive(Debug)]
@@ -47,6 +48,12 @@ impl AppendRequest {
             return refused(format!("{stream}: streams whose names begin with $ belong to the store"));
         }
         let events = events.into_iter().map(ProposedEvent::user_event).collect::<Result<Vec<_>, _>>()?;
+        if events.len() > MAX_APPEND_EVENTS {
+            return refused(format!(
+                "the append to {stream} has {} events; at most {MAX_APPEND_EVENTS} are allowed",
+                events.len()
+            ));
+        }
         let size: usize = events.iter().map(ProposedEvent::size).sum();
         if size > MAX_APPEND_BYTES {
             return refused(format!(
@@ -76,9 +83,10 @@ impl ProposedEvent {
         }
     }
 
-    /// Returns the number of bytes that the event counts for in [`MAX_APPEND_BYTES`].
+    /// Returns the number of bytes that the event counts for in [`MAX_APPEND_BYTES`]. EventStoreDB counts
+    /// the type in UTF-16.
     pub(crate) fn size(&self) -> usize {
-        EVENT_OVERHEAD_BYTES + self.kind.len() + self.data.len() + self.metadata.len()
+        2 * self.kind.encode_utf16().count() + self.data.len() + self.metadata.len()
     }
 }
 

@@ -1,9 +1,10 @@
 //! The wire node: serves the embedded log in EventStoreDB's gRPC protocol, so that several processes, and
-//! clients in any language, can use it. Calls that it does not support fail with `UNIMPLEMENTED`.
+//! clients in any language, can use it. Calls that it does not support fail with `UNIMPLEMENTED`. The tests
+//! compare its answers with those of a real server.
 //!
 //! ```text
-//!   listener ──> auth ──> streams ──┬──> read, subscribe ──┬──> event_format, filter, convert, status
-//!                                   └──> append, batch ────┘
+//!   listener ──> http ──> auth ──> streams ──┬──> read, subscribe ──┬──> event_format, filter, convert, status
+//!                                            └──> append, batch ────┘
 //! ```
 
 #![expect(clippy::result_large_err, reason = "it is the size of tonic's own error")]
@@ -15,7 +16,10 @@ mod convert;
 mod event_format;
 mod features;
 mod filter;
+mod http;
 mod listener;
+#[cfg(feature = "testing")]
+pub mod profiled;
 pub(crate) mod proto;
 mod read;
 mod shared;
@@ -29,7 +33,10 @@ use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic::{
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
+};
 
 use self::{
     features::{GossipMember, SupportedFeatures},
@@ -59,8 +66,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// The settings of a node.
 #[derive(Debug, Clone, Default)]
 pub struct NodeConfig {
-    /// The credentials that clients must send. Without them, any client may use the node.
+    /// The login that may read and write. Without it, any client may use the node.
     pub credentials: Option<NodeCredentials>,
+    /// A second login, which may only read.
+    pub reader: Option<NodeCredentials>,
     /// The node's certificate and key. Without them, the node does not encrypt.
     pub tls: Option<TlsFiles>,
     /// The host name or address that clients are told to connect to. Without it, they are told the
@@ -127,15 +136,18 @@ pub async fn serve(
     let node = StreamsServer::new(NodeContext { store, stopping: stopping.clone() })
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
+    let interceptor = auth::interceptor(config.credentials, config.reader);
+    let services = Routes::new(InterceptedService::new(node, interceptor))
+        .add_service(ServerFeaturesServer::new(SupportedFeatures))
+        .add_service(GossipServer::new(member));
     let served = Server::builder()
         .http2_keepalive_interval(Some(PING_INTERVAL))
         .http2_keepalive_timeout(Some(PING_DEADLINE))
         .max_concurrent_streams(Some(MAX_CALLS))
         .initial_stream_window_size(Some(1024 * 1024))
         .initial_connection_window_size(Some(4 * 1024 * 1024))
-        .add_service(InterceptedService::new(node, auth::interceptor(config.credentials)))
-        .add_service(ServerFeaturesServer::new(SupportedFeatures))
-        .add_service(GossipServer::new(member))
+        .accept_http1(true)
+        .add_routes(http::with_plain_answers(services))
         .serve_with_incoming_shutdown(
             listener::connections(listener, tls),
             stopping.clone().cancelled_owned(),

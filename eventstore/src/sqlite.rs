@@ -20,7 +20,7 @@ mod write;
 mod writer;
 
 pub use open::OpenLogError;
-pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer};
+pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer, StreamPage};
 pub(crate) use write::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt};
 
 use std::{
@@ -267,10 +267,12 @@ impl Append for SqliteStore {
     ) -> Result<AppendReceipt, AppendError> {
         let request = AppendRequest::validate(stream, expected, events)?;
         match self.write(request.into()).await {
-            Ok(WriteReceipt { revision: Some(revision), position: Some(position) }) => {
+            Ok(WriteReceipt { revision: Some(revision), position }) => {
                 Ok(AppendReceipt { revision, position })
             }
-            Ok(_) => Err(AppendError::Refused(format!("the append to {stream} has no events"))),
+            Ok(WriteReceipt { revision: None, .. }) => {
+                Err(AppendError::Refused(format!("the append to {stream} has no events")))
+            }
             Err(WriteError::Conflict { actual }) => {
                 Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
             }

@@ -19,6 +19,7 @@ use event_store::{
     node::{self, NodeConfig, NodeCredentials, ServeError, TlsFiles},
 };
 use futures::{StreamExt, future::join_all};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -28,6 +29,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+mod recorded;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -87,6 +90,15 @@ fn events(count: usize) -> Vec<EventData> {
 
 fn name() -> String {
     format!("test-{}", Uuid::new_v4())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_recorded_request_is_answered_as_a_real_server_did_but_for_the_table() {
+    let node = TestNode::start().await;
+    let recording = include_str!("recordings/24.10.14.json");
+    let differences = recorded::replay(recording, node.address).await;
+    let unexplained = recorded::unexplained(&differences, include_str!("../../docs/eventstore.md"));
+    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -295,6 +307,176 @@ async fn links_are_followed() {
     assert_eq!(followed.link.as_ref().unwrap().stream_id, links);
     let broken = read.next().await.unwrap().unwrap();
     assert!(broken.event.is_none() && broken.link.is_some());
+    node.append(&links, vec![EventData::binary("$>", Bytes::from_static(b"no link"))]).await;
+    let options = options.position(StreamPosition::Position(2));
+    let mut read = node.client.read_stream(links.as_str(), &options).await.unwrap();
+    let plain = read.next().await.unwrap().unwrap();
+    assert!(plain.event.is_some() && plain.link.is_none(), "it is shown as it is");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_whose_first_page_is_truncated_tells_where_the_stream_goes_on() {
+    let node = TestNode::start().await;
+    let name = name();
+    node.append(&name, events(64)).await;
+    let metadata = StreamMetadataBuilder::new().truncate_before(32).build();
+    node.client.set_stream_metadata(name.as_str(), &Default::default(), &metadata).await.unwrap();
+    let first = async |request: Value| {
+        let (answers, code, _) = recorded::ask_once(node.address, "Read", request, 1).await;
+        assert_eq!(code, "OK");
+        answers[0].clone()
+    };
+    let later = json!({"first_stream_position": "32"});
+    assert_eq!(first(json!({"stream": name, "count": 5, "compat": 1})).await, later);
+    let beyond = json!({"first_stream_position": "64"});
+    assert_eq!(first(json!({"stream": name, "from": 99, "count": 5, "compat": 1})).await, beyond);
+    let at_the_end = json!({"last_stream_position": "63"});
+    assert_eq!(first(json!({"stream": name, "from": 64, "count": 5, "compat": 1})).await, at_the_end);
+    for request in [
+        json!({"stream": name, "count": 5}),
+        json!({"stream": name, "from": 1, "count": 32, "compat": 1}),
+        json!({"stream": name, "from": "end", "back": true, "count": 5, "compat": 1}),
+    ] {
+        assert!(first(request).await["event"].is_object());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn checkpoints_count_the_position_of_the_subscriber_and_never_stand_at_its_events() {
+    let node = TestNode::start().await;
+    let (noise, hits) = (name(), name());
+    for stream in [&noise, &noise, &noise, &noise, &noise, &hits, &noise, &noise, &noise] {
+        node.append(stream, events(1)).await;
+    }
+    let told = async |at: u64, answers: usize| {
+        let filter = json!({"stream": {"prefix": [&hits]}, "max": 1, "mult": 3});
+        let request = json!({"sub": true, "at": [at.to_string(), at.to_string()], "filter": filter});
+        let (answers, _, _) = recorded::ask_once(node.address, "Read", request, 1 + answers).await;
+        let told = answers[1..].iter().map(|answer| {
+            let (kind, fields) = answer.as_object().unwrap().iter().next().unwrap();
+            let fields = if kind == "caught_up" { &fields["position"] } else { fields };
+            assert!(kind == "event" || fields["prepare_position"].is_null(), "{answer}");
+            (kind.clone(), fields["commit_position"].as_str().unwrap().parse::<u64>().unwrap())
+        });
+        told.collect::<Vec<_>>()
+    };
+    let expected =
+        |told: &[(&str, u64)]| told.iter().map(|&(kind, at)| (kind.to_owned(), at)).collect::<Vec<_>>();
+    let from_1 = [("checkpoint", 3), ("event", 6), ("checkpoint", 9), ("caught_up", 9)];
+    assert_eq!(told(1, 4).await, expected(&from_1));
+    let from_2 = [("checkpoint", 4), ("event", 6), ("checkpoint", 7), ("checkpoint", 9), ("caught_up", 9)];
+    assert_eq!(told(2, 5).await, expected(&from_2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_revision_of_no_stream_is_taken_for_no_stream() {
+    let node = TestNode::start().await;
+    let name = name();
+    let none = u64::MAX.to_string();
+    let event = json!({"id": {"string": Uuid::new_v4()}, "metadata": {"type": "T", "content-type": "x"}});
+    let append = json!({"stream": name, "expected": none, "events": [event]});
+    let (answers, _, _) = recorded::ask_once(node.address, "Append", append.clone(), 1).await;
+    assert_eq!(answers[0]["success"]["current_revision"], "0");
+    let other = json!({"id": {"string": Uuid::new_v4()}, "metadata": {"type": "T", "content-type": "x"}});
+    let append = json!({"stream": name, "expected": none, "events": [other.clone()]});
+    let (answers, _, _) = recorded::ask_once(node.address, "Append", append, 1).await;
+    assert!(answers[0]["wrong_expected_version"]["expected_no_stream"].is_object(), "{answers:?}");
+    let batch = json!({"stream": name, "expected": none, "parts": [{"events": [other]}]});
+    let (answers, _, _) = recorded::ask_once(node.address, "BatchAppend", batch, 1).await;
+    assert_eq!(answers[0]["error"]["message"], "WrongExpectedVersion");
+    for call in ["Delete", "Tombstone"] {
+        let (_, code, why) =
+            recorded::ask_once(node.address, call, json!({"stream": name, "expected": none}), 1).await;
+        assert_eq!(code, "FAILED_PRECONDITION");
+        assert!(why.starts_with("Delete failed") && why.contains("Expected version: -1"), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_that_repeats_an_id_is_told_the_first_place_when_it_is_repeated() {
+    let node = TestNode::start().await;
+    let name = name();
+    let same = event("Same");
+    let twice = || vec![same.clone(), same.clone()];
+    assert_eq!(node.append(&name, twice()).await, 1);
+    assert_eq!(node.append(&name, twice()).await, 0);
+    assert_eq!(node.revisions(&name).await.unwrap(), [0, 1]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_empty_append_revives_a_deleted_stream_and_makes_none() {
+    let node = TestNode::start().await;
+    let (deleted, never) = (name(), name());
+    node.append(&deleted, events(2)).await;
+    node.client.delete_stream(deleted.as_str(), &DeleteStreamOptions::default()).await.unwrap();
+    let anew = AppendToStreamOptions::default().expected_revision(ExpectedRevision::NoStream);
+    let conflict = node.client.append_to_stream(deleted.as_str(), &anew, vec![]).await;
+    assert!(matches!(conflict, Err(Error::WrongExpectedVersion { .. })), "{conflict:?}");
+    assert_eq!(node.append(&deleted, vec![]).await, 1);
+    assert!(node.revisions(&deleted).await.unwrap().is_empty(), "it is there, without the deleted events");
+    assert_eq!(node.append(&deleted, events(1)).await, 2);
+    assert_eq!(node.revisions(&deleted).await.unwrap(), [2]);
+
+    let empty = json!({"stream": never, "expected": "any", "events": []});
+    let (answers, _, _) = recorded::ask_once(node.address, "Append", empty, 1).await;
+    assert!(answers[0]["success"]["no_stream"].is_object() && answers[0]["success"]["position"].is_object());
+    let exists = AppendToStreamOptions::default().expected_revision(ExpectedRevision::StreamExists);
+    let conflict = node.client.append_to_stream(never.as_str(), &exists, events(1)).await;
+    assert!(matches!(conflict, Err(Error::WrongExpectedVersion { .. })), "{conflict:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_checks_and_questions_for_the_version_are_answered_over_http() {
+    let node = TestNode::start().await;
+    let ask = async |path: &str| {
+        let mut connection = TcpStream::connect(node.address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(DEADLINE, connection.read_to_string(&mut answer)).await.expect("in time").unwrap();
+        answer
+    };
+    assert!(ask("/health/live").await.starts_with("HTTP/1.1 204 "));
+    let info = ask("/info").await;
+    assert!(info.starts_with("HTTP/1.1 200 ") && info.contains(r#""esVersion":"24.10."#), "{info}");
+    assert!(ask("/").await.starts_with("HTTP/1.1 404 "));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_of_a_reader_may_read_and_nothing_else() {
+    let login = |user: &str| Some(NodeCredentials { user: user.to_owned(), password: "right".to_owned() });
+    let config = NodeConfig { credentials: login("admin"), reader: login("eve"), ..NodeConfig::default() };
+    let node = TestNode::with(config, "tls=false", "admin:right@").await;
+    let name = name();
+    node.append(&name, events(1)).await;
+    let reader = client(&format!("esdb://eve:right@localhost:{}?tls=false", node.address.port()));
+    let options = SubscribeToStreamOptions::default().start_from(StreamPosition::Start);
+    let mut subscription = reader.subscribe_to_stream(name.as_str(), &options).await;
+    assert_eq!(subscription.next().await.unwrap().get_original_event().revision, 0);
+    let mut log = reader.read_all(&ReadAllOptions::default()).await.unwrap();
+    assert!(log.next().await.unwrap().is_some());
+    let denied = reader.append_to_stream(name.as_str(), &Default::default(), events(1)).await;
+    assert!(matches!(denied, Err(Error::AccessDenied)), "{denied:?}");
+    let denied = reader.delete_stream(name.as_str(), &DeleteStreamOptions::default()).await;
+    assert!(matches!(denied, Err(Error::AccessDenied)), "{denied:?}");
+    let denied = reader.tombstone_stream(name.as_str(), &TombstoneStreamOptions::default()).await;
+    assert!(matches!(denied, Err(Error::AccessDenied)), "{denied:?}");
+    let batch = json!({"stream": name, "expected": "any", "parts": [{"events": []}],
+        "headers": {"authorization": "Basic ZXZlOnJpZ2h0"}});
+    let (_, code, _) = recorded::ask_once(node.address, "BatchAppend", batch, 1).await;
+    assert_eq!(code, "PERMISSION_DENIED");
+    let stranger = client(&format!("esdb://eve:wrong@localhost:{}?tls=false", node.address.port()));
+    assert!(stranger.read_all(&ReadAllOptions::default()).await.is_err());
+    assert_eq!(node.revisions(&name).await.unwrap(), [0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_append_of_very_many_events_is_refused() {
+    let node = TestNode::start().await;
+    let first = json!({"metadata": {"type": "T", "content-type": "x"}});
+    let batch = json!({"stream": name(), "expected": "any", "parts": [{"events": {"count": 50_001, "first": first}}]});
+    let (answers, _, _) = recorded::ask_once(node.address, "BatchAppend", batch, 1).await;
+    assert_eq!(answers[0]["error"]["message"], "BadRequest");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -434,7 +616,8 @@ async fn a_node_with_tls_and_a_password_is_discovered() {
     fs::write(&tls.key, made.signing_key.serialize_pem()).unwrap();
     let credentials = Some(NodeCredentials { user: "admin".to_owned(), password: "p:s@".to_owned() });
     let ca = tls.certificate.display().to_string();
-    let config = NodeConfig { credentials, tls: Some(tls), advertise: Some("localhost".to_owned()) };
+    let advertise = Some("localhost".to_owned());
+    let config = NodeConfig { credentials, tls: Some(tls), advertise, ..NodeConfig::default() };
     let node = TestNode::with(config, &format!("tls=true&tlsCaFile={ca}"), "").await;
     let port = node.address.port();
     for address in [
@@ -486,6 +669,15 @@ async fn calls_that_the_node_lacks_are_unsupported() {
     let options = esdb::PersistentSubscriptionOptions::default();
     let created = node.client.create_persistent_subscription(name(), "group", &options).await;
     assert!(matches!(created, Err(Error::UnsupportedFeature)), "{created:?}");
+    let service = "event_store.client.persistent_subscriptions.PersistentSubscriptions";
+    for (call, words) in [
+        (format!("{service}/Create"), "keeps no persistent subscriptions"),
+        ("event_store.client.projections.Projections/Statistics".to_owned(), "does not have /event_store"),
+    ] {
+        let (_, code, why) = recorded::ask_once(node.address, &call, json!({}), 1).await;
+        assert_eq!(code, "UNIMPLEMENTED");
+        assert!(why.contains(words), "{why}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

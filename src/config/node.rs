@@ -23,10 +23,15 @@ impl NodeSettings {
     pub(super) fn from_typed(typed: &mut TypedSettings) -> Result<Option<Self>, SettingError> {
         let listen = typed.parse("eventstore-listen", None, |text| socket_address(text).map(Some))?;
         let config = NodeConfig {
-            credentials: typed.text("eventstore-login")?.map(|login| credentials(&login)).transpose()?,
+            credentials: login(typed, "eventstore-login")?,
+            reader: login(typed, "eventstore-reader")?,
             tls: typed.list("eventstore-tls")?.map(|files| tls(&files)).transpose()?,
             advertise: typed.text("eventstore-advertise")?,
         };
+        if config.reader.is_some() && config.credentials.is_none() {
+            let why = "without --eventstore-login every client may write: give both";
+            return Err(SettingError::hidden("eventstore-reader", why));
+        }
         let Some(listen) = listen else { return Ok(None) };
         if !listen.ip().is_loopback() && (config.credentials.is_none() || config.tls.is_none()) {
             return Err(SettingError::invalid(
@@ -39,12 +44,13 @@ impl NodeSettings {
     }
 }
 
-fn credentials(login: &str) -> Result<NodeCredentials, SettingError> {
+fn login(typed: &mut TypedSettings, setting: &'static str) -> Result<Option<NodeCredentials>, SettingError> {
+    let Some(login) = typed.text(setting)? else { return Ok(None) };
     match login.split_once(':') {
         Some((user, password)) if !user.is_empty() && !password.is_empty() => {
-            Ok(NodeCredentials { user: user.to_owned(), password: password.to_owned() })
+            Ok(Some(NodeCredentials { user: user.to_owned(), password: password.to_owned() }))
         }
-        _ => Err(SettingError::hidden("eventstore-login", "USER:PASSWORD is expected")),
+        _ => Err(SettingError::hidden(setting, "USER:PASSWORD is expected")),
     }
 }
 

@@ -79,6 +79,7 @@ pub struct AllOptions {
         "Address and port that serve the log in EventStoreDB's protocol [default: 127.0.0.1:2113]"
     )),
     mut_arg("eventstore_login", |arg| arg.long("login")),
+    mut_arg("eventstore_reader", |arg| arg.long("reader")),
     mut_arg("eventstore_tls", |arg| arg.long("tls")),
     mut_arg("eventstore_advertise", |arg| arg.long("advertise")),
     mut_arg("listen", |arg| arg.long("operator-listen").help(
@@ -164,6 +165,10 @@ struct NodeOptions {
     /// Login that clients of the served log must send [default: none; then only this machine can connect]
     #[arg(long, env = "MUSTER_EVENTSTORE_LOGIN", value_name = "USER:PASSWORD", hide_env_values = true)]
     eventstore_login: Option<String>,
+
+    /// Second login to the served log, which may only read [default: none]
+    #[arg(long, env = "MUSTER_EVENTSTORE_READER", value_name = "USER:PASSWORD", hide_env_values = true)]
+    eventstore_reader: Option<String>,
 
     /// Certificate and private key of the served log, two PEM files [default: no TLS]
     #[arg(long, env = "MUSTER_EVENTSTORE_TLS", value_name = "CERTIFICATE,KEY")]

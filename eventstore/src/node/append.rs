@@ -13,7 +13,7 @@ use super::{
             AppendReq, AppendResp, DeleteReq, DeleteResp, TombstoneReq, TombstoneResp,
             append_req::{Content, options::ExpectedStreamRevision as Appending},
             append_resp::{
-                Position, Result as Outcome, Success, WrongExpectedVersion,
+                Position as WirePosition, Result as Outcome, Success, WrongExpectedVersion,
                 success::{CurrentRevisionOption, PositionOption},
                 wrong_expected_version::{
                     CurrentRevisionOption as Current, CurrentRevisionOption2060 as Current2060,
@@ -30,8 +30,8 @@ use super::{
     status,
 };
 use crate::{
-    Revision, SqliteStore, StreamName,
-    append_request::{MAX_APPEND_BYTES, ProposedEvent},
+    Position, Revision, SqliteStore, StreamName,
+    append_request::{MAX_APPEND_BYTES, MAX_APPEND_EVENTS, ProposedEvent},
     sqlite::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt},
 };
 
@@ -66,7 +66,7 @@ async fn receive(
     };
     let stream = convert::stream_name(options.stream_identifier)?;
     let condition = match options.expected_stream_revision {
-        Some(Appending::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Appending::Revision(revision)) => convert::expected_revision(revision),
         Some(Appending::NoStream(_)) => WriteCondition::NoStream,
         Some(Appending::Any(_)) => WriteCondition::Any,
         Some(Appending::StreamExists(_)) => WriteCondition::StreamExists,
@@ -85,40 +85,36 @@ async fn receive(
 pub(super) async fn delete(store: &SqliteStore, request: DeleteReq) -> Result<DeleteResp, Status> {
     let options = request.options.ok_or_else(|| Status::invalid_argument("the request has no options"))?;
     let condition = match options.expected_stream_revision {
-        Some(Deleting::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Deleting::Revision(revision)) => convert::expected_revision(revision),
         Some(Deleting::NoStream(_)) => WriteCondition::NoStream,
         Some(Deleting::Any(_)) => WriteCondition::Any,
         Some(Deleting::StreamExists(_)) => WriteCondition::StreamExists,
         None => return Err(Status::invalid_argument("the request has no expected revision")),
     };
     let receipt = remove(store, options.stream_identifier, condition, WriteAction::Delete).await?;
-    let position = match receipt.position {
-        Some(at) => delete_resp::PositionOption::Position(delete_resp::Position {
-            commit_position: at.0,
-            prepare_position: at.0,
-        }),
-        None => delete_resp::PositionOption::NoPosition(NOTHING),
-    };
+    let Position(at) = receipt.position;
+    let position = delete_resp::PositionOption::Position(delete_resp::Position {
+        commit_position: at,
+        prepare_position: at,
+    });
     Ok(DeleteResp { position_option: Some(position) })
 }
 
 pub(super) async fn tombstone(store: &SqliteStore, request: TombstoneReq) -> Result<TombstoneResp, Status> {
     let options = request.options.ok_or_else(|| Status::invalid_argument("the request has no options"))?;
     let condition = match options.expected_stream_revision {
-        Some(Tombstoning::Revision(revision)) => WriteCondition::Exact(revision),
+        Some(Tombstoning::Revision(revision)) => convert::expected_revision(revision),
         Some(Tombstoning::NoStream(_)) => WriteCondition::NoStream,
         Some(Tombstoning::Any(_)) => WriteCondition::Any,
         Some(Tombstoning::StreamExists(_)) => WriteCondition::StreamExists,
         None => return Err(Status::invalid_argument("the request has no expected revision")),
     };
     let receipt = remove(store, options.stream_identifier, condition, WriteAction::Tombstone).await?;
-    let position = match receipt.position {
-        Some(at) => tombstone_resp::PositionOption::Position(tombstone_resp::Position {
-            commit_position: at.0,
-            prepare_position: at.0,
-        }),
-        None => tombstone_resp::PositionOption::NoPosition(NOTHING),
-    };
+    let Position(at) = receipt.position;
+    let position = tombstone_resp::PositionOption::Position(tombstone_resp::Position {
+        commit_position: at,
+        prepare_position: at,
+    });
     Ok(TombstoneResp { position_option: Some(position) })
 }
 
@@ -146,6 +142,11 @@ impl IncomingEvents {
         if self.bytes > MAX_APPEND_BYTES {
             return Err(status::append_too_large());
         }
+        if self.events.len() == MAX_APPEND_EVENTS {
+            return Err(Status::invalid_argument(format!(
+                "an append has at most {MAX_APPEND_EVENTS} events"
+            )));
+        }
         self.events.push(event);
         Ok(())
     }
@@ -161,15 +162,14 @@ fn success(receipt: WriteReceipt) -> Success {
             Some(revision) => CurrentRevisionOption::CurrentRevision(revision),
             None => CurrentRevisionOption::NoStream(NOTHING),
         }),
-        position_option: Some(match receipt.position {
-            Some(at) => PositionOption::Position(Position { commit_position: at.0, prepare_position: at.0 }),
-            None => PositionOption::NoPosition(NOTHING),
-        }),
+        position_option: Some(PositionOption::Position(WirePosition {
+            commit_position: receipt.position.0,
+            prepare_position: receipt.position.0,
+        })),
     }
 }
 
-/// Fills in the result twice, because clients before 20.6.1 read the older fields. The older fields cannot
-/// say that the stream must not exist.
+/// Fills in the result twice, because clients before 20.6.1 read the older fields.
 fn wrong_version(expected: WriteCondition, actual: Option<Revision>) -> WrongExpectedVersion {
     const EMPTY: Empty = NOTHING;
     let (expected, expected_2060) = match expected {
@@ -181,7 +181,10 @@ fn wrong_version(expected: WriteCondition, actual: Option<Revision>) -> WrongExp
         WriteCondition::StreamExists => {
             (ExpectedOption::ExpectedStreamExists(EMPTY), Some(ExpectedOption2060::StreamExists2060(EMPTY)))
         }
-        WriteCondition::NoStream => (ExpectedOption::ExpectedNoStream(EMPTY), None),
+        WriteCondition::NoStream => (
+            ExpectedOption::ExpectedNoStream(EMPTY),
+            Some(ExpectedOption2060::ExpectedRevision2060(Revision::MAX)),
+        ),
     };
     let (current, current_2060) = match actual {
         Some(revision) => (Current::CurrentRevision(revision), Current2060::CurrentRevision2060(revision)),

@@ -1,12 +1,16 @@
 //! The batch append: many appends in one call, each with an id and an answer of its own. The appends are
 //! written in the order in which they came, several at a time.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    time::{Duration, SystemTime},
+};
 
 use async_stream::stream;
 use futures::{StreamExt, stream::FuturesOrdered};
 use prost::Message;
 use prost_types::Any;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Code, Status, Streaming};
 use uuid::Uuid;
 
@@ -18,9 +22,12 @@ use super::{
         shared::{self, AllStreamPosition, StreamIdentifier},
         streams::{
             BatchAppendReq, BatchAppendResp,
-            batch_append_req::{Options, options::ExpectedStreamPosition as Asked},
+            batch_append_req::{
+                Options,
+                options::{DeadlineOption, ExpectedStreamPosition},
+            },
             batch_append_resp::{
-                ExpectedStreamPosition as Echoed, Result as Outcome, Success,
+                Result as Outcome, Success,
                 success::{CurrentRevisionOption, PositionOption},
             },
         },
@@ -32,6 +39,10 @@ use crate::{
     append_request::MAX_APPEND_BYTES,
     sqlite::{StreamWrite, WriteCondition, WriteError, WriteReceipt},
 };
+
+const BAD_REQUEST: &str = "BadRequest";
+const TIMEOUT: &str = "Timeout";
+const TOO_LARGE: &str = "MaximumAppendSizeExceeded";
 
 /// The largest number of appends of one call that are written at the same time.
 const MAX_IN_FLIGHT: usize = 64;
@@ -71,7 +82,7 @@ pub(super) fn append(
                 }
             };
             match receive(&mut open, request) {
-                Ok(Some((id, complete))) => in_flight.push_back(write(node.clone(), id, complete)),
+                Ok(Some(complete)) => in_flight.push_back(write(node.clone(), complete)),
                 Ok(None) => {}
                 Err(error) => {
                     yield Err(error);
@@ -85,18 +96,24 @@ pub(super) fn append(
 /// An append whose events are still being received. If it is invalid, the client hears so when the append
 /// is complete.
 struct OpenAppend {
+    /// The append's id in the form that the client sent, which its answer repeats.
+    correlation_id: Option<shared::Uuid>,
     options: Options,
     events: Result<IncomingEvents, Status>,
+    /// `None` if the client set no deadline.
+    deadline: Option<Instant>,
 }
 
 /// Adds a part to its append. Returns the append if that was its last part.
 fn receive(
     open: &mut HashMap<Uuid, OpenAppend>,
     request: BatchAppendReq,
-) -> Result<Option<(Uuid, OpenAppend)>, Status> {
-    let id = convert::parse_id(request.correlation_id)?;
+) -> Result<Option<OpenAppend>, Status> {
+    let id = convert::parse_id(request.correlation_id.clone())?;
     if let Some(options) = request.options {
-        open.insert(id, OpenAppend { options, events: Ok(IncomingEvents::default()) });
+        let deadline = deadline(options.deadline_option);
+        let (correlation_id, events) = (request.correlation_id, Ok(IncomingEvents::default()));
+        open.insert(id, OpenAppend { correlation_id, options, events, deadline });
     }
     if open.len() > MAX_OPEN {
         return Err(Status::resource_exhausted(format!(
@@ -116,36 +133,57 @@ fn receive(
             append.events = Err(error);
         }
     }
-    Ok(if request.is_final { open.remove_entry(&id) } else { None })
+    Ok(if request.is_final { open.remove(&id) } else { None })
 }
 
-async fn write(node: NodeContext, id: Uuid, OpenAppend { options, events }: OpenAppend) -> BatchAppendResp {
+async fn write(node: NodeContext, append: OpenAppend) -> BatchAppendResp {
+    let OpenAppend { correlation_id, options, events, deadline } = append;
     let stream_identifier = options.stream_identifier.clone();
-    let (condition, echoed) = match options.expected_stream_position {
-        Some(Asked::StreamPosition(revision)) => {
-            (WriteCondition::Exact(revision), Echoed::StreamPosition(revision))
-        }
-        Some(Asked::NoStream(())) => (WriteCondition::NoStream, Echoed::NoStream(())),
-        Some(Asked::StreamExists(())) => (WriteCondition::StreamExists, Echoed::StreamExists(())),
-        Some(Asked::Any(())) | None => (WriteCondition::Any, Echoed::Any(())),
+    let condition = match options.expected_stream_position {
+        Some(ExpectedStreamPosition::StreamPosition(revision)) => Ok(convert::expected_revision(revision)),
+        Some(ExpectedStreamPosition::NoStream(())) => Ok(WriteCondition::NoStream),
+        Some(ExpectedStreamPosition::StreamExists(())) => Ok(WriteCondition::StreamExists),
+        Some(ExpectedStreamPosition::Any(())) => Ok(WriteCondition::Any),
+        None => Err(Status::invalid_argument("the append has no expected position")),
     };
-    let written = match (convert::stream_name(options.stream_identifier), events) {
-        (Ok(stream), Ok(events)) => {
-            let action = events.into_action();
-            let outcome = node.store.write(StreamWrite { stream, condition, action }).await;
-            outcome.map_err(|error| write_failed(&error, condition, stream_identifier.clone()))
+    let written = match (convert::stream_name(options.stream_identifier), condition, events) {
+        _ if deadline.is_some_and(|deadline| deadline <= Instant::now()) => Err(too_late()),
+        (Ok(stream), Ok(condition), Ok(events)) => {
+            let write = StreamWrite { stream, condition, action: events.into_action() };
+            let outcome = match deadline {
+                Some(deadline) => timeout_at(deadline, node.store.write(write)).await,
+                None => Ok(node.store.write(write).await),
+            };
+            match outcome {
+                Ok(Ok(receipt)) => Ok(receipt),
+                Ok(Err(error)) => Err(write_failed(&error, condition, stream_identifier.clone())),
+                Err(_) => Err(too_late()),
+            }
         }
-        (Err(error), _) | (_, Err(error)) => Err(invalid(&error)),
+        (Err(error), _, _) | (_, Err(error), _) | (_, _, Err(error)) => Err(invalid(&error)),
     };
     BatchAppendResp {
-        correlation_id: Some(convert::id(id, false)),
+        correlation_id,
         result: Some(match written {
             Ok(receipt) => Outcome::Success(success(receipt)),
             Err(status) => Outcome::Error(status),
         }),
         stream_identifier: Some(stream_identifier.unwrap_or_default()),
-        expected_stream_position: Some(echoed),
+        // EventStoreDB leaves it out too.
+        expected_stream_position: None,
     }
+}
+
+/// Returns the moment at which an append is given up. A deadline that is too far away is none.
+fn deadline(option: Option<DeadlineOption>) -> Option<Instant> {
+    let left = match option? {
+        DeadlineOption::Deadline(duration) => Duration::try_from(duration).unwrap_or_default(),
+        DeadlineOption::Deadline21100(moment) => {
+            let moment = SystemTime::try_from(moment).ok()?;
+            moment.duration_since(SystemTime::now()).unwrap_or_default()
+        }
+    };
+    Instant::now().checked_add(left)
 }
 
 fn success(receipt: WriteReceipt) -> Success {
@@ -154,12 +192,10 @@ fn success(receipt: WriteReceipt) -> Success {
             Some(revision) => CurrentRevisionOption::CurrentRevision(revision),
             None => CurrentRevisionOption::NoStream(()),
         }),
-        position_option: Some(match receipt.position {
-            Some(at) => {
-                PositionOption::Position(AllStreamPosition { commit_position: at.0, prepare_position: at.0 })
-            }
-            None => PositionOption::NoPosition(()),
-        }),
+        position_option: Some(PositionOption::Position(AllStreamPosition {
+            commit_position: receipt.position.0,
+            prepare_position: receipt.position.0,
+        })),
     }
 }
 
@@ -194,17 +230,21 @@ fn write_failed(
         WriteError::Corrupt(why) => {
             rpc::Status { code: Code::DataLoss.into(), message: why.clone(), details: None }
         }
-        WriteError::Unavailable(why) => error(Code::DeadlineExceeded, why, "Timeout", &shared::Timeout {}),
+        WriteError::Unavailable(why) => error(Code::DeadlineExceeded, why, TIMEOUT, &shared::Timeout {}),
     }
 }
 
 fn invalid(why: &Status) -> rpc::Status {
     if status::is_append_too_large(why) {
         let details = shared::MaximumAppendSizeExceeded { max_append_size: MAX_APPEND_BYTES as u32 };
-        return error(Code::InvalidArgument, why.message(), "MaximumAppendSizeExceeded", &details);
+        return error(Code::InvalidArgument, TOO_LARGE, TOO_LARGE, &details);
     }
     let details = shared::BadRequest { message: why.message().to_owned() };
-    error(Code::InvalidArgument, why.message(), "BadRequest", &details)
+    error(Code::InvalidArgument, BAD_REQUEST, BAD_REQUEST, &details)
+}
+
+fn too_late() -> rpc::Status {
+    error(Code::DeadlineExceeded, TIMEOUT, TIMEOUT, &shared::Timeout {})
 }
 
 fn error(code: Code, message: &str, kind: &str, details: &impl Message) -> rpc::Status {

@@ -16,19 +16,40 @@ use super::{
     },
     status,
 };
-use crate::{StreamName, append_request::ProposedEvent, sqlite::StoredEvent};
+use crate::{
+    Revision, StreamName,
+    append_request::ProposedEvent,
+    sqlite::{StoredEvent, WriteCondition},
+};
+
+/// The largest number of bytes in the name of a stream. Longer ones do not fit into the headers of an error.
+const MAX_NAME_BYTES: usize = 2048;
+
+/// The revision by which some clients say that they expect no stream.
+const NO_STREAM_REVISION: Revision = Revision::MAX;
 
 const JSON: &str = "application/json";
 const OCTETS: &str = "application/octet-stream";
+
+const TYPE: &str = "type";
+const CONTENT_TYPE: &str = "content-type";
 
 pub(super) fn stream_name(identifier: Option<StreamIdentifier>) -> Result<StreamName, Status> {
     let invalid = |why: &str| Status::invalid_argument(format!("the stream name {why}"));
     let identifier = identifier.ok_or_else(|| invalid("is missing"))?;
     let name = std::str::from_utf8(&identifier.stream_name).map_err(|_| invalid("is not UTF-8"))?;
-    // The name of a metadata stream is longer than the stream's, so the stream's name is checked.
-    let described = name.strip_prefix("$$").unwrap_or(name);
-    StreamName::new(described).map_err(|error| invalid(&format!("{described:?} is not valid: {error}")))?;
+    if name.is_empty() {
+        return Err(invalid("is empty"));
+    }
+    if name.len() > MAX_NAME_BYTES {
+        return Err(invalid(&format!("is longer than {MAX_NAME_BYTES} bytes")));
+    }
+    // EventStoreDB takes names that the port does not.
     Ok(StreamName::recorded(name.to_owned()))
+}
+
+pub(super) fn expected_revision(revision: Revision) -> WriteCondition {
+    if revision == NO_STREAM_REVISION { WriteCondition::NoStream } else { WriteCondition::Exact(revision) }
 }
 
 pub(super) fn identifier(stream: &StreamName) -> StreamIdentifier {
@@ -71,13 +92,14 @@ pub(super) fn ticks(at: Timestamp) -> i64 {
 
 pub(super) fn proposed(message: ProposedMessage) -> Result<ProposedEvent, Status> {
     let id = parse_id(message.id)?;
-    let mut metadata = message.metadata;
-    let (Some(kind), Some(content)) = (metadata.remove("type"), metadata.get("content-type")) else {
-        return Err(status::missing_metadata(id));
-    };
-    if kind.is_empty() {
-        return Err(status::missing_metadata(id));
+    if id.is_nil() {
+        return Err(Status::invalid_argument("an event needs an id that is not zero"));
     }
+    let mut metadata = message.metadata;
+    let Some(kind) = metadata.remove(TYPE).filter(|kind| !kind.is_empty()) else {
+        return Err(status::missing_metadata(TYPE));
+    };
+    let content = metadata.get(CONTENT_TYPE).ok_or_else(|| status::missing_metadata(CONTENT_TYPE))?;
     let json = content == JSON;
     Ok(ProposedEvent { id, kind, json, data: message.data, metadata: message.custom_metadata })
 }
@@ -104,9 +126,9 @@ fn recorded(StoredEvent { event, json }: StoredEvent, text_ids: bool) -> Recorde
         prepare_position: event.position.0,
         commit_position: event.position.0,
         metadata: BTreeMap::from([
-            ("content-type".to_owned(), content.to_owned()),
+            (CONTENT_TYPE.to_owned(), content.to_owned()),
             ("created".to_owned(), ticks(event.recorded_at).to_string()),
-            ("type".to_owned(), event.kind),
+            (TYPE.to_owned(), event.kind),
         ]),
         custom_metadata: event.metadata,
         data: event.data,

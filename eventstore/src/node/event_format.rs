@@ -50,17 +50,16 @@ impl EventFormat {
         if !self.resolve_links || event.event.kind != LINK_KIND {
             return Ok(convert::read_event(event, self.text_ids));
         }
-        let target = match link_target(&event) {
-            Some((stream, revision)) => {
-                let page = node.store.stream_page(stream, revision, ReadDirection::Forwards, 1).await;
-                match page.map_err(|error| status::read_failed(&error))? {
-                    StreamAnswer::Page(page) => {
-                        page.events.into_iter().find(|stored| stored.event.revision == revision)
-                    }
-                    StreamAnswer::NotFound | StreamAnswer::Deleted => None,
-                }
+        // An event that only calls itself a link is shown as it is.
+        let Some((stream, revision)) = link_target(&event) else {
+            return Ok(convert::read_event(event, self.text_ids));
+        };
+        let page = node.store.stream_page(stream, revision, ReadDirection::Forwards, 1).await;
+        let target = match page.map_err(|error| status::read_failed(&error))? {
+            StreamAnswer::Page(page) => {
+                page.events.into_iter().find(|stored| stored.event.revision == revision)
             }
-            None => None,
+            StreamAnswer::NotFound | StreamAnswer::Deleted => None,
         };
         Ok(convert::resolved_link(event, target, self.text_ids))
     }
@@ -73,5 +72,5 @@ pub(super) fn response(content: Content) -> ReadResp {
 /// Parses the data of a link, which is `revision@stream`.
 fn link_target(link: &StoredEvent) -> Option<(StreamName, Revision)> {
     let (revision, stream) = std::str::from_utf8(&link.event.data).ok()?.split_once('@')?;
-    Some((StreamName::new(stream).ok()?, revision.parse().ok()?))
+    Some((StreamName::recorded(stream.to_owned()), revision.parse().ok()?))
 }

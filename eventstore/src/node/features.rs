@@ -14,29 +14,57 @@ use super::{
 };
 
 /// The version of EventStoreDB whose behaviour the node has.
-const VERSION: &str = "24.10.0";
+pub(super) const VERSION: &str = "24.10.0";
 
-const STREAMS: &str = "event_store.client.streams.streams";
+/// A method and the features that a client may use with it.
+type MethodFeatures = (&'static str, &'static [&'static str]);
 
-/// The calls that the node supports.
+/// The services and their methods, as clients know them.
+const METHODS: [(&str, &[MethodFeatures]); 4] = [
+    (
+        "event_store.client.streams.streams",
+        &[
+            ("append", &[]),
+            ("batchappend", &["deadline_duration"]),
+            ("delete", &[]),
+            ("read", &["position", "events"]),
+            ("tombstone", &[]),
+        ],
+    ),
+    ("event_store.client.gossip.gossip", &[("read", &[])]),
+    ("event_store.client.server_features.serverfeatures", &[("getsupportedmethods", &[])]),
+    // The node refuses these calls in true words. Clients that miss them in this list tell their users to
+    // upgrade the server, which would not help.
+    (
+        "event_store.client.persistent_subscriptions.persistentsubscriptions",
+        &[
+            ("create", &["stream", "all"]),
+            ("update", &["stream", "all"]),
+            ("delete", &["stream", "all"]),
+            ("read", &["stream", "all"]),
+            ("getinfo", &["stream", "all"]),
+            ("replayparked", &["stream", "all"]),
+            ("list", &["stream", "all"]),
+            ("restartsubsystem", &["stream", "all"]),
+        ],
+    ),
+];
+
+/// The calls that clients may make of the node.
 pub(super) struct SupportedFeatures;
 
 #[async_trait]
 impl ServerFeatures for SupportedFeatures {
     async fn get_supported_methods(&self, _: Request<Empty>) -> Result<Response<SupportedMethods>, Status> {
-        let method = |method: &str, features: &[&str]| SupportedMethod {
-            method_name: method.to_owned(),
-            service_name: STREAMS.to_owned(),
-            features: features.iter().map(|feature| (*feature).to_owned()).collect(),
-        };
+        let methods = METHODS.iter().flat_map(|(service, methods)| {
+            methods.iter().map(|(method, features)| SupportedMethod {
+                method_name: (*method).to_owned(),
+                service_name: (*service).to_owned(),
+                features: features.iter().map(|feature| (*feature).to_owned()).collect(),
+            })
+        });
         Ok(Response::new(SupportedMethods {
-            methods: vec![
-                method("append", &[]),
-                method("batchappend", &["deadline_duration"]),
-                method("delete", &[]),
-                method("read", &["position", "events"]),
-                method("tombstone", &[]),
-            ],
+            methods: methods.collect(),
             event_store_server_version: VERSION.to_owned(),
         }))
     }

@@ -29,7 +29,8 @@ const DEFAULT_WINDOW: u32 = 32;
 pub(super) struct WireFilter {
     on_stream: bool,
     matcher: NameMatcher,
-    /// The number of events scanned between two checkpoints.
+    /// The number of events scanned between two checkpoints; 0 if the client named none, as .NET's client does
+    /// for reads.
     pub(super) interval: u64,
 }
 
@@ -50,11 +51,9 @@ impl WireFilter {
                 return Err(Status::invalid_argument("the filter has a window of 0 events"));
             }
             Some(Window::Max(max)) => max,
-            Some(Window::Count(_)) | None => DEFAULT_WINDOW,
+            Some(Window::Count(_)) => DEFAULT_WINDOW,
+            None => return Err(Status::invalid_argument("the filter has no window")),
         };
-        if options.checkpoint_interval_multiplier == 0 {
-            return Err(Status::invalid_argument("the filter has a checkpoint interval of 0 windows"));
-        }
         let interval = u64::from(window) * u64::from(options.checkpoint_interval_multiplier);
         Ok(Self { on_stream, matcher: NameMatcher::parse(expression)?, interval })
     }

@@ -56,7 +56,7 @@ pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|error| of_certificate(error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
@@ -64,6 +64,20 @@ pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
 pub(super) fn connections(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
+) -> impl Stream<Item = io::Result<ClientConnection>> {
+    accepted(listener, tls, true)
+}
+
+/// Accepts connections whose segments are acknowledged when the system likes, as a real server's are.
+#[cfg(feature = "testing")]
+pub(super) fn slow_connections(listener: TcpListener) -> impl Stream<Item = io::Result<ClientConnection>> {
+    accepted(listener, None, false)
+}
+
+fn accepted(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    quick: bool,
 ) -> impl Stream<Item = io::Result<ClientConnection>> {
     let (accepted, connections) = mpsc::channel(16);
     tokio::spawn(async move {
@@ -77,7 +91,7 @@ pub(super) fn connections(
             let Some((stream, slot)) = stream else { continue };
             let (accepted, tls) = (accepted.clone(), tls.clone());
             tokio::spawn(async move {
-                let Some(io) = secure(QuickAck(stream), tls).await else { return };
+                let Some(io) = secure(ClientSocket { stream, quick }, tls).await else { return };
                 // This fails only if the server was dropped.
                 let _ = accepted.send(Ok(ClientConnection { io, _slot: slot })).await;
             });
@@ -102,7 +116,7 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
     }
 }
 
-async fn secure(stream: QuickAck, tls: Option<TlsAcceptor>) -> Option<Box<dyn ByteStream>> {
+async fn secure(stream: ClientSocket, tls: Option<TlsAcceptor>) -> Option<Box<dyn ByteStream>> {
     let Some(tls) = tls else { return Some(Box::new(stream)) };
     match timeout(HANDSHAKE_DEADLINE, tls.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),
@@ -166,29 +180,34 @@ impl AsyncWrite for ClientConnection {
     }
 }
 
-/// A connection that acknowledges every segment at once.
+/// A connection that acknowledges every segment at once, if `quick` is true.
 ///
 /// Clients that leave Nagle's algorithm on send the last part of a request only when its first part is
 /// acknowledged, and the system would delay that by 40 ms.
-struct QuickAck(TcpStream);
+struct ClientSocket {
+    stream: TcpStream,
+    quick: bool,
+}
 
-impl AsyncRead for QuickAck {
+impl AsyncRead for ClientSocket {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         // The system resets the option after a while, so it is set again each time. Without it the node is
         // slower but correct.
-        let _ = SockRef::from(&self.0).set_tcp_quickack(true);
+        if self.quick {
+            let _ = SockRef::from(&self.stream).set_tcp_quickack(true);
+        }
         Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for QuickAck {
+impl AsyncWrite for ClientSocket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, bytes)
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -196,18 +215,18 @@ impl AsyncWrite for QuickAck {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write_vectored(cx, bytes)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.0.is_write_vectored()
+        self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -20,8 +20,11 @@ use super::{
 };
 use crate::{
     Position, ReadDirection, Revision, StreamName,
-    sqlite::{LogSpan, PAGE_EVENTS, StreamAnswer},
+    sqlite::{LogSpan, PAGE_EVENTS, StreamAnswer, StreamPage},
 };
+
+/// The number of events in a page of an EventStoreDB.
+const SERVER_PAGE_EVENTS: usize = 32;
 
 /// The request for a part of the log.
 pub(super) struct LogRead {
@@ -36,8 +39,8 @@ pub(super) struct StreamRead {
     pub(super) stream: StreamName,
     pub(super) direction: ReadDirection,
     pub(super) count: usize,
-    /// True if the client understands a last response with the stream's newest revision.
-    pub(super) last_revision: bool,
+    /// True if the client understands responses that tell the stream's oldest and newest revision.
+    pub(super) tells_revisions: bool,
     pub(super) format: EventFormat,
 }
 
@@ -78,7 +81,7 @@ pub(super) async fn stream_events(
     from: RevisionOption,
     read: StreamRead,
 ) -> Result<ResponseStream<ReadResp>, Status> {
-    let StreamRead { stream, direction, count, last_revision, format } = read;
+    let StreamRead { stream, direction, count, tells_revisions, format } = read;
     let from = match from {
         RevisionOption::Revision(revision) => revision,
         RevisionOption::Start(_) => 0,
@@ -86,7 +89,16 @@ pub(super) async fn stream_events(
     };
     let mut left = count;
     let first = stream_page(&node, &stream, from, direction, left).await?;
+    let later = match &first {
+        StreamAnswer::Page(page) if tells_revisions && direction == ReadDirection::Forwards => {
+            goes_on_later(page, from, count)
+        }
+        _ => None,
+    };
     Ok(Box::pin(try_stream! {
+        if let Some(revision) = later {
+            yield response(Content::FirstStreamPosition(revision));
+        }
         let mut next = Some(first);
         while let Some(page) = next.take() {
             let StreamAnswer::Page(page) = page else {
@@ -106,11 +118,21 @@ pub(super) async fn stream_events(
                 Some(from) if left > 0 && !page.end => {
                     next = Some(stream_page(&node, &stream, from, direction, left).await?);
                 }
-                _ if last_revision => yield response(Content::LastStreamPosition(page.last)),
+                _ if tells_revisions => yield response(Content::LastStreamPosition(page.last)),
                 _ => {}
             }
         }
     }))
+}
+
+/// Returns the revision at which the stream goes on if an EventStoreDB would find its first page empty, because
+/// the events there were truncated or the page begins beyond the end.
+fn goes_on_later(page: &StreamPage, from: Revision, count: usize) -> Option<Revision> {
+    let page_end = from.saturating_add(count.min(SERVER_PAGE_EVENTS) as u64);
+    match page.events.first() {
+        Some(first) => Some(first.event.revision).filter(|first| *first >= page_end),
+        None => Some(page.last.saturating_add(1)).filter(|next| *next != from),
+    }
 }
 
 /// Reads one page of a stream; fails if the stream was deleted for good.

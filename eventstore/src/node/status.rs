@@ -5,7 +5,6 @@ use tonic::{
     Code, Status,
     metadata::{Ascii, MetadataValue},
 };
-use uuid::Uuid;
 
 use crate::{
     ReadError, Revision, StreamName,
@@ -24,7 +23,7 @@ pub(super) fn stream_deleted(stream: &StreamName) -> Status {
     exception(Code::FailedPrecondition, &message, "stream-deleted", &[("stream-name", stream.as_str())])
 }
 
-/// Returns the status of a delete at the wrong revision. (An append answers with a result instead.)
+/// Returns the status of a delete at the wrong revision. An append answers with a result instead.
 pub(super) fn wrong_expected_version(
     stream: &StreamName,
     expected: WriteCondition,
@@ -38,7 +37,7 @@ pub(super) fn wrong_expected_version(
     };
     let actual = actual.map_or("-1".to_owned(), |actual| actual.to_string());
     let message = format!(
-        "Append failed due to WrongExpectedVersion. Stream: {stream}, Expected version: {expected}, Actual version: {actual}"
+        "Delete failed due to WrongExpectedVersion. Stream: {stream}, Expected version: {expected}, Actual version: {actual}"
     );
     exception(
         Code::FailedPrecondition,
@@ -61,10 +60,10 @@ pub(super) fn is_append_too_large(status: &Status) -> bool {
     status.metadata().get("exception").is_some_and(|name| name == APPEND_TOO_LARGE)
 }
 
-pub(super) fn missing_metadata(event: Uuid) -> Status {
+pub(super) fn missing_metadata(property: &str) -> Status {
     exception(
         Code::InvalidArgument,
-        &format!("Required Metadata Property Missing of event {event}: type and content-type."),
+        &format!("Required Metadata Property '{property}' is missing"),
         "missing-required-metadata-property",
         &[("required-metadata-properties", "type,content-type")],
     )

@@ -3,7 +3,7 @@
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    append, batch, convert,
+    append, auth, batch, convert,
     event_format::EventFormat,
     filter::WireFilter,
     proto::streams::{
@@ -11,6 +11,7 @@ use super::{
         TombstoneReq, TombstoneResp,
         read_req::options::{
             AllOptions, CountOption, FilterOption, ReadDirection as WireDirection, StreamOption,
+            all_options::AllOption,
         },
         streams_server::Streams,
     },
@@ -30,14 +31,17 @@ impl Streams for NodeContext {
     }
 
     async fn append(&self, request: Request<Streaming<AppendReq>>) -> Result<Response<AppendResp>, Status> {
+        auth::check_may_write(&request)?;
         append::append(&self.store, request.into_inner()).await.map(Response::new)
     }
 
     async fn delete(&self, request: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
+        auth::check_may_write(&request)?;
         append::delete(&self.store, request.into_inner()).await.map(Response::new)
     }
 
     async fn tombstone(&self, request: Request<TombstoneReq>) -> Result<Response<TombstoneResp>, Status> {
+        auth::check_may_write(&request)?;
         append::tombstone(&self.store, request.into_inner()).await.map(Response::new)
     }
 
@@ -45,6 +49,7 @@ impl Streams for NodeContext {
         &self,
         request: Request<Streaming<BatchAppendReq>>,
     ) -> Result<Response<Self::BatchAppendStream>, Status> {
+        auth::check_may_write(&request)?;
         Ok(Response::new(batch::append(self.clone(), request.into_inner())))
     }
 }
@@ -60,13 +65,20 @@ async fn read_or_subscribe(node: NodeContext, request: ReadReq) -> Result<Respon
     };
     let filter = match options.filter_option {
         Some(FilterOption::Filter(filter)) => Some(WireFilter::parse(filter)?),
-        Some(FilterOption::NoFilter(_)) | None => None,
+        Some(FilterOption::NoFilter(_)) => None,
+        None => return Err(invalid("the request has neither a filter nor no_filter")),
     };
     let count = match options.count_option {
         Some(CountOption::Count(count)) => Some(usize::try_from(count).unwrap_or(usize::MAX)),
         Some(CountOption::Subscription(_)) => None,
         None => return Err(invalid("the request has neither a count nor a subscription")),
     };
+    if let Some(StreamOption::All(AllOptions { all_option: Some(AllOption::Position(at)) })) =
+        options.stream_option
+        && at.prepare_position > at.commit_position
+    {
+        return Err(invalid("the position's prepare is beyond its commit"));
+    }
     match (options.stream_option, count) {
         (Some(StreamOption::Stream(_)), _) if filter.is_some() => {
             Err(invalid("only $all can be read with a filter"))
@@ -74,12 +86,15 @@ async fn read_or_subscribe(node: NodeContext, request: ReadReq) -> Result<Respon
         (_, None) if direction == ReadDirection::Backwards => {
             Err(invalid("a subscription can only go forwards"))
         }
+        (_, None) if filter.as_ref().is_some_and(|filter| filter.interval == 0) => {
+            Err(invalid("the filter has a checkpoint interval of 0 windows"))
+        }
         (Some(StreamOption::Stream(stream)), count) => {
             let from = stream.revision_option.ok_or_else(|| invalid("the request has no revision"))?;
             let stream = convert::stream_name(stream.stream_identifier)?;
-            let Some(count) = count else { return Ok(subscribe::to_stream(node, stream, from, format)) };
-            let last_revision = options.control_option.is_some_and(|control| control.compatibility >= 1);
-            let read = StreamRead { stream, direction, count, last_revision, format };
+            let Some(count) = count else { return subscribe::to_stream(node, stream, from, format).await };
+            let tells_revisions = options.control_option.is_some_and(|control| control.compatibility >= 1);
+            let read = StreamRead { stream, direction, count, tells_revisions, format };
             read::stream_events(node, from, read).await
         }
         (Some(StreamOption::All(AllOptions { all_option: Some(from) })), Some(count)) => {

@@ -43,9 +43,14 @@ pub(super) fn to_all(
     // Without a filter no checkpoint is due, because every event tells the client its position.
     let interval = filter.as_ref().map_or(u64::MAX, |filter| filter.interval);
     let filter = filter.map(Arc::new);
+    // The event at the client's own position counts, although the client has it.
+    let begun = match from {
+        AllOption::Position(from) => u64::from(from.commit_position != u64::MAX && at > Position::START),
+        AllOption::Start(_) | AllOption::End(_) => 0,
+    };
     Box::pin(try_stream! {
         yield confirmation();
-        let mut scanned = 0;
+        let mut scanned = begun.min(interval - 1);
         // The newest position that the client was told.
         let mut reported = at;
         let mut live = false;
@@ -61,17 +66,25 @@ pub(super) fn to_all(
             at = page.next;
             scanned += page.scanned as u64;
             for event in page.events {
+                // An event tells its position itself.
+                reported = event.event.position;
                 yield format.event_response(&node, event).await?;
             }
+            if reported == at && scanned >= interval {
+                scanned = 0;
+            }
             let catches_up = page.end && !live;
-            if filter.is_some() && at > reported && (scanned >= interval || catches_up) {
+            let by_checkpoint = filter.is_some() && at > reported && (scanned >= interval || catches_up);
+            if by_checkpoint {
                 reported = at;
                 scanned = 0;
                 yield checkpoint(at);
             }
             if catches_up {
                 live = true;
-                let position = read_resp::Position { commit_position: at.0, prepare_position: at.0 };
+                // A checkpoint has no prepare position.
+                let prepare_position = if by_checkpoint { 0 } else { at.0 };
+                let position = read_resp::Position { commit_position: at.0, prepare_position };
                 yield caught_up(None, Some(position));
             }
             if page.end {
@@ -81,19 +94,21 @@ pub(super) fn to_all(
     })
 }
 
-pub(super) fn to_stream(
+/// Subscribes to a stream; fails if it was deleted for good.
+pub(super) async fn to_stream(
     node: NodeContext,
     stream: StreamName,
     from: RevisionOption,
     format: EventFormat,
-) -> ResponseStream<ReadResp> {
+) -> Result<ResponseStream<ReadResp>, Status> {
     let mut head = node.store.watch_head();
-    Box::pin(try_stream! {
+    let newest = newest_revision(&node, &stream).await?;
+    Ok(Box::pin(try_stream! {
         yield confirmation();
         let mut next = match from {
             RevisionOption::Start(_) => 0,
             RevisionOption::Revision(Revision::MAX) | RevisionOption::End(_) => {
-                newest_revision(&node, &stream).await?.map_or(0, |newest| newest + 1)
+                newest.map_or(0, |newest| newest + 1)
             }
             RevisionOption::Revision(revision) => revision + 1,
         };
@@ -128,7 +143,7 @@ pub(super) fn to_stream(
                 wait_for_event(&node, &mut head, seen).await?;
             }
         }
-    })
+    }))
 }
 
 /// Returns the newest revision of a stream that was not deleted for good.
@@ -167,7 +182,7 @@ fn confirmation() -> ReadResp {
 fn checkpoint(at: Position) -> ReadResp {
     response(Content::Checkpoint(Checkpoint {
         commit_position: at.0,
-        prepare_position: at.0,
+        prepare_position: 0,
         timestamp: Some(convert::timestamp(Timestamp::now())),
     }))
 }

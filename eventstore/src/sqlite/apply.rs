@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{
     idempotency::{WriteCheck, check},
-    streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION, is_tombstoned},
+    streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION, TRUNCATE_BEFORE},
     write::{StreamWrite, WriteAction, WriteError, WriteReceipt},
 };
 use crate::{Position, Revision, StreamName, append_request::ProposedEvent};
@@ -41,10 +41,10 @@ pub(super) fn apply(
     tail: &mut LogTail,
     write: &StreamWrite,
 ) -> rusqlite::Result<Result<WriteReceipt, WriteError>> {
-    if is_tombstoned(log, &write.stream)? {
+    let stream = StreamRow::load(log, &write.stream)?;
+    if stream.as_ref().is_some_and(StreamRow::is_tombstoned) {
         return Ok(Err(WriteError::StreamDeleted));
     }
-    let stream = StreamRow::load(log, &write.stream)?;
     match check(log, stream.as_ref(), write)? {
         WriteCheck::New => {}
         WriteCheck::Repeated(receipt) => return Ok(Ok(receipt)),
@@ -68,23 +68,41 @@ fn append(
     name: &StreamName,
     events: &[ProposedEvent],
 ) -> rusqlite::Result<WriteReceipt> {
+    let Some(newest) = events.last() else { return append_nothing(log, tail, name) };
     let stream = StreamRow::load_or_create(log, name)?;
-    if stream.is_deleted() && !events.is_empty() {
+    let receipt = insert(log, tail, &stream, stream.next_revision(), events)?;
+    if stream.is_deleted() {
         // An append revives a deleted stream, but not the events that were deleted.
         set_truncate_before(log, tail, name, stream.next_revision())?;
     }
-    let receipt = insert(log, tail, &stream, stream.next_revision(), events)?;
-    if let (Some(described), Some(last)) = (name.described(), events.last())
-        && last.kind == METADATA_KIND
+    if let Some(described) = name.described()
+        && newest.kind == METADATA_KIND
     {
-        StreamRow::load_or_create(log, &described)?.set_metadata(log, &last.data)?;
+        let described_row = StreamRow::load_or_create(log, &described)?;
+        if described_row.is_deleted() && !described_row.is_tombstoned() {
+            set_truncate_before(log, tail, &described, described_row.next_revision())?;
+        } else {
+            described_row.set_metadata(log, &newest.data)?;
+        }
     }
     Ok(receipt)
 }
 
+/// Carries out an append of no events. It only revives a stream that was deleted.
+fn append_nothing(log: &Connection, tail: &mut LogTail, name: &StreamName) -> rusqlite::Result<WriteReceipt> {
+    let stream = StreamRow::load(log, name)?;
+    if let Some(stream) = stream.as_ref().filter(|stream| stream.is_deleted()) {
+        set_truncate_before(log, tail, name, stream.next_revision())?;
+    }
+    let revision = stream.and_then(|stream| stream.last_revision);
+    Ok(WriteReceipt { revision, position: tail.head })
+}
+
+/// Deletes a stream, and its metadata with it.
 fn delete(log: &Connection, tail: &mut LogTail, name: &StreamName) -> rusqlite::Result<WriteReceipt> {
-    let receipt = set_truncate_before(log, tail, name, TOMBSTONE_REVISION)?;
     let stream = StreamRow::load_or_create(log, name)?;
+    let metadata = Map::from_iter([(TRUNCATE_BEFORE.to_owned(), TOMBSTONE_REVISION.into())]);
+    let receipt = write_metadata(log, tail, name, metadata)?;
     Ok(WriteReceipt { revision: stream.last_revision, ..receipt })
 }
 
@@ -94,16 +112,29 @@ fn set_truncate_before(
     tail: &mut LogTail,
     name: &StreamName,
     revision: Revision,
-) -> rusqlite::Result<WriteReceipt> {
-    let described = StreamRow::load_or_create(log, name)?;
-    let stream = StreamRow::load_or_create(log, &name.metadata())?;
+) -> rusqlite::Result<()> {
     let newest: Option<Vec<u8>> = log
-        .prepare_cached("SELECT data FROM events WHERE stream = ?1 AND revision = ?2")?
-        .query_row(params![stream.id, stream.last_revision], |row| row.get(0))
+        .prepare_cached(
+            "SELECT e.data FROM events e JOIN streams s ON s.id = e.stream
+             WHERE s.name = ?1 AND e.revision = s.last_revision",
+        )?
+        .query_row([name.metadata().as_str()], |row| row.get(0))
         .optional()?;
     let mut metadata: Map<String, Value> =
         newest.and_then(|newest| serde_json::from_slice(&newest).ok()).unwrap_or_default();
-    metadata.insert("$tb".to_owned(), revision.into());
+    metadata.insert(TRUNCATE_BEFORE.to_owned(), revision.into());
+    write_metadata(log, tail, name, metadata)?;
+    Ok(())
+}
+
+fn write_metadata(
+    log: &Connection,
+    tail: &mut LogTail,
+    name: &StreamName,
+    metadata: Map<String, Value>,
+) -> rusqlite::Result<WriteReceipt> {
+    let described = StreamRow::load_or_create(log, name)?;
+    let stream = StreamRow::load_or_create(log, &name.metadata())?;
     let metadata = Bytes::from(Value::Object(metadata).to_string());
     described.set_metadata(log, &metadata)?;
     let event = [ProposedEvent::system_event(METADATA_KIND, metadata)];
@@ -117,7 +148,7 @@ fn insert(
     first: Revision,
     events: &[ProposedEvent],
 ) -> rusqlite::Result<WriteReceipt> {
-    let mut receipt = WriteReceipt { revision: stream.last_revision, position: None };
+    let mut receipt = WriteReceipt { revision: stream.last_revision, position: tail.head };
     let mut statement = log.prepare_cached(
         "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
@@ -135,7 +166,7 @@ fn insert(
             &event.metadata[..],
             tail.recorded_at_us,
         ])?;
-        receipt = WriteReceipt { revision: Some(revision), position: Some(tail.head) };
+        receipt = WriteReceipt { revision: Some(revision), position: tail.head };
     }
     if let Some(revision) = receipt.revision {
         stream.set_last_revision(log, revision)?;

@@ -5,7 +5,7 @@
 //! - Without an expected revision, it is a repetition if the stream holds all of its ids anywhere.
 //!   A stream that holds some of them, but not all, conflicts.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::HashSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -35,6 +35,11 @@ pub(super) fn check(
         WriteAction::Append(events) => &events[..],
         WriteAction::Delete | WriteAction::Tombstone => &[],
     };
+    // Only a stream with events can be deleted; a tombstone may come before the first event.
+    let wants_no_stream = actual.is_none() || write.condition == WriteCondition::NoStream;
+    if matches!(write.action, WriteAction::Delete) && wants_no_stream {
+        return Ok(conflict);
+    }
     // The revision of the first event if the condition held.
     let first = match write.condition {
         WriteCondition::NoStream => 0,
@@ -53,7 +58,8 @@ pub(super) fn check(
         (Ordering::Equal, _) => Ok(WriteCheck::New),
         (Ordering::Less, Some(stream)) => {
             // To a writer that expects no stream, a deleted stream is none.
-            let begins_anew = write.condition == WriteCondition::NoStream && stream.is_deleted();
+            let begins_anew =
+                write.condition == WriteCondition::NoStream && stream.is_deleted() && !events.is_empty();
             Ok(match recorded_from(log, stream.id, first, events)? {
                 Some(last) => WriteCheck::repeated(last),
                 None if begins_anew => WriteCheck::New,
@@ -80,12 +86,23 @@ fn check_ids(
             (None, Some(_)) => return Ok(conflict),
         };
     }
-    Ok(last.map_or(WriteCheck::New, WriteCheck::repeated))
+    let Some(places) = last else { return Ok(WriteCheck::New) };
+    // EventStoreDB tells the first place of an id that the append itself repeats.
+    let mut ids = HashSet::new();
+    let repeats_an_id = !events.iter().all(|event| ids.insert(event.id));
+    Ok(WriteCheck::repeated(if repeats_an_id { places.oldest } else { places.newest }))
+}
+
+/// The oldest and the newest place of an id in a stream.
+#[derive(Clone, Copy)]
+struct IdPlaces {
+    oldest: (Revision, Position),
+    newest: (Revision, Position),
 }
 
 impl WriteCheck {
     fn repeated((revision, position): (Revision, Position)) -> Self {
-        Self::Repeated(WriteReceipt { revision: Some(revision), position: Some(position) })
+        Self::Repeated(WriteReceipt { revision: Some(revision), position })
     }
 }
 
@@ -118,15 +135,43 @@ fn recorded_at(
         .optional()
 }
 
-/// Returns the newest place of the id in the stream.
-fn recorded_with_id(
-    log: &Connection,
-    stream: i64,
-    id: Uuid,
-) -> rusqlite::Result<Option<(Revision, Position)>> {
-    log.prepare_cached(
-        "SELECT revision, position FROM events WHERE stream = ?1 AND id = ?2 ORDER BY revision DESC LIMIT 1",
-    )?
-    .query_row(params![stream, id.as_bytes()], |row| Ok((row.get(0)?, Position(row.get(1)?))))
-    .optional()
+/// Finds the places of an id in a stream. Without the hint SQLite walks the stream's whole index of revisions,
+/// because that one is in the wanted order.
+const PLACES_OF_ID: &str = "SELECT revision, position FROM events INDEXED BY events_by_id
+     WHERE stream = ?1 AND id = ?2 ORDER BY revision";
+
+/// Returns the places of the id in the stream.
+fn recorded_with_id(log: &Connection, stream: i64, id: Uuid) -> rusqlite::Result<Option<IdPlaces>> {
+    let mut statement = log.prepare_cached(PLACES_OF_ID)?;
+    let places = statement
+        .query_map(params![stream, id.as_bytes()], |row| Ok((row.get(0)?, Position(row.get(1)?))))?;
+    let mut found: Option<IdPlaces> = None;
+    for place in places {
+        let place = place?;
+        let oldest = found.map_or(place, |found| found.oldest);
+        found = Some(IdPlaces { oldest, newest: place });
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_looked_up_in_the_index_of_ids() {
+        let log = Connection::open_in_memory().unwrap();
+        log.execute_batch(include_str!("schema.sql")).unwrap();
+        let plan: Vec<String> = log
+            .prepare(&format!("EXPLAIN QUERY PLAN {PLACES_OF_ID}"))
+            .unwrap()
+            .query_map(params![1, [0_u8; 16]], |row| row.get("detail"))
+            .unwrap()
+            .collect::<Result<_, _>>()
+            .unwrap();
+        assert!(
+            plan.iter().any(|step| step.contains("USING INDEX events_by_id (stream=? AND id=?)")),
+            "{plan:?}"
+        );
+    }
 }

@@ -9,6 +9,9 @@ use crate::{Revision, StreamName};
 /// The revision of a tombstone, and the `$tb` of a deleted stream.
 pub(super) const TOMBSTONE_REVISION: Revision = i64::MAX as Revision;
 
+/// The field of a stream's metadata that hides the revisions before it.
+pub(super) const TRUNCATE_BEFORE: &str = "$tb";
+
 /// The type of the event that sets a stream's metadata.
 pub(super) const METADATA_KIND: &str = "$metadata";
 

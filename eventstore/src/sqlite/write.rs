@@ -5,6 +5,9 @@ use crate::{
     append_request::{AppendRequest, ProposedEvent},
 };
 
+/// The memory of an event beside its content, in bytes.
+const EVENT_MEMORY: usize = 160;
+
 /// A change of one stream.
 pub(crate) struct StreamWrite {
     pub(crate) stream: StreamName,
@@ -35,8 +38,9 @@ pub(crate) enum WriteAction {
 pub(crate) struct WriteReceipt {
     /// The stream's revision after the write, if it has one.
     pub(crate) revision: Option<Revision>,
-    /// The position of the last event written; `None` if the write was an append of no events.
-    pub(crate) position: Option<Position>,
+    /// The position of the last event written, or the head of the log if the write was an append of no
+    /// events.
+    pub(crate) position: Position,
 }
 
 /// The reason why a write failed, or may have failed.
@@ -64,10 +68,10 @@ impl From<AppendRequest> for StreamWrite {
 }
 
 impl StreamWrite {
-    /// Returns the number of bytes that the write carries.
+    /// Returns the number of bytes that the write takes in the queue.
     pub(super) fn size(&self) -> usize {
         match &self.action {
-            WriteAction::Append(events) => events.iter().map(ProposedEvent::size).sum(),
+            WriteAction::Append(events) => events.iter().map(|event| EVENT_MEMORY + event.size()).sum(),
             WriteAction::Delete | WriteAction::Tombstone => 0,
         }
     }

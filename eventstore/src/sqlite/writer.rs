@@ -1,9 +1,12 @@
 //! The one thread that writes. It takes all waiting writes and commits them together, so that one wait
-//! for the disk serves all of them.
+//! for the disk serves all of them. If one of them cannot be carried out, each is committed alone.
+//!
+//! After the disk failed to confirm a write, the thread writes nothing more: the system may have dropped the
+//! pages, and would report the next write as safe without them.
 
 use std::fs::File;
 
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior, ffi};
 use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot, watch};
 
 use super::{
@@ -34,6 +37,7 @@ pub(super) fn run(
     head: watch::Sender<Position>,
     lock: File,
 ) {
+    let mut unconfirmed: Option<WriteError> = None;
     while let Some(first) = jobs.blocking_recv() {
         let mut batch = vec![first];
         while batch.len() < MAX_BATCH
@@ -41,18 +45,26 @@ pub(super) fn run(
         {
             batch.push(job);
         }
-        let answers = match commit(&mut connection, &batch) {
-            Ok((answers, position)) => {
-                // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
-                head.send_if_modified(|head| std::mem::replace(head, position) != position);
-                answers
-            }
-            Err(error) => {
-                let writes = batch.len();
-                tracing::warn!(%error, "the event log could not be written; {writes} writes failed");
-                vec![Err(write_error(&error)); writes]
+        let writes: Vec<_> = batch.iter().map(|job| &job.write).collect();
+        let answers = match &unconfirmed {
+            Some(error) => vec![Err(error.clone()); writes.len()],
+            None => {
+                let outcome = write_all(&mut connection, &writes);
+                if let Some(position) = outcome.head {
+                    // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
+                    head.send_if_modified(|head| std::mem::replace(head, position) != position);
+                }
+                unconfirmed = outcome.unconfirmed;
+                outcome.answers
             }
         };
+        let failed = |answer: &&WriteResult| {
+            matches!(answer, Err(WriteError::Unavailable(_) | WriteError::Corrupt(_)))
+        };
+        if let Some(Err(error)) = answers.iter().find(failed) {
+            let failures = answers.iter().filter(failed).count();
+            tracing::warn!(?error, "the event log could not be written; {failures} writes failed");
+        }
         for (WriteJob { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
             drop(room);
             // A writer that stopped waiting will try again with the same ids.
@@ -66,25 +78,134 @@ pub(super) fn run(
     drop(lock);
 }
 
-/// Carries out all of `batch` in one transaction. On `Ok` the answers are durable.
-fn commit(connection: &mut Connection, batch: &[WriteJob]) -> rusqlite::Result<(Vec<WriteResult>, Position)> {
+/// The outcome of several writes.
+struct WrittenBatch {
+    answers: Vec<WriteResult>,
+    /// The newest position; `None` if nothing was committed.
+    head: Option<Position>,
+    /// Set if the disk did not confirm a write. Nothing may be written after that.
+    unconfirmed: Option<WriteError>,
+}
+
+/// Carries out all of `writes` in one transaction or, if that fails, each in its own.
+fn write_all(connection: &mut Connection, writes: &[&StreamWrite]) -> WrittenBatch {
+    let error = match commit(connection, writes) {
+        Ok((answers, head)) => return WrittenBatch { answers, head: Some(head), unconfirmed: None },
+        Err(error) => error,
+    };
+    let failed = write_error(&error);
+    if is_unconfirmed(&error) {
+        tracing::error!(%error, "the disk did not confirm a write; the event log takes no more until a restart");
+        let answers = vec![Err(failed.clone()); writes.len()];
+        return WrittenBatch { answers, head: None, unconfirmed: Some(failed) };
+    }
+    if writes.len() == 1 {
+        return WrittenBatch { answers: vec![Err(failed)], head: None, unconfirmed: None };
+    }
+    let mut alone = WrittenBatch { answers: Vec::with_capacity(writes.len()), head: None, unconfirmed: None };
+    for write in writes {
+        if let Some(error) = &alone.unconfirmed {
+            alone.answers.push(Err(error.clone()));
+            continue;
+        }
+        let WrittenBatch { answers, head, unconfirmed } = write_all(connection, &[*write]);
+        alone.answers.extend(answers);
+        alone.head = head.or(alone.head);
+        alone.unconfirmed = unconfirmed;
+    }
+    alone
+}
+
+/// Carries out all of `writes` in one transaction. On `Ok` the answers are durable.
+fn commit(
+    connection: &mut Connection,
+    writes: &[&StreamWrite],
+) -> rusqlite::Result<(Vec<WriteResult>, Position)> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut tail = LogTail::load(&transaction)?;
-    let answers = batch
+    let answers = writes
         .iter()
-        .map(|job| apply(&transaction, &mut tail, &job.write))
+        .map(|write| apply(&transaction, &mut tail, write))
         .collect::<rusqlite::Result<Vec<_>>>()?;
     transaction.commit()?;
     Ok((answers, tail.head))
+}
+
+/// Returns true if the disk failed to confirm that a write is durable.
+fn is_unconfirmed(error: &rusqlite::Error) -> bool {
+    let extended = match error {
+        rusqlite::Error::SqliteFailure(failure, _) => failure.extended_code,
+        _ => return false,
+    };
+    matches!(extended, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC)
 }
 
 fn write_error(error: &rusqlite::Error) -> WriteError {
     if is_corrupt(error) {
         return WriteError::Corrupt(error.to_string());
     }
+    if is_unconfirmed(error) {
+        let why = format!("the disk did not confirm a write; check it, then restart ({error})");
+        return WriteError::Unavailable(why);
+    }
     WriteError::Unavailable(match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => format!("the disk is full ({error})"),
         Some(rusqlite::ErrorCode::ReadOnly) => format!("the disk is read-only ({error})"),
         _ => format!("the disk could not be written ({error})"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        StreamName,
+        append_request::ProposedEvent,
+        sqlite::write::{WriteAction, WriteCondition},
+    };
+
+    fn append(kind: &str) -> StreamWrite {
+        let event = ProposedEvent {
+            id: Uuid::new_v4(),
+            kind: kind.to_owned(),
+            json: true,
+            data: Bytes::from_static(b"{}"),
+            metadata: Bytes::new(),
+        };
+        StreamWrite {
+            stream: StreamName::new("test").unwrap(),
+            condition: WriteCondition::Any,
+            action: WriteAction::Append(vec![event]),
+        }
+    }
+
+    #[test]
+    fn a_write_that_sqlite_refuses_spoils_no_other() {
+        let mut log = Connection::open_in_memory().unwrap();
+        log.execute_batch(include_str!("schema.sql")).unwrap();
+        log.execute_batch(
+            "CREATE TRIGGER refusal BEFORE INSERT ON events WHEN NEW.kind = 'Refused'
+             BEGIN SELECT raise(ABORT, 'refused'); END",
+        )
+        .unwrap();
+        let writes = [append("Good"), append("Refused"), append("Good")];
+        let written = write_all(&mut log, &writes.each_ref());
+        let revisions: Vec<_> =
+            written.answers.iter().map(|answer| answer.as_ref().ok().and_then(|at| at.revision)).collect();
+        assert_eq!(revisions, [Some(0), None, Some(1)]);
+        assert_eq!(written.head, Some(Position(2)), "the refused write left no gap");
+        assert!(written.unconfirmed.is_none());
+    }
+
+    #[test]
+    fn only_a_failed_sync_ends_all_writing() {
+        let failure = |code| rusqlite::Error::SqliteFailure(ffi::Error::new(code), None);
+        assert!(is_unconfirmed(&failure(ffi::SQLITE_IOERR_FSYNC)));
+        for passing in [ffi::SQLITE_FULL, ffi::SQLITE_BUSY, ffi::SQLITE_IOERR_READ] {
+            assert!(!is_unconfirmed(&failure(passing)));
+        }
+    }
 }
