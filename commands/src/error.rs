@@ -1,7 +1,7 @@
 //! The errors of a command, by what its sender does next.
 
 use domain::Rejection;
-use event_store::{ReadError, Revision};
+use event_store::ReadError;
 
 /// The reason why a command was not carried out, or may not have been.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,13 +9,6 @@ pub enum CommandError {
     /// The rules forbid the command. Nothing was appended.
     #[error("{0}")]
     Rejected(#[from] Rejection),
-    /// The submission has left the revision that the sender saw. Nothing was appended; the sender drops its report or
-    /// reads the submission again.
-    #[error("the submission moved on, to revision {actual:?}")]
-    Overtaken {
-        /// The submission's revision now, or `None` if it has no events.
-        actual: Option<Revision>,
-    },
     /// Other senders were faster at each try. Nothing was appended; the sender sends the command again.
     #[error("other commands changed the submission at each of {0} tries")]
     Contended(u32),

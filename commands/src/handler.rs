@@ -85,10 +85,11 @@ impl Commands {
     }
 
     /// Carries out `command` on the submission's newest revision. If another command changes the submission in the
-    /// meantime, this one is decided again.
+    /// meantime, this one is decided again. A command that was carried out before succeeds again, so a sender that had
+    /// no answer may repeat it.
     ///
     /// # Errors
-    /// Any [`CommandError`] except [`CommandError::Overtaken`].
+    /// Any [`CommandError`].
     pub async fn handle(
         &self,
         id: SubmissionId,
@@ -102,39 +103,12 @@ impl Commands {
                 _ => self.load(id).await?,
             };
             for _ in 0..DECISIONS_MAX {
-                match self.decide_and_append(id, loaded, command.clone(), &cause).await {
-                    Err(CommandError::Overtaken { .. }) => loaded = self.load(id).await?,
-                    done => return done,
+                match self.decide_and_append(id, loaded, command.clone(), &cause).await? {
+                    Some(handled) => return Ok(handled),
+                    None => loaded = self.load(id).await?,
                 }
             }
             Err(CommandError::Contended(DECISIONS_MAX))
-        })
-        .await
-    }
-
-    /// Carries out `command` if the submission is still at `revision`, by which the sender decided. A command that was
-    /// carried out before succeeds again, so a sender that had no answer may repeat it.
-    ///
-    /// # Errors
-    /// [`CommandError::Overtaken`] if the submission has left `revision`; otherwise any [`CommandError`] except
-    /// [`CommandError::Contended`].
-    pub async fn handle_at(
-        &self,
-        id: SubmissionId,
-        revision: Revision,
-        command: Command,
-        cause: Cause,
-    ) -> Result<HandledCommand, CommandError> {
-        within_deadline(async {
-            let loaded = self.load(id).await?;
-            let actual = loaded.newest.map(|newest| newest.revision);
-            if actual == Some(revision) {
-                return self.decide_and_append(id, loaded, command, &cause).await;
-            }
-            match (decide(&self.challenge, &loaded.state, command), loaded.newest) {
-                (Ok(events), Some(newest)) if events.is_empty() => Ok(HandledCommand::before(newest)),
-                _ => Err(CommandError::Overtaken { actual }),
-            }
         })
         .await
     }
@@ -154,6 +128,12 @@ impl Commands {
         Ok(first.first().map_or(handled.position, |event| event.position))
     }
 
+    /// Returns true if the submission has an event.
+    pub(crate) async fn is_recorded(&self, id: SubmissionId) -> Result<bool, CommandError> {
+        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
+        Ok(!first.is_empty())
+    }
+
     async fn load(&self, id: SubmissionId) -> Result<LoadedSubmission, CommandError> {
         let stream = stream(id);
         let mut loaded = LoadedSubmission { state: Submission::Unknown, newest: None };
@@ -171,37 +151,44 @@ impl Commands {
         }
     }
 
+    /// Returns `None` if another command changed the submission since it was loaded.
     async fn decide_and_append(
         &self,
         id: SubmissionId,
         loaded: LoadedSubmission,
         command: Command,
         cause: &Cause,
-    ) -> Result<HandledCommand, CommandError> {
+    ) -> Result<Option<HandledCommand>, CommandError> {
         let events = decide(&self.challenge, &loaded.state, command)?;
         if let (Some(newest), true) = (loaded.newest, events.is_empty()) {
-            return Ok(HandledCommand::before(newest));
+            return Ok(Some(HandledCommand::before(newest)));
         }
         let expected = loaded
             .newest
             .map_or(ExpectedRevision::NoStream, |newest| ExpectedRevision::Exact(newest.revision));
         let new = events.iter().map(|event| new_event(id, event, cause)).collect();
         let appended = self.append(&stream(id), expected, new).await?;
-        Ok(HandledCommand { revision: appended.revision, position: appended.position, events })
+        let handled = |appended: AppendReceipt| HandledCommand {
+            revision: appended.revision,
+            position: appended.position,
+            events,
+        };
+        Ok(appended.map(handled))
     }
 
-    /// Appends, and repeats an append that had no answer. The store recognises the events by their ids.
+    /// Appends, and repeats an append that had no answer. The store recognises the events by their ids. Returns `None`
+    /// if the stream is not at the expected revision.
     async fn append(
         &self,
         stream: &StreamName,
         expected: ExpectedRevision,
         events: Vec<NewEvent>,
-    ) -> Result<AppendReceipt, CommandError> {
+    ) -> Result<Option<AppendReceipt>, CommandError> {
         let mut pauses = APPEND_PAUSES.iter();
         loop {
             match self.store.append(stream, expected, events.clone()).await {
-                Ok(appended) => return Ok(appended),
-                Err(AppendError::Conflict { actual, .. }) => return Err(CommandError::Overtaken { actual }),
+                Ok(appended) => return Ok(Some(appended)),
+                Err(AppendError::Conflict { .. }) => return Ok(None),
                 Err(error @ (AppendError::Refused(_) | AppendError::Corrupt(_))) => {
                     return Err(CommandError::Impossible(error.to_string()));
                 }

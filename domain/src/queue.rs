@@ -59,8 +59,12 @@ impl FairQueue {
             }
             Event::VerificationStarted(_) => self.claim(id, position),
             Event::VerificationInterrupted(_) => self.requeue(id),
-            Event::Passed(_) | Event::Failed(_) => self.remove(id),
-            Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => {}
+            Event::Passed(_) | Event::Failed(_) | Event::Withdrawn(_) => self.remove(id),
+            Event::ImagesPulled(_)
+            | Event::ContainersStarted(_)
+            | Event::Probed(_)
+            | Event::Hidden(_)
+            | Event::Shown(_) => {}
         }
     }
 
@@ -105,7 +109,7 @@ impl FairQueue {
         });
     }
 
-    /// Removes a submission that has its verdict.
+    /// Removes a submission that has its verdict or was withdrawn.
     pub fn remove(&mut self, id: SubmissionId) {
         self.update_entry(id, |line, place| {
             line.under_way.remove(&id);

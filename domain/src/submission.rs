@@ -7,6 +7,9 @@
 //!                    └──────────────────────────── RejudgeRequested ────────────────────────────┘
 //! ```
 //!
+//! Until the first verdict, `Withdrawn` ends a submission that waits or is verified. `Hidden` and `Shown` change no
+//! state but only the map, and come at any time.
+//!
 //! In reading order: the events ([`event`]), the state that they fold into ([`state`]), and the decisions on commands
 //! ([`decide`](mod@decide)).
 
@@ -25,6 +28,8 @@ pub mod command;
 pub mod decide;
 pub mod failure;
 
+#[cfg(test)]
+mod hiding;
 #[cfg(test)]
 mod properties;
 

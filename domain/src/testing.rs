@@ -164,6 +164,14 @@ pub fn rejudge() -> Command {
     Command::RequestRejudge { by: "organiser".into(), why: "new rules".into() }
 }
 
+pub fn hide() -> Command {
+    Command::Hide { by: "organiser".into(), why: "a slur".into() }
+}
+
+pub fn show() -> Command {
+    Command::Show { by: "organiser".into(), why: "a name".into() }
+}
+
 pub fn submitted() -> Event {
     Event::Submitted(ada())
 }
@@ -216,6 +224,18 @@ pub fn rejudge_requested() -> Event {
     Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into() })
 }
 
+pub fn hidden() -> Event {
+    Event::Hidden(Hidden { by: "organiser".into(), why: "a slur".into() })
+}
+
+pub fn shown() -> Event {
+    Event::Shown(Shown { by: "organiser".into(), why: "a name".into() })
+}
+
+pub fn withdrawn() -> Event {
+    Event::Withdrawn(Withdrawn {})
+}
+
 /// Returns one event of each type, with each field filled.
 pub fn one_of_each() -> Vec<Event> {
     let Event::Probed(Probed { mut images, .. }) = probed_right(1) else { unreachable!("it is one") };
@@ -239,6 +259,9 @@ pub fn one_of_each() -> Vec<Event> {
         failed(1, [(0, FailureCode::NothingOnPort)]),
         Event::VerificationInterrupted(VerificationInterrupted { retry_at, ..interrupted }),
         rejudge_requested(),
+        hidden(),
+        shown(),
+        withdrawn(),
     ]
 }
 

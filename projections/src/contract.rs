@@ -39,6 +39,8 @@ macro_rules! contract {
             a_submission_is_followed_from_its_acceptance_to_its_verdict
             a_failed_verdict_says_why_and_what_to_do
             a_waiting_submission_says_why_it_waits
+            a_hidden_submission_says_by_whom_and_why
+            a_withdrawn_submission_leaves_the_queue_and_keeps_its_history
             an_unknown_submission_has_no_status
             unfinished_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first
@@ -51,6 +53,9 @@ macro_rules! contract {
             an_owner_has_one_pin
             a_rejudge_that_fails_takes_the_pin_away
             a_rejudge_that_passes_again_leaves_the_pin_alone
+            a_hidden_submission_has_no_pin_until_it_is_shown_again
+            a_submission_that_is_hidden_before_its_verdict_gets_no_pin
+            hiding_and_showing_in_one_batch_leaves_the_pin_where_it_was
             changed_pins_are_returned_in_the_order_of_their_changes
             pins_are_found_by_name_and_by_city
             a_search_text_is_not_a_pattern

@@ -256,7 +256,9 @@ impl MemoryState {
         let accepted = view.accepted();
         match view.status {
             SubmissionStatus::Submitted | SubmissionStatus::Verifying => self.unfinished.insert(accepted, id),
-            SubmissionStatus::Passed | SubmissionStatus::Failed => self.unfinished.remove(&accepted),
+            SubmissionStatus::Passed | SubmissionStatus::Failed | SubmissionStatus::Withdrawn => {
+                self.unfinished.remove(&accepted)
+            }
         };
         match effects.enters {
             Some(place) => self.queue.enqueue(id, &view.owner, place.0),

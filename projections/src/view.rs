@@ -25,6 +25,8 @@ pub enum SubmissionStatus {
     Passed,
     /// The newest verdict is "failed".
     Failed,
+    /// The participant withdrew the submission before it had a verdict.
+    Withdrawn,
 }
 
 impl SubmissionStatus {
@@ -35,6 +37,7 @@ impl SubmissionStatus {
             Self::Verifying => "verifying",
             Self::Passed => "passed",
             Self::Failed => "failed",
+            Self::Withdrawn => "withdrawn",
         }
     }
 }
@@ -69,6 +72,10 @@ pub struct StatusView {
     pub attempts: u32,
     /// The reasons of a failed verdict, each with advice.
     pub reasons: Vec<ReasonView>,
+    /// Present while an organiser hides the submission: it has no pin, whatever its verdict is.
+    #[serde(default)]
+    #[schema(required)]
+    pub hidden: Option<HiddenReason>,
     /// All events of the submission, oldest first.
     pub timeline: Vec<TimelineEntry>,
     /// The time at which the submission was accepted.
@@ -110,6 +117,17 @@ pub struct WaitReason {
     /// soon as the platform works again.
     #[schema(required)]
     pub retry_at: Option<Timestamp>,
+}
+
+/// The reason why a submission is hidden from the map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HiddenReason {
+    /// The name of the organiser.
+    pub by: String,
+    /// The reason that the organiser gave.
+    pub why: String,
+    /// The time since which the submission is hidden.
+    pub since: Timestamp,
 }
 
 /// A reason of a failed verdict, with advice.

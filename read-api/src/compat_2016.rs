@@ -161,6 +161,8 @@ impl From<StatusView> for OriginalRecord {
                     view.reasons.iter().map(|reason| format!("{} {}", reason.message, reason.advice));
                 ("failed", reasons.collect::<Vec<_>>().join(" "))
             }
+            // The contract of 2016 has no other word for an end without a pass.
+            SubmissionStatus::Withdrawn => ("failed", "The submission was withdrawn".to_owned()),
         };
         Self {
             id: view.id.to_string(),

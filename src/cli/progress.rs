@@ -67,7 +67,7 @@ pub(super) fn print(reply: &StatusReply) -> Exit {
 fn exit(status: SubmissionStatus) -> Exit {
     match status {
         SubmissionStatus::Passed => Exit::Success,
-        SubmissionStatus::Failed => Exit::Failed,
+        SubmissionStatus::Failed | SubmissionStatus::Withdrawn => Exit::Failed,
         SubmissionStatus::Submitted | SubmissionStatus::Verifying => Exit::Undecided,
     }
 }

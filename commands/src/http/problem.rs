@@ -27,7 +27,7 @@ impl From<CommandError> for Problem {
             CommandError::Rejected(rejection) => {
                 Self::new(StatusCode::CONFLICT, format!("This is not possible: {rejection}."))
             }
-            CommandError::Contended(_) | CommandError::Overtaken { .. } => {
+            CommandError::Contended(_) => {
                 let detail =
                     "Others changed this submission at the same time. Nothing was recorded; try again.";
                 Self::unavailable(detail).retry_after(Duration::from_secs(1))

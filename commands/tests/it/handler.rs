@@ -85,7 +85,7 @@ async fn only_one_of_many_verifiers_gets_a_claim() {
     let claims = (0..16).map(|n| {
         let (commands, name) = (commands.clone(), format!("v{n}"));
         let claim = Command::Claim { verifier: name.clone(), at, deadline };
-        tokio::spawn(async move { commands.handle_at(id, 0, claim, verifier(&name)).await })
+        tokio::spawn(async move { commands.handle(id, claim, verifier(&name)).await })
     });
     let outcomes: Vec<_> = join_all(claims).await.into_iter().map(Result::unwrap).collect();
     assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1);
@@ -93,36 +93,62 @@ async fn only_one_of_many_verifiers_gets_a_claim() {
         outcomes
             .iter()
             .flat_map(|outcome| outcome.as_ref().err())
-            .all(|error| { *error == CommandError::Overtaken { actual: Some(1) } })
+            .all(|error| { matches!(error, CommandError::Rejected(Rejection::Claimed { .. })) })
     );
     assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted"]);
 }
 
 #[tokio::test]
-async fn a_repeated_report_at_its_old_revision_succeeds_and_changes_nothing() {
+async fn a_repeated_report_succeeds_and_changes_nothing() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
-    commands.handle_at(id, 0, claim("v1"), verifier("v1")).await.unwrap();
-    let first = commands.handle_at(id, 1, fail(1), verifier("v1")).await.unwrap();
+    commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
+    let first = commands.handle(id, fail(1), verifier("v1")).await.unwrap();
     assert_eq!((first.revision, first.events.len()), (3, 2));
-    let again = commands.handle_at(id, 1, fail(1), verifier("v1")).await.unwrap();
+    let again = commands.handle(id, fail(1), verifier("v1")).await.unwrap();
     assert_eq!(again, HandledCommand { events: vec![], ..first });
     assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted", "Probed", "Failed"]);
 }
 
 #[tokio::test]
-async fn a_report_at_an_old_revision_is_refused_as_overtaken() {
+async fn a_report_of_an_attempt_that_ended_is_refused() {
     let (log, _directory) = log();
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
-    commands.handle_at(id, 0, claim("v1"), verifier("v1")).await.unwrap();
-    commands.handle_at(id, 1, fail(1), verifier("v1")).await.unwrap();
+    commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
+    commands.handle(id, fail(1), verifier("v1")).await.unwrap();
     commands.handle(id, rejudge(), by(Actor::Organiser("Grace".into()))).await.unwrap();
     commands.handle(id, claim("v2"), verifier("v2")).await.unwrap();
-    let late = commands.handle_at(id, 1, fail(1), verifier("v1")).await;
-    assert_eq!(late, Err(CommandError::Overtaken { actual: Some(5) }));
+    let late = commands.handle(id, fail(1), verifier("v1")).await;
+    assert_eq!(late, Err(CommandError::Rejected(Rejection::Superseded(1))));
     assert_eq!(history(&log, id).await.len(), 6);
+}
+
+#[tokio::test]
+async fn an_organiser_who_hides_a_submission_costs_no_attempt() {
+    let (log, _directory) = log();
+    let commands = commands(log.clone());
+    let (id, _) = submitted(&commands).await;
+    commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
+    let hide = Command::Hide { by: "Grace".into(), why: "a slur".into() };
+    commands.handle(id, hide, by(Actor::Organiser("Grace".into()))).await.unwrap();
+    commands.handle(id, fail(1), verifier("v1")).await.unwrap();
+    assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted", "Hidden", "Probed", "Failed"]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_submission_takes_no_report() {
+    let (log, _directory) = log();
+    let commands = commands(log.clone());
+    let (id, _) = submitted(&commands).await;
+    commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
+    commands.handle(id, Command::Withdraw, by(Actor::Participant)).await.unwrap();
+    let late = commands.handle(id, fail(1), verifier("v1")).await;
+    assert_eq!(late, Err(CommandError::Rejected(Rejection::Superseded(1))));
+    let again = commands.handle(id, claim("v2"), verifier("v2")).await;
+    assert_eq!(again, Err(CommandError::Rejected(Rejection::Withdrawn)));
+    assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted", "Withdrawn"]);
 }
 
 #[tokio::test]
@@ -151,8 +177,6 @@ async fn an_unknown_submission_cannot_be_claimed() {
     let commands = commands(log);
     let unknown = commands.handle(new_id(), claim("v1"), verifier("v1")).await;
     assert_eq!(unknown, Err(CommandError::Rejected(Rejection::Unknown)));
-    let unknown = commands.handle_at(new_id(), 0, claim("v1"), verifier("v1")).await;
-    assert_eq!(unknown, Err(CommandError::Overtaken { actual: None }));
 }
 
 #[tokio::test]

@@ -40,6 +40,12 @@ pub enum Command {
     Expire { attempt: u32, at: Timestamp },
     /// An organiser asks for another attempt.
     RequestRejudge { by: String, why: String },
+    /// An organiser takes the submission off the map, now and whatever its verdict will be.
+    Hide { by: String, why: String },
+    /// An organiser lets a hidden submission count on the map again.
+    Show { by: String, why: String },
+    /// The participant withdraws the submission. It must never have had a verdict.
+    Withdraw,
 }
 
 /// A fault of the platform.

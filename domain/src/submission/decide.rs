@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::command::{Command, PlatformFault};
 use super::event::{
-    ContainersStarted, Event, Failed, ImagesPulled, Passed, Probed, RejudgeRequested,
-    VerificationInterrupted, VerificationStarted,
+    ContainersStarted, Event, Failed, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
+    VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
@@ -40,6 +40,9 @@ pub enum Rejection {
     /// The submission has no verdict yet.
     #[error("the submission has no verdict yet")]
     NotJudged,
+    /// The participant withdrew the submission.
+    #[error("the submission was withdrawn")]
+    Withdrawn,
     /// The report belongs to an attempt that has ended or never began.
     #[error("attempt {0} is not under way")]
     Superseded(u32),
@@ -64,7 +67,10 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::Unknown, Command::Submit(submitted)) => Ok(vec![Event::Submitted(*submitted)]),
         (S::Unknown, _) => Err(Rejection::Unknown),
         (
-            S::Waiting { facts, .. } | S::Verifying { facts, .. } | S::Judged { facts, .. },
+            S::Waiting { facts, .. }
+            | S::Verifying { facts, .. }
+            | S::Judged { facts, .. }
+            | S::Withdrawn { facts },
             Command::Submit(submitted),
         ) => already(*facts.submitted == *submitted, Rejection::AlreadySubmitted),
 
@@ -118,7 +124,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             already(facts.attempts == attempt, Rejection::Superseded(attempt))
         }
         (
-            S::Waiting { .. } | S::Judged { .. },
+            S::Waiting { .. } | S::Judged { .. } | S::Withdrawn { .. },
             Command::RecordPulled { attempt, .. }
             | Command::RecordStarted { attempt, .. }
             | Command::Conclude { attempt, .. }
@@ -132,6 +138,22 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
             Err(Rejection::NotJudged)
         }
+
+        (S::Withdrawn { .. }, Command::Withdraw) => Ok(vec![]),
+        (
+            S::Withdrawn { .. },
+            Command::Claim { .. }
+            | Command::RequestRejudge { .. }
+            | Command::Hide { .. }
+            | Command::Show { .. },
+        ) => Err(Rejection::Withdrawn),
+        (_, Command::Hide { by, why }) => Ok(unless(is_hidden(state), Event::Hidden(Hidden { by, why }))),
+        (_, Command::Show { by, why }) => Ok(unless(!is_hidden(state), Event::Shown(Shown { by, why }))),
+        // A rejudge does not let its participant keep a pin by leaving.
+        (S::Waiting { facts, .. } | S::Verifying { facts, .. }, Command::Withdraw) if !facts.was_judged => {
+            Ok(vec![Event::Withdrawn(Withdrawn {})])
+        }
+        (_, Command::Withdraw) => Err(Rejection::Judged),
     }
 }
 
@@ -163,6 +185,10 @@ fn interrupted(facts: &SubmissionFacts, attempt: u32, fault: PlatformFault, at: 
         message: fault.message,
         retry_at,
     })
+}
+
+fn is_hidden(state: &Submission) -> bool {
+    state.facts().is_some_and(|facts| facts.is_hidden)
 }
 
 fn under_way(claim: &Claim, attempt: u32) -> Result<(), Rejection> {

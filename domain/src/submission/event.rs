@@ -14,6 +14,10 @@ use super::failure::{FailureCode, InterruptionCode, Reason};
 use super::upcast::upcaster;
 use crate::image::{Digest, ImageRef};
 
+mod requests;
+
+pub use requests::*;
+
 /// The version of the shapes below, kept with every event.
 pub const SCHEMA: u32 = 2;
 
@@ -73,6 +77,12 @@ events! {
     VerificationInterrupted,
     /// An organiser asked for another attempt. The old verdict stays in the log.
     RejudgeRequested,
+    /// An organiser hid the submission: it has no pin, whatever its verdict is.
+    Hidden,
+    /// An organiser shows the submission again: it has its pin if its newest verdict is "passed".
+    Shown,
+    /// The participant withdrew the submission before it had a verdict. It is never judged.
+    Withdrawn,
 }
 
 /// The data of [`Event::Submitted`]: the entry of a participant.
@@ -331,15 +341,6 @@ impl From<StoredInterruption> for VerificationInterrupted {
     }
 }
 
-/// The data of [`Event::RejudgeRequested`]: the organiser's wish.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct RejudgeRequested {
-    /// The name of the organiser.
-    pub by: String,
-    /// The reason that the organiser gave.
-    pub why: String,
-}
-
 /// The reason why a stored event cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of schema {SCHEMA} or older: {0}")]
@@ -349,7 +350,11 @@ impl Event {
     /// Returns the number of the attempt that the event belongs to, from 1, or `None` if it belongs to none.
     pub fn attempt(&self) -> Option<u32> {
         match self {
-            Self::Submitted(_) | Self::RejudgeRequested(_) => None,
+            Self::Submitted(_)
+            | Self::RejudgeRequested(_)
+            | Self::Hidden(_)
+            | Self::Shown(_)
+            | Self::Withdrawn(_) => None,
             Self::VerificationStarted(VerificationStarted { attempt, .. })
             | Self::ImagesPulled(ImagesPulled { attempt, .. })
             | Self::ContainersStarted(ContainersStarted { attempt, .. })
@@ -405,6 +410,9 @@ mod tests {
             r#"Failed {"attempt":1,"reasons":[{"code":"nothing_on_port","image":"docker.io/ada/voting:latest","message":"no","fault":"participant"}]}"#.to_owned(),
             r#"VerificationInterrupted {"attempt":1,"code":"no_capacity","message":"full","fault":"platform","retry_at":"2016-03-21T12:00:05Z"}"#.to_owned(),
             r#"RejudgeRequested {"by":"organiser","why":"new rules"}"#.to_owned(),
+            r#"Hidden {"by":"organiser","why":"a slur"}"#.to_owned(),
+            r#"Shown {"by":"organiser","why":"a name"}"#.to_owned(),
+            "Withdrawn {}".to_owned(),
         ];
         assert_eq!(stored, expected);
     }

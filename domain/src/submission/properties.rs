@@ -14,7 +14,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 /// Generates commands of verifiers that race, repeat themselves and come late.
 fn any_command() -> impl Strategy<Value = Command> {
-    (0usize..9, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
+    (0usize..12, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
         0 => submit(),
         1 => Command::Claim {
             verifier: if flag { "v1" } else { "v2" }.into(),
@@ -28,7 +28,10 @@ fn any_command() -> impl Strategy<Value = Command> {
         5 => conclude(attempt, [fault(0, FailureCode::TimedOut), fault(1, FailureCode::BadStatus)]),
         6 => interrupt(attempt),
         7 => expire(attempt, if flag { deadline() } else { now() }),
-        _ => rejudge(),
+        8 => rejudge(),
+        9 => hide(),
+        10 => show(),
+        _ => Command::Withdraw,
     })
 }
 
@@ -49,6 +52,8 @@ proptest! {
         let mut verdicts: BTreeMap<u32, usize> = BTreeMap::new();
         for command in commands {
             let Ok(events) = decide(&challenge, &state, command.clone()) else { continue };
+            let was_withdrawn = matches!(state, Submission::Withdrawn { .. });
+            prop_assert!(!was_withdrawn || events.is_empty(), "{:?} after a withdrawal", events);
             for event in &events {
                 if let Event::Passed(Passed { attempt }) | Event::Failed(Failed { attempt, .. }) = event {
                     *verdicts.entry(*attempt).or_default() += 1;

@@ -26,6 +26,8 @@ pub enum Submission {
         /// The newest verdict.
         verdict: Verdict,
     },
+    /// The participant withdrew the submission before it had a verdict. It stays so.
+    Withdrawn { facts: SubmissionFacts },
 }
 
 /// The facts about a submission that every state has.
@@ -36,6 +38,10 @@ pub struct SubmissionFacts {
     pub attempts: u32,
     /// The number of interrupted attempts since the submission was last queued for a verdict.
     pub interruptions: u32,
+    /// True after the first verdict, also while another one is awaited.
+    pub was_judged: bool,
+    /// True while an organiser hides the submission.
+    pub is_hidden: bool,
     /// The digest of each image when it was first pulled. Later attempts run the same digests.
     pub digests: BTreeMap<ImageRef, Digest>,
 }
@@ -85,6 +91,8 @@ impl Submission {
                     submitted: Arc::new(submitted.clone()),
                     attempts: 0,
                     interruptions: 0,
+                    was_judged: false,
+                    is_hidden: false,
                     digests: BTreeMap::new(),
                 },
                 retry: RetryTime::Now,
@@ -130,6 +138,12 @@ impl Submission {
                 Self::Waiting { facts, retry: RetryTime::Now }
             }
 
+            (Self::Waiting { facts, .. } | Self::Verifying { facts, .. }, Event::Withdrawn(_)) => {
+                Self::Withdrawn { facts }
+            }
+            (state, Event::Hidden(_)) => state.marked_hidden(true),
+            (state, Event::Shown(_)) => state.marked_hidden(false),
+
             (
                 state,
                 Event::Submitted(_)
@@ -140,7 +154,8 @@ impl Submission {
                 | Event::Passed(_)
                 | Event::Failed(_)
                 | Event::VerificationInterrupted(_)
-                | Event::RejudgeRequested(_),
+                | Event::RejudgeRequested(_)
+                | Event::Withdrawn(_),
             ) => state,
         }
     }
@@ -149,14 +164,26 @@ impl Submission {
     pub fn facts(&self) -> Option<&SubmissionFacts> {
         match self {
             Self::Unknown => None,
-            Self::Waiting { facts, .. } | Self::Verifying { facts, .. } | Self::Judged { facts, .. } => {
-                Some(facts)
-            }
+            Self::Waiting { facts, .. }
+            | Self::Verifying { facts, .. }
+            | Self::Judged { facts, .. }
+            | Self::Withdrawn { facts } => Some(facts),
         }
     }
 
+    fn marked_hidden(mut self, is_hidden: bool) -> Self {
+        match &mut self {
+            Self::Unknown => {}
+            Self::Waiting { facts, .. }
+            | Self::Verifying { facts, .. }
+            | Self::Judged { facts, .. }
+            | Self::Withdrawn { facts } => facts.is_hidden = is_hidden,
+        }
+        self
+    }
+
     fn judged(facts: SubmissionFacts, verdict: Verdict) -> Self {
-        Self::Judged { facts: SubmissionFacts { interruptions: 0, ..facts }, verdict }
+        Self::Judged { facts: SubmissionFacts { interruptions: 0, was_judged: true, ..facts }, verdict }
     }
 }
 

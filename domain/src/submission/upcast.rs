@@ -70,7 +70,8 @@ mod tests {
             let (kind, data) = line.split_once(' ').unwrap();
             Event::from_stored(kind, 1, data.as_bytes()).unwrap()
         });
-        assert_eq!(read.to_vec(), one_of_each());
+        // Later kinds of events have no older shape.
+        assert_eq!(read, one_of_each()[..read.len()]);
     }
 
     #[test]

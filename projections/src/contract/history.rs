@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use domain::submission::{
-    Event, Failed, FailureCode, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
-    RejudgeRequested, Submitted, VerificationInterrupted, VerificationStarted,
+    Event, Failed, FailureCode, Hidden, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
+    RejudgeRequested, Shown, Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use domain::testing::{located_in, submitted_by};
 use domain::{ImageRef, SubmissionId};
@@ -48,6 +48,7 @@ struct SubmissionProgress {
     revision: u64,
     attempts: u32,
     phase: SubmissionPhase,
+    is_hidden: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -56,6 +57,7 @@ enum SubmissionPhase {
     Waiting,
     Verifying,
     Judged,
+    Withdrawn,
 }
 
 impl EventHistory {
@@ -82,6 +84,18 @@ impl EventHistory {
                     let owner = format!("owner{}", history.draw(owners));
                     let city = history.draw(CITIES.len() as u64) as usize;
                     history.submit(&owner, city);
+                }
+                Some((id, phase)) if phase != SubmissionPhase::Withdrawn && history.draw(16) == 0 => {
+                    if history.submissions[&id].is_hidden {
+                        history.show(id)
+                    } else {
+                        history.hide(id)
+                    }
+                }
+                Some((id, SubmissionPhase::Waiting | SubmissionPhase::Verifying))
+                    if history.submissions[&id].attempts < 2 && history.draw(16) == 0 =>
+                {
+                    history.withdraw(id);
                 }
                 Some((id, SubmissionPhase::Waiting)) => history.start(id),
                 Some((id, SubmissionPhase::Verifying)) => match history.draw(8) {
@@ -168,6 +182,23 @@ impl EventHistory {
         self.add(id, Event::RejudgeRequested(asked), SubmissionPhase::Waiting);
     }
 
+    /// Adds the event that an organiser hid the submission.
+    pub fn hide(&mut self, id: SubmissionId) {
+        let hidden = Hidden { by: "organiser".to_owned(), why: "a slur".to_owned() };
+        self.mark(id, Event::Hidden(hidden), true);
+    }
+
+    /// Adds the event that an organiser shows the submission again.
+    pub fn show(&mut self, id: SubmissionId) {
+        let shown = Shown { by: "organiser".to_owned(), why: "a name".to_owned() };
+        self.mark(id, Event::Shown(shown), false);
+    }
+
+    /// Adds the event that the participant withdrew the submission.
+    pub fn withdraw(&mut self, id: SubmissionId) {
+        self.add(id, Event::Withdrawn(Withdrawn {}), SubmissionPhase::Withdrawn);
+    }
+
     /// Adds a submission from its acceptance to the verdict "passed".
     pub fn submit_and_pass(&mut self, owner: &str, city: usize) -> SubmissionId {
         let id = self.submit(owner, city);
@@ -209,6 +240,13 @@ impl EventHistory {
         });
         submission.revision += 1;
         submission.phase = phase;
+    }
+
+    fn mark(&mut self, id: SubmissionId, event: Event, is_hidden: bool) {
+        let submission = self.submissions.get_mut(&id).expect("submitted before");
+        submission.is_hidden = is_hidden;
+        let phase = submission.phase;
+        self.add(id, event, phase);
     }
 
     fn draw(&mut self, below: u64) -> u64 {

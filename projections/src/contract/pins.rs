@@ -1,11 +1,11 @@
 //! The queries of the map.
 
-use domain::submission::FailureCode;
+use domain::submission::{Event, FailureCode};
 use event_store::Position;
 
 use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
 use crate::ViewStore;
-use crate::view::{BoundingBox, Cluster, MapFeature, MapView, Pin};
+use crate::view::{BoundingBox, Cluster, MapFeature, MapView, Pin, StatsView, SubmissionStatus};
 
 pub async fn an_owner_has_one_pin(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
@@ -66,6 +66,78 @@ pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(subject: &dyn View
     history.pass(id);
     catch_up(&*views, &history).await;
     assert_eq!(pins(&*views).await, before);
+}
+
+pub async fn a_hidden_submission_has_no_pin_until_it_is_shown_again(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let [older, newer] = [0, 2].map(|city| history.submit_and_pass("ada", city));
+    history.submit_and_pass("bob", 2);
+    let before = views_of(&*views, &history).await;
+
+    history.hide(newer);
+    catch_up(&*views, &history).await;
+    let left = pins(&*views).await;
+    assert_eq!((left[1].city.as_str(), left[1].passes), ("London", 1), "the other submission of the owner");
+    history.hide(older);
+    catch_up(&*views, &history).await;
+    assert_eq!(shown(&*views, WORLD, 3).await.len(), 1, "the pin of the other owner");
+    let stats = views.stats().await.expect("readable");
+    assert_eq!((stats.pins, stats.places, stats.countries), (1, 1, [("FR".to_owned(), 1)].into()));
+    assert_eq!(stats.answers["vote"].values().sum::<u64>(), 1);
+    let gone = &pins(&*views).await[1];
+    assert_eq!((gone.passes, gone.position), (0, history.head()), "the removal is a change");
+    assert_eq!(views.find_pins("ada", 9).await.expect("readable"), []);
+
+    // The older one is shown last, and does not take the place of the newer one.
+    history.show(newer);
+    catch_up(&*views, &history).await;
+    history.show(older);
+    assert_eq!(views_of(&*views, &history).await, before);
+    history.hide(newer);
+    catch_up(&*views, &history).await;
+    assert_eq!(pins(&*views).await[1].city, "London");
+}
+
+pub async fn a_submission_that_is_hidden_before_its_verdict_gets_no_pin(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    history.hide(id);
+    history.start(id);
+    history.pass(id);
+    catch_up(&*views, &history).await;
+    assert_eq!(pins(&*views).await, []);
+    assert_eq!(views.stats().await.expect("readable").submissions[&SubmissionStatus::Passed], 1);
+    history.show(id);
+    catch_up(&*views, &history).await;
+    let [pin] = &pins(&*views).await[..] else { panic!("one pin") };
+    assert_eq!((pin.passes, pin.position), (1, history.head()));
+    let passed = history.events.iter().find(|event| matches!(event.event, Event::Passed(_)));
+    assert_eq!(Some(pin.passed_at), passed.map(|event| event.recorded_at), "not the time of the showing");
+
+    // A verdict that fails a hidden submission leaves nothing to show.
+    history.hide(id);
+    history.rejudge(id);
+    history.start(id);
+    history.fail(id, &[FailureCode::Mismatch]);
+    history.show(id);
+    catch_up(&*views, &history).await;
+    assert_eq!(shown(&*views, WORLD, 3).await, []);
+}
+
+pub async fn hiding_and_showing_in_one_batch_leaves_the_pin_where_it_was(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let ids = [0, 2, 4, 8].map(|city| history.submit_and_pass("ada", city));
+    let before = views_of(&*views, &history).await;
+    for id in [ids[3], ids[0], ids[2]] {
+        history.hide(id);
+    }
+    for id in [ids[0], ids[2], ids[3]] {
+        history.show(id);
+    }
+    assert_eq!(views_of(&*views, &history).await, before);
 }
 
 pub async fn changed_pins_are_returned_in_the_order_of_their_changes(subject: &dyn ViewsUnderTest) {
@@ -228,6 +300,16 @@ pub async fn an_invalid_bounding_box_shows_nothing(subject: &dyn ViewsUnderTest)
 async fn shown(views: &dyn ViewStore, bounds: BoundingBox, zoom: u8) -> Vec<MapFeature> {
     let MapView { features, .. } = views.pins(bounds, zoom).await.expect("readable");
     features
+}
+
+/// Returns the pins of a history and the totals, without the positions.
+async fn views_of(views: &dyn ViewStore, history: &EventHistory) -> (Vec<Pin>, StatsView) {
+    catch_up(views, history).await;
+    let mut found: Vec<Pin> =
+        pins(views).await.into_iter().map(|pin| Pin { position: Position::START, ..pin }).collect();
+    found.sort_by(|one, other| one.owner.cmp(&other.owner));
+    let stats = views.stats().await.expect("readable");
+    (found, StatsView { position: Position::START, ..stats })
 }
 
 /// Returns all pins that are or were on the map.

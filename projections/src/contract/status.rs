@@ -78,6 +78,47 @@ pub async fn a_waiting_submission_says_why_it_waits(subject: &dyn ViewsUnderTest
     assert!(waiting.message.contains("as soon as the platform is well"), "{}", waiting.message);
 }
 
+pub async fn a_hidden_submission_says_by_whom_and_why(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let id = history.submit_and_pass("ada", 0);
+    history.hide(id);
+    catch_up(&*views, &history).await;
+    let view = status(&*views, id).await;
+    assert_eq!(view.status, SubmissionStatus::Passed, "the verdict stands");
+    let hidden = view.hidden.clone().expect("it is hidden");
+    assert_eq!((hidden.by.as_str(), hidden.why.as_str()), ("organiser", "a slur"));
+    assert_eq!(Some(view), StatusView::fold(&history.events));
+    history.show(id);
+    catch_up(&*views, &history).await;
+    let view = status(&*views, id).await;
+    assert_eq!((view.hidden, view.timeline.len()), (None, 5), "both events are history");
+}
+
+pub async fn a_withdrawn_submission_leaves_the_queue_and_keeps_its_history(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let [waits, verified, next] = ["a", "b", "c"].map(|owner| history.submit(owner, 0));
+    history.start(verified);
+    catch_up(&*views, &history).await;
+    history.withdraw(waits);
+    history.withdraw(verified);
+    catch_up(&*views, &history).await;
+    for id in [waits, verified] {
+        let view = status(&*views, id).await;
+        assert_eq!((view.status, view.waiting, view.judged_at), (SubmissionStatus::Withdrawn, None, None));
+        assert_eq!(views.queue_place(id).await.expect("readable"), None);
+    }
+    let left = views.queue_place(next).await.expect("readable").expect("it waits");
+    assert_eq!((left.position, left.of), (1, 1));
+    let unfinished: Vec<_> =
+        views.unfinished(9).await.expect("readable").iter().map(|view| view.id).collect();
+    assert_eq!(unfinished, [next]);
+    assert_eq!(views.verifying(9).await.expect("readable"), []);
+    let stats = views.stats().await.expect("readable");
+    assert_eq!(stats.submissions[&SubmissionStatus::Withdrawn], 2);
+}
+
 pub async fn an_unknown_submission_has_no_status(subject: &dyn ViewsUnderTest) {
     let id = SubmissionId(uuid::Uuid::from_u128(7));
     assert_eq!(subject.views().status(id).await.expect("readable"), None);

@@ -11,7 +11,7 @@ pub(crate) struct OwnerPasses {
     /// The number of submissions that count.
     pub(crate) count: u64,
     /// The passes, newest last, each as the pin that it would be. May hold only the newest passes, if it
-    /// holds at least one more than the batch revokes.
+    /// holds at least one more than the batch revokes and shows again.
     pub(crate) passes: Vec<Pin>,
     /// The pin on the map. After the last pass is revoked, the former pin with 0 `passes`.
     pub(crate) pin: Option<Pin>,
@@ -31,7 +31,9 @@ impl OwnerPasses {
         match pass {
             PassChange::Counts(pin) => {
                 self.count += 1;
-                self.passes.push(Pin::clone(pin));
+                // A submission that is shown again has its old place among the passes.
+                let place = self.passes.partition_point(|pass| pass.position < pin.position);
+                self.passes.insert(place, Pin::clone(pin));
             }
             PassChange::Revoked(since) => {
                 self.count = self.count.saturating_sub(1);
@@ -94,5 +96,19 @@ mod tests {
         let again = owner.apply(&pass(12, "Oslo"), Position(12));
         assert_eq!(summary(&again.before), Some(("Paris", 0, 9)));
         assert_eq!(summary(&again.after), Some(("Oslo", 1, 12)));
+    }
+
+    #[test]
+    fn a_pass_that_is_shown_again_returns_to_its_old_place() {
+        let mut owner = OwnerPasses::default();
+        for (at, city) in [(1, "London"), (2, "Paris")] {
+            owner.apply(&pass(at, city), Position(at));
+        }
+        owner.apply(&PassChange::Revoked(Position(1)), Position(7));
+        let older = owner.apply(&pass(1, "London"), Position(8));
+        assert_eq!(summary(&older.after), Some(("Paris", 2, 8)));
+        owner.apply(&PassChange::Revoked(Position(2)), Position(9));
+        let newest = owner.apply(&pass(2, "Paris"), Position(10));
+        assert_eq!(summary(&newest.after), Some(("Paris", 2, 10)));
     }
 }

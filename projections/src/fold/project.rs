@@ -11,7 +11,8 @@ use jiff::Timestamp;
 
 use crate::EventEnvelope;
 use crate::view::{
-    LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry, WaitReason,
+    HiddenReason, LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry,
+    WaitReason,
 };
 
 /// The changes that an event makes outside its submission's own view.
@@ -27,6 +28,8 @@ pub(crate) struct EventEffects {
     pub(crate) judged: Option<Timestamp>,
     /// The change to the owner's pin.
     pub(crate) pass: Option<PassChange>,
+    /// True if the submission passed and did not count before.
+    pub(crate) is_first_pass: bool,
     /// The codes of a failed verdict's reasons.
     pub(crate) failures: Vec<FailureCode>,
     pub(crate) interruption: Option<InterruptionCode>,
@@ -34,11 +37,13 @@ pub(crate) struct EventEffects {
 
 /// A submission that begins or ceases to count on the map. It counts from its
 /// first pass until a rejudge fails it; a rejudge that passes it again changes nothing.
+/// It does not count while it is hidden.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum PassChange {
-    /// The submission passed and did not count before. The pin's `passes` is 0, to be counted.
+    /// The submission passed or is shown again, and did not count before. The pin's `passes` is 0, to be
+    /// counted, and its position is that of the pass.
     Counts(Box<Pin>),
-    /// The submission failed. It had counted since the event at this position.
+    /// The submission failed or was hidden. It had counted since the pass at this position.
     Revoked(Position),
 }
 
@@ -117,7 +122,10 @@ impl StatusView {
             | Event::Passed(_)
             | Event::Failed(_)
             | Event::VerificationInterrupted(_)
-            | Event::RejudgeRequested(_) => None,
+            | Event::RejudgeRequested(_)
+            | Event::Hidden(_)
+            | Event::Shown(_)
+            | Event::Withdrawn(_) => None,
         }
     }
 
@@ -155,8 +163,13 @@ impl StatusView {
         claim.map(|entry| entry.position)
     }
 
-    /// Returns the pass since which the submission counts on the map.
+    /// Returns the pass since which the submission counts on the map, or `None` if it has none or is hidden.
     pub(crate) fn counts_since(&self) -> Option<&TimelineEntry> {
+        self.passed_since().filter(|_| self.hidden.is_none())
+    }
+
+    /// Returns the first pass after the newest failed verdict.
+    fn passed_since(&self) -> Option<&TimelineEntry> {
         self.timeline.iter().fold(None, |since, entry| match entry.event {
             Event::Passed(_) => since.or(Some(entry)),
             Event::Failed(_) => None,
@@ -166,7 +179,10 @@ impl StatusView {
             | Event::ContainersStarted(_)
             | Event::Probed(_)
             | Event::VerificationInterrupted(_)
-            | Event::RejudgeRequested(_) => since,
+            | Event::RejudgeRequested(_)
+            | Event::Hidden(_)
+            | Event::Shown(_)
+            | Event::Withdrawn(_) => since,
         })
     }
 
@@ -195,6 +211,7 @@ impl StatusView {
             challenge: submitted.challenge.id.clone(),
             attempts: 0,
             reasons: vec![],
+            hidden: None,
             timeline: vec![entry(envelope)],
             submitted_at: envelope.recorded_at,
             judged_at: None,
@@ -220,8 +237,10 @@ impl StatusView {
             Event::Passed(_) => {
                 self.judge(SubmissionStatus::Passed, envelope, vec![]);
                 effects.judged = Some(queued_at);
-                effects.pass =
-                    self.counts_since().is_none().then(|| PassChange::Counts(Box::new(self.pin(envelope))));
+                if self.hidden.is_none() && self.passed_since().is_none() {
+                    effects.pass = Some(self.counts(envelope.recorded_at, envelope.position));
+                    effects.is_first_pass = true;
+                }
             }
             Event::Failed(failed) => {
                 let reasons = failed.reasons.iter().map(|reason| ReasonView {
@@ -255,6 +274,20 @@ impl StatusView {
                 self.reasons = vec![];
                 place_after = envelope.position;
             }
+            Event::Hidden(hidden) => {
+                effects.pass = self.counts_since().map(|entry| PassChange::Revoked(entry.position));
+                let (by, why) = (hidden.by.clone(), hidden.why.clone());
+                self.hidden = Some(HiddenReason { by, why, since: envelope.recorded_at });
+            }
+            Event::Shown(_) => {
+                if self.hidden.take().is_some() {
+                    effects.pass = self.counts_since().map(|pass| self.counts(pass.at, pass.position));
+                }
+            }
+            Event::Withdrawn(_) => {
+                self.status = SubmissionStatus::Withdrawn;
+                self.waiting = None;
+            }
         }
         self.timeline.push(entry(envelope));
         self.revision = envelope.revision;
@@ -278,8 +311,9 @@ impl StatusView {
         self.judged_at = Some(envelope.recorded_at);
     }
 
-    fn pin(&self, passed: &EventEnvelope) -> Pin {
-        Pin {
+    /// Returns the change that lets the submission count since its pass at this time and position.
+    fn counts(&self, passed_at: Timestamp, position: Position) -> PassChange {
+        PassChange::Counts(Box::new(Pin {
             owner: self.owner.clone(),
             name: self.name.clone(),
             twitter: self.twitter.clone(),
@@ -289,9 +323,9 @@ impl StatusView {
             lon: self.location.lon,
             answers: self.answers.clone(),
             passes: 0,
-            passed_at: passed.recorded_at,
-            position: passed.position,
-        }
+            passed_at,
+            position,
+        }))
     }
 }
 

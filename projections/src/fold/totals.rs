@@ -8,7 +8,7 @@ use event_store::Position;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::project::{EventEffects, PassChange};
+use super::project::EventEffects;
 use crate::EventEnvelope;
 use crate::view::{Pin, QueuePlace, StatsView, SubmissionStatus};
 
@@ -115,7 +115,7 @@ impl RecentActivity {
                 self.verdicts.pop_front();
             }
         }
-        if let Some(PassChange::Counts(_)) = effects.pass {
+        if effects.is_first_pass {
             let minute = minute(at);
             match self.passes.binary_search_by_key(&minute, |(minute, _)| *minute) {
                 Ok(index) => self.passes[index].1 += 1,
@@ -166,6 +166,7 @@ pub(crate) fn stats(counters: &Counters, recent: &RecentActivity, position: Posi
         SubmissionStatus::Verifying,
         SubmissionStatus::Passed,
         SubmissionStatus::Failed,
+        SubmissionStatus::Withdrawn,
     ];
     let mut view = StatsView {
         submissions: statuses.map(|status| (status, 0)).into(),

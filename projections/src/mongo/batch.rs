@@ -92,6 +92,7 @@ impl ViewCollections {
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<()> {
+        let stored_upto = head.checkpoint;
         let (mut state, blocks) = self.load(session, head, events).await?;
         let stored_entries: HashMap<SubmissionId, usize> =
             state.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
@@ -135,6 +136,10 @@ impl ViewCollections {
         self.write(session, &self.pins(), pins).await?;
 
         let passes = passes.into_iter().map(|(position, pin)| match pin {
+            // A pass that was hidden and is shown again may be stored.
+            Some(pin) if position <= stored_upto => {
+                DocumentWrite::update(number(position), &PassDocument { position, pin })
+            }
             Some(pin) => DocumentWrite::insert(&PassDocument { position, pin }),
             None => DocumentWrite::delete(number(position)),
         });
@@ -167,9 +172,9 @@ impl ViewCollections {
                 .await?;
         state.statuses = statuses.into_iter().map(|document| (document.view.id, document.view)).collect();
 
-        // The places where a verdict may put a pin, and for each owner the number of passes that may end.
+        // The places where an event may put a pin, and for each owner the number of passes that may end or return.
         let mut owners: HashMap<SubmissionId, (String, MercatorPoint)> = HashMap::new();
-        let mut ending_passes: BTreeMap<String, i64> = BTreeMap::new();
+        let mut changed_passes: BTreeMap<String, i64> = BTreeMap::new();
         let mut places: BTreeSet<MercatorPoint> = BTreeSet::new();
         for envelope in events {
             if let Event::Submitted(submitted) = &envelope.event {
@@ -186,28 +191,33 @@ impl ViewCollections {
             let Some((owner, place)) = known.or_else(|| owners.get(&envelope.id).cloned()) else { continue };
             match envelope.event {
                 Event::Passed(_) => {
-                    ending_passes.entry(owner).or_default();
+                    changed_passes.entry(owner).or_default();
                     places.insert(place);
                 }
-                Event::Failed(_) => *ending_passes.entry(owner).or_default() += 1,
+                Event::Failed(_) | Event::Hidden(_) => *changed_passes.entry(owner).or_default() += 1,
+                Event::Shown(_) => {
+                    *changed_passes.entry(owner).or_default() += 1;
+                    places.insert(place);
+                }
                 Event::Submitted(_)
                 | Event::VerificationStarted(_)
                 | Event::ImagesPulled(_)
                 | Event::ContainersStarted(_)
                 | Event::Probed(_)
                 | Event::VerificationInterrupted(_)
-                | Event::RejudgeRequested(_) => {}
+                | Event::RejudgeRequested(_)
+                | Event::Withdrawn(_) => {}
             }
         }
 
-        let names = ending_passes.keys().cloned().collect();
+        let names = changed_passes.keys().cloned().collect();
         for document in find(&self.pins(), session, with_ids(names), FindOptions::default()).await? {
-            let ends = ending_passes.get(&document.owner).copied().unwrap_or(0);
-            let passes = match (document.pin.passes, ends) {
+            let changes = changed_passes.get(&document.owner).copied().unwrap_or(0);
+            let passes = match (document.pin.passes, changes) {
                 (0, _) => vec![],
-                // No pass ends, so the pin on the map stands for the newest pass.
+                // No pass ends or returns, so the pin on the map stands for the newest pass.
                 (_, 0) => vec![document.pin.clone()],
-                _ => self.newest_passes(session, &document.owner, ends + 1).await?,
+                _ => self.newest_passes(session, &document.owner, changes + 1).await?,
             };
             places.extend(passes.iter().map(MercatorPoint::from_pin));
             places.insert(MercatorPoint::from_pin(&document.pin));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fold::totals::{CounterKey, RecentActivity};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
-use crate::view::{Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
+use crate::view::{HiddenReason, Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
 
 /// The number of a build of the views.
 pub(super) type Generation = u32;
@@ -69,6 +69,8 @@ struct StatusChanges<'a> {
     attempts: u32,
     #[serde(rename = "view.reasons")]
     reasons: &'a [ReasonView],
+    #[serde(rename = "view.hidden")]
+    hidden: &'a Option<HiddenReason>,
     #[serde(rename = "view.judged_at")]
     judged_at: Option<Timestamp>,
     #[serde(rename = "view.revision")]
@@ -186,6 +188,7 @@ impl StatusDocument {
             waiting: &view.waiting,
             attempts: view.attempts,
             reasons: &view.reasons,
+            hidden: &view.hidden,
             judged_at: view.judged_at,
             revision: view.revision,
             position: view.position,

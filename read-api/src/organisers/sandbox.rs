@@ -126,7 +126,10 @@ fn verifier_and_node(view: &StatusView) -> Option<(&str, Option<&str>)> {
             | Event::Passed(_)
             | Event::Failed(_)
             | Event::VerificationInterrupted(_)
-            | Event::RejudgeRequested(_) => None,
+            | Event::RejudgeRequested(_)
+            | Event::Hidden(_)
+            | Event::Shown(_)
+            | Event::Withdrawn(_) => None,
         };
         node = node.or(named);
     }

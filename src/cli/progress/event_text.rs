@@ -62,15 +62,22 @@ pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
         Event::RejudgeRequested(request) => {
             vec![format!("rejudge requested by {}: {}", printable(&request.by), printable(&request.why))]
         }
+        Event::Hidden(hidden) => {
+            vec![format!("hidden from the map by {}: {}", printable(&hidden.by), printable(&hidden.why))]
+        }
+        Event::Shown(shown) => {
+            vec![format!("shown again by {}: {}", printable(&shown.by), printable(&shown.why))]
+        }
+        Event::Withdrawn(_) => vec!["withdrawn by the participant".to_owned()],
     }
 }
 
-/// Returns the step under way, or `None` if there is a verdict.
+/// Returns the step under way, or `None` if there is a verdict or will be none.
 pub(super) fn current_step(reply: &StatusReply) -> Option<String> {
     match reply.view.status {
         SubmissionStatus::Submitted => Some(text_of_waiting(reply)),
         SubmissionStatus::Verifying => Some(text_of_step(reply).to_owned()),
-        SubmissionStatus::Passed | SubmissionStatus::Failed => None,
+        SubmissionStatus::Passed | SubmissionStatus::Failed | SubmissionStatus::Withdrawn => None,
     }
 }
 
@@ -91,7 +98,9 @@ fn text_of_place(place: &QueuePlace) -> String {
 }
 
 fn text_of_step(reply: &StatusReply) -> &'static str {
-    let mut newest = reply.view.timeline.iter().rev().map(|entry| &entry.event);
+    // Hiding and showing are no steps.
+    let is_step = |event: &&Event| !matches!(event, Event::Hidden(_) | Event::Shown(_));
+    let mut newest = reply.view.timeline.iter().rev().map(|entry| &entry.event).filter(is_step);
     match (newest.next(), newest.next()) {
         (Some(Event::ContainersStarted(_)), Some(Event::ContainersStarted(_))) => {
             "probing once more before a failure counts"

@@ -74,6 +74,9 @@ fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
         | Event::ImagesPulled(_)
         | Event::ContainersStarted(_)
         | Event::Probed(_)
-        | Event::RejudgeRequested(_) => (None, None),
+        | Event::RejudgeRequested(_)
+        | Event::Hidden(_)
+        | Event::Shown(_)
+        | Event::Withdrawn(_) => (None, None),
     }
 }

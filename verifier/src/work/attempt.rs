@@ -64,7 +64,7 @@ impl AttemptRunner {
     /// submission could not be claimed.
     pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> bool {
         let id = ticket.id;
-        let (facts, mut journal) = match self.claim(ticket).await {
+        let (facts, journal) = match self.claim(ticket).await {
             Ok(claimed) => claimed,
             Err(why) => {
                 tracing::debug!(%why, "did not claim submission {id}");
@@ -75,7 +75,7 @@ impl AttemptRunner {
         tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
-        let work = AssertUnwindSafe(self.verify(&facts, &mut journal, lease)).catch_unwind();
+        let work = AssertUnwindSafe(self.verify(&facts, &journal, lease)).catch_unwind();
         let outcome = tokio::select! {
             outcome = timeout(time, work) => match outcome {
                 Ok(Ok(outcome)) => outcome,
@@ -129,11 +129,11 @@ impl AttemptRunner {
             }
         }
         match (state, last) {
-            (Submission::Verifying { facts, claim, .. }, Some((revision, cause)))
+            (Submission::Verifying { facts, claim, .. }, Some((_, cause)))
                 if claim.verifier == self.verifier && claim.deadline == deadline =>
             {
                 let commands = self.commands.clone();
-                Ok((facts, AttemptJournal { commands, id: ticket.id, claim, revision, cause }))
+                Ok((facts, AttemptJournal { commands, id: ticket.id, claim, cause }))
             }
             _ => Err(CommandError::Contended(1)),
         }
@@ -143,7 +143,7 @@ impl AttemptRunner {
     async fn verify(
         &self,
         facts: &SubmissionFacts,
-        journal: &mut AttemptJournal,
+        journal: &AttemptJournal,
         lease: SlotLease,
     ) -> Result<Vec<Observation>, NoVerdict> {
         let (mut findings, runnable) = self.look_up(facts).await;
@@ -224,7 +224,7 @@ impl AttemptRunner {
         mut lease: SlotLease,
         number: u32,
         facts: &SubmissionFacts,
-        journal: &mut AttemptJournal,
+        journal: &AttemptJournal,
         images: Vec<(ImageRef, ResolvedImage)>,
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {

@@ -1,12 +1,11 @@
-//! Reports each step of one attempt as a command, at exactly the revision of the step before. If another
-//! process has changed the submission meanwhile, the report fails.
+//! Reports each step of one attempt as a command. The command names the attempt, so the report fails if the attempt
+//! was ended meanwhile.
 
 use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::submission::Claim;
 use domain::{Command, SubmissionId};
-use event_store::Revision;
 use jiff::Timestamp;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -19,7 +18,6 @@ pub(crate) struct AttemptJournal {
     pub(crate) commands: Commands,
     pub(crate) id: SubmissionId,
     pub(crate) claim: Claim,
-    pub(crate) revision: Revision,
     /// The id of the claim's event.
     pub(crate) cause: Uuid,
 }
@@ -27,8 +25,8 @@ pub(crate) struct AttemptJournal {
 /// The reason why an attempt cannot be reported any more.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum JournalError {
-    /// Another process changed the submission.
-    #[error("another process changed the submission: {0}")]
+    /// Another process ended the attempt, or the submission was withdrawn.
+    #[error("the attempt was ended: {0}")]
     Overtaken(CommandError),
     /// The log accepted no report until the claim's deadline.
     #[error("the event log accepted no report until the claim's deadline: {0}")]
@@ -37,19 +35,12 @@ pub(crate) enum JournalError {
 
 impl AttemptJournal {
     /// Handles `command`, and repeats it until the claim's deadline while the log is unavailable.
-    pub(crate) async fn record(&mut self, command: Command) -> Result<(), JournalError> {
+    pub(crate) async fn record(&self, command: Command) -> Result<(), JournalError> {
         let cause = Cause { actor: Actor::Verifier(self.claim.verifier.clone()), id: self.cause };
         loop {
-            let handled =
-                self.commands.handle_at(self.id, self.revision, command.clone(), cause.clone()).await;
-            match handled {
-                Ok(handled) => {
-                    self.revision = handled.revision;
-                    return Ok(());
-                }
-                Err(error @ (CommandError::Overtaken { .. } | CommandError::Rejected(_))) => {
-                    return Err(JournalError::Overtaken(error));
-                }
+            match self.commands.handle(self.id, command.clone(), cause.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(error @ CommandError::Rejected(_)) => return Err(JournalError::Overtaken(error)),
                 Err(error) if Timestamp::now() >= self.claim.deadline => {
                     return Err(JournalError::Unavailable(error));
                 }

@@ -87,7 +87,7 @@ enum Readiness {
 
 impl ClaimQueue {
     /// Applies an event. An event of a submission that the queue does not know changes nothing: the
-    /// submission has its verdict.
+    /// submission has its verdict, or was withdrawn.
     pub(crate) fn apply(&mut self, id: SubmissionId, reference: EventRef, event: &Event) {
         self.order.apply(id, reference.position.0, event);
         let stage = match event {
@@ -111,7 +111,15 @@ impl ClaimQueue {
                 self.entries.remove(&id);
                 return;
             }
-            Event::ImagesPulled(_) | Event::ContainersStarted(_) | Event::Probed(_) => return,
+            Event::Withdrawn(_) => {
+                self.entries.remove(&id);
+                return;
+            }
+            Event::ImagesPulled(_)
+            | Event::ContainersStarted(_)
+            | Event::Probed(_)
+            | Event::Hidden(_)
+            | Event::Shown(_) => return,
         };
         if self.order.contains(id) {
             self.entries.insert(id, ClaimEntry { cause: reference.event, stage });

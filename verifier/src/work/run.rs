@@ -1,6 +1,7 @@
 //! The verifier's main loop: applies the log to the queue, starts an attempt at the next submission when a
 //! slot is free, and interrupts claims whose deadline has passed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,6 +53,8 @@ struct LoopState {
     caught_up: bool,
     /// The attempts under way. Each returns false if the submission could not be claimed.
     under_way: JoinSet<(SubmissionId, bool)>,
+    /// The token that stops each attempt under way.
+    stops: HashMap<SubmissionId, CancellationToken>,
     /// The claims that are being interrupted.
     interrupting: JoinSet<()>,
 }
@@ -65,6 +68,7 @@ impl WorkLoop {
             position: Position::START,
             caught_up: false,
             under_way: JoinSet::new(),
+            stops: HashMap::new(),
             interrupting: JoinSet::new(),
         };
         let stop = CancellationToken::new();
@@ -110,8 +114,11 @@ impl WorkLoop {
                     None => log = self.subscribe(state.position),
                 },
                 Some(done) = state.under_way.join_next() => {
-                    if let Ok((id, false)) = done {
-                        state.queue.put_back(id, later(CLAIM_PAUSE));
+                    if let Ok((id, is_claimed)) = done {
+                        state.stops.remove(&id);
+                        if !is_claimed {
+                            state.queue.put_back(id, later(CLAIM_PAUSE));
+                        }
                     }
                 }
                 Some(_) = state.interrupting.join_next() => {}
@@ -143,6 +150,10 @@ impl WorkLoop {
                         }
                     }
                     state.queue.apply(id, event_ref(&recorded), &event);
+                    if let (Event::Withdrawn(_), Some(stop)) = (&event, state.stops.get(&id)) {
+                        tracing::info!("submission {id} was withdrawn; its attempt is stopped");
+                        stop.cancel();
+                    }
                 }
                 state.position = recorded.position;
             }
@@ -165,7 +176,8 @@ impl WorkLoop {
                 state.queue.put_back(ticket.id, Timestamp::now());
                 return;
             };
-            let (attempts, stop) = (Arc::clone(&self.attempts), stop.clone());
+            let (attempts, stop) = (Arc::clone(&self.attempts), stop.child_token());
+            state.stops.insert(ticket.id, stop.clone());
             state.under_way.spawn(async move { (ticket.id, attempts.run(ticket, lease, &stop).await) });
         }
     }

@@ -20,6 +20,7 @@ use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, Request
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::fake::FakeSwarm;
 use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
+use crate::work::run::WorkLoop;
 
 struct AttemptScene {
     fake: Arc<FakeSwarm>,
@@ -32,6 +33,15 @@ struct AttemptScene {
 
 /// Submits one image with a `start_s` of 1 s, on a Swarm that follows this script.
 async fn given(
+    phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
+    responses: impl IntoIterator<Item = Result<RequestResult, RelayError>>,
+) -> AttemptScene {
+    given_time(1, phases, responses).await
+}
+
+/// Submits one image with this `start_s`.
+async fn given_time(
+    start_s: u64,
     phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
     responses: impl IntoIterator<Item = Result<RequestResult, RelayError>>,
 ) -> AttemptScene {
@@ -49,7 +59,7 @@ async fn given(
     let directory = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(directory.path().join("log.db")).unwrap();
     let mut challenge = Challenge::birthday();
-    challenge.limits.start_s = 1;
+    challenge.limits.start_s = start_s;
     let challenge = Arc::new(challenge);
     let commands = Commands::new(Arc::new(store.clone()), Arc::clone(&challenge));
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
@@ -432,6 +442,41 @@ async fn a_stop_puts_the_submission_back() {
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
     stage.attempts.context.slots.close().await;
     assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_submission_that_is_withdrawn_while_it_is_verified_is_let_go() {
+    // The app could be asked for ten minutes.
+    let stage = given_time(600, [], (0..100_000).map(|_| Ok(Err(RequestFailure::Refused)))).await;
+    let AttemptScene { fake, attempts, store, id, _registry, _directory } = stage;
+    let (commands, slots) = (attempts.commands.clone(), attempts.context.slots.clone());
+    let work = WorkLoop {
+        store: Arc::new(store.clone()),
+        commands: commands.clone(),
+        verifier: "v1".into(),
+        attempts: Arc::new(attempts),
+        slots,
+        grace: Duration::ZERO,
+    };
+    let shutdown = CancellationToken::new();
+    let withdrawing = async {
+        while fake.deployed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+        commands.handle(id, Command::Withdraw, cause).await.unwrap();
+        while fake.removed.lock().unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        shutdown.cancel();
+    };
+    let withdrawing = timeout(Duration::from_secs(60), withdrawing);
+    let (worked, withdrawn) = tokio::join!(work.until(shutdown.clone()), withdrawing);
+    assert!(worked.is_ok() && withdrawn.is_ok());
+    let stream = StreamName::of("submission", id.0);
+    let recorded = store.read_stream(&stream, 0, ReadDirection::Forwards, 100).await.unwrap();
+    assert_eq!(recorded.last().map(|event| event.kind.as_str()), Some("Withdrawn"));
+    assert_eq!(fake.deployed.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

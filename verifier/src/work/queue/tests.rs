@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use domain::submission::{
     Failed, InterruptionCode, Passed, RejudgeRequested, VerificationInterrupted, VerificationStarted,
 };
-use domain::testing::submitted_by;
+use domain::testing::{submitted_by, withdrawn};
 use proptest::prelude::*;
 
 use super::*;
@@ -150,6 +150,17 @@ fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
 fn a_submission_with_a_verdict_is_forgotten() {
     let mut log = log();
     log.submitted(1, "ada").submitted(2, "ada").next(0, [1]).passed(1).next(0, [2]).passed(2).next(0, []);
+    assert!(log.queue.entries.is_empty() && log.queue.order.waiting() == 0);
+}
+
+#[test]
+fn a_withdrawn_submission_is_let_go_whether_it_waits_is_taken_or_claimed() {
+    let mut log = log();
+    log.submitted(1, "ada").submitted(2, "ada").says(1, withdrawn()).next(0, [2]);
+    log.says(2, withdrawn()).submitted(3, "ada").next(0, [3]);
+    log.queue.put_back(submission(2), second(0));
+    log.claimed(3, 5).says(3, withdrawn()).next(9, []);
+    assert_eq!(log.queue.claims(|_| true), []);
     assert!(log.queue.entries.is_empty() && log.queue.order.waiting() == 0);
 }
 

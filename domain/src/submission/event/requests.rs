@@ -1,0 +1,35 @@
+//! The data of the events that people ask for, organisers and participants.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// The data of [`Event::RejudgeRequested`]: the organiser's wish.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RejudgeRequested {
+    /// The name of the organiser.
+    pub by: String,
+    /// The reason that the organiser gave.
+    pub why: String,
+}
+
+/// The data of [`Event::Hidden`]: an organiser takes the submission off the map.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Hidden {
+    /// The name of the organiser.
+    pub by: String,
+    /// The reason that the organiser gave. The participant reads it.
+    pub why: String,
+}
+
+/// The data of [`Event::Shown`]: an organiser lets the submission count on the map again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Shown {
+    /// The name of the organiser.
+    pub by: String,
+    /// The reason that the organiser gave. The participant reads it.
+    pub why: String,
+}
+
+/// The data of [`Event::Withdrawn`]. There is none: the participant need not give a reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Withdrawn {}
