@@ -9,6 +9,7 @@ pub use self::fields::{EntryError, read_entry};
 mod places;
 mod problem;
 mod submissions;
+mod visibility;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -89,6 +90,9 @@ pub fn router(
     OpenApiRouter::new()
         .routes(routes!(submissions::submit))
         .routes(routes!(submissions::rejudge))
+        .routes(routes!(visibility::hide))
+        .routes(routes!(visibility::show))
+        .routes(routes!(visibility::withdraw))
         .routes(routes!(compat_2016::compete))
         .routes(routes!(challenge::challenge))
         .routes(routes!(places::places))

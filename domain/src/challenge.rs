@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -11,12 +12,14 @@ use crate::sandbox::SandboxGrade;
 mod docker_run;
 mod form;
 mod judge;
+mod period;
 mod rejudge;
 mod unique_keys;
 
 pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
+pub use period::ChallengePhase;
 pub use rejudge::RejudgePreview;
 
 /// The largest number of further writable paths.
@@ -32,6 +35,13 @@ pub struct Challenge {
     pub id: String,
     /// The title that people read.
     pub title: String,
+    /// The moment from which submissions are taken; `None` means at once.
+    // Neither moment decides a verdict, so both are left out of the digest.
+    #[serde(default, deserialize_with = "period::moment", skip_serializing)]
+    pub opens: Option<Timestamp>,
+    /// The moment from which no more submissions are taken; `None` means never. Submissions that wait are judged.
+    #[serde(default, deserialize_with = "period::moment", skip_serializing)]
+    pub closes: Option<Timestamp>,
     /// Words that a participant's name and Twitter account must not contain.
     #[serde(default)]
     pub refused_words: Vec<String>,
@@ -248,6 +258,8 @@ impl Challenge {
         let ProbeRules::Http(probe) = &self.probe;
         if self.id.is_empty() || self.id.len() > 64 {
             Some("id has 1 to 64 characters".into())
+        } else if self.opens.zip(self.closes).is_some_and(|(opens, closes)| closes <= opens) {
+            Some("closes is later than opens".into())
         } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
             Some("images.min is at least 1, images.max at least images.min and at most 10".into())
         } else if self.images.registries.is_empty() {

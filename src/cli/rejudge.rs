@@ -84,7 +84,7 @@ impl RejudgeCommand {
         }
         let mut refused = 0;
         for id in &ids {
-            match client.rejudge(*id, &self.why, token).await {
+            match client.organise(*id, "rejudge", &self.why, token).await {
                 Ok(()) => println!("{id}: queued for a rejudge"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;

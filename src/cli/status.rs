@@ -8,7 +8,7 @@ use super::{Exit, progress};
 
 /// Shows the status of a submission, with the reasons.
 ///
-/// Exit codes: 0 passed, 1 failed, 2 there is no such submission, 3 the server
+/// Exit codes: 0 passed, 1 failed or withdrawn, 2 there is no such submission, 3 the server
 /// cannot be reached, 4 there is no verdict yet.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusCommand {

@@ -12,7 +12,7 @@ const ENTRY_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Submits an entry and shows its progress up to the verdict.
 ///
-/// Exit codes: 0 passed, 1 failed, 2 the entry was refused, 3 the server cannot be reached.
+/// Exit codes: 0 passed, 1 failed or withdrawn, 2 the entry was refused, 3 the server cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct SubmitCommand {
     /// File with the entry, a JSON object; - for standard input

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use testbed::Testbed;
 
+use crate::support::system::TOKEN;
 use crate::support::{self, Entry, Kind, Shape, System, in_both_shapes};
 
 in_both_shapes! {
@@ -126,7 +127,24 @@ async fn the_status_of_a_waiting_submission_names_the_reason(shape: Shape) {
         assert!(said.out.contains("queued at position 1 of 1: Our Swarm"), "{}", said.out);
     }
 
+    let hidden = muster(["hide", &id, "--why", "a slur", "--server", &server, "--token", TOKEN], "");
+    assert_eq!(hidden.code, 0, "{}{}", hidden.out, hidden.errors);
+    let nobody = ["hide", "--owner", "docker.io/eve", "--server", &server, "--token", TOKEN];
+    assert!(muster(nobody, "").errors.contains("no submission of docker.io/eve has passed"));
+    for _ in 0..2 {
+        assert_eq!(muster(["withdraw", &id, "--server", &server], "").code, 0);
+    }
+    system.stats(|stats| stats["submissions"]["withdrawn"] == 1).await;
+    let said = muster(["status", &id, "--server", &server], "");
+    assert_eq!(said.code, 1, "{}", said.errors);
+    assert!(
+        said.out.ends_with("hidden from the map by organiser: a slur\nwithdrawn by the participant\n"),
+        "{}",
+        said.out
+    );
+
     let nobodys = uuid::Uuid::new_v4().to_string();
+    assert_eq!(muster(["withdraw", &nobodys, "--server", &server], "").code, 2);
     assert_eq!(muster(["status", &nobodys, "--server", &server], "").code, 2);
     assert_eq!(muster(["status", "seven", "--server", &server], "").code, 2);
 }

@@ -8,6 +8,7 @@ use domain::challenge::{
     ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NAME_CHARS, ProbeRules, RequiredImages,
     TWITTER_LETTERS,
 };
+use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -20,6 +21,14 @@ pub(super) struct ChallengeDescription {
     id: String,
     /// The title to show to people.
     title: String,
+    /// The moment from which submissions are taken; `null` means at once.
+    #[schema(required)]
+    opens: Option<Timestamp>,
+    /// The moment from which no more submissions are taken; `null` means never. Submissions that wait then are judged.
+    #[schema(required)]
+    closes: Option<Timestamp>,
+    /// The phase at present, by the server's clock: `before`, `open` or `after`.
+    phase: &'static str,
     /// The digest of the rules. A submission carries the digest that it was accepted under.
     rules: String,
     /// The rules of the fields that every submission has.
@@ -162,6 +171,9 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
     Json(ChallengeDescription {
         id: challenge.id.clone(),
         title: challenge.title.clone(),
+        opens: challenge.opens,
+        closes: challenge.closes,
+        phase: challenge.phase(Timestamp::now()).as_str(),
         rules: challenge.digest(),
         fields: FieldRules::of_every_challenge(),
         images: ImagesDescription {

@@ -77,9 +77,9 @@ pub(super) async fn compete(
     Json(CompetitionAnswer { response }).into_response()
 }
 
-/// Returns whether the client can correct the request.
+/// Returns whether a sentence answers the problem: the client can correct the request, or the challenge is not open.
 fn is_wrong_input(problem: &Problem) -> bool {
-    matches!(problem.status().as_u16(), 400 | 413 | 415 | 422)
+    matches!(problem.status().as_u16(), 400 | 409 | 413 | 415 | 422)
 }
 
 fn in_one_line(problem: &Problem) -> String {

@@ -9,10 +9,12 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use domain::challenge::ChallengePhase;
 use domain::submission::Submitted;
 use domain::{Command, SubmissionId};
 use event_store::Position;
 use http_edge::{FieldProblem, JsonObject, Organiser, PathParameters, Problem};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
@@ -48,7 +50,7 @@ pub(super) struct AcceptedCommand {
 
 /// The paths at which the submission can be followed.
 #[derive(Debug, Serialize, ToSchema)]
-struct SubmissionLinks {
+pub(super) struct SubmissionLinks {
     /// The status as JSON; with `?wait=30s` the response waits for a change.
     status: String,
     /// The status as a live stream (server-sent events).
@@ -77,12 +79,19 @@ pub(super) struct SubmissionRequest {
 
 /// The body of a request for another verdict.
 #[derive(ToSchema)]
+#[expect(dead_code, reason = "only describes the body in /openapi.json")]
 pub(super) struct RejudgeRequest {
     /// The reason for the new attempt, 1 to 500 characters.
     why: String,
     /// The name of the organiser, 1 to 50 characters; `organiser` if absent.
     #[schema(required = false)]
     by: String,
+}
+
+/// The reason of an organiser's command, and the organiser's name.
+pub(super) struct OrganiserReason {
+    pub(super) why: String,
+    pub(super) by: String,
 }
 
 /// Submits images to the challenge.
@@ -109,7 +118,7 @@ pub(super) struct RejudgeRequest {
         (status = 202, description = "The submission was accepted.", body = AcceptedCommand, headers(("Location" = String))),
         (status = 400, description = "The body is not a JSON object.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The key was used for a different submission.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The key was used for a different submission, or the challenge is not open; the text names the moment.", body = Problem, content_type = "application/problem+json"),
         (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is listed with what to write instead.", body = Problem, content_type = "application/problem+json"),
@@ -158,14 +167,14 @@ pub(super) async fn rejudge(
     fields: JsonObject,
 ) -> Result<AcceptedCommand, Problem> {
     let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let RejudgeRequest { why, by } = RejudgeRequest::from_fields(fields).map_err(Problem::fields)?;
+    let OrganiserReason { why, by } = OrganiserReason::from_fields(fields).map_err(Problem::fields)?;
     let cause = Cause { actor: Actor::Organiser(by.clone()), id: Uuid::now_v7() };
     let handled = api.commands.handle(id, Command::RequestRejudge { by, why }, cause).await?;
     Ok(AcceptedCommand::new(id, handled.position))
 }
 
-/// Accepts a submission in this order: its fields, its idempotency key, the owner's rate limit, the append. `/competition`
-/// takes the same steps.
+/// Accepts a submission in this order: its fields, its idempotency key, the challenge's period, the owner's rate limit, the
+/// append. `/competition` takes the same steps.
 pub(super) async fn accept(
     api: &WriteApi,
     limits: &RateLimits,
@@ -174,8 +183,32 @@ pub(super) async fn accept(
 ) -> Result<AcceptedCommand, Problem> {
     let submitted = validate(api, fields).await?;
     let id = api.submission_id(&submitted.owner, key);
+    if let Err(closed) = admit_moment(api, Timestamp::now()) {
+        // A request that was accepted in time and is repeated later has its recorded answer.
+        let is_recorded = key.is_some() && api.commands.is_recorded(id).await?;
+        return if is_recorded { append(api, id, submitted).await } else { Err(closed) };
+    }
     limits.admit_owner(&submitted.owner)?;
     append(api, id, submitted).await
+}
+
+/// Refuses submissions outside the challenge's period.
+///
+/// # Errors
+/// 409, with the moment.
+fn admit_moment(api: &WriteApi, now: Timestamp) -> Result<(), Problem> {
+    let detail = match api.commands.challenge().phase(now) {
+        ChallengePhase::Open => return Ok(()),
+        ChallengePhase::Before(opens) => {
+            format!("The challenge opens at {opens}. Nothing was recorded; send the same request then.")
+        }
+        ChallengePhase::After(closes) => {
+            format!(
+                "The challenge closed at {closes}. Nothing was recorded, and no more submissions are taken."
+            )
+        }
+    };
+    Err(Problem::new(StatusCode::CONFLICT, detail))
 }
 
 /// Validates the fields and resolves the place.
@@ -199,16 +232,21 @@ async fn append(api: &WriteApi, id: SubmissionId, submitted: Submitted) -> Resul
 
 impl AcceptedCommand {
     fn new(id: SubmissionId, position: Position) -> Self {
-        let links = SubmissionLinks {
-            status: format!("/api/v1/submissions/{id}"),
-            events: format!("/api/v1/submissions/{id}/events"),
-            page: format!("/s/{id}"),
-        };
-        Self { id, status: "submitted", position, links }
+        Self { id, status: "submitted", position, links: SubmissionLinks::new(id) }
     }
 
     pub(super) fn id(&self) -> SubmissionId {
         self.id
+    }
+}
+
+impl SubmissionLinks {
+    pub(super) fn new(id: SubmissionId) -> Self {
+        Self {
+            status: format!("/api/v1/submissions/{id}"),
+            events: format!("/api/v1/submissions/{id}/events"),
+            page: format!("/s/{id}"),
+        }
     }
 }
 
@@ -219,12 +257,12 @@ impl IntoResponse for AcceptedCommand {
     }
 }
 
-impl RejudgeRequest {
+impl OrganiserReason {
     /// Reads the fields of a body.
     ///
     /// # Errors
     /// Every wrong or unknown field.
-    fn from_fields(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
+    pub(super) fn from_fields(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
         let mut errors = Vec::new();
         let mut text = |field: &str, chars_max: usize, default: &str| {
             let value = fields.remove(field);

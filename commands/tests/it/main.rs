@@ -4,7 +4,9 @@
 
 mod described;
 mod handler;
+mod period;
 mod rejections;
 mod support;
+mod visibility;
 mod write_api;
 mod write_api_limits;

@@ -60,8 +60,8 @@ pub(crate) struct StatusParameters {
 
 /// Returns the status of a submission, and the reasons for it.
 ///
-/// A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed` or `failed`;
-/// `timeline` lists every event.
+/// A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed` or
+/// `withdrawn`; `timeline` lists every event.
 #[utoipa::path(
     get,
     path = "/api/v1/submissions/{id}",

@@ -36,9 +36,9 @@ pub(crate) struct ProbeReply {
     pub(crate) compare: Vec<String>,
 }
 
-/// The response to a rejudge. Its fields are not needed: the status is another request.
+/// The response to a command. Its fields are not needed: the status is another request.
 #[derive(Debug, Deserialize)]
-struct RejudgeReply {}
+struct CommandReply {}
 
 impl TokenOption {
     fn authorise(&self, request: RequestBuilder) -> RequestBuilder {
@@ -71,19 +71,26 @@ impl MusterClient {
         self.ask(self.get("/api/v1/challenge", &[]).timeout(RESPONSE_DEADLINE)).await
     }
 
-    /// Asks for a rejudge, and waits if the rate limit is reached.
-    pub(crate) async fn rejudge(
+    /// Sends an organiser's command, such as `rejudge` or `hide`, and waits if the rate limit is reached.
+    pub(crate) async fn organise(
         &self,
         id: SubmissionId,
+        command: &str,
         why: &str,
         token: &TokenOption,
     ) -> Result<(), ClientError> {
-        let send = async || -> Result<RejudgeReply, ClientError> {
-            let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/rejudge")));
+        let send = async || -> Result<CommandReply, ClientError> {
+            let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/{command}")));
             let post = post.json(&serde_json::json!({ "why": why }));
             self.ask(token.authorise(post.timeout(RESPONSE_DEADLINE))).await
         };
         patiently(send).await.map(drop)
+    }
+
+    /// Withdraws a submission.
+    pub(crate) async fn withdraw(&self, id: SubmissionId) -> Result<(), ClientError> {
+        let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/withdraw")));
+        self.ask::<CommandReply>(post.timeout(RESPONSE_DEADLINE)).await.map(drop)
     }
 
     /// Requests history with these query parameters. The body arrives while it is read.

@@ -96,7 +96,11 @@ pub(crate) async fn history(log: &dyn Read, id: SubmissionId) -> Vec<&'static st
 
 impl App {
     pub(crate) fn on(log: Arc<dyn Append>, settings: WriteApiSettings) -> Self {
-        let commands = Commands::new(Arc::clone(&log), Arc::new(Challenge::birthday()));
+        Self::of(Challenge::birthday(), log, settings)
+    }
+
+    pub(crate) fn of(challenge: Challenge, log: Arc<dyn Append>, settings: WriteApiSettings) -> Self {
+        let commands = Commands::new(Arc::clone(&log), Arc::new(challenge));
         let routes = router(commands, Gazetteer::shipped(), settings);
         Self { router: server_routes(routes, &Metrics::new(), || None), log }
     }

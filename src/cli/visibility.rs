@@ -1,0 +1,139 @@
+//! `muster hide`, `muster show` and `muster withdraw`: take submissions off the map or out of the queue.
+
+use std::collections::BTreeSet;
+
+use domain::SubmissionId;
+use event_store::EventFilter;
+use futures::StreamExt;
+use read_api::HistoryFilter;
+
+use super::Exit;
+use super::client::{ServerOption, TokenOption};
+use super::error::CliError;
+use super::replay::{HistoryItem, HistoryQuery, HistorySource};
+
+/// Hides submissions from the map. Their verdicts and their history stay.
+///
+/// Exit codes: 0 done, 1 some submissions were refused, 2 the request is wrong, 3 the
+/// server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct HideCommand {
+    #[command(flatten)]
+    which: WhichSubmissions,
+}
+
+/// Shows hidden submissions on the map again.
+///
+/// Exit codes: 0 done, 1 some submissions were refused, 2 the request is wrong, 3 the
+/// server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct ShowCommand {
+    #[command(flatten)]
+    which: WhichSubmissions,
+}
+
+/// Withdraws a submission that has no verdict yet. It is never judged.
+///
+/// Exit codes: 0 done, 2 it has a verdict or does not exist, 3 the server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct WithdrawCommand {
+    /// Id of the submission, as `muster submit` printed it
+    id: SubmissionId,
+
+    #[command(flatten)]
+    server: ServerOption,
+}
+
+/// The flags of a command that changes which submissions are on the map.
+#[derive(Debug, clap::Args)]
+#[command(group(clap::ArgGroup::new("submissions").required(true).args(["ids", "owner"])))]
+struct WhichSubmissions {
+    /// Ids of the submissions
+    #[arg(value_name = "ID")]
+    ids: Vec<SubmissionId>,
+
+    /// Owner of a pin, such as docker.io/alice: all submissions of the owner that passed
+    #[arg(long, value_name = "NAMESPACE")]
+    owner: Option<String>,
+
+    /// Reason to record in history; the participant reads it
+    #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
+    why: String,
+
+    #[command(flatten)]
+    server: ServerOption,
+
+    #[command(flatten)]
+    token: TokenOption,
+}
+
+impl HideCommand {
+    pub(super) async fn run(self) -> Exit {
+        self.which.send("hide", "hidden").await.unwrap_or_else(CliError::fail)
+    }
+}
+
+impl ShowCommand {
+    pub(super) async fn run(self) -> Exit {
+        self.which.send("show", "shown").await.unwrap_or_else(CliError::fail)
+    }
+}
+
+impl WithdrawCommand {
+    pub(super) async fn run(self) -> Exit {
+        let withdrawn = async { self.server.client()?.withdraw(self.id).await };
+        match withdrawn.await {
+            Ok(()) => {
+                println!("{}: withdrawn", self.id);
+                Exit::Success
+            }
+            Err(error) => error.fail(),
+        }
+    }
+}
+
+impl WhichSubmissions {
+    /// Sends a command for each submission, and prints a line with `done` for each that was carried out.
+    async fn send(self, command: &str, done: &str) -> Result<Exit, CliError> {
+        let source = HistorySource::Server(self.server.client()?, self.token);
+        let ids = match &self.owner {
+            Some(owner) => passed_of(&source, owner).await?,
+            None => self.ids,
+        };
+        let HistorySource::Server(client, token) = &source else {
+            unreachable!("the source was made of a server")
+        };
+        let mut refused = 0;
+        for id in &ids {
+            match client.organise(*id, command, &self.why, token).await {
+                Ok(()) => println!("{id}: {done}"),
+                Err(error) if error.exit() == Exit::Refused => {
+                    refused += 1;
+                    println!("{id}: {error}");
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        println!("{} {done}, {refused} refused", ids.len() - refused);
+        Ok(if refused == 0 { Exit::Success } else { Exit::Failed })
+    }
+}
+
+/// Returns the submissions of an owner that ever passed, hidden or not.
+async fn passed_of(source: &HistorySource, owner: &str) -> Result<Vec<SubmissionId>, CliError> {
+    let events = EventFilter { kinds: vec!["Passed".to_owned()], stream_prefix: None };
+    let filter = HistoryFilter { events, owner: Some(owner.to_owned()), ..HistoryFilter::default() };
+    let mut lines = source.lines(HistoryQuery { filter, after: 0, follow: false });
+    let mut passed = BTreeSet::new();
+    while let Some(item) = lines.next().await {
+        if let HistoryItem::Line(line) = item? {
+            passed.extend(line.submission());
+        }
+    }
+    if passed.is_empty() {
+        return Err(CliError::refused(format!(
+            "no submission of {owner} has passed; an owner is written as docker.io/alice"
+        )));
+    }
+    Ok(passed.into_iter().collect())
+}
