@@ -1,5 +1,6 @@
 //! `make run`, on a machine that has a Docker engine with a Swarm already.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,6 @@ use testbed::{Node, Testbed, until};
 /// The deadline for the sample submission to pass, from the start of the command.
 const UP: Duration = Duration::from_secs(180);
 const DOWN: Duration = Duration::from_secs(60);
-
-const TOKEN: &str = "a-token-of-the-test";
 
 /// Starts the command in the background, and prints its process number: START FOLDER STATE PROGRAM OUTPUT.
 const START: &str = r#"
@@ -48,15 +47,20 @@ async fn make_run_gives_the_writable_grade_and_leaves_the_machines_own_engine_as
         Path::new(env!("CARGO_BIN_EXE_muster")),
         &output,
     ];
-    let token_variable = format!("MUSTER_TOKEN={TOKEN}");
-    let mut start = vec!["env", &token_variable, "sh", "-c", START, "start"];
+    // The command makes a token of its own if the caller has none.
+    let mut start = vec!["env", "--unset=MUSTER_TOKEN", "sh", "-c", START, "start"];
     start.extend(paths.map(|path| path.to_str().unwrap()));
     let pid = node.run(&start).await.unwrap();
     let is_up = until("the command to be up", UP, async || {
         (said().contains("Ctrl-C stops") || said().contains("run: stopped")).then_some(())
     });
     assert!(is_up.await.is_ok() && said().contains("\npassed\n"), "{}", said());
-    let token = format!("Authorization: Bearer {TOKEN}");
+    let file = state.path().join("token");
+    let token = std::fs::read_to_string(&file).unwrap();
+    let token = token.trim();
+    assert!(token.len() >= 32 && said().contains(token) && said().contains("/organise"), "{}", said());
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let token = format!("Authorization: Bearer {token}");
     let ask =
         ["curl", "--silent", "--noproxy", "*", "--header", &token, "http://127.0.0.1:8080/api/v1/sandbox"];
     let sandbox = node.run(&ask).await.unwrap();
