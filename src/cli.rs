@@ -17,6 +17,7 @@ mod submit;
 mod terminal;
 mod try_image;
 mod up;
+mod visibility;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -46,6 +47,9 @@ enum CliCommand {
     Replay(replay::ReplayCommand),
     Rebuild(rebuild::RebuildCommand),
     Rejudge(rejudge::RejudgeCommand),
+    Hide(visibility::HideCommand),
+    Show(visibility::ShowCommand),
+    Withdraw(visibility::WithdrawCommand),
     Doctor(doctor::DoctorCommand),
 }
 
@@ -92,6 +96,9 @@ impl Cli {
                 CliCommand::Replay(replay) => replay.run().await,
                 CliCommand::Rebuild(rebuild) => rebuild.run().await,
                 CliCommand::Rejudge(rejudge) => rejudge.run().await,
+                CliCommand::Hide(hide) => hide.run().await,
+                CliCommand::Show(show) => show.run().await,
+                CliCommand::Withdraw(withdraw) => withdraw.run().await,
                 CliCommand::Doctor(doctor) => doctor.run().await,
             }
         });

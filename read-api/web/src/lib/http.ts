@@ -30,6 +30,13 @@ export async function get<T>(
   return send<T>(path, { headers: bearer(options.token) }, options.signal);
 }
 
+/** Fetches JSON documents that stand in one line each. */
+export async function getLines<T>(path: string, options: { token?: string } = {}): Promise<T[]> {
+  const text = await send(path, { headers: bearer(options.token) }, undefined, (response) => response.text());
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return lines.map((line) => JSON.parse(line) as T);
+}
+
 /** Posts a JSON document and returns the response's. */
 export async function post<T>(
   path: string,
@@ -61,7 +68,12 @@ export async function failureOf(response: Response): Promise<Failure> {
   );
 }
 
-async function send<T>(path: string, request: RequestInit, signal?: AbortSignal): Promise<T> {
+async function send<T>(
+  path: string,
+  request: RequestInit,
+  signal?: AbortSignal,
+  read: (response: Response) => Promise<T> = async (response) => (await response.json()) as T,
+): Promise<T> {
   const abort = new AbortController();
   const onAbort = (): void => abort.abort();
   signal?.addEventListener("abort", onAbort);
@@ -69,7 +81,7 @@ async function send<T>(path: string, request: RequestInit, signal?: AbortSignal)
   try {
     const response = await fetch(path, { ...request, signal: abort.signal });
     if (!response.ok) throw await failureOf(response);
-    return (await response.json()) as T;
+    return await read(response);
   } catch (error) {
     if (error instanceof Failure || signal?.aborted) throw error;
     throw new Failure("The server does not answer.", 0);

@@ -4,8 +4,9 @@ import "../style/map.css";
 import { latLngBounds, Map as LeafletMap, popup, type Popup } from "leaflet";
 import type { Challenge, FeatureCollection, PinFeature, MapFeature, Stats } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
-import { el } from "../lib/dom";
+import { el, setChildren } from "../lib/dom";
 import { get } from "../lib/http";
+import { periodSentence } from "../lib/period";
 import { LiveStream } from "../lib/live";
 import { motion } from "../lib/theme";
 import { type NamedPin, readView, writeView } from "./view-address";
@@ -36,11 +37,12 @@ const mapBox = el("div", {
   "aria-label": "Map of pins. Arrow keys move it, plus and minus zoom. “In this view” lists what it shows.",
 });
 const title = el("p", { class: "challenge" }, "\u00a0");
+const period = el("p", { class: "challenge" });
 const totals = new Totals();
 const aside = el(
   "aside",
   { "aria-label": "About this challenge" },
-  el("div", { class: "title" }, el("h1", {}, "Who passed muster"), title),
+  el("div", { class: "title" }, el("h1", {}, "Who passed muster"), title, period),
   el("a", { class: "button primary", href: "/submit" }, "Take part"),
   totals.element,
 );
@@ -143,6 +145,7 @@ function start(): void {
   void get<Challenge>("/api/v1/challenge").then(
     (challenge) => {
       title.textContent = challenge.title;
+      setChildren(period, periodSentence(challenge));
       labels = new Map(challenge.answers.map(({ field, label }) => [field, label]));
       totals.setLabels(labels);
     },

@@ -10,6 +10,7 @@ import { type Failure, get, post } from "../lib/http";
 import { presentStep } from "../status/steps";
 import { failureText, interruptionTitle } from "../status/failure-text";
 import { sandboxes } from "./sandbox";
+import { visibilityForm } from "./visibility";
 
 const TOKEN = "muster.token";
 const REFRESH_MS = 5000;
@@ -89,6 +90,7 @@ const board = {
   sandboxes: el("div"),
   failures: el("div"),
   interruptions: el("div"),
+  visibility: visibilityForm(() => token),
   rejudge: rejudge(),
 };
 
@@ -108,6 +110,7 @@ function draw(overview: Overview): void {
         section("Broken off by our fault", board.interruptions),
       ),
       section("Ask for another verdict", board.rejudge),
+      section("Hide a pin", board.visibility),
       el("p", {}, leave),
     );
   }

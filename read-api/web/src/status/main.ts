@@ -9,8 +9,15 @@ import { familiar } from "../lib/image-name";
 import { LiveStream } from "../lib/live";
 import { stepList, updateElapsed } from "./steps";
 import { verdictSentence, reasons, standingBox } from "./verdict";
+import { Withdrawal } from "./withdrawal";
 
-const NAMES = { submitted: "Waiting", verifying: "Being verified", passed: "Passed", failed: "Not yet" };
+const NAMES = {
+  submitted: "Waiting",
+  verifying: "Being verified",
+  passed: "Passed",
+  failed: "Not yet",
+  withdrawn: "Withdrawn",
+};
 const RETRY_MS = 2000;
 
 const id = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
@@ -18,6 +25,7 @@ const path = `/api/v1/submissions/${encodeURIComponent(id)}`;
 const heading = el("h1", {}, "Your submission");
 const lead = el("p", { class: "lead" }, "One moment…");
 const place = el("div", { class: "parts" });
+const withdrawal = new Withdrawal(path, () => void refresh());
 const announcement = el("p", { role: "status", class: "visually-hidden" });
 const connection = new ConnectionNotice(() => {
   live?.retryNow();
@@ -33,7 +41,7 @@ let readAgain = false;
 
 document.body.append(
   header("status"),
-  el("main", { class: "sheet" }, heading, lead, place, announcement),
+  el("main", { class: "sheet" }, heading, lead, place, withdrawal.element, announcement),
   connection.element,
 );
 void refresh();
@@ -131,6 +139,7 @@ function draw(): void {
       ),
     ),
   );
+  withdrawal.update(submission);
   updateElapsed(place);
 }
 

@@ -16,6 +16,15 @@ test("the present step follows the last event", () => {
   expect(after()).toBe("");
 });
 
+test("hiding and showing are no steps, and a withdrawal ends them", () => {
+  const once = ["Submitted", "VerificationStarted", "ImagesPulled", "ContainersStarted"] as const;
+  expect(after(...once, "Hidden")).toBe("Asking the apps");
+  expect(after(...once, "Hidden", "Shown", "ContainersStarted")).toBe(
+    "Asking once more before a failure counts",
+  );
+  expect(after("Submitted", "Withdrawn")).toBe("");
+});
+
 test("a second run of an attempt says why it takes longer", () => {
   const once = ["Submitted", "VerificationStarted", "ImagesPulled", "ContainersStarted"] as const;
   expect(after(...once, "ContainersStarted")).toBe("Asking once more before a failure counts");

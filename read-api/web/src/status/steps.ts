@@ -39,7 +39,7 @@ const REACHED: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "As
 /** Returns the steps as a list. */
 export function stepList(submission: Submission): HTMLElement {
   const past = submission.timeline.map(pastStep);
-  const last = submission.timeline.at(-1);
+  const last = stepsOf(submission.timeline).at(-1);
   const now = presentStepOf(submission.timeline);
   const ahead: Step[] =
     now === undefined
@@ -64,7 +64,8 @@ export function presentStep({ timeline }: Pick<Submission, "timeline">): string 
   return presentStepOf(timeline)?.title ?? "";
 }
 
-function presentStepOf(timeline: TimelineEntry[]): PresentStep | undefined {
+function presentStepOf(entries: TimelineEntry[]): PresentStep | undefined {
+  const timeline = stepsOf(entries);
   const last = timeline.at(-1);
   if (last === undefined) {
     return undefined;
@@ -72,6 +73,11 @@ function presentStepOf(timeline: TimelineEntry[]): PresentStep | undefined {
   return isSecondStart(timeline, timeline.length - 1)
     ? { title: "Asking once more before a failure counts", ahead: 3 }
     : PRESENT_STEP[last.type];
+}
+
+/** Returns the entries that are steps. Hiding and showing change the map, and no step. */
+function stepsOf(timeline: TimelineEntry[]): TimelineEntry[] {
+  return timeline.filter(({ type }) => type !== "Hidden" && type !== "Shown");
 }
 
 /** Returns true for the start of an attempt's second run, which confirms a failure. */
@@ -135,6 +141,20 @@ function describe(entry: TimelineEntry, spent: string): Step {
         state: "done",
         details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
       };
+    case "Hidden":
+      return {
+        title: "An organiser hid it from the map",
+        state: "done",
+        details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
+      };
+    case "Shown":
+      return {
+        title: "An organiser shows it again",
+        state: "done",
+        details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
+      };
+    case "Withdrawn":
+      return { title: "Withdrawn", state: "done" };
   }
 }
 

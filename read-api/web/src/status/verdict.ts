@@ -12,10 +12,23 @@ import { describeStage, failureText } from "./failure-text";
 export function standingBox(submission: Submission, challenge: Challenge | null): HTMLElement {
   switch (submission.status) {
     case "submitted":
-      return box("wait", "Waiting", waiting(submission));
+      return box("wait", "Waiting", [...waiting(submission), ...hiddenNote(submission)]);
     case "verifying":
-      return box("wait", "Being verified", [el("p", {}, `${presentStep(submission)}…`)]);
+      return box("wait", "Being verified", [
+        el("p", {}, `${presentStep(submission)}…`),
+        ...hiddenNote(submission),
+      ]);
+    case "withdrawn":
+      return box("wait", "Withdrawn", [
+        el("p", {}, verdictSentence(submission, challenge)),
+        el(
+          "p",
+          { class: "actions" },
+          el("a", { class: "button primary", href: `/submit?again=${submission.id}` }, "Take part again"),
+        ),
+      ]);
     case "passed":
+      if (submission.hidden !== null) return box("wait", "Passed, and hidden", hiddenNote(submission));
       return box("ok", "Passed", [
         el("p", {}, foreign(submission.name), " is on the map, at ", foreign(submission.location.city), "."),
         el(
@@ -27,6 +40,7 @@ export function standingBox(submission: Submission, challenge: Challenge | null)
     case "failed":
       return box("bad", "Not yet", [
         el("p", {}, verdictSentence(submission, challenge)),
+        ...hiddenNote(submission),
         el(
           "p",
           { class: "actions" },
@@ -42,9 +56,11 @@ export function standingBox(submission: Submission, challenge: Challenge | null)
 
 /** Returns the verdict as a sentence, for the page and for screen readers, or an empty text if there is none. */
 export function verdictSentence(
-  { status, reasons: all, images, location }: Submission,
+  { status, reasons: all, images, location, hidden }: Submission,
   challenge: Challenge | null,
 ): string {
+  if (status === "withdrawn") return "You withdrew it before it had a verdict, so it is not judged.";
+  if (status === "passed" && hidden !== null) return "An organiser hid it from the map.";
   if (status === "passed") return `Your pin is on the map, at ${location.city}.`;
   if (status !== "failed") return "";
   const one =
@@ -73,6 +89,13 @@ export function reasons(submission: Submission, challenge: Challenge | null): HT
       ),
     ),
   );
+}
+
+/** Returns the reason why an organiser hides the submission, or nothing. */
+function hiddenNote({ hidden }: Submission): Node[] {
+  if (hidden === null) return [];
+  const lead = "An organiser hid it from the map: ";
+  return [el("p", { class: "hidden-why" }, lead, foreign(hidden.why), " – ", foreign(hidden.by))];
 }
 
 function waiting({ queue, waiting: why, platform }: Submission): Node[] {

@@ -23,6 +23,8 @@ export class Form {
   readonly #answers: Field[];
   readonly #summary = el("div", { class: "summary", role: "alert", tabindex: -1 });
   readonly #send = el("button", { type: "submit", class: "button primary" }, "Submit");
+  #busy = false;
+  #open = true;
   readonly #expected = el("pre", { tabindex: 0, "aria-label": "The answer that is expected" });
 
   constructor(
@@ -108,8 +110,15 @@ export class Form {
 
   /** Shows whether the entry is being sent. */
   set busy(busy: boolean) {
-    this.#send.disabled = busy;
+    this.#busy = busy;
+    this.#send.disabled = busy || !this.#open;
     this.#send.textContent = busy ? "Sending…" : "Submit";
+  }
+
+  /** Sets whether the challenge takes submissions. */
+  set open(open: boolean) {
+    this.#open = open;
+    this.#send.disabled = this.#busy || !open;
   }
 
   /** Shows each error beside its field and a summary above the fields, and moves the focus to the first. */
@@ -141,6 +150,8 @@ export class Form {
   }
 
   #submit(): void {
+    // Enter submits a form even if its button is disabled.
+    if (this.#send.disabled) return;
     const entry = this.entry;
     const wrong = check(entry, this.challenge);
     if (wrong.size > 0) return this.showErrors([...wrong].map(([field, message]) => ({ field, message })));

@@ -5,14 +5,18 @@ import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren } from "../lib/dom";
 import { Failure, get, post } from "../lib/http";
 import { familiar } from "../lib/image-name";
+import { periodSentence, untilNextPhase } from "../lib/period";
 import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
 
 /** The number of times that an entry is sent if the server fails. */
 const SEND_ATTEMPTS_MAX = 4;
 const RETRY_MS = 2000;
+/** The pause before the phase is asked for again, if the server's clock is behind the reader's. */
+const PHASE_MS_MIN = 1000;
 
 const lead = el("p", { class: "lead" }, "\u00a0");
+const period = el("p", { class: "period", role: "status" });
 const place = el("div", {}, el("p", { class: "hint" }, "One moment…"));
 const connection = new ConnectionNotice(() => void load());
 /** Read before the form is made: an empty form reports a change, which overwrites the draft. */
@@ -21,7 +25,7 @@ let retry: ReturnType<typeof setTimeout> | undefined;
 
 document.body.append(
   header("submit"),
-  el("main", { class: "sheet" }, el("h1", {}, "Take part"), lead, place),
+  el("main", { class: "sheet" }, el("h1", {}, "Take part"), lead, period, place),
   connection.element,
 );
 void load();
@@ -36,10 +40,29 @@ async function load(): Promise<void> {
     const entry = (await earlierEntry()) ?? draft;
     if (entry !== null) form.fillIn(entry);
     setChildren(place, form.element);
+    showPeriod(form, challenge);
   } catch (error) {
     connection.showLost((error as Failure).message);
     retry = setTimeout(() => void load(), RETRY_MS);
   }
+}
+
+/** Shows when the challenge takes submissions, and asks the server again when that changes. */
+function showPeriod(form: Form, challenge: Challenge): void {
+  const sentence = periodSentence(challenge);
+  if (sentence === null) setChildren(period);
+  else if (period.textContent !== sentence.textContent) setChildren(period, sentence);
+  form.open = challenge.phase === "open";
+  const left = untilNextPhase(challenge, Date.now());
+  if (left === null) return;
+  setTimeout(
+    () =>
+      void get<Challenge>("/api/v1/challenge").then(
+        (now) => showPeriod(form, now),
+        () => showPeriod(form, challenge),
+      ),
+    Math.max(PHASE_MS_MIN, left),
+  );
 }
 
 /** Returns the entry of an earlier submission, if the address names one: `?again=<id>`. */

@@ -4,6 +4,9 @@ import type { Challenge } from "../lib/api";
 export const challenge: Challenge = {
   id: "birthday",
   title: "The birthday challenge",
+  opens: null,
+  closes: null,
+  phase: "open",
   rules: "sha256:0",
   fields: {
     name: { min_chars: 3, max_chars: 50 },
