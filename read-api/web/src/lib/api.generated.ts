@@ -237,8 +237,8 @@ export interface paths {
         };
         /**
          * Returns the status of a submission, and the reasons for it.
-         * @description A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed` or `failed`;
-         *     `timeline` lists every event.
+         * @description A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed` or
+         *     `withdrawn`; `timeline` lists every event.
          */
         get: operations["get_submission"];
         put?: never;
@@ -272,6 +272,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/submissions/{id}/hide": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Hides a submission from the map.
+         * @description Its pin disappears, and no later verdict brings it back. If other submissions of the owner count, the pin moves to the newest
+         *     of them. The verdict, the status and the history stay.
+         */
+        post: operations["hide"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/submissions/{id}/rejudge": {
         parameters: {
             query?: never;
@@ -286,6 +307,47 @@ export interface paths {
          * @description The old verdict stays in the submission's history.
          */
         post: operations["rejudge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/submissions/{id}/show": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Shows a hidden submission on the map again.
+         * @description It counts as it did before, if its newest verdict is "passed".
+         */
+        post: operations["show"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/submissions/{id}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Withdraws a submission that had no verdict yet.
+         * @description It leaves the queue, its attempt is stopped, and it is never judged. The id is the permission: only its participant knows it. The
+         *     request has no body.
+         */
+        post: operations["withdraw"];
         delete?: never;
         options?: never;
         head?: never;
@@ -430,12 +492,24 @@ export interface components {
         ChallengeDescription: {
             /** @description The further fields that this challenge asks for. */
             answers: components["schemas"]["AnswerDescription"][];
+            /**
+             * Format: date-time
+             * @description The moment from which no more submissions are taken; `null` means never. Submissions that wait then are judged.
+             */
+            closes: string | null;
             /** @description The rules of the fields that every submission has. */
             fields: components["schemas"]["FieldRules"];
             /** @description The id of the challenge. */
             id: string;
             /** @description The rules of the images. */
             images: components["schemas"]["ImagesDescription"];
+            /**
+             * Format: date-time
+             * @description The moment from which submissions are taken; `null` means at once.
+             */
+            opens: string | null;
+            /** @description The phase at present, by the server's clock: `before`, `open` or `after`. */
+            phase: string;
             /** @description The request that Muster sends to an app. */
             probe: components["schemas"]["ProbeDescription"];
             /** @description The digest of the rules. A submission carries the digest that it was accepted under. */
@@ -546,6 +620,21 @@ export interface components {
             data: components["schemas"]["RejudgeRequested"];
             /** @enum {string} */
             type: "RejudgeRequested";
+        } | {
+            /** @description An organiser hid the submission: it has no pin, whatever its verdict is. */
+            data: components["schemas"]["Hidden"];
+            /** @enum {string} */
+            type: "Hidden";
+        } | {
+            /** @description An organiser shows the submission again: it has its pin if its newest verdict is "passed". */
+            data: components["schemas"]["Shown"];
+            /** @enum {string} */
+            type: "Shown";
+        } | {
+            /** @description The participant withdrew the submission before it had a verdict. It is never judged. */
+            data: components["schemas"]["Withdrawn"];
+            /** @enum {string} */
+            type: "Withdrawn";
         };
         /** @description The data of [`Event::Failed`]: the reasons. */
         Failed: {
@@ -615,6 +704,25 @@ export interface components {
             properties: components["schemas"]["FeatureProperties"];
             /** @description The constant `Feature` of GeoJSON. */
             type: string;
+        };
+        /** @description The data of [`Event::Hidden`]: an organiser takes the submission off the map. */
+        Hidden: {
+            /** @description The name of the organiser. */
+            by: string;
+            /** @description The reason that the organiser gave. The participant reads it. */
+            why: string;
+        };
+        /** @description The reason why a submission is hidden from the map. */
+        HiddenReason: {
+            /** @description The name of the organiser. */
+            by: string;
+            /**
+             * Format: date-time
+             * @description The time since which the submission is hidden.
+             */
+            since: string;
+            /** @description The reason that the organiser gave. */
+            why: string;
         };
         /** @description One event of the history, as one line of JSON. */
         HistoryLine: {
@@ -1065,6 +1173,21 @@ export interface components {
             /** @description The details of the failure. */
             message: string;
         };
+        /** @description The answer to a command that was carried out, now or by an earlier request. Its events are on disk. */
+        RecordedCommand: {
+            /**
+             * Format: uuid
+             * @description The submission's id.
+             */
+            id: string;
+            /** @description The paths at which the submission can be followed. */
+            links: components["schemas"]["SubmissionLinks"];
+            /**
+             * Format: int64
+             * @description The log's position of the submission's newest event.
+             */
+            position: number;
+        };
         /** @description The body of a request for another verdict. */
         RejudgeRequest: {
             /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. */
@@ -1120,6 +1243,13 @@ export interface components {
         SandboxList: {
             /** @description Every verifier that ever reported, sorted by name. */
             verifiers: components["schemas"]["VerifierSandbox"][];
+        };
+        /** @description The data of [`Event::Shown`]: an organiser lets the submission count on the map again. */
+        Shown: {
+            /** @description The name of the organiser. */
+            by: string;
+            /** @description The reason that the organiser gave. The participant reads it. */
+            why: string;
         };
         /** @description One running container. */
         StartedImage: {
@@ -1204,6 +1334,7 @@ export interface components {
             attempts: number;
             /** @description The id of the challenge. */
             challenge: string;
+            hidden: components["schemas"]["HiddenReason"] | null;
             /** @description The id of the submission. */
             id: components["schemas"]["SubmissionId"];
             /** @description The images that are verified. */
@@ -1272,7 +1403,7 @@ export interface components {
          * @description The status of a submission.
          * @enum {string}
          */
-        SubmissionStatus: "submitted" | "verifying" | "passed" | "failed";
+        SubmissionStatus: "submitted" | "verifying" | "passed" | "failed" | "withdrawn";
         /** @description The data of [`Event::Submitted`]: the entry of a participant. */
         Submitted: {
             /** @description The further answers, by field name. */
@@ -1370,6 +1501,13 @@ export interface components {
             /** @description The name of the verifier. */
             verifier: string;
         };
+        /** @description The body of a request that hides a submission or shows it again. */
+        VisibilityRequest: {
+            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it. */
+            by?: string;
+            /** @description The reason, 1 to 500 characters. The participant reads it. */
+            why: string;
+        };
         /** @description The reason why a submission waits. */
         WaitReason: {
             code: components["schemas"]["InterruptionCode"] | null;
@@ -1382,6 +1520,8 @@ export interface components {
              */
             retry_at: string | null;
         };
+        /** @description The data of [`Event::Withdrawn`]. There is none: the participant need not give a reason. */
+        Withdrawn: Record<string, never>;
         /** Format: int64 */
         u64: number;
     };
@@ -1916,7 +2056,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The key was used for a different submission. */
+            /** @description The key was used for a different submission, or the challenge is not open; the text names the moment. */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -2094,6 +2234,103 @@ export interface operations {
             };
         };
     };
+    hide: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the submission */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description The reason, and the organiser's name. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "why": "The name is a slur.",
+                 *       "by": "Grace"
+                 *     }
+                 */
+                "application/json": components["schemas"]["VisibilityRequest"];
+            };
+        };
+        responses: {
+            /** @description The submission is hidden. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordedCommand"];
+                };
+            };
+            /** @description The id or the body is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no submission of this id. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was withdrawn. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fields are wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be written; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     rejudge: {
         parameters: {
             query?: never;
@@ -2174,6 +2411,162 @@ export interface operations {
             };
             /** @description Fields are wrong. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    show: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the submission */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description The reason, and the organiser's name. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "why": "It is a common name in Finland.",
+                 *       "by": "Grace"
+                 *     }
+                 */
+                "application/json": components["schemas"]["VisibilityRequest"];
+            };
+        };
+        responses: {
+            /** @description The submission is not hidden. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordedCommand"];
+                };
+            };
+            /** @description The id or the body is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no submission of this id. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was withdrawn. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fields are wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be written; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    withdraw: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the submission */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The submission is withdrawn. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordedCommand"];
+                };
+            };
+            /** @description There is no submission of this id. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission has a verdict already. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be written; see Retry-After. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -45,7 +45,11 @@ export class Withdrawal {
       { type: "button", class: "button primary", click: () => void this.#send(yes) },
       "Yes, withdraw it",
     );
-    const no = el("button", { type: "button", class: "button", click: () => this.#offer().focus() }, "Keep it");
+    const no = el(
+      "button",
+      { type: "button", class: "button", click: () => this.#offer().focus() },
+      "Keep it",
+    );
     setChildren(this.#actions, yes, no);
     yes.focus();
   }
