@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use commands::RateLimit;
 use domain::Challenge;
+use event_store::EsdbStore;
 use read_api::MapTiles;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -162,9 +163,7 @@ impl LogLocation {
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            _ if text.starts_with("esdb://") || text.starts_with("esdb+discover://") => {
-                Ok(Self::Esdb(text.to_owned()))
-            }
+            _ if EsdbStore::is_address(text) => Ok(Self::Esdb(text.to_owned())),
             _ => Err("sqlite:PATH or esdb://HOST:PORT is expected"),
         }
     }

@@ -8,7 +8,7 @@
 //!                                         └────────┘ no answer: the same events again
 //! ```
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use domain::submission::{CATEGORY, SCHEMA, Submitted};
 use domain::{Challenge, Command, Event, Submission, SubmissionId, decide};
@@ -16,7 +16,10 @@ use event_store::{
     Append, AppendError, AppendReceipt, EventMetadata, ExpectedRevision, NewEvent, Position, ReadDirection,
     Revision, StreamName,
 };
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
 use uuid::Uuid;
 
 use crate::CommandError;
@@ -27,8 +30,15 @@ const DECISIONS_MAX: u32 = 8;
 /// The pauses before the repetitions of an append that had no answer.
 const APPEND_PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 
-/// The time that one command may take, with all repetitions.
+/// The time that one command may take, with all repetitions: longer than the log's election of a leader.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// The time after which a command counts as one that waits for the log.
+const PROMPT: Duration = Duration::from_secs(1);
+
+/// The number of commands that may wait for the log at the same time. More are refused at once, so that an outage
+/// does not fill the memory.
+const WAITING_MAX: usize = 1000;
 
 /// The number of events that are read at a time.
 const PAGE_EVENTS: usize = 256;
@@ -38,6 +48,8 @@ const PAGE_EVENTS: usize = 256;
 pub struct Commands {
     store: Arc<dyn Append>,
     challenge: Arc<Challenge>,
+    /// The places for commands that wait for the log.
+    waiting: Arc<Semaphore>,
 }
 
 /// The sender of a command and its occasion. Both are stored in the metadata of the events that the command leads to.
@@ -77,7 +89,7 @@ struct LoadedSubmission {
 
 impl Commands {
     pub fn new(store: Arc<dyn Append>, challenge: Arc<Challenge>) -> Self {
-        Self { store, challenge }
+        Self { store, challenge, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
     pub fn challenge(&self) -> &Arc<Challenge> {
@@ -96,7 +108,7 @@ impl Commands {
         command: Command,
         cause: Cause,
     ) -> Result<HandledCommand, CommandError> {
-        within_deadline(async {
+        self.within_deadline(async {
             // The stream of a new submission is empty. If it is not, the append reports a conflict.
             let mut loaded = match command {
                 Command::Submit(_) => LoadedSubmission { state: Submission::Unknown, newest: None },
@@ -132,6 +144,28 @@ impl Commands {
     pub(crate) async fn is_recorded(&self, id: SubmissionId) -> Result<bool, CommandError> {
         let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
         Ok(!first.is_empty())
+    }
+
+    /// Gives a command [`DEADLINE`], if it need not wait or there is a place to wait.
+    async fn within_deadline(
+        &self,
+        work: impl Future<Output = Result<HandledCommand, CommandError>>,
+    ) -> Result<HandledCommand, CommandError> {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(PROMPT, &mut work).await {
+            return done;
+        }
+        let Ok(_place) = self.waiting.try_acquire() else {
+            return Err(CommandError::Unavailable(format!(
+                "the event store does not answer, and {WAITING_MAX} commands wait for it already"
+            )));
+        };
+        timeout(DEADLINE - PROMPT, work).await.unwrap_or_else(|_| {
+            Err(CommandError::Unavailable(format!(
+                "the event store did not answer within {} s",
+                DEADLINE.as_secs()
+            )))
+        })
     }
 
     async fn load(&self, id: SubmissionId) -> Result<LoadedSubmission, CommandError> {
@@ -235,15 +269,4 @@ fn new_event(id: SubmissionId, event: &Event, cause: &Cause) -> NewEvent {
             actor: cause.actor.to_string(),
         },
     }
-}
-
-async fn within_deadline(
-    work: impl Future<Output = Result<HandledCommand, CommandError>>,
-) -> Result<HandledCommand, CommandError> {
-    timeout(DEADLINE, work).await.unwrap_or_else(|_| {
-        Err(CommandError::Unavailable(format!(
-            "the event store did not answer within {} s",
-            DEADLINE.as_secs()
-        )))
-    })
 }

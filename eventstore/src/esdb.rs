@@ -1,41 +1,56 @@
-//! The adapter for EventStoreDB, over its official client. The client fails in ways that its callers cannot
-//! recover from, so the adapter works around them:
+//! The adapter for servers of EventStoreDB's protocol. It speaks the protocol itself, and not through the official
+//! client, which cannot recover from what happens to servers: that client leaves Nagle's algorithm on, stays with
+//! a server that died, panics, and loops for ever when a subscription ends well. The wire node is tested with it.
 //!
-//! - after a failed connect the client is dead, and it stays with a server that died: [`managed_client`]
-//!   replaces it and repeats the call;
-//! - the client panics, and it loops for ever when a subscription ends without an error: [`panic_guard`];
-//! - the client forgets how far a filtered subscription came: [`subscribe`] resumes by itself;
-//! - the client panics over certificates that it does not need, and over TLS libraries that were used before
-//!   it: [`connect`].
+//! ```text
+//!   esdb ──> convert ──> cluster ──> connector
+//!     └────> subscribe ────┘
+//! ```
+//!
+//! Positions are the server's business: byte offsets with gaps, at most of which no event begins. Only the position
+//! of an event is a place to read from.
 
+mod address;
 mod call_error;
-mod connect;
+mod cluster;
+mod connector;
 mod convert;
-mod managed_client;
-mod panic_guard;
+mod known_servers;
+mod moment_index;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
-pub use connect::ConnectError;
-
 use std::{fmt, sync::Arc};
 
-use ::esdb::{
-    AppendToStreamOptions, CurrentRevision, ReadAllOptions, ReadStreamOptions, ResolvedEvent, StreamPosition,
-};
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use tonic::{Status, Streaming, codec::ProstCodec, codegen::http::uri::PathAndQuery};
 
 use self::{
-    call_error::CallError,
-    convert::{as_position, event_data, expected_revision, passes, recorded},
-    managed_client::{CALL_DEADLINE, ManagedClient, authenticated},
+    address::ServerAddress,
+    call_error::{CallError, CallSubject},
+    cluster::{ChosenServer, ServerCluster, ServerNeed},
+    convert::{passes, place, recorded},
+    moment_index::MomentIndex,
 };
 use crate::{
     Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
     ReadDirection, ReadError, RecordedEvent, Revision, StreamName, Subscribe, Subscription,
     append_request::AppendRequest,
+    node::proto::{
+        shared::Empty,
+        streams::{
+            AppendReq, AppendResp, ReadReq, ReadResp,
+            append_resp::{
+                self,
+                success::{CurrentRevisionOption, PositionOption},
+                wrong_expected_version,
+            },
+            read_req::options::all_options::AllOption,
+            read_resp::Content,
+        },
+    },
 };
 
 /// The largest step by which a server's clock may be set back without hiding events from
@@ -45,59 +60,141 @@ const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(1);
 /// The number of events that one page of the log scans.
 const PAGE_EVENTS: usize = 1000;
 
+/// The number of bytes after which a page of the log ends early.
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The reason why a store cannot be connected to.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The address is not the address of an EventStoreDB. The error does not show it, because it may contain
+    /// a password.
+    #[error("the event store's address is malformed: {0}")]
+    Address(String),
+    /// The certificates that the address needs cannot be read.
+    #[error("{0}; install ca-certificates, or name a file with tlsCaFile=")]
+    Certificates(String),
+}
+
 /// An EventStoreDB, or another server of its protocol such as the wire node. The server needs version 23.10 or
 /// later, which reports when a subscription has caught up.
 #[derive(Clone)]
 pub struct EsdbStore {
-    client: Arc<ManagedClient>,
+    cluster: Arc<ServerCluster>,
+    index: Arc<MomentIndex>,
+}
+
+/// The events that a server sent.
+#[derive(Default)]
+struct ReadAnswer {
+    events: Vec<RecordedEvent>,
+    /// True if the rest was not awaited, because the answer grew too large.
+    cut: bool,
 }
 
 impl EsdbStore {
-    /// Prepares the connection to a server or a cluster: `esdb://user:password@host:2113,…?tls=true`. Does not
-    /// wait until the server can be reached.
-    ///
-    /// The client installs the process's default cryptography. Libraries that bring their own cryptography, as
-    /// MongoDB's driver does, may use TLS before this call; libraries that install the default may not.
+    /// Returns true if the text begins as the address of a server does: `esdb://` or `kurrentdb://`, each also with
+    /// `+discover`, and the like.
+    pub fn is_address(text: &str) -> bool {
+        ServerAddress::scheme(text).is_some()
+    }
+
+    /// Prepares the connection to a server or a cluster: `esdb://user:password@host:2113,…?tls=true`, or the same
+    /// with `kurrentdb`. Does not wait until the server can be reached.
     ///
     /// # Errors
-    /// If the address is malformed, if the certificates that it needs cannot be read, or if the process's
-    /// default cryptography is installed already.
+    /// If the address is malformed, or if the certificates that it needs cannot be read.
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
-        let settings = connect::settings(address)?;
-        connect::install_cryptography().await?;
-        Ok(Self { client: Arc::new(ManagedClient::new(settings, connect::credentials(address))?) })
+        let cluster = ServerCluster::new(ServerAddress::parse(address)?)?;
+        Ok(Self { cluster: Arc::new(cluster), index: Arc::default() })
+    }
+
+    /// Reads what `request` asks for, and stops after `bytes_max`.
+    async fn read(
+        &self,
+        request: ReadReq,
+        subject: CallSubject,
+        bytes_max: usize,
+    ) -> Result<ReadAnswer, CallError> {
+        let request = &request;
+        let read = |server: ChosenServer| async move {
+            let mut messages = call_read(&server, request.clone()).await?;
+            let (mut answer, mut bytes) = (ReadAnswer::default(), 0);
+            while let Some(message) = messages.message().await? {
+                // A stream that does not exist reads as empty.
+                let Some(Content::Event(event)) = message.content else { continue };
+                if bytes >= bytes_max {
+                    answer.cut = true;
+                    break;
+                }
+                let event = recorded(event)?;
+                bytes += event.data.len() + event.metadata.len();
+                answer.events.push(event);
+            }
+            Ok(answer)
+        };
+        self.cluster.call(ServerNeed::AnyServer, subject, read).await
+    }
+
+    /// Reads at most `max` events of the log, with those of the server itself unless a filter is given.
+    async fn read_log(
+        &self,
+        from: AllOption,
+        direction: ReadDirection,
+        max: usize,
+        filter: Option<&EventFilter>,
+    ) -> Result<Vec<RecordedEvent>, CallError> {
+        let request = convert::log_request(from, direction, max, filter);
+        Ok(self.read(request, CallSubject::Log, usize::MAX).await?.events)
+    }
+
+    /// Returns the position of an event that stands in the log, so that a subscription which begins after it misses
+    /// nothing after `after`. That is `after` itself, unless a scavenge removed the event there: some servers then
+    /// skip the next event without a word.
+    async fn resume_place(&self, after: Position) -> Result<Position, ReadError> {
+        if after == Position::START {
+            return Ok(after);
+        }
+        let found = self.read_log(place(after), ReadDirection::Forwards, 1, None).await;
+        let found = found.map_err(|error| at_position(error, after))?;
+        match found.first() {
+            Some(event) if event.position <= after => Ok(after),
+            Some(next) => {
+                let before = self.read_log(place(next.position), ReadDirection::Backwards, 1, None).await?;
+                Ok(before.first().map_or(Position::START, |event| event.position))
+            }
+            None => Err(ReadError::BeyondEnd { after }),
+        }
     }
 }
 
-impl EsdbStore {
-    /// Returns the first event at or after `position`.
-    async fn at_or_after(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
-        let options = ReadAllOptions::default()
-            .position(as_position(position))
-            .forwards()
-            .max_count(1)
-            .deadline(CALL_DEADLINE);
-        let options = &authenticated!(self.client, options);
-        let found = self.client.call(|client| async move { client.read_all(options).await?.next().await });
-        found.await.map_err(ReadError::from)?.as_ref().map(recorded).transpose()
-    }
+/// Calls a server's `Read`.
+async fn call_read(server: &ChosenServer, request: ReadReq) -> Result<Streaming<ReadResp>, Status> {
+    let path = PathAndQuery::from_static("/event_store.client.streams.Streams/Read");
+    let codec: ProstCodec<ReadReq, ReadResp> = ProstCodec::default();
+    let answer = server.ready().await?.server_streaming(server.request(request), path, codec).await?;
+    Ok(answer.into_inner())
+}
 
-    /// Fails if `position` is beyond the end of the log, as after a restore from an older copy. A reader that
-    /// went on would miss the next events.
-    async fn check_not_beyond_end(&self, position: Position) -> Result<(), ReadError> {
-        if position == Position::START {
-            return Ok(());
-        }
-        if self.at_or_after(position).await?.is_none() {
-            return Err(ReadError::BeyondEnd { after: position });
-        }
-        Ok(())
+/// Calls a server's `Append`.
+async fn call_append(server: &ChosenServer, messages: Vec<AppendReq>) -> Result<AppendResp, Status> {
+    let path = PathAndQuery::from_static("/event_store.client.streams.Streams/Append");
+    let codec: ProstCodec<AppendReq, AppendResp> = ProstCodec::default();
+    let request = server.request(futures::stream::iter(messages));
+    Ok(server.ready().await?.client_streaming(request, path, codec).await?.into_inner())
+}
+
+/// Names the position that a reader gave in the error of its call.
+fn at_position(error: CallError, after: Position) -> ReadError {
+    match error {
+        CallError::BeyondEnd => ReadError::BeyondEnd { after },
+        CallError::Refused(why) => ReadError::Refused(format!("position {after}: {why}")),
+        error => error.into(),
     }
 }
 
 impl fmt::Debug for EsdbStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EsdbStore").field("hosts", self.client.hosts()).finish_non_exhaustive()
+        f.debug_struct("EsdbStore").field("hosts", &self.cluster.hosts()).finish_non_exhaustive()
     }
 }
 
@@ -110,32 +207,13 @@ impl Read for EsdbStore {
         direction: ReadDirection,
         max: usize,
     ) -> Result<Vec<RecordedEvent>, ReadError> {
-        let position = if from >= i64::MAX as u64 {
-            match direction {
-                ReadDirection::Forwards => return Ok(Vec::new()),
-                ReadDirection::Backwards => StreamPosition::End,
-            }
-        } else {
-            StreamPosition::Position(from)
-        };
-        if max == 0 {
+        if max == 0 || (direction == ReadDirection::Forwards && from >= i64::MAX as u64) {
             return Ok(Vec::new());
         }
-        // The direction is set last, because the position sets one too.
-        let options = ReadStreamOptions::default().position(position).max_count(max).deadline(CALL_DEADLINE);
-        let options = match direction {
-            ReadDirection::Forwards => options.forwards(),
-            ReadDirection::Backwards => options.backwards(),
-        };
-        let (name, options) = (stream.as_str(), &authenticated!(self.client, options));
-        let read =
-            self.client.call(|client| async move { collect(client.read_stream(name, options).await?).await });
-        match read.await {
-            Ok(events) => events.iter().map(recorded).collect(),
-            Err(CallError::Final(::esdb::Error::ResourceNotFound)) => Ok(Vec::new()),
-            Err(CallError::Final(::esdb::Error::ResourceDeleted)) => {
-                Err(ReadError::StreamDeleted(stream.clone()))
-            }
+        let request = convert::stream_request(stream, from, direction, max);
+        match self.read(request, CallSubject::Stream, usize::MAX).await {
+            Ok(answer) => Ok(answer.events),
+            Err(CallError::StreamDeleted) => Err(ReadError::StreamDeleted(stream.clone())),
             Err(error) => Err(error.into()),
         }
     }
@@ -147,63 +225,61 @@ impl Read for EsdbStore {
         max: usize,
     ) -> Result<EventPage, ReadError> {
         // The server begins with the event at `after` itself, hence one more.
-        let options = ReadAllOptions::default()
-            .position(as_position(after))
-            .forwards()
-            .max_count(PAGE_EVENTS + 1)
-            .deadline(CALL_DEADLINE);
-        let options = &authenticated!(self.client, options);
-        let read = self.client.call(|client| async move { collect(client.read_all(options).await?).await });
-        let events = read.await.map_err(ReadError::from)?;
+        let request = convert::log_request(place(after), ReadDirection::Forwards, PAGE_EVENTS + 1, None);
+        let answer = self.read(request, CallSubject::Log, PAGE_BYTES).await;
+        let ReadAnswer { events, cut } = answer.map_err(|error| at_position(error, after))?;
         if events.is_empty() && after > Position::START {
             return Err(ReadError::BeyondEnd { after });
         }
-        let mut page = EventPage { events: Vec::new(), next: after, end: events.len() <= PAGE_EVENTS };
-        for event in &events {
+        let mut page =
+            EventPage { events: Vec::new(), next: after, end: !cut && events.len() <= PAGE_EVENTS };
+        for event in events {
             if page.events.len() == max {
                 page.end = false;
                 break;
             }
-            let original = event.get_original_event();
-            if Position(original.position.commit) <= after {
+            if event.position <= after {
                 continue;
             }
-            page.next = Position(original.position.commit);
-            if passes(original, filter) {
-                page.events.push(recorded(event)?);
+            page.next = event.position;
+            self.index.see(&event);
+            if passes(&event, filter) {
+                page.events.push(event);
             }
         }
         Ok(page)
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
-        let options = ReadAllOptions::default()
-            .position(StreamPosition::End)
-            .backwards()
-            .max_count(1)
-            .deadline(CALL_DEADLINE);
-        let options = &authenticated!(self.client, options);
-        let newest = self.client.call(|client| async move { client.read_all(options).await?.next().await });
-        let newest = newest.await.map_err(ReadError::from)?;
-        Ok(newest.map_or(Position::START, |event| Position(event.get_original_event().position.commit)))
+        let all = EventFilter::default();
+        let mut from = AllOption::End(Empty {});
+        // The filter of the server passes types only, so its answer may be an event of a stream of the server.
+        for max in [1, 32].into_iter().chain(std::iter::repeat(PAGE_EVENTS)) {
+            let newest = self.read_log(from, ReadDirection::Backwards, max, Some(&all)).await?;
+            if let Some(event) = newest.iter().find(|event| passes(event, &all)) {
+                return Ok(event.position);
+            }
+            match newest.last() {
+                Some(oldest) => from = place(oldest.position),
+                None => break,
+            }
+        }
+        Ok(Position::START)
     }
 
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
         let moment = moment.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN);
-        let (mut older, mut newer) = (0, self.head().await?.0);
-        while newer - older > 1 {
-            let middle = older + (newer - older) / 2;
-            match self.at_or_after(Position(middle)).await {
-                Ok(Some(event)) if event.recorded_at >= moment => newer = middle,
-                // No event stands between `middle` and this one.
-                Ok(Some(event)) => older = event.position.0.min(newer - 1),
-                Ok(None) => newer = middle,
-                // Some servers accept only positions of events, so nothing is known.
-                Err(ReadError::Refused(_)) => return Ok(Position::START),
-                Err(error) => return Err(error),
+        let Some((position, id)) = self.index.before(moment) else { return Ok(Position::START) };
+        let found = self.read_log(place(position), ReadDirection::Forwards, 1, None).await;
+        match found {
+            Ok(found) if found.first().is_some_and(|event| event.id == id) => Ok(position),
+            // The event was removed, or this is another log.
+            Ok(_) | Err(CallError::Refused(_) | CallError::BeyondEnd) => {
+                self.index.clear();
+                Ok(Position::START)
             }
+            Err(error) => Err(error.into()),
         }
-        Ok(Position(older))
     }
 }
 
@@ -216,29 +292,23 @@ impl Append for EsdbStore {
         events: Vec<NewEvent>,
     ) -> Result<AppendReceipt, AppendError> {
         let request = AppendRequest::validate(stream, expected, events)?;
-        let events = request.events.into_iter().map(event_data).collect::<Result<Vec<_>, _>>()?;
-        let options = AppendToStreamOptions::default()
-            .expected_revision(expected_revision(request.expected))
-            .deadline(CALL_DEADLINE);
         // The call may be repeated: the server recognises the ids.
-        let (name, options) = (stream.as_str(), &authenticated!(self.client, options));
-        let written = self.client.call(|client| {
-            let events = events.clone();
-            async move { client.append_to_stream(name, options, events).await }
-        });
-        match written.await {
-            Ok(written) => Ok(AppendReceipt {
-                revision: written.next_expected_version,
-                position: Position(written.position.commit),
-            }),
-            Err(CallError::Final(::esdb::Error::WrongExpectedVersion { current, .. })) => {
-                let actual = match current {
-                    CurrentRevision::Current(revision) => Some(revision),
-                    CurrentRevision::NoStream => None,
+        let messages = &convert::append_messages(request);
+        let append = |server: ChosenServer| async move { call_append(&server, messages.clone()).await };
+        let answered = self.cluster.call(ServerNeed::Leader, CallSubject::Stream, append).await;
+        match answered {
+            Ok(AppendResp { result: Some(append_resp::Result::Success(success)) }) => receipt(&success),
+            Ok(AppendResp { result: Some(append_resp::Result::WrongExpectedVersion(conflict)) }) => {
+                let actual = match conflict.current_revision_option {
+                    Some(wrong_expected_version::CurrentRevisionOption::CurrentRevision(revision)) => {
+                        Some(revision)
+                    }
+                    _ => None,
                 };
                 Err(AppendError::Conflict { stream: stream.clone(), expected, actual })
             }
-            Err(CallError::Final(::esdb::Error::ResourceDeleted)) => {
+            Ok(AppendResp { result: None }) => Err(no_receipt()),
+            Err(CallError::StreamDeleted) => {
                 Err(AppendError::Refused(format!("the stream {stream} was deleted for good")))
             }
             Err(error) => Err(error.into()),
@@ -246,16 +316,21 @@ impl Append for EsdbStore {
     }
 }
 
+fn receipt(success: &append_resp::Success) -> Result<AppendReceipt, AppendError> {
+    match (success.current_revision_option, success.position_option) {
+        (Some(CurrentRevisionOption::CurrentRevision(revision)), Some(PositionOption::Position(at))) => {
+            Ok(AppendReceipt { revision, position: Position(at.commit_position) })
+        }
+        _ => Err(no_receipt()),
+    }
+}
+
+fn no_receipt() -> AppendError {
+    AppendError::Unavailable("the server did not say where it wrote the events".to_owned())
+}
+
 impl Subscribe for EsdbStore {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         subscribe::subscribe(self.clone(), after, filter)
     }
-}
-
-async fn collect(mut answer: ::esdb::ReadStream) -> ::esdb::Result<Vec<ResolvedEvent>> {
-    let mut events = Vec::new();
-    while let Some(event) = answer.next().await? {
-        events.push(event);
-    }
-    Ok(events)
 }

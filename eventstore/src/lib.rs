@@ -64,11 +64,12 @@ pub trait Read: Send + Sync {
         max: usize,
     ) -> Result<EventPage, ReadError>;
 
-    /// Returns the position of the newest event, or [`Position::START`] if the log is empty.
+    /// Returns the position of the newest event that subscribers are shown, or [`Position::START`] if there is none.
     async fn head(&self) -> Result<Position, ReadError>;
 
-    /// Returns a position that every event recorded at or after `moment` follows. Uses a binary search, so
-    /// it does not read the log. Some slightly older events may follow the position too.
+    /// Returns a position that every event recorded at or after `moment` follows. Does not read the log, so
+    /// older events may follow the position too: a store that has no index of the moment answers
+    /// [`Position::START`].
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError>;
 }
 
@@ -113,10 +114,10 @@ pub type Subscription = BoxStream<'static, Result<SubscriptionItem, ReadError>>;
 pub enum SubscriptionItem {
     /// An event that passed the filter.
     Event(RecordedEvent),
-    /// All events up to this position were scanned. Sent now and then while the subscription catches up,
-    /// so that the checkpoint of a filtered reader moves too.
+    /// All events up to this position were scanned. Sent now and then while the subscription catches up. It
+    /// shows progress and is no place to resume: that is the position of an event.
     Checkpoint(Position),
-    /// All recorded events up to this position were delivered. New events follow.
+    /// All recorded events up to this position were delivered. New events follow. No place to resume either.
     CaughtUp(Position),
 }
 

@@ -67,6 +67,8 @@ struct SharedStore {
     /// The free bytes of the queue.
     room: Arc<Semaphore>,
     head: watch::Receiver<Position>,
+    /// A head, and the newest position up to it whose event subscribers are shown.
+    shown_head: Mutex<(Position, Position)>,
     readers: Arc<ReaderPool>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -94,6 +96,7 @@ impl SqliteStore {
                 jobs: Mutex::new(Some(jobs)),
                 room: Arc::new(Semaphore::new(QUEUE_BYTES)),
                 head,
+                shown_head: Mutex::default(),
                 readers: Arc::new(ReaderPool::new(path.to_owned())),
                 writer: Mutex::new(Some(writer)),
             }),
@@ -249,7 +252,16 @@ impl Read for SqliteStore {
     }
 
     async fn head(&self) -> Result<Position, ReadError> {
-        Ok(*self.shared.head.borrow())
+        let newest = *self.shared.head.borrow();
+        let known = || self.shared.shown_head.lock().unwrap_or_else(PoisonError::into_inner);
+        let (at, shown) = *known();
+        if at == newest {
+            return Ok(shown);
+        }
+        let shown =
+            self.shared.readers.read(move |log| pages::shown_head(log, newest).map_err(read_error)).await?;
+        *known() = (newest, shown);
+        Ok(shown)
     }
 
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {

@@ -36,6 +36,7 @@ struct MetricsInner {
     head: OptionalGauge,
     checkpoint: OptionalGauge,
     lag: OptionalGauge,
+    lag_seconds: OptionalGauge,
     nodes: OptionalGauge,
     slots: OptionalGauge,
 }
@@ -47,8 +48,9 @@ type UnsignedGauge = Gauge<u64, AtomicU64>;
 struct OptionalGauge(Arc<OnceLock<UnsignedGauge>>);
 
 impl OptionalGauge {
+    /// Sets the gauge. The text format has no larger numbers than `i64::MAX`.
     fn set(&self, number: u64) {
-        self.0.get_or_init(UnsignedGauge::default).set(number);
+        self.0.get_or_init(UnsignedGauge::default).set(number.min(i64::MAX as u64));
     }
 }
 
@@ -111,7 +113,10 @@ impl Metrics {
         let pins = gauge("pins", "Pins on the map");
         let head = gauge("log_position", "Position of the newest event in the log");
         let checkpoint = gauge("views_position", "Position up to which the views have applied the log");
-        let lag = gauge("views_lag", "Number of positions that the views are behind the log");
+        let lag =
+            gauge("views_lag", "Number of events that the views are behind the log, counted up to 10000");
+        let lag_seconds =
+            gauge("views_lag_seconds", "Age of the oldest event that the views have not applied");
         let nodes = gauge("verifier_nodes", "Nodes that run participants' images");
         let slots = gauge("verifier_slots", "Submissions that can be verified at the same time");
         Self(Arc::new(MetricsInner {
@@ -123,6 +128,7 @@ impl Metrics {
             head,
             checkpoint,
             lag,
+            lag_seconds,
             nodes,
             slots,
             registry,
@@ -151,9 +157,14 @@ impl Metrics {
         self.0.head.set(head.0);
     }
 
-    pub(crate) fn set_checkpoint(&self, head: Position, checkpoint: Position) {
+    pub(crate) fn set_checkpoint(&self, checkpoint: Position) {
         self.0.checkpoint.set(checkpoint.0);
-        self.0.lag.set(head.0.saturating_sub(checkpoint.0));
+    }
+
+    /// Sets how far the views are behind the log: the number of events, and the age of the oldest of them.
+    pub(crate) fn set_lag(&self, events: usize, seconds: u64) {
+        self.0.lag.set(events as u64);
+        self.0.lag_seconds.set(seconds);
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -191,5 +202,22 @@ fn method_label(request: &Request) -> &str {
     match request.method().as_str() {
         known @ ("GET" | "HEAD" | "POST" | "PUT" | "DELETE" | "PATCH" | "OPTIONS") => known,
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_of_any_size_is_shown() {
+        let metrics = Metrics::new();
+        metrics.set_head(Position(u64::MAX));
+        metrics.set_checkpoint(Position(u64::MAX));
+        metrics.set_lag(3, u64::MAX);
+        let text = metrics.to_text();
+        for line in ["muster_log_position 9223372036854775807", "muster_views_lag 3", "# EOF"] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
     }
 }

@@ -9,7 +9,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
-use event_store::{EventFilter, Position, Read};
+use event_store::{EventFilter, Position, Read, ReadError};
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -26,6 +27,9 @@ const CATCH_UP: Duration = Duration::from_secs(1);
 
 /// The time for a store to name its position.
 const STORE_DEADLINE: Duration = Duration::from_secs(2);
+
+/// The number of events up to which the lag is counted. Positions do not tell it, because some logs have gaps.
+const LAG_EVENTS_MAX: usize = 10_000;
 
 /// The parts of a process whose state decides whether it is ready.
 #[derive(Clone)]
@@ -131,7 +135,11 @@ async fn metrics(State(process): State<Arc<Operations>>) -> Response {
     if let Ok(head) = process.head().await {
         process.metrics.set_head(head);
         if let Some(views) = &process.views {
-            process.metrics.set_checkpoint(head, *views.watch().borrow());
+            let checkpoint = *views.watch().borrow();
+            process.metrics.set_checkpoint(checkpoint);
+            if let Ok(Ok(lag)) = timeout(STORE_DEADLINE, views_lag(&*process.log, checkpoint, head)).await {
+                process.metrics.set_lag(lag.events, lag.oldest.map(age_in_seconds).unwrap_or_default());
+            }
         }
     }
     if let Some(views) = &process.views
@@ -169,14 +177,58 @@ async fn views_problem(log: &dyn Read, views: &dyn MonitoredViews, head: Positio
         Err(_) => return Some(format!("the views did not answer within {} s", STORE_DEADLINE.as_secs())),
     }
     let mut checkpoint = views.watch();
+    let applied = *checkpoint.borrow();
+    if applied >= head || nothing_to_apply(log, applied).await {
+        return None;
+    }
     let reached = checkpoint.wait_for(|position| *position >= head);
     if matches!(timeout(CATCH_UP, reached).await, Ok(Ok(_))) {
         return None;
     }
-    // The events after the checkpoint may all be of streams that the views do not apply.
     let applied = *views.watch().borrow();
-    match log.read_all(applied, &EventFilter::stream_prefix("submission-"), 1).await {
-        Ok(page) if page.events.is_empty() && page.end => None,
-        _ => Some(format!("the views are at {applied} of {head}")),
+    (!nothing_to_apply(log, applied).await).then(|| format!("the views are at {applied} of {head}"))
+}
+
+/// Returns true if all events after `applied` are of streams that the views do not apply.
+async fn nothing_to_apply(log: &dyn Read, applied: Position) -> bool {
+    let ours = EventFilter::stream_prefix("submission-");
+    let read = async {
+        let mut after = applied;
+        loop {
+            match log.read_all(after, &ours, 1).await {
+                Ok(page) if !page.events.is_empty() => return false,
+                Ok(page) if page.end => return true,
+                Ok(page) => after = page.next,
+                Err(_) => return false,
+            }
+        }
+    };
+    timeout(STORE_DEADLINE, read).await.unwrap_or(false)
+}
+
+/// How far the views are behind the log.
+struct ViewsLag {
+    /// The number of events that they have not applied, counted up to [`LAG_EVENTS_MAX`].
+    events: usize,
+    /// The moment at which the oldest of these was recorded.
+    oldest: Option<Timestamp>,
+}
+
+async fn views_lag(log: &dyn Read, applied: Position, head: Position) -> Result<ViewsLag, ReadError> {
+    let mut lag = ViewsLag { events: 0, oldest: None };
+    let mut after = applied;
+    while after < head && lag.events < LAG_EVENTS_MAX {
+        let page = log.read_all(after, &EventFilter::default(), LAG_EVENTS_MAX - lag.events).await?;
+        lag.oldest = lag.oldest.or_else(|| page.events.first().map(|event| event.recorded_at));
+        lag.events += page.events.len();
+        if page.end {
+            break;
+        }
+        after = page.next;
     }
+    Ok(lag)
+}
+
+fn age_in_seconds(at: Timestamp) -> u64 {
+    Timestamp::now().duration_since(at).as_secs().try_into().unwrap_or(0)
 }

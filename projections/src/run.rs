@@ -148,14 +148,18 @@ async fn apply_from_checkpoint(
         for item in batch.drain(..) {
             match item {
                 Ok(LogItem::Event(envelope)) => {
-                    upto = envelope.position;
-                    events.push(*envelope);
+                    if is_next(&mut upto, envelope.position) {
+                        events.push(*envelope);
+                    }
                 }
                 Ok(LogItem::Sandbox(sandbox)) => {
-                    upto = sandbox.position;
-                    sandboxes.insert(sandbox.verifier.clone(), *sandbox);
+                    if is_next(&mut upto, sandbox.position) {
+                        sandboxes.insert(sandbox.verifier.clone(), *sandbox);
+                    }
                 }
-                Ok(LogItem::Irrelevant(position)) => upto = upto.max(position),
+                Ok(LogItem::Irrelevant(position)) => {
+                    is_next(&mut upto, position);
+                }
                 Err(error) => stop = Some(error.into()),
             }
         }
@@ -178,11 +182,23 @@ async fn apply_from_checkpoint(
     }
 }
 
+/// Moves `upto` to an event's position, and returns true if the event follows it. The log delivers no event twice and
+/// none too late.
+fn is_next(upto: &mut Position, position: Position) -> bool {
+    let follows = position > *upto;
+    if follows {
+        *upto = position;
+    } else {
+        tracing::error!(%position, %upto, "the log delivered an event at or before the position of the views; it is left out");
+    }
+    follows
+}
+
 /// A decoded delivery of the log.
 enum LogItem {
     Event(Box<EventEnvelope>),
     Sandbox(Box<SandboxView>),
-    /// Nothing up to this position concerns the views.
+    /// The event at this position does not concern the views.
     Irrelevant(Position),
 }
 
@@ -203,9 +219,8 @@ async fn read_ahead(mut deliveries: Subscription, items: mpsc::Sender<Result<Log
     while let Some(delivery) = deliveries.next().await {
         let item = match delivery {
             Ok(SubscriptionItem::Event(recorded)) => LogItem::decode(&recorded),
-            Ok(SubscriptionItem::Checkpoint(at) | SubscriptionItem::CaughtUp(at)) => {
-                Ok(LogItem::Irrelevant(at))
-            }
+            // Between events is no place to resume, so the views never store it.
+            Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_)) => continue,
             Err(error) => Err(error),
         };
         let last = item.is_err();

@@ -54,6 +54,34 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     assert_same(&*views, &folded, history.submissions()).await;
 }
 
+/// A log that sends checkpoints at which no event stands, as some servers do.
+struct OddLog(SqliteStore);
+
+impl Subscribe for OddLog {
+    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
+        let odd = [u64::MAX, i64::MAX as u64, 1 << 40].map(Position);
+        let before =
+            odd.map(SubscriptionItem::Checkpoint).into_iter().chain(odd.map(SubscriptionItem::CaughtUp));
+        let before = futures::stream::iter(before.map(Ok));
+        Box::pin(before.chain(EagerLog(self.0.clone()).subscribe(after, filter)))
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_hides_no_event_and_is_never_stored() {
+    let (log, _folder) = log();
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    let head = write(&log, &history.events).await.last().unwrap().position;
+    let (views, shutdown) = (Arc::new(MemoryViews::new()), CancellationToken::new());
+    let projector = tokio::spawn(run(Arc::new(OddLog(log)), views.clone(), shutdown.clone()));
+    timeout(DEADLINE, views.watch().wait_for(|at| *at > Position::START)).await.unwrap().unwrap();
+    shutdown.cancel();
+    timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+    assert_eq!(views.checkpoint().await.unwrap(), head);
+    assert_eq!(views.stats().await.unwrap().pins, 1);
+}
+
 impl Subscribe for EagerLog {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
         let log = self.0.clone();

@@ -11,7 +11,7 @@ use futures::future::join_all;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
-use crate::support::store::{BadLine, Lost};
+use crate::support::store::{BadLine, Lost, SilentLog};
 use crate::support::{ada, by, history, log};
 
 fn commands(log: impl Append + 'static) -> Commands {
@@ -203,4 +203,18 @@ async fn a_log_that_does_not_answer_is_an_error_and_a_later_repetition_loses_not
         commands.handle(id, submit(), by(Actor::Participant)).await.unwrap();
         assert_eq!(history(&log, id).await, ["Submitted"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_a_thousand_commands_wait_for_the_log() {
+    let commands = commands(SilentLog);
+    let began = tokio::time::Instant::now();
+    let all = (0..1003).map(async |_| {
+        let refused = commands.handle(new_id(), submit(), by(Actor::Participant)).await.unwrap_err();
+        assert!(matches!(refused, CommandError::Unavailable(_)), "{refused:?}");
+        began.elapsed().as_secs()
+    });
+    let mut waited = join_all(all).await;
+    waited.sort_unstable();
+    assert_eq!((waited[2], waited[3], waited[1002]), (1, 20, 20), "three too many are refused at once");
 }

@@ -1,97 +1,181 @@
-//! Subscriptions over the wire. The client's own retries forget filtered progress and do not pause, so this
-//! module subscribes again, after the last position that it saw.
+//! Subscriptions over the wire, which begin again by themselves after the last event that the server sent.
+//!
+//! A server's checkpoint tells how far it came, and is no place to begin: it stands at an event that a scavenge may
+//! remove, or at none. It only moves what the subscriber knows of its progress, never back and never past the head.
 
-use ::esdb::{SubscribeToAllOptions, SubscriptionEvent, SubscriptionFilter};
 use async_stream::stream;
+use futures::StreamExt;
+use tonic::{Status, Streaming};
 
 use super::{
     EsdbStore,
-    call_error::CallError,
-    convert::{as_position, passes, recorded},
-    managed_client::{RetryPause, authenticated},
-    panic_guard::{ClientPanic, guard},
+    call_error::{CallError, CallSubject, CallVerdict},
+    call_read,
+    cluster::{RetryPause, ServerNeed},
+    convert::{CHECKPOINT_EVENTS, passes, recorded, subscription_request},
 };
-use crate::{EventFilter, Position, ReadError, Subscription, SubscriptionItem};
-
-/// The number of events outside the filter after which a checkpoint is due.
-const CHECKPOINT_EVENTS: u32 = 1000;
+use crate::{
+    EventFilter, Position, Read, ReadError, Subscription, SubscriptionItem,
+    node::proto::streams::{
+        ReadResp,
+        read_resp::{Checkpoint, Content},
+    },
+};
 
 pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) -> Subscription {
     Box::pin(stream! {
+        // The last event that the server sent: the place to begin again.
         let mut at = after;
+        // What the subscriber was told, which is further where the server skipped events.
+        let mut told = after;
         let mut live = false;
         let mut unreported = 0;
-        let mut pause = RetryPause::default();
+        let mut trouble = SubscriptionTrouble::default();
         loop {
-            match store.check_not_beyond_end(at).await {
-                Ok(()) => {}
-                Err(ReadError::Unavailable(_)) => continue,
-                Err(error) => {
-                    yield Err(error);
-                    return;
-                }
-            }
-            let (client, generation) = store.client.current_client();
-            let options =
-                SubscribeToAllOptions::default().position(as_position(at)).filter(server_filter(&filter));
-            let options = authenticated!(store.client, options);
-            let mut subscription = client.subscribe_to_all(&options).await;
-            let end = loop {
-                let event = match guard(subscription.next_subscription_event()).await {
-                    Ok(Ok(event)) => event,
-                    Ok(Err(error)) => break error,
-                    // The server ended the subscription without an error.
-                    Err(ClientPanic) => {
-                        break ::esdb::Error::ServerError("the server ended the subscription".to_owned());
-                    }
-                };
-                match event {
-                    SubscriptionEvent::EventAppeared(event) => {
-                        let original = event.get_original_event();
-                        at = Position(original.position.commit);
-                        if passes(original, &filter) {
-                            unreported = 0;
-                            yield recorded(&event).map(SubscriptionItem::Event);
-                        } else {
-                            unreported += 1;
-                            if unreported == CHECKPOINT_EVENTS {
+            let end = match begin(&store, at, &filter).await {
+                Ok(mut answers) => loop {
+                    let content = match answers.next().await {
+                        Some(Ok(message)) => message.content,
+                        Some(Err(status)) => break answers.end(&store, &status),
+                        None => break CallVerdict::Repeat("the server ended the subscription".to_owned()),
+                    };
+                    match content {
+                        Some(Content::Event(event)) => {
+                            let event = match recorded(event) {
+                                Ok(event) => event,
+                                Err(status) => break answers.end(&store, &status),
+                            };
+                            // After a server began a little early, or repeated itself.
+                            if event.position <= at {
+                                continue;
+                            }
+                            at = event.position;
+                            store.index.see(&event);
+                            if passes(&event, &filter) {
                                 unreported = 0;
-                                yield Ok(SubscriptionItem::Checkpoint(at));
+                                told = told.max(at);
+                                yield Ok(SubscriptionItem::Event(event));
+                            } else {
+                                unreported += 1;
+                                if unreported == CHECKPOINT_EVENTS {
+                                    unreported = 0;
+                                    told = told.max(at);
+                                    yield Ok(SubscriptionItem::Checkpoint(told));
+                                }
                             }
                         }
+                        Some(Content::Checkpoint(checkpoint)) => {
+                            if let Some(reached) = reached(&store, &checkpoint, told).await {
+                                unreported = 0;
+                                told = reached;
+                                yield Ok(SubscriptionItem::Checkpoint(told));
+                            }
+                        }
+                        Some(Content::CaughtUp(_)) if !live => {
+                            live = true;
+                            told = told.max(at);
+                            yield Ok(SubscriptionItem::CaughtUp(told));
+                        }
+                        _ => continue,
                     }
-                    SubscriptionEvent::Checkpoint(position) => {
-                        at = Position(position.commit);
-                        unreported = 0;
-                        yield Ok(SubscriptionItem::Checkpoint(at));
-                    }
-                    SubscriptionEvent::CaughtUp if !live => {
-                        live = true;
-                        yield Ok(SubscriptionItem::CaughtUp(at));
-                    }
-                    _ => continue,
-                }
-                pause = RetryPause::default();
-                store.client.report(generation, None);
+                    trouble.is_over();
+                },
+                Err(verdict) => verdict,
             };
-            if let Some(error) = CallError::of_final(&end) {
-                yield Err(error.into());
-                return;
+            match end {
+                CallVerdict::Final(error) => {
+                    yield Err(ended(error, at));
+                    return;
+                }
+                CallVerdict::Redirected(leader) => trouble.wait(store.cluster.follow(&leader), at, "another server leads").await,
+                CallVerdict::Repeat(why) => trouble.wait(false, at, &why).await,
             }
-            tracing::info!(error = %end, "a subscription broke off after position {at} and is resumed there");
-            store.client.report(generation, Some(&end));
-            pause.wait().await;
         }
     })
 }
 
-/// Returns the part of the filter that the server can apply. A server filters either by stream or by type,
-/// and types by prefix, so [`passes`] applies the rest.
-fn server_filter(filter: &EventFilter) -> SubscriptionFilter {
-    let wanted = match (&filter.stream_prefix, &filter.kinds[..]) {
-        (Some(prefix), _) => SubscriptionFilter::on_stream_name().add_prefix(prefix),
-        (None, []) => SubscriptionFilter::on_event_type().exclude_system_events(),
-        (None, kinds) => kinds.iter().fold(SubscriptionFilter::on_event_type(), |f, kind| f.add_prefix(kind)),
+/// The answers of the server that a subscription has.
+struct ServerAnswers {
+    host: super::address::ServerHost,
+    messages: Streaming<ReadResp>,
+}
+
+impl ServerAnswers {
+    async fn next(&mut self) -> Option<Result<ReadResp, Status>> {
+        self.messages.next().await
+    }
+
+    fn end(&self, store: &EsdbStore, status: &Status) -> CallVerdict {
+        store.cluster.judge(&self.host, status, CallSubject::Log)
+    }
+}
+
+/// Subscribes after the event at `at`.
+async fn begin(store: &EsdbStore, at: Position, filter: &EventFilter) -> Result<ServerAnswers, CallVerdict> {
+    let place = match store.resume_place(at).await {
+        Ok(place) => place,
+        Err(ReadError::Unavailable(why)) => return Err(CallVerdict::Repeat(why)),
+        Err(ReadError::BeyondEnd { .. }) => return Err(CallVerdict::Final(CallError::BeyondEnd)),
+        Err(ReadError::Corrupt(why)) => return Err(CallVerdict::Final(CallError::Corrupt(why))),
+        Err(error) => return Err(CallVerdict::Final(CallError::Refused(error.to_string()))),
     };
-    wanted.max(CHECKPOINT_EVENTS)
+    let chosen = store.cluster.choose(ServerNeed::AnyServer).await;
+    let server = chosen.map_err(|error| match error {
+        CallError::Unavailable(why) => CallVerdict::Repeat(why),
+        error => CallVerdict::Final(error),
+    })?;
+    match call_read(&server, subscription_request(place, filter)).await {
+        Ok(messages) => Ok(ServerAnswers { host: server.host, messages }),
+        Err(status) => Err(store.cluster.judge(&server.host, &status, CallSubject::Log)),
+    }
+}
+
+/// Returns how far a checkpoint says that the server came, if that is further than `told`.
+///
+/// 24.10.3 sends the largest number when it has considered nothing, and 25.0.0 the position of the event that comes
+/// next. So the head bounds what is believed.
+async fn reached(store: &EsdbStore, checkpoint: &Checkpoint, told: Position) -> Option<Position> {
+    let position = Position(checkpoint.commit_position);
+    if position <= told || position.0 > i64::MAX as u64 {
+        return None;
+    }
+    let head = store.head().await.ok()?;
+    Some(position.min(head)).filter(|reached| *reached > told)
+}
+
+fn ended(error: CallError, at: Position) -> ReadError {
+    match error {
+        CallError::BeyondEnd => ReadError::BeyondEnd { after: at },
+        error => error.into(),
+    }
+}
+
+/// The failures in a row of a subscription.
+#[derive(Default)]
+struct SubscriptionTrouble {
+    pause: RetryPause,
+    /// The reason that was logged last, so that a long trouble is told once.
+    logged: Option<String>,
+}
+
+impl SubscriptionTrouble {
+    /// Logs a new reason, and waits before the next try unless that is worth it `at_once`.
+    async fn wait(&mut self, at_once: bool, at: Position, why: &str) {
+        if self.logged.as_deref() != Some(why) {
+            tracing::warn!(
+                "a subscription to the event log broke off after position {at} and is tried again: {why}"
+            );
+            self.logged = Some(why.to_owned());
+        }
+        if !at_once {
+            self.pause.wait().await;
+        }
+    }
+
+    fn is_over(&mut self) {
+        if self.logged.take().is_some() {
+            tracing::info!("the subscription to the event log goes on");
+        }
+        self.pause = RetryPause::default();
+    }
 }

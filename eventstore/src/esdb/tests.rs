@@ -1,39 +1,27 @@
-//! The client's faults, each provoked by a server that misbehaves on purpose.
+//! Servers in trouble, and servers that misbehave on purpose.
 
-use std::{
-    collections::VecDeque,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod fake_server;
 
-use futures::{StreamExt, stream};
+use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+
+use futures::StreamExt;
+use jiff::Timestamp;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep, timeout},
 };
-use tokio_stream::wrappers::TcpListenerStream;
-use tonic::{Request, Response, Status, Streaming, async_trait, transport::Server};
+use tonic::Status;
 use uuid::Uuid;
 
+use self::fake_server::{FakeCluster, FakeServer, answer, confirmation, id, recorded};
 use super::EsdbStore;
 use crate::{
     Append, AppendError, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
     SqliteStore, Subscribe, Subscription, SubscriptionItem,
     node::{
         self,
-        proto::{
-            shared::{self, StreamIdentifier, uuid::Value},
-            streams::{
-                AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq,
-                ReadResp, TombstoneReq, TombstoneResp,
-                read_req::options::{StreamOption, all_options::AllOption},
-                read_resp::{
-                    CaughtUp, Checkpoint, Content, ReadEvent, StreamNotFound, SubscriptionConfirmation,
-                    read_event::{Position as At, RecordedEvent},
-                },
-                streams_server::{Streams, StreamsServer},
-            },
-        },
+        proto::streams::read_resp::{CaughtUp, Checkpoint, Content},
     },
     testing::{event_of_size, new_stream},
 };
@@ -51,8 +39,7 @@ async fn an_append_waits_for_a_server_that_starts_later() {
         let name = name.clone();
         async move { appending.append(&name, ExpectedRevision::NoStream, vec![event_of_size(0)]).await }
     });
-    // The first client is dead after its first connect, so wait for its successor.
-    until(|| store.client.current_client().1 > 0).await;
+    until(|| store.cluster.has_failed()).await;
     let folder = tempfile::TempDir::new().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let listener = TcpListener::bind(address).await.unwrap();
@@ -66,8 +53,9 @@ async fn a_server_that_never_comes_is_unavailable_in_time() {
     let store = connect("esdb://127.0.0.1:1?tls=false").await;
     let started = Instant::now();
     let append = store.append(&new_stream(), ExpectedRevision::Any, vec![event_of_size(0)]).await;
-    assert!(matches!(append, Err(AppendError::Unavailable(_))), "{append:?}");
-    assert!(started.elapsed() < super::CALL_DEADLINE + Duration::from_secs(2));
+    let named = |why: &str| why.starts_with("127.0.0.1:1 does not answer: ");
+    assert!(matches!(&append, Err(AppendError::Unavailable(why)) if named(why)), "{append:?}");
+    assert!(started.elapsed() < super::cluster::CALL_DEADLINE + Duration::from_secs(2));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -126,34 +114,148 @@ async fn a_subscription_that_ends_without_an_error_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_subscription_resumes_from_a_checkpoint_too() {
-    let checkpoint = Checkpoint { commit_position: 7, prepare_position: 7, timestamp: None };
+async fn a_checkpoint_shows_progress_and_is_no_place_to_resume() {
+    let checkpoint = |commit_position, prepare_position| {
+        let checkpoint = Checkpoint { commit_position, prepare_position, timestamp: None };
+        Ok(answer(Content::Checkpoint(checkpoint)))
+    };
     let fake = FakeServer::serve([
-        vec![Ok(confirmation()), Ok(recorded(1)), Ok(answer(Content::Checkpoint(checkpoint)))],
+        vec![
+            Ok(confirmation()),
+            // 24.10.3 sends this when it has considered nothing.
+            checkpoint(u64::MAX, u64::MAX),
+            checkpoint(0, 0),
+            Ok(recorded(1)),
+            checkpoint(7, 0),
+            // Back, and past the head.
+            checkpoint(3, 0),
+            checkpoint(u64::MAX, 0),
+            checkpoint(i64::MAX as u64, 0),
+        ],
         vec![Ok(confirmation()), Ok(answer(Content::CaughtUp(CaughtUp::default()))), Ok(recorded(8))],
     ])
     .await;
+    fake.script.head.store(9, Ordering::Relaxed);
     let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     let mut deliveries = Vec::new();
-    while deliveries.len() < 4 {
+    while deliveries.len() < 5 {
         deliveries.push(timeout(DEADLINE, follower.next()).await.unwrap().unwrap().unwrap());
     }
+    assert!(matches!(&deliveries[0], SubscriptionItem::Event(event) if event.position == Position(1)));
     assert_eq!(deliveries[1], SubscriptionItem::Checkpoint(Position(7)));
-    assert_eq!(deliveries[2], SubscriptionItem::CaughtUp(Position(7)));
-    assert!(matches!(&deliveries[3], SubscriptionItem::Event(event) if event.position == Position(8)));
-    assert_eq!(fake.asked()[1], 7);
+    assert_eq!(deliveries[2], SubscriptionItem::Checkpoint(Position(9)), "no further than the head");
+    assert_eq!(deliveries[3], SubscriptionItem::CaughtUp(Position(9)));
+    assert!(matches!(&deliveries[4], SubscriptionItem::Event(event) if event.position == Position(8)));
+    assert_eq!(fake.asked()[1], 1, "resumed at the last event");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_of_the_client_does_not_end_a_subscription() {
-    let not_found = StreamNotFound { stream_identifier: None };
-    let fake = FakeServer::serve([
-        vec![Ok(confirmation()), Ok(answer(Content::StreamNotFound(not_found)))],
-        vec![Ok(confirmation()), Ok(recorded(1))],
-    ])
+async fn a_subscription_at_an_event_that_was_scavenged_begins_at_the_event_before() {
+    let fake = FakeServer::serve([vec![Ok(confirmation()), Ok(recorded(5)), Ok(recorded(10))]]).await;
+    // The event at 7 is gone; those around it stand at 5 and 10.
+    fake.script.gone.lock().unwrap().push((7, 10, 5));
+    let mut follower = fake.store.subscribe(Position(7), EventFilter::default());
+    assert_eq!(next_event(&mut follower).await, id(10), "5 was delivered long ago");
+    assert_eq!(fake.asked(), [5]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_offset_is_probed_for_a_moment() {
+    let fake = FakeServer::serve([vec![Ok(confirmation()), Ok(recorded(1)), Ok(recorded(2))]]).await;
+    let later = Timestamp::from_second(1_000_000).unwrap();
+    assert_eq!(fake.store.position_before(later).await, Ok(Position::START));
+    assert_eq!(fake.script.reads.load(Ordering::Relaxed), 0, "without an index, nothing is asked");
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
+    for position in 1..=2 {
+        assert_eq!(next_event(&mut follower).await, id(position));
+    }
+    assert_eq!(fake.store.position_before(later).await, Ok(Position(2)));
+    // The fake's events were recorded in 1970.
+    assert_eq!(fake.store.position_before(Timestamp::UNIX_EPOCH).await, Ok(Position::START));
+    // Another event stands there now, so the index is of another log.
+    fake.script.gone.lock().unwrap().push((2, 3, 1));
+    assert_eq!(fake.store.position_before(later).await, Ok(Position::START));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offset_without_an_event_is_refused_at_once() {
+    let fake = FakeServer::serve([]).await;
+    fake.script.invalid.store(4, Ordering::Relaxed);
+    let page = fake.store.read_all(Position(4), &EventFilter::default(), 10).await;
+    assert!(matches!(&page, Err(ReadError::Refused(why)) if why.starts_with("position 4: ")), "{page:?}");
+    assert_eq!(fake.script.reads.load(Ordering::Relaxed), 1, "it is not repeated");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_head_passes_over_events_of_the_server() {
+    let fake = FakeServer::serve([]).await;
+    fake.script.head.store(100, Ordering::Relaxed);
+    fake.script.system_events.store(40, Ordering::Relaxed);
+    assert_eq!(fake.store.head().await, Ok(Position(60)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_send_small_writes_at_once() {
+    let fake = FakeServer::serve(
+        (0..3).map(|_| vec![Ok(confirmation()), Ok(recorded(1)), Err(Status::unavailable("over"))]),
+    )
     .await;
     let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
     assert_eq!(next_event(&mut follower).await, id(1));
+    assert_eq!(nodelay_of_connections(fake.address), [true]);
+    // Two more connections, as after a server did not answer.
+    let host = fake.store.cluster.hosts()[0].clone();
+    for _ in 0..2 {
+        fake.store.cluster.disconnect(&host);
+        fake.store.head().await.unwrap();
+    }
+    let all = nodelay_of_connections(fake.address);
+    assert!(!all.is_empty() && all.iter().all(|nodelay| *nodelay), "{all:?}");
+}
+
+/// Returns the option TCP_NODELAY of each of this process's sockets that is connected to `server`. It looks at
+/// the sockets from outside, as the system has them.
+fn nodelay_of_connections(server: SocketAddr) -> Vec<bool> {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let remote = format!("0100007F:{:04X}", server.port());
+    let inodes: Vec<String> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .filter(|fields| fields.get(2) == Some(&remote.as_str()) && fields.get(3) == Some(&"01"))
+        .map(|fields| format!("socket:[{}]", fields[9]))
+        .collect();
+    let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
+        let entry = entry.unwrap();
+        let Ok(link) = std::fs::read_link(entry.path()) else { continue };
+        if inodes.iter().any(|inode| link.as_os_str() == inode.as_str()) {
+            let descriptor = entry.file_name().to_str().unwrap().parse().unwrap();
+            let socket = pidfd_getfd(&process, descriptor, PidfdGetfdFlags::empty()).unwrap();
+            found.push(socket2::SockRef::from(&socket).tcp_nodelay().unwrap());
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_leader_reads_go_on_and_a_dead_leader_counts_for_nothing() {
+    let cluster = FakeCluster::serve().await;
+    let store = connect(&format!("esdb://{},{}?tls=false", cluster.follower, cluster.dead)).await;
+    // The follower lists a leader that does not live, and another that it takes for alive but that is dead.
+    for _ in 0..3 {
+        let started = Instant::now();
+        assert_eq!(store.head().await, Ok(Position(9)));
+        assert!(started.elapsed() < Duration::from_secs(5), "a read does not wait for an election");
+    }
+    let append = tokio::spawn({
+        let store = store.clone();
+        async move { store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await }
+    });
+    assert_eq!(store.head().await, Ok(Position(9)));
+    // The follower is elected.
+    cluster.script.leads.store(true, Ordering::Relaxed);
+    append.await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -197,116 +299,6 @@ async fn a_malformed_address_is_refused_and_its_password_not_shown() {
     }
     let error = EsdbStore::connect("esdb://h:1?tlsCaFile=/no/such/file").await.unwrap_err().to_string();
     assert!(error.contains("/no/such/file cannot be read"), "{error}");
-}
-
-/// A server that answers subscriptions from a script, and keeps them waiting when the script is over.
-struct FakeServer {
-    store: EsdbStore,
-    script: Arc<ServerScript>,
-}
-
-#[derive(Default)]
-struct ServerScript {
-    answers: Mutex<VecDeque<Vec<Result<ReadResp, Status>>>>,
-    /// The positions that subscriptions began after.
-    asked: Mutex<Vec<u64>>,
-}
-
-impl FakeServer {
-    async fn serve(answers: impl IntoIterator<Item = Vec<Result<ReadResp, Status>>>) -> Self {
-        let script = Arc::new(ServerScript {
-            answers: Mutex::new(answers.into_iter().collect()),
-            ..ServerScript::default()
-        });
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(StreamsServer::from_arc(Arc::clone(&script)));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
-        Self { store: connect(&format!("esdb://{address}?tls=false")).await, script }
-    }
-
-    fn asked(&self) -> Vec<u64> {
-        self.script.asked.lock().unwrap().clone()
-    }
-}
-
-#[async_trait]
-impl Streams for ServerScript {
-    type ReadStream = stream::BoxStream<'static, Result<ReadResp, Status>>;
-    type BatchAppendStream = stream::Empty<Result<BatchAppendResp, Status>>;
-
-    async fn read(&self, request: Request<ReadReq>) -> Result<Response<Self::ReadStream>, Status> {
-        let options = request.into_inner().options.unwrap();
-        let after = match options.stream_option {
-            Some(StreamOption::All(all)) => match all.all_option {
-                Some(AllOption::Position(at)) => at.commit_position,
-                _ => 0,
-            },
-            _ => return Err(Status::unimplemented("only $all")),
-        };
-        if matches!(
-            options.count_option,
-            Some(node::proto::streams::read_req::options::CountOption::Count(_))
-        ) {
-            // The check whether the subscriber's position is beyond the end: it is not.
-            return Ok(Response::new(stream::iter([Ok(recorded(after))]).boxed()));
-        }
-        self.asked.lock().unwrap().push(after);
-        Ok(Response::new(match self.answers.lock().unwrap().pop_front() {
-            Some(answers) => stream::iter(answers).boxed(),
-            None => stream::pending().boxed(),
-        }))
-    }
-
-    async fn append(&self, _: Request<Streaming<AppendReq>>) -> Result<Response<AppendResp>, Status> {
-        Err(Status::unimplemented("not in the script"))
-    }
-
-    async fn delete(&self, _: Request<DeleteReq>) -> Result<Response<DeleteResp>, Status> {
-        Err(Status::unimplemented("not in the script"))
-    }
-
-    async fn tombstone(&self, _: Request<TombstoneReq>) -> Result<Response<TombstoneResp>, Status> {
-        Err(Status::unimplemented("not in the script"))
-    }
-
-    async fn batch_append(
-        &self,
-        _: Request<Streaming<BatchAppendReq>>,
-    ) -> Result<Response<Self::BatchAppendStream>, Status> {
-        Err(Status::unimplemented("not in the script"))
-    }
-}
-
-fn answer(content: Content) -> ReadResp {
-    ReadResp { content: Some(content) }
-}
-
-fn confirmation() -> ReadResp {
-    answer(Content::Confirmation(SubscriptionConfirmation { subscription_id: "fake".to_owned() }))
-}
-
-fn recorded(position: u64) -> ReadResp {
-    let event = RecordedEvent {
-        id: Some(shared::Uuid { value: Some(Value::String(id(position).to_string())) }),
-        stream_identifier: Some(StreamIdentifier { stream_name: "fake".into() }),
-        stream_revision: position,
-        prepare_position: position,
-        commit_position: position,
-        metadata: [("type", "Fake"), ("created", "0"), ("content-type", "application/json")]
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into(),
-        ..RecordedEvent::default()
-    };
-    answer(Content::Event(ReadEvent {
-        event: Some(event),
-        link: None,
-        position: Some(At::CommitPosition(position)),
-    }))
-}
-
-fn id(position: u64) -> Uuid {
-    Uuid::from_u128(position.into())
 }
 
 async fn next_event(follower: &mut Subscription) -> Uuid {

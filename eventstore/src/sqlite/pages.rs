@@ -164,6 +164,19 @@ pub(super) fn head(log: &Connection) -> rusqlite::Result<Position> {
         .map(Position)
 }
 
+/// Returns the newest position up to `newest` whose event does not belong to the store itself.
+pub(super) fn shown_head(log: &Connection, newest: Position) -> rusqlite::Result<Position> {
+    log.prepare_cached(
+        "SELECT coalesce((
+             SELECT e.position FROM events e JOIN streams s ON s.id = e.stream
+             WHERE e.position <= ?1 AND substr(e.kind, 1, 1) <> '$' AND substr(s.name, 1, 1) <> '$'
+             ORDER BY e.position DESC LIMIT 1
+         ), 0)",
+    )?
+    .query_row([newest.0], |row| row.get(0))
+    .map(Position)
+}
+
 /// Returns the newest position whose event was recorded before `moment`, by binary search. All events
 /// before that position are older, because the log's clock never goes backwards.
 pub(super) fn position_before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {

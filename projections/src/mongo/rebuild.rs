@@ -61,9 +61,12 @@ impl MongoViews {
     ) -> std::result::Result<Position, RebuildError> {
         let views = self.polled.poll().await?;
         let old = self.collections()?;
-        let head = log.head().await?;
-        if head < views {
-            return Err(RebuildError::OtherLog { views, log: head });
+        match log.read_all(views, &EventFilter::default(), 1).await {
+            Ok(_) => {}
+            Err(ReadError::BeyondEnd { .. }) => {
+                return Err(RebuildError::OtherLog { views, log: log.head().await? });
+            }
+            Err(error) => return Err(error.into()),
         }
         let new = self.create_generation(&old).await?;
         let filter = EventFilter::stream_prefix(STREAM_PREFIX);

@@ -1,6 +1,6 @@
 //! Reads one submission as it is now: from its view, or from its stream while the view is behind.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::submission::{CATEGORY, SubmissionId};
@@ -9,11 +9,21 @@ use http_edge::Problem;
 use jiff::Timestamp;
 use projections::view::StatusView;
 use projections::{EventEnvelope, ViewQueries};
+use tokio::time::Instant;
 
 use crate::problem::views_unavailable;
 
 /// The time that a reader waits for views that are behind before it reads the stream. Usually they are behind by less.
 const CATCH_UP: Duration = Duration::from_millis(10);
+
+/// The time that the log has to answer while the views have an answer too.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The time that the log has to answer if the views do not know the submission.
+const PATIENCE_WITHOUT_VIEW: Duration = Duration::from_secs(2);
+
+/// The time for which the log is not asked after it did not answer.
+const AWAY: Duration = Duration::from_secs(1);
 
 /// The number of events of one stream that are read at a time.
 const PAGE_EVENTS: usize = 500;
@@ -25,18 +35,19 @@ const STREAM_EVENTS_MAX: Revision = 5_000;
 pub(crate) struct SubmissionReader {
     queries: Arc<dyn ViewQueries>,
     log: Arc<dyn Read>,
+    /// The end of the time in which the log is not asked.
+    away_until: Mutex<Option<Instant>>,
 }
 
 impl SubmissionReader {
     pub(crate) fn new(queries: Arc<dyn ViewQueries>, log: Arc<dyn Read>) -> Self {
-        Self { queries, log }
+        Self { queries, log, away_until: Mutex::default() }
     }
 
     /// Returns the submission with every event that was recorded before this call, or `None` if there is none of this
-    /// id.
+    /// id. While the log is away, what the views know is the answer.
     pub(crate) async fn get(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
-        // If the log cannot be read, the view is still a useful response.
-        let current = match self.log.head().await {
+        let current = match self.ask(PATIENCE, self.log.head()).await {
             Ok(head) => self.views_reach(head).await,
             Err(_) => false,
         };
@@ -46,7 +57,8 @@ impl SubmissionReader {
         }
         let stream = StreamName::of(CATEGORY, id.0);
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
-        match self.log.read_stream(&stream, next, ReadDirection::Forwards, 1).await {
+        let patience = if view.is_some() { PATIENCE } else { PATIENCE_WITHOUT_VIEW };
+        match self.ask(patience, self.log.read_stream(&stream, next, ReadDirection::Forwards, 1)).await {
             Ok(newer) if newer.is_empty() => Ok(view),
             Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
             // The organiser deleted the submission from the log.
@@ -56,6 +68,25 @@ impl SubmissionReader {
             Err(_) if view.is_some() => Ok(view),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Asks the log, unless it is away. A log that does not answer in time is away.
+    async fn ask<T>(
+        &self,
+        patience: Duration,
+        call: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        let away = |why: &str| Err(ReadError::Unavailable(why.to_owned()));
+        let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if until.is_some_and(|until| until > Instant::now()) {
+            return away("it did not answer a moment ago");
+        }
+        let answer =
+            tokio::time::timeout(patience, call).await.unwrap_or_else(|_| away("it did not answer in time"));
+        if matches!(answer, Err(ReadError::Unavailable(_))) {
+            *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY);
+        }
+        answer
     }
 
     async fn views_reach(&self, head: Position) -> bool {
@@ -98,5 +129,77 @@ impl SubmissionReader {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use async_trait::async_trait;
+    use domain::submission::Event;
+    use domain::testing::submitted_by;
+    use event_store::{EventFilter, EventPage};
+    use projections::{MemoryViews, ViewStore};
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// A log that never answers, and counts its calls.
+    #[derive(Default)]
+    struct SilentLog(AtomicU32);
+
+    impl SilentLog {
+        async fn silence<T>(&self) -> Result<T, ReadError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            std::future::pending().await
+        }
+    }
+
+    #[async_trait]
+    impl Read for SilentLog {
+        async fn read_stream(
+            &self,
+            _: &StreamName,
+            _: Revision,
+            _: ReadDirection,
+            _: usize,
+        ) -> Result<Vec<RecordedEvent>, ReadError> {
+            self.silence().await
+        }
+
+        async fn read_all(&self, _: Position, _: &EventFilter, _: usize) -> Result<EventPage, ReadError> {
+            self.silence().await
+        }
+
+        async fn head(&self) -> Result<Position, ReadError> {
+            self.silence().await
+        }
+
+        async fn position_before(&self, _: Timestamp) -> Result<Position, ReadError> {
+            self.silence().await
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_log_a_status_is_what_the_views_know() {
+        let (log, views) = (Arc::new(SilentLog::default()), Arc::new(MemoryViews::new()));
+        let known = SubmissionId(Uuid::new_v4());
+        let submitted = EventEnvelope {
+            id: known,
+            revision: 0,
+            position: Position(1),
+            recorded_at: Timestamp::UNIX_EPOCH,
+            event: Event::Submitted(submitted_by("ada")),
+        };
+        views.apply(Position::START, &[submitted], Position(1)).await.unwrap();
+        let reader = SubmissionReader::new(views, log.clone());
+        for _ in 0..100 {
+            assert!(reader.get(known).await.unwrap().is_some());
+        }
+        assert!(log.0.load(Ordering::Relaxed) < 10, "a log that is away is not asked each time");
+        // It may be in the log, so its existence is not denied.
+        let unknown = reader.get(SubmissionId(Uuid::new_v4())).await.unwrap_err();
+        assert_eq!(unknown.status(), axum::http::StatusCode::SERVICE_UNAVAILABLE);
     }
 }

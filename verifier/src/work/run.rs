@@ -157,9 +157,9 @@ impl WorkLoop {
                 }
                 state.position = recorded.position;
             }
-            SubscriptionItem::Checkpoint(position) => state.position = position,
-            SubscriptionItem::CaughtUp(position) => {
-                state.position = position;
+            // The place to subscribe again is that of an event.
+            SubscriptionItem::Checkpoint(_) => {}
+            SubscriptionItem::CaughtUp(_) => {
                 if !std::mem::replace(&mut state.caught_up, true) {
                     self.interrupt_predecessors(state);
                 }

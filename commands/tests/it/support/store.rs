@@ -29,6 +29,46 @@ impl BadLine {
     }
 }
 
+/// A log that never answers.
+pub(crate) struct SilentLog;
+
+#[async_trait]
+impl Append for SilentLog {
+    async fn append(
+        &self,
+        _: &StreamName,
+        _: ExpectedRevision,
+        _: Vec<NewEvent>,
+    ) -> Result<AppendReceipt, AppendError> {
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Read for SilentLog {
+    async fn read_stream(
+        &self,
+        _: &StreamName,
+        _: Revision,
+        _: ReadDirection,
+        _: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        std::future::pending().await
+    }
+
+    async fn read_all(&self, _: Position, _: &EventFilter, _: usize) -> Result<EventPage, ReadError> {
+        std::future::pending().await
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        std::future::pending().await
+    }
+
+    async fn position_before(&self, _: Timestamp) -> Result<Position, ReadError> {
+        std::future::pending().await
+    }
+}
+
 #[async_trait]
 impl Append for BadLine {
     async fn append(

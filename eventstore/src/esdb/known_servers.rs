@@ -1,0 +1,83 @@
+//! What is known of a cluster's servers: who leads, who lives, and who failed just now.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use super::address::ServerHost;
+use crate::node::proto::gossip::MemberInfo;
+
+/// The states of a cluster's member that matter, by their numbers in the protocol.
+const FOLLOWER: i32 = 6;
+const LEADER: i32 = 8;
+const READ_ONLY: [i32; 2] = [12, 14];
+
+/// What is known of the servers.
+#[derive(Default)]
+pub(super) struct KnownServers {
+    pub(super) channels: BTreeMap<ServerHost, Channel>,
+    pub(super) leader: Option<ServerHost>,
+    /// The servers that live, those first that are best to read from.
+    pub(super) alive: Vec<ServerHost>,
+    /// The servers that failed just now.
+    pub(super) failed: BTreeMap<ServerHost, ServerFailure>,
+    /// The moment at which the servers were last asked for the members.
+    pub(super) asked: Option<Instant>,
+}
+
+/// A failure of a server.
+pub(super) struct ServerFailure {
+    /// The end of the time in which it is not taken for the leader.
+    until: Instant,
+    /// True if it could not be reached, so that it cannot be read either.
+    dead: bool,
+}
+
+impl KnownServers {
+    /// Learns the members from what servers answered. A dead leader that a server still lists counts for nothing.
+    pub(super) fn learn(&mut self, members: &[MemberInfo]) {
+        self.leader = members.iter().find(|member| self.is_usable_leader(member)).and_then(host_of);
+        let rank = |member: &MemberInfo| match member.state {
+            LEADER => 0,
+            FOLLOWER => 1,
+            state if READ_ONLY.contains(&state) => 2,
+            _ => 3,
+        };
+        let mut alive: Vec<&MemberInfo> = members.iter().filter(|member| member.is_alive).collect();
+        alive.sort_by_key(|member| rank(member));
+        self.alive.clear();
+        for host in alive.into_iter().filter_map(host_of) {
+            if !self.alive.contains(&host) {
+                self.alive.push(host);
+            }
+        }
+    }
+
+    /// Returns the server that is best to read from without a leader.
+    pub(super) fn readable(&self) -> Option<ServerHost> {
+        let dead = |host: &&ServerHost| self.failure(host).is_some_and(|failure| failure.dead);
+        self.alive.iter().find(|host| !dead(host)).cloned()
+    }
+
+    pub(super) fn fail(&mut self, host: &ServerHost, time: Duration, dead: bool) {
+        self.failed.insert(host.clone(), ServerFailure { until: Instant::now() + time, dead });
+        if self.leader.as_ref() == Some(host) {
+            self.leader = None;
+        }
+    }
+
+    pub(super) fn failure(&self, host: &ServerHost) -> Option<&ServerFailure> {
+        self.failed.get(host).filter(|failure| failure.until > Instant::now())
+    }
+
+    pub(super) fn is_usable_leader(&self, member: &MemberInfo) -> bool {
+        let failed = host_of(member).is_none_or(|host| self.failure(&host).is_some());
+        member.is_alive && member.state == LEADER && !failed
+    }
+}
+
+fn host_of(member: &MemberInfo) -> Option<ServerHost> {
+    let at = member.http_end_point.as_ref()?;
+    Some(ServerHost { host: at.address.clone(), port: at.port.try_into().ok()? })
+}

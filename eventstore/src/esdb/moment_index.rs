@@ -1,0 +1,106 @@
+//! A sparse index of the log by time, kept in memory by whoever reads the log. With it, a reader who asks for
+//! what happened since a moment need not read the log from its start. Offsets cannot be searched instead: a server
+//! refuses every offset at which no event begins.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::{Position, RecordedEvent};
+
+/// The largest number of places. When there are more, every second one is forgotten.
+const PLACES_MAX: usize = 8192;
+
+/// The places of some events, by their positions.
+#[derive(Default)]
+pub(super) struct MomentIndex(Mutex<IndexedPlaces>);
+
+#[derive(Default)]
+struct IndexedPlaces {
+    places: BTreeMap<Position, (Timestamp, Uuid)>,
+    /// The number of events that were seen since the last place was added.
+    unindexed: usize,
+    /// The number of events between two places, less one.
+    stride: usize,
+}
+
+impl MomentIndex {
+    /// Learns the place of an event, if it is time for another place.
+    pub(super) fn see(&self, event: &RecordedEvent) {
+        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if index.unindexed < index.stride {
+            index.unindexed += 1;
+            return;
+        }
+        index.unindexed = 0;
+        index.places.insert(event.position, (event.recorded_at, event.id));
+        if index.places.len() > PLACES_MAX {
+            let mut keep = false;
+            index.places.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+            index.stride = index.stride * 2 + 1;
+        }
+    }
+
+    /// Returns the last place before the first that is not older than `moment`.
+    pub(super) fn before(&self, moment: Timestamp) -> Option<(Position, Uuid)> {
+        let index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let older = index.places.iter().take_while(|(_, (recorded_at, _))| *recorded_at < moment).last();
+        older.map(|(position, (_, id))| (*position, *id))
+    }
+
+    /// Forgets all places.
+    pub(super) fn clear(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = IndexedPlaces::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::StreamName;
+
+    fn event(number: u64, second: i64) -> RecordedEvent {
+        RecordedEvent {
+            id: Uuid::from_u128(number.into()),
+            stream: StreamName::new("test").unwrap(),
+            revision: number,
+            position: Position(number * 100),
+            kind: "Tested".to_owned(),
+            data: Bytes::new(),
+            metadata: Bytes::new(),
+            recorded_at: Timestamp::from_second(second).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_million_events_have_a_bounded_index_that_finds_every_moment() {
+        let index = MomentIndex::default();
+        let last = 1_000_000;
+        (1..=last).for_each(|number| index.see(&event(number, number.cast_signed())));
+        assert!(index.0.lock().unwrap().places.len() <= PLACES_MAX);
+        for second in [1, 2, 1000, 777_777, last.cast_signed()] {
+            let found = index.before(Timestamp::from_second(second).unwrap()).map_or(0, |(at, _)| at.0 / 100);
+            assert!(found < second.cast_unsigned(), "{found} stands before second {second}");
+            assert!(second.cast_unsigned() - found <= 512, "{found} is far before second {second}");
+        }
+    }
+
+    #[test]
+    fn a_place_after_a_moment_that_went_back_is_not_found() {
+        let index = MomentIndex::default();
+        for (number, second) in [(1, 10), (2, 500), (3, 20), (4, 30)] {
+            index.see(&event(number, second));
+        }
+        let found = index.before(Timestamp::from_second(100).unwrap());
+        assert_eq!(found, Some((Position(100), Uuid::from_u128(1))), "event 2 must follow");
+    }
+}
