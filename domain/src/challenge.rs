@@ -84,6 +84,10 @@ pub struct ImageRules {
     pub max: usize,
     /// The registries that images may come from, each with its port unless it is the default one.
     pub registries: Vec<String>,
+    /// Further domains to which a registry sends its clients for tokens and content, by registry. Those of the common
+    /// registries are known.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub registry_hosts: BTreeMap<String, Vec<String>>,
     pub answering: RequiredImages,
 }
 
@@ -264,6 +268,10 @@ impl Challenge {
             Some("images.min is at least 1, images.max at least images.min and at most 10".into())
         } else if self.images.registries.is_empty() {
             Some("images.registries names at least one registry".into())
+        } else if let Some(registry) =
+            self.images.registry_hosts.keys().find(|name| !self.images.registries.contains(name))
+        {
+            Some(format!("images.registry_hosts names {registry}, which images.registries does not"))
         } else if let Some(field) = self.answers.keys().find(reserved) {
             Some(format!("answers.{field} is the name of a field that every submission has"))
         } else if let Some(field) = probe.compare.iter().find(|field| !known(field)) {

@@ -4,6 +4,7 @@
 //! Any number of verifiers compete through the log alone. Each can be killed at any moment: a claim without a
 //! report is interrupted at its deadline, or at once when a verifier of the same name starts.
 
+mod gate;
 mod health;
 pub mod janitor;
 mod registry;
@@ -23,6 +24,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::LayerGate;
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
 use crate::registry::RegistryClient;
@@ -144,7 +146,12 @@ impl Verifier {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
-            registry: RegistryClient::new(settings.insecure_registries, settings.logins),
+            registry: RegistryClient::new(
+                settings.insecure_registries,
+                settings.logins,
+                challenge.images.registry_hosts.clone(),
+            ),
+            gate: LayerGate::new(),
             context: RunContext { challenge, swarm, slots: slots.clone() },
         };
         let run = WorkLoop {

@@ -2,19 +2,26 @@
 //! that are too large or must not be run. The engine has one error for every failure of a pull, and a
 //! participant needs the exact one.
 
+mod documents;
 mod http;
+mod image_paths;
 mod logins;
 mod manifest;
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 use domain::challenge::ResourceLimits;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
-use futures::stream::{self, StreamExt, TryStreamExt};
 use sha2::{Digest as _, Sha256};
 
-use self::http::{BlobSize, RegistryHttp, RegistryReply};
+use self::documents::DocumentMemory;
+use self::http::{RegistryHosts, RegistryHttp, RegistrySession};
 pub use self::logins::{LoginsError, RegistryLogins};
-use self::manifest::{Descriptor, ImageManifest, Manifest};
+use self::manifest::{Descriptor, ImageIndex, ImageManifest, Manifest};
 pub(crate) use self::manifest::{ImageSettings, check_config};
 
 /// The longest manifest or index in bytes. Registries accept no longer ones.
@@ -23,12 +30,10 @@ const MANIFEST_MAX: usize = 4 << 20;
 /// The longest image configuration in bytes.
 const CONFIG_MAX: usize = 1 << 20;
 
-/// The number of layers whose sizes are requested at the same time.
-const SIZES_AT_ONCE: usize = 8;
-
 /// Registries, by the rules of their own protocol.
 pub(crate) struct RegistryClient {
     http: RegistryHttp,
+    documents: DocumentMemory,
 }
 
 /// An image that can be run.
@@ -42,6 +47,26 @@ pub(crate) struct ResolvedImage {
     pub(crate) volumes: Vec<String>,
     /// The TCP ports that the image exposes.
     pub(crate) exposed_ports: Vec<u16>,
+    /// The directory in which the app starts.
+    pub(crate) working_dir: String,
+    /// The layers, the lowest first.
+    pub(crate) layers: Vec<ImageLayer>,
+    /// The digests of the layers' archives, as the configuration names them.
+    pub(crate) diff_ids: Vec<Digest>,
+}
+
+/// A layer, as an image's manifest names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageLayer {
+    pub(crate) digest: Digest,
+    /// The compressed size, bytes. It is a claim.
+    pub(crate) size: u64,
+}
+
+/// A layer that is being received.
+pub(crate) struct LayerStream<'a> {
+    session: RegistrySession<'a>,
+    response: reqwest::Response,
 }
 
 /// The reason why an image cannot be run.
@@ -57,9 +82,15 @@ type Result<T> = std::result::Result<T, LookupError>;
 
 impl RegistryClient {
     /// Makes a client. `insecure` lists the registries (`host` or `host:port`) that speak plain HTTP.
-    /// Registries on the loopback always do, as for engines. A login is sent to its own registry only.
-    pub(crate) fn new(insecure: impl IntoIterator<Item = String>, logins: RegistryLogins) -> Self {
-        Self { http: RegistryHttp::new(insecure.into_iter().collect(), logins) }
+    /// Registries on the loopback always do, as for engines. A login is sent to its own registry only. `further` lists the
+    /// domains to which registries send their clients, beside those that are known.
+    pub(crate) fn new(
+        insecure: impl IntoIterator<Item = String>,
+        logins: RegistryLogins,
+        further: BTreeMap<String, Vec<String>>,
+    ) -> Self {
+        let http = RegistryHttp::new(RegistryHosts::new(insecure.into_iter().collect(), further), logins);
+        Self { http, documents: DocumentMemory::default() }
     }
 
     /// Looks up the image, or the `known` digest that an earlier attempt resolved it to, and checks that it
@@ -70,77 +101,150 @@ impl RegistryClient {
         known: Option<&Digest>,
         limits: &ResourceLimits,
     ) -> Result<ResolvedImage> {
-        let pinned = known.or(image.digest());
-        let mut session = self.http.session(image);
-        let reference = pinned.map(ToString::to_string).or_else(|| image.tag().map(str::to_owned));
-        let reference = reference.unwrap_or_else(|| "latest".to_owned());
-        let reply = session.get(&format!("manifests/{reference}"), MANIFEST_MAX).await?;
-        let digest = verified(&reply, pinned)?;
-        let (digest, manifest) = match manifest::parse(&reply.body)? {
+        let session = self.http.session(image);
+        let (digest, body) = self.first_manifest(&session, image, known.or(image.digest())).await?;
+        let (digest, manifest) = match manifest::parse(&body)? {
             Manifest::Image(manifest) => (digest, manifest),
             // The image's own digest is run, and not the index's: an engine would choose from the index by
             // its own rules, and might run another image than the one that is checked here.
-            Manifest::Index(index) => {
-                let part = index.for_our_platform()?;
-                match manifest::parse(&self.part(&mut session, "manifests", part, MANIFEST_MAX).await?)? {
-                    Manifest::Image(manifest) => (part.digest.clone(), manifest),
-                    Manifest::Index(_) => return Err(refused("its index lists another index")),
-                }
-            }
+            Manifest::Index(index) => self.chosen(&session, image, &index).await?,
         };
         let size_bytes = manifest.check(limits)?;
-        Self::check_sizes(&session, &manifest).await?;
-        let config = self.part(&mut session, "blobs", &manifest.config, CONFIG_MAX).await?;
-        let ImageSettings { volumes, exposed_ports } = check_config(&config)?;
-        Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports })
+        let config = self.part(&session, image, "blobs", &manifest.config, CONFIG_MAX).await?;
+        let ImageSettings { volumes, exposed_ports, working_dir, diff_ids } = check_config(&config)?;
+        let layers = manifest.layers.into_iter();
+        let layers = layers.map(|layer| ImageLayer { digest: layer.digest, size: layer.size }).collect();
+        Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports, working_dir, layers, diff_ids })
     }
 
-    /// Checks that the layers have the sizes that the manifest claims, because the limit was applied to the
-    /// claims.
-    async fn check_sizes(session: &http::RegistrySession<'_>, manifest: &ImageManifest) -> Result<()> {
-        let checks: Vec<_> = manifest.layers.iter().map(|layer| Self::check_size(session, layer)).collect();
-        stream::iter(checks).buffer_unordered(SIZES_AT_ONCE).try_collect().await
+    /// Begins to receive a layer, which may take at most `limit_s` seconds.
+    pub(crate) async fn open_layer<'a>(
+        &'a self,
+        image: &'a ImageRef,
+        layer: &ImageLayer,
+        limit_s: u64,
+    ) -> Result<LayerStream<'a>> {
+        let session = self.http.session(image);
+        let path = format!("blobs/{}", layer.digest);
+        let response = session.open(&path, Duration::from_secs(limit_s)).await;
+        let response = response.map_err(|error| without_blame(error, &layer.digest))?;
+        Ok(LayerStream { session, response })
     }
 
-    async fn check_size(session: &http::RegistrySession<'_>, layer: &Descriptor) -> Result<()> {
-        match session.size(&format!("blobs/{}", layer.digest)).await {
-            BlobSize::Bytes(size) if size != layer.size => Err(refused(&format!(
-                "its manifest says that layer {} has {} bytes, but it has {size}",
-                layer.digest, layer.size
-            ))),
-            BlobSize::Missing => Err(missing(layer)),
-            BlobSize::Bytes(_) | BlobSize::Unknown => Ok(()),
+    /// Returns the manifest or the index that an image's name refers to, with its digest.
+    async fn first_manifest(
+        &self,
+        session: &RegistrySession<'_>,
+        image: &ImageRef,
+        pinned: Option<&Digest>,
+    ) -> Result<(Digest, Arc<[u8]>)> {
+        let reference = pinned.map(ToString::to_string).or_else(|| image.tag().map(str::to_owned));
+        let path = format!("manifests/{}", reference.unwrap_or_else(|| "latest".to_owned()));
+        let repository = repository(image);
+        if self.documents.knows(&repository)
+            && let Some(digest) = session.digest(&path).await.and_then(|digest| digest.parse().ok())
+            && pinned.is_none_or(|pinned| *pinned == digest)
+            && let Some(body) = self.documents.recall(&repository, &digest)
+        {
+            return Ok((digest, body));
+        }
+        let body = session.get(&path, MANIFEST_MAX).await?.body;
+        let digest = verified(&body, pinned)?;
+        self.documents.remember(&repository, &digest, &body);
+        Ok((digest, body.into()))
+    }
+
+    /// Returns the image of an index that is for the platform of the nodes.
+    async fn chosen(
+        &self,
+        session: &RegistrySession<'_>,
+        image: &ImageRef,
+        index: &ImageIndex,
+    ) -> Result<(Digest, ImageManifest)> {
+        let wrong_platform = match index.for_our_platform() {
+            Ok(part) => return Ok((part.digest.clone(), self.image_of(session, image, part).await?)),
+            Err(error) => error,
+        };
+        for part in index.without_platform() {
+            let manifest = match self.image_of(session, image, part).await {
+                Ok(manifest) => manifest,
+                Err(LookupError::Participant(..)) => continue,
+                Err(fault) => return Err(fault),
+            };
+            let config = self.part(session, image, "blobs", &manifest.config, CONFIG_MAX).await?;
+            if manifest::is_for_our_platform(&config) {
+                return Ok((part.digest.clone(), manifest));
+            }
+        }
+        Err(wrong_platform)
+    }
+
+    async fn image_of(
+        &self,
+        session: &RegistrySession<'_>,
+        image: &ImageRef,
+        part: &Descriptor,
+    ) -> Result<ImageManifest> {
+        match manifest::parse(&self.part(session, image, "manifests", part, MANIFEST_MAX).await?)? {
+            Manifest::Image(manifest) => Ok(manifest),
+            Manifest::Index(_) => Err(refused("its index lists another index")),
         }
     }
 
     /// Fetches a part that a manifest names by its digest.
     async fn part(
         &self,
-        session: &mut http::RegistrySession<'_>,
+        session: &RegistrySession<'_>,
+        image: &ImageRef,
         kind: &str,
         part: &Descriptor,
         max: usize,
-    ) -> Result<Vec<u8>> {
+    ) -> Result<Arc<[u8]>> {
         if part.size > max as u64 {
             return Err(refused(&format!("a part of it ({kind}) has {} bytes, more than {max}", part.size)));
         }
-        let reply =
-            session.get(&format!("{kind}/{}", part.digest), max).await.map_err(|error| match error {
-                // A registry that served the manifest should serve its parts too.
-                LookupError::Participant(FailureCode::ImageNotFound | FailureCode::ImageForbidden, _) => {
-                    missing(part)
-                }
-                other => other,
-            })?;
-        verified(&reply, Some(&part.digest))?;
-        Ok(reply.body)
+        let repository = repository(image);
+        if let Some(body) = self.documents.recall(&repository, &part.digest) {
+            return Ok(body);
+        }
+        let body = session.get(&format!("{kind}/{}", part.digest), max).await;
+        let body = body.map_err(|error| without_blame(error, &part.digest))?.body;
+        verified(&body, Some(&part.digest))?;
+        self.documents.remember(&repository, &part.digest, &body);
+        Ok(body.into())
     }
 }
 
-/// Returns the digest of a reply, after a comparison with the requested one, if a digest was requested.
-fn verified(reply: &RegistryReply, requested: Option<&Digest>) -> Result<Digest> {
-    let hex: String = Sha256::digest(&reply.body).iter().map(|byte| format!("{byte:02x}")).collect();
-    let digest: Digest = format!("sha256:{hex}").parse().expect("it is a SHA-256 in hexadecimal");
+impl LayerStream<'_> {
+    /// Returns the next bytes, or `None` at the end.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>> {
+        self.response.chunk().await.map_err(|error| self.session.unreachable(&error))
+    }
+}
+
+/// Returns the digest with this SHA-256.
+pub(crate) fn digest_of(sha256: &[u8]) -> Digest {
+    let hex: String = sha256.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}").parse().expect("it is a SHA-256 in hexadecimal")
+}
+
+fn repository(image: &ImageRef) -> String {
+    format!("{}/{}", image.registry(), image.repository())
+}
+
+/// Blames the registry for a part that it does not send: it sent the manifest, so it should send the parts too.
+fn without_blame(error: LookupError, part: &Digest) -> LookupError {
+    match error {
+        LookupError::Participant(FailureCode::ImageNotFound | FailureCode::ImageForbidden, _) => {
+            missing(part)
+        }
+        other => other,
+    }
+}
+
+/// Returns the digest of a document, after a comparison with the requested one, if a digest was requested.
+fn verified(body: &[u8], requested: Option<&Digest>) -> Result<Digest> {
+    let digest = digest_of(&Sha256::digest(body));
     match requested {
         Some(requested) if *requested != digest => {
             Err(unavailable(&format!("the registry sent {digest} instead of the requested {requested}")))
@@ -151,8 +255,7 @@ fn verified(reply: &RegistryReply, requested: Option<&Digest>) -> Result<Digest>
 
 /// Returns the error about a part that the registry does not have. It had the part when the image was pushed,
 /// because it would have refused the push otherwise.
-fn missing(part: &Descriptor) -> LookupError {
-    let part = &part.digest;
+fn missing(part: &Digest) -> LookupError {
     unavailable(&format!(
         "the registry has the image but not its part {part}; push the image again if this does not change"
     ))
@@ -162,11 +265,11 @@ fn refused(why: &str) -> LookupError {
     LookupError::Participant(FailureCode::ImageRefused, format!("The image cannot be run here: {why}."))
 }
 
-fn unavailable(why: &str) -> LookupError {
+pub(crate) fn unavailable(why: &str) -> LookupError {
     platform(InterruptionCode::RegistryUnavailable, why.to_owned())
 }
 
-fn platform(code: InterruptionCode, message: String) -> LookupError {
+pub(crate) fn platform(code: InterruptionCode, message: String) -> LookupError {
     LookupError::Platform(PlatformFault { code, message })
 }
 

@@ -2,20 +2,26 @@
 //! only to the registry's own hosts and to hosts that it is known to use. Redirects and token servers
 //! elsewhere are refused.
 
+mod auth_challenge;
 mod hosts;
+mod pauses;
+mod tokens;
 
-use std::collections::HashSet;
+use std::time::Duration;
 
 use domain::ImageRef;
 use domain::submission::{FailureCode, InterruptionCode};
-use reqwest::header::{
-    ACCEPT, AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE,
-};
+use jiff::Timestamp;
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use self::hosts::{REQUEST, RegistryHosts};
+use self::auth_challenge::AuthChallenge;
+use self::hosts::REQUEST;
+pub(super) use self::hosts::RegistryHosts;
+use self::pauses::RegistryPauses;
+use self::tokens::{HeldToken, TokenMemory};
 use super::logins::{RegistryLogin, RegistryLogins};
 use super::{LookupError, Result, platform, unavailable};
 
@@ -25,6 +31,14 @@ const REDIRECTS_MAX: usize = 3;
 /// The longest quotation of a registry's error message, in characters.
 const QUOTED_MAX: usize = 200;
 
+/// The life of a token whose server does not tell it.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// The time for which a password that a registry took is sent to it unasked.
+const PASSWORD_LIFE: Duration = Duration::from_secs(600);
+
+/// The header with the digest of a manifest.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
+
 /// The media types of all supported manifests.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -32,24 +46,23 @@ const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vn
 pub(super) struct RegistryHttp {
     hosts: RegistryHosts,
     logins: RegistryLogins,
+    tokens: TokenMemory,
+    pauses: RegistryPauses,
 }
 
-/// Requests about one image, which share one authorization.
+/// Requests about one image.
 pub(super) struct RegistrySession<'a> {
     http: &'a RegistryHttp,
     image: &'a ImageRef,
     login: Option<&'a RegistryLogin>,
-    /// `Bearer …` or `Basic …`, once the registry asked for it.
-    authorization: Option<String>,
 }
 
-/// The size of a blob, according to the registry.
-pub(super) enum BlobSize {
-    Bytes(u64),
-    /// The registry does not have the blob.
-    Missing,
-    /// The registry did not report a size.
-    Unknown,
+/// What the parts of one request share.
+struct RegistryAsk {
+    method: Method,
+    base: Url,
+    /// The timeout, from the connection to the end of the body.
+    limit: Duration,
 }
 
 pub(super) struct RegistryReply {
@@ -61,6 +74,9 @@ pub(super) struct RegistryReply {
 struct RegistryToken {
     token: Option<String>,
     access_token: Option<String>,
+    /// The seconds for which the token is valid.
+    #[serde(default)]
+    expires_in: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -77,61 +93,69 @@ struct RegistryMessage {
 }
 
 impl RegistryHttp {
-    pub(super) fn new(insecure: HashSet<String>, logins: RegistryLogins) -> Self {
-        Self { hosts: RegistryHosts::new(insecure), logins }
+    pub(super) fn new(hosts: RegistryHosts, logins: RegistryLogins) -> Self {
+        Self { hosts, logins, tokens: TokenMemory::default(), pauses: RegistryPauses::default() }
     }
 
     pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> RegistrySession<'a> {
-        RegistrySession { http: self, image, login: self.logins.of(image.registry()), authorization: None }
+        RegistrySession { http: self, image, login: self.logins.of(image.registry()) }
     }
 }
 
 impl RegistrySession<'_> {
     /// Sends a GET request for `v2/<repository>/<path>`, and reads at most `max` bytes.
-    pub(super) async fn get(&mut self, path: &str, max: usize) -> Result<RegistryReply> {
+    pub(super) async fn get(&self, path: &str, max: usize) -> Result<RegistryReply> {
+        self.patiently(async {
+            let response = self.request(Method::GET, path, REQUEST).await?;
+            Ok(RegistryReply { body: self.body(response, max).await? })
+        })
+        .await
+    }
+
+    /// Returns the digest that `v2/<repository>/<path>` has according to the registry, which counts no such request. If the
+    /// request fails, a GET request tells why.
+    pub(super) async fn digest(&self, path: &str) -> Option<String> {
+        let response = self.patiently(self.request(Method::HEAD, path, REQUEST)).await.ok()?;
+        header(response.headers(), CONTENT_DIGEST).map(str::to_owned)
+    }
+
+    /// Sends a GET request for `v2/<repository>/<path>`, whose response may take until `limit`.
+    pub(super) async fn open(&self, path: &str, limit: Duration) -> Result<Response> {
+        self.request(Method::GET, path, limit).await
+    }
+
+    async fn patiently<T>(&self, asked: impl Future<Output = Result<T>>) -> Result<T> {
         let patience = REQUEST * 3;
-        timeout(patience, self.get_now(path, max)).await.unwrap_or_else(|_| {
+        timeout(patience, asked).await.unwrap_or_else(|_| {
             Err(unavailable(&format!("{} did not answer within {patience:?}", self.image.registry())))
         })
     }
 
-    /// Returns the size of `v2/<repository>/<path>`. If the request fails, the size is unknown, because that
-    /// is no fault of the image.
-    pub(super) async fn size(&self, path: &str) -> BlobSize {
-        let asked = async {
-            let base = self.http.hosts.base(self.image.registry())?;
-            self.follow_redirects(Method::HEAD, &base, self.send(Method::HEAD, self.url(&base, path)?).await?)
-                .await
-        };
-        let Ok(Ok(response)) = timeout(REQUEST, asked).await else { return BlobSize::Unknown };
-        let length = header(response.headers(), CONTENT_LENGTH).and_then(|length| length.parse().ok());
-        match (response.status(), length) {
-            (StatusCode::NOT_FOUND, _) => BlobSize::Missing,
-            (StatusCode::OK, Some(length)) => BlobSize::Bytes(length),
-            _ => BlobSize::Unknown,
-        }
-    }
-
-    async fn get_now(&mut self, path: &str, max: usize) -> Result<RegistryReply> {
-        let base = self.http.hosts.base(self.image.registry())?;
+    /// Sends a request, with an authorization if the registry asks for one.
+    async fn request(&self, method: Method, path: &str, limit: Duration) -> Result<Response> {
+        let (registry, repository) = (self.image.registry(), self.image.repository());
+        self.http.pauses.wait(registry).await.map_err(LookupError::Platform)?;
+        let base = self.http.hosts.base(registry)?;
         let url = self.url(&base, path)?;
-        let mut response = self.send(Method::GET, url.clone()).await?;
+        let ask = RegistryAsk { method, base, limit };
+        let held = self.http.tokens.recall(registry, repository);
+        let mut response = self.send(&ask, url.clone(), held.as_deref()).await?;
+        let mut used = held;
         if response.status() == StatusCode::UNAUTHORIZED
-            && self.authorization.is_none()
-            && let Some(challenge) = response.headers().get(WWW_AUTHENTICATE)
+            && let Some(challenge) = auth_challenge::preferred(response.headers())
         {
-            let challenge = challenge.to_str().unwrap_or_default().to_owned();
-            self.authorization = Some(self.authorized(&base, &challenge).await?);
-            response = self.send(Method::GET, url).await?;
-            if response.status() == StatusCode::UNAUTHORIZED && self.login.is_some() {
+            let token = self.authorized(&ask.base, &challenge).await?;
+            response = self.send(&ask, url, Some(&token.authorization)).await?;
+            // A registry with tokens answers so to a name that it does not have, or that the login may not read.
+            if response.status() != StatusCode::UNAUTHORIZED {
+                used = Some(token.authorization.clone());
+                self.http.tokens.remember(registry, repository, token);
+            } else if challenge == AuthChallenge::Basic {
                 return Err(self.login_refused());
             }
         }
-        let response = self.follow_redirects(Method::GET, &base, response).await?;
-        if response.status().is_success() {
-            return Ok(RegistryReply { body: self.body(response, max).await? });
-        }
-        Err(self.refusal(response).await)
+        let response = self.follow_redirects(&ask, response, used.as_deref()).await?;
+        if response.status().is_success() { Ok(response) } else { Err(self.refusal(response).await) }
     }
 
     fn url(&self, base: &Url, path: &str) -> Result<Url> {
@@ -139,13 +163,18 @@ impl RegistrySession<'_> {
     }
 
     /// Follows redirects to hosts that belong to the registry.
-    async fn follow_redirects(&self, method: Method, base: &Url, mut response: Response) -> Result<Response> {
+    async fn follow_redirects(
+        &self,
+        ask: &RegistryAsk,
+        mut response: Response,
+        authorization: Option<&str>,
+    ) -> Result<Response> {
         for _ in 0..REDIRECTS_MAX {
             if !response.status().is_redirection() {
                 break;
             }
             let to = joined(response.url(), header(response.headers(), LOCATION).unwrap_or_default())?;
-            if !self.http.hosts.may_lead_to(self.image.registry(), base, &to) {
+            if !self.http.hosts.may_lead_to(self.image.registry(), &ask.base, &to) {
                 let host = to.host_str().unwrap_or("nowhere");
                 return Err(unavailable(&format!(
                     "{} redirects to {host}, which is not one of its hosts",
@@ -153,19 +182,17 @@ impl RegistrySession<'_> {
                 )));
             }
             // The authorization is sent to the registry itself only.
-            response = if to.origin() == base.origin() {
-                self.send(method.clone(), to).await?
-            } else {
-                let request = self.http.hosts.client(&to).request(method.clone(), to);
-                request.send().await.map_err(|error| self.unreachable(&error))?
-            };
+            let authorization = authorization.filter(|_| to.origin() == ask.base.origin());
+            response = self.send(ask, to, authorization).await?;
         }
         Ok(response)
     }
 
-    async fn send(&self, method: Method, url: Url) -> Result<Response> {
-        let mut request = self.http.hosts.client(&url).request(method, url).header(ACCEPT, MANIFESTS);
-        if let Some(authorization) = &self.authorization {
+    async fn send(&self, ask: &RegistryAsk, url: Url, authorization: Option<&str>) -> Result<Response> {
+        let client = self.http.hosts.client(&url);
+        let mut request =
+            client.request(ask.method.clone(), url).header(ACCEPT, MANIFESTS).timeout(ask.limit);
+        if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
         request.send().await.map_err(|error| self.unreachable(&error))
@@ -173,13 +200,16 @@ impl RegistrySession<'_> {
 
     /// Returns the authorization that the registry asks for: the login, or a token from the server that the
     /// registry names. Without a login the token is anonymous.
-    async fn authorized(&self, base: &Url, challenge: &str) -> Result<String> {
+    async fn authorized(&self, base: &Url, challenge: &AuthChallenge) -> Result<HeldToken> {
         let registry = self.image.registry();
-        let Some((realm, service)) = bearer(challenge) else {
-            let login = self.login.filter(|_| is_basic(challenge));
-            let basic = login.map(RegistryLogin::basic);
-            return basic
-                .ok_or_else(|| forbidden(&format!("{registry} asks for a password: make the image public")));
+        let (realm, service) = match challenge {
+            AuthChallenge::Bearer { realm, service } => (realm, service),
+            AuthChallenge::Basic => {
+                let Some(login) = self.login else {
+                    return Err(forbidden(&format!("{registry} asks for a password: make the image public")));
+                };
+                return Ok(HeldToken::new(login.basic(), PASSWORD_LIFE));
+            }
         };
         let mut url = Url::parse(realm).map_err(|error| unavailable(&error.to_string()))?;
         if !self.http.hosts.may_lead_to(registry, base, &url) {
@@ -190,7 +220,7 @@ impl RegistrySession<'_> {
         }
         let scope = format!("repository:{}:pull", self.image.repository());
         url.query_pairs_mut().append_pair("service", service).append_pair("scope", &scope);
-        let mut request = self.http.hosts.client(&url).get(url);
+        let mut request = self.http.hosts.client(&url).get(url).timeout(REQUEST);
         if let Some(login) = self.login {
             request = request.header(AUTHORIZATION, login.basic());
         }
@@ -202,12 +232,14 @@ impl RegistrySession<'_> {
             return Err(self.refusal(response).await);
         }
         let body = self.body(response, TOKEN_MAX).await?;
-        let token = serde_json::from_slice::<RegistryToken>(&body)
-            .ok()
-            .and_then(|answer| answer.token.or(answer.access_token));
+        let answer = serde_json::from_slice::<RegistryToken>(&body).ok();
+        let life = answer.as_ref().and_then(|answer| answer.expires_in.as_u64());
+        let token = answer.and_then(|answer| answer.token.or(answer.access_token));
         token
             .filter(|token| token.bytes().all(|byte| byte.is_ascii_graphic()))
-            .map(|token| format!("Bearer {token}"))
+            .map(|token| {
+                HeldToken::new(format!("Bearer {token}"), life.map_or(TOKEN_LIFE, Duration::from_secs))
+            })
             .ok_or_else(|| unavailable(&format!("the token server of {registry} sent no valid token")))
     }
 
@@ -231,7 +263,8 @@ impl RegistrySession<'_> {
     /// Returns the error for a status other than success, with the registry's own message.
     async fn refusal(&self, response: Response) -> LookupError {
         let status = response.status();
-        let after = header(response.headers(), RETRY_AFTER).and_then(|after| after.parse::<u64>().ok());
+        let after = header(response.headers(), RETRY_AFTER);
+        let after = after.and_then(|after| pauses::retry_after(after, Timestamp::now()));
         let quotation = quotation(&self.body(response, ERROR_MAX).await.unwrap_or_default());
         let name = self.image.familiar();
         let registry = self.image.registry();
@@ -244,18 +277,24 @@ impl RegistrySession<'_> {
                 forbidden(&format!("{name} is private on {registry}, or does not exist there{quotation}"))
             }
             StatusCode::TOO_MANY_REQUESTS => {
-                let after =
-                    after.map_or_else(String::new, |s| format!("; it permits the next request in {s} s"));
-                platform(
-                    InterruptionCode::RateLimited,
-                    format!("{registry} limits requests{quotation}{after}"),
-                )
+                let why = format!("{registry} limits requests{quotation}");
+                self.paused(after, InterruptionCode::RateLimited, &why)
+            }
+            StatusCode::SERVICE_UNAVAILABLE if after.is_some() => {
+                let why = format!("{registry} answers with {status}{quotation}");
+                self.paused(after, InterruptionCode::RegistryUnavailable, &why)
             }
             status => unavailable(&format!("{registry} answers with {status}{quotation}")),
         }
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> LookupError {
+    fn paused(&self, after: Option<Duration>, code: InterruptionCode, why: &str) -> LookupError {
+        let length = self.http.pauses.begin(self.image.registry(), after, code, why);
+        platform(code, format!("{why}; it is asked again in {} s", length.as_secs()))
+    }
+
+    /// Returns the fault of a request or a response that broke off.
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> LookupError {
         use std::error::Error as _;
         let mut text = error.to_string();
         let mut cause = error.source();
@@ -275,25 +314,8 @@ fn header(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
     headers.get(name)?.to_str().ok()
 }
 
-fn is_basic(challenge: &str) -> bool {
-    challenge.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic"))
-}
-
 fn joined(base: &Url, to: &str) -> Result<Url> {
     base.join(to).map_err(|error| unavailable(&format!("{base} redirects to an invalid address: {error}")))
-}
-
-/// Returns the realm and the service of a `Bearer` challenge.
-fn bearer(challenge: &str) -> Option<(&str, &str)> {
-    let (scheme, parameters) = challenge.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let value = |name: &str| {
-        let (_, rest) = parameters.split_once(&format!("{name}=\""))?;
-        rest.split_once('"').map(|(value, _)| value)
-    };
-    Some((value("realm")?, value("service").unwrap_or_default()))
 }
 
 /// Returns a registry's own error message as ` (CODE: message)`, or an empty text if there is none.
@@ -306,17 +328,4 @@ fn quotation(body: &[u8]) -> String {
     };
     let text: String = format!("{code}: {message}").chars().filter(|c| !c.is_control()).collect();
     format!(" ({})", text.chars().take(QUOTED_MAX).collect::<String>())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_realm_and_the_service_of_a_bearer_challenge_are_read() {
-        let challenge =
-            r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="x""#;
-        assert_eq!(bearer(challenge), Some(("https://auth.docker.io/token", "registry.docker.io")));
-        assert_eq!(bearer(r#"Basic realm="x""#), None);
-    }
 }

@@ -9,14 +9,16 @@ use domain::submission::FailureCode;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::image_paths::{PATH_MAX, is_of_the_kernel, is_plain};
 use super::{LookupError, Result, refused};
 
-/// The largest number of layers. Engines refuse more than 128, and become slow before.
-const LAYERS_MAX: usize = 60;
+/// The largest number of layers. Engines refuse more than 127; Nix makes 100.
+const LAYERS_MAX: usize = 120;
 const VOLUMES_MAX: usize = 8;
 /// The number of exposed ports that are read.
 const PORTS_MAX: usize = 8;
-const PATH_MAX: usize = 200;
+/// The number of images of an index whose configurations are read for their platform.
+const UNTOLD_MAX: usize = 4;
 const ENV_MAX: usize = 64 << 10;
 
 /// The platform of all nodes.
@@ -29,6 +31,7 @@ const ARCHITECTURE: &str = "amd64";
 const MANIFEST_NAMES: &[&str] = &["schemaVersion", "mediaType", "config", "layers", "manifests"];
 const PART_NAMES: &[&str] = &["mediaType", "digest", "size", "urls", "platform"];
 const CONFIG_NAMES: &[&str] = &["os", "architecture", "config", "rootfs"];
+const ROOTFS_NAMES: &[&str] = &["type", "diff_ids"];
 const SETTINGS_NAMES: &[&str] = &["Entrypoint", "Cmd", "Env", "Volumes", "WorkingDir"];
 
 /// The document that a tag or digest refers to.
@@ -77,6 +80,14 @@ struct ImageConfig {
     platform: ImagePlatform,
     #[serde(default)]
     config: Option<ContainerConfig>,
+    #[serde(default)]
+    rootfs: Option<LayerDigests>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LayerDigests {
+    #[serde(default)]
+    diff_ids: Vec<Digest>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -133,6 +144,16 @@ impl ImageIndex {
             }
         }
     }
+
+    /// Returns the first images whose platform only their configurations tell.
+    pub(super) fn without_platform(&self) -> impl Iterator<Item = &Descriptor> {
+        self.manifests.iter().filter(|part| part.platform.is_none()).take(UNTOLD_MAX)
+    }
+}
+
+/// Returns true if an image with this configuration is for the platform of the nodes.
+pub(super) fn is_for_our_platform(config: &[u8]) -> bool {
+    serde_json::from_slice::<ImagePlatform>(config).is_ok_and(|platform| platform.is_ours())
 }
 
 impl ImageManifest {
@@ -173,6 +194,10 @@ pub(crate) struct ImageSettings {
     pub(crate) volumes: Vec<String>,
     /// The TCP ports that the image exposes. They only explain failures, so those that cannot be read are passed over.
     pub(crate) exposed_ports: Vec<u16>,
+    /// The directory in which the app starts.
+    pub(crate) working_dir: String,
+    /// The digests of the layers' archives.
+    pub(crate) diff_ids: Vec<Digest>,
 }
 
 /// Checks that an image with this configuration can be run, and returns its settings.
@@ -182,6 +207,7 @@ pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     let all: Value = serde_json::from_slice(body).map_err(unreadable)?;
     check_names(&all, CONFIG_NAMES)?;
     check_names(&all["config"], SETTINGS_NAMES)?;
+    check_names(&all["rootfs"], ROOTFS_NAMES)?;
     let config: ImageConfig = serde_json::from_slice(body).map_err(unreadable)?;
     if !config.platform.is_ours() {
         return Err(wrong_platform(&config.platform.named()));
@@ -194,8 +220,8 @@ pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     if settings.env.iter().flatten().map(String::len).sum::<usize>() > ENV_MAX {
         return Err(refused(&format!("its ENV has more than {ENV_MAX} bytes")));
     }
-    let directory = settings.working_dir.unwrap_or_default();
-    if is_of_the_kernel(&directory) {
+    let working_dir = settings.working_dir.unwrap_or_default();
+    if is_of_the_kernel(&working_dir) {
         return Err(refused("its WORKDIR is in /proc, /sys or /dev"));
     }
     let exposed = settings.exposed_ports.as_object().into_iter().flat_map(|ports| ports.keys());
@@ -206,7 +232,10 @@ pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
         return Err(refused(&format!("it declares more than {VOLUMES_MAX} volumes")));
     }
     match volumes.iter().find(|path| !is_plain(path) || is_of_the_kernel(path)) {
-        None => Ok(ImageSettings { volumes, exposed_ports }),
+        None => {
+            let diff_ids = config.rootfs.unwrap_or_default().diff_ids;
+            Ok(ImageSettings { volumes, exposed_ports, working_dir, diff_ids })
+        }
         Some(path) => {
             let path: String = path.chars().filter(|c| !c.is_control()).take(PATH_MAX).collect();
             Err(refused(&format!("VOLUME {path} is not a plain path to a directory of its own")))
@@ -246,24 +275,6 @@ fn wrong_platform(built: &str) -> LookupError {
     LookupError::Participant(FailureCode::WrongPlatform, message)
 }
 
-/// Returns true for an absolute path below the root without `.` and `..`, and without characters that the
-/// Swarm would expand.
-fn is_plain(path: &str) -> bool {
-    path.len() <= PATH_MAX
-        && path.strip_prefix('/').is_some_and(|path| {
-            path.split('/').all(|part| {
-                let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+@".contains(&b);
-                !matches!(part, "" | "." | "..") && part.bytes().all(is_plain)
-            })
-        })
-}
-
-fn is_of_the_kernel(path: &str) -> bool {
-    let mut parts = path.split('/').filter(|part| !matches!(*part, "" | "."));
-    // A path with `..` may lead anywhere.
-    matches!(parts.next(), Some("proc" | "sys" | "dev" | "..")) || parts.any(|part| part == "..")
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -274,9 +285,14 @@ mod tests {
         format!("sha256:{}", "a1".repeat(32))
     }
 
-    fn settings(volumes: &[&str]) -> ImageSettings {
+    fn settings(volumes: &[&str], working_dir: &str) -> ImageSettings {
         let volumes = volumes.iter().map(|&path| path.to_owned()).collect();
-        ImageSettings { volumes, exposed_ports: vec![] }
+        ImageSettings {
+            volumes,
+            exposed_ports: vec![],
+            working_dir: working_dir.to_owned(),
+            diff_ids: vec![],
+        }
     }
 
     fn config(extra: serde_json::Value) -> Result<ImageSettings> {
@@ -311,7 +327,7 @@ mod tests {
     #[test]
     fn an_image_is_bounded_in_size_and_layers() {
         assert_eq!(image(2, 1000), Ok(2010));
-        assert_eq!(code(image(61, 1)), FailureCode::ImageRefused);
+        assert_eq!(code(image(121, 1)), FailureCode::ImageRefused);
         assert_eq!(code(image(2, 1 << 30)), FailureCode::ImageTooLarge);
         assert_eq!(code(image(2, u64::MAX)), FailureCode::ImageTooLarge);
     }
@@ -373,7 +389,7 @@ mod tests {
         ] {
             assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
         }
-        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(settings(&[])));
+        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(settings(&[], "")));
         let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
         assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
         let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());
@@ -399,10 +415,10 @@ mod tests {
 
     #[test]
     fn a_configuration_that_reaches_out_of_its_sandbox_is_refused() {
-        assert_eq!(config(json!({})), Ok(settings(&[])));
+        assert_eq!(config(json!({})), Ok(settings(&[], "")));
         assert_eq!(
             config(json!({ "Volumes": { "/data": {} }, "WorkingDir": "/app" })),
-            Ok(settings(&["/data"]))
+            Ok(settings(&["/data"], "/app"))
         );
         for directory in ["/proc/self/fd/7", "//proc", "/./sys/x", "/dev", "/app/../proc", "../proc"] {
             assert_eq!(

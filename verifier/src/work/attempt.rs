@@ -8,7 +8,7 @@ use std::time::Duration;
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{InterruptionCode, PlatformFault, SubmissionFacts};
-use domain::{Command, Event, ImageRef, Submission};
+use domain::{Command, Digest, Event, ImageRef, Submission};
 use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
@@ -16,6 +16,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::gate::LayerGate;
 use crate::registry::{LookupError, RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, label};
@@ -42,6 +43,7 @@ pub(crate) struct AttemptRunner {
     pub(crate) store: Arc<dyn Read>,
     pub(crate) commands: Commands,
     pub(crate) registry: RegistryClient,
+    pub(crate) gate: LayerGate,
     pub(crate) context: RunContext,
 }
 
@@ -195,15 +197,14 @@ impl AttemptRunner {
         ))
     }
 
-    /// Looks each image up in its registry. Returns the findings about those that cannot be run, and the
-    /// others.
+    /// Looks each image up in its registry, and looks into its layers. Returns the findings about those that cannot be
+    /// run, and the others.
     async fn look_up(
         &self,
         facts: &SubmissionFacts,
     ) -> (Vec<(ImageRef, AppFinding)>, Vec<(ImageRef, ResolvedImage)>) {
-        let limits = &self.context.challenge.limits;
         let lookups = facts.submitted.images.iter().map(|image| async move {
-            (image.clone(), self.registry.look_up(image, facts.digests.get(image), limits).await)
+            (image.clone(), self.look_into(image, facts.digests.get(image)).await)
         });
         let (mut findings, mut runnable) = (Vec::new(), Vec::new());
         for (image, looked_up) in join_all(lookups).await {
@@ -216,6 +217,17 @@ impl AttemptRunner {
             }
         }
         (findings, runnable)
+    }
+
+    async fn look_into(
+        &self,
+        image: &ImageRef,
+        known: Option<&Digest>,
+    ) -> Result<ResolvedImage, LookupError> {
+        let challenge = &self.context.challenge;
+        let found = self.registry.look_up(image, known, &challenge.limits).await?;
+        self.gate.look_into(&self.registry, image, &found, challenge).await?;
+        Ok(found)
     }
 
     /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.

@@ -87,7 +87,8 @@ async fn given_time(
         verifier: "v1".into(),
         store: Arc::new(store.clone()),
         commands,
-        registry: RegistryClient::new([], RegistryLogins::default()),
+        registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
+        gate: LayerGate::new(),
         context: RunContext { challenge, swarm, slots },
     };
     AttemptScene { fake, attempts, store, id, _registry: registry, _directory: directory }
@@ -488,7 +489,8 @@ async fn only_one_of_two_verifiers_claims() {
         verifier: "v2".into(),
         store: Arc::clone(&stage.attempts.store),
         commands: stage.attempts.commands.clone(),
-        registry: RegistryClient::new([], RegistryLogins::default()),
+        registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
+        gate: LayerGate::new(),
         context: RunContext {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),

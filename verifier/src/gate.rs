@@ -1,0 +1,48 @@
+//! The look into an image's layers, before an engine gets the image. An engine unpacks layers as root, and opens some of
+//! their files itself while it holds a container's lock: a FIFO there hangs it for ever, and a file without end takes
+//! all of its memory. So each layer is read here first, as an engine would read it, within bounds.
+
+mod archive;
+mod budget;
+mod header;
+mod image_tree;
+mod layer;
+mod layer_gate;
+mod layer_tree;
+mod memory;
+mod pax;
+#[cfg(test)]
+mod samples;
+
+use domain::submission::FailureCode;
+
+pub(crate) use self::layer_gate::LayerGate;
+
+/// The reason why a layer or an image gets no further. The participant is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum LayerFlaw {
+    /// No engine can unpack it.
+    Broken(String),
+    /// It holds what an engine or a neighbour cannot bear.
+    Refused(String),
+    /// It uses up the budget.
+    TooLarge(String),
+}
+
+impl LayerFlaw {
+    /// Returns the failure, with the message for the participant.
+    pub(crate) fn into_failure(self) -> (FailureCode, String) {
+        match self {
+            Self::Broken(why) => (
+                FailureCode::ImageRefused,
+                format!(
+                    "The image cannot be unpacked: {why}. Build it again with docker build, and push it."
+                ),
+            ),
+            Self::Refused(why) => {
+                (FailureCode::ImageRefused, format!("The image cannot be run here: {why}."))
+            }
+            Self::TooLarge(why) => (FailureCode::ImageTooLarge, format!("The image {why}.")),
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Fetches each layer of an image once, and looks into it while it arrives. Nothing is stored but what was found.
+
+use std::collections::HashMap;
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use domain::challenge::ResourceLimits;
+use domain::submission::InterruptionCode;
+use domain::{Challenge, Digest, ImageRef};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
+
+use super::budget::UnpackBudget;
+use super::image_tree::{ImageTree, MountPlan};
+use super::layer;
+use super::memory::{KnownContent, KnownLayer, LayerMemory};
+use super::{LayerFlaw, layer_tree::LayerTree};
+use crate::registry::{
+    ImageLayer, LookupError, RegistryClient, ResolvedImage, digest_of, platform, unavailable,
+};
+
+/// The memory for what is known about layers. A large base image takes some 2 MiB.
+const MEMORY_MAX: usize = 96 << 20;
+
+/// The number of layers that are read at the same time. Each may take some 40 MiB.
+const LOOKS_AT_ONCE: usize = 16;
+
+/// The number of layers of one image that are read at the same time.
+const LAYERS_AT_ONCE: usize = 4;
+
+/// The number of received pieces of a layer that wait until they are read.
+const PIECES_AHEAD: usize = 16;
+
+/// The look into layers, with what is known about them.
+pub(crate) struct LayerGate {
+    memory: LayerMemory,
+    looks: Semaphore,
+    turns: LayerTurns,
+}
+
+/// The layers that are being read, by registry and digest, so that nobody fetches a layer that another fetches now. A slow
+/// registry delays no other registry's layers.
+#[derive(Debug, Default)]
+struct LayerTurns(Mutex<HashMap<(String, Digest), WeakTurn>>);
+
+type WeakTurn = Weak<AsyncMutex<()>>;
+
+/// A layer's stream, as it arrives.
+struct ArrivingLayer {
+    pieces: mpsc::Receiver<Bytes>,
+    piece: Bytes,
+}
+
+/// One look at an image.
+struct ImageLook<'a> {
+    gate: &'a LayerGate,
+    registry: &'a RegistryClient,
+    image: &'a ImageRef,
+    limits: &'a ResourceLimits,
+    budget: Arc<UnpackBudget>,
+}
+
+impl LayerGate {
+    pub(crate) fn new() -> Self {
+        Self {
+            memory: LayerMemory::new(MEMORY_MAX),
+            looks: Semaphore::new(LOOKS_AT_ONCE),
+            turns: LayerTurns::default(),
+        }
+    }
+
+    /// Looks into each layer of an image, and checks that an engine can bear it.
+    pub(crate) async fn look_into(
+        &self,
+        registry: &RegistryClient,
+        image: &ImageRef,
+        resolved: &ResolvedImage,
+        challenge: &Challenge,
+    ) -> Result<(), LookupError> {
+        let limits = &challenge.limits;
+        let budget = Arc::new(UnpackBudget::of_image(limits.image_mib));
+        let look = ImageLook { gate: self, registry, image, limits, budget };
+        if resolved.layers.len() != resolved.diff_ids.len() {
+            let (layers, named) = (resolved.layers.len(), resolved.diff_ids.len());
+            return Err(participant(LayerFlaw::Broken(format!(
+                "it has {layers} layers, and its configuration names {named}"
+            ))));
+        }
+        let layers = resolved.layers.iter().zip(&resolved.diff_ids);
+        let looks: Vec<_> = layers.map(|(layer, diff_id)| look.layer(layer, diff_id)).collect();
+        let trees: Vec<Arc<LayerTree>> = stream::iter(looks).buffered(LAYERS_AT_ONCE).try_collect().await?;
+        let plan = MountPlan {
+            volumes: &resolved.volumes,
+            writable: &challenge.sandbox.writable,
+            working_dir: &resolved.working_dir,
+        };
+        ImageTree::new(&trees).check(&plan).map_err(participant)
+    }
+}
+
+impl ImageLook<'_> {
+    async fn layer(&self, layer: &ImageLayer, diff_id: &Digest) -> Result<Arc<LayerTree>, LookupError> {
+        let known = self.known(layer).await?;
+        if known.size != layer.size {
+            return Err(participant(LayerFlaw::Refused(format!(
+                "its manifest says that layer {} has {} bytes, but it has {}",
+                layer.digest, layer.size, known.size
+            ))));
+        }
+        let content = known.content.map_err(participant)?;
+        if content.diff_id != *diff_id {
+            return Err(participant(LayerFlaw::Broken(format!(
+                "layer {} is {} when it is decompressed, and the image's configuration names {diff_id}",
+                layer.digest, content.diff_id
+            ))));
+        }
+        Ok(content.tree)
+    }
+
+    /// Returns what is known about a layer, and reads the layer if nothing is.
+    async fn known(&self, layer: &ImageLayer) -> Result<KnownLayer, LookupError> {
+        if let Some(known) = self.recalled(layer)? {
+            return Ok(known);
+        }
+        let turn = self.gate.turns.of(self.image.registry(), &layer.digest);
+        let _turn = turn.lock().await;
+        match self.recalled(layer)? {
+            Some(known) => Ok(known),
+            None => self.read(layer).await,
+        }
+    }
+
+    fn recalled(&self, layer: &ImageLayer) -> Result<Option<KnownLayer>, LookupError> {
+        let known = self.gate.memory.recall(&layer.digest);
+        if let Some(KnownLayer { content: Ok(content), .. }) = &known {
+            self.budget.spend(content.unpacked, content.entries).map_err(participant)?;
+        }
+        Ok(known)
+    }
+
+    async fn read(&self, layer: &ImageLayer) -> Result<KnownLayer, LookupError> {
+        let _look = self.gate.looks.acquire().await.map_err(|_| unread("the verifier is stopping"))?;
+        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
+        let arriving = ArrivingLayer { pieces, piece: Bytes::new() };
+        let budget = Arc::clone(&self.budget);
+        let reading = spawn_blocking(move || layer::read(arriving, &budget));
+        let limit = Duration::from_secs(self.limits.pull_s);
+        let fetched = timeout(limit, self.fetch(layer, sender)).await.unwrap_or_else(|_| {
+            Err(unavailable(&format!(
+                "{} did not send layer {} within {} s",
+                self.image.registry(),
+                layer.digest,
+                limit.as_secs()
+            )))
+        });
+        let reading = reading.await;
+        fetched?;
+        let reading =
+            reading.map_err(|_| unread("a layer could not be read by a bug; the log has the details"))?;
+        let digest = digest_of(&reading.digest);
+        if digest != layer.digest {
+            return Err(unavailable(&format!(
+                "{} sent {digest} instead of layer {}",
+                self.image.registry(),
+                layer.digest
+            )));
+        }
+        let content = reading.content.map(|content| KnownContent {
+            tree: Arc::new(content.tree),
+            diff_id: digest_of(&content.digest),
+            unpacked: content.size,
+            entries: content.entries,
+        });
+        let known = KnownLayer { size: reading.size, content };
+        // The budget may have been used up by the other layers.
+        if !matches!(known.content, Err(LayerFlaw::TooLarge(_))) {
+            self.gate.memory.remember(layer.digest.clone(), known.clone());
+        }
+        Ok(known)
+    }
+
+    /// Fetches a layer, and hands its pieces on. A stream that is longer than any allowed image is cut off.
+    async fn fetch(&self, layer: &ImageLayer, sender: mpsc::Sender<Bytes>) -> Result<(), LookupError> {
+        let mut blob = self.registry.open_layer(self.image, layer, self.limits.pull_s).await?;
+        let mut left = self.limits.image_mib << 20;
+        while let Some(piece) = blob.piece().await? {
+            left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
+                participant(LayerFlaw::TooLarge(format!(
+                    "has a layer of more than {} MiB, and its manifest says {} bytes",
+                    self.limits.image_mib, layer.size
+                )))
+            })?;
+            if sender.send(piece).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl LayerTurns {
+    fn of(&self, registry: &str, digest: &Digest) -> Arc<AsyncMutex<()>> {
+        let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| turn.strong_count() > 0);
+        let key = (registry.to_owned(), digest.clone());
+        if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
+            return turn;
+        }
+        let turn = Arc::default();
+        turns.insert(key, Arc::downgrade(&turn));
+        turn
+    }
+}
+
+impl Read for ArrivingLayer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let read = buffer.len().min(self.piece.len());
+        self.piece.copy_to_slice(&mut buffer[..read]);
+        Ok(read)
+    }
+}
+
+fn participant(flaw: LayerFlaw) -> LookupError {
+    let (code, message) = flaw.into_failure();
+    LookupError::Participant(code, message)
+}
+
+fn unread(why: &str) -> LookupError {
+    platform(InterruptionCode::LeaseExpired, why.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+//! The pauses of registries. A registry that limits requests is asked by nobody until it permits the next one: each
+//! request before that would only make it wait longer.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use domain::submission::{InterruptionCode, PlatformFault};
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::{Instant, sleep_until};
+
+/// The pause if a registry limits requests and does not say for how long.
+const UNTOLD: Duration = Duration::from_secs(30);
+
+/// The longest pause. A registry that says more is asked again.
+const LONGEST: Duration = Duration::from_secs(3600);
+
+/// The pause that a request waits out, because that costs less than another attempt.
+const SHORT: Duration = Duration::from_secs(5);
+
+/// The registries that are not asked now.
+#[derive(Debug, Default)]
+pub(super) struct RegistryPauses(Mutex<HashMap<String, RegistryPause>>);
+
+#[derive(Debug, Clone)]
+struct RegistryPause {
+    until: Instant,
+    code: InterruptionCode,
+    /// What the registry said.
+    why: String,
+}
+
+impl RegistryPauses {
+    /// Begins a pause of a registry, or makes it longer. Returns its length.
+    pub(super) fn begin(
+        &self,
+        registry: &str,
+        after: Option<Duration>,
+        code: InterruptionCode,
+        why: &str,
+    ) -> Duration {
+        let length = after.unwrap_or(UNTOLD).min(LONGEST);
+        let until = Instant::now() + length;
+        let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        pauses.retain(|_, pause| pause.until > now);
+        if pauses.get(registry).is_none_or(|pause| pause.until < until) {
+            tracing::warn!("{registry} is not asked for {} s: {why}", length.as_secs());
+            pauses.insert(registry.to_owned(), RegistryPause { until, code, why: why.to_owned() });
+        }
+        length
+    }
+
+    /// Waits for the end of a short pause.
+    ///
+    /// # Errors
+    /// If the registry pauses for longer.
+    pub(super) async fn wait(&self, registry: &str) -> Result<(), PlatformFault> {
+        let pause = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
+        let Some(RegistryPause { until, code, why }) = pause else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        if left > SHORT {
+            let seconds = left.as_millis().div_ceil(1000);
+            let message = format!("{why}; it is asked again in {seconds} s");
+            return Err(PlatformFault { code, message });
+        }
+        sleep_until(until).await;
+        Ok(())
+    }
+}
+
+/// Returns the time that a `Retry-After` header asks to wait: seconds, or a date.
+pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = header.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(header.trim()).ok()?.timestamp();
+    let wait = date.duration_since(now).max(SignedDuration::ZERO);
+    Duration::try_from(wait).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registry_says_how_long_in_seconds_or_with_a_date() {
+        let now: Timestamp = "2026-11-27T10:00:00Z".parse().unwrap();
+        let after = |header| retry_after(header, now);
+        assert_eq!(after("120"), Some(Duration::from_secs(120)));
+        assert_eq!(after("Fri, 27 Nov 2026 10:01:00 GMT"), Some(Duration::from_secs(60)));
+        assert_eq!(after("Fri, 27 Nov 2026 09:00:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(after("soon"), None);
+        assert_eq!(after("-3"), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_pause_is_told_and_a_short_one_waited_out() {
+        let pauses = RegistryPauses::default();
+        assert_eq!(pauses.wait("a").await, Ok(()));
+        let begin = |after| pauses.begin("a", after, InterruptionCode::RateLimited, "a limits requests");
+        assert_eq!(begin(Some(Duration::from_secs(100_000))), LONGEST);
+        // A shorter pause does not end a longer one.
+        begin(Some(Duration::from_secs(3)));
+        let fault = pauses.wait("a").await.unwrap_err();
+        assert!(
+            fault.message.contains("a limits requests; it is asked again in 3600 s"),
+            "{}",
+            fault.message
+        );
+        assert_eq!(pauses.wait("b").await, Ok(()));
+        tokio::time::advance(LONGEST - Duration::from_secs(4)).await;
+        assert_eq!(pauses.wait("a").await, Ok(()));
+    }
+}
