@@ -24,9 +24,6 @@ pub(crate) enum Deserves {
     /// The fault is not the participant's: it is interrupted with this code, and passes as soon as the
     /// registry behaves.
     Wait(&'static str),
-    /// The fault cannot be told from a fault of ours: it is interrupted with this code and tried again less
-    /// and less often, and others lose nothing.
-    Stall(&'static str),
     /// The attack is not accepted, and the message contains this text.
     Refusal(&'static str),
 }
@@ -93,17 +90,13 @@ pub(crate) fn wrong(deserved: Deserves, status: &Value) -> Option<String> {
         Deserves::Wait(code) => {
             status["status"] == "passed" && interruptions.iter().any(|entry| entry["data"]["code"] == code)
         }
-        Deserves::Stall(code) => {
-            status["status"] == "submitted" && interruptions.iter().all(|entry| entry["data"]["code"] == code)
-        }
         Deserves::Refusal(_) => false,
     };
-    let judged = usize::from(!matches!(deserved, Deserves::Stall(_)));
     let deadline =
         entries(status, "VerificationStarted").last().map(|entry| entry["data"]["deadline"].as_str());
     // Both moments are in UTC and have the same format, so the texts sort like the moments.
-    let in_time = judged == 0 || deadline.flatten() > status["judged_at"].as_str();
-    (!fine || !in_time || verdicts != judged)
+    let in_time = deadline.flatten() > status["judged_at"].as_str();
+    (!fine || !in_time || verdicts != 1)
         .then(|| format!("{} with {verdicts} verdicts: {status:#}", status["status"]))
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use testbed::{App, Layer};
 
 use super::attack::Attack;
-use super::attack::Deserves::{self, Fail, Pass, Stall};
+use super::attack::Deserves::{self, Fail, Pass};
 
 /// Returns labels that have a meaning for the Swarm, for a proxy and for Muster.
 fn labels() -> Value {
@@ -71,7 +71,11 @@ pub(crate) fn all() -> Vec<Attack> {
         app().with("Entrypoint", json!(["/app"])).with_layers([file("app", 0o755, b"echo no program\n")]);
     attacks.extend([
         Attack::new("platform", foreign, Fail("wrong_platform", "linux/arm64")),
-        Attack::new("layers-many", app().with_layers((0..60).map(small)), Fail("image_refused", "62 layers")),
+        Attack::new(
+            "layers-many",
+            app().with_layers((0..120).map(small)),
+            Fail("image_refused", "122 layers"),
+        ),
         Attack::new("no-executable", script, Fail("exited_early", "exec format error")),
         Attack::new(
             "layer-said-to-be-huge",
@@ -83,7 +87,52 @@ pub(crate) fn all() -> Vec<Attack> {
             app().with_layers([small(0).said_to_have(1)]),
             Fail("image_refused", "has 1 bytes"),
         ),
-        Attack::new("layer-broken", app().with_layers([Layer::broken()]), Stall("pull_failed")),
+    ]);
+    attacks.extend(layers());
+    attacks
+}
+
+/// Returns the attacks in layers, which must not reach an engine.
+fn layers() -> Vec<Attack> {
+    let layer =
+        |layer: anyhow::Result<Layer>| App::playing(&["good"], &Value::Null).with_layers([layer.unwrap()]);
+    let refused = |name, entry, text| Attack::new(name, layer(entry), Fail("image_refused", text));
+    let huge = vec![b'x'; (1 << 20) + 1];
+    let small = || Layer::files(&[("small", 0o644, b"small")]);
+    let mut attacks = vec![
+        refused("layer-broken", Ok(Layer::broken()), "cannot be unpacked"),
+        refused(
+            "layer-said-to-be-another",
+            small().map(|it| it.said_to_unpack_to(b"x")),
+            "cannot be unpacked",
+        ),
+        refused("passwd-fifo", Layer::fifo("etc/passwd"), "/etc/passwd is a FIFO"),
+        refused("group-fifo", Layer::fifo("etc/group"), "/etc/group is a FIFO"),
+        refused("hosts-fifo", Layer::fifo("etc/hosts"), "/etc/hosts is a FIFO"),
+        refused("hosts-directory", Layer::directory("etc/hosts"), "/etc/hosts is a directory"),
+        refused("resolv-directory", Layer::directory("etc/resolv.conf"), "/etc/resolv.conf is a directory"),
+        refused("passwd-device", Layer::device("etc/passwd", 5, 0), "/etc/passwd is a device"),
+        refused("passwd-link", Layer::link("etc/passwd", "/proc/self/fd/0"), "/etc/passwd is a link into"),
+        refused("group-circle", Layer::link("etc/group", "group"), "leads in a circle"),
+        refused("group-huge", Layer::files(&[("etc/group", 0o644, &huge)]), "/etc/group has more than"),
+        refused("dev-link", Layer::link("dev", "/tmp"), "/dev is no directory"),
+        refused("proc-file", Layer::files(&[("proc", 0o644, b"")]), "/proc is no directory"),
+        refused("tmp-file", Layer::files(&[("tmp", 0o644, b"")]), "is no directory in the image"),
+    ];
+    let with = |name, entry, field, value: Value, text| {
+        Attack::new(name, layer(entry).with(field, value), Fail("image_refused", text))
+    };
+    attacks.extend([
+        with("workdir-link", Layer::link("w", "/proc/self/fd/7"), "WorkingDir", "/w".into(), "WORKDIR leads"),
+        with("volume-file", small(), "Volumes", json!({ "/small": {} }), "VOLUME /small is no directory"),
+        Attack::new(
+            "many-files-in-layer",
+            layer(Layer::empty_files("many", 500_001)),
+            Fail("image_too_large", "files"),
+        ),
+        Attack::new("bomb-layer", layer(Layer::bomb("bomb", 5 << 10)), Fail("image_too_large", "unpacked")),
+        // A device outside of /dev can be unpacked, and not be opened.
+        Attack::new("device-in-layer", layer(Layer::device("disk", 8, 0)), Pass),
     ]);
     attacks
 }

@@ -12,10 +12,9 @@ pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
     let metadata = || METADATA.to_owned();
     let manager = || format!("http://{}:2375/v1.41/info", bed.world.address());
     let unavailable = Wait("registry_unavailable");
-    let not_pulled = Wait("pull_failed");
     vec![
         Attack::through("registry-trickles-manifest", Misdeed::TricklesManifests, unavailable),
-        Attack::through("registry-trickles-layers", Misdeed::TricklesLayers, not_pulled),
+        Attack::through("registry-trickles-layers", Misdeed::TricklesLayers, unavailable),
         Attack::through(
             "registry-endless-manifest",
             Misdeed::EndlessManifests,
@@ -23,7 +22,7 @@ pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
         ),
         Attack::through("registry-leads-manifest", Misdeed::LeadsManifestsTo(metadata()), unavailable),
         Attack::through("registry-leads-config", Misdeed::LeadsConfigTo(manager()), unavailable),
-        Attack::through("registry-leads-layers", Misdeed::LeadsLayersTo(metadata()), not_pulled),
+        Attack::through("registry-leads-layers", Misdeed::LeadsLayersTo(metadata()), unavailable),
         Attack::through(
             "registry-foreign-layers",
             Misdeed::PutsLayersAt(metadata()),
@@ -36,6 +35,6 @@ pub(crate) fn all(bed: &Testbed) -> Vec<Attack> {
         Attack::through("registry-loses-config", Misdeed::LosesConfig, unavailable),
         Attack::through("registry-loses-layers", Misdeed::LosesLayers, unavailable),
         Attack::through("registry-forges-config", Misdeed::ForgesConfig, unavailable),
-        Attack::through("registry-forges-layers", Misdeed::ForgesLayers, not_pulled),
+        Attack::through("registry-forges-layers", Misdeed::ForgesLayers, unavailable),
     ]
 }

@@ -43,11 +43,7 @@ impl Scene<'_> {
             self.status(&id, |status| !entries(status, "VerificationInterrupted").is_empty()).await;
             self.rogue.mend(attack.name);
         }
-        let is_over = |status: &Value| match attack.deserves {
-            Deserves::Stall(_) => entries(status, "VerificationInterrupted").len() > 1 || is_judged(status),
-            _ => is_judged(status),
-        };
-        let status = self.status(&id, is_over).await;
+        let status = self.status(&id, is_judged).await;
         let wrong = wrong(attack.deserves, &status);
         let took = began.elapsed();
         println!("{:<24} {:>5.1} s  {}", attack.name, took.as_secs_f64(), status["status"]);

@@ -7,8 +7,11 @@ use anyhow::{Context, Result};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
-use crate::registry::digest;
+use crate::registry::{digest, sha256};
+
+const GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
 /// A layer, as a registry stores it.
 #[derive(Clone, Debug)]
@@ -30,13 +33,63 @@ impl Layer {
     /// Creates a layer with a file of `mib` MiB of zeros, compressed about a thousandfold.
     pub fn zeros(path: &str, mib: usize) -> Result<Self> {
         let archive = archive(&[(path, 0o644, &vec![0; mib << 20])])?;
-        let media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
-        Ok(Self { content: digest(&archive), media_type, ..Self::plain(compressed(&archive)?) })
+        Ok(Self { content: digest(&archive), media_type: GZIP, ..Self::plain(compressed(&archive)?) })
     }
 
     /// Creates a layer with a small file that has `mib` MiB when it is decompressed.
     pub fn gzip_bomb(path: &str, mib: usize) -> Result<Self> {
         Self::files(&[(path, 0o644, &compressed(&vec![0; mib << 20])?)])
+    }
+
+    /// Creates a layer with a file of zeros that is never whole in memory, compressed about a thousandfold.
+    pub fn bomb(path: &str, mib: u64) -> Result<Self> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut content = Sha256::new();
+        let mut header = header(path, tar::EntryType::Regular)?;
+        header.set_size(mib << 20);
+        header.set_cksum();
+        let zeros = vec![0; 1 << 20];
+        let blocks = std::iter::repeat_n(&zeros[..], usize::try_from(mib)?);
+        for block in [&header.as_bytes()[..]].into_iter().chain(blocks).chain([&zeros[..1024]]) {
+            content.update(block);
+            gzip.write_all(block)?;
+        }
+        Ok(Self { content: sha256(&content.finalize()), media_type: GZIP, ..Self::plain(gzip.finish()?) })
+    }
+
+    /// Creates a layer with this number of empty files in one directory.
+    pub fn empty_files(directory: &str, count: usize) -> Result<Self> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for n in 0..count {
+            archive.append(&header(&format!("{directory}/{n}"), tar::EntryType::Regular)?, &b""[..])?;
+        }
+        let archive = archive.into_inner()?;
+        Ok(Self { content: digest(&archive), media_type: GZIP, ..Self::plain(compressed(&archive)?) })
+    }
+
+    /// Creates a layer with a FIFO.
+    pub fn fifo(path: &str) -> Result<Self> {
+        Self::entry(header(path, tar::EntryType::Fifo)?)
+    }
+
+    /// Creates a layer with a directory.
+    pub fn directory(path: &str) -> Result<Self> {
+        Self::entry(header(path, tar::EntryType::Directory)?)
+    }
+
+    /// Creates a layer with a device of characters.
+    pub fn device(path: &str, major: u32, minor: u32) -> Result<Self> {
+        let mut header = header(path, tar::EntryType::Char)?;
+        header.set_device_major(major)?;
+        header.set_device_minor(minor)?;
+        Self::entry(header)
+    }
+
+    /// Creates a layer with a symbolic link.
+    pub fn link(path: &str, target: &str) -> Result<Self> {
+        let mut header = header(path, tar::EntryType::Symlink)?;
+        header.set_link_name_literal(target)?;
+        Self::entry(header)
     }
 
     /// Returns a layer that cannot be unpacked, because it is no archive.
@@ -62,6 +115,11 @@ impl Layer {
         Self { size, ..self }
     }
 
+    /// Returns the layer with a digest of another archive in the image's configuration.
+    pub fn said_to_unpack_to(self, archive: &[u8]) -> Self {
+        Self { content: digest(archive), ..self }
+    }
+
     /// Returns the digest under which a registry stores the layer: `sha256:HEX`.
     pub fn digest(&self) -> String {
         digest(&self.blob)
@@ -69,6 +127,13 @@ impl Layer {
 
     pub(crate) fn descriptor(&self) -> Value {
         json!({ "mediaType": self.media_type, "digest": self.digest(), "size": self.size })
+    }
+
+    fn entry(mut header: tar::Header) -> Result<Self> {
+        header.set_cksum();
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append(&header, &b""[..])?;
+        Ok(Self::plain(archive.into_inner()?))
     }
 
     /// Returns a layer that is not compressed, and therefore has the same digest in both forms.
@@ -80,6 +145,19 @@ impl Layer {
             media_type: "application/vnd.oci.image.layer.v1.tar",
         }
     }
+}
+
+fn header(path: &str, kind: tar::EntryType) -> Result<tar::Header> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(path)?;
+    header.set_entry_type(kind);
+    header.set_mode(0o755);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    header.set_size(0);
+    header.set_cksum();
+    Ok(header)
 }
 
 fn compressed(bytes: &[u8]) -> Result<Vec<u8>> {
