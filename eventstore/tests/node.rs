@@ -16,7 +16,10 @@ use event_store::testing::{event_of_size, new_stream};
 use event_store::{
     Append, AppendError, EsdbStore, EventFilter, Position, Read, ReadDirection, ReadError, SqliteStore,
     StreamName, Subscribe, SubscriptionItem,
-    node::{self, NodeConfig, NodeCredentials, ServeError, TlsFiles},
+    node::{
+        self, NodeConfig, NodeCredentials, ServeError, TlsFiles,
+        profiled::{self, ServerProfile, ServerTrouble},
+    },
 };
 use futures::{StreamExt, future::join_all};
 use serde_json::{Value, json};
@@ -96,9 +99,153 @@ fn name() -> String {
 async fn every_recorded_request_is_answered_as_a_real_server_did_but_for_the_table() {
     let node = TestNode::start().await;
     let recording = include_str!("recordings/24.10.14.json");
-    let differences = recorded::replay(recording, node.address).await;
+    let differences = recorded::replay(recording, node.address, |_| true).await;
     let unexplained = recorded::unexplained(&differences, include_str!("../../docs/eventstore.md"));
     assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
+}
+
+/// The answers in which the test servers differ from real ones.
+const DIFFERENCES_OF_TEST_SERVERS: &str = "
+| `read-all-positions 1 2 3 17 20` `subscribe-all 1` `subscribe-all-filter 1` | the newest event is the server's own |
+| `read-all-positions 12` | the second event of the log is another scenario's |
+| `read-all-positions 15` | a real server takes any offset before the first event, backwards |
+| `read-all-positions 21` | a real server reads backwards from the prepare position |
+| `read-all 1` `read-all-filter 8` | a real server does not answer |
+| `read-all-filter 5` `subscribe-all 8` | the first events of the log are another scenario's |
+| `read-all-filter 10` | the streams that match are another scenario's |
+| `subscribe-checkpoints 28` | another client appended meanwhile |
+";
+
+/// The positions so far beyond the end that 24.10.14 has other words for them.
+const FAR_BEYOND: &str = "| `read-all-positions 11 19` | |";
+
+/// The subscription that 23.10.8 confirms and never serves.
+const WINDOW_OF_0: &str = "| `subscribe-all-filter 6` | |";
+
+/// The reads whose `requires-leader` the recording leaves out.
+const HEADER_LEFT_OUT: &str = "| `not-leader 1 3` | |";
+
+/// Starts a test server of a version. It is kept in trouble or out of it by the returned handle.
+async fn serve_as(profile: ServerProfile) -> (std::net::SocketAddr, ServerTrouble, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let trouble = ServerTrouble::default();
+    tokio::spawn(profiled::serve(listener, log, profile, trouble.clone(), pending()));
+    (address, trouble, folder)
+}
+
+/// The contract of the port, for a store over a test server of each version.
+macro_rules! contract_of_real_servers {
+    ($($version:ident: $profile:ident)*) => {$(
+        mod $version {
+            use super::*;
+
+            async fn open() -> (EsdbStore, TempDir) {
+                let (address, _, folder) = serve_as(ServerProfile::$profile).await;
+                (EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap(), folder)
+            }
+
+            event_store::contract!(open);
+        }
+    )*};
+}
+
+contract_of_real_servers! {
+    version_23_10_8: V23_10_8
+    version_24_10_3: V24_10_3
+    version_24_10_14: V24_10_14
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn test_servers_answer_as_the_versions_that_they_are_named_after() {
+    for (profile, recording, own) in [
+        (ServerProfile::V23_10_8, include_str!("recordings/23.10.8.json"), WINDOW_OF_0),
+        (ServerProfile::V24_10_14, include_str!("recordings/24.10.14.json"), FAR_BEYOND),
+    ] {
+        let (address, _, _folder) = serve_as(profile).await;
+        let about_positions = |name: &str| name.starts_with("read-all") || name.starts_with("subscribe-");
+        let differences = recorded::replay(recording, address, about_positions).await;
+        let table = format!("{DIFFERENCES_OF_TEST_SERVERS}{own}");
+        let unexplained = recorded::unexplained(&differences, &table);
+        assert!(unexplained.is_empty(), "{profile:?}: {}", unexplained.join("\n"));
+    }
+    let trouble = include_str!("recordings/23.10.8-trouble.json");
+    for (profile, recording) in [
+        (ServerProfile::V23_10_8, trouble),
+        (ServerProfile::V24_10_3, include_str!("recordings/24.10.3.json")),
+    ] {
+        let (address, _, _folder) = serve_as(profile).await;
+        let differences = recorded::replay(recording, address, |name| name == "fresh").await;
+        let unexplained = recorded::unexplained(&differences, "");
+        assert!(unexplained.is_empty(), "{profile:?}: {}", unexplained.join("\n"));
+    }
+    let (address, trouble, _folder) = serve_as(ServerProfile::V23_10_8).await;
+    trouble.follow("127.0.0.1", 2213);
+    let read = json!({"stream": "any", "count": 1, "headers": {"requires-leader": "true"}});
+    assert_eq!(recorded::ask_once(address, "Read", read, 1).await.1, "NOT_FOUND");
+    let recording = include_str!("recordings/23.10.8-follower.json");
+    let differences = recorded::replay(recording, address, |_| true).await;
+    let unexplained = recorded::unexplained(&differences, HEADER_LEFT_OUT);
+    assert!(unexplained.is_empty(), "a follower: {}", unexplained.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_server_in_trouble_refuses_as_recorded() {
+    let (address, trouble, _folder) = serve_as(ServerProfile::V23_10_8).await;
+    let append = async |stream: &str| {
+        let event = json!({"id": {"string": Uuid::new_v4()}, "metadata": {"type": "T", "content-type": "x"}});
+        let request = json!({"stream": stream, "expected": "any", "events": [event],
+            "headers": {"requires-leader": "true"}});
+        recorded::ask_once(address, "Append", request, 1).await
+    };
+    let position = |answers: &[Value]| answers[0]["success"]["position"]["commit_position"].clone();
+    trouble.lose_quorum();
+    for (code, words) in [
+        ("ABORTED", "Operation timed out: Commit phase timeout."),
+        ("ABORTED", "Operation timed out: Request canceled by server"),
+        ("UNAVAILABLE", "Server Is Not Ready"),
+        ("UNAVAILABLE", "Server Is Not Ready"),
+    ] {
+        assert_eq!(append("series").await, (vec![], code.to_owned(), words.to_owned()));
+    }
+    let newest = json!({"back": true, "from": "end", "count": 1});
+    assert_eq!(recorded::ask_once(address, "Read", newest, 1).await.1, "OK", "reads go on");
+    trouble.be_not_ready();
+    assert_eq!(append("series").await.1, "UNAVAILABLE");
+    trouble.end();
+
+    append("hit-a").await;
+    let noise = position(&append("noise").await.0);
+    append("hit-b").await;
+    let at: u64 = noise.as_str().unwrap().parse().unwrap();
+    let resumed = async |enough: usize| {
+        let request =
+            json!({"sub": true, "at": [noise, noise], "filter": {"stream": {"prefix": ["hit-", "$stats"]}}});
+        let answers = recorded::ask_once(address, "Read", request, enough).await.0;
+        let streams = answers.iter().filter_map(|answer| {
+            answer["event"]["event"]["stream_identifier"]["stream_name"].as_str().map(str::to_owned)
+        });
+        streams.collect::<Vec<_>>()
+    };
+    let own = "$stats-127.0.0.1:2113";
+    assert_eq!(resumed(4).await, [own, "hit-b", own]);
+    trouble.scavenge([Position(at)]);
+    assert_eq!(resumed(3).await, ["hit-b", own], "the next event is lost");
+
+    let request = json!({"sub": true, "from": "end"});
+    let slow = tokio::spawn(recorded::ask_once(address, "Read", request, 3));
+    let ended = timeout(DEADLINE, async {
+        while !slow.is_finished() {
+            trouble.cut_off_subscribers();
+            tokio::task::yield_now().await;
+        }
+        slow.await.unwrap()
+    });
+    let (_, code, why) = ended.await.expect("it is cut off");
+    assert_eq!(code, "ABORTED");
+    assert!(why.contains("Consumer too slow"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -30,8 +30,12 @@ use super::{
         streams::{
             AppendReq, AppendResp, BatchAppendReq, BatchAppendResp, DeleteReq, DeleteResp, ReadReq, ReadResp,
             TombstoneReq, TombstoneResp, append_resp, batch_append_resp, delete_resp,
-            read_req::options::{
-                AllOptions, CountOption, FilterOption, ReadDirection, StreamOption, all_options::AllOption,
+            read_req::{
+                Options,
+                options::{
+                    AllOptions, CountOption, FilterOption, ReadDirection, StreamOption,
+                    all_options::AllOption, filter_options::Window,
+                },
             },
             read_resp::{
                 CaughtUp, Checkpoint, Content, Position as ToldPosition, ReadEvent, SubscriptionConfirmation,
@@ -49,8 +53,16 @@ use crate::{
     sqlite::{StreamWrite, WriteAction, WriteCondition},
 };
 
-/// The stream of the server's own events.
-const OWN_STREAM: &str = "$stats-127.0.0.1:2113";
+/// The number of events that a server reads at once.
+const SERVER_PAGE_EVENTS: u32 = 32;
+
+/// The stream of the events that a server records of itself while it runs.
+const STATISTICS: &str = "$stats-127.0.0.1:2113";
+
+/// The stream of a new server's first event, and the event's data.
+const SCAVENGES: &str = "$$$scavenges";
+const SCAVENGES_METADATA: &str =
+    r#"{"$maxAge":2592000,"$acl":{"$r":"$ops","$w":[],"$d":[],"$mr":[],"$mw":[]}}"#;
 
 /// The version of EventStoreDB that a server behaves like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +89,7 @@ pub async fn serve(
     let stopping = CancellationToken::new();
     let node = NodeContext { store, stopping: stopping.clone() };
     let server = ProfiledServer { node, profile, trouble };
-    server.record_own_event().await;
+    server.record(SCAVENGES, "$metadata", SCAVENGES_METADATA).await;
     let streams = StreamsServer::new(server)
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES);
@@ -103,10 +115,12 @@ struct ProfiledServer {
 }
 
 /// The parts of a read or subscription that decide its answers.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct AskedRead {
     subscribes: bool,
     filtered: bool,
+    /// True if the first checkpoint is that of the log's beginning.
+    begins_with_a_checkpoint: bool,
     /// The offset that the client named, and its meaning.
     from: Option<(u64, OffsetKind)>,
 }
@@ -144,7 +158,8 @@ impl Streams for ProfiledServer {
             let offset = offset(Position(at.commit_position));
             *at = append_resp::Position { commit_position: offset, prepare_position: offset };
         }
-        self.record_own_event().await;
+        // So that one stands at the end of the log and between all others.
+        self.record(STATISTICS, "$statsCollected", "{}").await;
         Ok(response)
     }
 
@@ -192,19 +207,19 @@ impl Streams for ProfiledServer {
 }
 
 impl ProfiledServer {
-    /// Records an event of the server itself, so that one stands at the end of the log and between all others.
-    async fn record_own_event(&self) {
-        let statistics = ProposedEvent {
+    /// Records an event of the server itself.
+    async fn record(&self, stream: &str, kind: &str, data: &'static str) {
+        let event = ProposedEvent {
             id: Uuid::new_v4(),
-            kind: "$statsCollected".to_owned(),
+            kind: kind.to_owned(),
             json: true,
-            data: Bytes::from_static(b"{}"),
+            data: Bytes::from_static(data.as_bytes()),
             metadata: Bytes::new(),
         };
         let write = StreamWrite {
-            stream: StreamName::recorded(OWN_STREAM.to_owned()),
+            stream: StreamName::recorded(stream.to_owned()),
             condition: WriteCondition::Any,
-            action: WriteAction::Append(vec![statistics]),
+            action: WriteAction::Append(vec![event]),
         };
         if let Err(error) = self.node.store.write(write).await {
             tracing::warn!(?error, "the test server could not record an event of its own");
@@ -217,22 +232,23 @@ impl ProfiledServer {
     /// If the version refuses the offset before it answers.
     fn place(&self, read: &mut ReadReq) -> Result<AskedRead, Status> {
         let Some(options) = &mut read.options else {
-            return Ok(AskedRead { subscribes: false, filtered: false, from: None });
+            return Ok(AskedRead::default());
         };
         let backwards = options.read_direction() == ReadDirection::Backwards;
         let subscribes = matches!(options.count_option, Some(CountOption::Subscription(_)));
         let filtered = matches!(options.filter_option, Some(FilterOption::Filter(_)));
+        let begins_with_a_checkpoint = subscribes && self.begins_with_a_checkpoint(options);
+        let asked = AskedRead { subscribes, filtered, begins_with_a_checkpoint, from: None };
         let Some(StreamOption::All(AllOptions { all_option: Some(AllOption::Position(at)) })) =
             &mut options.stream_option
         else {
-            return Ok(AskedRead { subscribes, filtered, from: None });
+            return Ok(asked);
         };
         if at.prepare_position > at.commit_position {
             return Err(unforeseen());
         }
-        let asked = at.commit_position;
-        let kind = kind_of(asked, *self.node.store.watch_head().borrow());
-        let from = Some((asked, kind));
+        let kind = kind_of(at.commit_position, *self.node.store.watch_head().borrow());
+        let from = Some((at.commit_position, kind));
         match kind {
             OffsetKind::Place(position) | OffsetKind::BeyondEnd(position) => {
                 at.commit_position = position.0;
@@ -244,8 +260,22 @@ impl ProfiledServer {
             OffsetKind::Between if subscribes && self.profile == ServerProfile::V23_10_8 => Err(unforeseen()),
             OffsetKind::Between if !subscribes => Err(self.invalid_position()),
             OffsetKind::BeyondEnd(_) if backwards => Err(self.invalid_position()),
-            _ => Ok(AskedRead { subscribes, filtered, from }),
+            _ => Ok(AskedRead { from, ..asked }),
         }
+    }
+
+    fn begins_with_a_checkpoint(&self, options: &Options) -> bool {
+        let Some(FilterOption::Filter(filter)) = &options.filter_option else { return false };
+        let from_the_start = matches!(
+            options.stream_option,
+            Some(StreamOption::All(AllOptions { all_option: Some(AllOption::Start(_)) }))
+        );
+        let window = match filter.window {
+            Some(Window::Max(max)) => max,
+            Some(Window::Count(_)) | None => SERVER_PAGE_EVENTS,
+        };
+        let interval = u64::from(window) * u64::from(filter.checkpoint_interval_multiplier);
+        from_the_start && interval <= u64::from(SERVER_PAGE_EVENTS) && self.profile != ServerProfile::V24_10_3
     }
 
     fn invalid_position(&self) -> Status {
@@ -298,6 +328,12 @@ impl ProfiledServer {
                             yield response(Content::Checkpoint(checkpoint));
                         }
                         yield response(Content::CaughtUp(self.caught_up(caught_up, asked)));
+                    }
+                    Some(Content::Confirmation(confirmation)) => {
+                        yield response(Content::Confirmation(confirmation));
+                        if asked.begins_with_a_checkpoint {
+                            yield response(Content::Checkpoint(self.checkpoint(Checkpoint::default())));
+                        }
                     }
                     content => yield ReadResp { content },
                 }

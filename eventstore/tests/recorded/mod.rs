@@ -87,12 +87,18 @@ pub(crate) async fn ask_once(
     (outcome.answers, outcome.code, outcome.message)
 }
 
-/// Asks every recorded request of the server at `address`, in order. Returns the differences.
-pub(crate) async fn replay(recording: &str, address: SocketAddr) -> Vec<StepDifference> {
+/// Asks the requests of the recorded scenarios that are `wanted` of the server at `address`, in order. Returns the
+/// differences.
+pub(crate) async fn replay(
+    recording: &str,
+    address: SocketAddr,
+    wanted: impl Fn(&str) -> bool,
+) -> Vec<StepDifference> {
     let scenarios: Vec<RecordedScenario> = serde_json::from_str(recording).unwrap();
     let client = WireClient::connect(address).await;
     let mut differences = Vec::new();
-    for RecordedScenario { name, steps } in scenarios.into_iter().filter(|scenario| scenario.name != TIMED) {
+    let wanted = |scenario: &RecordedScenario| scenario.name != TIMED && wanted(&scenario.name);
+    for RecordedScenario { name, steps } in scenarios.into_iter().filter(wanted) {
         let outcomes = if name == LIVE {
             replay_live(&client, &steps).await
         } else {
