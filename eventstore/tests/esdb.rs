@@ -16,7 +16,11 @@ use std::{
 use event_store::testing::{event_of_size, new_stream};
 use event_store::{
     Append, ConnectError, EsdbStore, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
-    SqliteStore, Subscribe, Subscription, SubscriptionItem, node,
+    SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
+    node::{
+        self,
+        profiled::{self, ServerProfile, ServerTrouble},
+    },
 };
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -44,6 +48,133 @@ async fn open() -> (EsdbStore, Option<RunningNode>) {
 }
 
 event_store::contract!(open);
+
+mod on_23_10_8 {
+    async fn open() -> (super::EsdbStore, super::RunningNode) {
+        super::open_profile(super::ServerProfile::V23_10_8).await
+    }
+
+    event_store::contract!(open);
+}
+
+mod on_24_10_3 {
+    async fn open() -> (super::EsdbStore, super::RunningNode) {
+        super::open_profile(super::ServerProfile::V24_10_3).await
+    }
+
+    event_store::contract!(open);
+}
+
+mod on_24_10_14 {
+    async fn open() -> (super::EsdbStore, super::RunningNode) {
+        super::open_profile(super::ServerProfile::V24_10_14).await
+    }
+
+    event_store::contract!(open);
+}
+
+async fn open_profile(profile: ServerProfile) -> (EsdbStore, RunningNode) {
+    let (address, node) = serve_profile(profile, ServerTrouble::default()).await;
+    (EsdbStore::connect(&address).await.unwrap(), node)
+}
+
+async fn serve_profile(profile: ServerProfile, trouble: ServerTrouble) -> (String, RunningNode) {
+    let folder = TempDir::new().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("esdb://{}?tls=false", listener.local_addr().unwrap());
+    let stop = CancellationToken::new();
+    tokio::spawn(profiled::serve(listener, log, profile, trouble, stop.clone().cancelled_owned()));
+    (address, RunningNode { _folder: folder, _stop: stop.drop_guard() })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_event_on_a_fresh_server_reaches_who_subscribed_before_it() {
+    for profile in [ServerProfile::V23_10_8, ServerProfile::V24_10_3, ServerProfile::V24_10_14] {
+        let (store, _node) = open_profile(profile).await;
+        let stream = new_stream();
+        let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(stream.as_str()));
+        let first = timeout(DEADLINE, follower.next()).await.unwrap();
+        assert_eq!(first, Some(Ok(SubscriptionItem::CaughtUp(Position::START))), "{profile:?}");
+        let written = event_of_size(0);
+        let appended =
+            store.append(&stream, ExpectedRevision::NoStream, vec![written.clone()]).await.unwrap();
+        assert_eq!(next_event(&mut follower).await, written.id, "{profile:?}");
+        // An event of the server itself is the newest of all.
+        assert_eq!(store.head().await, Ok(appended.position), "{profile:?}");
+        let between = Position(appended.position.0 + 1);
+        let refused = store.read_all(between, &EventFilter::default(), 10).await;
+        assert!(matches!(refused, Err(ReadError::Refused(_))), "{profile:?}: {refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_after_scavenged_ones_is_not_lost() {
+    for profile in [ServerProfile::V23_10_8, ServerProfile::V24_10_14] {
+        let trouble = ServerTrouble::default();
+        let (address, _node) = serve_profile(profile, trouble.clone()).await;
+        let store = EsdbStore::connect(&address).await.unwrap();
+        let append = async |stream: &StreamName| {
+            store.append(stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap().position
+        };
+        let (noise, hits) = (new_stream(), new_stream());
+        append(&hits).await;
+        let mut removed = Vec::new();
+        for _ in 0..5 {
+            removed.push(append(&noise).await);
+        }
+        let last = append(&hits).await;
+        append(&noise).await;
+        trouble.scavenge(removed.clone());
+        for after in removed {
+            let mut follower = store.subscribe(after, EventFilter::stream_prefix(hits.as_str()));
+            let found = timeout(DEADLINE, follower.next()).await.unwrap();
+            assert!(
+                matches!(&found, Some(Ok(SubscriptionItem::Event(event))) if event.position == last),
+                "{profile:?} after {after}: {found:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_quorum_reads_go_on_and_an_append_waits() {
+    let trouble = ServerTrouble::default();
+    let (address, _node) = serve_profile(ServerProfile::V23_10_8, trouble.clone()).await;
+    let store = EsdbStore::connect(&address).await.unwrap();
+    let stream = new_stream();
+    store.append(&stream, ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    let mut follower = store.subscribe(Position::START, EventFilter::stream_prefix(stream.as_str()));
+    next_event(&mut follower).await;
+    trouble.lose_quorum();
+    let written = event_of_size(0);
+    let append = tokio::spawn({
+        let (store, stream, written) = (store.clone(), stream.clone(), written.clone());
+        async move { store.append(&stream, ExpectedRevision::Exact(0), vec![written]).await }
+    });
+    for _ in 0..5 {
+        assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
+    }
+    assert!(!append.is_finished());
+    trouble.cut_off_subscribers();
+    trouble.end();
+    assert_eq!(append.await.unwrap().unwrap().revision, 1);
+    assert_eq!(next_event(&mut follower).await, written.id, "the subscription goes on after it was cut off");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_is_left_for_the_leader_that_it_names() {
+    let trouble = ServerTrouble::default();
+    let (follower, _follower) = serve_profile(ServerProfile::V24_10_14, trouble.clone()).await;
+    let (leader, _leader) = serve_profile(ServerProfile::V24_10_14, ServerTrouble::default()).await;
+    let port = leader.trim_start_matches("esdb://127.0.0.1:").split('?').next().unwrap().parse().unwrap();
+    trouble.follow("127.0.0.1", port);
+    let stream = new_stream();
+    let store = EsdbStore::connect(&follower).await.unwrap();
+    store.append(&stream, ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    let store = EsdbStore::connect(&leader).await.unwrap();
+    assert_eq!(store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap().len(), 1);
+}
 
 async fn serve() -> (String, RunningNode) {
     let folder = TempDir::new().unwrap();

@@ -251,6 +251,7 @@ impl ProfiledServer {
         let from = Some((at.commit_position, kind));
         match kind {
             OffsetKind::Place(position) | OffsetKind::BeyondEnd(position) => {
+                let position = if subscribes { position } else { self.trouble.kept(position, backwards) };
                 at.commit_position = position.0;
                 at.prepare_position = position.0;
             }

@@ -87,6 +87,25 @@ impl ServerTrouble {
         next
     }
 
+    /// Returns the position from which a read that asks for `position` begins: events that were removed do not count.
+    pub(super) fn kept(&self, position: Position, backwards: bool) -> Position {
+        let scavenged = self.scavenged();
+        let mut kept = position;
+        match backwards {
+            true => {
+                while kept.0 > 1 && scavenged.contains(&Position(kept.0 - 1)) {
+                    kept.0 -= 1;
+                }
+            }
+            false => {
+                while scavenged.contains(&kept) {
+                    kept.0 += 1;
+                }
+            }
+        }
+        kept
+    }
+
     pub(super) fn watch_cut_off(&self) -> watch::Receiver<u64> {
         self.shared.cut_off.subscribe()
     }
