@@ -20,7 +20,7 @@ use super::submissions::{OrganiserReason, SubmissionLinks};
 /// The answer to a command that was carried out, now or by an earlier request. Its events are on disk.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct RecordedCommand {
-    /// The submission's id.
+    /// The id of the submission.
     #[schema(value_type = Uuid)]
     id: SubmissionId,
     /// The log's position of the submission's newest event.

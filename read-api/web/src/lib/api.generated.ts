@@ -1177,7 +1177,7 @@ export interface components {
         RecordedCommand: {
             /**
              * Format: uuid
-             * @description The submission's id.
+             * @description The id of the submission.
              */
             id: string;
             /** @description The paths at which the submission can be followed. */
