@@ -5,12 +5,15 @@
 
 mod node;
 mod options;
+mod secret;
 mod typed;
 
 pub use node::NodeSettings;
 pub use options::{AllOptions, EventLogOptions, EventstoreOptions, JanitorOptions, ViewsOptions};
+pub use secret::SecretText;
 pub use typed::SettingError;
 
+use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -19,6 +22,7 @@ use std::sync::Arc;
 use commands::RateLimit;
 use domain::Challenge;
 use event_store::EsdbStore;
+use http_edge::OrganiserToken;
 use read_api::MapTiles;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
@@ -41,7 +45,7 @@ pub struct Settings {
     pub swarm_certificates: Option<PathBuf>,
     pub challenge: Arc<Challenge>,
     /// The token that organisers send.
-    pub token: Option<String>,
+    pub token: Option<OrganiserToken>,
     /// The source of map tiles; `None` for the built-in world map.
     pub tiles: Option<MapTiles>,
     /// Registries that Muster reaches without TLS.
@@ -60,20 +64,20 @@ pub struct Settings {
 }
 
 /// The location of the event log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum LogLocation {
     /// A file that only this process opens.
     Sqlite(PathBuf),
-    /// The address of an EventStoreDB, or of `muster eventstore`.
+    /// The address of an EventStoreDB, or of `muster eventstore`. It may contain a password.
     Esdb(String),
 }
 
 /// The location of the views.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum ViewsLocation {
     /// The memory of this process. Each start builds them from the log.
     Memory,
-    /// The address of a MongoDB replica set.
+    /// The address of a MongoDB replica set. It may contain a password.
     Mongo(String),
 }
 
@@ -123,12 +127,12 @@ impl Settings {
         Ok(Self {
             listen: typed.parse("listen", None, |text| socket_address(text).map(Some))?,
             data,
-            eventstore: typed.parse("eventstore", log, LogLocation::parse)?,
-            views: typed.parse("views", ViewsLocation::Memory, ViewsLocation::parse)?,
-            swarm: typed.list("swarm")?.unwrap_or_else(|| vec!["unix:///var/run/docker.sock".into()]),
+            eventstore: typed.parse_hidden("eventstore", log, LogLocation::parse)?,
+            views: typed.parse_hidden("views", ViewsLocation::Memory, ViewsLocation::parse)?,
+            swarm: engines(typed)?,
             swarm_certificates: typed.text("swarm-certificates")?.map(PathBuf::from),
             challenge: Arc::new(typed.parse("challenge", Challenge::birthday(), challenge)?),
-            token: typed.text("token")?,
+            token: typed.parse_hidden("token", None, |secret| secret.parse().map(Some))?,
             tiles: tiles(typed)?,
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
             logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
@@ -164,7 +168,7 @@ impl LogLocation {
         match text.strip_prefix("sqlite:") {
             Some(path) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
             _ if EsdbStore::is_address(text) => Ok(Self::Esdb(text.to_owned())),
-            _ => Err("sqlite:PATH or esdb://HOST:PORT is expected"),
+            _ => Err("sqlite:PATH, esdb://HOST:PORT or kurrentdb://HOST:PORT is expected"),
         }
     }
 }
@@ -178,6 +182,25 @@ impl ViewsLocation {
             }
             _ => Err("memory or mongodb://HOSTS/DATABASE is expected"),
         }
+    }
+}
+
+// The two do not show an address.
+impl fmt::Debug for LogLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => f.debug_tuple("Sqlite").field(path).finish(),
+            Self::Esdb(_) => f.write_str("Esdb(…)"),
+        }
+    }
+}
+
+impl fmt::Debug for ViewsLocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory => "Memory",
+            Self::Mongo(_) => "Mongo(…)",
+        })
     }
 }
 
@@ -203,6 +226,16 @@ pub fn read_challenge(path: &Path) -> Result<Challenge, String> {
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
     text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
+}
+
+/// Reads the engines' addresses, which are shown in many messages.
+fn engines(typed: &mut TypedSettings) -> Result<Vec<String>, SettingError> {
+    let engines = typed.list("swarm")?.unwrap_or_else(|| vec!["unix:///var/run/docker.sock".into()]);
+    if engines.iter().any(|engine| !engine.starts_with("unix://") && engine.contains('@')) {
+        let why = "an engine has no user name and password; name its certificates with --swarm-certificates";
+        return Err(SettingError::hidden("swarm", why));
+    }
+    Ok(engines)
 }
 
 fn challenge(path: &str) -> Result<Challenge, String> {
@@ -269,7 +302,7 @@ mod tests {
         assert_eq!(settings.eventstore, LogLocation::Sqlite("muster-data/events.sqlite".into()));
         assert_eq!(settings.challenge.id, "docker-birthday-3");
         assert_eq!(settings.rate_by_address, Some(RateLimit::BY_ADDRESS));
-        assert_eq!((settings.token, settings.slots), (None, None));
+        assert!(settings.token.is_none() && settings.slots.is_none());
         let telemetry = TelemetrySettings { filter: "info".into(), format: LogFormat::Text };
         assert_eq!(settings.telemetry, telemetry);
     }
@@ -288,7 +321,7 @@ mod tests {
         assert_eq!(settings.swarm, ["tcp://a:1", "tcp://b:1"]);
         assert_eq!(settings.insecure_registries, ["a:1", "b:1"]);
         assert_eq!(settings.data, Path::new("/d"));
-        assert_eq!((settings.rate_by_owner, settings.token), (None, None));
+        assert!(settings.rate_by_owner.is_none() && settings.token.is_none());
         assert_eq!(settings.telemetry, TelemetrySettings { filter: "warn".into(), format: LogFormat::Json });
     }
 
@@ -340,6 +373,63 @@ mod tests {
             let error = read(&[], file).unwrap_err();
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
             assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_error_and_no_debug_text_shows_a_secret() {
+        for flags in [
+            ["--eventstore", "postgres://ada:s3cret@host/db"],
+            ["--eventstore", "ada:s3cret@host:2113"],
+            ["--views", "mongo://ada:s3cret@host/muster"],
+            ["--views", "s3cret"],
+            ["--swarm", "tcp://ada:s3cret@host:2376"],
+            ["--tiles", "https://ada:s3cret@host/{z}/{x}/{y}.png"],
+            ["--tiles", "https://host/{z}/{x}/{y}.png?key=s3cret"],
+            ["--token", "s3cret"],
+            ["--eventstore-login", "s3cret"],
+        ] {
+            let error = read(&flags, "").unwrap_err();
+            assert!(error.contains(flags[0]) && !error.contains("s3cret"), "{error}");
+        }
+        let flags = [
+            ["--eventstore", "kurrentdb+discover://ada:s3cret@host"],
+            ["--views", "mongodb://ada:s3cret@host/muster"],
+            ["--token", "s3cret-0f9e8d7c6b5a4938"],
+            ["--eventstore-login", "ada:s3cret"],
+            ["--eventstore-listen", "127.0.0.1:2113"],
+        ];
+        let settings = read(flags.as_flattened(), "").unwrap();
+        assert!(!format!("{settings:?}").contains("s3cret"), "{settings:?}");
+        let matches = command().try_get_matches_from(["muster"].iter().chain(flags.as_flattened())).unwrap();
+        let options = AllOptions::from_arg_matches(&matches).unwrap();
+        assert!(!format!("{options:?}").contains("s3cret"), "{options:?}");
+    }
+
+    #[test]
+    fn each_name_of_the_event_store_is_taken() {
+        for scheme in [
+            "esdb",
+            "esdb+discover",
+            "kurrentdb",
+            "kurrentdb+discover",
+            "kurrent",
+            "kurrent+discover",
+            "kdb",
+            "kdb+discover",
+        ] {
+            let address = format!("{scheme}://host:2113?tls=false");
+            let settings = read(&["--eventstore", &address], "").unwrap();
+            assert_eq!(settings.eventstore, LogLocation::Esdb(address));
+        }
+    }
+
+    #[test]
+    fn the_help_shows_no_value_of_a_variable_that_may_hold_a_secret() {
+        let command = <AllOptions as clap::Args>::augment_args(clap::Command::new("muster"));
+        for name in ["eventstore", "views", "token", "eventstore_login"] {
+            let flag = command.get_arguments().find(|flag| flag.get_id() == name).unwrap();
+            assert!(flag.is_hide_env_values_set(), "{name}");
         }
     }
 

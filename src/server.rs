@@ -1,8 +1,9 @@
 //! The HTTP server: a limited number of connections, with a deadline for everything that a client has to do.
 
+mod refusal;
+
 use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
+
+use self::refusal::ProblemStream;
 
 /// The number of open connections. Further connections wait.
 const CONNECTIONS_MAX: usize = 32 * 1024;
@@ -81,21 +84,23 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router, stop
         return;
     }
     let answer = service_fn(move |request| answer(app.clone(), peer, request));
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(UNSENT_MAX)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = pin!(connection);
+        .serve_connection(TokioIo::new(ProblemStream::new(stream)), answer);
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = &mut connection => ended,
         () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, %peer, "the connection failed");
+        if error.is_parse() {
+            connection.into_parts().io.into_inner().close().await;
+        }
     }
 }
 
@@ -165,6 +170,32 @@ mod tests {
         let stream = sent(address, "GET / HTTP/1.1\r\nHost: mus").await;
         let answer = timeout(2 * HEAD_DEADLINE, answer(stream)).await.expect("the server still waits");
         assert!(!answer.contains("200"));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_cannot_be_read_is_refused_with_a_problem_document() {
+        let app = Router::new().route("/", get(async || "here"));
+        let (address, _stopping, _server) = serving(app).await;
+        let headers: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
+        for (request, status) in [
+            (format!("GET /{} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(100_000)), 431),
+            (format!("GET /?q={} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(1_000_000)), 431),
+            (format!("GET / HTTP/1.1\r\nHost: muster\r\nX: {}\r\n\r\n", "x".repeat(100_000)), 431),
+            (format!("GET / HTTP/1.1\r\n{headers}\r\n"), 431),
+            ("GET / HTTP/1.1\r\nHost muster\r\n\r\n".to_owned(), 400),
+            ("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n".to_owned(), 400),
+            ("GET\r\n\r\n".to_owned(), 400),
+        ] {
+            let answer = answer(sent(address, &request).await).await;
+            let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            assert!(head.contains("content-type: application/problem+json"), "{head}");
+            let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!(problem["status"], status);
+            assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        }
+        let stream = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n\r\n").await;
+        assert!(answer(stream).await.ends_with("here"));
     }
 
     #[tokio::test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use commands::{Commands, Gazetteer};
 use event_store::node;
-use http_edge::{Metrics, Operations, OrganiserToken};
+use http_edge::{Metrics, Operations};
 use projections::{MemoryViews, MongoViews};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
@@ -134,7 +134,7 @@ async fn run_over(
                 queries: views,
                 log: store.clone(),
                 subscribe: store,
-                token: settings.token.as_deref().and_then(OrganiserToken::new),
+                token: settings.token.clone(),
                 tiles: settings.tiles.clone(),
                 metrics: metrics.clone(),
                 readers: ReaderLimits::default(),
@@ -182,7 +182,7 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings 
 fn write_api(settings: &Settings, key_space: Uuid) -> commands::WriteApiSettings {
     commands::WriteApiSettings {
         key_space,
-        token: settings.token.as_deref().and_then(OrganiserToken::new),
+        token: settings.token.clone(),
         rate_by_address: settings.rate_by_address,
         rate_by_owner: settings.rate_by_owner,
     }

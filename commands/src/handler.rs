@@ -140,17 +140,30 @@ impl Commands {
         Ok(first.first().map_or(handled.position, |event| event.position))
     }
 
-    /// Returns true if the submission has an event.
-    pub(crate) async fn is_recorded(&self, id: SubmissionId) -> Result<bool, CommandError> {
-        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
-        Ok(!first.is_empty())
+    /// Returns a recorded submission and the log's position of its `Submitted` event, or `None` if there is none.
+    ///
+    /// # Errors
+    /// If the log cannot be read in time.
+    pub(crate) async fn recorded(
+        &self,
+        id: SubmissionId,
+    ) -> Result<Option<(Box<Submitted>, Position)>, CommandError> {
+        self.within_deadline(async {
+            let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
+            let Some(first) = first.first() else { return Ok(None) };
+            match first.decode(Event::from_stored)? {
+                Event::Submitted(submitted) => Ok(Some((Box::new(submitted), first.position))),
+                _ => Ok(None),
+            }
+        })
+        .await
     }
 
     /// Gives a command [`DEADLINE`], if it need not wait or there is a place to wait.
-    async fn within_deadline(
+    async fn within_deadline<T>(
         &self,
-        work: impl Future<Output = Result<HandledCommand, CommandError>>,
-    ) -> Result<HandledCommand, CommandError> {
+        work: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
         let mut work = pin!(work);
         if let Ok(done) = timeout(PROMPT, &mut work).await {
             return done;

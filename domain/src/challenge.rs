@@ -7,18 +7,21 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::image::usual_registry;
 use crate::sandbox::SandboxGrade;
 
 mod docker_run;
 mod form;
 mod judge;
+mod name;
 mod period;
 mod rejudge;
 mod unique_keys;
 
-pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, NAME_CHARS, TWITTER_LETTERS};
+pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
+pub use name::NameRules;
 pub use period::ChallengePhase;
 pub use rejudge::RejudgePreview;
 
@@ -45,6 +48,9 @@ pub struct Challenge {
     /// Words that a participant's name and Twitter account must not contain.
     #[serde(default)]
     pub refused_words: Vec<String>,
+    // Like `sandbox`, written only if it says something.
+    #[serde(default, skip_serializing_if = "NameRules::is_default")]
+    pub name: NameRules,
     pub images: ImageRules,
     /// The rules of further answers, by the name of the field.
     #[serde(default)]
@@ -89,6 +95,13 @@ pub struct ImageRules {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub registry_hosts: BTreeMap<String, Vec<String>>,
     pub answering: RequiredImages,
+}
+
+impl ImageRules {
+    /// Returns true if images may come from this registry.
+    pub fn allows(&self, registry: &str) -> bool {
+        self.registries.iter().any(|allowed| usual_registry(allowed) == registry)
+    }
 }
 
 /// The number of a submission's images that must answer correctly.
@@ -264,6 +277,8 @@ impl Challenge {
             Some("id has 1 to 64 characters".into())
         } else if self.opens.zip(self.closes).is_some_and(|(opens, closes)| closes <= opens) {
             Some("closes is later than opens".into())
+        } else if let Some(what) = self.name.contradiction() {
+            Some(what)
         } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
             Some("images.min is at least 1, images.max at least images.min and at most 10".into())
         } else if self.images.registries.is_empty() {
@@ -360,6 +375,19 @@ mod tests {
             assert!(refused.contains("sandbox.writable"), "{wrong}: {refused}");
         }
         assert!(with("grade = \"best\"").unwrap_err().to_string().contains("best"));
+    }
+
+    #[test]
+    fn a_challenge_may_ask_for_longer_or_shorter_names() {
+        let with = |table: &str| Challenge::parse(&format!("{BIRTHDAY}\n[name]\n{table}"));
+        let asked = NameRules { min_chars: 3, max_chars: 50 };
+        assert_eq!(with("min_chars = 3").unwrap().name, asked);
+        assert_eq!(with("").unwrap().digest(), Challenge::birthday().digest(), "an empty table says nothing");
+        for wrong in ["min_chars = 0", "max_chars = 201", "min_chars = 9\nmax_chars = 8"] {
+            let refused = with(wrong).unwrap_err().to_string();
+            assert!(refused.contains("name.min_chars"), "{wrong}: {refused}");
+        }
+        assert!(with("max = 8").unwrap_err().to_string().contains("max"));
     }
 
     #[test]

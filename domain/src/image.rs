@@ -7,6 +7,10 @@ use serde::{Deserialize, Serialize, de};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, Type};
 use utoipa::{PartialSchema, ToSchema};
 
+mod typed;
+
+pub(crate) use typed::usual_registry;
+
 /// The registry of names that have none.
 pub const DEFAULT_REGISTRY: &str = "docker.io";
 
@@ -29,9 +33,40 @@ pub struct ImageRef {
 pub struct Digest(String);
 
 /// The reason why a text is not an image's name.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an image name: {0}")]
-pub struct ImageRefError(&'static str);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRefError {
+    why: &'static str,
+    meant: Option<Box<ImageRef>>,
+}
+
+impl ImageRefError {
+    fn new(why: &'static str) -> Self {
+        Self { why, meant: None }
+    }
+
+    /// Adds the name that was probably meant. A name that nobody owns would be refused, so it is left out.
+    fn or_meant(self, meant: Option<ImageRef>) -> Self {
+        let meant = meant.filter(|image| image.owner().is_some()).map(Box::new);
+        Self { meant: self.meant.or(meant), ..self }
+    }
+
+    /// Returns the name that was probably meant.
+    pub fn meant(&self) -> Option<&ImageRef> {
+        self.meant.as_deref()
+    }
+}
+
+impl std::error::Error for ImageRefError {}
+
+impl fmt::Display for ImageRefError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not an image name: {}", self.why)?;
+        match &self.meant {
+            Some(meant) => write!(f, "; write “{}”", meant.familiar()),
+            None => Ok(()),
+        }
+    }
+}
 
 impl ImageRef {
     /// Returns the registry: `docker.io`, `registry.example:5000`, …
@@ -81,45 +116,55 @@ impl ImageRef {
 impl FromStr for ImageRef {
     type Err = ImageRefError;
 
+    /// Reads a name, or a pasted text that means one: a `docker pull` line, the address of a page of Docker Hub's.
     fn from_str(text: &str) -> Result<Self, ImageRefError> {
-        if text.is_empty() {
-            return Err(ImageRefError("it is empty"));
-        }
-        if text.len() > NAME_BYTES_MAX + TAG_BYTES_MAX + 73 {
-            return Err(ImageRefError("it is too long"));
-        }
-        if text.contains("://") {
-            return Err(ImageRefError("it is a web address; give the name that `docker pull` takes"));
-        }
-        let (rest, digest) = match text.split_once('@') {
-            Some((rest, digest)) => (rest, Some(digest.parse()?)),
-            None => (text, None),
-        };
-        let (name, tag) = split_tag(rest);
-        let tag = tag.map(parse_tag).transpose()?;
-        if is_image_id(name) {
-            return Err(ImageRefError("it is an image's id; give its name in a registry"));
-        }
-        let (registry, path) = split_registry(name);
-        if !is_registry(registry) {
-            return Err(ImageRefError("the registry is not a host name with an optional port"));
-        }
-        if !path.split('/').all(is_path_component) {
-            return Err(ImageRefError(
-                "a name has lower-case letters and digits, with single . _ - or __ between, in parts joined by /",
-            ));
-        }
-        let repository = match (registry, path.contains('/')) {
-            (DEFAULT_REGISTRY, false) => format!("library/{path}"),
-            _ => path.to_owned(),
-        };
-        // The name is stored in full, and must be readable for ever.
-        if registry.len() + 1 + repository.len() > NAME_BYTES_MAX {
-            return Err(ImageRefError("the name with its registry is longer than 255 bytes"));
-        }
-        let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
-        Ok(Self { registry: registry.to_owned(), repository, tag, digest })
+        typed::read(text)
     }
+}
+
+/// Parses a name by the grammar of registries.
+fn parse_name(text: &str) -> Result<ImageRef, ImageRefError> {
+    if text.is_empty() {
+        return Err(ImageRefError::new("it is empty"));
+    }
+    if text.len() > NAME_BYTES_MAX + TAG_BYTES_MAX + 73 {
+        return Err(ImageRefError::new("it is too long"));
+    }
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest.parse()?)),
+        None => (text, None),
+    };
+    let (name, tag) = split_tag(rest);
+    let tag = tag.map(parse_tag).transpose()?;
+    if is_image_id(name) {
+        return Err(ImageRefError::new("it is an image's id; give its name in a registry"));
+    }
+    let (typed_registry, path) = split_registry(name);
+    let registry = typed::usual_registry(typed_registry);
+    // Login files write `https://index.docker.io/v1/`.
+    let versioned = path.strip_prefix("v1/").or_else(|| path.strip_prefix("v2/"));
+    let path = match versioned.filter(|rest| rest.contains('/')) {
+        Some(rest) if registry == DEFAULT_REGISTRY && typed_registry != DEFAULT_REGISTRY => rest,
+        _ => path,
+    };
+    if !is_registry(&registry) {
+        return Err(ImageRefError::new("the registry is not a host name with an optional port"));
+    }
+    if !path.split('/').all(is_path_component) {
+        return Err(ImageRefError::new(
+            "a name has lower-case letters and digits, with single . _ - or __ between, in parts joined by /",
+        ));
+    }
+    let repository = match (registry.as_str(), path.contains('/')) {
+        (DEFAULT_REGISTRY, false) => format!("library/{path}"),
+        _ => path.to_owned(),
+    };
+    // The name is stored in full, and must be readable for ever.
+    if registry.len() + 1 + repository.len() > NAME_BYTES_MAX {
+        return Err(ImageRefError::new("the name with its registry is longer than 255 bytes"));
+    }
+    let tag = tag.or_else(|| digest.is_none().then(|| "latest".to_owned()));
+    Ok(ImageRef { registry, repository, tag, digest })
 }
 
 impl PartialSchema for ImageRef {
@@ -158,7 +203,7 @@ impl FromStr for Digest {
         if hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(ImageRefError("a digest is sha256: and 64 hexadecimal digits"))
+            Err(ImageRefError::new("a digest is sha256: and 64 hexadecimal digits"))
         }
     }
 }
@@ -200,14 +245,18 @@ fn parse_tag(tag: &str) -> Result<String, ImageRefError> {
     if first && rest && tag.len() <= TAG_BYTES_MAX {
         Ok(tag.to_owned())
     } else {
-        Err(ImageRefError("a tag has up to 128 letters, digits, _ . and -, and begins with none of . and -"))
+        Err(ImageRefError::new(
+            "a tag has up to 128 letters, digits, _ . and -, and begins with none of . and -",
+        ))
     }
 }
 
 /// Splits off the registry. The first part is a registry if it could not be a user's name.
 fn split_registry(name: &str) -> (&str, &str) {
     match name.split_once('/') {
-        Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest),
+        Some((first, rest)) if first.contains(['.', ':']) || first.eq_ignore_ascii_case("localhost") => {
+            (first, rest)
+        }
         _ => (DEFAULT_REGISTRY, name),
     }
 }

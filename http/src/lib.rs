@@ -23,4 +23,4 @@ pub use operations::{MonitoredViews, Operations, ViewTotals, operations};
 pub use parameters::{PathParameters, QueryParameters};
 pub use problem::{FieldProblem, Problem};
 pub use server_routes::server_routes;
-pub use token::{HoldsToken, Organiser, OrganiserToken};
+pub use token::{HoldsToken, Organiser, OrganiserToken, WeakTokenError};

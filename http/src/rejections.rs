@@ -1,8 +1,8 @@
 //! The safety net under all routes: turns each error that the framework answers by itself into a problem document.
 //!
 //! Our own handlers and extractors answer problem documents. The framework answers a wrong method with an empty body,
-//! and a rejection of its own extractors with plain text. A request whose head is malformed, too long or too slow never
-//! reaches a route: the HTTP library closes that connection with an empty 400, 414 or 431.
+//! and a rejection of its own extractors with plain text. A request whose head is malformed or too long never
+//! reaches a route; the server that listens answers for it.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, StatusCode, header};

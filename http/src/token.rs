@@ -1,18 +1,41 @@
 //! The organiser's token: a secret that a request for organisers carries as a bearer token (RFC 6750).
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use subtle::ConstantTimeEq;
+use zxcvbn::zxcvbn;
 
 use crate::Problem;
+
+/// The smallest number of characters of a token.
+const CHARS_MIN: usize = 16;
+
+/// The number of guesses that a token withstands, as a power of ten. Whoever guesses sends requests over the network.
+const GUESSES_LOG10_MIN: f64 = 10.0;
+
+/// Words that a guesser tries first.
+const NEAR_AT_HAND: [&str; 8] =
+    ["muster", "organiser", "organisers", "organizer", "token", "secret", "docker", "birthday"];
 
 /// The organiser's token. Its `Debug` form does not show it.
 #[derive(Clone)]
 pub struct OrganiserToken(Arc<str>);
+
+/// The reason why a secret is no good token. It does not show the secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeakTokenError {
+    /// The token has this number of characters.
+    Short(usize),
+    /// The token consists of words, dates or patterns that are tried first.
+    Guessable,
+    /// The token has characters that no header can carry.
+    Unsendable,
+}
 
 /// A request that carries the organiser's token. A handler with this argument is for organisers only.
 #[derive(Debug)]
@@ -33,6 +56,42 @@ impl OrganiserToken {
     /// Compares in constant time, so that the duration does not reveal the token.
     fn equals(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
+    }
+}
+
+impl FromStr for OrganiserToken {
+    type Err = WeakTokenError;
+
+    /// Takes a secret as the token, unless it is short or guessable.
+    fn from_str(secret: &str) -> Result<Self, WeakTokenError> {
+        let is_sendable = |byte: u8| byte == b' ' || byte.is_ascii_graphic();
+        let length = secret.chars().count();
+        if length < CHARS_MIN {
+            Err(WeakTokenError::Short(length))
+        } else if !secret.bytes().all(is_sendable) || secret.trim() != secret {
+            Err(WeakTokenError::Unsendable)
+        } else if zxcvbn(secret, &NEAR_AT_HAND).guesses_log10() < GUESSES_LOG10_MIN {
+            Err(WeakTokenError::Guessable)
+        } else {
+            Ok(Self(secret.into()))
+        }
+    }
+}
+
+impl std::error::Error for WeakTokenError {}
+
+impl fmt::Display for WeakTokenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Short(length) => {
+                write!(f, "it has {length} characters, and at least {CHARS_MIN} are needed")?
+            }
+            Self::Guessable => {
+                f.write_str("it can be guessed, because it consists of common words or a pattern")?
+            }
+            Self::Unsendable => f.write_str("a token has ASCII letters, digits and signs only")?,
+        }
+        f.write_str("; make one with: openssl rand -hex 32")
     }
 }
 
@@ -70,4 +129,57 @@ impl<S: HoldsToken + Sync> FromRequestParts<S> for Organiser {
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_is_short_or_guessable_is_refused() {
+        let refused = |secret: &str| secret.parse::<OrganiserToken>().unwrap_err();
+        assert_eq!(refused(""), WeakTokenError::Short(0));
+        assert_eq!(refused("f3a9c07be152d86"), WeakTokenError::Short(15));
+        for secret in [
+            "aaaaaaaaaaaaaaaaaaaaaaaa",
+            "1234567890123456",
+            "0123456789abcdef",
+            "abcdefghijklmnop",
+            "abcabcabcabcabcabc",
+            "passwordpassword",
+            "password12345678",
+            "changemechangeme",
+            "organisers-token",
+            "organiser-organiser",
+            "mustermustermuster",
+            "qwertyuiopasdfgh",
+            "secretsecretsecret",
+            "administrator123",
+            "1111111122222222",
+        ] {
+            assert_eq!(refused(secret), WeakTokenError::Guessable, "{secret}");
+        }
+        for secret in ["пароль-от-карты-42", "0f9e8d7c6b5a4938\t2716", "f3a9c07be152d86b4e\u{200b}"]
+        {
+            assert_eq!(refused(secret), WeakTokenError::Unsendable, "{secret}");
+        }
+        assert!(refused("short").to_string().contains("openssl rand -hex 32"));
+    }
+
+    #[test]
+    fn a_random_token_or_a_long_phrase_is_taken() {
+        for secret in [
+            "f3a9c07be152d86b4e91ac0d7735f208",
+            "Zk9vQm2xT7LpWc4h",
+            "8b1c5f0e-2d7a-4c93-9e66-0a41d2f8b7c3",
+            "correct horse battery staple",
+            "for organisers only",
+            "a-token-of-the-test",
+            "organiser-of-the-tests",
+            "organiser-of-the-benchmarks",
+        ] {
+            let token: OrganiserToken = secret.parse().unwrap_or_else(|error| panic!("{secret}: {error}"));
+            assert!(token.equals(secret) && !format!("{token:?}").contains(secret));
+        }
+    }
 }

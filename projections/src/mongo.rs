@@ -36,6 +36,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use event_store::Position;
+use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession};
 use tokio::time::timeout;
@@ -72,10 +73,26 @@ pub struct MongoViews {
     _polling: AbortOnDropHandle<()>,
 }
 
-/// The address of MongoDB is not valid. A MongoDB that does not answer is no error here.
+/// The address of MongoDB is not valid. A MongoDB that does not answer is no error here. The error does not show the
+/// address, because it may contain a password.
 #[derive(Debug, thiserror::Error)]
 #[error("not the address of a MongoDB: {0}")]
-pub struct MongoAddressError(#[source] mongodb::error::Error);
+pub struct MongoAddressError(String);
+
+impl MongoAddressError {
+    /// Explains why the driver refuses an address. The driver's reason may quote a part of a password, so the reason
+    /// comes from a second attempt, without the login and without parameters that hold secrets.
+    async fn explain(address: &str) -> Self {
+        match ClientOptions::parse(without_secrets(address)).await {
+            Err(error) => Self(reason(&error)),
+            Ok(_) => Self(
+                "in its user name and password, write : / ? # [ ] @ and % as %3A %2F %3F %23 %5B %5D %40 and %25; \
+                 otherwise a parameter is wrong"
+                    .to_owned(),
+            ),
+        }
+    }
+}
 
 impl MongoViews {
     /// Opens the views at an address such as `mongodb://host,host/database?replicaSet=name`. MongoDB need
@@ -84,14 +101,16 @@ impl MongoViews {
     /// # Errors
     /// If the address is not valid.
     pub async fn open(address: &str) -> Result<Self, MongoAddressError> {
-        let mut options = ClientOptions::parse(address).await.map_err(MongoAddressError)?;
+        let Ok(mut options) = ClientOptions::parse(address).await else {
+            return Err(MongoAddressError::explain(address).await);
+        };
         options.app_name.get_or_insert_with(|| "muster".to_owned());
         options.server_selection_timeout = Some(SELECTION_DEADLINE);
         options.connect_timeout = Some(SELECTION_DEADLINE);
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern = Some(WriteConcern::majority());
         let name = options.default_database.clone().unwrap_or_else(|| DATABASE.to_owned());
-        let client = Client::with_options(options).map_err(MongoAddressError)?;
+        let client = Client::with_options(options).map_err(|error| MongoAddressError(reason(&error)))?;
         let polled = Arc::new(PolledState::new(client.database(&name)));
         let polling = tokio::spawn(polling::keep_polling(Arc::downgrade(&polled)));
         Ok(Self {
@@ -116,6 +135,23 @@ impl MongoViews {
 
     fn cached_queue(&self) -> std::sync::MutexGuard<'_, CachedQueue> {
         self.cached_queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the address without its user name and password, and without parameters if one of them holds a secret.
+fn without_secrets(address: &str) -> String {
+    let (scheme, rest) = address.split_once("://").unwrap_or(("mongodb", address));
+    let hosts = rest.rsplit_once('@').map_or(rest, |(_, hosts)| hosts);
+    let lower = hosts.to_ascii_lowercase();
+    let has_secret = ["password", "properties", "token", "proxy"].iter().any(|name| lower.contains(name));
+    let hosts = hosts.split('?').next().filter(|_| has_secret).unwrap_or(hosts);
+    format!("{scheme}://{hosts}")
+}
+
+fn reason(error: &mongodb::error::Error) -> String {
+    match &*error.kind {
+        ErrorKind::InvalidArgument { message, .. } => message.clone(),
+        kind => kind.to_string(),
     }
 }
 
@@ -179,5 +215,32 @@ mod tests {
             RebuildError::from(own_error("the views were removed")).to_string(),
             "MongoDB: the views were removed"
         );
+    }
+
+    #[tokio::test]
+    async fn no_error_shows_a_password() {
+        for address in [
+            "mongodb://ada:s3cret/w0rd@localhost/muster",
+            "mongodb://ada:s3cret@w0rd@localhost:port/muster",
+            "mongodb://ada:s3cret?w0rd@localhost",
+            "mongodb://ada:s3cret:w0rd@localhost",
+            "mongodb://ada:%s3cret@localhost",
+            "mongodb://ada:s3cret@localhost/muster?replicaSet",
+            "mongodb://ada:s3cret@localhost/muster?w=majority&w=w0rd&connectTimeoutMS=soon",
+            "mongodb://localhost/?authMechanism=s3cret&authMechanismProperties=AWS_SESSION_TOKEN:s3cret,w0rd",
+            "mongodb://localhost/?tls=true&tlsCertificateKeyFilePassword=s3cret&tls=w0rd",
+            "mongodb+srv://ada:s3cret@w0rd@localhost:27017",
+            "mongo://ada:s3cret@localhost",
+            "mongodb://",
+        ] {
+            let Err(error) = MongoViews::open(address).await else { panic!("{address} was taken") };
+            let mut shown = format!("{error} {error:?}");
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                shown += &cause.to_string();
+                source = cause.source();
+            }
+            assert!(!shown.contains("s3cret") && !shown.contains("w0rd"), "{address}: {shown}");
+        }
     }
 }

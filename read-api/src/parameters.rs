@@ -51,7 +51,7 @@ pub(crate) fn number(name: &str, text: &str) -> Result<u64, Problem> {
 }
 
 /// Parses the parameter `bbox`: `west,south,east,north` in degrees. If `west` is greater than `east`, the box crosses
-/// the antimeridian.
+/// the antimeridian. Map libraries repeat the world, and count on beyond ±180 degrees.
 pub(crate) fn bounding_box(text: &str) -> Result<BoundingBox, Problem> {
     let wrong = |message: &str| Problem::parameter("bbox", message);
     let numbers: Vec<f64> = text
@@ -62,16 +62,33 @@ pub(crate) fn bounding_box(text: &str) -> Result<BoundingBox, Problem> {
     let [west, south, east, north] = numbers[..] else {
         return Err(wrong("write four numbers of degrees: west,south,east,north"));
     };
-    if [west, east].iter().any(|lon| lon.abs() > 180.0) {
-        return Err(wrong("west and east are from −180 to 180"));
-    }
     if [south, north].iter().any(|lat| lat.abs() > 90.0) {
         return Err(wrong("south and north are from −90 to 90"));
     }
     if south > north {
         return Err(wrong("south is greater than north; swap the two"));
     }
+    let (west, east) = wrapped(west, east);
     Ok(BoundingBox { west, south, east, north })
+}
+
+/// Returns the same meridians between −180 and 180 degrees; west is greater than east if they enclose the antimeridian.
+fn wrapped(west: f64, east: f64) -> (f64, f64) {
+    if west.abs() <= 180.0 && east.abs() <= 180.0 {
+        return (west, east);
+    }
+    let width = if west <= east { east - west } else { (east - west).rem_euclid(360.0) };
+    if width >= 360.0 {
+        return (-180.0, 180.0);
+    }
+    let west = meridian(west);
+    let east = west + width;
+    (west, if east > 180.0 { east - 360.0 } else { east })
+}
+
+/// Returns the same meridian from −180 up to 180 degrees.
+fn meridian(degrees: f64) -> f64 {
+    if degrees.abs() <= 180.0 { degrees } else { (degrees + 180.0).rem_euclid(360.0) - 180.0 }
 }
 
 /// Parses a number of degrees from −`max` to `max`.
@@ -115,10 +132,35 @@ mod tests {
             "NaN,0,0,0",
             "0,0,inf,1",
             "0,10,1,-10",
-            "-181,0,0,1",
             "0,-91,0,0",
+            "0,0,1e999,1",
         ] {
             assert!(bounding_box(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_box_beyond_180_degrees_is_wrapped() {
+        for (sent, west, east) in [
+            ("-180,0,180,1", -180.0, 180.0),
+            ("170,0,190,1", 170.0, -170.0),
+            ("-190,0,-170,1", 170.0, -170.0),
+            ("-181,0,0,1", 179.0, 0.0),
+            ("190,0,200,1", -170.0, -160.0),
+            ("350,0,370,1", -10.0, 10.0),
+            ("-550,0,-530,1", 170.0, -170.0),
+            ("-540,0,180,1", -180.0, 180.0),
+            ("-200,0,160,1", -180.0, 180.0),
+            ("-200,0,200,1", -180.0, 180.0),
+            ("-1e300,0,1e300,1", -180.0, 180.0),
+            ("170,0,180,1", 170.0, 180.0),
+            ("180,0,190,1", -180.0, -170.0),
+            ("190,0,-160,1", -170.0, -160.0),
+            ("-170,0,170,1", -170.0, 170.0),
+        ] {
+            let bounds = bounding_box(sent).unwrap();
+            let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
+            assert!(near(bounds.west, west) && near(bounds.east, east), "{sent}: {bounds:?}");
         }
     }
 

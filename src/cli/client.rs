@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::Exit;
 use super::terminal::{printable, printable_lines};
+use crate::config::SecretText;
 
 /// The deadline of a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
@@ -37,14 +38,22 @@ pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct ServerOption {
     /// Address of the running Muster
-    #[arg(long, env = "MUSTER_SERVER", value_name = "URL", default_value = "http://127.0.0.1:8080")]
-    server: String,
+    #[arg(
+        long,
+        env = "MUSTER_SERVER",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8080",
+        hide_env_values = true
+    )]
+    server: SecretText,
 }
 
 /// A client of one server.
 pub(super) struct MusterClient {
     http: reqwest::Client,
     server: Url,
+    /// The server's address without a user name and a password, for messages.
+    shown: Url,
 }
 
 /// The status of a submission, and its place in the queue.
@@ -91,14 +100,15 @@ impl FromStr for ServerOption {
     type Err = Infallible;
 
     fn from_str(server: &str) -> Result<Self, Infallible> {
-        Ok(Self { server: server.to_owned() })
+        Ok(Self { server: SecretText::from(server.to_owned()) })
     }
 }
 
 impl ServerOption {
     pub(super) fn client(&self) -> Result<MusterClient, ClientError> {
-        let refused = |why: String| ClientError::Refused(format!("--server {}: {why}", self.server));
-        let server = Url::parse(&self.server).map_err(|error| refused(error.to_string()))?;
+        let refused =
+            |why: String| ClientError::Refused(format!("--server {}: {why}", self.server.without_login()));
+        let server = Url::parse(self.server.as_str()).map_err(|error| refused(error.to_string()))?;
         if !matches!(server.scheme(), "http" | "https") {
             return Err(refused("an address is expected, as in http://127.0.0.1:8080".to_owned()));
         }
@@ -108,7 +118,8 @@ impl ServerOption {
             http = http.no_proxy();
         }
         let http = http.build().map_err(|error| refused(with_causes(&error)))?;
-        Ok(MusterClient { http, server })
+        let shown = without_login(server.clone());
+        Ok(MusterClient { http, server, shown })
     }
 }
 
@@ -160,7 +171,7 @@ impl MusterClient {
 
     /// Returns the address of the submission's web page.
     pub(super) fn page(&self, id: SubmissionId) -> Url {
-        self.url(&format!("/s/{id}"))
+        without_login(self.url(&format!("/s/{id}")))
     }
 
     fn url(&self, path: &str) -> Url {
@@ -182,7 +193,7 @@ impl MusterClient {
             Err(error) if error.is_connect() => {
                 let why = format!(
                     "nobody answers at {}; start Muster with `muster up`, or name its address with --server",
-                    self.server
+                    self.shown
                 );
                 return Err(ClientError::Unavailable { why, pause: Duration::ZERO });
             }
@@ -202,14 +213,14 @@ impl MusterClient {
     }
 
     fn unavailable(&self, error: reqwest::Error) -> ClientError {
-        let why = format!("{} does not answer: {}", self.server, with_causes(&error.without_url()));
+        let why = format!("{} does not answer: {}", self.shown, with_causes(&error.without_url()));
         ClientError::Unavailable { why, pause: PAUSE }
     }
 
     fn unexpected(&self, status: StatusCode) -> ClientError {
         ClientError::Unexpected(format!(
             "{} answered {status}, but not as Muster does; check --server",
-            self.server
+            self.shown
         ))
     }
 }
@@ -270,6 +281,13 @@ async fn patiently<T>(ask: impl AsyncFn() -> Result<T, ClientError>) -> Result<T
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get("retry-after")?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// Returns the address without its user name and password. An address of HTTP can always lose them.
+fn without_login(mut address: Url) -> Url {
+    let _ = address.set_username("");
+    let _ = address.set_password(None);
+    address
 }
 
 fn is_loopback(server: &Url) -> bool {

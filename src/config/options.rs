@@ -6,6 +6,8 @@
 
 use serde::Serialize;
 
+use super::secret::SecretText;
+
 /// All settings, for `muster up`, `serve` and `doctor`.
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -31,9 +33,10 @@ pub struct AllOptions {
     #[arg(long, env = "MUSTER_CHALLENGE", value_name = "FILE")]
     challenge: Option<String>,
 
-    /// Token that organisers send [default: requests of organisers are refused]
+    /// Token that organisers send: at least 16 characters that nobody can guess, as `openssl rand -hex 32` makes
+    /// them [default: requests of organisers are refused]
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<SecretText>,
 
     /// Map tiles, as https://HOST/{z}/{x}/{y}.png [default: the built-in world map]
     #[arg(long, env = "MUSTER_TILES", value_name = "URL")]
@@ -124,9 +127,9 @@ pub struct EventLogOptions {
     #[arg(long, env = "MUSTER_DATA", value_name = "DIRECTORY")]
     data: Option<String>,
 
-    /// Event log: sqlite:PATH or esdb://HOST:PORT [default: events.sqlite in the data directory]
-    #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "LOCATION")]
-    eventstore: Option<String>,
+    /// Event log: sqlite:PATH, esdb://HOST:PORT or kurrentdb://HOST:PORT [default: events.sqlite in the data directory]
+    #[arg(long, env = "MUSTER_EVENTSTORE", value_name = "LOCATION", hide_env_values = true)]
+    eventstore: Option<SecretText>,
 
     #[command(flatten)]
     #[serde(flatten)]
@@ -142,8 +145,8 @@ pub struct ViewsOptions {
     log: EventLogOptions,
 
     /// Views: memory or mongodb://HOSTS/DATABASE?replicaSet=NAME [default: memory]
-    #[arg(long, env = "MUSTER_VIEWS", value_name = "LOCATION")]
-    views: Option<String>,
+    #[arg(long, env = "MUSTER_VIEWS", value_name = "LOCATION", hide_env_values = true)]
+    views: Option<SecretText>,
 }
 
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]
@@ -164,7 +167,7 @@ struct NodeOptions {
 
     /// Login that clients of the served log must send [default: none; then only this machine can connect]
     #[arg(long, env = "MUSTER_EVENTSTORE_LOGIN", value_name = "USER:PASSWORD", hide_env_values = true)]
-    eventstore_login: Option<String>,
+    eventstore_login: Option<SecretText>,
 
     /// Second login to the served log, which may only read [default: none]
     #[arg(long, env = "MUSTER_EVENTSTORE_READER", value_name = "USER:PASSWORD", hide_env_values = true)]

@@ -22,7 +22,6 @@ const FILE_KEY: &str = "config";
 pub struct SettingError(String);
 
 /// The settings as texts and lists of texts, by key. Reading a setting removes it.
-#[derive(Debug)]
 pub(super) struct TypedSettings(Table);
 
 impl TypedSettings {
@@ -83,13 +82,28 @@ impl TypedSettings {
         let Some(text) = self.text(key)? else { return Ok(default) };
         parse(&text).map_err(|why| SettingError::invalid(key, &text, why))
     }
+
+    /// Takes a setting that may contain a secret. An error does not show the setting's value.
+    pub(super) fn parse_hidden<T, E: Display>(
+        &mut self,
+        key: &str,
+        default: T,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, SettingError> {
+        let Some(text) = self.text(key)? else { return Ok(default) };
+        parse(&text).map_err(|why| SettingError::hidden(key, why))
+    }
 }
 
 impl SettingError {
     /// Says that the value of a setting is wrong, and shows the value.
     pub(super) fn invalid(key: &str, value: &impl Debug, why: impl Display) -> Self {
-        let why = in_one_line(&why.to_string());
-        Self(format!("the setting {} is {value:?}: {why}", named(key)))
+        let (value, why) = (format!("{value:?}"), in_one_line(&why.to_string()));
+        // An address may hold a password or a key.
+        if value.contains(['@', '?']) {
+            return Self::hidden(key, why);
+        }
+        Self(format!("the setting {} is {value}: {why}", named(key)))
     }
 
     /// Says that a setting is wrong, without its value, which may be a secret.

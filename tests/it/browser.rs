@@ -37,11 +37,11 @@ async fn a_submission_appears_in_a_second_window() {
     visitor.script("window.neverReloaded = true").await;
 
     participant.go(&system.url("/submit")).await;
-    participant.write("#name", "Al").await;
+    participant.write("#name", "\u{3164}\u{3164}\u{3164}").await;
     participant.write("#twitter", "ada").await;
     // A field shows its error as soon as the participant leaves it.
     participant.click("#location").await;
-    participant.reads("#name-error", "3 to 50 characters").await;
+    participant.reads("#name-error", "1 to 50 characters").await;
     participant.reads("#twitter-error", "@username").await;
     participant.write("#location", "Springfield").await;
     participant.write("[id='images[0]']", "quay.io/ada/app").await;

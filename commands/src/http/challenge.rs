@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use domain::Challenge;
 use domain::challenge::{
-    ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NAME_CHARS, ProbeRules, RequiredImages,
+    ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NameRules, ProbeRules, RequiredImages,
     TWITTER_LETTERS,
 };
 use jiff::Timestamp;
@@ -46,14 +46,23 @@ pub(super) struct ChallengeDescription {
 /// The rules of the fields that every submission has. Surrounding spaces do not count.
 #[derive(Debug, Serialize, ToSchema)]
 struct FieldRules {
-    /// The length of the participant's name.
-    name: TextLength,
+    /// The length of the participant's name. It also has a character that can be seen, and none that is hidden.
+    name: NameLength,
     /// The form of the Twitter account.
     twitter: TextPattern,
     /// The length of the location's text.
     location: TextLength,
     /// The length of each further answer, if it is given.
     answer: TextLength,
+}
+
+/// The length of a name, in characters as people count them: Unicode's extended grapheme clusters.
+#[derive(Debug, Serialize, ToSchema)]
+struct NameLength {
+    /// The smallest number of characters.
+    min_chars: usize,
+    /// The largest number of characters.
+    max_chars: usize,
 }
 
 /// The length of a text, in Unicode characters.
@@ -175,7 +184,7 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
         closes: challenge.closes,
         phase: challenge.phase(Timestamp::now()).as_str(),
         rules: challenge.digest(),
-        fields: FieldRules::of_every_challenge(),
+        fields: FieldRules::new(&challenge.name),
         images: ImagesDescription {
             min: challenge.images.min,
             max: challenge.images.max,
@@ -190,10 +199,10 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
 }
 
 impl FieldRules {
-    fn of_every_challenge() -> Self {
+    fn new(name: &NameRules) -> Self {
         let (fewest, most) = (TWITTER_LETTERS.start(), TWITTER_LETTERS.end());
         Self {
-            name: TextLength { min_chars: *NAME_CHARS.start(), max_chars: *NAME_CHARS.end() },
+            name: NameLength { min_chars: name.min_chars, max_chars: name.max_chars },
             twitter: TextPattern { pattern: format!("^@[A-Za-z0-9_]{{{fewest},{most}}}$") },
             location: TextLength { min_chars: 1, max_chars: LOCATION_CHARS_MAX },
             answer: TextLength { min_chars: 1, max_chars: ANSWER_CHARS_MAX },

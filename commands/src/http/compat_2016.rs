@@ -18,7 +18,7 @@ use super::{RateLimits, WriteApi, submissions::accept};
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only describes the body in /openapi.json")]
 pub(super) struct CompetitionRequest {
-    /// The name of the participant.
+    /// The name of the participant: 1 to 50 characters as people count them, unless the challenge says otherwise.
     name: String,
     /// The participant's Twitter account, such as `@ada`.
     twitter: Option<String>,

@@ -26,8 +26,9 @@ pub fn read_entry(json: &[u8], challenge: &Challenge) -> Result<Submitted, Entry
         serde_json::from_slice(json).map_err(|error| EntryError::NotJson(error.to_string()))?;
     let mut challenge = challenge.clone();
     let named = ["images", "repo"].into_iter().filter_map(|field| fields.0.get(field)?.as_array()).flatten();
-    let images = named.filter_map(|name| name.as_str()?.trim().parse::<ImageRef>().ok());
+    let images = named.filter_map(|name| name.as_str()?.parse::<ImageRef>().ok());
     challenge.images.registries.extend(images.map(|image| image.registry().to_owned()));
+    let fields = ParsedFields::parse(fields, &challenge);
     read(fields, &challenge, Gazetteer::shipped()).map_err(EntryError::Fields)
 }
 
@@ -36,11 +37,11 @@ pub fn read_entry(json: &[u8], challenge: &Challenge) -> Result<Submitted, Entry
 /// # Errors
 /// All errors, at most one for each field.
 pub(super) fn read(
-    fields: JsonObject,
+    fields: ParsedFields,
     challenge: &Challenge,
     gazetteer: &Gazetteer,
 ) -> Result<Submitted, Vec<FieldProblem>> {
-    let ParsedFields { form, images_field, mut errors } = ParsedFields::parse(fields, challenge);
+    let ParsedFields { form, images_field, mut errors } = fields;
     let place = resolve(gazetteer, &form.location);
     let form = match challenge.check(form) {
         Ok(form) => Some(form),
@@ -62,7 +63,7 @@ pub(super) fn read(
 }
 
 /// The form that the fields make, with an error for each field of a wrong JSON type.
-struct ParsedFields {
+pub(super) struct ParsedFields {
     form: SubmissionForm,
     /// The client's name for the images: `images`, or `repo` as in 2016.
     images_field: &'static str,
@@ -70,7 +71,12 @@ struct ParsedFields {
 }
 
 impl ParsedFields {
-    fn parse(JsonObject(mut fields): JsonObject, challenge: &Challenge) -> Self {
+    /// Returns the form, unless a field has a wrong JSON type.
+    pub(super) fn form(&self) -> Option<&SubmissionForm> {
+        self.errors.is_empty().then_some(&self.form)
+    }
+
+    pub(super) fn parse(JsonObject(mut fields): JsonObject, challenge: &Challenge) -> Self {
         let mut errors = Vec::new();
         let name = text("name", fields.remove("name"), &mut errors);
         let twitter = text("twitter", fields.remove("twitter"), &mut errors);
@@ -88,8 +94,11 @@ impl ParsedFields {
             .into_iter()
             .map(|(field, value)| {
                 // The challenge refuses an unknown field by its name, whatever its value is.
-                let known = challenge.answers.contains_key(&field);
-                let answer = if known { text(&field, Some(value), &mut errors) } else { None };
+                let answer = match value {
+                    Value::String(text) => Some(text),
+                    value if challenge.answers.contains_key(&field) => text(&field, Some(value), &mut errors),
+                    _ => None,
+                };
                 (field, answer.unwrap_or_default())
             })
             .collect();
@@ -135,10 +144,11 @@ fn texts(field: &str, value: Option<Value>, errors: &mut Vec<FieldProblem>) -> V
 
 /// Names the field of the images as the client named it.
 fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
-    match error.field.strip_prefix("images") {
-        Some(rest) => FieldProblem::new(format!("{images_field}{rest}"), error.message),
-        None => FieldProblem::new(error.field, error.message),
-    }
+    let field = match error.field.strip_prefix("images") {
+        Some(rest) => format!("{images_field}{rest}"),
+        None => error.field,
+    };
+    FieldProblem { field, message: error.message, suggestions: error.suggestions }
 }
 
 fn resolve(gazetteer: &Gazetteer, location: &str) -> Result<Place, FieldProblem> {

@@ -11,7 +11,7 @@ use axum::{
 };
 use domain::challenge::ChallengePhase;
 use domain::submission::Submitted;
-use domain::{Command, SubmissionId};
+use domain::{Command, Rejection, SubmissionId};
 use event_store::Position;
 use http_edge::{FieldProblem, JsonObject, Organiser, PathParameters, Problem};
 use jiff::Timestamp;
@@ -20,10 +20,11 @@ use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{Actor, Cause};
+use crate::{Actor, Cause, CommandError};
 
 use super::{
-    RateLimits, WriteApi, fields,
+    RateLimits, WriteApi,
+    fields::{self, ParsedFields},
     problem::{RETRY_AFTER, no_such_submission},
 };
 
@@ -63,7 +64,8 @@ pub(super) struct SubmissionLinks {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "only describes the body in /openapi.json")]
 pub(super) struct SubmissionRequest {
-    /// The participant's name, to be shown on the map.
+    /// The participant's name, to be shown on the map: 1 to 50 characters as people count them, unless the challenge says
+    /// otherwise.
     name: String,
     /// The participant's Twitter account, such as `@ada`.
     twitter: Option<String>,
@@ -104,7 +106,7 @@ pub(super) struct OrganiserReason {
     params((
         "Idempotency-Key" = Option<String>, Header,
         description = "1 to 200 visible ASCII characters. A repeated key with the same content is answered like the \
-            first request, and nothing is submitted twice.",
+            first request, whatever the rules and rate limits are by then, and nothing is submitted twice.",
     )),
     request_body(
         content = SubmissionRequest,
@@ -173,21 +175,26 @@ pub(super) async fn rejudge(
     Ok(AcceptedCommand::new(id, handled.position))
 }
 
-/// Accepts a submission in this order: its fields, its idempotency key, the challenge's period, the owner's rate limit, the
-/// append. `/competition` takes the same steps.
+/// Accepts a submission in this order: its body, its idempotency key, the rules, the challenge's period and the owner's
+/// rate limit, the append. A repeated key costs no rate, and its answer does not depend on the rules, the places and the
+/// period of today. `/competition` takes the same steps.
 pub(super) async fn accept(
     api: &WriteApi,
     limits: &RateLimits,
     fields: JsonObject,
     key: Option<&str>,
 ) -> Result<AcceptedCommand, Problem> {
-    let submitted = validate(api, fields).await?;
-    let id = api.submission_id(&submitted.owner, key);
-    if let Err(closed) = admit_moment(api, Timestamp::now()) {
-        // A request that was accepted in time and is repeated later has its recorded answer.
-        let is_recorded = key.is_some() && api.commands.is_recorded(id).await?;
-        return if is_recorded { append(api, id, submitted).await } else { Err(closed) };
+    let fields = ParsedFields::parse(fields, api.commands.challenge());
+    let use_of_key = use_of_key(api, &fields, key).await?;
+    if let KeyUse::Repeated(accepted) = use_of_key {
+        return Ok(accepted);
     }
+    let submitted = validate(api, fields).await?;
+    if let KeyUse::Taken = use_of_key {
+        return Err(CommandError::Rejected(Rejection::AlreadySubmitted).into());
+    }
+    let id = api.submission_id(&submitted.owner, key);
+    admit_moment(api, Timestamp::now())?;
     limits.admit_owner(&submitted.owner)?;
     append(api, id, submitted).await
 }
@@ -211,8 +218,32 @@ fn admit_moment(api: &WriteApi, now: Timestamp) -> Result<(), Problem> {
     Err(Problem::new(StatusCode::CONFLICT, detail))
 }
 
+/// The use that was made of a request's idempotency key before.
+enum KeyUse {
+    /// None, or there is no key.
+    None,
+    /// The same entry was accepted. Holds the answer of then.
+    Repeated(AcceptedCommand),
+    /// Another entry was accepted.
+    Taken,
+}
+
+/// Looks up the key in the log.
+async fn use_of_key(api: &WriteApi, fields: &ParsedFields, key: Option<&str>) -> Result<KeyUse, Problem> {
+    let Some((key, form)) = key.zip(fields.form()) else { return Ok(KeyUse::None) };
+    let Some(owner) = form.owner() else { return Ok(KeyUse::None) };
+    let id = api.submission_id(&owner, Some(key));
+    Ok(match api.commands.recorded(id).await? {
+        None => KeyUse::None,
+        Some((submitted, position)) if form.is_record(&submitted, api.commands.challenge()) => {
+            KeyUse::Repeated(AcceptedCommand::new(id, position))
+        }
+        Some(_) => KeyUse::Taken,
+    })
+}
+
 /// Validates the fields and resolves the place.
-async fn validate(api: &WriteApi, fields: JsonObject) -> Result<Submitted, Problem> {
+async fn validate(api: &WriteApi, fields: ParsedFields) -> Result<Submitted, Problem> {
     let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
     // An unknown place is compared with every name in the gazetteer. Other requests do not wait for that.
     let reading = spawn_blocking(move || fields::read(fields, &challenge, gazetteer));

@@ -51,7 +51,9 @@ async fn each_wrong_field_is_named_and_nothing_is_recorded() {
     for (changes, named) in [
         (json!({"name": null}), vec!["name"]),
         (json!({"name": 7}), vec!["name"]),
-        (json!({"name": "Al"}), vec!["name"]),
+        (json!({"name": ""}), vec!["name"]),
+        (json!({"name": "\u{3164}\u{3164}\u{3164}"}), vec!["name"]),
+        (json!({"name": "A\u{202e}da"}), vec!["name"]),
         (json!({"twitter": "ada"}), vec!["twitter"]),
         (json!({"twitter": ["@ada"]}), vec!["twitter"]),
         (json!({"location": null}), vec!["location"]),
@@ -150,6 +152,70 @@ async fn the_same_key_gives_the_same_answer_and_submits_once() {
 
     app.submit_keyed("k-1", &entry_with(json!({"name": "Somebody Else"}))).await.problem(409);
     assert_eq!(app.recorded().await, 2);
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_answered_after_a_change_of_the_rules() {
+    let (log, _directory) = log();
+    let log = Arc::new(log);
+    let app = App::on(log.clone(), settings());
+    let first = app.submit_keyed("k-1", &entry()).await;
+    let mut rules = Challenge::birthday();
+    rules.images.registries = vec!["quay.io".to_owned()];
+    rules.name.min_chars = 20;
+    rules.answers.clear();
+    rules.refused_words.push("Ada".to_owned());
+    let changed = App::of(rules, log, settings());
+    let again = changed.submit_keyed("k-1", &entry()).await;
+    assert_eq!((again.status, &again.body), (first.status, &first.body));
+    changed.submit_keyed("k-2", &entry()).await.problem(422);
+    changed.submit_keyed("k-1", &entry_with(json!({"name": "Somebody Else"}))).await.problem(422);
+    assert_eq!(changed.recorded().await, 1);
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_answered_after_a_change_of_the_places() {
+    let (app, _directory) = app();
+    let mut submitted = ada();
+    submitted.location.typed = "Erewhon".to_owned();
+    submitted.location.place.city = "Erewhon".to_owned();
+    let id = uuid::Uuid::new_v5(&settings().key_space, b"docker.io/ada\nk-1").to_string().parse().unwrap();
+    let commands = Commands::new(Arc::clone(&app.log), Arc::new(Challenge::birthday()));
+    commands.handle(id, Command::Submit(Box::new(submitted)), by(Actor::Participant)).await.unwrap();
+    let erewhon = entry_with(json!({"location": "Erewhon"}));
+    let answer = app.submit_keyed("k-1", &erewhon).await;
+    assert_eq!((answer.status.as_u16(), answer.id()), (202, id));
+    app.submit(&erewhon).await.problem(422);
+    assert_eq!(app.recorded().await, 1);
+}
+
+#[tokio::test]
+async fn a_pasted_command_or_address_is_taken_for_the_image_that_it_names() {
+    let (app, _directory) = app();
+    for typed in
+        ["docker pull ada/voting", "https://hub.docker.com/r/ada/voting/tags", "index.docker.io/ada/voting"]
+    {
+        let answer = app.submit_keyed("k-1", &entry_with(json!({"images": [typed]}))).await;
+        assert_eq!(answer.status, 202, "{typed}: {}", answer.body);
+    }
+    assert_eq!(app.recorded().await, 1, "they are the same entry");
+    let answer = app.submit(&entry_with(json!({"images": ["Ada/Voting"]}))).await;
+    assert_eq!(answer.problem(422).wrong_fields(), ["images[0]"]);
+    assert_eq!(answer.body["errors"][0]["suggestions"], json!(["ada/voting"]));
+}
+
+#[tokio::test]
+async fn a_short_name_in_any_script_is_taken() {
+    let (app, _directory) = app();
+    for name in ["王伟", "Bo", "Ö", "👩🏽‍💻", "Jose\u{301}"] {
+        assert_eq!(app.submit(&entry_with(json!({"name": name}))).await.status, 202, "{name}");
+        let then = entry_with(json!({"images": null, "repo": ["ada/voting"], "name": name}));
+        let answer = app.send(post("/competition", &then)).await;
+        assert!(answer.body["response"].as_str().unwrap().parse::<uuid::Uuid>().is_ok(), "{}", answer.body);
+    }
+    let answer = app.submit(&entry_with(json!({"name": "\u{2800}"}))).await;
+    let message = answer.body["errors"][0]["message"].as_str().unwrap();
+    assert_eq!(message, "A name has 1 to 50 characters that can be seen.");
 }
 
 #[tokio::test]
@@ -275,7 +341,7 @@ async fn a_client_learns_the_rules_of_the_fields_and_the_names_of_places() {
     let (app, _directory) = app();
     let challenge = app.get("/api/v1/challenge").await.body;
     assert_eq!((&challenge["images"]["min"], &challenge["images"]["max"]), (&json!(1), &json!(3)));
-    assert_eq!(challenge["fields"]["name"], json!({"min_chars": 3, "max_chars": 50}));
+    assert_eq!(challenge["fields"]["name"], json!({"min_chars": 1, "max_chars": 50}));
     assert_eq!(challenge["fields"]["twitter"]["pattern"], "^@[A-Za-z0-9_]{2,49}$");
     assert_eq!(challenge["answers"][0]["field"], "vote");
     assert_eq!(challenge["answers"][0]["choices"].as_array().unwrap().len(), 52);

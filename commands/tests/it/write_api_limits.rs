@@ -106,6 +106,25 @@ async fn submissions_over_the_limit_of_one_owner_do_not_affect_another() {
 }
 
 #[tokio::test]
+async fn a_repeated_key_is_answered_when_the_rate_of_the_owner_is_used_up() {
+    let (log, _directory) = log();
+    let app = App::on(
+        Arc::new(log),
+        WriteApiSettings { rate_by_owner: Some("1/h,2".parse().unwrap()), ..settings() },
+    );
+    let first = app.submit_keyed("k", &entry()).await;
+    assert_eq!(app.submit(&entry()).await.status, 202);
+    app.submit(&entry()).await.problem(429);
+    for _ in 0..5 {
+        let again = app.submit_keyed("k", &entry()).await;
+        assert_eq!((again.status, &again.body), (first.status, &first.body));
+    }
+    app.submit_keyed("k", &entry_with(json!({"name": "Bob"}))).await.problem(409);
+    app.submit_keyed("other", &entry()).await.problem(429);
+    assert_eq!(app.recorded().await, 2);
+}
+
+#[tokio::test]
 async fn a_log_that_does_not_answer_is_a_503() {
     let (log, _directory) = log();
     let app = App::on(Arc::new(BadLine::to(log, Lost::Answer, 6)), settings());

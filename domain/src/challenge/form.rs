@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use unicode_normalization::UnicodeNormalization;
+
 use crate::image::ImageRef;
 use crate::submission::{ChallengeId, Participant, Place, Submitted};
+use crate::text::{folded, is_seen, trimmed};
 
 use super::Challenge;
-
-/// The length of a participant's name, in characters.
-pub const NAME_CHARS: RangeInclusive<usize> = 3..=50;
+use super::name::hidden_character;
 
 /// The length of a Twitter account without its `@`; each character is an ASCII letter, a digit or `_`.
 pub const TWITTER_LETTERS: RangeInclusive<usize> = 2..=49;
@@ -53,6 +54,8 @@ pub struct FieldError {
     pub field: String,
     /// A sentence that tells the participant how to correct the field.
     pub message: String,
+    /// Values that were probably meant.
+    pub suggestions: Vec<String>,
 }
 
 impl Challenge {
@@ -81,17 +84,15 @@ impl Challenge {
     }
 
     fn name(&self, typed: &str, errors: &mut Vec<FieldError>) -> String {
-        let name = typed.trim();
-        if !NAME_CHARS.contains(&name.chars().count()) {
-            errors.push(error("name", "A name has 3 to 50 characters."));
-        } else if let Some(why) = self.unfit_to_show(name) {
+        let name = trimmed(typed);
+        if let Some(why) = self.name.fault(name).or_else(|| self.refused_word(name)) {
             errors.push(error("name", why));
         }
         name.to_owned()
     }
 
     fn twitter(&self, typed: &str, errors: &mut Vec<FieldError>) -> Option<String> {
-        let account = typed.trim();
+        let account = trimmed(typed);
         if account.is_empty() {
             return None;
         }
@@ -103,7 +104,7 @@ impl Challenge {
                 "twitter",
                 "A Twitter account has the form @username, with letters, digits and _ only.",
             ));
-        } else if let Some(why) = self.unfit_to_show(account) {
+        } else if let Some(why) = self.refused_word(account) {
             errors.push(error("twitter", why));
         }
         Some(account.to_owned())
@@ -119,16 +120,19 @@ impl Challenge {
         let errors_before = errors.len();
         let mut images: Vec<ImageRef> = Vec::new();
         for (n, text) in typed.iter().enumerate() {
-            let mut refuse = |message: String| errors.push(error(&format!("images[{n}]"), message));
-            match text.trim().parse::<ImageRef>() {
-                Err(why) => refuse(format!("{why}.")),
-                Ok(image) if !rules.registries.iter().any(|allowed| allowed == image.registry()) => {
-                    refuse(format!(
-                        "The registry {} is not allowed here; push to {}.",
-                        image.registry(),
-                        rules.registries.join(" or "),
-                    ))
+            let field = format!("images[{n}]");
+            let mut refuse = |message: String| errors.push(error(&field, message));
+            match text.parse::<ImageRef>() {
+                Err(why) => {
+                    let meant = why.meant().filter(|image| rules.allows(image.registry()));
+                    let suggestions = meant.map(ImageRef::familiar).into_iter().collect();
+                    errors.push(FieldError { suggestions, ..error(&field, format!("{why}.")) });
                 }
+                Ok(image) if !rules.allows(image.registry()) => refuse(format!(
+                    "The registry {} is not allowed here; push to {}.",
+                    image.registry(),
+                    rules.registries.join(" or "),
+                )),
                 Ok(image) if image.owner().is_none() => {
                     refuse(format!(
                         "{} is nobody's own; push your image under your own name.",
@@ -160,12 +164,12 @@ impl Challenge {
         }
         let mut answers = BTreeMap::new();
         for (field, rule) in &self.answers {
-            let typed = given.get(field).map(|typed| typed.trim()).unwrap_or_default();
-            if typed.is_empty() {
+            let typed = given.get(field).map(|typed| trimmed(typed)).unwrap_or_default();
+            if !is_seen(typed) {
                 if rule.required {
                     errors.push(error(field, "This field is required."));
                 }
-            } else if typed.chars().count() > ANSWER_CHARS_MAX || typed.chars().any(is_unprintable) {
+            } else if typed.chars().count() > ANSWER_CHARS_MAX || hidden_character(typed).is_some() {
                 errors.push(error(field, "An answer has up to 50 printable characters."));
             } else if rule.one_of.is_empty() {
                 answers.insert(field.clone(), typed.to_owned());
@@ -179,23 +183,50 @@ impl Challenge {
         answers
     }
 
-    fn unfit_to_show(&self, text: &str) -> Option<String> {
-        if text.chars().any(is_unprintable) {
-            return Some("Control characters and changes of direction are not taken.".into());
-        }
-        let lower = text.to_lowercase();
-        lower
+    fn refused_word(&self, text: &str) -> Option<String> {
+        folded(text)
             .split(|c: char| !c.is_alphanumeric())
-            .find(|word| self.refused_words.iter().any(|refused| refused.to_lowercase() == *word))
+            .filter(|word| !word.is_empty())
+            .find(|word| self.refused_words.iter().any(|refused| folded(refused) == *word))
             .map(|word| format!("The word {word} is not taken here."))
+    }
+}
+
+impl SubmissionForm {
+    /// Returns the registry namespace that all images share, or `None` if they share none. No rule of a challenge counts.
+    pub fn owner(&self) -> Option<String> {
+        let owners = self.images.iter().map(|text| text.parse::<ImageRef>().ok()?.owner());
+        let owners: Vec<String> = owners.collect::<Option<_>>()?;
+        owners.iter().all(|owner| *owner == owners[0]).then(|| owners.into_iter().next())?
+    }
+
+    /// Returns true if `recorded` is the record of this form, by whichever rules and gazetteer it was accepted.
+    pub fn is_record(&self, recorded: &Submitted, challenge: &Challenge) -> bool {
+        let given = |text: &Option<String>| text.as_deref().map(trimmed).unwrap_or_default().to_owned();
+        let images: Option<Vec<ImageRef>> = self.images.iter().map(|text| text.parse().ok()).collect();
+        let answers = self.answers.iter().map(|(field, typed)| (field, trimmed(typed)));
+        let answers: BTreeMap<&String, &str> = answers.filter(|(_, typed)| is_seen(typed)).collect();
+        let is_answer = |field: &String, recorded: &String| {
+            let is_choice = challenge.answers.get(field).is_none_or(|rule| !rule.one_of.is_empty());
+            let given = answers.get(field).copied().unwrap_or_default();
+            // A choice is recorded as the challenge wrote it, not as it was typed.
+            given == recorded || (is_choice && given.to_lowercase() == recorded.to_lowercase())
+        };
+        trimmed(&self.name) == recorded.participant.name
+            && given(&self.twitter) == given(&recorded.participant.twitter)
+            && trimmed(&self.location) == recorded.location.typed
+            && images.as_ref() == Some(&recorded.images)
+            && answers.len() == recorded.answers.len()
+            && recorded.answers.iter().all(|(field, recorded)| is_answer(field, recorded))
     }
 }
 
 impl super::AnswerRule {
     /// Returns the choice that a typed text means, without regard to case.
     pub(crate) fn choice(&self, typed: &str) -> Option<&str> {
-        let typed = typed.to_lowercase();
-        self.one_of.iter().map(String::as_str).find(|choice| choice.to_lowercase() == typed)
+        let lower = |text: &str| text.nfc().collect::<String>().to_lowercase();
+        let typed = lower(typed);
+        self.one_of.iter().map(String::as_str).find(|choice| lower(choice) == typed)
     }
 }
 
@@ -224,7 +255,7 @@ impl ValidatedForm {
 }
 
 fn location(typed: &str, errors: &mut Vec<FieldError>) -> String {
-    let location = typed.trim();
+    let location = trimmed(typed);
     if location.is_empty() {
         errors.push(error("location", "Name a city, and its country if the name is a common one."));
     } else if location.chars().count() > LOCATION_CHARS_MAX || location.chars().any(is_unprintable) {
@@ -240,7 +271,7 @@ fn is_unprintable(c: char) -> bool {
 }
 
 fn error(field: &str, message: impl Into<String>) -> FieldError {
-    FieldError { field: field.to_owned(), message: message.into() }
+    FieldError { field: field.to_owned(), message: message.into(), suggestions: Vec::new() }
 }
 
 #[cfg(test)]
@@ -276,7 +307,7 @@ mod tests {
 
     #[test]
     fn each_wrong_field_is_named() {
-        assert_eq!(wrong(|f| f.name = "Al".into()), ["name"]);
+        assert_eq!(wrong(|f| f.name = "\u{3164}".into()), ["name"]);
         assert_eq!(wrong(|f| f.name = "x".repeat(51)), ["name"]);
         assert_eq!(wrong(|f| f.name = "Ada\u{202e}".into()), ["name"]);
         assert_eq!(wrong(|f| f.twitter = Some("ada".into())), ["twitter"]);
@@ -301,10 +332,53 @@ mod tests {
     }
 
     #[test]
+    fn a_form_is_recognised_in_its_record_after_a_change_of_the_rules() {
+        let challenge = Challenge::birthday();
+        let place = Place { city: "London".into(), country: "GB".into(), lat: 51.5, lon: -0.1 };
+        let recorded = challenge.check(form()).unwrap().into_submitted(place);
+        let mut others = challenge.clone();
+        others.images.registries = vec!["quay.io".into()];
+        others.answers.clear();
+        for rules in [&challenge, &others] {
+            let changed = |change: fn(&mut SubmissionForm)| {
+                let mut form = form();
+                change(&mut form);
+                form.is_record(&recorded, rules)
+            };
+            assert!(changed(|_| {}));
+            assert!(changed(|f| f.images[0] = "docker pull ada/voting".into()));
+            assert!(changed(|f| drop(f.answers.insert("motto".into(), " ".into()))));
+            assert!(!changed(|f| f.name = "Ada".into()));
+            assert!(!changed(|f| f.twitter = None));
+            assert!(!changed(|f| f.location = "London".into()));
+            assert!(!changed(|f| f.images.swap(0, 1)));
+            assert!(!changed(|f| f.answers.clear()));
+            assert!(!changed(|f| drop(f.answers.insert("vote".into(), "Go".into()))));
+            assert!(!changed(|f| drop(f.answers.insert("motto".into(), "x".into()))));
+        }
+        assert_eq!(form().owner().as_deref(), Some("docker.io/ada"));
+        assert_eq!(SubmissionForm { images: vec![], ..form() }.owner(), None);
+        assert_eq!(SubmissionForm { images: vec!["ada/a".into(), "bob/b".into()], ..form() }.owner(), None);
+        assert_eq!(SubmissionForm { images: vec!["nginx".into()], ..form() }.owner(), None);
+    }
+
+    #[test]
     fn refused_words_are_whole_words() {
         let challenge = Challenge { refused_words: vec!["Ass".into()], ..Challenge::birthday() };
         let named = |name: &str| challenge.check(SubmissionForm { name: name.into(), ..form() }).is_ok();
         assert!(named("Cassandra"));
-        assert!(!named("an ass here"));
+        for disguised in [
+            "an ass here",
+            "ASS",
+            "a\u{200c}ss",
+            "a\u{ad}ss",
+            "ａｓｓ",
+            "a\u{336}ss",
+            "𝐚𝐬𝐬",
+            "äss",
+            "王\u{3000}ass",
+        ] {
+            assert!(!named(disguised), "{disguised}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use crate::image::ImageRef;
 use crate::submission::{
     FailureCode, FieldDifference, ImageProbe, ProbeAnswer, ProbeOutcome, Reason, Submitted,
 };
-use crate::text::visible;
+use crate::text::{contrasted, is_same, trimmed, visible};
 
 use super::unique_keys::UniqueKeys;
 use super::{Challenge, ProbeRules, RequiredImages};
@@ -176,17 +176,15 @@ impl Challenge {
         let images = (field == "repo").then(|| answer.get("images")).flatten();
         let found = answer.get(field).or(images);
         let returned = found.unwrap_or(&Value::Null);
-        let text = returned.as_str().map(str::trim);
+        let text = returned.as_str().map(trimmed);
+        let is = |expected: &str| text.is_some_and(|text| is_same(text, expected));
         let (equal, expected) = match field {
-            "name" => (text == Some(&submitted.participant.name), submitted.participant.name.clone()),
+            "name" => (is(&submitted.participant.name), submitted.participant.name.clone()),
             "twitter" => {
                 let expected = submitted.participant.twitter.as_deref().unwrap_or_default();
-                (
-                    text.unwrap_or_default() == expected && (returned.is_null() || text.is_some()),
-                    expected.to_owned(),
-                )
+                (is(expected) || (expected.is_empty() && returned.is_null()), expected.to_owned())
             }
-            "location" => (text == Some(&submitted.location.typed), submitted.location.typed.clone()),
+            "location" => (is(&submitted.location.typed), submitted.location.typed.clone()),
             "repo" => (same_images(returned, &submitted.images), familiar(&submitted.images)),
             answered => {
                 let expected = submitted.answers.get(answered).map(String::as_str).unwrap_or_default();
@@ -195,14 +193,18 @@ impl Challenge {
                     (Some(rule), Some(text)) => rule.choice(text).unwrap_or(text),
                     (_, text) => text.unwrap_or_default(),
                 };
-                (returned_choice == expected && (returned.is_null() || text.is_some()), expected.to_owned())
+                let equal = is_same(returned_choice, expected) && (returned.is_null() || text.is_some());
+                (equal, expected.to_owned())
             }
         };
-        (!equal).then(|| FieldDifference {
-            field: field.to_owned(),
-            expected: shown(&expected),
-            returned: found.map(|value| shown(&returned_text(value))),
-        })
+        if equal {
+            return None;
+        }
+        let (expected, returned) = match found {
+            Some(value) => told_apart(&expected, value),
+            None => (shown(&expected), None),
+        };
+        Some(FieldDifference { field: field.to_owned(), expected, returned })
     }
 }
 
@@ -214,7 +216,7 @@ fn for_seconds(seconds: u64) -> String {
 fn same_images(returned: &Value, images: &[ImageRef]) -> bool {
     let Some(listed) = returned.as_array() else { return false };
     let parsed: Option<Vec<ImageRef>> =
-        listed.iter().map(|name| name.as_str().and_then(|name| name.trim().parse().ok())).collect();
+        listed.iter().map(|name| name.as_str().and_then(|name| name.parse().ok())).collect();
     let Some(mut parsed) = parsed else { return false };
     let mut images = images.to_vec();
     parsed.sort();
@@ -226,11 +228,17 @@ fn familiar(images: &[ImageRef]) -> String {
     images.iter().map(ImageRef::familiar).collect::<Vec<_>>().join(", ")
 }
 
-fn returned_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+/// Returns the expected and the returned value in forms that people can tell apart.
+fn told_apart(expected: &str, returned: &Value) -> (String, Option<String>) {
+    let (text, kind) = match returned {
+        Value::String(text) => (text.clone(), "string"),
+        Value::Array(_) => (returned.to_string(), "array"),
+        Value::Object(_) => (returned.to_string(), "object"),
+        Value::Null | Value::Bool(_) | Value::Number(_) => (returned.to_string(), "value that is no string"),
+    };
+    let (expected, returned) = contrasted(expected, &text, SHOWN_CHARS_MAX);
+    let returned = if returned == expected { format!("{returned} (a JSON {kind})") } else { returned };
+    (expected, Some(returned))
 }
 
 fn shown_bytes(body: &[u8]) -> String {
@@ -286,6 +294,8 @@ mod tests {
             ("vote", Value::from("PYTHON")),
             ("repo", serde_json::json!(["docker.io/ada/result:latest", "ada/voting"])),
             ("name", Value::from(" Ada Lovelace ")),
+            ("name", Value::from("\u{feff}Ada Lovelace\u{200b}")),
+            ("repo", serde_json::json!(["index.docker.io/ada/result", "Docker.io/ada/voting"])),
         ] {
             assert_eq!(judged(200, with(field, same)), (ProbeOutcome::Matched, vec![]), "{field}");
         }
@@ -326,6 +336,43 @@ mod tests {
             assert_eq!(outcome, ProbeOutcome::Failed(FailureCode::Mismatch));
             assert_eq!(differing, [field]);
         }
+    }
+
+    /// Returns the difference for the name and the answer of one app.
+    fn name_difference(name: &str, returned: Value) -> Option<(String, String)> {
+        let mut submitted = ada();
+        submitted.participant.name = name.into();
+        let mut config = config_of(&submitted);
+        config["name"] = returned;
+        let evidence = Evidence::Http {
+            status: 200,
+            latency_ms: 3,
+            redirect: None,
+            body: config.to_string().into_bytes(),
+            probed_for_s: 0,
+            explanation: String::new(),
+        };
+        let observation = Observation { image: submitted.images[0].clone(), evidence };
+        let mut probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
+        probe.differing.pop().map(|difference| (difference.expected, difference.returned.unwrap()))
+    }
+
+    #[test]
+    fn composed_and_decomposed_forms_of_a_text_match() {
+        let (composed, decomposed) = ("Jos\u{e9} Nguy\u{1ec5}n", "Jose\u{301} Nguye\u{302}\u{303}n");
+        assert_eq!(name_difference(composed, decomposed.into()), None);
+        assert_eq!(name_difference(decomposed, composed.into()), None);
+        assert!(name_difference(composed, "Jose Nguyen".into()).is_some());
+    }
+
+    #[test]
+    fn a_difference_that_nobody_sees_is_shown_as_code_points() {
+        let shown = |expected: &str, returned: &str| Some((expected.to_owned(), returned.to_owned()));
+        assert_eq!(name_difference("Ada", "\u{410}da".into()), shown("<U+0041>da", "<U+0410>da"));
+        assert_eq!(name_difference("Ada", "A\u{200b}da".into()), shown("Ada", "A<U+200B>da"));
+        assert_eq!(name_difference("Bo A", "Bo  A".into()), shown("Bo A", "Bo <U+0020>A"));
+        assert_eq!(name_difference("7", 7.into()), shown("7", "7 (a JSON value that is no string)"));
+        assert_eq!(name_difference("Ada", "Bob".into()), shown("Ada", "Bob"));
     }
 
     #[test]
@@ -381,21 +428,8 @@ mod tests {
 
     #[test]
     fn foreign_text_is_recorded_short_and_printable() {
-        let answer = with("name", Value::from("\u{1b}[31m".to_owned() + &"x".repeat(10_000)));
-        let submitted = ada();
-        let observation = Observation {
-            image: submitted.images[0].clone(),
-            evidence: Evidence::Http {
-                status: 200,
-                latency_ms: 3,
-                redirect: None,
-                body: answer,
-                probed_for_s: 0,
-                explanation: String::new(),
-            },
-        };
-        let probe = Challenge::birthday().judge(&submitted, &[observation]).probes.remove(0);
-        let returned = probe.differing[0].returned.clone().unwrap();
+        let answer = Value::from("\u{1b}[31m".to_owned() + &"x".repeat(10_000));
+        let (_, returned) = name_difference("Ada", answer).unwrap();
         assert!(returned.chars().count() <= SHOWN_CHARS_MAX + 1 && !returned.contains('\u{1b}'));
     }
 

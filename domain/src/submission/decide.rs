@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::command::{Command, PlatformFault};
 use super::event::{
     ContainersStarted, Event, Failed, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
-    VerificationInterrupted, VerificationStarted, Withdrawn,
+    Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
@@ -72,7 +72,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             | S::Judged { facts, .. }
             | S::Withdrawn { facts },
             Command::Submit(submitted),
-        ) => already(*facts.submitted == *submitted, Rejection::AlreadySubmitted),
+        ) => already(is_same_entry(&facts.submitted, &submitted), Rejection::AlreadySubmitted),
 
         (S::Waiting { facts, retry }, Command::Claim { verifier, at, deadline }) => {
             claim(facts, *retry, verifier, at, deadline)
@@ -155,6 +155,15 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         }
         (_, Command::Withdraw) => Err(Rejection::Judged),
     }
+}
+
+/// Returns true if both are the record of the same entry. The place that it means, and the version of the rules, may have
+/// changed between the two.
+fn is_same_entry(one: &Submitted, other: &Submitted) -> bool {
+    one.participant == other.participant
+        && one.location.typed == other.location.typed
+        && one.images == other.images
+        && one.answers == other.answers
 }
 
 fn claim(

@@ -123,6 +123,10 @@ impl ServerAddress {
                 "keepaliveinterval" => self.keep_alive_interval = keep_alive(name, &value)?,
                 "keepalivetimeout" => self.keep_alive_timeout = keep_alive(name, &value)?,
                 known if IGNORED.contains(&known) => {}
+                // A password with a ? in it seems to have its end here.
+                unknown if unknown.contains(['@', ':']) => {
+                    return Err(malformed("write : / ? # and @ in a password as %3A %2F %3F %23 and %40"));
+                }
                 _ => tracing::warn!("the event store's address has a parameter that nobody knows: {name}"),
             }
         }
@@ -245,6 +249,7 @@ mod tests {
             "esdb://h,?secret",
             "esdb://h?tls=secret",
             "esdb://h?userCertFile=secret",
+            "esdb://u:21?secret@h:2113",
             "esdb://h?keepAliveInterval=secret",
         ] {
             let error = ServerAddress::parse(address).map(|_| ()).unwrap_err().to_string();

@@ -30,8 +30,8 @@ const WHOLE_WORLD: &str = "-180,-90,180,90";
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PinsParameters {
-    /// `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. The default
-    /// is the whole world.
+    /// `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. Degrees beyond
+    /// ±180 are wrapped. The default is the whole world.
     #[param(example = "-10,35,30,60")]
     bbox: Option<String>,
     /// The zoom, from 0 (the world on one tile) to 16. The default is 0.

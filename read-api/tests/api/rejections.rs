@@ -20,6 +20,12 @@ async fn every_bad_request_is_answered_with_a_problem_document() {
         ("POST", "/healthz", 405),
         ("POST", "/submit", 405),
         ("GET", "/api/v1/nothing", 404),
+        ("GET", "/docs/nothing.js", 404),
+        ("GET", "/assets/nothing.js", 404),
+        ("POST", "/docs/", 405),
+        ("PUT", "/openapi.json", 405),
+        ("GET", "/api/v1/pins?bbox=%FF", 400),
+        ("GET", "/api/v1/pins?bbox=0,0,1,1&zoom=%ZZ", 400),
         ("BREW", "/coffee", 404),
     ] {
         let method = Method::from_bytes(method.as_bytes()).unwrap();

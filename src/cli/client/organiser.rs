@@ -7,6 +7,8 @@ use projections::view::StatsView;
 use reqwest::{RequestBuilder, Response};
 use serde::Deserialize;
 
+use crate::config::SecretText;
+
 use super::{ClientError, MusterClient, PAUSE, RESPONSE_DEADLINE, StatusReply, patiently};
 
 /// The flag with the organiser's token.
@@ -14,7 +16,7 @@ use super::{ClientError, MusterClient, PAUSE, RESPONSE_DEADLINE, StatusReply, pa
 pub(crate) struct TokenOption {
     /// Token of the organisers
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
-    token: Option<String>,
+    token: Option<SecretText>,
 }
 
 /// The rules now in force, as far as rejudging needs them.
@@ -42,7 +44,7 @@ struct CommandReply {}
 
 impl TokenOption {
     fn authorise(&self, request: RequestBuilder) -> RequestBuilder {
-        match self.token.as_deref().filter(|token| !token.is_empty()) {
+        match self.token.as_ref().map(SecretText::as_str).filter(|token| !token.is_empty()) {
             Some(token) => request.bearer_auth(token),
             None => request,
         }

@@ -92,7 +92,9 @@ impl fmt::Debug for RegistryLogin {
 /// Returns the registry of an entry, which older clients write as a URL.
 fn registry(address: &str) -> String {
     let place = address.split_once("://").map_or(address, |(_, place)| place);
-    let host = place.split('/').next().unwrap_or_default();
+    let authority = place.split('/').next().unwrap_or_default();
+    // An address may hold a password, and the registry is named in messages.
+    let host = authority.rsplit('@').next().unwrap_or_default();
     if DOCKER_IO.contains(&host) { "docker.io".to_owned() } else { host.to_owned() }
 }
 
@@ -136,6 +138,8 @@ mod tests {
         let error = |text: &str| RegistryLogins::parse(text).unwrap_err().to_string();
         assert!(error(r#"{"auths":{"r.lan":{}},"credsStore":"pass"}"#).contains("r.lan"));
         assert!(error(r#"{"auths":{"r.lan":{"auth":"c2VjcmV0"}}}"#).contains("r.lan"));
+        let with_password = error(r#"{"auths":{"https://ada:5ecret@r.lan/v2/":{}}}"#);
+        assert!(with_password.contains("r.lan") && !with_password.contains("5ecret"), "{with_password}");
         for secret in [r#"{"auths":{"r.lan":{"auth":5ecret}}}"#, r#"{"auths":{"r.lan":"5ecret"}}"#] {
             assert!(!error(secret).contains("5ecret"), "{}", error(secret));
         }

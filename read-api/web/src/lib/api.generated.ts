@@ -550,7 +550,7 @@ export interface components {
         CompetitionRequest: {
             /** @description The city and its country, such as `London, UK`. */
             location: string;
-            /** @description The name of the participant. */
+            /** @description The name of the participant: 1 to 50 characters as people count them, unless the challenge says otherwise. */
             name: string;
             /** @description The names of the images. */
             repo: string[];
@@ -689,8 +689,8 @@ export interface components {
             answer: components["schemas"]["TextLength"];
             /** @description The length of the location's text. */
             location: components["schemas"]["TextLength"];
-            /** @description The length of the participant's name. */
-            name: components["schemas"]["TextLength"];
+            /** @description The length of the participant's name. It also has a character that can be seen, and none that is hidden. */
+            name: components["schemas"]["NameLength"];
             /** @description The form of the Twitter account. */
             twitter: components["schemas"]["TextPattern"];
         };
@@ -850,6 +850,13 @@ export interface components {
             attribution: string;
             /** @description The URL of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in. */
             url: string;
+        };
+        /** @description The length of a name, in characters as people count them: Unicode's extended grapheme clusters. */
+        NameLength: {
+            /** @description The largest number of characters. */
+            max_chars: number;
+            /** @description The smallest number of characters. */
+            min_chars: number;
         };
         /** @description A node of the Swarm, and the use of its slots. */
         NodeInUse: {
@@ -1392,7 +1399,10 @@ export interface components {
             images: string[];
             /** @description The city and its country, such as `London, UK`. */
             location: string;
-            /** @description The participant's name, to be shown on the map. */
+            /**
+             * @description The participant's name, to be shown on the map: 1 to 50 characters as people count them, unless the challenge says
+             *     otherwise.
+             */
             name: string;
             /** @description The participant's Twitter account, such as `@ada`. */
             twitter?: string | null;
@@ -1736,8 +1746,8 @@ export interface operations {
         parameters: {
             query?: {
                 /**
-                 * @description `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. The default
-                 *     is the whole world.
+                 * @description `west,south,east,north` in degrees. If west is greater than east, the box crosses the antimeridian. Degrees beyond
+                 *     ±180 are wrapped. The default is the whole world.
                  * @example -10,35,30,60
                  */
                 bbox?: string;
@@ -2003,7 +2013,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 200 visible ASCII characters. A repeated key with the same content is answered like the first request, and nothing is submitted twice. */
+                /** @description 1 to 200 visible ASCII characters. A repeated key with the same content is answered like the first request, whatever the rules and rate limits are by then, and nothing is submitted twice. */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;

@@ -6,6 +6,7 @@ type Schemas = components["schemas"];
 
 export type Challenge = Schemas["ChallengeDescription"];
 export type TextLength = Schemas["TextLength"];
+export type NameLength = Schemas["NameLength"];
 export type Places = Schemas["PlaceCompletions"];
 
 /** The body of a submission. The challenge's own answers stand beside the other fields. */

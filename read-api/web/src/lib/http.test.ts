@@ -2,7 +2,7 @@ import { expect, test } from "vitest";
 import { Failure, failureOf } from "./http";
 
 test("a problem document becomes a failure", async () => {
-  const errors = [{ field: "name", message: "A name has 3 to 50 characters." }];
+  const errors = [{ field: "name", message: "A name has 1 to 50 characters that can be seen." }];
   const body = JSON.stringify({ detail: "Too many requests.", errors });
   const failure = await failureOf(new Response(body, { status: 429, headers: { "Retry-After": "3" } }));
   expect(failure).toMatchObject({ message: "Too many requests.", status: 429, errors, retryAfterMs: 3000 });

@@ -32,10 +32,14 @@ export class Form {
     private readonly on: { change(entry: Entry): void; submit(entry: Entry): void },
   ) {
     const { fields } = challenge;
-    this.#name = new Field("name", text("name", { autocomplete: "name", maxlength: roomFor(fields.name) }), {
-      label: "Your name",
-      hint: "As it will stand on the map.",
-    });
+    this.#name = new Field(
+      "name",
+      text("name", { autocomplete: "name", maxlength: roomFor(fields.name, NAME_UNITS) }),
+      {
+        label: "Your name",
+        hint: "As it will stand on the map.",
+      },
+    );
     this.#location = location(roomFor(fields.location));
     this.#answers = challenge.answers.map((question) => answer(question, roomFor(fields.answer)));
     this.#addImage.addEventListener("click", () => {
@@ -184,7 +188,7 @@ export class Form {
     const { min } = this.challenge.images;
     const input = text(`images[${at}]`, {
       placeholder: at === 0 ? "ada/voting-app" : "ada/result-app",
-      maxlength: 400,
+      maxlength: 2000,
     });
     input.value = value;
     const remove = el(
@@ -210,9 +214,14 @@ export class Form {
   }
 }
 
-/** Returns the number of characters that a field accepts: a few more than allowed, so that the error shows. */
-function roomFor({ max_chars: max }: TextLength): number {
-  return max + 10;
+/** The number of UTF-16 units that one character of a name may have: an emoji of a family has eleven. */
+const NAME_UNITS = 16;
+
+/**
+ * Returns the number of UTF-16 units that a field accepts: a few characters more than allowed, so that the error shows.
+ */
+function roomFor({ max_chars: max }: TextLength, unitsPerCharacter = 2): number {
+  return (max + 10) * unitsPerCharacter;
 }
 
 function location(maxlength: number): Field {

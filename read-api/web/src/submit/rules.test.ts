@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { Entry } from "../lib/api";
+import names from "../../../../domain/testdata/names.json";
 import { check, expectedAnswer } from "./rules";
 import { challenge } from "./testing";
 
@@ -15,7 +16,7 @@ test("an entry within the rules has no errors", () => {
 });
 
 test("each field that breaks the server's rules is named", () => {
-  expect(wrong({ name: "Al" })).toEqual(["name"]);
+  expect(wrong({ name: "" })).toEqual(["name"]);
   expect(wrong({ name: "x".repeat(51) })).toEqual(["name"]);
   expect(wrong({ twitter: "ada" })).toEqual(["twitter"]);
   expect(wrong({ twitter: "@a-b" })).toEqual(["twitter"]);
@@ -29,14 +30,34 @@ test("each field that breaks the server's rules is named", () => {
   expect(wrong({ motto: "x".repeat(51) })).toEqual(["motto"]);
 });
 
-test("lengths are in Unicode characters", () => {
-  expect(wrong({ name: "🐳".repeat(50) })).toEqual([]);
-  expect(wrong({ name: "🐳🐳" })).toEqual(["name"]);
+test("a name is counted as people count, by the server's own table", () => {
+  const strict = { ...challenge, fields: { ...challenge.fields, name: { min_chars: 2, max_chars: 3 } } };
+  for (const name of ["Bo", "王伟", "👨‍👩‍👧‍👦".repeat(3), "e\u0301".repeat(3)])
+    expect(check({ ...ada, name }, strict).has("name"), name).toBe(false);
+  for (const name of ["B", "👨‍👩‍👧‍👦", "e\u0301", "Anna"])
+    expect(check({ ...ada, name }, strict).has("name"), name).toBe(true);
+  for (const name of names.taken) expect(wrong({ name: name.trim() }), name).toEqual([]);
+  // The server refuses more: it knows what a character hides at its place.
+  const refused = names.refused.filter((name) => wrong({ name: name.trim() }).length > 0);
+  expect(refused.length).toBeGreaterThan(names.refused.length * 0.8);
+});
+
+test("a pasted command or address is left to the server", () => {
+  for (const image of [
+    "docker pull ada/app:1",
+    "https://hub.docker.com/r/ada/app",
+    "Docker.io/ada/app",
+    "registry.test:5000/ada/app:V1",
+    "ada/app:V1",
+  ])
+    expect(wrong({ images: [image] }), image).toEqual([]);
+  for (const image of ["Ada/app", "docker.io/Ada/app", "https://docker.io/ada", "nginx:1"])
+    expect(wrong({ images: [image] }), image).toEqual(["images[0]"]);
 });
 
 test("the rules are the challenge's, not the page's", () => {
   const strict = { ...challenge, fields: { ...challenge.fields, name: { min_chars: 5, max_chars: 6 } } };
-  expect(check(ada, strict).get("name")).toBe("A name has 5 to 6 characters.");
+  expect(check(ada, strict).get("name")).toBe("A name has 5 to 6 characters that can be seen.");
 });
 
 test("the expected answer has the compared fields, the empty ones too", () => {

@@ -9,7 +9,7 @@ export const challenge: Challenge = {
   phase: "open",
   rules: "sha256:0",
   fields: {
-    name: { min_chars: 3, max_chars: 50 },
+    name: { min_chars: 1, max_chars: 50 },
     twitter: { pattern: "^@[A-Za-z0-9_]{2,48}$" },
     location: { min_chars: 1, max_chars: 100 },
     answer: { min_chars: 1, max_chars: 50 },
