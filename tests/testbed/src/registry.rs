@@ -194,11 +194,7 @@ impl Registry {
 
 /// Returns the digest of some bytes: `sha256:HEX`.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    sha256(&Sha256::digest(bytes))
-}
-
-/// Returns the digest with this SHA-256.
-pub(crate) fn sha256(sum: &[u8]) -> String {
+    let sum = Sha256::digest(bytes);
     sum.iter().fold(String::from("sha256:"), |text, byte| text + &format!("{byte:02x}"))
 }
 

@@ -122,18 +122,23 @@ async fn no_redirect_and_no_token_server_leads_elsewhere() {
 
 /// Returns the manifest and the configuration of an image that can be run. Its layer is [`LAYER`].
 fn image() -> (String, String) {
+    image_of(LAYER)
+}
+
+/// Returns the manifest and the configuration of an image with this layer.
+fn image_of(layer: &str) -> (String, String) {
     let config = format!(
         r#"{{"os":"linux","architecture":"amd64","config":{{"Cmd":["/app"],"Volumes":{{"/data":{{}}}}}},
         "rootfs":{{"type":"layers","diff_ids":["{}"]}}}}"#,
-        sha(LAYER),
+        sha(layer),
     );
     let manifest = format!(
         r#"{{"schemaVersion":2,"config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{}","size":{}}},
         "layers":[{{"mediaType":"l","digest":"{}","size":{}}}]}}"#,
         sha(&config),
         config.len(),
-        sha(LAYER),
-        LAYER.len(),
+        sha(layer),
+        layer.len(),
     );
     (manifest, config)
 }
@@ -145,11 +150,17 @@ fn sha(text: &str) -> String {
 
 /// Starts a registry that has the same image under every name.
 pub(crate) fn generous() -> ScriptedRegistry {
-    let (manifest, config) = image();
+    sending(LAYER.to_owned())
+}
+
+/// Starts a registry that has an image with this layer under every name.
+pub(crate) fn sending(layer: String) -> ScriptedRegistry {
+    let (manifest, config) = image_of(&layer);
+    let digest = sha(&layer);
     scripted(move |request, _| {
         let body = match request {
             request if request.contains("/manifests/") => &manifest,
-            request if request.contains(&sha(LAYER)) => LAYER,
+            request if request.contains(&digest) => &layer,
             _ => &config,
         };
         reply("200 OK", "", body)

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::*;
 use crate::health::Health;
 use crate::registry::RegistryLogins;
-use crate::registry::tests::{ScriptedRegistry, generous};
+use crate::registry::tests::{ScriptedRegistry, generous, sending};
 use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
 use crate::sandbox::slots::{Capacity, Slots};
 use crate::swarm::fake::FakeSwarm;
@@ -36,16 +36,16 @@ async fn given(
     phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
     responses: impl IntoIterator<Item = Result<RequestResult, RelayError>>,
 ) -> AttemptScene {
-    given_time(1, phases, responses).await
+    given_from(generous(), 1, phases, responses).await
 }
 
-/// Submits one image with this `start_s`.
-async fn given_time(
+/// The same with an image of this registry, and with this `start_s`.
+async fn given_from(
+    registry: ScriptedRegistry,
     start_s: u64,
     phases: impl IntoIterator<Item = Result<TaskPhase, SwarmError>>,
     responses: impl IntoIterator<Item = Result<RequestResult, RelayError>>,
 ) -> AttemptScene {
-    let registry = generous();
     let image: ImageRef = format!("{}/ada/app", registry.address).parse().unwrap();
     let body = serde_json::json!({
         "name": "Ada", "location": "London", "repo": [image.to_string()], "vote": "Python",
@@ -149,6 +149,13 @@ fn failure(events: &[Event]) -> FailureCode {
 fn no_way() -> Vec<Result<RequestResult, RelayError>> {
     // More than the number of probes in the second that an app has.
     (0..200).map(|_| Ok(Err(RequestFailure::ConnectTimedOut))).collect()
+}
+
+#[tokio::test]
+async fn no_image_is_deployed_whose_layers_no_engine_can_unpack() {
+    let scene = given_from(sending("no archive ".repeat(100)), 1, [], []).await;
+    assert_eq!(failure(&scene.attempted().await), FailureCode::ImageRefused);
+    assert_eq!(scene.fake.deployed.lock().unwrap().len(), 0);
 }
 
 #[tokio::test]
@@ -448,7 +455,7 @@ async fn a_stop_puts_the_submission_back() {
 #[tokio::test]
 async fn a_submission_that_is_withdrawn_while_it_is_verified_is_let_go() {
     // The app could be asked for ten minutes.
-    let stage = given_time(600, [], (0..100_000).map(|_| Ok(Err(RequestFailure::Refused)))).await;
+    let stage = given_from(generous(), 600, [], (0..100_000).map(|_| Ok(Err(RequestFailure::Refused)))).await;
     let AttemptScene { fake, attempts, store, id, _registry, _directory } = stage;
     let (commands, slots) = (attempts.commands.clone(), attempts.context.slots.clone());
     let work = WorkLoop {
