@@ -10,6 +10,8 @@
 //! Positions are the server's business: byte offsets with gaps, at most of which no event begins. Only the position
 //! of an event is a place to read from.
 
+#![expect(clippy::result_large_err, reason = "it is the size of tonic's own error")]
+
 mod address;
 mod call_error;
 mod cluster;
