@@ -88,7 +88,7 @@ fn wrapped(west: f64, east: f64) -> (f64, f64) {
 
 /// Returns the same meridian from −180 up to 180 degrees.
 fn meridian(degrees: f64) -> f64 {
-    if degrees.abs() <= 180.0 { degrees } else { (degrees + 180.0).rem_euclid(360.0) - 180.0 }
+    (degrees + 180.0).rem_euclid(360.0) - 180.0
 }
 
 /// Parses a number of degrees from −`max` to `max`.
