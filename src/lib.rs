@@ -6,6 +6,7 @@ pub mod config;
 mod data;
 mod event_log;
 mod platform;
+mod queue_length;
 pub mod server;
 pub mod system;
 mod telemetry;

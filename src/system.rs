@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use commands::{Commands, Gazetteer};
+use commands::{Commands, Gazetteer, WaitingSubmissions};
 use event_store::node;
 use http_edge::{Metrics, Operations};
 use projections::{MemoryViews, MongoViews};
@@ -22,7 +22,7 @@ use verifier::{Health, Verifier};
 
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
-use crate::{data, platform, server};
+use crate::{data, platform, queue_length, server};
 
 /// The time that a verification under way may take after the process was asked to stop.
 const VERIFIER_GRACE: Duration = Duration::from_secs(5);
@@ -116,6 +116,7 @@ async fn run_over(
         operations.pause_reason = (roles == [Role::Verifier]).then_some(pause_reason);
         parts.start("verifier", verifier.run(stopping.clone()));
     }
+    let mut waiting = WaitingSubmissions::default();
     if has(Role::Projections) || has(Role::ReadApi) {
         let views = open(&settings.views).await?;
         // No other process can read views in memory, so the process that reads them also updates them.
@@ -128,6 +129,7 @@ async fn run_over(
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
         }
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
+        waiting = WaitingSubmissions::new(queue_length::watch_length(views.clone(), stopping.clone()));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
                 pause_reason: platform::watch_verifiers(views.clone(), stopping.clone()),
@@ -143,8 +145,10 @@ async fn run_over(
         }
     }
     if has(Role::Commands) {
-        routes =
-            routes.merge(commands::router(commands, Gazetteer::shipped(), write_api(&settings, key_space)));
+        let following = waiting.clone().follow(log.store());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
+        let settings = write_api(&settings, key_space, waiting);
+        routes = routes.merge(commands::router(commands, Gazetteer::shipped(), settings));
     }
     if let Some(listener) = listeners.http {
         tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
@@ -179,12 +183,17 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings 
     }
 }
 
-fn write_api(settings: &Settings, key_space: Uuid) -> commands::WriteApiSettings {
+fn write_api(
+    settings: &Settings,
+    key_space: Uuid,
+    waiting: WaitingSubmissions,
+) -> commands::WriteApiSettings {
     commands::WriteApiSettings {
         key_space,
         token: settings.token.clone(),
         rate_by_address: settings.rate_by_address,
         rate_by_owner: settings.rate_by_owner,
+        waiting,
     }
 }
 

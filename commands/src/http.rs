@@ -23,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::rate_limit::RateLimiter;
-use crate::{Commands, Gazetteer, RateLimit};
+use crate::{Commands, Gazetteer, RateLimit, WaitingSubmissions};
 
 /// The settings of the write API.
 #[derive(Debug, Clone)]
@@ -35,8 +35,10 @@ pub struct WriteApiSettings {
     pub token: Option<OrganiserToken>,
     /// The rate limit of each client address; `None` for no limit.
     pub rate_by_address: Option<RateLimit>,
-    /// The rate limit of submissions for each owner; `None` for no limit.
+    /// The rate limit of one client's submissions for one owner; `None` for no limit.
     pub rate_by_owner: Option<RateLimit>,
+    /// The submissions that wait, whose number is bounded.
+    pub waiting: WaitingSubmissions,
 }
 
 impl Default for WriteApiSettings {
@@ -48,6 +50,7 @@ impl Default for WriteApiSettings {
             token: None,
             rate_by_address: Some(RateLimit::BY_ADDRESS),
             rate_by_owner: Some(RateLimit::BY_OWNER),
+            waiting: WaitingSubmissions::default(),
         }
     }
 }
@@ -62,7 +65,8 @@ struct WriteApi {
 
 struct RateLimits {
     by_address: Option<RateLimiter<ClientAddress>>,
-    by_owner: Option<RateLimiter<String>>,
+    by_owner: Option<RateLimiter<(String, ClientAddress)>>,
+    waiting: WaitingSubmissions,
 }
 
 /// The state that the handlers share.
@@ -79,12 +83,13 @@ pub fn router(
     gazetteer: &'static Gazetteer,
     settings: WriteApiSettings,
 ) -> OpenApiRouter {
-    let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner } = settings;
+    let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner, waiting } = settings;
     let state = ApiState {
         api: Arc::new(WriteApi { commands, gazetteer, key_space, token }),
         limits: Arc::new(RateLimits {
             by_address: rate_by_address.map(RateLimiter::new),
             by_owner: rate_by_owner.map(RateLimiter::new),
+            waiting,
         }),
     };
     OpenApiRouter::new()
@@ -123,14 +128,15 @@ impl RateLimits {
             .map_err(|wait| Problem::too_many_requests("from your address", wait))
     }
 
-    /// Counts a submission of `owner`.
+    /// Counts a submission of `client` for `owner`. Another client's submissions do not count, because nobody has to be the
+    /// owner to name it.
     ///
     /// # Errors
-    /// 429, if the owner is over its limit.
-    fn admit_owner(&self, owner: &str) -> Result<(), Problem> {
+    /// 429, if the client is over its limit for the owner.
+    fn admit_owner(&self, owner: &str, client: ClientAddress) -> Result<(), Problem> {
         let Some(limiter) = &self.by_owner else { return Ok(()) };
         limiter
-            .take(owner.to_owned(), Instant::now())
+            .take((owner.to_owned(), client), Instant::now())
             .map_err(|wait| Problem::too_many_requests(&format!("for images of {owner}"), wait))
     }
 }

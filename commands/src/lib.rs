@@ -8,6 +8,7 @@ mod handler;
 
 mod http;
 mod rate_limit;
+mod waiting;
 
 mod gazetteer;
 
@@ -16,3 +17,4 @@ pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, Plac
 pub use handler::{Actor, Cause, Commands, HandledCommand};
 pub use http::{EntryError, WriteApiSettings, read_entry, router};
 pub use rate_limit::{RateLimit, RateLimitError};
+pub use waiting::{QueueLength, WaitingSubmissions};

@@ -11,17 +11,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use self::rounds::QueueRounds;
 use crate::submission::{Event, SubmissionId};
 
-/// The submissions without a verdict, in the fair order. Positions are those of the event log.
+mod rounds;
+
+/// The submissions without a verdict, in the fair order. Positions are those of the event log. No two events have the same,
+/// so no two owners have the same turn.
 #[derive(Debug, Clone, Default)]
 pub struct FairQueue {
     entries: HashMap<SubmissionId, QueueEntry>,
     lines: HashMap<OwnerName, OwnerLine>,
-    /// The number of waiting submissions of each owner that has any, by the owner's turn.
-    turns: BTreeMap<(u64, OwnerName), usize>,
-    /// The number of owners that have more than `k` waiting submissions, by `k`.
-    rounds: Vec<usize>,
+    /// The owners with a submission that may be taken now, by turn.
+    ready: BTreeMap<u64, OwnerName>,
+    rounds: QueueRounds,
     waiting: usize,
 }
 
@@ -39,6 +42,10 @@ struct OwnerLine {
     /// 0 if no submission in this line was ever claimed.
     last_claim: u64,
     waiting: BTreeMap<u64, SubmissionId>,
+    /// The places of those that wait for a moment, and not for their turn.
+    parked: BTreeSet<u64>,
+    /// The places of the others.
+    ready: BTreeSet<u64>,
     under_way: BTreeSet<SubmissionId>,
 }
 
@@ -59,7 +66,9 @@ impl FairQueue {
             }
             Event::VerificationStarted(_) => self.claim(id, position),
             Event::VerificationInterrupted(_) => self.requeue(id),
-            Event::Passed(_) | Event::Failed(_) | Event::Withdrawn(_) => self.remove(id),
+            Event::Passed(_) | Event::Failed(_) | Event::Withdrawn(_) | Event::GivenUp(_) => {
+                self.remove(id);
+            }
             Event::ImagesPulled(_)
             | Event::ContainersStarted(_)
             | Event::Probed(_)
@@ -77,9 +86,9 @@ impl FairQueue {
         self.update_line(&owner, |line| {
             line.under_way.remove(&id);
             if let Some(old_place) = old_place {
-                line.waiting.remove(&old_place);
+                line.leave(old_place);
             }
-            line.waiting.insert(place, id);
+            line.wait(place, id);
         });
         self.entries.insert(id, QueueEntry { owner, place });
     }
@@ -88,7 +97,7 @@ impl FairQueue {
     pub fn claim(&mut self, id: SubmissionId, position: u64) {
         self.update_entry(id, |line, place| {
             line.last_claim = line.last_claim.max(position);
-            line.waiting.remove(&place);
+            line.leave(place);
             line.under_way.insert(id);
         });
     }
@@ -96,7 +105,7 @@ impl FairQueue {
     /// Marks a submission as under way before the log has its claim. The owner keeps its turn.
     pub fn hold(&mut self, id: SubmissionId) {
         self.update_entry(id, |line, place| {
-            line.waiting.remove(&place);
+            line.leave(place);
             line.under_way.insert(id);
         });
     }
@@ -105,7 +114,25 @@ impl FairQueue {
     pub fn requeue(&mut self, id: SubmissionId) {
         self.update_entry(id, |line, place| {
             line.under_way.remove(&id);
-            line.waiting.insert(place, id);
+            line.wait(place, id);
+        });
+    }
+
+    /// Keeps a waiting submission from being taken. Its place stays as it is.
+    pub fn park(&mut self, id: SubmissionId) {
+        self.update_entry(id, |line, place| {
+            if line.ready.remove(&place) {
+                line.parked.insert(place);
+            }
+        });
+    }
+
+    /// Lets a parked submission be taken again.
+    pub fn unpark(&mut self, id: SubmissionId) {
+        self.update_entry(id, |line, place| {
+            if line.parked.remove(&place) {
+                line.ready.insert(place);
+            }
         });
     }
 
@@ -113,7 +140,7 @@ impl FairQueue {
     pub fn remove(&mut self, id: SubmissionId) {
         self.update_entry(id, |line, place| {
             line.under_way.remove(&id);
-            line.waiting.remove(&place);
+            line.leave(place);
         });
         self.entries.remove(&id);
     }
@@ -126,6 +153,11 @@ impl FairQueue {
         }
     }
 
+    /// Returns the owner of a submission that waits or is under way.
+    pub fn owner(&self, id: SubmissionId) -> Option<&str> {
+        self.entries.get(&id).map(|entry| &*entry.owner)
+    }
+
     /// Returns true if the submission waits or is under way.
     pub fn contains(&self, id: SubmissionId) -> bool {
         self.entries.contains_key(&id)
@@ -136,24 +168,23 @@ impl FairQueue {
         self.waiting
     }
 
-    /// Returns the submissions that may be taken now, the preferred ones first: those of the owners with none under way.
+    /// Returns the submissions that may be taken now, the preferred ones first: those that are not parked, of the owners with
+    /// none under way.
     pub fn candidates(&self) -> impl Iterator<Item = SubmissionId> {
-        let lines = self.turns.keys().filter_map(|(_, owner)| self.lines.get(owner));
-        lines.filter(|line| line.under_way.is_empty()).flat_map(|line| line.waiting.values().copied())
+        let lines = self.ready.values().filter_map(|owner| self.lines.get(owner));
+        lines.flat_map(|line| line.ready.iter().filter_map(|place| line.waiting.get(place).copied()))
     }
 
     /// Returns the number of submissions that will be taken before this one if each is ready at its turn and the attempts
     /// under way end before. Returns `None` if it does not wait. After each
     /// taking the owner goes to the back, so before its `k`-th submission every other owner has had `k` turns, or `k + 1`
-    /// if its turn is earlier, or as many as it has submissions. The cost is linear in the owners with earlier turns.
+    /// if its turn is earlier, or as many as it has submissions.
     pub fn ahead_of(&self, id: SubmissionId) -> Option<usize> {
         let entry = self.entries.get(&id)?;
         let line = self.lines.get(&entry.owner)?;
         line.waiting.get(&entry.place)?;
         let round = line.waiting.range(..entry.place).count();
-        let in_rounds_before: usize = self.rounds.iter().take(round).sum();
-        let earlier = self.turns.range(..(line.turn()?, Arc::clone(&entry.owner)));
-        Some(in_rounds_before + earlier.filter(|(_, waiting)| **waiting > round).count())
+        Some(self.rounds.before(line.turn()?, round))
     }
 
     fn update_entry(&mut self, id: SubmissionId, change: impl FnOnce(&mut OwnerLine, u64)) {
@@ -168,23 +199,19 @@ impl FairQueue {
         let (turn_before, before) = (line.turn(), line.waiting.len());
         change(line);
         let (turn, after) = (line.turn(), line.waiting.len());
+        if let Some(turn) = turn_before {
+            self.ready.remove(&turn);
+        }
+        if let Some(turn) = turn.filter(|_| line.under_way.is_empty() && !line.ready.is_empty()) {
+            self.ready.insert(turn, Arc::clone(owner));
+        }
+        if (turn_before, before) != (turn, after) {
+            turn_before.into_iter().for_each(|turn| self.rounds.remove(turn, before));
+            turn.into_iter().for_each(|turn| self.rounds.insert(turn, after));
+        }
         if line.waiting.is_empty() && line.under_way.is_empty() {
             // The claim may be forgotten: events to come have later positions.
             self.lines.remove(owner);
-        }
-        if let Some(turn) = turn_before {
-            self.turns.remove(&(turn, Arc::clone(owner)));
-        }
-        if let Some(turn) = turn {
-            self.turns.insert((turn, Arc::clone(owner)), after);
-        }
-        if self.rounds.len() < after {
-            self.rounds.resize(after, 0);
-        }
-        self.rounds[before.min(after)..after].iter_mut().for_each(|owners| *owners += 1);
-        self.rounds[after.min(before)..before].iter_mut().for_each(|owners| *owners -= 1);
-        while self.rounds.last() == Some(&0) {
-            self.rounds.pop();
         }
         self.waiting = self.waiting + after - before;
     }
@@ -195,133 +222,19 @@ impl OwnerLine {
         let (oldest, _) = self.waiting.first_key_value()?;
         Some(self.last_claim.max(*oldest))
     }
+
+    fn wait(&mut self, place: u64, id: SubmissionId) {
+        self.waiting.insert(place, id);
+        self.parked.remove(&place);
+        self.ready.insert(place);
+    }
+
+    fn leave(&mut self, place: u64) {
+        self.waiting.remove(&place);
+        self.parked.remove(&place);
+        self.ready.remove(&place);
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn submission(id: u64) -> SubmissionId {
-        SubmissionId(Uuid::from_u64_pair(0, id))
-    }
-
-    /// Takes all that wait, each of which ends before the next is taken.
-    fn take_all(mut queue: FairQueue, mut position: u64) -> Vec<SubmissionId> {
-        let mut taken = vec![];
-        loop {
-            let next = queue.candidates().next();
-            let Some(id) = next else { return taken };
-            position += 1;
-            queue.claim(id, position);
-            queue.remove(id);
-            taken.push(id);
-        }
-    }
-
-    fn numbers(taken: &[SubmissionId]) -> Vec<u64> {
-        taken.iter().map(|id| id.0.as_u64_pair().1).collect()
-    }
-
-    #[test]
-    fn owners_take_turns_and_a_claim_sends_to_the_back() {
-        let mut queue = FairQueue::default();
-        for (owner, place) in [("a", 1), ("a", 2), ("a", 3), ("b", 4), ("c", 5), ("b", 6)] {
-            queue.enqueue(submission(place), owner, place);
-        }
-        assert_eq!(numbers(&take_all(queue.clone(), 6)), [1, 4, 5, 2, 6, 3]);
-        queue.claim(submission(1), 7);
-        assert_eq!(queue.ahead_of(submission(1)), None);
-        assert_eq!([4, 5, 2, 6, 3].map(|id| queue.ahead_of(submission(id))), [0, 1, 2, 3, 4].map(Some));
-        assert_eq!(numbers(&queue.candidates().collect::<Vec<_>>()), [4, 6, 5], "one of a is under way");
-        queue.remove(submission(1));
-        assert_eq!(numbers(&take_all(queue, 8)), [4, 5, 2, 6, 3]);
-    }
-
-    #[test]
-    fn an_interrupted_submission_is_the_first_of_its_owner_but_the_turn_is_spent() {
-        let mut queue = FairQueue::default();
-        for (owner, place) in [("a", 1), ("a", 2), ("b", 3)] {
-            queue.enqueue(submission(place), owner, place);
-        }
-        queue.claim(submission(1), 4);
-        let mut by_place = queue.clone();
-        queue.requeue(submission(1));
-        assert_eq!(numbers(&take_all(queue, 5)), [3, 1, 2]);
-        by_place.remove(submission(2));
-        by_place.enqueue(submission(1), "a", 1);
-        assert_eq!(numbers(&take_all(by_place, 5)), [3, 1]);
-    }
-
-    #[test]
-    fn a_submission_that_is_held_and_put_back_costs_no_turn() {
-        let mut queue = FairQueue::default();
-        for (owner, place) in [("a", 1), ("b", 2)] {
-            queue.enqueue(submission(place), owner, place);
-        }
-        queue.hold(submission(1));
-        assert_eq!(numbers(&queue.candidates().collect::<Vec<_>>()), [2]);
-        queue.requeue(submission(1));
-        assert_eq!(numbers(&take_all(queue, 3)), [1, 2]);
-    }
-
-    #[test]
-    fn nothing_is_kept_of_submissions_with_a_verdict() {
-        let mut queue = FairQueue::default();
-        queue.enqueue(submission(1), "a", 1);
-        queue.claim(submission(1), 2);
-        queue.remove(submission(1));
-        assert!(queue.entries.is_empty() && queue.lines.is_empty() && queue.turns.is_empty());
-        assert!(queue.rounds.is_empty() && queue.waiting() == 0);
-    }
-
-    proptest! {
-        #[test]
-        fn the_place_shown_is_the_place_taken(
-            steps in prop::collection::vec((0..5_u8, 0..16_u64), 0..200),
-        ) {
-            let mut queue = FairQueue::default();
-            let mut under_way = BTreeSet::new();
-            let mut position = 0;
-            for (step, id) in steps {
-                position += 1;
-                let owner = format!("owner{}", id % 4);
-                let id = submission(id);
-                match step {
-                    0 | 1 => {
-                        if !queue.contains(id) {
-                            queue.enqueue(id, &owner, position);
-                        }
-                    }
-                    2 => {
-                        if queue.contains(id) {
-                            queue.claim(id, position);
-                            under_way.insert(id);
-                        }
-                    }
-                    3 => {
-                        queue.requeue(id);
-                        under_way.remove(&id);
-                    }
-                    _ => {
-                        queue.remove(id);
-                        under_way.remove(&id);
-                    }
-                }
-            }
-            let ids = || (0..16).map(submission);
-            let shown: BTreeMap<SubmissionId, usize> =
-                ids().filter_map(|id| Some((id, queue.ahead_of(id)?))).collect();
-            prop_assert_eq!(shown.len(), queue.waiting());
-            // Attempts under way end before their owners' next turns.
-            under_way.iter().for_each(|id| queue.remove(*id));
-            let taken = take_all(queue, position);
-            prop_assert_eq!(taken.len(), shown.len());
-            for (ahead, id) in taken.into_iter().enumerate() {
-                prop_assert_eq!(shown.get(&id), Some(&ahead));
-            }
-        }
-    }
-}
+mod tests;

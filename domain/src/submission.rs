@@ -4,7 +4,8 @@
 //!   Submitted ──> waiting ── VerificationStarted ──> verifying ── Probed, Passed | Failed ──> judged
 //!                    ^                                   │                                      │
 //!                    ├──── VerificationInterrupted ──────┘  (platform's fault: queued again)    │
-//!                    └──────────────────────────── RejudgeRequested ────────────────────────────┘
+//!                    ├──────────────────────────── RejudgeRequested ────────────────────────────┘
+//!                    └── GivenUp (after too many interruptions) ──> given up ── RejudgeRequested ──> waiting
 //! ```
 //!
 //! Until the first verdict, `Withdrawn` ends a submission that waits or is verified. `Hidden` and `Shown` change no
@@ -27,6 +28,7 @@ pub mod state;
 pub mod command;
 pub mod decide;
 pub mod failure;
+mod interruption;
 
 #[cfg(test)]
 mod hiding;

@@ -152,12 +152,17 @@ pub fn conclude(attempt: u32, observations: impl IntoIterator<Item = Observation
 }
 
 pub fn interrupt(attempt: u32) -> Command {
+    interrupt_while(attempt, false)
+}
+
+/// Interrupts an attempt while the platform runs images of others, or does not.
+pub fn interrupt_while(attempt: u32, others_run: bool) -> Command {
     let fault = PlatformFault { code: InterruptionCode::NoCapacity, message: "full".into() };
-    Command::Interrupt { attempt, fault, at: now() }
+    Command::Interrupt { attempt, fault, at: now(), others_run }
 }
 
 pub fn expire(attempt: u32, at: Timestamp) -> Command {
-    Command::Expire { attempt, at }
+    Command::Expire { attempt, at, others_run: false }
 }
 
 pub fn rejudge() -> Command {
@@ -217,7 +222,13 @@ pub fn interrupted_once(attempt: u32) -> Event {
         code: InterruptionCode::NoCapacity,
         message: "full".into(),
         retry_at: Some(retry_moment()),
+        counts: false,
     })
+}
+
+pub fn given_up(attempt: u32) -> Event {
+    let code = InterruptionCode::NoCapacity;
+    Event::GivenUp(GivenUp { attempt, tries: 13, code, message: "full".into() })
 }
 
 pub fn rejudge_requested() -> Event {
@@ -262,6 +273,7 @@ pub fn one_of_each() -> Vec<Event> {
         hidden(),
         shown(),
         withdrawn(),
+        given_up(1),
     ]
 }
 

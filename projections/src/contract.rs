@@ -41,6 +41,8 @@ macro_rules! contract {
             a_waiting_submission_says_why_it_waits
             a_hidden_submission_says_by_whom_and_why
             a_withdrawn_submission_leaves_the_queue_and_keeps_its_history
+            a_submission_that_is_given_up_says_so_until_an_organiser_asks_again
+            the_timeline_of_a_long_history_is_bounded
             an_unknown_submission_has_no_status
             unfinished_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first
@@ -131,6 +133,8 @@ pub async fn assert_same(
     assert_eq!(changed.expect("readable"), other.expect("readable"));
     let (waiting, other) = (views.unfinished(1 << 20).await, others.unfinished(1 << 20).await);
     assert_eq!(waiting.expect("readable"), other.expect("readable"));
+    let (given_up, other) = (views.given_up(1 << 20).await, others.given_up(1 << 20).await);
+    assert_eq!(given_up.expect("readable"), other.expect("readable"));
     let (verifying, other) = (views.verifying(1 << 20).await, others.verifying(1 << 20).await);
     assert_eq!(verifying.expect("readable"), other.expect("readable"));
     for text in ["", "owner1", "LON", "san", "z"] {

@@ -43,6 +43,8 @@ struct MemoryState {
     fold: ViewState,
     /// The submissions that wait or are being verified, by the position of their first event.
     unfinished: BTreeMap<Position, SubmissionId>,
+    /// The submissions that were given up, in the same order.
+    given_up: BTreeMap<Position, SubmissionId>,
     queue: FairQueue,
     pins: PinIndex,
     sandboxes: BTreeMap<String, SandboxView>,
@@ -222,6 +224,14 @@ impl ViewQueries for MemoryViews {
         Ok(views)
     }
 
+    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let state = self.read();
+        let newest = state.given_up.values().rev().take(max);
+        let mut views: Vec<_> = newest.filter_map(|id| state.fold.statuses.get(id).cloned()).collect();
+        views.reverse();
+        Ok(views)
+    }
+
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let state = self.read();
         let newest = state.unfinished.values().rev().filter_map(|id| state.fold.statuses.get(id));
@@ -255,10 +265,15 @@ impl MemoryState {
         let Some(view) = self.fold.statuses.get(&id) else { return };
         let accepted = view.accepted();
         match view.status {
+            SubmissionStatus::GivenUp => self.given_up.insert(accepted, id),
+            _ => self.given_up.remove(&accepted),
+        };
+        match view.status {
             SubmissionStatus::Submitted | SubmissionStatus::Verifying => self.unfinished.insert(accepted, id),
-            SubmissionStatus::Passed | SubmissionStatus::Failed | SubmissionStatus::Withdrawn => {
-                self.unfinished.remove(&accepted)
-            }
+            SubmissionStatus::Passed
+            | SubmissionStatus::Failed
+            | SubmissionStatus::Withdrawn
+            | SubmissionStatus::GivenUp => self.unfinished.remove(&accepted),
         };
         match effects.enters {
             Some(place) => self.queue.enqueue(id, &view.owner, place.0),

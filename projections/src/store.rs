@@ -80,6 +80,9 @@ pub trait ViewQueries: Send + Sync {
     /// Returns the newest `max` submissions that wait or are being verified, oldest first.
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
+    /// Returns the newest `max` submissions that were given up, oldest first.
+    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+
     /// Returns the newest `max` submissions that are being verified, oldest first.
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 

@@ -27,6 +27,9 @@ pub enum SubmissionStatus {
     Failed,
     /// The participant withdrew the submission before it had a verdict.
     Withdrawn,
+    /// The platform could not run the submission, and does not try again by itself.
+    #[serde(rename = "given_up")]
+    GivenUp,
 }
 
 impl SubmissionStatus {
@@ -38,6 +41,7 @@ impl SubmissionStatus {
             Self::Passed => "passed",
             Self::Failed => "failed",
             Self::Withdrawn => "withdrawn",
+            Self::GivenUp => "given_up",
         }
     }
 }
@@ -49,8 +53,8 @@ pub struct StatusView {
     pub id: SubmissionId,
     /// The present status of the submission.
     pub status: SubmissionStatus,
-    /// The reason for the wait, while the submission waits. The queue position is not part
-    /// of this view.
+    /// The reason for the wait, while the submission waits, or the reason why it was given up. The queue position is
+    /// not part of this view.
     #[schema(required)]
     pub waiting: Option<WaitReason>,
     /// The name of the participant.
@@ -76,8 +80,12 @@ pub struct StatusView {
     #[serde(default)]
     #[schema(required)]
     pub hidden: Option<HiddenReason>,
-    /// All events of the submission, oldest first.
+    /// The events of the submission, oldest first. Of a long history it has the first fifty, the last fifty, and those
+    /// in between that the present status rests on.
     pub timeline: Vec<TimelineEntry>,
+    /// The number of events that the timeline leaves out after its first fifty. Absent if there are none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub timeline_omitted: u64,
     /// The time at which the submission was accepted.
     pub submitted_at: Timestamp,
     /// The time of the newest verdict.
@@ -88,6 +96,10 @@ pub struct StatusView {
     /// The position of the newest event in this view.
     #[schema(value_type = u64)]
     pub position: Position,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The participant's place, as typed and as found.

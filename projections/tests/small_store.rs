@@ -153,6 +153,10 @@ impl ViewQueries for SmallStore {
         self.views.unfinished(max).await
     }
 
+    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.given_up(max).await
+    }
+
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.views.verifying(max).await
     }

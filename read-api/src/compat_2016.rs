@@ -163,6 +163,9 @@ impl From<StatusView> for OriginalRecord {
             }
             // The contract of 2016 has no other word for an end without a pass.
             SubmissionStatus::Withdrawn => ("failed", "The submission was withdrawn".to_owned()),
+            SubmissionStatus::GivenUp => {
+                ("failed", view.waiting.map(|waiting| waiting.message).unwrap_or_default())
+            }
         };
         Self {
             id: view.id.to_string(),

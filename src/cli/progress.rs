@@ -24,7 +24,7 @@ const QUEUE_WAIT: Duration = Duration::from_secs(2);
 /// The period at which the last line is written again.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Shows the progress of a submission until there is a verdict.
+/// Shows the progress of a submission until there is a verdict, or until it is given up.
 pub(super) async fn follow(client: &MusterClient, id: SubmissionId) -> Exit {
     let mut screen = ProgressScreen::new(io::stdout(), io::stdout().is_terminal());
     screen.line(&format!("submission {id}, {}", client.page(id)));
@@ -50,9 +50,8 @@ pub(super) async fn follow(client: &MusterClient, id: SubmissionId) -> Exit {
         screen.show(&reply);
         let wait = if reply.view.status == SubmissionStatus::Submitted { QUEUE_WAIT } else { EVENT_WAIT };
         known = Some((reply.view.revision, wait));
-        match exit(reply.view.status) {
-            Exit::Undecided => {}
-            decided => return decided,
+        if !matches!(reply.view.status, SubmissionStatus::Submitted | SubmissionStatus::Verifying) {
+            return exit(reply.view.status);
         }
     }
 }
@@ -68,7 +67,9 @@ fn exit(status: SubmissionStatus) -> Exit {
     match status {
         SubmissionStatus::Passed => Exit::Success,
         SubmissionStatus::Failed | SubmissionStatus::Withdrawn => Exit::Failed,
-        SubmissionStatus::Submitted | SubmissionStatus::Verifying => Exit::Undecided,
+        SubmissionStatus::Submitted | SubmissionStatus::Verifying | SubmissionStatus::GivenUp => {
+            Exit::Undecided
+        }
     }
 }
 
@@ -76,8 +77,8 @@ fn exit(status: SubmissionStatus) -> Exit {
 struct ProgressScreen<W> {
     out: W,
     is_terminal: bool,
-    /// The number of timeline entries already shown.
-    shown: usize,
+    /// The number of events already shown.
+    shown: u64,
     /// The step under way, and its start.
     now: Option<(String, Instant)>,
 }
@@ -88,12 +89,16 @@ impl<W: Write> ProgressScreen<W> {
     }
 
     fn show(&mut self, reply: &StatusReply) {
-        for entry in reply.view.timeline.iter().skip(self.shown) {
+        let timeline = &reply.view.timeline;
+        let events = timeline.len() as u64 + reply.view.timeline_omitted;
+        // The newest events are at the end, also of a timeline that leaves some out.
+        let new = usize::try_from(events.saturating_sub(self.shown)).unwrap_or(usize::MAX);
+        for entry in &timeline[timeline.len().saturating_sub(new)..] {
             for line in event_text::lines_of_event(&entry.event) {
                 self.line(&line);
             }
         }
-        self.shown = self.shown.max(reply.view.timeline.len());
+        self.shown = self.shown.max(events);
         let now = event_text::current_step(reply);
         if self.now.as_ref().map(|(before, _)| before) != now.as_ref() {
             if let (Some(now), false) = (&now, self.is_terminal) {

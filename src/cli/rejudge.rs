@@ -28,8 +28,8 @@ pub(super) struct RejudgeCommand {
     ids: Vec<SubmissionId>,
 
     /// Submissions by their newest verdict; repeat the flag to require several conditions:
-    /// verdict=passed|failed, code=CODE, owner=NAMESPACE, rules=other (accepted under
-    /// rules other than those in force), since=MOMENT, until=MOMENT
+    /// verdict=passed|failed|given_up, code=CODE, owner=NAMESPACE, rules=other (accepted
+    /// under rules other than those in force), since=MOMENT, until=MOMENT
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "ids")]
     filter: Vec<FilterCondition>,
 

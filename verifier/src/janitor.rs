@@ -26,7 +26,7 @@ use bollard::query_parameters::{
     TagImageOptions,
 };
 use domain::ImageRef;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +37,12 @@ use crate::swarm::{ApiError, Engine, label};
 
 /// The timeout of a call. An engine that removes many things at once is slow.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The time that the engine has to remove one container. An engine that is well needs less than a second.
+const REMOVAL: Duration = Duration::from_secs(20);
+
+/// The number of containers that are removed at once.
+const REMOVALS_AT_ONCE: usize = 8;
 
 /// The pause before the next try after the engine failed.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -175,15 +181,9 @@ impl Janitor {
         let options = ListContainersOptions { all: true, ..Default::default() };
         let containers = in_time(docker.list_containers(Some(options))).await?;
         self.note_ends(&containers);
-        for container in &containers {
-            let Some(id) = &container.id else { continue };
-            if !is_over(container, now) && !self.is_forgotten(id) {
-                continue;
-            }
-            tracing::warn!("removing container {id}, which has ended or is past its lifetime");
-            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-            unless_gone(in_time(docker.remove_container(id, Some(options))).await)?;
-        }
+        let over =
+            containers.iter().filter(|container| is_over(container, now) || self.is_forgotten(container));
+        remove_containers(docker, over.filter_map(|container| container.id.as_deref())).await;
         let mut in_use = HashSet::new();
         for container in &containers {
             let Some(id) = &container.image_id else { continue };
@@ -206,8 +206,9 @@ impl Janitor {
     }
 
     /// Returns true if a container ended long ago and was not removed since.
-    fn is_forgotten(&self, id: &str) -> bool {
-        self.ended.get(id).is_some_and(|since| since.elapsed() >= ENDED)
+    fn is_forgotten(&self, container: &ContainerSummary) -> bool {
+        let since = container.id.as_ref().and_then(|id| self.ended.get(id));
+        since.is_some_and(|since| since.elapsed() >= ENDED)
     }
 
     async fn remove_idle_images(
@@ -233,9 +234,30 @@ impl Janitor {
         });
         for ParticipantImage { id, idle, .. } in to_remove(images.collect(), &self.rules) {
             tracing::info!("removing image {id}, which was idle for {} s", idle.as_secs());
-            remove_image(docker, of_participants[id.as_str()]).await?;
+            // The other images go on.
+            if let Err(error) = remove_image(docker, of_participants[id.as_str()]).await {
+                tracing::warn!(%error, "could not remove image {id}");
+            }
         }
         Ok(())
+    }
+}
+
+/// Removes containers side by side. One that the engine cannot remove delays neither the others nor the round for long.
+async fn remove_containers(docker: &Docker, ids: impl Iterator<Item = &str>) {
+    let remove = async |id: &str| {
+        tracing::warn!("removing container {id}, which has ended or is past its lifetime");
+        let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+        let removed = timeout(REMOVAL, docker.remove_container(id, Some(options))).await;
+        let late = |_| ApiError::Unavailable(format!("no answer within {REMOVAL:?}"));
+        let removed = removed.map_err(late).and_then(|removed| Ok(removed?));
+        if let Err(error) = unless_gone(removed) {
+            tracing::warn!(%error, "could not remove container {id}; a later round tries again");
+        }
+    };
+    let removals = stream::iter(ids).for_each_concurrent(REMOVALS_AT_ONCE, remove);
+    if timeout(PATIENCE, removals).await.is_err() {
+        tracing::warn!("not all containers could be removed within {PATIENCE:?}; a later round goes on");
     }
 }
 
@@ -329,11 +351,11 @@ mod tests {
         janitor.note_ends(&seen);
         tokio::time::advance(ENDED - Duration::from_secs(1)).await;
         janitor.note_ends(&seen);
-        assert!(!janitor.is_forgotten("ended"));
+        assert!(!janitor.is_forgotten(&seen[0]));
         tokio::time::advance(Duration::from_secs(1)).await;
         janitor.note_ends(&seen);
-        assert!(janitor.is_forgotten("ended"));
-        assert!(!janitor.is_forgotten("runs") && !janitor.is_forgotten("foreign"));
+        assert!(janitor.is_forgotten(&seen[0]));
+        assert!(!janitor.is_forgotten(&seen[1]) && !janitor.is_forgotten(&seen[2]));
         janitor.note_ends(&[]);
         assert!(janitor.ended.is_empty());
     }

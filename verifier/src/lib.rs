@@ -14,7 +14,7 @@ mod swarm;
 mod work;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use commands::Commands;
@@ -152,6 +152,8 @@ impl Verifier {
                 challenge.images.registry_hosts.clone(),
             ),
             gate: LayerGate::new(),
+            runs: Arc::default(),
+            ledger: Mutex::default(),
             context: RunContext { challenge, swarm, slots: slots.clone() },
         };
         let run = WorkLoop {

@@ -9,6 +9,7 @@ pub(crate) mod fake;
 mod ids;
 mod managers;
 mod node;
+mod orphans;
 mod spec;
 mod starts;
 mod task;
@@ -130,10 +131,10 @@ pub(crate) trait Swarm: Send + Sync {
     /// Removes a network. Succeeds if the network does not exist.
     async fn remove_network(&self, network: &NetworkId) -> Result<(), SwarmError>;
 
-    /// Removes this verifier's containers of slots that are not live from all engines that answer. Such
-    /// containers are relays of a dead predecessor, or containers that an engine failed to remove while it
-    /// was away.
-    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<(), SwarmError>;
+    /// Removes this verifier's containers of slots that are not live from all engines that answer, each engine on its own.
+    /// Such containers are relays of a dead predecessor, or containers that an engine failed to remove while it
+    /// was away. Returns those that an engine did not remove in time.
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError>;
 
     /// Returns the services and networks that this verifier and other verifiers created.
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError>;
@@ -218,6 +219,13 @@ pub(crate) struct LastLines {
     pub(crate) text: Vec<u8>,
     /// True if the node sent the log to its end, which proves that the node is reachable.
     pub(crate) are_all: bool,
+}
+
+/// A container that an engine does not remove.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct StuckContainer {
+    pub(crate) node: NodeId,
+    pub(crate) id: String,
 }
 
 /// The services and networks that verifiers created.

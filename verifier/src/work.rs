@@ -4,9 +4,11 @@
 mod attempt;
 mod explanation;
 mod journal;
+mod newest_runs;
 mod probe;
 mod queue;
 mod run;
+mod run_ledger;
 mod slot_run;
 pub mod trial;
 

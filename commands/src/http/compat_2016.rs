@@ -8,7 +8,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http_edge::{JsonObject, Problem};
+use http_edge::{ClientAddress, JsonObject, Problem};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -61,10 +61,11 @@ pub(super) struct CompetitionAnswer {
 pub(super) async fn compete(
     State(api): State<Arc<WriteApi>>,
     State(limits): State<Arc<RateLimits>>,
+    client: ClientAddress,
     fields: Result<JsonObject, Problem>,
 ) -> Response {
     let accepted = match fields {
-        Ok(fields) => accept(&api, &limits, fields, None).await,
+        Ok(fields) => accept(&api, &limits, client, fields, None).await,
         Err(problem) => Err(problem),
     };
     let response = match accepted {

@@ -13,7 +13,7 @@ use domain::challenge::ChallengePhase;
 use domain::submission::Submitted;
 use domain::{Command, Rejection, SubmissionId};
 use event_store::Position;
-use http_edge::{FieldProblem, JsonObject, Organiser, PathParameters, Problem};
+use http_edge::{ClientAddress, FieldProblem, JsonObject, Organiser, PathParameters, Problem};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -124,21 +124,22 @@ pub(super) struct OrganiserReason {
         (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
         (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong; each is listed with what to write instead.", body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests, or too many submissions from this address wait; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The event log cannot be written, or the queue is full; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn submit(
     State(api): State<Arc<WriteApi>>,
     State(limits): State<Arc<RateLimits>>,
+    client: ClientAddress,
     headers: HeaderMap,
     fields: JsonObject,
 ) -> Result<AcceptedCommand, Problem> {
     let key = idempotency_key(&headers)?;
-    accept(&api, &limits, fields, key).await
+    accept(&api, &limits, client, fields, key).await
 }
 
-/// Requests another verdict on a submission that has one.
+/// Requests another attempt at a submission that has a verdict, or that was given up.
 ///
 /// The old verdict stays in the submission's history.
 #[utoipa::path(
@@ -175,12 +176,13 @@ pub(super) async fn rejudge(
     Ok(AcceptedCommand::new(id, handled.position))
 }
 
-/// Accepts a submission in this order: its body, its idempotency key, the rules, the challenge's period and the owner's
-/// rate limit, the append. A repeated key costs no rate, and its answer does not depend on the rules, the places and the
+/// Accepts a submission in this order: its body, its idempotency key, the rules, the challenge's period, the rate
+/// limit and the bounds, the append. A repeated key costs no rate, and its answer does not depend on the rules, the places and the
 /// period of today. `/competition` takes the same steps.
 pub(super) async fn accept(
     api: &WriteApi,
     limits: &RateLimits,
+    client: ClientAddress,
     fields: JsonObject,
     key: Option<&str>,
 ) -> Result<AcceptedCommand, Problem> {
@@ -195,8 +197,9 @@ pub(super) async fn accept(
     }
     let id = api.submission_id(&submitted.owner, key);
     admit_moment(api, Timestamp::now())?;
-    limits.admit_owner(&submitted.owner)?;
-    append(api, id, submitted).await
+    limits.admit_owner(&submitted.owner, client)?;
+    limits.waiting.admit(id, client)?;
+    append(api, id, submitted).await.inspect_err(|_| limits.waiting.forget(id))
 }
 
 /// Refuses submissions outside the challenge's period.

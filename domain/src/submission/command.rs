@@ -35,9 +35,15 @@ pub enum Command {
     /// The verifier reports its observations, from which the verdict follows.
     Conclude { attempt: u32, observations: Vec<Observation> },
     /// The verifier cannot continue, by the platform's fault.
-    Interrupt { attempt: u32, fault: PlatformFault, at: Timestamp },
+    Interrupt {
+        attempt: u32,
+        fault: PlatformFault,
+        at: Timestamp,
+        /// True if the platform ran an image of another owner since the attempt began or while it waited.
+        others_run: bool,
+    },
     /// A verifier has noticed that the deadline of a claim has passed.
-    Expire { attempt: u32, at: Timestamp },
+    Expire { attempt: u32, at: Timestamp, others_run: bool },
     /// An organiser asks for another attempt.
     RequestRejudge { by: String, why: String },
     /// An organiser takes the submission off the map, now and whatever its verdict will be.

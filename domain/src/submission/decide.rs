@@ -6,18 +6,26 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::command::{Command, PlatformFault};
 use super::event::{
-    ContainersStarted, Event, Failed, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
+    ContainersStarted, Event, Failed, GivenUp, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
     Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
 use crate::challenge::{Challenge, Verdict};
 
-/// The number of interrupted attempts after which a submission waits until the platform is well.
-pub const INTERRUPTIONS_MAX: u32 = 5;
+/// The number of tries after which a submission is given up.
+pub const TRIES_MAX: u32 = 13;
 
-const RETRY_AFTER_FIRST: Duration = Duration::from_secs(2);
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// The number of interrupted attempts after which a submission is given up although the platform ran nothing else
+/// meanwhile: an outage of more than a day, or a platform on which nobody else is.
+pub const INTERRUPTIONS_MAX: u32 = 40;
+
+/// The number of interrupted attempts after which a submission waits until the platform is well, if it is not.
+const QUICK_TRIES: u32 = 4;
+
+const QUICK_PAUSE: Duration = Duration::from_secs(2);
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+const LONG_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
 
 /// The reason why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +45,9 @@ pub enum Rejection {
     /// The submission has a verdict already.
     #[error("the submission has a verdict already")]
     Judged,
+    /// The platform could not run the submission.
+    #[error("the submission was given up")]
+    GivenUp,
     /// The submission has no verdict yet.
     #[error("the submission has no verdict yet")]
     NotJudged,
@@ -70,7 +81,8 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             S::Waiting { facts, .. }
             | S::Verifying { facts, .. }
             | S::Judged { facts, .. }
-            | S::Withdrawn { facts },
+            | S::Withdrawn { facts }
+            | S::GivenUp { facts },
             Command::Submit(submitted),
         ) => already(is_same_entry(&facts.submitted, &submitted), Rejection::AlreadySubmitted),
 
@@ -82,6 +94,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             Rejection::Claimed { verifier: claim.verifier.clone(), deadline: claim.deadline },
         ),
         (S::Judged { .. }, Command::Claim { .. }) => Err(Rejection::Judged),
+        (S::GivenUp { .. }, Command::Claim { .. }) => Err(Rejection::GivenUp),
 
         (S::Verifying { claim, step, .. }, Command::RecordPulled { attempt, images }) => {
             under_way(claim, attempt)?;
@@ -103,28 +116,29 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             };
             Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
         }
-        (S::Verifying { facts, claim, .. }, Command::Interrupt { attempt, fault, at }) => {
+        (S::Verifying { facts, claim, .. }, Command::Interrupt { attempt, fault, at, others_run }) => {
             under_way(claim, attempt)?;
-            Ok(vec![interrupted(facts, attempt, fault, at)])
+            Ok(interrupted(facts, attempt, fault, at, others_run))
         }
-        (S::Verifying { facts, claim, .. }, Command::Expire { attempt, at }) => {
+        (S::Verifying { facts, claim, .. }, Command::Expire { attempt, at, others_run }) => {
             under_way(claim, attempt)?;
             if at < claim.deadline {
                 return Err(Rejection::NotExpired(claim.deadline));
             }
             let message = format!("{} did not report by {}", claim.verifier, claim.deadline);
             let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
-            Ok(vec![interrupted(facts, attempt, fault, at)])
+            Ok(interrupted(facts, attempt, fault, at, others_run))
         }
 
         // A report that arrives after its attempt ended either repeats the end, or comes from a verifier that was
         // overtaken. Neither changes anything, but only the first succeeds.
         (S::Judged { facts, .. }, Command::Conclude { attempt, .. })
-        | (S::Waiting { facts, .. }, Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. }) => {
-            already(facts.attempts == attempt, Rejection::Superseded(attempt))
-        }
+        | (
+            S::Waiting { facts, .. } | S::GivenUp { facts },
+            Command::Interrupt { attempt, .. } | Command::Expire { attempt, .. },
+        ) => already(facts.attempts == attempt, Rejection::Superseded(attempt)),
         (
-            S::Waiting { .. } | S::Judged { .. } | S::Withdrawn { .. },
+            S::Waiting { .. } | S::Judged { .. } | S::Withdrawn { .. } | S::GivenUp { .. },
             Command::RecordPulled { attempt, .. }
             | Command::RecordStarted { attempt, .. }
             | Command::Conclude { attempt, .. }
@@ -132,7 +146,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             | Command::Expire { attempt, .. },
         ) => Err(Rejection::Superseded(attempt)),
 
-        (S::Judged { .. }, Command::RequestRejudge { by, why }) => {
+        (S::Judged { .. } | S::GivenUp { .. }, Command::RequestRejudge { by, why }) => {
             Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why })])
         }
         (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
@@ -183,17 +197,41 @@ fn claim(
     }
 }
 
-fn interrupted(facts: &SubmissionFacts, attempt: u32, fault: PlatformFault, at: Timestamp) -> Event {
-    let wait = RETRY_AFTER_FIRST.saturating_mul(1 << facts.interruptions.min(10)).min(RETRY_AFTER_MAX);
-    let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-    let retry_at =
-        (facts.interruptions + 1 < INTERRUPTIONS_MAX).then(|| at.saturating_add(wait).unwrap_or(at));
-    Event::VerificationInterrupted(VerificationInterrupted {
-        attempt,
-        code: fault.code,
-        message: fault.message,
-        retry_at,
-    })
+/// Returns the interruption, and the end of the submission if it was tried too often.
+fn interrupted(
+    facts: &SubmissionFacts,
+    attempt: u32,
+    fault: PlatformFault,
+    at: Timestamp,
+    others_run: bool,
+) -> Vec<Event> {
+    let PlatformFault { code, message } = fault;
+    let counts = others_run && code.is_try();
+    let interruptions = facts.interruptions + u32::from(code.is_try());
+    let tries = facts.tries + u32::from(counts);
+    let gives_up = code.is_try() && (tries >= TRIES_MAX || interruptions >= INTERRUPTIONS_MAX);
+    let retry_at = if !code.is_try() {
+        Some(at)
+    } else if gives_up || !counts && interruptions > QUICK_TRIES {
+        None
+    } else {
+        let pause = SignedDuration::try_from(pause_after(interruptions)).unwrap_or(SignedDuration::MAX);
+        Some(at.saturating_add(pause).unwrap_or(at))
+    };
+    let given_up = gives_up
+        .then(|| Event::GivenUp(GivenUp { attempt, tries: interruptions, code, message: message.clone() }));
+    let interrupted = VerificationInterrupted { attempt, code, message, retry_at, counts };
+    std::iter::once(Event::VerificationInterrupted(interrupted)).chain(given_up).collect()
+}
+
+/// Returns the pause after so many interrupted attempts: a few short ones for a fault that passes, and then from half a
+/// minute to an hour, each twice as long as the one before.
+pub fn pause_after(interruptions: u32) -> Duration {
+    let (first, doublings) = match interruptions.saturating_sub(1) {
+        quick @ ..QUICK_TRIES => (QUICK_PAUSE, quick),
+        long => (LONG_PAUSE, long - QUICK_TRIES),
+    };
+    first.saturating_mul(1 << doublings.min(10)).min(LONG_PAUSE_MAX)
 }
 
 fn is_hidden(state: &Submission) -> bool {
@@ -213,156 +251,4 @@ fn unless(recorded: bool, event: Event) -> Vec<Event> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::challenge::Evidence;
-    use crate::submission::FailureCode;
-    use crate::testing::*;
-
-    #[test]
-    fn an_entry_is_accepted_once() {
-        given([]).when(submit()).then([submitted()]);
-        given([submitted()]).when(submit()).then([]);
-        given([submitted()]).when(submit_other()).then_rejected(Rejection::AlreadySubmitted);
-    }
-
-    #[test]
-    fn what_nobody_submitted_cannot_be_verified() {
-        given([]).when(claim_by("v1")).then_rejected(Rejection::Unknown);
-    }
-
-    #[test]
-    fn a_verifier_claims_what_waits() {
-        given([submitted()]).when(claim_by("v1")).then([started(1)]);
-    }
-
-    #[test]
-    fn a_claim_keeps_others_out() {
-        let held = Rejection::Claimed { verifier: "v1".into(), deadline: deadline() };
-        given([submitted(), started(1)]).when(claim_by("v2")).then_rejected(held);
-        given([submitted(), started(1)]).when(claim_by("v1")).then([]);
-    }
-
-    #[test]
-    fn each_step_is_recorded_once() {
-        given([submitted(), started(1)]).when(record_pulled(1)).then([pulled(1)]);
-        given([submitted(), started(1), pulled(1)]).when(record_pulled(1)).then([]);
-        given([submitted(), started(1), pulled(1)]).when(record_started(1)).then([running(1)]);
-        given([submitted(), started(1), pulled(1), running(1)]).when(record_pulled(1)).then([]);
-        given([submitted(), started(1), pulled(1), running(1)]).when(record_started(1)).then([]);
-    }
-
-    #[test]
-    fn the_start_of_a_second_run_is_recorded_once() {
-        let first = [submitted(), started(1), pulled(1), running(1)];
-        given(first.clone()).when(record_started_again(1)).then([running(1)]);
-        let second = [first.to_vec(), vec![running(1)]].concat();
-        given(second.clone()).when(record_started_again(1)).then([]);
-        given(second).when(record_started(1)).then([]);
-    }
-
-    #[test]
-    fn the_right_answer_passes() {
-        given([submitted(), started(1), pulled(1), running(1)])
-            .when(conclude(1, [answered(&ada(), 0)]))
-            .then([probed_right(1), passed(1)]);
-    }
-
-    #[test]
-    fn an_image_that_is_missing_does_not_spoil_the_other() {
-        given([submitted(), started(1)])
-            .when(conclude(1, [fault(0, FailureCode::ImageNotFound), answered(&ada(), 1)]))
-            .then_ends_with(passed(1));
-    }
-
-    #[test]
-    fn when_no_image_answers_every_reason_is_said() {
-        given([submitted(), started(1)])
-            .when(conclude(1, [fault(0, FailureCode::ImageNotFound), fault(1, FailureCode::NothingOnPort)]))
-            .then_ends_with(failed(1, [(0, FailureCode::ImageNotFound), (1, FailureCode::NothingOnPort)]));
-    }
-
-    #[test]
-    fn half_an_observation_is_no_verdict() {
-        given([submitted(), started(1)])
-            .when(conclude(1, [fault(0, FailureCode::TimedOut)]))
-            .then_rejected(Rejection::Inconclusive);
-    }
-
-    #[test]
-    fn a_verdict_said_again_changes_nothing() {
-        let wrong = [fault(0, FailureCode::TimedOut), fault(1, FailureCode::TimedOut)];
-        given([submitted(), started(1), probed_right(1), passed(1)]).when(conclude(1, wrong)).then([]);
-    }
-
-    #[test]
-    fn a_verifier_that_was_overtaken_is_told_so() {
-        let overtaken = [submitted(), started(1), interrupted_once(1), started(2)];
-        given(overtaken.clone()).when(record_pulled(1)).then_rejected(Rejection::Superseded(1));
-        given(overtaken.clone())
-            .when(conclude(1, [answered(&ada(), 0)]))
-            .then_rejected(Rejection::Superseded(1));
-        given(overtaken).when(conclude(3, [answered(&ada(), 0)])).then_rejected(Rejection::Superseded(3));
-        let judged = [submitted(), started(1), interrupted_once(1), started(2), passed(2)];
-        given(judged).when(conclude(1, [answered(&ada(), 0)])).then_rejected(Rejection::Superseded(1));
-    }
-
-    #[test]
-    fn a_fault_of_ours_sends_it_back_to_the_queue_for_later() {
-        given([submitted(), started(1)]).when(interrupt(1)).then([interrupted_once(1)]);
-        given([submitted(), started(1), interrupted_once(1)]).when(interrupt(1)).then([]);
-        given([submitted(), started(1), interrupted_once(1)])
-            .when(claim_by("v2"))
-            .then_rejected(Rejection::NotBefore(retry_moment()));
-    }
-
-    #[test]
-    fn after_too_many_faults_of_ours_it_waits_until_the_platform_is_well() {
-        let mut history = vec![submitted()];
-        for attempt in 1..INTERRUPTIONS_MAX {
-            history.extend([started(attempt), interrupted_once(attempt)]);
-        }
-        history.push(started(INTERRUPTIONS_MAX));
-        let events = given(history).when(interrupt(INTERRUPTIONS_MAX)).events();
-        assert!(matches!(&events[..], [Event::VerificationInterrupted(last)] if last.retry_at.is_none()));
-    }
-
-    #[test]
-    fn a_claim_expires_at_its_deadline_and_not_before() {
-        given([submitted(), started(1)])
-            .when(expire(1, now()))
-            .then_rejected(Rejection::NotExpired(deadline()));
-        let events = given([submitted(), started(1)]).when(expire(1, deadline())).events();
-        assert!(
-            matches!(&events[..], [Event::VerificationInterrupted(e)] if e.code == InterruptionCode::LeaseExpired)
-        );
-        given([submitted(), started(1), passed(1)])
-            .when(expire(1, deadline()))
-            .then_rejected(Rejection::Superseded(1));
-    }
-
-    #[test]
-    fn an_organiser_asks_again_and_the_same_digests_are_run() {
-        let judged = [submitted(), started(1), pulled(1), passed(1)];
-        given(judged.clone()).when(rejudge()).then([rejudge_requested()]);
-        given([submitted()]).when(rejudge()).then_rejected(Rejection::NotJudged);
-        let mut again = judged.to_vec();
-        again.push(rejudge_requested());
-        given(again.clone()).when(claim_by("v1")).then([started(2)]);
-        let state: Submission = again.iter().collect();
-        assert_eq!(state.facts().unwrap().digests.len(), 1);
-    }
-
-    #[test]
-    fn an_answer_that_is_wrong_says_where() {
-        let mut seen = answered(&ada(), 0);
-        if let Evidence::Http { body, .. } = &mut seen.evidence {
-            *body = br#"{"name":"Bob"}"#.to_vec();
-        }
-        let events = given([submitted(), started(1)])
-            .when(conclude(1, [seen, fault(1, FailureCode::TimedOut)]))
-            .events();
-        let Event::Probed(probed) = &events[0] else { panic!("{events:?}") };
-        assert_eq!(probed.images[0].differing[0].returned.as_deref(), Some("Bob"));
-    }
-}
+mod tests;

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{PartialSchema, ToSchema};
+use utoipa::ToSchema;
 
-use super::failure::{FailureCode, InterruptionCode, Reason};
+use super::failure::{FailureCode, Reason};
+pub use super::interruption::{GivenUp, VerificationInterrupted};
 use super::upcast::upcaster;
 use crate::image::{Digest, ImageRef};
 
@@ -83,6 +83,8 @@ events! {
     Shown,
     /// The participant withdrew the submission before it had a verdict. It is never judged.
     Withdrawn,
+    /// The platform could not run the submission, and does not try again by itself.
+    GivenUp,
 }
 
 /// The data of [`Event::Submitted`]: the entry of a participant.
@@ -277,70 +279,6 @@ pub struct Failed {
     pub reasons: Vec<Reason>,
 }
 
-/// The data of [`Event::VerificationInterrupted`]: the platform's fault.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredInterruption", into = "StoredInterruption")]
-pub struct VerificationInterrupted {
-    /// The attempt that ends with this event.
-    pub attempt: u32,
-    pub code: InterruptionCode,
-    /// One sentence for the operator.
-    pub message: String,
-    /// When the next attempt may start; `None` if it must wait until the platform is well.
-    pub retry_at: Option<Timestamp>,
-}
-
-/// A [`VerificationInterrupted`] as it is stored: readers of the raw history see whose fault it is.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[schema(description = "The end of an attempt without a verdict, by the platform's fault.")]
-struct StoredInterruption {
-    /// The attempt that ends with this event.
-    attempt: u32,
-    /// The code of the platform's fault.
-    code: InterruptionCode,
-    /// One sentence for the operator.
-    message: String,
-    /// The constant `platform`: an interruption is never the participant's fault.
-    fault: PlatformFaultTag,
-    /// When the next attempt may start; `null` if it must wait until the platform is well.
-    #[schema(required)]
-    retry_at: Option<Timestamp>,
-}
-
-/// The constant `"platform"`. Any other text is refused when it is read.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum PlatformFaultTag {
-    Platform,
-}
-
-impl From<VerificationInterrupted> for StoredInterruption {
-    fn from(event: VerificationInterrupted) -> Self {
-        let VerificationInterrupted { attempt, code, message, retry_at } = event;
-        Self { attempt, code, message, fault: PlatformFaultTag::Platform, retry_at }
-    }
-}
-
-impl PartialSchema for VerificationInterrupted {
-    fn schema() -> RefOr<Schema> {
-        StoredInterruption::schema()
-    }
-}
-
-impl ToSchema for VerificationInterrupted {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        StoredInterruption::schemas(schemas);
-    }
-}
-
-impl From<StoredInterruption> for VerificationInterrupted {
-    fn from(stored: StoredInterruption) -> Self {
-        let StoredInterruption { attempt, code, message, fault: PlatformFaultTag::Platform, retry_at } =
-            stored;
-        Self { attempt, code, message, retry_at }
-    }
-}
-
 /// The reason why a stored event cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not an event of schema {SCHEMA} or older: {0}")]
@@ -361,7 +299,17 @@ impl Event {
             | Self::Probed(Probed { attempt, .. })
             | Self::Passed(Passed { attempt })
             | Self::Failed(Failed { attempt, .. })
-            | Self::VerificationInterrupted(VerificationInterrupted { attempt, .. }) => Some(*attempt),
+            | Self::VerificationInterrupted(VerificationInterrupted { attempt, .. })
+            | Self::GivenUp(GivenUp { attempt, .. }) => Some(*attempt),
+        }
+    }
+
+    /// Returns true for a verdict that rests on a run: it shows that the platform runs images.
+    pub fn shows_a_run(&self) -> bool {
+        match self {
+            Self::Passed(_) => true,
+            Self::Failed(failed) => failed.reasons.iter().any(|reason| reason.code.is_of_a_run()),
+            _ => false,
         }
     }
 
@@ -413,6 +361,7 @@ mod tests {
             r#"Hidden {"by":"organiser","why":"a slur"}"#.to_owned(),
             r#"Shown {"by":"organiser","why":"a name"}"#.to_owned(),
             "Withdrawn {}".to_owned(),
+            r#"GivenUp {"attempt":1,"tries":13,"code":"no_capacity","message":"full"}"#.to_owned(),
         ];
         assert_eq!(stored, expected);
     }

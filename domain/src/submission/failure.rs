@@ -66,6 +66,28 @@ codes! {
 }
 
 impl FailureCode {
+    /// Returns true for a failure of an app that ran on a node.
+    pub fn is_of_a_run(self) -> bool {
+        match self {
+            Self::ImageNotFound
+            | Self::ImageForbidden
+            | Self::ImageTooLarge
+            | Self::WrongPlatform
+            | Self::ImageRefused
+            | Self::DidNotStart => false,
+            Self::ExitedEarly
+            | Self::OutOfMemory
+            | Self::NothingOnPort
+            | Self::TimedOut
+            | Self::BadHttp
+            | Self::AnswerTooLarge
+            | Self::BadStatus
+            | Self::Redirected
+            | Self::NotJson
+            | Self::Mismatch => true,
+        }
+    }
+
     /// Returns advice on what the participant should do next.
     pub fn advice(self) -> &'static str {
         match self {
@@ -128,10 +150,17 @@ codes! {
         SlotFailed = "slot_failed",
         /// The verifier disappeared, or missed the deadline of its claim.
         LeaseExpired = "lease_expired",
+        /// An operator stopped the verifier during the attempt. It is no try.
+        VerifierStopped = "verifier_stopped",
     }
 }
 
 impl InterruptionCode {
+    /// Returns true if an interruption with this code may say something about the submission. An operator's stop does not.
+    pub fn is_try(self) -> bool {
+        self != Self::VerifierStopped
+    }
+
     /// Returns an explanation for the waiting participant.
     pub fn explanation(self) -> &'static str {
         match self {
@@ -144,6 +173,7 @@ impl InterruptionCode {
             Self::NodeIll => "The node that was to run your app has a fault.",
             Self::SlotFailed => "The network around your app failed.",
             Self::LeaseExpired => "The verifier that had taken your submission went away.",
+            Self::VerifierStopped => "The verifier that had taken your submission was stopped.",
         }
     }
 }

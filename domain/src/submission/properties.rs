@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::decide::{INTERRUPTIONS_MAX, TRIES_MAX};
 use super::*;
 use crate::challenge::Challenge;
 use crate::testing::*;
@@ -26,7 +27,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         3 => record_started(attempt),
         4 => conclude(attempt, [answered(&ada(), 0)]),
         5 => conclude(attempt, [fault(0, FailureCode::TimedOut), fault(1, FailureCode::BadStatus)]),
-        6 => interrupt(attempt),
+        6 => interrupt_while(attempt, flag),
         7 => expire(attempt, if flag { deadline() } else { now() }),
         8 => rejudge(),
         9 => hide(),
@@ -68,5 +69,33 @@ proptest! {
             }
         }
         prop_assert!(verdicts.values().all(|count| *count == 1), "{:?}", verdicts);
+    }
+
+    /// Whoever is unlucky in whatever way, the platform's tries are bounded, and the last word is an event.
+    #[test]
+    fn every_submission_that_is_tried_again_and_again_ends(
+        luck in prop::collection::vec(prop::bool::ANY, INTERRUPTIONS_MAX as usize + 1),
+    ) {
+        let challenge = Challenge::birthday();
+        let mut state: Submission = [submitted()].iter().collect();
+        let mut tries = 0;
+        while let Submission::Waiting { retry, .. } = &state {
+            let at = match retry {
+                RetryTime::At(moment, _) => *moment,
+                RetryTime::Now | RetryTime::WhenWell(_) => now(),
+            };
+            let others_run = luck[tries];
+            tries += 1;
+            let attempt = tries as u32;
+            let deadline = at + jiff::SignedDuration::from_secs(1);
+            let claim = Command::Claim { verifier: "v1".into(), at, deadline };
+            let fault = PlatformFault { code: InterruptionCode::NodeIll, message: "no".into() };
+            for command in [claim, Command::Interrupt { attempt, fault, at, others_run }] {
+                let events = decide(&challenge, &state, command).unwrap();
+                state = events.iter().fold(state, Submission::evolve);
+            }
+        }
+        prop_assert!(matches!(state, Submission::GivenUp { .. }), "{:?}", state);
+        prop_assert!(tries >= TRIES_MAX as usize && tries <= INTERRUPTIONS_MAX as usize, "{} tries", tries);
     }
 }

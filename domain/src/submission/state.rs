@@ -28,6 +28,8 @@ pub enum Submission {
     },
     /// The participant withdrew the submission before it had a verdict. It stays so.
     Withdrawn { facts: SubmissionFacts },
+    /// The platform could not run the submission, and does not try again by itself.
+    GivenUp { facts: SubmissionFacts },
 }
 
 /// The facts about a submission that every state has.
@@ -36,12 +38,15 @@ pub struct SubmissionFacts {
     pub submitted: Arc<Submitted>,
     /// The number of attempts that began, over the submission's whole life.
     pub attempts: u32,
-    /// The number of interrupted attempts since the submission was last queued for a verdict.
+    /// The number of interrupted attempts since the submission was last queued for a verdict, without those that an
+    /// operator interrupted by a stop.
     pub interruptions: u32,
     /// True after the first verdict, also while another one is awaited.
     pub was_judged: bool,
     /// True while an organiser hides the submission.
     pub is_hidden: bool,
+    /// The number of these attempts during which the platform ran images of other owners.
+    pub tries: u32,
     /// The digest of each image when it was first pulled. Later attempts run the same digests.
     pub digests: BTreeMap<ImageRef, Digest>,
 }
@@ -93,6 +98,7 @@ impl Submission {
                     interruptions: 0,
                     was_judged: false,
                     is_hidden: false,
+                    tries: 0,
                     digests: BTreeMap::new(),
                 },
                 retry: RetryTime::Now,
@@ -127,14 +133,22 @@ impl Submission {
                 Self::judged(facts, Verdict::Failed(failed.reasons.clone()))
             }
             (Self::Verifying { facts, .. }, Event::VerificationInterrupted(broken_off)) => Self::Waiting {
-                facts: SubmissionFacts { interruptions: facts.interruptions + 1, ..facts },
+                facts: SubmissionFacts {
+                    interruptions: facts.interruptions + u32::from(broken_off.code.is_try()),
+                    tries: facts.tries + u32::from(broken_off.counts),
+                    ..facts
+                },
                 retry: match broken_off.retry_at {
                     Some(moment) => RetryTime::At(moment, broken_off.code),
                     None => RetryTime::WhenWell(broken_off.code),
                 },
             },
 
-            (Self::Judged { facts, .. }, Event::RejudgeRequested(_)) => {
+            (Self::Waiting { facts, .. }, Event::GivenUp(_)) => {
+                Self::GivenUp { facts: SubmissionFacts { interruptions: 0, tries: 0, ..facts } }
+            }
+
+            (Self::Judged { facts, .. } | Self::GivenUp { facts }, Event::RejudgeRequested(_)) => {
                 Self::Waiting { facts, retry: RetryTime::Now }
             }
 
@@ -155,7 +169,8 @@ impl Submission {
                 | Event::Failed(_)
                 | Event::VerificationInterrupted(_)
                 | Event::RejudgeRequested(_)
-                | Event::Withdrawn(_),
+                | Event::Withdrawn(_)
+                | Event::GivenUp(_),
             ) => state,
         }
     }
@@ -167,7 +182,8 @@ impl Submission {
             Self::Waiting { facts, .. }
             | Self::Verifying { facts, .. }
             | Self::Judged { facts, .. }
-            | Self::Withdrawn { facts } => Some(facts),
+            | Self::Withdrawn { facts }
+            | Self::GivenUp { facts } => Some(facts),
         }
     }
 
@@ -177,13 +193,17 @@ impl Submission {
             Self::Waiting { facts, .. }
             | Self::Verifying { facts, .. }
             | Self::Judged { facts, .. }
-            | Self::Withdrawn { facts } => facts.is_hidden = is_hidden,
+            | Self::Withdrawn { facts }
+            | Self::GivenUp { facts } => facts.is_hidden = is_hidden,
         }
         self
     }
 
     fn judged(facts: SubmissionFacts, verdict: Verdict) -> Self {
-        Self::Judged { facts: SubmissionFacts { interruptions: 0, was_judged: true, ..facts }, verdict }
+        Self::Judged {
+            facts: SubmissionFacts { interruptions: 0, tries: 0, was_judged: true, ..facts },
+            verdict,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use domain::submission::{
-    Event, Failed, FailureCode, Hidden, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
+    Event, Failed, FailureCode, GivenUp, Hidden, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
     RejudgeRequested, Shown, Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use domain::testing::{located_in, submitted_by};
@@ -98,7 +98,8 @@ impl EventHistory {
                     history.withdraw(id);
                 }
                 Some((id, SubmissionPhase::Waiting)) => history.start(id),
-                Some((id, SubmissionPhase::Verifying)) => match history.draw(8) {
+                Some((id, SubmissionPhase::Verifying)) => match history.draw(9) {
+                    8 => history.give_up(id, InterruptionCode::NodeIll),
                     0 => history.interrupt(id, InterruptionCode::NoCapacity, true),
                     1 => history.interrupt(id, InterruptionCode::SwarmUnavailable, false),
                     2 => history.pull(id),
@@ -172,8 +173,17 @@ impl EventHistory {
             code,
             message: "full".to_owned(),
             retry_at: retries.then(|| self.now + SignedDuration::from_secs(2)),
+            counts: false,
         };
         self.add(id, Event::VerificationInterrupted(interrupted), SubmissionPhase::Waiting);
+    }
+
+    /// Adds an interruption that is the last one.
+    pub fn give_up(&mut self, id: SubmissionId, code: InterruptionCode) {
+        self.interrupt(id, code, false);
+        let attempt = self.submissions[&id].attempts;
+        let given_up = GivenUp { attempt, tries: attempt, code, message: "full".to_owned() };
+        self.add(id, Event::GivenUp(given_up), SubmissionPhase::Judged);
     }
 
     /// Adds an organiser's wish to rejudge the submission.

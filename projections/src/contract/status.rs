@@ -119,6 +119,82 @@ pub async fn a_withdrawn_submission_leaves_the_queue_and_keeps_its_history(subje
     assert_eq!(stats.submissions[&SubmissionStatus::Withdrawn], 2);
 }
 
+pub async fn a_submission_that_is_given_up_says_so_until_an_organiser_asks_again(
+    subject: &dyn ViewsUnderTest,
+) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let ids = ["a", "b", "c"].map(|owner| history.submit(owner, 0));
+    for id in &ids[..2] {
+        history.start(*id);
+        history.give_up(*id, InterruptionCode::NodeIll);
+    }
+    catch_up(&*views, &history).await;
+    let view = status(&*views, ids[0]).await;
+    assert_eq!((view.status, view.judged_at), (SubmissionStatus::GivenUp, None));
+    let why = view.waiting.expect("the reason");
+    assert_eq!((why.code, why.retry_at), (Some(InterruptionCode::NodeIll), None));
+    assert!(why.message.starts_with("We could not run it"), "{}", why.message);
+    assert_eq!(views.queue_place(ids[0]).await.expect("readable"), None);
+    let listed = async |max| -> Vec<SubmissionId> {
+        views.given_up(max).await.expect("readable").into_iter().map(|view| view.id).collect()
+    };
+    assert_eq!(listed(10).await, ids[..2]);
+    assert_eq!(listed(1).await, ids[1..2], "the newest");
+    let unfinished: Vec<_> =
+        views.unfinished(10).await.expect("readable").iter().map(|view| view.id).collect();
+    assert_eq!(unfinished, ids[2..]);
+    assert_eq!(views.stats().await.expect("readable").submissions[&SubmissionStatus::GivenUp], 2);
+
+    history.rejudge(ids[0]);
+    catch_up(&*views, &history).await;
+    assert_eq!(status(&*views, ids[0]).await.status, SubmissionStatus::Submitted);
+    assert_eq!(listed(10).await, ids[1..2]);
+    let place = views.queue_place(ids[0]).await.expect("readable");
+    assert_eq!(place.map(|place| place.position), Some(2), "it waits behind the other");
+}
+
+pub async fn the_timeline_of_a_long_history_is_bounded(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    history.start(id);
+    history.pass(id);
+    for round in 0..3 {
+        // The entries that the views need are far from both ends.
+        history.rejudge(id);
+        for attempt in 0..40 {
+            history.start(id);
+            history.pull(id);
+            history.interrupt(id, InterruptionCode::NoCapacity, true);
+            // In batches of several sizes, so that a stored timeline grows and is cut.
+            if attempt % (round + 2) == 0 {
+                catch_up(&*views, &history).await;
+            }
+        }
+        catch_up(&*views, &history).await;
+        let view = status(&*views, id).await;
+        assert!(view.timeline.len() <= 104, "{} entries", view.timeline.len());
+        assert_eq!(view.timeline.len() as u64 + view.timeline_omitted, history.events.len() as u64);
+        let first: Vec<_> = history.events[..50].iter().map(|event| event.position).collect();
+        let last: Vec<_> =
+            history.events[history.events.len() - 50..].iter().map(|event| event.position).collect();
+        let shown: Vec<_> = view.timeline.iter().map(|entry| entry.position).collect();
+        assert_eq!((&shown[..50], &shown[shown.len() - 50..]), (&first[..], &last[..]));
+        assert_eq!(Some(view), StatusView::fold(&history.events));
+        history.start(id);
+        if round == 1 {
+            history.fail(id, &[FailureCode::Mismatch])
+        } else {
+            history.pass(id)
+        }
+        catch_up(&*views, &history).await;
+        let pins = views.pins_changed(event_store::Position::START, 10).await.expect("readable");
+        assert_eq!(pins[0].passes, u64::from(round != 1), "round {round}");
+        assert_eq!(subject.reopened().await.queue_place(id).await.expect("readable"), None);
+    }
+}
+
 pub async fn an_unknown_submission_has_no_status(subject: &dyn ViewsUnderTest) {
     let id = SubmissionId(uuid::Uuid::from_u128(7));
     assert_eq!(subject.views().status(id).await.expect("readable"), None);

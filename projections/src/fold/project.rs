@@ -5,7 +5,7 @@
 //! view before and the event are all it needs.
 
 use domain::sandbox::SandboxReported;
-use domain::submission::{Event, FailureCode, InterruptionCode, Submitted};
+use domain::submission::{Event, FailureCode, GivenUp, InterruptionCode, Submitted};
 use event_store::{Position, ReadError, RecordedEvent};
 use jiff::Timestamp;
 
@@ -14,6 +14,10 @@ use crate::view::{
     HiddenReason, LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry,
     WaitReason,
 };
+
+/// The numbers of entries at the beginning and at the end of a timeline that are always kept.
+const TIMELINE_FIRST: usize = 50;
+const TIMELINE_LAST: usize = 50;
 
 /// The changes that an event makes outside its submission's own view.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -125,7 +129,8 @@ impl StatusView {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
-            | Event::Withdrawn(_) => None,
+            | Event::Withdrawn(_)
+            | Event::GivenUp(_) => None,
         }
     }
 
@@ -182,7 +187,8 @@ impl StatusView {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
-            | Event::Withdrawn(_) => since,
+            | Event::Withdrawn(_)
+            | Event::GivenUp(_) => since,
         })
     }
 
@@ -213,6 +219,7 @@ impl StatusView {
             reasons: vec![],
             hidden: None,
             timeline: vec![entry(envelope)],
+            timeline_omitted: 0,
             submitted_at: envelope.recorded_at,
             judged_at: None,
             revision: envelope.revision,
@@ -288,8 +295,17 @@ impl StatusView {
                 self.status = SubmissionStatus::Withdrawn;
                 self.waiting = None;
             }
+            Event::GivenUp(given_up) => {
+                self.status = SubmissionStatus::GivenUp;
+                self.waiting = Some(WaitReason {
+                    code: Some(given_up.code),
+                    message: last_word(given_up),
+                    retry_at: None,
+                });
+            }
         }
         self.timeline.push(entry(envelope));
+        self.bound_timeline();
         self.revision = envelope.revision;
         self.position = envelope.position;
 
@@ -302,6 +318,32 @@ impl StatusView {
             effects.status = Some((Some(before), self.status));
         }
         effects
+    }
+
+    /// Leaves out the oldest entries after the first ones, if the timeline is too long. What the next event's effects
+    /// depend on stays: the newest entries that queued, claimed and failed the submission, and the pass that counts.
+    fn bound_timeline(&mut self) {
+        if self.timeline.len() <= TIMELINE_FIRST + TIMELINE_LAST {
+            return;
+        }
+        let newest = |is: fn(&Event) -> bool| {
+            self.timeline.iter().rfind(|entry| is(&entry.event)).map(|entry| entry.position)
+        };
+        let needed = [
+            Some(self.queued().position),
+            self.claimed(),
+            newest(|event| matches!(event, Event::Failed(_))),
+            self.counts_since().map(|entry| entry.position),
+        ];
+        let last = self.timeline.len() - TIMELINE_LAST;
+        let mut index = 0;
+        let before = self.timeline.len();
+        self.timeline.retain(|entry| {
+            index += 1;
+            let is_between = index > TIMELINE_FIRST && index <= last;
+            !is_between || needed.contains(&Some(entry.position))
+        });
+        self.timeline_omitted += (before - self.timeline.len()) as u64;
     }
 
     fn judge(&mut self, verdict: SubmissionStatus, envelope: &EventEnvelope, reasons: Vec<ReasonView>) {
@@ -339,4 +381,13 @@ fn apology(code: InterruptionCode, retry_at: Option<Timestamp>) -> String {
         None => "It is tried again, by itself, as soon as the platform is well.",
     };
     format!("{} That is our fault, not yours. {then}", code.explanation())
+}
+
+fn last_word(given_up: &GivenUp) -> String {
+    let GivenUp { tries, code, .. } = given_up;
+    format!(
+        "We could not run it: {} {tries} attempts ended without a verdict. That is our fault, not yours. You may submit \
+         again, and the organisers can ask for another attempt.",
+        code.explanation()
+    )
 }

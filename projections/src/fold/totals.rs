@@ -167,6 +167,7 @@ pub(crate) fn stats(counters: &Counters, recent: &RecentActivity, position: Posi
         SubmissionStatus::Passed,
         SubmissionStatus::Failed,
         SubmissionStatus::Withdrawn,
+        SubmissionStatus::GivenUp,
     ];
     let mut view = StatsView {
         submissions: statuses.map(|status| (status, 0)).into(),

@@ -12,7 +12,7 @@ use mongodb::{ClientSession, Collection};
 
 use super::blocks::{StoredBlocks, load_blocks};
 use super::collections::ViewCollections;
-use super::documents::{GenerationHead, PassDocument, PinDocument, StatusDocument, number};
+use super::documents::{GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline, number};
 use super::transaction::{DocumentWrite, RetryingTransaction, TransactionEnd, find, with_ids, write};
 use super::{MongoViews, describe};
 use crate::fold::ViewState;
@@ -94,8 +94,8 @@ impl ViewCollections {
     ) -> Result<()> {
         let stored_upto = head.checkpoint;
         let (mut state, blocks) = self.load(session, head, events).await?;
-        let stored_entries: HashMap<SubmissionId, usize> =
-            state.statuses.values().map(|view| (view.id, view.timeline.len())).collect();
+        let stored: HashMap<SubmissionId, StoredTimeline> =
+            state.statuses.values().map(|view| (view.id, StoredTimeline::of(view))).collect();
         let stored_owners: HashSet<String> = state.owners.keys().cloned().collect();
         let mut queue_moves: HashMap<SubmissionId, Position> = HashMap::new();
         let mut passes: BTreeMap<Position, Option<Pin>> = BTreeMap::new();
@@ -114,13 +114,13 @@ impl ViewCollections {
         }
 
         let statuses = std::mem::take(&mut state.statuses).into_values().filter_map(|view| {
-            let (before, moved) = (stored_entries.get(&view.id).copied(), queue_moves.get(&view.id).copied());
-            let unchanged = before == Some(view.timeline.len());
+            let (before, moved) = (stored.get(&view.id).copied(), queue_moves.get(&view.id).copied());
+            let unchanged = before == Some(StoredTimeline::of(&view));
             let document = (!unchanged).then(|| StatusDocument::new(view, moved.unwrap_or_default()))?;
             Some(match before {
                 None => DocumentWrite::insert(&document),
-                Some(entries) => document
-                    .update(entries, moved.is_some())
+                Some(stored) => document
+                    .update(stored, moved.is_some())
                     .and_then(|by| DocumentWrite::update(document.id.as_str(), &by)),
             })
         });
@@ -206,7 +206,8 @@ impl ViewCollections {
                 | Event::Probed(_)
                 | Event::VerificationInterrupted(_)
                 | Event::RejudgeRequested(_)
-                | Event::Withdrawn(_) => {}
+                | Event::Withdrawn(_)
+                | Event::GivenUp(_) => {}
             }
         }
 

@@ -73,6 +73,7 @@ impl ViewCollections {
             .create_indexes([
                 index(doc! { "moved": 1 }),
                 sparse(doc! { "unfinished": 1 }),
+                sparse(doc! { "given_up": 1 }),
                 index(doc! { "view.owner": 1, "claimed": 1 }),
             ])
             .await?;

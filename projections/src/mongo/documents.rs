@@ -47,6 +47,9 @@ pub(super) struct StatusDocument {
     /// The position of the submission's first event while it waits or is being verified.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) unfinished: Option<Position>,
+    /// The position of the submission's first event if it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) given_up: Option<Position>,
     /// The submission's queue place while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queued: Option<Position>,
@@ -77,6 +80,13 @@ struct StatusChanges<'a> {
     revision: Revision,
     #[serde(rename = "view.position")]
     position: Position,
+}
+
+/// The length of a timeline as it is stored, and the number of events that it leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StoredTimeline {
+    entries: usize,
+    omitted: u64,
 }
 
 /// The fields of a [`StatusDocument`] that the queue needs.
@@ -172,6 +182,7 @@ impl StatusDocument {
         Self {
             id: view.id.to_string(),
             unfinished: unfinished.then(|| view.accepted()),
+            given_up: (view.status == SubmissionStatus::GivenUp).then(|| view.accepted()),
             queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
             claimed: view.claimed(),
             moved,
@@ -179,9 +190,9 @@ impl StatusDocument {
         }
     }
 
-    /// Returns the update of a stored document whose timeline has `entries` entries. Most fields of a
-    /// submission never change, so they are not written again.
-    pub(super) fn update(&self, entries: usize, moved: bool) -> mongodb::error::Result<Document> {
+    /// Returns the update of a stored document with this timeline. Most fields of a submission never change, so they are
+    /// not written again.
+    pub(super) fn update(&self, stored: StoredTimeline, moved: bool) -> mongodb::error::Result<Document> {
         let view = &self.view;
         let mut set = to_document(&StatusChanges {
             status: view.status,
@@ -194,9 +205,12 @@ impl StatusDocument {
             position: view.position,
         })?;
         let mut unset = Document::new();
-        for (field, position) in
-            [("unfinished", self.unfinished), ("queued", self.queued), ("claimed", self.claimed)]
-        {
+        for (field, position) in [
+            ("unfinished", self.unfinished),
+            ("given_up", self.given_up),
+            ("queued", self.queued),
+            ("claimed", self.claimed),
+        ] {
             match position {
                 Some(position) => set.insert(field, number(position)),
                 None => unset.insert(field, ""),
@@ -205,12 +219,25 @@ impl StatusDocument {
         if moved {
             set.insert("moved", number(self.moved));
         }
-        let new_entries = to_bson(view.timeline.get(entries..).unwrap_or_default())?;
-        let mut update = doc! { "$set": set, "$push": { "view.timeline": { "$each": new_entries } } };
+        let mut update = Document::new();
+        if view.timeline_omitted == stored.omitted {
+            let new_entries = to_bson(view.timeline.get(stored.entries..).unwrap_or_default())?;
+            update.insert("$push", doc! { "view.timeline": { "$each": new_entries } });
+        } else {
+            set.insert("view.timeline", to_bson(&view.timeline)?);
+            set.insert("view.timeline_omitted", to_bson(&view.timeline_omitted)?);
+        }
+        update.insert("$set", set);
         if !unset.is_empty() {
             update.insert("$unset", unset);
         }
         Ok(update)
+    }
+}
+
+impl StoredTimeline {
+    pub(super) fn of(view: &StatusView) -> Self {
+        Self { entries: view.timeline.len(), omitted: view.timeline_omitted }
     }
 }
 

@@ -97,13 +97,18 @@ impl ViewQueries for MongoViews {
     }
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        within_deadline(self.read_newest(unfinished(), max)).await
+        within_deadline(self.read_newest(unfinished(), "unfinished", max)).await
+    }
+
+    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let given_up = doc! { "given_up": { "$gte": 0 } };
+        within_deadline(self.read_newest(given_up, "given_up", max)).await
     }
 
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let mut verifying = unfinished();
         verifying.insert("queued", doc! { "$exists": false });
-        within_deadline(self.read_newest(verifying, max)).await
+        within_deadline(self.read_newest(verifying, "unfinished", max)).await
     }
 
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
@@ -112,10 +117,10 @@ impl ViewQueries for MongoViews {
 }
 
 impl MongoViews {
-    /// Reads the newest `max` submissions that match `filter`, oldest first.
-    async fn read_newest(&self, filter: Document, max: usize) -> MongoResult<Vec<StatusView>> {
+    /// Reads the newest `max` submissions that match `filter` by the position in `field`, oldest first.
+    async fn read_newest(&self, filter: Document, field: &str, max: usize) -> MongoResult<Vec<StatusView>> {
         let statuses = self.collections()?.statuses();
-        let newest = statuses.find(filter).sort(doc! { "unfinished": -1 }).limit(limit(max)).await?;
+        let newest = statuses.find(filter).sort(doc! { field: -1 }).limit(limit(max)).await?;
         let mut views: Vec<StatusView> = newest.map_ok(|document| document.view).try_collect().await?;
         views.truncate(max);
         views.reverse();

@@ -17,6 +17,9 @@ use crate::problem::views_unavailable;
 /// The number of unfinished submissions that are listed.
 const UNFINISHED_MAX: usize = 500;
 
+/// The number of submissions that were given up and are listed.
+const GIVEN_UP_MAX: usize = 100;
+
 /// The state of the event, for organisers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OrganiserOverview {
@@ -30,6 +33,10 @@ pub(crate) struct OrganiserOverview {
     verifying: u64,
     /// The newest 500 submissions that wait or are being verified, oldest first.
     unfinished: Vec<StatusView>,
+    /// The number of submissions that the platform could not run and gave up.
+    given_up_count: u64,
+    /// The newest 100 of these, oldest first. A rejudge gives one of them another attempt.
+    given_up: Vec<StatusView>,
     /// The number of failed verdicts for each failure code.
     failures: BTreeMap<FailureCode, u64>,
     /// The number of interrupted attempts for each interruption code.
@@ -63,11 +70,14 @@ pub(crate) async fn overview(
     let stats = state.queries.stats().await.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
     let unfinished = state.queries.unfinished(UNFINISHED_MAX).await.map_err(views_unavailable)?;
+    let given_up = state.queries.given_up(GIVEN_UP_MAX).await.map_err(views_unavailable)?;
     Ok(Json(OrganiserOverview {
         pause_reason: state.pause_reason.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
         verifying: count(SubmissionStatus::Verifying),
         unfinished,
+        given_up_count: count(SubmissionStatus::GivenUp),
+        given_up,
         failures: stats.failures,
         interruptions: stats.interruptions,
         waited_ms_p50: stats.waited_ms_p50,

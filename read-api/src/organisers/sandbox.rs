@@ -129,7 +129,8 @@ fn verifier_and_node(view: &StatusView) -> Option<(&str, Option<&str>)> {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
-            | Event::Withdrawn(_) => None,
+            | Event::Withdrawn(_)
+            | Event::GivenUp(_) => None,
         };
         node = node.or(named);
     }

@@ -60,8 +60,8 @@ pub(crate) struct StatusParameters {
 
 /// Returns the status of a submission, and the reasons for it.
 ///
-/// A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed` or
-/// `withdrawn`; `timeline` lists every event.
+/// A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed`,
+/// `withdrawn` or `given_up`; `timeline` lists the events, of a long history the first and the last.
 #[utoipa::path(
     get,
     path = "/api/v1/submissions/{id}",

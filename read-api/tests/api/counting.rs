@@ -90,6 +90,10 @@ impl ViewQueries for CountingQueries {
         self.count().unfinished(max).await
     }
 
+    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.count().given_up(max).await
+    }
+
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.count().verifying(max).await
     }

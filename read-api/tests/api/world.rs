@@ -247,6 +247,7 @@ pub(crate) fn interrupted(attempt: u32) -> Event {
         code: InterruptionCode::NoCapacity,
         message: "full".to_owned(),
         retry_at: None,
+        counts: false,
     })
 }
 

@@ -69,6 +69,16 @@ pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
             vec![format!("shown again by {}: {}", printable(&shown.by), printable(&shown.why))]
         }
         Event::Withdrawn(_) => vec!["withdrawn by the participant".to_owned()],
+        Event::GivenUp(given_up) => vec![
+            format!(
+                "given up after {} attempts, not your fault: {} ({})",
+                given_up.tries,
+                given_up.code.explanation(),
+                printable(&given_up.message)
+            ),
+            "  We could not run it. You may submit again, and the organisers can ask for another attempt."
+                .to_owned(),
+        ],
     }
 }
 
@@ -77,7 +87,10 @@ pub(super) fn current_step(reply: &StatusReply) -> Option<String> {
     match reply.view.status {
         SubmissionStatus::Submitted => Some(text_of_waiting(reply)),
         SubmissionStatus::Verifying => Some(text_of_step(reply).to_owned()),
-        SubmissionStatus::Passed | SubmissionStatus::Failed | SubmissionStatus::Withdrawn => None,
+        SubmissionStatus::Passed
+        | SubmissionStatus::Failed
+        | SubmissionStatus::Withdrawn
+        | SubmissionStatus::GivenUp => None,
     }
 }
 

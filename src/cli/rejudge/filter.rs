@@ -13,10 +13,10 @@ use read_api::HistoryFilter;
 use crate::cli::error::CliError;
 use crate::cli::replay::{HistoryItem, HistoryQuery, HistorySource};
 
-/// A condition on a submission with a verdict.
+/// A condition on a submission with a verdict, or that was given up.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum FilterCondition {
-    Verdict(bool),
+    Outcome(NewestOutcome),
     /// A reason of the verdict has this code.
     Code(FailureCode),
     Owner(String),
@@ -37,8 +37,16 @@ struct KnownSubmission {
 
 struct NewestVerdict {
     at: Timestamp,
-    passed: bool,
+    outcome: NewestOutcome,
     codes: Vec<FailureCode>,
+}
+
+/// The verdict, or the end without one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NewestOutcome {
+    Passed,
+    Failed,
+    GivenUp,
 }
 
 /// Returns the submissions that meet all conditions, oldest first.
@@ -47,7 +55,7 @@ pub(super) async fn select(
     conditions: &[FilterCondition],
     rules: &str,
 ) -> Result<Vec<SubmissionId>, CliError> {
-    let kinds = ["Submitted", "Passed", "Failed", "RejudgeRequested"].map(str::to_owned).to_vec();
+    let kinds = ["Submitted", "Passed", "Failed", "GivenUp", "RejudgeRequested"].map(str::to_owned).to_vec();
     let owner = conditions.iter().find_map(|condition| match condition {
         FilterCondition::Owner(owner) => Some(owner.clone()),
         _ => None,
@@ -59,15 +67,19 @@ pub(super) async fn select(
     while let Some(item) = lines.next().await {
         let HistoryItem::Line(line) = item? else { continue };
         let (Some(id), Some(event)) = (line.submission(), line.event()?) else { continue };
-        let judged = |passed, codes| Some(NewestVerdict { at: line.recorded_at, passed, codes });
+        let ended = |outcome, codes| Some(NewestVerdict { at: line.recorded_at, outcome, codes });
         let verdict = match event {
             Event::Submitted(submitted) => {
                 let (owner, rules) = (submitted.owner, submitted.challenge.rules);
                 known.entry(id).or_insert((line.position, KnownSubmission { owner, rules, verdict: None }));
                 continue;
             }
-            Event::Passed(_) => judged(true, vec![]),
-            Event::Failed(failed) => judged(false, failed.reasons.iter().map(|reason| reason.code).collect()),
+            Event::Passed(_) => ended(NewestOutcome::Passed, vec![]),
+            Event::Failed(failed) => {
+                let codes = failed.reasons.iter().map(|reason| reason.code);
+                ended(NewestOutcome::Failed, codes.collect())
+            }
+            Event::GivenUp(_) => ended(NewestOutcome::GivenUp, vec![]),
             // A rejudge is under way already.
             _ => None,
         };
@@ -88,7 +100,7 @@ impl FilterCondition {
     fn is_met(&self, known: &KnownSubmission, rules: &str) -> bool {
         let Some(verdict) = &known.verdict else { return false };
         match self {
-            Self::Verdict(passed) => verdict.passed == *passed,
+            Self::Outcome(outcome) => verdict.outcome == *outcome,
             Self::Code(code) => verdict.codes.contains(code),
             Self::Owner(owner) => known.owner == *owner,
             Self::OtherRules => known.rules != rules,
@@ -109,9 +121,10 @@ impl FromStr for FilterCondition {
                 .map_err(|error| format!("{value:?} is not a moment such as 2026-03-21T12:00:00Z: {error}"))
         };
         match (key, value) {
-            ("verdict", "passed") => Ok(Self::Verdict(true)),
-            ("verdict", "failed") => Ok(Self::Verdict(false)),
-            ("verdict", _) => Err("verdict is passed or failed".to_owned()),
+            ("verdict", "passed") => Ok(Self::Outcome(NewestOutcome::Passed)),
+            ("verdict", "failed") => Ok(Self::Outcome(NewestOutcome::Failed)),
+            ("verdict", "given_up") => Ok(Self::Outcome(NewestOutcome::GivenUp)),
+            ("verdict", _) => Err("verdict is passed, failed or given_up".to_owned()),
             ("code", code) => serde_json::from_value(code.into())
                 .map(Self::Code)
                 .map_err(|_| format!("{code:?} is not a failure code such as timed_out")),
@@ -132,12 +145,14 @@ mod tests {
     #[test]
     fn each_condition_is_compared_with_the_newest_verdict() {
         let at: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
-        let verdict = NewestVerdict { at, passed: false, codes: vec![FailureCode::TimedOut] };
+        let verdict =
+            NewestVerdict { at, outcome: NewestOutcome::Failed, codes: vec![FailureCode::TimedOut] };
         let known =
             KnownSubmission { owner: "docker.io/ada".into(), rules: "r".into(), verdict: Some(verdict) };
         for (condition, met) in [
             ("verdict=failed", true),
             ("verdict=passed", false),
+            ("verdict=given_up", false),
             ("code=timed_out", true),
             ("code=mismatch", false),
             ("owner=docker.io/ada", true),

@@ -69,6 +69,7 @@ fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
         Event::VerificationInterrupted(interrupted) => {
             (Some("interrupted"), Some(interrupted.code.as_str().to_owned()))
         }
+        Event::GivenUp(given_up) => (Some("given_up"), Some(given_up.code.as_str().to_owned())),
         Event::Submitted(_)
         | Event::VerificationStarted(_)
         | Event::ImagesPulled(_)

@@ -102,6 +102,7 @@ async fn an_interruption_is_shown_as_the_platforms_fault_with_the_next_attempt()
             code,
             message: "node2 is down".to_owned(),
             retry_at: again.map(|moment| moment.parse().unwrap()),
+            counts: false,
         };
         site.record(id, Event::VerificationInterrupted(interrupted)).await;
         let standing = browser.reads(".standing", "by no fault of yours").await;

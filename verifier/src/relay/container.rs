@@ -9,7 +9,6 @@ use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig};
 use bollard::query_parameters::{
     AttachContainerOptions, CreateContainerOptions, RemoveContainerOptions, StartContainerOptions,
 };
-use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::image::{self, ProgramImage};
@@ -24,9 +23,6 @@ const USER: &str = "65534:65534";
 const START: Duration = Duration::from_secs(25);
 const PATIENCE: Duration = Duration::from_secs(10);
 const STARTS: u32 = 4;
-
-/// The permits to start a relay. If a process starts more relays at once, the managers lose track of some.
-static STARTING: Semaphore = Semaphore::const_new(3);
 
 /// A container that exists until it is removed.
 pub(super) struct RelayContainer {
@@ -47,7 +43,6 @@ impl RelayContainer {
     ) -> Result<(Self, AttachContainerResults), RelayError> {
         let mut attempt = 1;
         loop {
-            let _turn = STARTING.acquire().await;
             let container = Self::create(docker, image, spec).await?;
             let error = match container.run().await {
                 Ok(attached) => return Ok((container, attached)),

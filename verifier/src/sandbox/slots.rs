@@ -16,6 +16,7 @@ mod pool;
 mod slot_table;
 mod sweep;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -37,9 +38,7 @@ use slot_table::SlotState;
 
 /// The interval between two requests for the nodes.
 const NODES_INTERVAL: Duration = Duration::from_secs(2);
-/// The interval between two sweeps.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
-/// The number of slots that are prepared at the same time. An engine can attach few containers to networks at
+/// The number of slots of a node that are prepared at the same time. An engine can attach few containers to networks at
 /// once.
 const PREPARED_AT_ONCE: usize = 3;
 /// The pause after a slot could not be prepared.
@@ -71,7 +70,8 @@ struct SlotKeeper {
     /// The limits of each app. An inspector runs under the same ones.
     limits: ResourceLimits,
     pool: Mutex<SlotPool>,
-    preparing: Semaphore,
+    /// The turns to prepare a slot, for each node. So no slot waits for another node's engine.
+    preparing: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
     /// Changes whenever a slot may have become ready or may be missing.
     changed: watch::Sender<()>,
     work: TaskTracker,
@@ -94,12 +94,13 @@ impl Slots {
             verifier: verifier.to_owned(),
             limits,
             pool: Mutex::new(SlotPool::new(capacity, lowest)),
-            preparing: Semaphore::new(PREPARED_AT_ONCE),
+            preparing: Mutex::default(),
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
             health,
         });
         keeper.work.spawn(Arc::clone(&keeper).run());
+        keeper.work.spawn(Arc::clone(&keeper).keep_sweeping());
         Self { keeper }
     }
 
@@ -108,11 +109,17 @@ impl Slots {
         self.keeper.pool().has_free()
     }
 
-    /// Takes a ready slot for a new attempt. Returns `None` if no slot is ready, if as many submissions are
-    /// under way as the nodes allow, or if another attempt waits for the ready ones.
-    pub(crate) fn take(&self) -> Option<SlotLease> {
-        let slot = self.keeper.pool().take_first()?;
+    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. Returns `None` if no slot is ready,
+    /// if as many submissions are under way as the nodes allow, or if another attempt waits for the ready ones.
+    pub(crate) fn take(&self, avoid: Option<&NodeId>) -> Option<SlotLease> {
+        let slot = self.keeper.pool().take_first(avoid)?;
         Some(self.lend(slot))
+    }
+
+    /// Records that a node seems ill, so that other nodes are preferred for a while.
+    pub(crate) fn doubt(&self, node: &NodeId) {
+        tracing::warn!("node {node} seems ill; other nodes are preferred for a while");
+        self.keeper.pool().doubt(node);
     }
 
     /// Waits until the deadline for a slot on a node of at least this grade, if possible on another node than
@@ -158,7 +165,7 @@ impl Slots {
     pub(crate) async fn close(&self) {
         let ready = self.keeper.pool().close();
         // A slot that is not prepared yet would only have to be removed again.
-        self.keeper.preparing.close();
+        self.keeper.turns().values().for_each(|turns| turns.close());
         for slot in ready {
             self.keeper.retire(slot, "the verifier stops");
         }
@@ -180,6 +187,10 @@ impl SlotKeeper {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn turns(&self) -> MutexGuard<'_, HashMap<NodeId, Arc<Semaphore>>> {
+        self.preparing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Wakes all that wait for a change of the slots.
     fn notify(&self) {
         self.changed.send_replace(());
@@ -190,15 +201,9 @@ impl SlotKeeper {
         let mut ticks = interval(NODES_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changes = self.changed.subscribe();
-        let mut swept: Option<Instant> = None;
         loop {
             tokio::select! {
-                _ = ticks.tick() => {
-                    if swept.is_none_or(|last| last.elapsed() >= SWEEP_INTERVAL) && self.sweep().await {
-                        swept = Some(Instant::now());
-                    }
-                    self.update_nodes().await;
-                }
+                _ = ticks.tick() => self.update_nodes().await,
                 _ = changes.changed() => {}
             }
             if self.pool().is_drained() {
@@ -236,7 +241,13 @@ impl SlotKeeper {
     }
 
     async fn prepare(self: Arc<Self>, PlannedSlot { name, node }: PlannedSlot) {
-        let Ok(_turn) = self.preparing.acquire().await else { return };
+        let turns = Arc::clone(
+            self.turns().entry(node.id.clone()).or_insert_with(|| Arc::new(Semaphore::new(PREPARED_AT_ONCE))),
+        );
+        let Ok(_turn) = turns.acquire().await else { return };
+        if self.pool().is_closed() {
+            return;
+        }
         let labels = Labels::from([
             (label::VERIFIER.to_owned(), self.verifier.clone()),
             (label::SLOT.to_owned(), name.clone()),

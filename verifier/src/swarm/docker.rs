@@ -11,11 +11,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::auth::DockerCredentials;
 use bollard::models::{Ipam, NetworkCreateRequest};
-use bollard::query_parameters::{
-    ListContainersOptions, ListNetworksOptions, ListServicesOptions, LogsOptions, RemoveContainerOptions,
-};
+use bollard::query_parameters::{ListNetworksOptions, ListServicesOptions, LogsOptions};
 use domain::ImageRef;
 use futures::StreamExt;
+use futures::future::join_all;
 use futures::stream::{BoxStream, FuturesUnordered};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,12 +24,14 @@ use super::api_error::ApiError;
 use super::engine::Engine;
 use super::managers::SwarmManagers;
 use super::node::sandbox_node;
+use super::orphans;
 use super::spec::{dropped, service_spec};
 use super::starts;
 use super::task::TaskRow;
 use super::{
     Deployment, IsLive, LOG_BYTES, LOG_LINES, Labels, LastLines, NetworkId, NodeId, OwnedResource,
-    OwnedResources, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, label,
+    OwnedResources, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task,
+    TaskId, label,
 };
 use crate::registry::RegistryLogins;
 use crate::relay::{Relay, RelaySpec, image};
@@ -265,13 +266,17 @@ impl Swarm for DockerSwarm {
         let mut failed = None;
         for engine in near.iter().chain(others) {
             match engine.docker() {
-                Ok(docker) => match Relay::open(&docker, &spec).await {
-                    Ok(relay) => return Ok(Box::new(relay)),
-                    Err(error) => {
-                        tracing::debug!(%error, "could not start a relay on the engine {}", engine.endpoint());
-                        failed = Some(SwarmError::Relay(error));
+                Ok(docker) => {
+                    let _turn = engine.turn_to_start_a_relay().await;
+                    match Relay::open(&docker, &spec).await {
+                        Ok(relay) => return Ok(Box::new(relay)),
+                        Err(error) => {
+                            let endpoint = engine.endpoint();
+                            tracing::debug!(%error, "could not start a relay on the engine {endpoint}");
+                            failed = Some(SwarmError::Relay(error));
+                        }
                     }
-                },
+                }
                 Err(error) => failed = failed.or(Some(error.into())),
             }
         }
@@ -290,42 +295,9 @@ impl Swarm for DockerSwarm {
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
 
-    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<(), SwarmError> {
-        let ours = format!("{}={}", label::VERIFIER, self.verifier);
-        for engine in self.managers.engines() {
-            let Ok(docker) = engine.docker() else { continue };
-            let options = ListContainersOptions {
-                all: true,
-                filters: Some(HashMap::from([("label".to_owned(), vec![ours.clone()])])),
-                ..Default::default()
-            };
-            let sweep = async {
-                for container in docker.list_containers(Some(options)).await? {
-                    let labels = container.labels.unwrap_or_default();
-                    let slot = labels.get(label::SLOT).map_or("", String::as_str);
-                    let Some(id) = container.id.filter(|_| !is_live(slot)) else { continue };
-                    let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-                    match docker.remove_container(&id, Some(options)).await.map_err(ApiError::from) {
-                        // The container may have been removed meanwhile.
-                        Ok(()) | Err(ApiError::NotFound(_) | ApiError::Conflict(_)) => {}
-                        Err(error) => return Err(error),
-                    }
-                }
-                Ok::<(), ApiError>(())
-            };
-            match timeout(WRITE, sweep).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    let endpoint = engine.endpoint();
-                    tracing::debug!(%error, "could not remove all orphaned containers from the engine {endpoint}");
-                }
-                Err(_) => {
-                    let endpoint = engine.endpoint();
-                    tracing::debug!("the engine {endpoint} took too long to remove orphaned containers");
-                }
-            }
-        }
-        Ok(())
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError> {
+        let of_each = self.managers.engines().map(|engine| orphans::remove(engine, &self.verifier, is_live));
+        Ok(join_all(of_each).await.concat())
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {

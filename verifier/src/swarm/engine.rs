@@ -12,6 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_rustls::rustls::ClientConfig;
 
 use super::api_error::{ApiError, with_causes};
@@ -30,6 +31,9 @@ const IDLE: Duration = Duration::from_secs(10);
 
 /// The longest response body in bytes, more than the task list of a verifier with hundreds of slots.
 const BODY_MAX: usize = 16 << 20;
+
+/// The number of relays that start at once. If an engine attaches more containers at once, the managers lose track of some.
+const RELAYS_AT_ONCE: usize = 3;
 
 /// The address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +57,8 @@ pub(crate) struct Engine {
     docker: OnceLock<Docker>,
     /// The client for calls whose responses the Docker client has no types for.
     plain: reqwest::Client,
+    /// The turns to start a relay.
+    relays: Semaphore,
 }
 
 impl FromStr for EngineEndpoint {
@@ -101,7 +107,13 @@ impl Engine {
             }
         };
         let plain = builder.build().expect("a client whose certificates were read is always built");
-        Self { endpoint, tls, docker: OnceLock::new(), plain }
+        let relays = Semaphore::new(RELAYS_AT_ONCE);
+        Self { endpoint, tls, docker: OnceLock::new(), plain, relays }
+    }
+
+    /// Waits for the turn to start a relay. Each engine has turns of its own, so that none waits for one that hangs.
+    pub(super) async fn turn_to_start_a_relay(&self) -> SemaphorePermit<'_> {
+        self.relays.acquire().await.expect("the semaphore is never closed")
     }
 
     pub(crate) fn endpoint(&self) -> &EngineEndpoint {

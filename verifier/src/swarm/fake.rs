@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OwnedResources, ServiceId, ServiceRef,
-    SlotRelay, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
+    SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
 };
 use crate::health::NodeState;
 use crate::relay::{AppRequest, AppResponse, RelayError, RequestResult};
@@ -43,6 +43,15 @@ pub(crate) struct FakeSwarm {
     pub(crate) relays_take: Duration,
     /// True if tasks outlive their services.
     pub(crate) tasks_stay: AtomicBool,
+    /// The containers that cannot be removed.
+    pub(crate) stuck: Mutex<Vec<StuckContainer>>,
+    /// The number of requests for the nodes.
+    pub(crate) looks: AtomicUsize,
+    /// The number of sweeps that began, and the time that each takes.
+    pub(crate) sweeps: AtomicUsize,
+    pub(crate) sweeps_take: Duration,
+    /// The nodes whose relays are never open.
+    pub(crate) hung: Vec<NodeId>,
     /// True if all relays are dead.
     pub(crate) relays_die: Arc<AtomicBool>,
 }
@@ -62,6 +71,7 @@ struct FakeRelay {
 #[async_trait]
 impl Swarm for FakeSwarm {
     async fn nodes(&self) -> Result<Vec<SwarmNode>, SwarmError> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         let node = |id: &str| SwarmNode {
             id: NodeId::new(id),
             name: id.into(),
@@ -118,10 +128,13 @@ impl Swarm for FakeSwarm {
 
     async fn open_relay(
         &self,
-        _: &NodeId,
+        node: &NodeId,
         _: &NetworkId,
         _: &Labels,
     ) -> Result<Box<dyn SlotRelay>, SwarmError> {
+        if self.hung.contains(node) {
+            std::future::pending::<()>().await;
+        }
         tokio::time::sleep(self.relays_take).await;
         let (responses, died) = (Arc::clone(&self.responses), Arc::clone(&self.relays_die));
         Ok(Box::new(FakeRelay { responses, body: self.body.clone(), died }))
@@ -141,8 +154,10 @@ impl Swarm for FakeSwarm {
         Ok(())
     }
 
-    async fn remove_orphans(&self, _: IsLive<'_>) -> Result<(), SwarmError> {
-        Ok(())
+    async fn remove_orphans(&self, _: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError> {
+        self.sweeps.fetch_add(1, Ordering::Relaxed);
+        tokio::time::sleep(self.sweeps_take).await;
+        Ok(self.stuck.lock().unwrap().clone())
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{InterruptionCode, PlatformFault, SubmissionFacts};
-use domain::{Command, Digest, Event, ImageRef, Submission};
+use domain::{Command, Digest, Event, ImageRef, Submission, SubmissionId};
 use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
@@ -19,9 +19,11 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::LayerGate;
 use crate::registry::{LookupError, RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
-use crate::swarm::{Labels, label};
+use crate::swarm::{Labels, NodeId, label};
 use crate::work::journal::{AttemptJournal, JournalError};
+use crate::work::newest_runs::NewestRuns;
 use crate::work::queue::Ticket;
+use crate::work::run_ledger::{ImageOnNode, RunLedger};
 use crate::work::slot_run::{AppFinding, RunContext, SlotRun, is_right, service_name};
 
 /// The time before the claim's deadline at which the verifier stops and reports, so that its report is not
@@ -44,6 +46,8 @@ pub(crate) struct AttemptRunner {
     pub(crate) commands: Commands,
     pub(crate) registry: RegistryClient,
     pub(crate) gate: LayerGate,
+    pub(crate) runs: Arc<NewestRuns>,
+    pub(crate) ledger: Mutex<RunLedger>,
     pub(crate) context: RunContext,
 }
 
@@ -84,14 +88,17 @@ impl AttemptRunner {
                 Ok(Err(_panic)) => Err(lease_expired("the verifier failed by a bug; its log has the details")),
                 Err(_) => Err(lease_expired("the attempt took longer than it may")),
             },
-            () = stop.cancelled() => Err(lease_expired("the verifier was stopped")),
+            () = stop.cancelled() => {
+                Err(interrupted(InterruptionCode::VerifierStopped, "the verifier was stopped"))
+            }
         };
         let report = match outcome {
             Ok(observations) => Command::Conclude { attempt, observations },
             Err(NoVerdict::Interrupted(fault)) => {
                 let PlatformFault { code, message } = &fault;
                 tracing::warn!("attempt {attempt} of submission {id} is interrupted: {code:?}, {message}");
-                Command::Interrupt { attempt, fault, at: Timestamp::now() }
+                let others_run = self.runs.others_ran(&facts.submitted.owner, ticket.since);
+                Command::Interrupt { attempt, fault, at: Timestamp::now(), others_run }
             }
             Err(NoVerdict::Journal(error)) => {
                 tracing::warn!(%error, "dropped attempt {attempt} of submission {id}");
@@ -253,6 +260,10 @@ impl AttemptRunner {
             ),
         ]);
         let name = service_name(journal.id, attempt, number);
+        let pinned: BTreeMap<ImageRef, String> = images
+            .iter()
+            .map(|(image, found)| (image.clone(), image.pinned(found.digest.clone()).to_string()))
+            .collect();
         let mut run = SlotRun::begin(&self.context, &mut lease, &name, &labels, images).await;
         let images = run.pulled().await;
         if number == 1 && !images.is_empty() {
@@ -263,14 +274,47 @@ impl AttemptRunner {
             let again = number > 1;
             journal.record(Command::RecordStarted { attempt, images, again }).await?;
         }
-        let findings = run.probe_all(facts, &observations(findings)).await;
+        let mut findings = run.probe_all(facts, &observations(findings)).await;
         if let Some(why) = findings.iter().find_map(|(_, finding)| finding.slot_fault()) {
             lease.set_aside(why);
         }
-        if findings.iter().any(|(_, finding)| finding.is_node_fault()) {
-            lease.doubt_node();
+        for (image, finding) in &mut findings {
+            if let Some(pinned) = pinned.get(image) {
+                let what = ImageOnNode {
+                    submission: journal.id,
+                    owner: facts.submitted.owner.clone(),
+                    image: pinned.clone(),
+                    node: lease.node().id.clone(),
+                };
+                self.note_finding(&what, finding);
+            }
         }
         Ok(findings)
+    }
+
+    /// Notes in the ledger what happened to an image on a node. A fault of a node that is the image's becomes its finding.
+    fn note_finding(&self, what: &ImageOnNode, finding: &mut AppFinding) {
+        let mut ledger = self.ledger();
+        if finding.is_of_a_run() {
+            ledger.record_run(what).iter().for_each(|node| self.context.slots.doubt(node));
+        } else if let Some(fault) = finding.node_fault() {
+            let is_the_images = ledger.blames_image(what, fault);
+            if ledger.record_failure(what, fault.code) && !is_the_images {
+                self.context.slots.doubt(&what.node);
+            }
+            if is_the_images {
+                finding.blame_image();
+            }
+        }
+    }
+
+    /// Returns the node on which an image of the submission failed last.
+    pub(crate) fn last_failed_on(&self, id: SubmissionId) -> Option<NodeId> {
+        self.ledger().last_failed_on(id).cloned()
+    }
+
+    fn ledger(&self) -> MutexGuard<'_, RunLedger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {

@@ -2,28 +2,36 @@
 //! moment from which it may be claimed. It holds nothing that the log does not say, except for the
 //! submissions that this verifier is about to claim.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use domain::queue::FairQueue;
+use domain::submission::decide::pause_after;
 use domain::{Event, SubmissionId};
 use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::work::newest_runs::NewestRuns;
+
 /// The shortest wait of a submission that waits until the platform is well.
 const REST: SignedDuration = SignedDuration::from_secs(30);
 
-/// The interval at which one such submission is tried while no verdict shows that the platform is well.
+/// The interval at which one such submission is tried while no run shows that the platform is well.
 const PROBE_EVERY: SignedDuration = SignedDuration::from_secs(60);
 
-/// The submissions without a verdict.
+/// The submissions without a verdict. The cost of a look does not depend on how many wait.
 #[derive(Debug, Default)]
 pub(crate) struct ClaimQueue {
     order: FairQueue,
     entries: HashMap<SubmissionId, ClaimEntry>,
-    /// The number of verdicts. Each shows that the platform is well.
-    verdicts: u64,
-    /// The time at which a submission was last tried without such a verdict.
+    claims: HashMap<SubmissionId, HeldClaim>,
+    /// The submissions that wait for a moment, by the moment.
+    parked: BTreeSet<(Timestamp, SubmissionId)>,
+    /// The submissions that wait until the platform is well, by the moment from which one of them may be tried all the same.
+    unwell: BTreeSet<(Timestamp, SubmissionId)>,
+    runs: Arc<NewestRuns>,
+    /// The time at which a submission was last tried without a run.
     probed_at: Option<Timestamp>,
 }
 
@@ -42,6 +50,8 @@ pub(crate) struct Ticket {
     pub(crate) id: SubmissionId,
     /// The event that made the submission wait.
     pub(crate) cause: Uuid,
+    /// The position of that event.
+    pub(crate) since: Position,
 }
 
 /// A claim without a verdict. It may be past its deadline.
@@ -54,61 +64,80 @@ pub(crate) struct HeldClaim {
     pub(crate) verifier: String,
     /// The moment after which the claim is void.
     pub(crate) deadline: Timestamp,
+    /// True if an image of another owner ran since the submission began to wait for this attempt.
+    pub(crate) others_run: bool,
 }
 
 #[derive(Debug)]
 struct ClaimEntry {
     /// The event that led to the stage.
     cause: Uuid,
+    /// The position of the event that made the submission wait.
+    since: Position,
+    /// The number of interrupted attempts since the submission was queued.
+    interruptions: u32,
     stage: ClaimStage,
 }
 
 #[derive(Debug)]
 enum ClaimStage {
-    Waiting(Readiness),
+    /// The submission waits for its turn.
+    Ready,
+    /// The submission waits for this moment, and then for its turn.
+    Parked(Timestamp),
+    /// The submission waits until a run shows that the platform is well, or until it is chosen to show it.
+    Unwell {
+        /// The moment from which it may be taken after a run.
+        rested: Timestamp,
+        /// The moment from which it may be taken without one.
+        probe_from: Timestamp,
+    },
     /// This verifier is about to claim the submission.
     Taken,
-    Claimed {
-        attempt: u32,
-        verifier: String,
-        deadline: Timestamp,
-    },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Readiness {
-    From(Timestamp),
-    /// Not before the moment, and only when more than `verdicts` verdicts show that the platform is well.
-    WhenWell {
-        verdicts: u64,
-        not_before: Timestamp,
-    },
+    Claimed,
 }
 
 impl ClaimQueue {
+    /// Creates an empty queue that records the runs of images in `runs`.
+    pub(crate) fn new(runs: Arc<NewestRuns>) -> Self {
+        Self { runs, ..Self::default() }
+    }
+
     /// Applies an event. An event of a submission that the queue does not know changes nothing: the
     /// submission has its verdict, or was withdrawn.
     pub(crate) fn apply(&mut self, id: SubmissionId, reference: EventRef, event: &Event) {
-        self.order.apply(id, reference.position.0, event);
-        let stage = match event {
-            Event::Submitted(_) if self.knows(id) => return,
-            Event::Submitted(_) | Event::RejudgeRequested(_) => {
-                ClaimStage::Waiting(Readiness::From(Timestamp::MIN))
+        if matches!(event, Event::Submitted(_)) && self.knows(id) {
+            return;
+        }
+        if event.shows_a_run() {
+            if let Some(owner) = self.order.owner(id) {
+                self.runs.record(owner, reference.position);
             }
-            Event::VerificationStarted(started) => ClaimStage::Claimed {
-                attempt: started.attempt,
-                verifier: started.verifier.clone(),
-                deadline: started.deadline,
-            },
-            Event::VerificationInterrupted(interrupted) => ClaimStage::Waiting(match interrupted.retry_at {
-                Some(moment) => Readiness::From(moment),
-                None => {
-                    Readiness::WhenWell { verdicts: self.verdicts, not_before: later(reference.at, REST) }
+            self.recover();
+        }
+        self.order.apply(id, reference.position.0, event);
+        let before = self.entries.get(&id);
+        let (mut interruptions, mut since) =
+            before.map_or((0, reference.position), |entry| (entry.interruptions, entry.since));
+        let stage = match event {
+            Event::Submitted(_) | Event::RejudgeRequested(_) => {
+                (interruptions, since) = (0, reference.position);
+                ClaimStage::Ready
+            }
+            Event::VerificationStarted(_) => ClaimStage::Claimed,
+            Event::VerificationInterrupted(interrupted) => {
+                interruptions += u32::from(interrupted.code.is_try());
+                since = reference.position;
+                match interrupted.retry_at {
+                    Some(moment) => ClaimStage::Parked(moment),
+                    None => ClaimStage::Unwell {
+                        rested: later(reference.at, REST),
+                        probe_from: later(reference.at, pause(interruptions).max(REST)),
+                    },
                 }
-            }),
-            Event::Passed(_) | Event::Failed(_) => {
-                self.verdicts += 1;
-                self.entries.remove(&id);
+            }
+            Event::Passed(_) | Event::Failed(_) | Event::GivenUp(_) => {
+                self.forget(id);
                 return;
             }
             Event::Withdrawn(_) => {
@@ -121,9 +150,19 @@ impl ClaimQueue {
             | Event::Hidden(_)
             | Event::Shown(_) => return,
         };
-        if self.order.contains(id) {
-            self.entries.insert(id, ClaimEntry { cause: reference.event, stage });
+        if !self.order.contains(id) {
+            return;
         }
+        self.claims.remove(&id);
+        if let Event::VerificationStarted(started) = event {
+            let (attempt, verifier, deadline) = (started.attempt, started.verifier.clone(), started.deadline);
+            let cause = reference.event;
+            let claim = HeldClaim { id, cause, attempt, verifier, deadline, others_run: false };
+            self.claims.insert(id, claim);
+        }
+        self.set_stage(id, stage, |entry| {
+            (entry.cause, entry.since, entry.interruptions) = (reference.event, since, interruptions);
+        });
     }
 
     /// Returns true if the submission waits or is being verified.
@@ -134,51 +173,94 @@ impl ClaimQueue {
     /// Takes the next submission that may be claimed. It is not given out again until the log has an event of
     /// it, or [`put_back`](Self::put_back) is called.
     pub(crate) fn take(&mut self, now: Timestamp) -> Option<Ticket> {
-        let may_probe = self.probed_at.is_none_or(|last| later(last, PROBE_EVERY) <= now);
-        let (id, is_probe) = self.order.candidates().find_map(|id| {
-            let ClaimStage::Waiting(readiness) = self.entries.get(&id)?.stage else { return None };
-            let is_probe = match readiness {
-                Readiness::From(moment) => (moment <= now).then_some(false),
-                Readiness::WhenWell { verdicts, not_before } => {
-                    let is_well = verdicts < self.verdicts;
-                    (not_before <= now && (is_well || may_probe)).then_some(!is_well)
-                }
-            };
-            Some((id, is_probe?))
-        })?;
-        if is_probe {
+        while let Some((_, id)) = self.parked.first().copied().filter(|(moment, _)| *moment <= now) {
+            self.set_stage(id, ClaimStage::Ready, |_| {});
+        }
+        if self.probed_at.is_none_or(|last| later(last, PROBE_EVERY) <= now)
+            && let Some((_, id)) = self.unwell.first().copied().filter(|(moment, _)| *moment <= now)
+        {
+            self.set_stage(id, ClaimStage::Ready, |_| {});
             self.probed_at = Some(now);
         }
+        let id = self.order.candidates().next()?;
         self.order.hold(id);
         let entry = self.entries.get_mut(&id)?;
         entry.stage = ClaimStage::Taken;
-        Some(Ticket { id, cause: entry.cause })
+        Some(Ticket { id, cause: entry.cause, since: entry.since })
     }
 
     /// Puts back a submission that could not be claimed. It is not given out again before `not_before`; by
     /// then the log has said why.
     pub(crate) fn put_back(&mut self, id: SubmissionId, not_before: Timestamp) {
-        let taken = self.entries.get_mut(&id).filter(|entry| matches!(entry.stage, ClaimStage::Taken));
-        if let Some(entry) = taken {
-            entry.stage = ClaimStage::Waiting(Readiness::From(not_before));
+        if self.entries.get(&id).is_some_and(|entry| matches!(entry.stage, ClaimStage::Taken)) {
             self.order.requeue(id);
+            self.set_stage(id, ClaimStage::Parked(not_before), |_| {});
         }
     }
 
     /// Returns the claims that `filter` accepts.
     pub(crate) fn claims(&self, filter: impl Fn(&HeldClaim) -> bool) -> Vec<HeldClaim> {
-        let held = self.entries.iter().filter_map(|(id, entry)| match &entry.stage {
-            ClaimStage::Claimed { attempt, verifier, deadline } => Some(HeldClaim {
-                id: *id,
-                cause: entry.cause,
-                attempt: *attempt,
-                verifier: verifier.clone(),
-                deadline: *deadline,
-            }),
-            ClaimStage::Waiting(_) | ClaimStage::Taken => None,
-        });
-        held.filter(filter).collect()
+        let others_run = |claim: &HeldClaim| {
+            let (owner, entry) = (self.order.owner(claim.id)?, self.entries.get(&claim.id)?);
+            Some(self.runs.others_ran(owner, entry.since))
+        };
+        let held = self.claims.values().filter(|claim| filter(claim));
+        held.map(|claim| HeldClaim { others_run: others_run(claim).unwrap_or(false), ..claim.clone() })
+            .collect()
     }
+
+    /// Lets the submissions that wait until the platform is well go on after their rest.
+    fn recover(&mut self) {
+        for (_, id) in std::mem::take(&mut self.unwell) {
+            if let Some(ClaimStage::Unwell { rested, .. }) = self.entries.get(&id).map(|entry| &entry.stage) {
+                let rested = *rested;
+                self.set_stage(id, ClaimStage::Parked(rested), |_| {});
+            }
+        }
+    }
+
+    /// Brings a submission to another stage, and the indexes up to date.
+    fn set_stage(&mut self, id: SubmissionId, stage: ClaimStage, change: impl FnOnce(&mut ClaimEntry)) {
+        self.leave_indexes(id);
+        match stage {
+            ClaimStage::Parked(moment) => {
+                self.parked.insert((moment, id));
+                self.order.park(id);
+            }
+            ClaimStage::Unwell { probe_from, .. } => {
+                self.unwell.insert((probe_from, id));
+                self.order.park(id);
+            }
+            ClaimStage::Ready => self.order.unpark(id),
+            ClaimStage::Taken | ClaimStage::Claimed => {}
+        }
+        let entry = self.entries.entry(id).or_insert(ClaimEntry {
+            cause: Uuid::nil(),
+            since: Position::START,
+            interruptions: 0,
+            stage: ClaimStage::Ready,
+        });
+        entry.stage = stage;
+        change(entry);
+    }
+
+    fn leave_indexes(&mut self, id: SubmissionId) {
+        match self.entries.get(&id).map(|entry| &entry.stage) {
+            Some(ClaimStage::Parked(moment)) => self.parked.remove(&(*moment, id)),
+            Some(ClaimStage::Unwell { probe_from, .. }) => self.unwell.remove(&(*probe_from, id)),
+            Some(ClaimStage::Ready | ClaimStage::Taken | ClaimStage::Claimed) | None => false,
+        };
+    }
+
+    fn forget(&mut self, id: SubmissionId) {
+        self.leave_indexes(id);
+        self.claims.remove(&id);
+        self.entries.remove(&id);
+    }
+}
+
+fn pause(interruptions: u32) -> SignedDuration {
+    SignedDuration::try_from(pause_after(interruptions)).unwrap_or(SignedDuration::MAX)
 }
 
 fn later(moment: Timestamp, by: SignedDuration) -> Timestamp {

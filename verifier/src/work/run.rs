@@ -64,7 +64,7 @@ impl WorkLoop {
     /// period.
     pub(crate) async fn until(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let mut state = LoopState {
-            queue: ClaimQueue::default(),
+            queue: ClaimQueue::new(Arc::clone(&self.attempts.runs)),
             position: Position::START,
             caught_up: false,
             under_way: JoinSet::new(),
@@ -172,7 +172,8 @@ impl WorkLoop {
         while self.slots.has_free() {
             let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
             // An attempt that needed a second slot may have taken the last one meanwhile.
-            let Some(lease) = self.slots.take() else {
+            let avoid = self.attempts.last_failed_on(ticket.id);
+            let Some(lease) = self.slots.take(avoid.as_ref()) else {
                 state.queue.put_back(ticket.id, Timestamp::now());
                 return;
             };
@@ -188,7 +189,9 @@ impl WorkLoop {
         for held in state.queue.claims(|held| held.verifier == self.verifier) {
             let message = format!("{} was restarted", self.verifier);
             let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
-            let command = Command::Interrupt { attempt: held.attempt, fault, at: Timestamp::now() };
+            let others_run = held.others_run;
+            let command =
+                Command::Interrupt { attempt: held.attempt, fault, at: Timestamp::now(), others_run };
             self.interrupt(state, &held, command);
         }
     }
@@ -199,7 +202,8 @@ impl WorkLoop {
         }
         let now = Timestamp::now();
         for held in state.queue.claims(|held| held.deadline <= now) {
-            self.interrupt(state, &held, Command::Expire { attempt: held.attempt, at: now });
+            let others_run = held.others_run;
+            self.interrupt(state, &held, Command::Expire { attempt: held.attempt, at: now, others_run });
         }
     }
 

@@ -46,6 +46,7 @@ pub(crate) fn settings() -> WriteApiSettings {
         token: OrganiserToken::new(TOKEN),
         rate_by_address: None,
         rate_by_owner: None,
+        ..WriteApiSettings::default()
     }
 }
 

@@ -237,8 +237,8 @@ export interface paths {
         };
         /**
          * Returns the status of a submission, and the reasons for it.
-         * @description A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed` or
-         *     `withdrawn`; `timeline` lists every event.
+         * @description A submission can be read as soon as it was accepted. `status` is `submitted`, `verifying`, `passed`, `failed`,
+         *     `withdrawn` or `given_up`; `timeline` lists the events, of a long history the first and the last.
          */
         get: operations["get_submission"];
         put?: never;
@@ -303,7 +303,7 @@ export interface paths {
         get?: never;
         put?: never;
         /**
-         * Requests another verdict on a submission that has one.
+         * Requests another attempt at a submission that has a verdict, or that was given up.
          * @description The old verdict stays in the submission's history.
          */
         post: operations["rejudge"];
@@ -635,6 +635,11 @@ export interface components {
             data: components["schemas"]["Withdrawn"];
             /** @enum {string} */
             type: "Withdrawn";
+        } | {
+            /** @description The platform could not run the submission, and does not try again by itself. */
+            data: components["schemas"]["GivenUp"];
+            /** @enum {string} */
+            type: "GivenUp";
         };
         /** @description The data of [`Event::Failed`]: the reasons. */
         Failed: {
@@ -704,6 +709,23 @@ export interface components {
             properties: components["schemas"]["FeatureProperties"];
             /** @description The constant `Feature` of GeoJSON. */
             type: string;
+        };
+        /** @description The data of [`Event::GivenUp`](super::Event::GivenUp): the platform's last fault. */
+        GivenUp: {
+            /**
+             * Format: int32
+             * @description The attempt that was the last.
+             */
+            attempt: number;
+            /** @description The code of the last fault. */
+            code: components["schemas"]["InterruptionCode"];
+            /** @description One sentence for the operator. */
+            message: string;
+            /**
+             * Format: int32
+             * @description The number of attempts without a verdict since the submission was queued.
+             */
+            tries: number;
         };
         /** @description The data of [`Event::Hidden`]: an organiser takes the submission off the map. */
         Hidden: {
@@ -815,7 +837,7 @@ export interface components {
          * @description A reason why an attempt is interrupted, which only the platform can mend.
          * @enum {string}
          */
-        InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired";
+        InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired" | "verifier_stopped";
         /** @description The participant's location: the text as typed, and the place that the text means. */
         Location: components["schemas"]["Place"] & {
             /** @description The text as the participant typed it. */
@@ -888,6 +910,13 @@ export interface components {
             failures: {
                 [key: string]: number;
             };
+            /** @description The newest 100 of these, oldest first. A rejudge gives one of them another attempt. */
+            given_up: components["schemas"]["StatusView"][];
+            /**
+             * Format: int64
+             * @description The number of submissions that the platform could not run and gave up.
+             */
+            given_up_count: number;
             /** @description The number of interrupted attempts for each interruption code. */
             interruptions: {
                 [key: string]: number;
@@ -1373,8 +1402,16 @@ export interface components {
              * @description The time at which the submission was accepted.
              */
             submitted_at: string;
-            /** @description All events of the submission, oldest first. */
+            /**
+             * @description The events of the submission, oldest first. Of a long history it has the first fifty, the last fifty, and those
+             *     in between that the present status rests on.
+             */
             timeline: components["schemas"]["TimelineEntry"][];
+            /**
+             * Format: int64
+             * @description The number of events that the timeline leaves out after its first fifty. Absent if there are none.
+             */
+            timeline_omitted?: number;
             /** @description The participant's Twitter account as `@account`. */
             twitter: string | null;
             waiting: components["schemas"]["WaitReason"] | null;
@@ -1413,7 +1450,7 @@ export interface components {
          * @description The status of a submission.
          * @enum {string}
          */
-        SubmissionStatus: "submitted" | "verifying" | "passed" | "failed" | "withdrawn";
+        SubmissionStatus: "submitted" | "verifying" | "passed" | "failed" | "withdrawn" | "given_up";
         /** @description The data of [`Event::Submitted`]: the entry of a participant. */
         Submitted: {
             /** @description The further answers, by field name. */
@@ -1465,6 +1502,8 @@ export interface components {
             attempt: number;
             /** @description The code of the platform's fault. */
             code: components["schemas"]["InterruptionCode"];
+            /** @description True if the platform ran images of other owners meanwhile. Only these attempts count as tries. */
+            counts?: boolean;
             /** @description The constant `platform`: an interruption is never the participant's fault. */
             fault: components["schemas"]["PlatformFaultTag"];
             /** @description One sentence for the operator. */
@@ -2102,7 +2141,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many requests; see Retry-After. */
+            /** @description Too many requests, or too many submissions from this address wait; see Retry-After. */
             429: {
                 headers: {
                     [name: string]: unknown;
@@ -2111,7 +2150,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The event log cannot be written; see Retry-After. */
+            /** @description The event log cannot be written, or the queue is full; see Retry-After. */
             503: {
                 headers: {
                     [name: string]: unknown;

@@ -87,6 +87,7 @@ const board = {
   platform: el("p", { role: "status" }),
   figures: el("dl", { class: "figures" }),
   unfinished: el("div"),
+  givenUp: el("div"),
   sandboxes: el("div"),
   failures: el("div"),
   interruptions: el("div"),
@@ -102,6 +103,7 @@ function draw(overview: Overview): void {
       board.platform,
       board.figures,
       section("What waits, and why", board.unfinished),
+      section("What we could not run", board.givenUp),
       section("Slots and nodes", board.sandboxes),
       el(
         "div",
@@ -126,7 +128,14 @@ function draw(overview: Overview): void {
     ),
     figure("95% no longer than", overview.waited_ms_p95 === null ? "–" : duration(overview.waited_ms_p95)),
   );
-  setChildren(board.unfinished, unfinished(overview.unfinished, overview.waiting + overview.verifying));
+  setChildren(
+    board.unfinished,
+    listed("What waits", overview.unfinished, overview.waiting + overview.verifying, "Nothing waits."),
+  );
+  setChildren(
+    board.givenUp,
+    listed("What we could not run", overview.given_up, overview.given_up_count, "Everything could be run."),
+  );
   setChildren(
     board.failures,
     counts(overview.failures, (code) => failureText(code).title, "No submission has failed."),
@@ -137,8 +146,8 @@ function draw(overview: Overview): void {
   );
 }
 
-function unfinished(submissions: SubmissionView[], all: number): HTMLElement {
-  if (submissions.length === 0) return el("p", { class: "aside" }, "Nothing waits.");
+function listed(label: string, submissions: SubmissionView[], all: number, none: string): HTMLElement {
+  if (submissions.length === 0) return el("p", { class: "aside" }, none);
   const head = el(
     "tr",
     {},
@@ -169,7 +178,7 @@ function unfinished(submissions: SubmissionView[], all: number): HTMLElement {
   );
   return el(
     "div",
-    { class: "scroll", tabindex: 0, role: "region", "aria-label": "What waits" },
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": label },
     el("table", {}, el("thead", {}, head), el("tbody", {}, ...rows)),
     all > submissions.length &&
       el("p", { class: "aside" }, `The newest ${number(submissions.length)} of ${number(all)}.`),
@@ -179,6 +188,8 @@ function unfinished(submissions: SubmissionView[], all: number): HTMLElement {
 function why({ status, waiting, timeline, submitted_at }: SubmissionView): string {
   if (status === "verifying")
     return `${presentStep({ timeline })}, since ${dateTime(timeline.at(-1)?.at ?? submitted_at)}`;
+  if (status === "given_up")
+    return timeline.findLast((entry) => entry.type === "GivenUp")?.data.message ?? "";
   if (waiting === null || waiting.code === null) return waiting?.message || "It waits for its turn.";
   const again = waiting.retry_at === null ? "when the platform is well" : `at ${dateTime(waiting.retry_at)}`;
   return `${waiting.message} Again ${again}.`;

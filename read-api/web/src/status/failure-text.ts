@@ -59,6 +59,7 @@ export const INTERRUPTION_TITLES: Record<InterruptionCode, string> = {
   node_ill: "The node had no disk left, or its engine failed",
   slot_failed: "The slot's network or its relay failed",
   lease_expired: "The verifier went away, or took too long",
+  verifier_stopped: "The verifier was stopped",
 };
 
 /** Returns the explanation of a code. A code that is newer than this page is shown by its own name. */

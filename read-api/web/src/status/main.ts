@@ -17,6 +17,7 @@ const NAMES = {
   passed: "Passed",
   failed: "Not yet",
   withdrawn: "Withdrawn",
+  given_up: "Not run",
 };
 const RETRY_MS = 2000;
 

@@ -13,6 +13,7 @@ test("the present step follows the last event", () => {
     "Asking the apps",
   );
   expect(after("Submitted", "VerificationStarted", "Probed", "Passed")).toBe("");
+  expect(after("Submitted", "VerificationInterrupted", "GivenUp")).toBe("");
   expect(after()).toBe("");
 });
 

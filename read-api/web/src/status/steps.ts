@@ -1,7 +1,7 @@
 // A submission's timeline as steps: the past ones, the present one, and those that follow.
 import type { ImageProbe, Submission, TimelineEntry } from "../lib/api";
 import { el, foreign } from "../lib/dom";
-import { mebibytes, dateTime, fullDateTime, duration } from "../lib/format";
+import { mebibytes, dateTime, fullDateTime, duration, number } from "../lib/format";
 import { familiar } from "../lib/image-name";
 import { failureText, type Stage } from "./failure-text";
 
@@ -20,6 +20,8 @@ interface PresentStep {
   ahead: number;
 }
 
+/** The number of events at the beginning of a timeline after which it may leave some out. */
+const FIRST = 50;
 /** The steps of an attempt, in order. */
 const STEPS = ["Pull the images", "Start the containers", "Ask the apps", "Decide"];
 /** For each event, the present step after it. */
@@ -39,6 +41,8 @@ const REACHED: Record<Stage, string> = { pull: "Looked up", run: "Run", ask: "As
 /** Returns the steps as a list. */
 export function stepList(submission: Submission): HTMLElement {
   const past = submission.timeline.map(pastStep);
+  const omitted = submission.timeline_omitted ?? 0;
+  if (omitted > 0) past.splice(FIRST, 0, { title: `${number(omitted)} more events`, state: "done" });
   const last = stepsOf(submission.timeline).at(-1);
   const now = presentStepOf(submission.timeline);
   const ahead: Step[] =
@@ -155,6 +159,12 @@ function describe(entry: TimelineEntry, spent: string): Step {
       };
     case "Withdrawn":
       return { title: "Withdrawn", state: "done" };
+    case "GivenUp":
+      return {
+        title: `Given up after ${entry.data.tries} attempts, by no fault of yours`,
+        state: "bad",
+        details: [el("p", {}, entry.data.message)],
+      };
   }
 }
 

@@ -51,6 +51,15 @@ export function standingBox(submission: Submission, challenge: Challenge | null)
           ),
         ),
       ]);
+    case "given_up":
+      return box("bad", "We could not run it", [
+        el("p", {}, submission.waiting?.message ?? ""),
+        el(
+          "p",
+          { class: "actions" },
+          el("a", { class: "button primary", href: `/submit?again=${submission.id}` }, "Submit it again"),
+        ),
+      ]);
   }
 }
 
@@ -62,6 +71,7 @@ export function verdictSentence(
   if (status === "withdrawn") return "You withdrew it before it had a verdict, so it is not judged.";
   if (status === "passed" && hidden !== null) return "An organiser hid it from the map.";
   if (status === "passed") return `Your pin is on the map, at ${location.city}.`;
+  if (status === "given_up") return "The fault is ours. You may submit again.";
   if (status !== "failed") return "";
   const one =
     all.length === 1 && all[0] !== undefined

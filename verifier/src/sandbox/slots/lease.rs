@@ -75,13 +75,6 @@ impl SlotLease {
         self.leftovers.fault.get_or_insert(why.into());
     }
 
-    /// Records that the slot's node seems ill, so that other nodes are preferred for a while.
-    pub(crate) fn doubt_node(&self) {
-        let SwarmNode { id, name, .. } = self.node();
-        tracing::warn!("node {name} ({id}) seems ill; other nodes are preferred for a while");
-        self.keeper.pool().doubt(id);
-    }
-
     /// Starts to create a service in the slot. The creation continues if the caller stops waiting, so that
     /// the service is known when the slot is cleaned.
     pub(crate) fn deploy(

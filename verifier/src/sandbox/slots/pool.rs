@@ -1,7 +1,7 @@
 //! The pool of slots: which slots exist, which of them a submission gets next, and on which nodes more are
 //! missing. Pure state, without calls to the Swarm.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use domain::sandbox::SandboxGrade;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::slot_table::{Capacity, SlotState, SlotTable};
 use crate::health::{Health, NodeHealth, NodeState};
 use crate::sandbox::admission::{InspectionResult, NodeRegistry};
-use crate::swarm::{NetworkId, NodeId, SlotRelay, SwarmNode};
+use crate::swarm::{NetworkId, NodeId, SlotRelay, StuckContainer, SwarmNode};
 
 /// The time for which a node that seemed ill gets no work, if another node is well. Without this pause, a
 /// node whose apps fail at once would always have free slots, and would take all submissions.
@@ -30,6 +30,10 @@ pub(super) struct SlotPool {
     doubted: HashMap<NodeId, Instant>,
     /// The grades that attempts demand of the second slots that they wait for.
     awaited: Vec<SandboxGrade>,
+    /// The containers that the last sweep could not remove.
+    unremoved: HashSet<StuckContainer>,
+    /// The number of containers of each node that two sweeps could not remove.
+    stuck: HashMap<NodeId, usize>,
     startup: Startup,
     /// The error of the last call that failed, until a later one succeeds.
     last_error: Option<String>,
@@ -70,6 +74,8 @@ impl SlotPool {
             ready: Vec::new(),
             doubted: HashMap::new(),
             awaited: Vec::new(),
+            unremoved: HashSet::new(),
+            stuck: HashMap::new(),
             startup: Startup::Sweeping,
             last_error: None,
             closed: false,
@@ -78,13 +84,13 @@ impl SlotPool {
 
     /// Returns true if [`SlotPool::take_first`] would return a slot.
     pub(super) fn has_free(&self) -> bool {
-        self.pick_first().is_some()
+        self.pick_first(None).is_some()
     }
 
-    /// Takes a ready slot for a new attempt. It leaves those that an attempt waits for as its second slot:
+    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. It leaves those that an attempt waits for as its second slot:
     /// otherwise new attempts would take every slot, and none would come to its end.
-    pub(super) fn take_first(&mut self) -> Option<Slot> {
-        let index = self.pick_first()?;
+    pub(super) fn take_first(&mut self, avoid: Option<&NodeId>) -> Option<Slot> {
+        let index = self.pick_first(avoid)?;
         Some(self.take_at(index))
     }
 
@@ -143,6 +149,10 @@ impl SlotPool {
         std::mem::take(&mut self.ready)
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Returns true if the pool is closed and no submission is in a slot.
     pub(super) fn is_drained(&self) -> bool {
         self.closed && self.table.in_use() == 0
@@ -152,6 +162,7 @@ impl SlotPool {
     /// reasons.
     pub(super) fn update_nodes(&mut self, mut nodes: Vec<SwarmNode>) -> Vec<(Slot, &'static str)> {
         self.registry.mark_refused(&mut nodes);
+        self.refuse_stuck(&mut nodes);
         if !std::mem::replace(&mut self.reachable, true) {
             self.last_error = None;
         }
@@ -219,7 +230,35 @@ impl SlotPool {
     ) -> Vec<(Slot, &'static str)> {
         self.registry.record(node, result, Instant::now());
         self.registry.mark_refused(&mut self.nodes);
+        let mut nodes = std::mem::take(&mut self.nodes);
+        self.refuse_stuck(&mut nodes);
+        self.nodes = nodes;
         self.take_useless()
+    }
+
+    /// Records the containers that a sweep could not remove. One that two sweeps could not remove is stuck: its engine hangs
+    /// on it, and holds its memory and its network.
+    pub(super) fn note_stuck(&mut self, unremoved: Vec<StuckContainer>) {
+        let unremoved: HashSet<_> = unremoved.into_iter().collect();
+        let before = std::mem::take(&mut self.stuck);
+        for container in unremoved.intersection(&self.unremoved) {
+            *self.stuck.entry(container.node.clone()).or_default() += 1;
+        }
+        self.unremoved = unremoved;
+        for (node, count) in self.stuck.iter().filter(|(node, _)| !before.contains_key(*node)) {
+            tracing::warn!("node {node} is refused: {}", stuck_reason(*count));
+        }
+        for node in before.keys().filter(|node| !self.stuck.contains_key(*node)) {
+            tracing::info!("no container of node {node} is stuck any more");
+        }
+    }
+
+    fn refuse_stuck(&self, nodes: &mut [SwarmNode]) {
+        for node in nodes.iter_mut().filter(|node| node.state == NodeState::Ready) {
+            if let Some(count) = self.stuck.get(&node.id) {
+                node.state = NodeState::Refused { why: stuck_reason(*count) };
+            }
+        }
     }
 
     /// Returns true if apps on the node keep running, as far as the managers know.
@@ -263,7 +302,12 @@ impl SlotPool {
         match &self.last_error {
             Some(error) if !self.reachable || self.table.usable() == 0 => Some(error),
             _ if self.nodes.iter().all(|node| node.state != NodeState::Ready) => {
-                Some(self.registry.refusal().unwrap_or("the Swarm has no node that is ready and active"))
+                let refusal = self.nodes.iter().find_map(|node| match &node.state {
+                    NodeState::Refused { why } => Some(why.as_str()),
+                    _ => None,
+                });
+                let refusal = refusal.or_else(|| self.registry.refusal());
+                Some(refusal.unwrap_or("the Swarm has no node that is ready and active"))
             }
             _ if !self.is_swept() => Some("the leftovers of an earlier run are being removed from the Swarm"),
             _ if !self.nodes.iter().any(|node| self.registry.admits(&node.id)) => {
@@ -297,9 +341,9 @@ impl SlotPool {
     }
 
     /// Returns the index of the ready slot that a new attempt would take.
-    fn pick_first(&self) -> Option<usize> {
+    fn pick_first(&self, avoid: Option<&NodeId>) -> Option<usize> {
         let lowest_awaited = self.awaited.iter().min();
-        self.pick(None, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
+        self.pick(avoid, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
     }
 
     /// Returns the index of the best ready slot on a node whose grade fits.
@@ -338,4 +382,8 @@ impl SlotPool {
         }
         useless
     }
+}
+
+fn stuck_reason(count: usize) -> String {
+    format!("its engine cannot remove {count} containers; restart the engine of this node")
 }

@@ -1,6 +1,7 @@
 //! Sweeps: removes what a dead predecessor of this verifier left, and what other verifiers left whose claims
 //! ended long ago.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,7 +19,29 @@ const NETWORK_AGE: SignedDuration = SignedDuration::from_secs(3600);
 /// The pause before a resource that was in use is tried again.
 const PAUSE: Duration = Duration::from_millis(500);
 
+/// The interval between two sweeps, and the pause after one that failed.
+const INTERVAL: Duration = Duration::from_secs(30);
+const RETRY: Duration = Duration::from_secs(2);
+
 impl SlotKeeper {
+    /// Sweeps at intervals until the pool is drained. Nothing else waits for it, because an engine that hangs makes a sweep
+    /// slow.
+    pub(super) async fn keep_sweeping(self: Arc<Self>) {
+        let sweeps = async {
+            loop {
+                let pause = if self.sweep().await { INTERVAL } else { RETRY };
+                self.notify();
+                sleep(pause).await;
+            }
+        };
+        let mut changes = self.changed.subscribe();
+        let drained = async { while !self.pool().is_drained() && changes.changed().await.is_ok() {} };
+        tokio::select! {
+            () = sweeps => {}
+            () = drained => {}
+        }
+    }
+
     /// Sweeps once. Returns false if the managers failed.
     pub(super) async fn sweep(&self) -> bool {
         match self.try_sweep().await {
@@ -43,7 +66,6 @@ impl SlotKeeper {
     /// verifier are left because tasks still use them.
     async fn try_sweep(&self) -> Result<bool, SwarmError> {
         let is_first = !self.pool().is_swept();
-        self.swarm.remove_orphans(&|slot| self.pool().has(slot)).await?;
         let OwnedResources { services, networks } = self.swarm.owned_resources().await?;
         let now = Timestamp::now();
         for service in services.iter().filter(|service| self.is_leftover(service, now)) {
@@ -55,7 +77,10 @@ impl SlotKeeper {
             let numbers = own.filter_map(|network| network.name.rsplit_once('-')?.1.parse::<u64>().ok());
             let next_slot = numbers.max().map_or(1, |last| last.saturating_add(1));
             self.pool().finish_startup(next_slot);
+            self.notify();
         }
+        let stuck = self.swarm.remove_orphans(&|slot| self.pool().has(slot)).await?;
+        self.pool().note_stuck(stuck);
         let mut is_clean = true;
         for network in networks.iter().filter(|network| self.is_leftover(network, now)) {
             match self.swarm.remove_network(&network.id).await {

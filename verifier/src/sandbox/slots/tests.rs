@@ -5,8 +5,9 @@ use std::sync::atomic::Ordering;
 use domain::Challenge;
 
 use super::*;
+use crate::health::NodeState;
 use crate::swarm::fake::FakeSwarm;
-use crate::swarm::{Deployment, NetworkId};
+use crate::swarm::{Deployment, NetworkId, StuckContainer};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -110,7 +111,7 @@ async fn slots_whose_relays_died_are_retired_and_replaced() {
     let slots = slots(&fake);
     let network = lease(&slots).await.network().clone();
     fake.relays_die.store(true, Ordering::Relaxed);
-    assert!(slots.take().is_none(), "a slot with a dead relay is taken");
+    assert!(slots.take(None).is_none(), "a slot with a dead relay is taken");
     retired(&fake, &network, SOON).await;
     fake.relays_die.store(false, Ordering::Relaxed);
     assert_ne!(*lease(&slots).await.network(), network);
@@ -123,7 +124,7 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let mut held = vec![lease(&slots).await];
-    while let Some(lease) = slots.take() {
+    while let Some(lease) = slots.take(None) {
         held.push(lease);
     }
     // The main loop is told of a free slot first, and takes what it may.
@@ -132,7 +133,7 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
         loop {
             changes.changed().await.expect("the slots are kept");
             if slots.has_free() {
-                return slots.take().expect("a slot is free");
+                return slots.take(None).expect("a slot is free");
             }
         }
     };
@@ -156,7 +157,7 @@ async fn an_attempt_that_waits_for_a_higher_grade_leaves_the_other_slots_to_new_
     tokio::pin!(second);
     assert!(timeout(Duration::from_secs(8), &mut second).await.is_err(), "no node has the grade");
     assert!(slots.has_free(), "new attempts wait for a slot that is not theirs");
-    assert_eq!(slots.take().expect("a slot is free").grade(), SandboxGrade::Bare);
+    assert_eq!(slots.take(None).expect("a slot is free").grade(), SandboxGrade::Bare);
 }
 
 #[tokio::test(start_paused = true)]
@@ -170,4 +171,64 @@ async fn closing_prepares_no_more_slots() {
     assert_eq!(fake.networks_made.load(Ordering::Relaxed), made, "slots were made to be removed");
     assert!(since.elapsed() < Duration::from_secs(5), "{:?}", since.elapsed());
     assert_eq!(*fake.networks.lock().unwrap(), Vec::<NetworkId>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_waits_for_a_sweep_that_an_engine_hangs() {
+    // As long as the adapter lets a sweep take at most.
+    let fake = Arc::new(FakeSwarm { sweeps_take: Duration::from_secs(22), ..FakeSwarm::default() });
+    let slots = slots(&fake);
+    let since = Instant::now();
+    let held = lease(&slots).await;
+    assert!(since.elapsed() < Duration::from_secs(5), "the first slot took {:?}", since.elapsed());
+    drop(held);
+    let looks = fake.looks.load(Ordering::Relaxed);
+    sleep(Duration::from_secs(21)).await;
+    assert!(fake.sweeps.load(Ordering::Relaxed) <= 1);
+    assert!(fake.looks.load(Ordering::Relaxed) >= looks + 10, "the nodes were not looked at");
+    slots.close().await;
+    assert_eq!(*fake.networks.lock().unwrap(), Vec::<NetworkId>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn slots_are_made_on_other_nodes_while_one_engine_hangs() {
+    let fake = Arc::new(FakeSwarm { hung: vec![NodeId::new("n1")], ..FakeSwarm::default() });
+    let slots = slots_with(&fake, 4);
+    let held = [lease(&slots).await, lease(&slots).await, lease(&slots).await, lease(&slots).await];
+    assert!(held.iter().all(|lease| lease.node().name == "n2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_with_stuck_containers_is_refused_until_they_are_gone() {
+    let fake = Arc::new(FakeSwarm::default());
+    let stuck = |id: &str| StuckContainer { node: NodeId::new("n1"), id: id.to_owned() };
+    let (health, mut seen) = watch::channel(Health::default());
+    let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
+    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    let slots = Slots::start(swarm, "v1", Challenge::birthday().limits, SandboxGrade::Bare, capacity, health);
+    let mut until_refused = async |refused: bool| {
+        let is_refused = |health: &Health| {
+            health
+                .nodes
+                .iter()
+                .any(|node| matches!(&node.state, NodeState::Refused { why } if why.contains("restart")))
+        };
+        let changed = seen.wait_for(|health| !health.nodes.is_empty() && is_refused(health) == refused);
+        let health =
+            timeout(Duration::from_secs(300), changed).await.expect("the node is judged").unwrap().clone();
+        assert_eq!(health.ready().count(), if refused { 1 } else { 2 });
+    };
+    drop(lease(&slots).await);
+    // A removal that is only slow is no reason: another container each time.
+    for id in ["a", "b", "c"] {
+        *fake.stuck.lock().unwrap() = vec![stuck(id)];
+        sleep(Duration::from_secs(30)).await;
+    }
+    until_refused(false).await;
+    *fake.stuck.lock().unwrap() = vec![stuck("hung")];
+    until_refused(true).await;
+    assert_eq!(lease(&slots).await.node().name, "n2");
+    // The operator restarts the engine, and the sweep removes the container.
+    fake.stuck.lock().unwrap().clear();
+    until_refused(false).await;
 }

@@ -7,7 +7,7 @@ use domain::Challenge;
 use domain::sandbox::SandboxGrade;
 use domain::submission::{FailureCode, Participant, Submitted};
 use domain::testing::{ada, located_in};
-use event_store::SqliteStore;
+use event_store::{Position, SqliteStore};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -89,6 +89,8 @@ async fn given_from(
         commands,
         registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
         gate: LayerGate::new(),
+        runs: Arc::default(),
+        ledger: Mutex::default(),
         context: RunContext { challenge, swarm, slots },
     };
     AttemptScene { fake, attempts, store, id, _registry: registry, _directory: directory }
@@ -102,7 +104,7 @@ impl AttemptScene {
 
     /// Makes one attempt, and returns the submission's events.
     async fn attempted(&self) -> Vec<Event> {
-        let ticket = Ticket { id: self.id, cause: Uuid::now_v7() };
+        let ticket = Ticket { id: self.id, cause: Uuid::now_v7(), since: Position::START };
         assert!(self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
@@ -367,35 +369,78 @@ async fn a_node_that_is_out_of_touch_proves_nothing_against_its_app() {
     assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
 }
 
+fn hangs() -> Result<TaskPhase, SwarmError> {
+    let why = "the node did not start the container within 30 s".to_owned();
+    Ok(TaskPhase::Ended(TaskEnding::PlatformFault(InterruptionCode::NodeIll, why)))
+}
+
 #[tokio::test]
-async fn a_node_that_fails_gets_no_work_for_a_while() {
-    let ill = || {
-        Ok(TaskPhase::Ended(TaskEnding::PlatformFault(
-            InterruptionCode::NodeIll,
-            "no space left on device".into(),
-        )))
+async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
+    let stage = given([hangs(), hangs()], []).await;
+    let others_run = || {
+        for node in ["n1", "n2"] {
+            let what = ImageOnNode {
+                submission: domain::SubmissionId(Uuid::now_v7()),
+                owner: "docker.io/bob".into(),
+                image: "bob/app@sha256:00".into(),
+                node: NodeId::new(node),
+            };
+            stage.attempts.ledger().record_run(&what);
+        }
     };
-    let stage = given([ill(), ill()], []).await;
-    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let first = stage.lease().await;
-    let failed = first.node().id.clone();
+    let failed_on = first.node().id.clone();
     assert!(stage.attempts.run(ticket, first, &CancellationToken::new()).await);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
-    // Only slots on the failed node are free, and they are not taken.
-    let other = stage.lease().await;
-    assert_ne!(other.node().id, failed);
-    assert!(stage.attempts.context.slots.take().is_none());
+    assert_eq!(stage.attempts.last_failed_on(stage.id), Some(failed_on.clone()), "another node comes first");
+
+    others_run();
+    // It is tried again on the other node, as soon as its pause is over.
+    let slots = &stage.attempts.context.slots;
+    let another = async |avoid: &NodeId| {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        slots.wait(Some(avoid), SandboxGrade::Bare, deadline).await.expect("a slot is free")
+    };
+    while !stage.attempts.run(ticket, another(&failed_on).await, &CancellationToken::new()).await {}
+    let events = stage.events().await;
+    assert_eq!(failure(&events), FailureCode::DidNotStart);
+    let Some(Event::Failed(failed)) = events.last() else { unreachable!("it failed") };
+    assert!(failed.reasons[0].message.contains("did not start the container within 30 s"), "{failed:?}");
+    // Both nodes still get work: one owner's image says nothing about them.
+    let lease = another(&failed_on).await;
+    assert_eq!(another(&lease.node().id).await.node().id, failed_on);
+}
+
+#[tokio::test]
+async fn a_node_on_which_images_of_two_owners_fail_gets_no_work_for_a_while() {
+    let stage = given([], []).await;
+    let slots = &stage.attempts.context.slots;
+    let first = stage.lease().await;
+    let (ill, well) = match first.node().id.as_str() {
+        "n1" => (NodeId::new("n1"), NodeId::new("n2")),
+        _ => (NodeId::new("n2"), NodeId::new("n1")),
+    };
+    drop(first);
+    for owner in ["bob", "eve"] {
+        let on = |node: &NodeId| ImageOnNode {
+            submission: stage.id,
+            owner: owner.into(),
+            image: format!("{owner}/app"),
+            node: node.clone(),
+        };
+        let fault = PlatformFault { code: InterruptionCode::NodeIll, message: "no".into() };
+        stage.attempts.note_finding(&on(&ill), &mut AppFinding::PlatformFault(fault));
+        let code = FailureCode::Mismatch;
+        let evidence = Evidence::Failure { code, message: "no".into() };
+        stage.attempts.note_finding(&on(&well), &mut AppFinding::Confirmed(evidence));
+    }
+    let deadline = || Instant::now() + Duration::from_secs(20);
+    let lease = slots.wait(Some(&well), SandboxGrade::Bare, deadline()).await.expect("a slot is free");
+    assert_eq!(lease.node().id, well, "the other node is ill");
     // If all nodes seem ill, they are used nevertheless.
-    other.doubt_node();
-    assert!(
-        stage
-            .attempts
-            .context
-            .slots
-            .wait(None, SandboxGrade::Bare, Instant::now() + Duration::from_secs(20))
-            .await
-            .is_some()
-    );
+    slots.doubt(&well);
+    assert!(slots.wait(None, SandboxGrade::Bare, deadline()).await.is_some());
 }
 
 #[tokio::test]
@@ -415,7 +460,7 @@ async fn faults_of_the_platform_interrupt_the_attempt() {
 #[tokio::test]
 async fn a_verifier_that_was_overtaken_drops_its_verdict() {
     let stage = given([], (0..20).map(|_| Ok(Err(RequestFailure::Refused)))).await;
-    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let lease = stage.lease().await;
     let never = CancellationToken::new();
     let overtaking = async {
@@ -425,7 +470,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message: "late".into() };
-        let command = Command::Interrupt { attempt: 1, fault, at: Timestamp::now() };
+        let command = Command::Interrupt { attempt: 1, fault, at: Timestamp::now(), others_run: false };
         let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
     };
@@ -437,7 +482,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
 #[tokio::test]
 async fn a_stop_puts_the_submission_back() {
     let stage = given([], (0..200).map(|_| Ok(Err(RequestFailure::Refused)))).await;
-    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let lease = stage.lease().await;
     let stop = CancellationToken::new();
     let stopping = async {
@@ -447,7 +492,7 @@ async fn a_stop_puts_the_submission_back() {
         stop.cancel();
     };
     tokio::join!(stage.attempts.run(ticket, lease, &stop), stopping);
-    assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
+    assert_eq!(interruption(&stage.events().await), InterruptionCode::VerifierStopped);
     stage.attempts.context.slots.close().await;
     assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
 }
@@ -490,7 +535,7 @@ async fn a_submission_that_is_withdrawn_while_it_is_verified_is_let_go() {
 #[tokio::test]
 async fn only_one_of_two_verifiers_claims() {
     let stage = given([], []).await;
-    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7() };
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let (one, other) = (stage.lease().await, stage.lease().await);
     let rival = AttemptRunner {
         verifier: "v2".into(),
@@ -498,6 +543,8 @@ async fn only_one_of_two_verifiers_claims() {
         commands: stage.attempts.commands.clone(),
         registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
         gate: LayerGate::new(),
+        runs: Arc::default(),
+        ledger: Mutex::default(),
         context: RunContext {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use domain::submission::{
-    Failed, InterruptionCode, Passed, RejudgeRequested, VerificationInterrupted, VerificationStarted,
+    Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, VerificationInterrupted,
+    VerificationStarted,
 };
 use domain::testing::{submitted_by, withdrawn};
 use proptest::prelude::*;
@@ -51,6 +52,7 @@ impl Log {
             code: InterruptionCode::NoCapacity,
             message: "full".into(),
             retry_at: retry_at.map(second),
+            counts: false,
         };
         self.says(id, Event::VerificationInterrupted(interrupted))
     }
@@ -134,6 +136,74 @@ fn without_a_verdict_one_submission_is_tried_at_intervals() {
     let mut log = log();
     log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).interrupted(2, None);
     log.next(10, []).next(40, [1]).next(99, []).next(100, [2]);
+}
+
+#[test]
+fn while_nothing_runs_a_submission_is_tried_less_and_less_often() {
+    let mut log = log();
+    log.submitted(1, "ada");
+    let mut now = 0;
+    for pause in [30, 30, 30, 30, 30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+        log.next(now, [1]).claimed(1, 0).interrupted(1, None);
+        // The log of this test counts its events as seconds.
+        let at = i64::try_from(log.position).unwrap();
+        assert_eq!(log.queue.unwell.first(), Some(&(second(at + pause), submission(1))));
+        now += 10_000;
+    }
+}
+
+#[test]
+fn only_a_run_shows_that_the_platform_is_well() {
+    let refused = |code| {
+        let reasons = vec![domain::submission::Reason { code, image: None, message: "no".into() }];
+        Event::Failed(Failed { attempt: 1, reasons })
+    };
+    for (code, well) in [(FailureCode::ImageNotFound, false), (FailureCode::Mismatch, true)] {
+        let mut log = log();
+        log.queue.probed_at = Some(second(1000));
+        log.submitted(1, "ada").submitted(2, "bob").interrupted(1, None).claimed(2, 9).says(2, refused(code));
+        log.next(1000, well.then_some(1));
+    }
+}
+
+#[test]
+fn a_claim_knows_whether_images_of_other_owners_ran_since_it_began_to_wait() {
+    let others_run =
+        |log: &Log| log.queue.claims(|_| true).iter().map(|held| held.others_run).collect::<Vec<_>>();
+    let mut log = log();
+    log.submitted(1, "ada").submitted(2, "ada").passed(2).claimed(1, 100);
+    assert_eq!(others_run(&log), [false], "ada's own run says nothing");
+    log.submitted(3, "bob").passed(3);
+    assert_eq!(others_run(&log), [true]);
+    log.interrupted(1, Some(0)).claimed(1, 100);
+    assert_eq!(others_run(&log), [false], "no image ran since the interruption");
+}
+
+#[test]
+fn a_submission_that_is_given_up_is_forgotten() {
+    let mut log = log();
+    log.submitted(1, "ada").claimed(1, 100).interrupted(1, None);
+    log.says(1, domain::testing::given_up(1)).next(1_000_000, []);
+    assert!(log.queue.entries.is_empty() && log.queue.unwell.is_empty() && log.queue.order.waiting() == 0);
+}
+
+/// A look at the queue is one step, however many wait: it costs no more with a hundred thousand parked submissions.
+#[test]
+fn a_hundred_thousand_parked_submissions_are_not_walked() {
+    let mut log = log();
+    for id in 0..100_000 {
+        log.submitted(id, &format!("owner{id}")).claimed(id, 9).interrupted(id, Some(1_000_000_000));
+    }
+    log.submitted(200_000, "ada");
+    let began = std::time::Instant::now();
+    for _ in 0..1000 {
+        log.next(2_000_000, [200_000]);
+        log.queue.put_back(submission(200_000), second(0));
+        assert_eq!(log.queue.claims(|_| true), []);
+    }
+    let look = began.elapsed() / 1000;
+    println!("a look at a queue of 100,000 parked submissions takes {look:?}");
+    assert!(look < std::time::Duration::from_millis(20), "{look:?}");
 }
 
 #[test]

@@ -112,10 +112,34 @@ impl AppFinding {
         }
     }
 
-    /// Returns true if the node failed: it did not get the image, or it is ill.
-    pub(crate) fn is_node_fault(&self) -> bool {
+    /// Returns the fault if the node failed: it did not get the image, or it is ill.
+    pub(crate) fn node_fault(&self) -> Option<&PlatformFault> {
         let node_codes = [InterruptionCode::PullFailed, InterruptionCode::NodeIll];
-        matches!(self, Self::PlatformFault(fault) if node_codes.contains(&fault.code))
+        match self {
+            Self::PlatformFault(fault) if node_codes.contains(&fault.code) => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// Returns true if the app ran on its node, whatever it did there.
+    pub(crate) fn is_of_a_run(&self) -> bool {
+        match self {
+            Self::Confirmed(Evidence::Http { .. }) => true,
+            Self::Confirmed(Evidence::Failure { code, .. }) | Self::Suspected { code, .. } => {
+                code.is_of_a_run()
+            }
+            Self::PlatformFault(_) => false,
+        }
+    }
+
+    /// Turns a fault of the node, which another node has shown alike, into a failure of the image, with the engine's words.
+    pub(crate) fn blame_image(&mut self) {
+        if let Self::PlatformFault(fault) = self {
+            let why = visible(&fault.message, ENGINE_CHARS_MAX);
+            let message =
+                format!("Two nodes that run other images could not start this one. The engine said: {why}");
+            *self = Self::Confirmed(Evidence::Failure { code: FailureCode::DidNotStart, message });
+        }
     }
 
     /// Turns a confirmed failure into a suspicion.

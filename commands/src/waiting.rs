@@ -1,0 +1,194 @@
+//! The bounds on what waits: by all, and by client address. They are kept in memory only, so no address reaches the log.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use domain::SubmissionId;
+use domain::submission::CATEGORY;
+use event_store::{EventFilter, EventStore, Position, SubscriptionItem};
+use futures::StreamExt;
+use http_edge::{ClientAddress, Problem};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+/// The number of submissions that may wait.
+const WAITING_MAX: u64 = 100_000;
+
+/// The number of submissions of one client address that may wait. At an event, a whole room of people shares one address.
+const WAITING_BY_ADDRESS_MAX: usize = 2_000;
+
+/// The shortest and the longest time that a client is asked to wait.
+const RETRY_AFTER: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(3600)];
+
+/// The pause before the log is read again after it could not be.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// The length of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct QueueLength {
+    /// The number of submissions that wait.
+    pub waiting: u64,
+    /// The time that the newest of them is expected to wait, in seconds.
+    pub expected_wait_s: Option<u64>,
+}
+
+/// The submissions that this process accepted and that have not ended. Clones share them.
+#[derive(Debug, Clone)]
+pub struct WaitingSubmissions {
+    length: watch::Receiver<QueueLength>,
+    accepted: Arc<Mutex<AcceptedSubmissions>>,
+}
+
+#[derive(Debug, Default)]
+struct AcceptedSubmissions {
+    clients: HashMap<SubmissionId, ClientAddress>,
+    by_client: HashMap<ClientAddress, usize>,
+}
+
+impl WaitingSubmissions {
+    /// Counts submissions beside a queue of this length. Without a sender that lives, only those of this process count.
+    pub fn new(length: watch::Receiver<QueueLength>) -> Self {
+        Self { length, accepted: Arc::default() }
+    }
+
+    /// Forgets submissions as the log says that they have ended. Never returns.
+    pub async fn follow(self, log: Arc<dyn EventStore>) {
+        let kinds = ["Passed", "Failed", "GivenUp"].map(str::to_owned).to_vec();
+        let filter = EventFilter { kinds, stream_prefix: Some(format!("{CATEGORY}-")) };
+        let mut after = None;
+        loop {
+            if let Some(after) = &mut after {
+                self.follow_from(&*log, &filter, after).await;
+            } else {
+                after = log.head().await.ok();
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    async fn follow_from(&self, log: &dyn EventStore, filter: &EventFilter, after: &mut Position) {
+        let mut deliveries = log.subscribe(*after, filter.clone());
+        while let Some(Ok(delivery)) = deliveries.next().await {
+            match delivery {
+                SubscriptionItem::Event(event) => {
+                    *after = event.position;
+                    if let Some(id) = SubmissionId::from_stream(event.stream.as_str()) {
+                        self.forget(id);
+                    }
+                }
+                SubscriptionItem::Checkpoint(at) | SubscriptionItem::CaughtUp(at) => *after = at,
+            }
+        }
+    }
+
+    /// Counts a submission of `client`, before it is recorded.
+    ///
+    /// # Errors
+    /// 503 if too many wait, and 429 if too many of this client do, with the expected wait.
+    pub(crate) fn admit(&self, id: SubmissionId, client: ClientAddress) -> Result<(), Problem> {
+        let length = *self.length.borrow();
+        let mut accepted = self.accepted();
+        if length.waiting >= WAITING_MAX || accepted.clients.len() as u64 >= WAITING_MAX {
+            return Err(length.refusal(StatusCode::SERVICE_UNAVAILABLE, "The queue is full"));
+        }
+        let own = accepted.by_client.get(&client).copied().unwrap_or_default();
+        if own >= WAITING_BY_ADDRESS_MAX {
+            let why = format!("{own} submissions from your address wait already");
+            return Err(length.refusal(StatusCode::TOO_MANY_REQUESTS, &why));
+        }
+        if accepted.clients.insert(id, client).is_none() {
+            *accepted.by_client.entry(client).or_default() += 1;
+        }
+        Ok(())
+    }
+
+    /// Forgets a submission that has ended, or was not recorded.
+    pub(crate) fn forget(&self, id: SubmissionId) {
+        let mut accepted = self.accepted();
+        let Some(client) = accepted.clients.remove(&id) else { return };
+        if let Some(own) = accepted.by_client.get_mut(&client) {
+            *own -= 1;
+            if *own == 0 {
+                accepted.by_client.remove(&client);
+            }
+        }
+    }
+
+    fn accepted(&self) -> MutexGuard<'_, AcceptedSubmissions> {
+        self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for WaitingSubmissions {
+    fn default() -> Self {
+        Self::new(watch::channel(QueueLength::default()).1)
+    }
+}
+
+impl QueueLength {
+    fn refusal(self, status: StatusCode, why: &str) -> Problem {
+        let expected = self.expected_wait_s.map_or(RETRY_AFTER[0], Duration::from_secs);
+        let wait = match self.expected_wait_s {
+            Some(seconds) => format!("; the wait is about {} min", seconds.div_ceil(60)),
+            None => String::new(),
+        };
+        let detail = format!("{why}{wait}. Nothing was recorded; send the same request again later.");
+        Problem::new(status, detail).retry_after(expected.clamp(RETRY_AFTER[0], RETRY_AFTER[1]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn client(last: u8) -> ClientAddress {
+        IpAddr::from([203, 0, 113, last]).into()
+    }
+
+    fn id(number: u128) -> SubmissionId {
+        SubmissionId(Uuid::from_u128(number))
+    }
+
+    #[test]
+    fn a_client_fills_its_own_share_and_no_more() {
+        let waiting = WaitingSubmissions::default();
+        for number in 0..WAITING_BY_ADDRESS_MAX as u128 {
+            waiting.admit(id(number), client(1)).unwrap();
+            waiting.admit(id(number), client(1)).unwrap();
+        }
+        let refused = waiting.admit(id(1_000_000), client(1)).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        waiting.admit(id(1_000_000), client(2)).unwrap();
+        waiting.forget(id(7));
+        waiting.forget(id(7));
+        waiting.admit(id(1_000_001), client(1)).unwrap();
+        assert!(waiting.admit(id(1_000_002), client(1)).is_err());
+    }
+
+    #[test]
+    fn nothing_is_kept_of_what_has_ended() {
+        let waiting = WaitingSubmissions::default();
+        waiting.admit(id(1), client(1)).unwrap();
+        waiting.forget(id(1));
+        let accepted = waiting.accepted();
+        assert!(accepted.clients.is_empty() && accepted.by_client.is_empty());
+    }
+
+    #[test]
+    fn a_full_queue_tells_the_expected_wait() {
+        let length = QueueLength { waiting: WAITING_MAX - 1, expected_wait_s: Some(90) };
+        let (sender, receiver) = watch::channel(length);
+        let waiting = WaitingSubmissions::new(receiver);
+        waiting.admit(id(1), client(1)).unwrap();
+        sender.send_replace(QueueLength { waiting: WAITING_MAX, ..length });
+        let refused = waiting.admit(id(2), client(2)).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.detail().contains("about 2 min"), "{}", refused.detail());
+    }
+}
