@@ -167,6 +167,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::Waiting { facts, .. } | S::Verifying { facts, .. }, Command::Withdraw) if !facts.was_judged => {
             Ok(vec![Event::Withdrawn(Withdrawn {})])
         }
+        (S::GivenUp { .. }, Command::Withdraw) => Err(Rejection::GivenUp),
         (_, Command::Withdraw) => Err(Rejection::Judged),
     }
 }

@@ -333,7 +333,7 @@ impl StatusView {
             Some(self.queued().position),
             self.claimed(),
             newest(|event| matches!(event, Event::Failed(_))),
-            self.counts_since().map(|entry| entry.position),
+            self.passed_since().map(|entry| entry.position),
         ];
         let last = self.timeline.len() - TIMELINE_LAST;
         let mut index = 0;
