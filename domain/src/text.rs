@@ -1,6 +1,10 @@
 //! Foreign text in a form that people can read: bounded, on one line, and without characters that nobody sees. Also the
 //! comparison of texts as people compare them.
 
+mod fold;
+
+pub use fold::unaccented;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 use unicode_security::confusable_detection::skeleton;

@@ -60,6 +60,7 @@ macro_rules! contract {
             hiding_and_showing_in_one_batch_leaves_the_pin_where_it_was
             changed_pins_are_returned_in_the_order_of_their_changes
             pins_are_found_by_name_and_by_city
+            a_search_ignores_accents_and_finds_a_last_name
             a_search_text_is_not_a_pattern
             a_cluster_splits_at_its_expansion_zoom
             pins_of_one_place_do_not_hide_each_other

@@ -10,6 +10,7 @@ mod map;
 mod memory;
 mod mongo;
 mod run;
+mod search_keys;
 mod store;
 mod timeline_event;
 pub mod view;

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use async_trait::async_trait;
 use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
+use domain::text::unaccented;
 use event_store::{EventFilter, Position, Read};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -18,6 +19,7 @@ use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
+use crate::search_keys::SearchKeys;
 use crate::view::{
     BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView, SubmissionStatus,
 };
@@ -58,6 +60,7 @@ struct PinIndex {
     by_position: BTreeMap<Position, Pin>,
     by_cell: BTreeSet<(CellId, Position)>,
     names: BTreeSet<(String, Position)>,
+    last_names: BTreeSet<(String, Position)>,
     cities: BTreeSet<(String, Position)>,
 }
 
@@ -210,9 +213,10 @@ impl ViewQueries for MemoryViews {
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
         let state = self.read();
         let names = starting_with(&state.pins.names, text);
+        let last_names = starting_with(&state.pins.last_names, text);
         let cities = starting_with(&state.pins.cities, text);
         let mut seen = BTreeSet::new();
-        let found = names.chain(cities).filter(|position| seen.insert(*position));
+        let found = names.chain(last_names).chain(cities).filter(|position| seen.insert(*position));
         Ok(found.filter_map(|position| state.pins.by_position.get(&position)).take(max).cloned().collect())
     }
 
@@ -298,8 +302,10 @@ impl PinIndex {
     fn insert(&mut self, pin: Pin) {
         if pin.passes > 0 {
             self.by_cell.insert((pin_cell(&pin), pin.position));
-            self.names.insert((pin.name.to_lowercase(), pin.position));
-            self.cities.insert((pin.city.to_lowercase(), pin.position));
+            let SearchKeys { name, last_name, city } = SearchKeys::new(&pin);
+            self.names.insert((name, pin.position));
+            self.last_names.extend(last_name.map(|name| (name, pin.position)));
+            self.cities.insert((city, pin.position));
         }
         self.by_position.insert(pin.position, pin);
     }
@@ -307,8 +313,12 @@ impl PinIndex {
     fn remove(&mut self, pin: &Pin) {
         self.by_position.remove(&pin.position);
         self.by_cell.remove(&(pin_cell(pin), pin.position));
-        self.names.remove(&(pin.name.to_lowercase(), pin.position));
-        self.cities.remove(&(pin.city.to_lowercase(), pin.position));
+        let SearchKeys { name, last_name, city } = SearchKeys::new(pin);
+        self.names.remove(&(name, pin.position));
+        if let Some(name) = last_name {
+            self.last_names.remove(&(name, pin.position));
+        }
+        self.cities.remove(&(city, pin.position));
     }
 
     fn in_cell(&self, cell: CellId) -> impl Iterator<Item = Position> {
@@ -326,7 +336,7 @@ fn starting_with<'a>(
     index: &'a BTreeSet<(String, Position)>,
     text: &str,
 ) -> impl Iterator<Item = Position> + use<'a> {
-    let text = text.to_lowercase();
+    let text = unaccented(text);
     index
         .range((text.clone(), Position::START)..)
         .take_while(move |(key, _)| key.starts_with(&text))

@@ -73,8 +73,8 @@ pub trait ViewQueries: Send + Sync {
     /// A pin with 0 `passes` was removed from the map.
     async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError>;
 
-    /// Returns the pins whose participant's name or whose city begins with `text`, ignoring case, `max` at
-    /// most. Pins that are found by name come first.
+    /// Returns the pins whose participant's name, last name or city begins with `text`, ignoring case and
+    /// accents, `max` at most. Pins that are found by name come first, those found by last name next.
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError>;
 
     /// Returns the newest `max` submissions that wait or are being verified, oldest first.

@@ -2,25 +2,17 @@
 //!
 //! `scripts/gazetteer/make.py` folded the keys of the tables, so the two must agree; a test compares every key.
 
+use domain::text::unaccented;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
 /// Splits a text into words in lower case, without accents and punctuation.
 pub(super) fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for low in text.nfkd().filter(|char| !is_dropped(*char)).flat_map(char::to_lowercase) {
-        let word = words.last_mut().expect("there is always a last word");
-        if low.is_alphanumeric() || is_combining_mark(low) {
-            match plain(low) {
-                Some(letters) => word.push_str(letters),
-                None => word.push(low),
-            }
-        } else if !word.is_empty() {
-            words.push(String::new());
-        }
-    }
-    words.retain(|word| !word.is_empty());
-    words
+    unaccented(text)
+        .split(|char: char| !char.is_alphanumeric() && !is_combining_mark(char))
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Returns the key of a name that has these words. Keys have no spaces, because people use spaces and hyphens differently.
@@ -41,35 +33,13 @@ pub(super) fn fold(text: &str) -> String {
     key(&words(text))
 }
 
-/// Matches the accents of Latin, Greek and Cyrillic, the points of Hebrew and Arabic, and modifier letters. People leave
-/// them out.
-fn is_dropped(char: char) -> bool {
-    matches!(char, '\u{300}'..='\u{36F}' | '\u{2B0}'..='\u{2FF}' | '\u{591}'..='\u{5C7}' | '\u{64B}'..='\u{65F}' | '\u{670}')
-}
-
 /// Expands an abbreviation.
 fn in_full(word: &str) -> &str {
     match word {
         "st" => "saint",
         "ste" => "sainte",
+        "ft" => "fort",
+        "mt" => "mount",
         _ => word,
     }
-}
-
-/// Replaces a letter that Unicode does not decompose into a plain letter and a mark.
-fn plain(char: char) -> Option<&'static str> {
-    Some(match char {
-        'ß' => "ss",
-        'æ' => "ae",
-        'œ' => "oe",
-        'ø' => "o",
-        'đ' | 'ð' => "d",
-        'þ' => "th",
-        'ł' => "l",
-        'ħ' => "h",
-        'ı' => "i",
-        'ə' => "e",
-        'ς' => "σ",
-        _ => return None,
-    })
 }

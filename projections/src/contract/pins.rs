@@ -51,7 +51,9 @@ pub async fn a_rejudge_that_fails_takes_the_pin_away(subject: &dyn ViewsUnderTes
         (1, 0, history.head()),
         "the removal is a change"
     );
-    assert_eq!(views.find_pins("ada", 9).await.expect("readable"), []);
+    for text in ["ada", "london", "paris", "san jose", "jose"] {
+        assert_eq!(views.find_pins(text, 9).await.expect("readable"), [], "{text}");
+    }
 }
 
 pub async fn a_rejudge_that_passes_again_leaves_the_pin_alone(subject: &dyn ViewsUnderTest) {
@@ -177,6 +179,27 @@ pub async fn pins_are_found_by_name_and_by_city(subject: &dyn ViewsUnderTest) {
     assert_eq!(found("z", 9).await, ["zoe", "eve"], "each once");
     assert_eq!(found("z", 1).await, ["zoe"]);
     assert!(found("x", 9).await.is_empty());
+}
+
+pub async fn a_search_ignores_accents_and_finds_a_last_name(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    for (owner, city) in [("ada", 8), ("bob", 0)] {
+        history.submit_and_pass(owner, city);
+    }
+    catch_up(&*views, &history).await;
+    for (text, expected) in [
+        ("zur", &["ada of Zürich"][..]),
+        ("ZÜR", &["ada of Zürich"]),
+        ("zu\u{308}r", &["ada of Zürich"]),
+        ("ADA OF ZUR", &["ada of Zürich"]),
+        ("lond", &["bob of London"]),
+        ("of", &[]),
+    ] {
+        let pins = views.find_pins(text, 9).await.expect("readable");
+        let found: Vec<&str> = pins.iter().map(|pin| pin.name.as_str()).collect();
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 pub async fn a_search_text_is_not_a_pattern(subject: &dyn ViewsUnderTest) {

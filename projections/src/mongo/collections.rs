@@ -14,7 +14,7 @@ use super::documents::{
 
 /// The version of the documents' shapes. Views of another version are left
 /// alone, and new views are built from the log.
-pub(super) const SHAPE: u32 = 3;
+pub(super) const SHAPE: u32 = 4;
 
 /// The collections of one generation of the views.
 #[derive(Clone)]
@@ -82,6 +82,7 @@ impl ViewCollections {
                 index(doc! { "pin.position": 1 }),
                 index(doc! { "cell": 1, "pin.position": -1 }),
                 index(doc! { "name": 1, "pin.position": 1 }),
+                sparse(doc! { "last_name": 1, "pin.position": 1 }),
                 index(doc! { "city": 1, "pin.position": 1 }),
             ])
             .await?;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::fold::totals::{CounterKey, RecentActivity};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
+use crate::search_keys::SearchKeys;
 use crate::view::{HiddenReason, Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
 
 /// The number of a build of the views.
@@ -114,10 +115,13 @@ pub(super) struct PinDocument {
     /// The [`cell_key`] at the highest zoom.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) cell: Option<i64>,
-    /// The name in lower case.
+    /// The folded name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) name: Option<String>,
-    /// The city in lower case.
+    /// The folded last word of a name of several words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_name: Option<String>,
+    /// The folded name of the city.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) city: Option<String>,
     pub(super) pin: Pin,
@@ -245,11 +249,13 @@ impl PinDocument {
     pub(super) fn new(pin: Pin) -> Self {
         let on_map = pin.passes > 0;
         let cell = CellId::containing(MercatorPoint::from_pin(&pin), ZOOM_MAX);
+        let SearchKeys { name, last_name, city } = SearchKeys::new(&pin);
         Self {
             owner: pin.owner.clone(),
             cell: on_map.then(|| cell_key(cell)),
-            name: on_map.then(|| pin.name.to_lowercase()),
-            city: on_map.then(|| pin.city.to_lowercase()),
+            name: on_map.then_some(name),
+            last_name: last_name.filter(|_| on_map),
+            city: on_map.then_some(city),
             pin,
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
+use domain::text::unaccented;
 use event_store::Position;
 use futures::TryStreamExt;
 use mongodb::bson::{Bson, Document, doc};
@@ -82,10 +83,10 @@ impl ViewQueries for MongoViews {
     }
 
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
-        let text = text.to_lowercase();
+        let text = unaccented(text);
         within_deadline(async {
             let (mut found, mut owners) = (Vec::new(), BTreeSet::new());
-            for field in ["name", "city"] {
+            for field in ["name", "last_name", "city"] {
                 let sort = doc! { field: 1, "pin.position": 1 };
                 let pins = self.read_pins(beginning_with(field, &text), sort, max).await?;
                 found.extend(pins.into_iter().filter(|pin| owners.insert(pin.owner.clone())));

@@ -44,7 +44,7 @@ pub(crate) struct PinsParameters {
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchParameters {
-    /// The beginning of a participant's or a city's name, in any case.
+    /// The beginning of a participant's name, of its last word, or of a city's name. Case and accents do not matter.
     #[param(required = true)]
     q: Option<String>,
 }
@@ -94,7 +94,7 @@ pub(crate) async fn pins(
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::from_map(map))))
 }
 
-/// Returns up to 20 pins whose participant's name or city begins with a text.
+/// Returns up to 20 pins whose participant's name, last name or city begins with a text.
 #[utoipa::path(
     get,
     path = "/api/v1/pins/search",

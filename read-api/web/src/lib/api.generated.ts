@@ -147,7 +147,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Returns up to 20 pins whose participant's name or city begins with a text. */
+        /** Returns up to 20 pins whose participant's name, last name or city begins with a text. */
         get: operations["search_pins"];
         put?: never;
         post?: never;
@@ -1883,7 +1883,7 @@ export interface operations {
     search_pins: {
         parameters: {
             query: {
-                /** @description The beginning of a participant's or a city's name, in any case. */
+                /** @description The beginning of a participant's name, of its last word, or of a city's name. Case and accents do not matter. */
                 q: string;
             };
             header?: never;

@@ -6,9 +6,11 @@ import {
   country,
   dateTime,
   duration,
+  foundPlace,
   mebibytes,
   ordinal,
   percent,
+  placeName,
 } from "./format";
 
 test("numbers are grouped, and short where there is little room", () => {
@@ -61,4 +63,21 @@ test("a moment of today has no date", () => {
 
 test("a code that is no country's is shown as it is", () => {
   expect([country("NZ"), country("not a code")]).toEqual(["New Zealand", "not a code"]);
+});
+
+test("a place whose city and country have one name is named once", () => {
+  expect(placeName("Zürich", "CH")).toBe("Zürich, Switzerland");
+  expect(placeName("Singapore", "SG")).toBe("Singapore");
+});
+
+test("a place that was typed as it was found is said once", () => {
+  for (const typed of ["London, United Kingdom", "london, UK", "London, GB", "London", "London, U.K."])
+    expect(foundPlace(typed, "London", "GB")).toBe("London, United Kingdom");
+  expect(foundPlace("Springfield, Illinois, US", "Springfield", "US")).toBe(
+    "Springfield, Illinois, United States",
+  );
+  expect(foundPlace("sao paulo, Brazil", "São Paulo", "BR")).toBe("São Paulo, Brazil");
+  expect(foundPlace("Singapore", "Singapore", "SG")).toBe("Singapore");
+  expect(foundPlace("NYC", "New York City", "US")).toBe("NYC → New York City, United States");
+  expect(foundPlace("Paris, Texas", "Paris", "US")).toBe("Paris, Texas → Paris, United States");
 });

@@ -69,3 +69,31 @@ export function country(code: string): string {
     return code;
   }
 }
+
+/** Formats a place as `Paris, France`, or as `Singapore` if city and country have one name. */
+export function placeName(city: string, code: string): string {
+  const land = country(code);
+  return isSame(city, land) ? city : `${city}, ${land}`;
+}
+
+/** Formats a place as it was typed and as it was found, `NYC → New York City, United States`, or once if both say the same. */
+export function foundPlace(typed: string, city: string, code: string): string {
+  const parts = typed.split(",").map((part) => part.trim());
+  const [first = "", ...rest] = parts;
+  const last = rest.pop();
+  const saysTheSame = isSame(first, city) && (last === undefined || namesCountry(last, code));
+  if (!saysTheSame) return `${typed} → ${placeName(city, code)}`;
+  return rest.length === 0 ? placeName(city, code) : [city, ...rest, country(code)].join(", ");
+}
+
+function namesCountry(text: string, code: string): boolean {
+  const short = { GB: "UK", US: "USA" }[code];
+  return [country(code), code, short].some((name) => name !== undefined && isSame(text, name));
+}
+
+/** Compares without case, accents and points. */
+function isSame(left: string, right: string): boolean {
+  const plain = (text: string): string =>
+    text.replaceAll(".", "").normalize("NFD").replaceAll(/\p{M}/gu, "").toLowerCase();
+  return plain(left) === plain(right);
+}

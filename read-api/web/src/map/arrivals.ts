@@ -2,7 +2,7 @@
 import { divIcon, type Map as LeafletMap, marker } from "leaflet";
 import type { PinFeature } from "../lib/api";
 import { el, setChildren, foreign } from "../lib/dom";
-import { count, country, dateTime, fullDateTime } from "../lib/format";
+import { count, dateTime, fullDateTime, placeName } from "../lib/format";
 import { throttled } from "../lib/throttle";
 import { motion } from "../lib/theme";
 import { placeOf } from "./feature-layer";
@@ -60,7 +60,7 @@ export class Arrivals {
             "button",
             { type: "button", click: () => this.choose(pin) },
             el("span", { class: "who" }, foreign(name)),
-            el("span", { class: "aside" }, foreign(`${city}, ${country(code)}`)),
+            el("span", { class: "aside" }, foreign(placeName(city, code))),
             el(
               "time",
               { class: "aside", datetime: passed_at, title: fullDateTime(passed_at) },

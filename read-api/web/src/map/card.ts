@@ -1,6 +1,6 @@
 // The cards that open on the map: for one pin, and for pins that share a place.
 import { el, foreign } from "../lib/dom";
-import { count, country, dateTime, fullDateTime } from "../lib/format";
+import { count, dateTime, fullDateTime, placeName } from "../lib/format";
 import type { PinFeature, PinProperties } from "../lib/api";
 
 /** Returns the card of one pin. `labels` has the challenge's labels of its answers, by field. */
@@ -16,7 +16,7 @@ export function pinCard(pin: PinProperties, labels: Map<string, string>): HTMLEl
     el(
       "dl",
       {},
-      row("Place", foreign(`${pin.city}, ${country(pin.country)}`)),
+      row("Place", foreign(placeName(pin.city, pin.country))),
       ...rows,
       row(
         "Passed",

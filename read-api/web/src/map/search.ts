@@ -2,14 +2,14 @@
 import type { FeatureCollection, PinFeature } from "../lib/api";
 import { combobox, type Option } from "../lib/combobox";
 import { el } from "../lib/dom";
-import { country } from "../lib/format";
+import { placeName } from "../lib/format";
 import { get } from "../lib/http";
 
 interface Found extends Option {
   pin: PinFeature;
 }
 
-/** Returns a field that searches for pins by the beginning of a name or a city. */
+/** Returns a field that searches for pins by the beginning of a name, a last name or a city. */
 export function search(choose: (pin: PinFeature) => void): HTMLElement {
   const input = el("input", {
     id: "search",
@@ -25,7 +25,7 @@ export function search(choose: (pin: PinFeature) => void): HTMLElement {
       return features.map((pin) => ({
         pin,
         label: pin.properties.name,
-        detail: `${pin.properties.city}, ${country(pin.properties.country)}`,
+        detail: placeName(pin.properties.city, pin.properties.country),
       }));
     },
     choose({ pin }) {

@@ -3,7 +3,7 @@ import "../style/status.css";
 import type { Challenge, QueuePlace, Submission } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren, foreign, setText } from "../lib/dom";
-import { country, dateTime, fullDateTime } from "../lib/format";
+import { dateTime, foundPlace, fullDateTime } from "../lib/format";
 import { Failure, get } from "../lib/http";
 import { familiar } from "../lib/image-name";
 import { LiveStream } from "../lib/live";
@@ -131,7 +131,7 @@ function draw(): void {
         { class: "facts" },
         row("Name", foreign(name)),
         twitter !== null && row("Handle", foreign(twitter)),
-        row("Place", foreign(`${where.typed} → ${where.city}, ${country(where.country)}`)),
+        row("Place", foreign(foundPlace(where.typed, where.city, where.country))),
         ...Object.entries(answers).map(([field, answer]) => row(labels.get(field) ?? field, foreign(answer))),
         row(
           images.length === 1 ? "Image" : "Images",
