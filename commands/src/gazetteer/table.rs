@@ -17,6 +17,11 @@ impl SortedTable {
         (first == key).then(|| columns(rest))
     }
 
+    /// Returns the row whose first column is `key`.
+    pub(super) fn row(&self, key: &str) -> Option<&'static str> {
+        self.rows_from(key).next().filter(|row| first_column(row).0 == key)
+    }
+
     /// Returns the rows from the first one whose first column is not below `key`.
     pub(super) fn rows_from(&self, key: &str) -> std::str::Lines<'static> {
         let bytes = self.0.as_bytes();

@@ -3,10 +3,18 @@
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::areas::{AREA_NAMES, AREAS};
 use super::fold::fold;
-use super::places::TABLES;
-use super::table::{columns, first_column};
+use super::places::PLACES;
+use super::table::{SortedTable, columns, first_column};
 use super::*;
+
+/// The four tables by name.
+const TABLES: [(&str, &SortedTable); 4] =
+    [("places", &PLACES), ("names", &NAMES), ("areas", &AREAS), ("area_names", &AREA_NAMES)];
+
+/// The part of the lists below that must lead to the right answer.
+const RIGHT_PERCENT_MIN: usize = 97;
 
 fn resolve(typed: &str) -> Result<GazetteerPlace, PlaceError> {
     Gazetteer::shipped().resolve(typed)
@@ -86,6 +94,60 @@ fn a_typed_name_leads_to_the_place_that_is_meant() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Returns the lines of a list that lead to another answer than it says, and the number of all lines.
+fn misses(list: &str) -> (Vec<String>, usize) {
+    let lines = list.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+    let mut misses = Vec::new();
+    let mut count = 0;
+    for line in lines {
+        count += 1;
+        let (typed, meant) = line.split_once(" => ").expect("typed => meant");
+        let got = resolve(typed);
+        let is_right = match (meant.strip_prefix('?').map(str::trim), &got) {
+            (None, Ok(place)) => meant.split(" | ").any(|meant| meant == full(place)),
+            (Some(""), Err(_)) => true,
+            (
+                Some(first),
+                Err(
+                    PlaceError::Area { largest: offered }
+                    | PlaceError::Ambiguous { candidates: offered }
+                    | PlaceError::Unknown { nearest: offered },
+                ),
+            ) => offered.iter().any(|one| one.as_str().starts_with(first)),
+            _ => false,
+        };
+        if !is_right {
+            let got = got.as_ref().map(full);
+            misses.push(format!("{typed}: {meant}, not {got:?}"));
+        }
+    }
+    (misses, count)
+}
+
+#[test]
+fn the_ways_in_which_people_write_where_they_are_lead_to_the_right_answer() {
+    let (misses, count) = misses(include_str!("typed.txt"));
+    println!("{} of {count} are right\n{}", count - misses.len(), misses.join("\n"));
+    assert!(count >= 200);
+    assert!((count - misses.len()) * 100 >= count * RIGHT_PERCENT_MIN, "{}", misses.join("\n"));
+}
+
+#[test]
+fn an_area_is_answered_with_its_largest_cities() {
+    let Err(PlaceError::Area { largest }) = resolve("Poland") else { panic!("{:?}", resolve("Poland")) };
+    let largest: Vec<&str> = largest.iter().map(PlaceSuggestion::as_str).collect();
+    assert_eq!(largest[..2], ["Warsaw, Mazovia, PL", "Kraków, Lesser Poland, PL"]);
+    assert!(largest.len() <= SUGGESTIONS_MAX);
+    for row in AREAS.rows() {
+        let [_, _, ids]: [&str; 3] = columns(first_column(row).1);
+        assert!(ids.split(',').all(|id| PLACES.get::<1>(id).is_some()), "{row}");
+    }
+    for row in AREA_NAMES.rows() {
+        let [codes]: [&str; 1] = columns(first_column(row).1);
+        assert!(codes.split(',').all(|code| AREAS.get::<1>(code).is_some()), "{row}");
+    }
+}
+
 #[test]
 fn a_place_has_its_country_and_coordinates() {
     let place = resolve("Zürich").unwrap();
@@ -152,6 +214,13 @@ fn a_name_is_completed_as_one_types() {
     assert_eq!(first("Springfield, united st"), "Springfield, Missouri, US");
     assert_eq!(first("st"), "Stockholm, SE");
     assert_eq!(first("st pe"), "Saint Petersburg, RU");
+    assert_eq!(first("SF"), "San Francisco, California, US");
+    assert_eq!(first("NYC"), "New York City, New York, US");
+    assert_eq!(first("Poland"), "Warsaw, Mazovia, PL");
+    assert_eq!(first("10115 Berlin"), "Berlin, Berlin, DE");
+    assert_eq!(first("Boston, Mass."), "Boston, Massachusetts, US");
+    assert_eq!(first("Paris (France)"), "Paris, Île-de-France, FR");
+    assert_eq!(first("Zurich, Schw"), "Zürich, Zurich, CH");
     assert_eq!(first("qqqq"), "");
     assert_eq!(first(""), "");
     assert!(Gazetteer::shipped().suggest("a", 0).is_empty());
@@ -171,10 +240,10 @@ fn a_suggestion_typed_back_means_its_place() {
 #[test]
 fn the_tables_have_the_checksums_of_the_script() {
     let pinned = [
-        "f1b044b0c45efd59187484cd8337b6e5249f1f9a0fb91936afe46680fc7bfc8b",
-        "e32f8ab9ce5d63c592e27533c74e02258f7a6955cfc0245024e9060b7487c10f",
-        "f633e9640ad47efb2d4afcf157158c9536d0408a9bc1873fb299a674e1e71b13",
-        "1ff0add0798eb02bfb456d06a06814ce19e87618d187495b62e4489e80077cfe",
+        "9a3f626ff7495c1f15557521da1088e8dcad73291e6e6369a291476fa291ca74",
+        "a143d3aa2cac0ad5faeb6f3254792c45c880c3ba16ccbf47e21c2af7aa7cd05a",
+        "2fc0d3a6211e2fb394d25a56da2372101d0056c47a31f018e1de5f08559c4b14",
+        "5911ba750939ac3ab49fe060749e2c625c8433443cc487f4ba1a96b7a9aff2e1",
     ];
     let actual: Vec<String> = TABLES
         .iter()
@@ -189,7 +258,7 @@ fn the_tables_are_sorted_and_folded_as_the_program_folds() {
         assert!(table.rows().map(|row| first_column(row).0).is_sorted_by(|a, b| a < b), "{name}");
     }
     let [places, names, ..] = TABLES.map(|(_, table)| table);
-    for row in names.rows() {
+    for row in names.rows().chain(AREA_NAMES.rows()) {
         let key = first_column(row).0;
         assert_eq!(fold(key), key);
     }
@@ -214,7 +283,7 @@ proptest! {
     fn names_and_noise_have_an_answer(words in proptest::collection::vec("(St|San|Paris|US|CA|near|New|,|;|、|'|\\PC|[a-z]{1,4})", 0..24)) {
         let typed = words.join(" ");
         match resolve(&typed) {
-            Err(PlaceError::Ambiguous { candidates: offered } | PlaceError::Unknown { nearest: offered }) => for one in offered {
+            Err(PlaceError::Ambiguous { candidates: offered } | PlaceError::Unknown { nearest: offered } | PlaceError::Area { largest: offered }) => for one in offered {
                 prop_assert!(resolve(one.as_str()).is_ok(), "{one}");
             },
             other => drop(other),

@@ -158,9 +158,9 @@ fn resolve(gazetteer: &Gazetteer, location: &str) -> Result<Place, FieldProblem>
             let message = sentence(&error.to_string());
             let suggestions = match error {
                 PlaceError::Empty | PlaceError::TooLong => Vec::new(),
-                PlaceError::Unknown { nearest: places } | PlaceError::Ambiguous { candidates: places } => {
-                    places.iter().map(ToString::to_string).collect()
-                }
+                PlaceError::Unknown { nearest: places }
+                | PlaceError::Ambiguous { candidates: places }
+                | PlaceError::Area { largest: places } => places.iter().map(ToString::to_string).collect(),
             };
             Err(FieldProblem { suggestions, ..FieldProblem::new("location", message) })
         }

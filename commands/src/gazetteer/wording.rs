@@ -1,0 +1,369 @@
+//! Wordings: the ways to read a typed text as parts, from what was typed to what is left without postcodes, filler words and
+//! the endings of Chinese, Japanese and Korean names.
+
+use super::fold::words;
+
+/// A text as parts of folded words. No part is empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TypedWording {
+    pub(super) parts: Vec<Vec<String>>,
+    /// What the words that were left out say of the place.
+    pub(super) hint: WordingHint,
+}
+
+/// What filler words say of the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WordingHint {
+    Nothing,
+    /// The first part is an area and not its city, as in "Province of Salta".
+    Area,
+    /// The place is only near, as in "Greater London".
+    Vague,
+}
+
+/// What may stand before the name of a city or an area.
+const LEADING: &[&str] = &[
+    "city of",
+    "town of",
+    "village of",
+    "municipality of",
+    "state of",
+    "province of",
+    "county of",
+    "region of",
+    "republic of",
+    "metropolitan area of",
+    "greater",
+    "metro",
+    "metropolitan",
+    "downtown",
+    "central",
+    "inner",
+    "near",
+    "nearby",
+    "close to",
+    "based in",
+    "living in",
+    "i live in",
+    "currently in",
+    "somewhere in",
+    "now in",
+    "around",
+    "outside of",
+    "outside",
+    "suburb of",
+    "suburbs of",
+    "in",
+    "from",
+    "at",
+    "the",
+    "ville de",
+    "ciudad de",
+    "cidade de",
+    "citta di",
+    "comune di",
+    "stadt",
+    "stad",
+    "landeshauptstadt",
+    "hansestadt",
+    "miasto",
+    "gmina",
+    "г",
+    "город",
+    "гор",
+    "м",
+    "місто",
+    "kota",
+    "tp",
+    "thanh pho",
+    "estado de",
+    "provincia de",
+    "provincia di",
+    "department of",
+    "departement de",
+    "region de",
+    "aglomeracja",
+];
+/// The word of [`LEADING`] that makes a place vague.
+const VAGUE: &str = "greater";
+/// The words of [`LEADING`] and [`TRAILING`] that say that an area is meant.
+const AREA_WORDS: &[&str] = &[
+    "state of",
+    "province of",
+    "county of",
+    "region of",
+    "estado de",
+    "provincia de",
+    "provincia di",
+    "department of",
+    "departement de",
+    "region de",
+    "republic of",
+    "region",
+    "county",
+    "oblast",
+    "область",
+    "обл",
+    "krai",
+    "province",
+    "prov",
+    "prefecture",
+    "state",
+    "governorate",
+    "voivodeship",
+    "wojewodztwo",
+    "canton",
+    "department",
+    "ken",
+];
+/// What may stand after the name of a city or an area.
+const TRAILING: &[&str] = &[
+    "metropolitan area",
+    "metro area",
+    "metropolitan region",
+    "urban area",
+    "greater area",
+    "area",
+    "metro",
+    "metropolis",
+    "metropolitan city",
+    "special city",
+    "city",
+    "city centre",
+    "city center",
+    "centre",
+    "center",
+    "town",
+    "cbd",
+    "downtown",
+    "suburbs",
+    "municipality",
+    "region",
+    "district",
+    "county",
+    "oblast",
+    "область",
+    "обл",
+    "krai",
+    "province",
+    "prov",
+    "prefecture",
+    "state",
+    "governorate",
+    "voivodeship",
+    "wojewodztwo",
+    "canton",
+    "department",
+    "county borough",
+    "shi",
+    "si",
+    "fu",
+    "ken",
+    "arrondissement",
+    "arr",
+    "cedex",
+    "bezirk",
+    "sub district",
+    "special administrative region",
+    "sar",
+    "capital",
+    "capital region",
+    "national capital region",
+    "ncr",
+];
+/// Endings of Chinese, Japanese and Korean names, the longest first.
+const ENDINGS: &[&str] = &[
+    "特别行政区",
+    "特別行政區",
+    "特别行政區",
+    "維吾爾自治區",
+    "维吾尔自治区",
+    "壮族自治区",
+    "回族自治区",
+    "特別市",
+    "直轄市",
+    "特별시",
+    "특별자치시",
+    "특별자치도",
+    "특별시",
+    "광역시",
+    "自治区",
+    "自治區",
+    "市",
+    "縣",
+    "县",
+    "県",
+    "都",
+    "府",
+    "省",
+    "区",
+    "區",
+    "郡",
+    "町",
+    "村",
+    "시",
+    "도",
+    "군",
+    "구",
+];
+/// Endings after which another name may follow without a space.
+const DIVIDING_ENDINGS: &[char] = &['省', '市', '都', '道', '府', '県', '縣', '县', '區', '区', '郡'];
+/// Countries before which a Chinese, Japanese or Korean address may begin without a space.
+const JOINED_COUNTRIES: &[&str] = &[
+    "中华人民共和国",
+    "中華人民共和國",
+    "中国",
+    "中國",
+    "日本国",
+    "日本",
+    "台湾",
+    "台灣",
+    "臺灣",
+    "韓国",
+    "韩国",
+    "대한민국",
+    "한국",
+];
+
+/// Returns the ways to read a text, the most literal first.
+pub(super) fn wordings(typed: &str) -> Vec<TypedWording> {
+    let raw = raw_parts(typed);
+    let without_codes: Vec<String> = raw.iter().map(|part| without_postcode(part, false)).collect();
+    let without_letters: Vec<String> = raw.iter().map(|part| without_postcode(part, true)).collect();
+    let mut all = Vec::new();
+    for raw in [raw, without_codes, without_letters] {
+        let divided: Vec<String> = raw.iter().flat_map(|part| divided(part)).collect();
+        let plain = TypedWording { parts: folded_parts(&raw), hint: WordingHint::Nothing };
+        let divided = TypedWording { parts: folded_parts(&divided), hint: WordingHint::Nothing };
+        let (bare, bare_divided) = (bare(&plain), bare(&divided));
+        all.push([plain, divided, bare, bare_divided]);
+    }
+    // What was typed goes first; a name may have a number or a filler word in it.
+    let mut distinct: Vec<TypedWording> = Vec::new();
+    for step in 0..4 {
+        for wordings in &mut all {
+            let wording = TypedWording { parts: std::mem::take(&mut wordings[step].parts), ..wordings[step] };
+            if !wording.parts.is_empty() && distinct.iter().all(|known| known.parts != wording.parts) {
+                distinct.push(wording);
+            }
+        }
+    }
+    distinct
+}
+
+/// Splits a text at what people write between a city and more. A flag becomes the code of its country.
+fn raw_parts(typed: &str) -> Vec<String> {
+    let mut text = String::with_capacity(typed.len() + 8);
+    let mut chars = typed.chars().peekable();
+    while let Some(char) = chars.next() {
+        match (char, chars.peek().copied()) {
+            ('\u{1F1E6}'..='\u{1F1FF}', Some(second @ '\u{1F1E6}'..='\u{1F1FF}')) => {
+                chars.next();
+                text.extend([',', letter_of_flag(char), letter_of_flag(second), ',']);
+            }
+            // The letters of a flag of England, Scotland or Wales, such as "gbeng".
+            ('\u{E0061}'..='\u{E007A}', _) => {
+                text.push(char::from_u32(u32::from(char) - 0xE0000).unwrap_or(' '));
+            }
+            ('\u{1F3F4}' | '\u{E007F}', _) => text.push(','),
+            ('/' | '(' | ')' | '[' | ']' | ';' | '|' | '·' | '•' | '–' | '—' | '→' | '>' | ':' | '\n', _)
+            | ('،' | '、' | '，' | '；' | '（' | '）' | '・' | '@', _) => text.push(','),
+            ('-', after) if after == Some(' ') || text.ends_with(' ') => text.push(','),
+            _ => text.push(char),
+        }
+    }
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn letter_of_flag(char: char) -> char {
+    char::from_u32(u32::from(char) - 0x1F1E6 + u32::from('A')).unwrap_or(' ')
+}
+
+/// Leaves out the words with digits: postcodes, and numbers of houses and districts. If `letters` is set, two capital
+/// letters after four digits are part of the postcode, as in the Netherlands.
+fn without_postcode(part: &str, letters: bool) -> String {
+    let mut kept: Vec<String> = Vec::new();
+    let mut after_digits = false;
+    for word in part.split_whitespace() {
+        let is_code = word.chars().any(char::is_numeric);
+        let ends_code =
+            letters && after_digits && word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
+        after_digits = word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
+        if is_code {
+            // Scripts without spaces join the postcode to the name.
+            let joined: String =
+                word.chars().filter(|char| *char >= '\u{E00}' && char.is_alphabetic()).collect();
+            kept.extend(Some(joined).filter(|joined| !joined.is_empty()));
+        } else if !ends_code {
+            kept.push(word.to_owned());
+        }
+    }
+    kept.join(" ")
+}
+
+/// Divides a Chinese or Japanese address, which has no spaces, after its country and after each ending.
+fn divided(part: &str) -> Vec<String> {
+    let (country, rest) = JOINED_COUNTRIES
+        .iter()
+        .find_map(|country| Some((Some(*country), part.strip_prefix(country)?)))
+        .filter(|(_, rest)| !rest.is_empty())
+        .unwrap_or((None, part));
+    let mut pieces: Vec<String> = country.into_iter().map(str::to_owned).collect();
+    let mut piece = String::new();
+    for char in rest.chars() {
+        piece.push(char);
+        if DIVIDING_ENDINGS.contains(&char) && piece.chars().count() > 2 {
+            pieces.push(std::mem::take(&mut piece));
+        }
+    }
+    pieces.extend(Some(piece).filter(|piece| !piece.is_empty()));
+    pieces
+}
+
+fn folded_parts(raw: &[String]) -> Vec<Vec<String>> {
+    raw.iter().map(|part| words(part)).filter(|words| !words.is_empty()).collect()
+}
+
+/// Leaves out the filler words and endings of each part.
+fn bare(wording: &TypedWording) -> TypedWording {
+    let mut hint = WordingHint::Nothing;
+    let mut parts = Vec::new();
+    for part in &wording.parts {
+        let (shorter, trailing) = without_affix(part, TRAILING, |words, affix| words.strip_suffix(affix));
+        let (shorter, leading) = without_affix(shorter, LEADING, |words, affix| words.strip_prefix(affix));
+        if parts.is_empty() {
+            hint = match (&leading[..], &trailing[..]) {
+                (before, after) if before.iter().chain(after).any(|word| AREA_WORDS.contains(word)) => {
+                    WordingHint::Area
+                }
+                (before, []) if before.contains(&VAGUE) => WordingHint::Vague,
+                _ => WordingHint::Nothing,
+            };
+        }
+        parts.push(shorter.iter().map(|word| without_ending(word).to_owned()).collect());
+    }
+    TypedWording { parts, hint }
+}
+
+/// Takes off affixes as long as a word is left. Returns the rest and the affixes.
+fn without_affix<'a>(
+    mut words: &'a [String],
+    affixes: &[&'static str],
+    strip: for<'b> fn(&'b [String], &[String]) -> Option<&'b [String]>,
+) -> (&'a [String], Vec<&'static str>) {
+    let mut removed = Vec::new();
+    loop {
+        let shorter = affixes.iter().find_map(|affix| {
+            let affix_words: Vec<String> = affix.split(' ').map(str::to_owned).collect();
+            strip(words, &affix_words).filter(|rest| !rest.is_empty()).map(|rest| (*affix, rest))
+        });
+        let Some((affix, rest)) = shorter else { return (words, removed) };
+        removed.push(affix);
+        words = rest;
+    }
+}
+
+fn without_ending(word: &str) -> &str {
+    let shorter = ENDINGS.iter().find_map(|ending| word.strip_suffix(ending));
+    shorter.filter(|stem| stem.chars().count() >= 2).unwrap_or(word)
+}
