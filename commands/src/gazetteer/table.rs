@@ -42,6 +42,7 @@ impl SortedTable {
         self.0[low..].lines()
     }
 
+    #[cfg(test)]
     pub(super) fn rows(&self) -> std::str::Lines<'static> {
         self.0.lines()
     }
