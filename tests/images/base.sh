@@ -5,13 +5,14 @@
 # usage, as root: tests/images/base.sh FILE
 set -eu
 file=$1
-mark=$(cksum <"$0")
+here=$(cd "$(dirname "$0")" && pwd)
+mark=$(cat "$0" "$here/packages/package-lock.json" | cksum)
 [ -e "$file" ] && [ "$(cat "$file.mark" 2>/dev/null)" = "$mark" ] && exit
 rm -f "$file"
 mkdir -p "$(dirname "$file")"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-packages='apache2 busybox caddy default-jre-headless dumb-init gosu gunicorn haproxy libapache2-mod-php libcap2-bin libmojolicious-perl
+packages='apache2 binutils busybox caddy default-jre-headless dumb-init gosu gunicorn haproxy libapache2-mod-php libcap2-bin libmojolicious-perl
     lighttpd nginx-light node-express nodejs php-cli php-fpm puma python3-aiohttp python3-bottle
     python3-django python3-fastapi python3-flask python3-tornado python3-twisted python3-waitress redis-server
     ruby-sinatra ruby-webrick sqlite3 starman supervisor tini tomcat10 uvicorn uwsgi-core uwsgi-plugin-python3'
@@ -45,6 +46,13 @@ mount -t proc proc "$root/proc"
 # shellcheck disable=SC2086 # a list of words
 chroot "$root" sh -c 'apt-get update -qq && apt-get install -y -qq --no-install-recommends "$@" && apt-get clean' apt $packages \
     >>"$file.log" 2>&1 || { tail -n 5 "$file.log" >&2; echo 'base.sh: apt-get failed' >&2; exit 1; }
+# Packages of npm and PyPI, which this machine's own npm and pip fetch.
+cp -r "$here/packages" "$root/opt/packages"
+(cd "$root/opt/packages" && npm ci --no-audit --no-fund --loglevel=error) >>"$file.log" 2>&1 ||
+    { tail -n 5 "$file.log" >&2; echo 'base.sh: npm ci failed' >&2; exit 1; }
+python3 -m pip install --quiet --disable-pip-version-check --only-binary=:all: --target "$root/opt/pyinstaller" \
+    pyinstaller==6.16.0 >>"$file.log" 2>&1 ||
+    { tail -n 5 "$file.log" >&2; echo 'base.sh: pip install failed' >&2; exit 1; }
 umount "$root/proc"
 rm -rf "$root"/var/lib/apt/lists/* "$root"/usr/share/icons "$root"/usr/sbin/policy-rc.d
 tar -C "$root" --one-file-system -cf "$file.part" .

@@ -1,0 +1,1 @@
+module.exports = { rewrites: async () => [{ source: "/getconfig", destination: "/api/getconfig" }] };
