@@ -12,6 +12,13 @@ pub enum CommandError {
     /// Other senders were faster at each try. Nothing was appended; the sender sends the command again.
     #[error("other commands changed the submission at each of {0} tries")]
     Contended(u32),
+    /// The submission has an event that this version cannot read, so nothing can be decided. Nothing was appended; a
+    /// process of another version, or an operator, has to go on.
+    #[error("the submission stands still: {0}")]
+    StandsStill(String),
+    /// The submission's stream was deleted for good. Nothing was appended, and nothing ever will be.
+    #[error("the submission was deleted from the log: {0}")]
+    Deleted(String),
     /// It is unknown whether the command was carried out; the sender sends it again.
     #[error("{0}")]
     Unavailable(String),
@@ -24,8 +31,8 @@ impl From<ReadError> for CommandError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
-            ReadError::StreamDeleted(_)
-            | ReadError::BeyondEnd { .. }
+            ReadError::StreamDeleted(_) => Self::Deleted(error.to_string()),
+            ReadError::BeyondEnd { .. }
             | ReadError::Corrupt(_)
             | ReadError::Refused(_)
             | ReadError::Undecodable { .. } => Self::Impossible(error.to_string()),

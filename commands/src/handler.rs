@@ -11,10 +11,10 @@
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
 use domain::submission::{CATEGORY, SCHEMA, Submitted};
-use domain::{Challenge, Command, Event, Submission, SubmissionId, decide};
+use domain::{Challenge, Command, Event, StoredEvent, Submission, SubmissionId, decide};
 use event_store::{
     Append, AppendError, AppendReceipt, EventMetadata, ExpectedRevision, NewEvent, Position, ReadDirection,
-    Revision, StreamName,
+    RecordedEvent, Revision, StreamName,
 };
 use tokio::{
     sync::Semaphore,
@@ -82,9 +82,13 @@ pub struct HandledCommand {
 }
 
 /// A submission, folded from its stream.
+#[derive(Default)]
 struct LoadedSubmission {
     state: Submission,
+    /// The newest event of ours.
     newest: Option<AppendReceipt>,
+    /// The newest revision of the stream. Strangers' events take revisions too.
+    stream_revision: Option<Revision>,
 }
 
 impl Commands {
@@ -111,7 +115,7 @@ impl Commands {
         self.within_deadline(async {
             // The stream of a new submission is empty. If it is not, the append reports a conflict.
             let mut loaded = match command {
-                Command::Submit(_) => LoadedSubmission { state: Submission::Unknown, newest: None },
+                Command::Submit(_) => LoadedSubmission::default(),
                 _ => self.load(id).await?,
             };
             for _ in 0..DECISIONS_MAX {
@@ -136,8 +140,9 @@ impl Commands {
         if !handled.events.is_empty() {
             return Ok(handled.position);
         }
-        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
-        Ok(first.first().map_or(handled.position, |event| event.position))
+        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, PAGE_EVENTS).await?;
+        let submitted = first.iter().find(|event| matches!(read_event(event), Ok(Some(Event::Submitted(_)))));
+        Ok(submitted.map_or(handled.position, |event| event.position))
     }
 
     /// Returns a recorded submission and the log's position of its `Submitted` event, or `None` if there is none.
@@ -149,12 +154,18 @@ impl Commands {
         id: SubmissionId,
     ) -> Result<Option<(Box<Submitted>, Position)>, CommandError> {
         self.within_deadline(async {
-            let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, 1).await?;
-            let Some(first) = first.first() else { return Ok(None) };
-            match first.decode(Event::from_stored)? {
-                Event::Submitted(submitted) => Ok(Some((Box::new(submitted), first.position))),
-                _ => Ok(None),
+            let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, PAGE_EVENTS).await?;
+            for recorded in &first {
+                // The first events may be strangers'.
+                match read_event(recorded)? {
+                    Some(Event::Submitted(submitted)) => {
+                        return Ok(Some((Box::new(submitted), recorded.position)));
+                    }
+                    Some(_) => return Ok(None),
+                    None => {}
+                }
             }
+            Ok(None)
         })
         .await
     }
@@ -183,12 +194,14 @@ impl Commands {
 
     async fn load(&self, id: SubmissionId) -> Result<LoadedSubmission, CommandError> {
         let stream = stream(id);
-        let mut loaded = LoadedSubmission { state: Submission::Unknown, newest: None };
+        let mut loaded = LoadedSubmission::default();
         loop {
-            let from = loaded.newest.map_or(0, |newest| newest.revision + 1);
+            let from = loaded.stream_revision.map_or(0, |newest| newest + 1);
             let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE_EVENTS).await?;
             for recorded in &page {
-                loaded.state = loaded.state.evolve(&recorded.decode(Event::from_stored)?);
+                loaded.stream_revision = Some(recorded.revision);
+                let Some(event) = read_event(recorded)? else { continue };
+                loaded.state = loaded.state.evolve(&event);
                 loaded.newest =
                     Some(AppendReceipt { revision: recorded.revision, position: recorded.position });
             }
@@ -210,9 +223,7 @@ impl Commands {
         if let (Some(newest), true) = (loaded.newest, events.is_empty()) {
             return Ok(Some(HandledCommand::before(newest)));
         }
-        let expected = loaded
-            .newest
-            .map_or(ExpectedRevision::NoStream, |newest| ExpectedRevision::Exact(newest.revision));
+        let expected = loaded.stream_revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let new = events.iter().map(|event| new_event(id, event, cause)).collect();
         let appended = self.append(&stream(id), expected, new).await?;
         let handled = |appended: AppendReceipt| HandledCommand {
@@ -264,6 +275,21 @@ impl fmt::Display for Actor {
     }
 }
 
+/// Reads an event of a submission's stream, or returns `None` if it changes no state: a stranger's, or one that informs.
+///
+/// # Errors
+/// [`CommandError::StandsStill`] if the event is ours and this version cannot read it.
+pub fn read_event(recorded: &RecordedEvent) -> Result<Option<Event>, CommandError> {
+    let RecordedEvent { stream, kind, metadata, data, .. } = recorded;
+    match StoredEvent::read(stream.as_str(), kind, metadata, data) {
+        StoredEvent::Unread(_, unread) => Err(CommandError::StandsStill(format!(
+            "event {} of stream {stream} ({kind}) cannot be read: {}",
+            recorded.revision, unread.why
+        ))),
+        other => Ok(other.into_event()),
+    }
+}
+
 fn stream(id: SubmissionId) -> StreamName {
     StreamName::of(CATEGORY, id.0)
 }
@@ -280,6 +306,7 @@ fn new_event(id: SubmissionId, event: &Event, cause: &Cause) -> NewEvent {
             correlation_id: id.0,
             causation_id: cause.id,
             actor: cause.actor.to_string(),
+            informs: false,
         },
     }
 }

@@ -14,7 +14,7 @@ mod gazetteer;
 
 pub use error::CommandError;
 pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, PlaceSuggestion};
-pub use handler::{Actor, Cause, Commands, HandledCommand};
+pub use handler::{Actor, Cause, Commands, HandledCommand, read_event};
 pub use http::{EntryError, WriteApiSettings, read_entry, router};
 pub use rate_limit::{RateLimit, RateLimitError};
 pub use waiting::{QueueLength, WaitingSubmissions};

@@ -8,6 +8,7 @@ pub mod challenge;
 pub mod image;
 pub mod queue;
 pub mod sandbox;
+pub mod stored_event;
 pub mod submission;
 #[cfg(any(test, feature = "testing"))]
 #[expect(clippy::unwrap_used, reason = "constants of tests")]
@@ -16,6 +17,7 @@ pub mod text;
 
 pub use challenge::Challenge;
 pub use image::{Digest, ImageRef};
+pub use stored_event::{StoredEvent, UnreadCause, UnreadEvent};
 pub use submission::{Command, Event, Rejection, Submission, SubmissionId, decide};
 
 /// Returns every event type, as stored.

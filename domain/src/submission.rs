@@ -36,7 +36,7 @@ mod hiding;
 mod properties;
 
 pub use command::{Command, PlatformFault};
-pub use decide::{Rejection, decide};
+pub use decide::{Rejection, decide, has_come};
 pub use event::*;
 pub use failure::{FailureCode, InterruptionCode, Reason};
 pub use state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
@@ -50,9 +50,11 @@ pub const CATEGORY: &str = "submission";
 pub struct SubmissionId(pub Uuid);
 
 impl SubmissionId {
-    /// Returns the submission whose stream has this name, or `None` if it is not a submission's.
+    /// Returns the submission whose stream has this name, or `None` if it is not a submission's. Another spelling of an
+    /// id, e.g. in upper case, is not a submission's stream.
     pub fn from_stream(name: &str) -> Option<Self> {
-        name.strip_prefix(CATEGORY)?.strip_prefix('-')?.parse().ok()
+        let text = name.strip_prefix(CATEGORY)?.strip_prefix('-')?;
+        text.parse().ok().filter(|id: &Self| id.to_string() == text)
     }
 }
 

@@ -34,6 +34,9 @@ pub struct EventMetadata {
     pub causation_id: Uuid,
     /// The actor: `participant`, `verifier:<name>` or `organiser:<name>`.
     pub actor: String,
+    /// True if the event only informs: a reader that does not know its type may pass it over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub informs: bool,
 }
 
 /// An event in the log.

@@ -3,7 +3,9 @@
 use bytes::Bytes;
 use uuid::Uuid;
 
-use crate::{EventMetadata, NewEvent, StreamName};
+use crate::append_request::{AppendRequest, ProposedEvent};
+use crate::sqlite::{StreamWrite, WriteAction, WriteCondition};
+use crate::{EventMetadata, ExpectedRevision, NewEvent, Position, SqliteStore, StreamName};
 
 /// Returns the name of a stream that no other test uses: `test-<uuid>`.
 pub fn new_stream() -> StreamName {
@@ -26,6 +28,46 @@ pub fn event_about(id: Uuid, schema: u32, kind: &str, data: impl Into<Bytes>) ->
         id: Uuid::new_v4(),
         kind: kind.to_owned(),
         data: data.into(),
-        metadata: EventMetadata { schema, correlation_id: id, causation_id: id, actor: "test".to_owned() },
+        metadata: EventMetadata {
+            schema,
+            correlation_id: id,
+            causation_id: id,
+            actor: "test".to_owned(),
+            informs: false,
+        },
     }
+}
+
+/// Appends an event as a stranger's client does: data and metadata are any bytes.
+///
+/// # Panics
+/// If the log refuses the event.
+pub async fn append_foreign(
+    log: &SqliteStore,
+    stream: &StreamName,
+    kind: &str,
+    data: impl Into<Bytes>,
+    metadata: impl Into<Bytes>,
+) -> Position {
+    let event = ProposedEvent {
+        id: Uuid::new_v4(),
+        kind: kind.to_owned(),
+        json: false,
+        data: data.into(),
+        metadata: metadata.into(),
+    };
+    let request =
+        AppendRequest { stream: stream.clone(), expected: ExpectedRevision::Any, events: vec![event] };
+    let receipt = log.write(request.into()).await.expect("the log takes the event of a stranger");
+    receipt.position
+}
+
+/// Deletes a stream for good, as a stranger's client does.
+///
+/// # Panics
+/// If the log refuses it.
+pub async fn tombstone(log: &SqliteStore, stream: &StreamName) {
+    let (condition, action) = (WriteCondition::Any, WriteAction::Tombstone);
+    let write = StreamWrite { stream: stream.clone(), condition, action };
+    log.write(write).await.expect("the log deletes the stream");
 }

@@ -50,6 +50,46 @@ async fn a_log_that_was_closed_is_opened_again_with_all_its_events() {
 }
 
 #[tokio::test]
+async fn one_append_while_the_clock_is_wrong_spoils_no_later_moment() {
+    let (store, folder) = open().await;
+    let path = folder.path().join("log.db");
+    let append = async |store: &SqliteStore| {
+        store
+            .append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)])
+            .await
+            .unwrap()
+            .position
+    };
+    for _ in 0..3 {
+        append(&store).await;
+    }
+    store.close().await;
+    // The machine woke in 2050 and appended once.
+    let wrong = "2050-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
+    let log = rusqlite::Connection::open(&path).unwrap();
+    log.execute("UPDATE events SET recorded_at = ?1 WHERE position = 3", [wrong.as_microsecond()]).unwrap();
+    drop(log);
+
+    let store = SqliteStore::open(&path).unwrap();
+    let before = Timestamp::now();
+    for _ in 0..5 {
+        append(&store).await;
+    }
+    store.close().await;
+    let store = SqliteStore::open(&path).unwrap();
+    append(&store).await;
+    let all = store.read_all(Position::START, &EventFilter::default(), 100).await.unwrap().events;
+    assert!(all[3..].iter().all(|event| event.recorded_at >= before && event.recorded_at < wrong), "{all:?}");
+    assert!(all[3..].is_sorted_by_key(|event| event.recorded_at));
+    // Every event of a moment follows the position before it, also where the moments go back.
+    for moment in all.iter().map(|event| event.recorded_at) {
+        let found = store.position_before(moment).await.unwrap();
+        let first = all.iter().find(|event| event.recorded_at >= moment).unwrap().position;
+        assert_eq!(found.0, first.0 - 1, "the position before {moment}");
+    }
+}
+
+#[tokio::test]
 async fn dropping_the_last_clone_closes_the_log() {
     let (store, folder) = open().await;
     let clone = store.clone();
@@ -146,15 +186,15 @@ async fn the_position_before_a_moment_is_the_one_that_a_scan_finds() {
 }
 
 #[tokio::test]
-async fn recorded_at_does_not_go_back_when_the_clock_does() {
+async fn recorded_at_does_not_go_back_when_the_clock_does_by_less_than_a_minute() {
     let (store, folder) = open().await;
     let (path, stream) = (folder.path().join("log.db"), new_stream());
     store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     store.close().await;
-    // The clock was an hour ahead when the first event was recorded.
+    // The clock was half a minute ahead when the first event was recorded.
     rusqlite::Connection::open(&path)
         .unwrap()
-        .execute("UPDATE events SET recorded_at = recorded_at + 3600000000", [])
+        .execute("UPDATE events SET recorded_at = recorded_at + 30000000", [])
         .unwrap();
     let store = SqliteStore::open(&path).unwrap();
     store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();

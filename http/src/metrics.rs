@@ -33,6 +33,8 @@ struct MetricsInner {
     readers: Gauge,
     submissions: Family<StatusLabels, UnsignedGauge>,
     pins: OptionalGauge,
+    set_aside: OptionalGauge,
+    standing_still: OptionalGauge,
     head: OptionalGauge,
     checkpoint: OptionalGauge,
     lag: OptionalGauge,
@@ -111,6 +113,12 @@ impl Metrics {
             gauge
         };
         let pins = gauge("pins", "Pins on the map");
+        let set_aside =
+            gauge("set_aside_events", "Events of strangers in Muster's streams, which change nothing");
+        let standing_still = gauge(
+            "submissions_standing_still",
+            "Submissions with an event that this version cannot read, counted up to 1000",
+        );
         let head = gauge("log_position", "Position of the newest event in the log");
         let checkpoint = gauge("views_position", "Position up to which the views have applied the log");
         let lag =
@@ -125,6 +133,8 @@ impl Metrics {
             readers,
             submissions,
             pins,
+            set_aside,
+            standing_still,
             head,
             checkpoint,
             lag,
@@ -151,6 +161,8 @@ impl Metrics {
             self.0.submissions.get_or_create(&StatusLabels { status: status.clone() }).set(*count);
         }
         self.0.pins.set(totals.pins);
+        self.0.set_aside.set(totals.set_aside);
+        self.0.standing_still.set(totals.standing_still);
     }
 
     pub(crate) fn set_head(&self, head: Position) {

@@ -69,6 +69,10 @@ pub struct ViewTotals {
     pub submissions: BTreeMap<String, u64>,
     /// The number of pins on the map.
     pub pins: u64,
+    /// The number of strangers' events in our streams.
+    pub set_aside: u64,
+    /// The number of submissions that stand still, because this version cannot read one of their events.
+    pub standing_still: u64,
 }
 
 /// Returns the routes `/healthz`, `/readyz` and `/metrics` with their description.

@@ -138,7 +138,9 @@ impl From<ReadError> for Problem {
                 tracing::warn!(%error, "the event log cannot be read");
                 Self::unavailable("The event log cannot be read at present; try again in a few seconds.")
             }
-            ReadError::StreamDeleted(_) => Self::not_found(format!("There is nothing to read: {error}.")),
+            ReadError::StreamDeleted(_) => {
+                Self::new(StatusCode::GONE, "An operator deleted this from the log for good.")
+            }
             ReadError::BeyondEnd { .. } => Self::parameter("after", error.to_string()),
             ReadError::Refused(reason) => {
                 Self::new(StatusCode::BAD_REQUEST, format!("The event log refused the request: {reason}."))

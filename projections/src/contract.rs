@@ -44,6 +44,8 @@ macro_rules! contract {
             a_submission_that_is_given_up_says_so_until_an_organiser_asks_again
             the_timeline_of_a_long_history_is_bounded
             an_unknown_submission_has_no_status
+            a_submission_that_stands_still_goes_on_at_the_same_event
+            strangers_events_are_counted_once
             unfinished_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first
             the_newest_report_on_each_sandbox_is_kept

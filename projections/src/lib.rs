@@ -6,6 +6,7 @@
 //! module `fold` computes them.
 
 mod fold;
+mod log_item;
 mod map;
 mod memory;
 mod mongo;
@@ -18,6 +19,7 @@ pub mod view;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+pub use log_item::LogItem;
 pub use map::ZOOM_MAX;
 pub use memory::{HistoryPoint, MemoryViews};
 pub use mongo::{MongoAddressError, MongoViews, RebuildError};

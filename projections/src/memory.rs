@@ -2,28 +2,30 @@
 //! events at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
 use domain::text::unaccented;
-use event_store::{EventFilter, Position, Read};
+use event_store::{EventFilter, Position, Read, ReadError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::fold::owner::PinChange;
 use crate::fold::project::EventEffects;
 use crate::fold::{ViewState, totals};
+use crate::log_item::LogBatch;
 use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
 use crate::search_keys::SearchKeys;
 use crate::view::{
-    BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView, SubmissionStatus,
+    BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
+    StandstillView, StatsView, StatusView, SubmissionStatus,
 };
-use crate::{ApplyError, EventEnvelope, ProjectionError, QueryError, ViewQueries, ViewStore};
+use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, QueryError, ViewQueries, ViewStore};
 
 /// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
@@ -50,6 +52,8 @@ struct MemoryState {
     queue: FairQueue,
     pins: PinIndex,
     sandboxes: BTreeMap<String, SandboxView>,
+    set_aside: SetAsideView,
+    standstills: BTreeMap<SubmissionId, StandstillView>,
     checkpoint: Position,
 }
 
@@ -83,46 +87,70 @@ impl MemoryViews {
         }
     }
 
-    /// Folds the views as they were at a point in the log's history.
+    /// Folds the views as they were at a point in the log's history. For a time, this is the state after the last event
+    /// that was recorded by then. So a moment that goes back in the log hides nothing.
     ///
     /// # Errors
-    /// If the log cannot be read, or an event cannot be decoded.
+    /// If the log cannot be read.
     pub async fn at(log: &dyn Read, point: HistoryPoint) -> Result<Self, ProjectionError> {
+        let end = match point {
+            HistoryPoint::Position(position) => position,
+            HistoryPoint::Time(time) => last_recorded_by(log, time).await?,
+        };
         let views = Self::new();
         let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
         let mut after = Position::START;
-        loop {
+        while after < end {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
-            let envelopes = page.events.iter().map(EventEnvelope::decode).collect::<Result<Vec<_>, _>>()?;
-            let past = envelopes.iter().position(|envelope| match point {
-                HistoryPoint::Position(position) => envelope.position > position,
-                HistoryPoint::Time(time) => envelope.recorded_at > time,
-            });
-            let within = &envelopes[..past.unwrap_or(envelopes.len())];
-            let upto = match past {
-                Some(_) => within.last().map_or(after, |envelope| envelope.position),
-                None => page.next,
-            };
-            views.fold(within, upto);
-            if past.is_some() || page.end {
-                return Ok(views);
+            let within = page.events.iter().take_while(|event| event.position <= end);
+            for part in LogBatch::split(within.map(LogItem::read)) {
+                let checkpoint = views.read().checkpoint;
+                views.fold(&part.events, part.upto.max(checkpoint));
+                let mut state = views.write();
+                state.set_aside.add(&part.set_aside);
+                part.standstill.iter().for_each(|standstill| state.stand_still(standstill));
             }
             after = page.next;
+            views.fold(&[], after.min(end));
+            if page.end {
+                break;
+            }
         }
+        Ok(views)
     }
 
     /// Applies events and sets the checkpoint. The caller is the only writer.
     fn fold(&self, events: &[EventEnvelope], upto: Position) {
         for turn in events.chunks(EVENTS_PER_TURN) {
-            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let mut state = self.write();
             turn.iter().for_each(|envelope| state.apply(envelope));
         }
-        self.state.write().unwrap_or_else(PoisonError::into_inner).checkpoint = upto;
+        self.write().checkpoint = upto;
         self.checkpoint.send_replace(upto);
     }
 
     fn read(&self) -> RwLockReadGuard<'_, MemoryState> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, MemoryState> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the position of the last event of a submission that was recorded up to `time`. Reads the whole log, because an
+/// event may have an earlier moment than one before it: a clock can be set back.
+async fn last_recorded_by(log: &dyn Read, time: Timestamp) -> Result<Position, ReadError> {
+    let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
+    let (mut after, mut last) = (Position::START, Position::START);
+    loop {
+        let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
+        let within = page.events.iter().rfind(|event| event.recorded_at <= time);
+        last = within.map_or(last, |event| event.position);
+        if page.end {
+            return Ok(last);
+        }
+        after = page.next;
     }
 }
 
@@ -150,11 +178,26 @@ impl ViewStore for MemoryViews {
     }
 
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
         let recorded = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
         if sandbox.position > recorded.position {
             recorded.clone_from(sandbox);
         }
+        Ok(())
+    }
+
+    async fn record_set_aside(&self, events: &[SetAsideEvent]) -> Result<(), ApplyError> {
+        self.write().set_aside.add(events);
+        Ok(())
+    }
+
+    async fn record_standstill(&self, standstill: &StandstillView) -> Result<(), ApplyError> {
+        self.write().stand_still(standstill);
+        Ok(())
+    }
+
+    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
+        self.write().standstills.remove(&id);
         Ok(())
     }
 }
@@ -248,6 +291,21 @@ impl ViewQueries for MemoryViews {
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
         Ok(self.read().sandboxes.values().cloned().collect())
     }
+
+    async fn set_aside(&self) -> Result<SetAsideView, QueryError> {
+        Ok(self.read().set_aside.clone())
+    }
+
+    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError> {
+        let mut all: Vec<_> = self.read().standstills.values().cloned().collect();
+        all.sort_unstable_by_key(|standstill| standstill.position);
+        all.truncate(max);
+        Ok(all)
+    }
+
+    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
+        Ok(self.read().standstills.get(&id).cloned())
+    }
 }
 
 impl MemoryState {
@@ -255,12 +313,24 @@ impl MemoryState {
         let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
         // Most events change neither the queue nor the list of unfinished submissions.
-        if effects.status.is_some() || effects.leaves.is_some() {
+        if effects.status.is_some() || effects.leaves.is_some() || effects.resumed {
             self.update_queue(envelope, &effects);
         }
         if let Some(PinChange { before, after }) = pin_change {
             before.iter().for_each(|pin| self.pins.remove(pin));
             after.into_iter().for_each(|pin| self.pins.insert(pin));
+        }
+    }
+
+    /// Lets a submission stand still. It waits for no turn meanwhile.
+    fn stand_still(&mut self, standstill: &StandstillView) {
+        let id = standstill.id;
+        self.standstills.entry(id).or_insert_with(|| standstill.clone());
+        if let Some(view) = self.fold.statuses.get_mut(&id)
+            && view.stand_still(standstill)
+        {
+            self.unfinished.remove(&view.accepted());
+            self.queue.remove(id);
         }
     }
 
@@ -279,6 +349,13 @@ impl MemoryState {
             | SubmissionStatus::Withdrawn
             | SubmissionStatus::GivenUp => self.unfinished.remove(&accepted),
         };
+        if effects.resumed && self.unfinished.contains_key(&accepted) {
+            self.queue.enqueue(id, &view.owner, view.queued().position.0);
+            if view.status == SubmissionStatus::Verifying {
+                self.queue.claim(id, view.claimed().unwrap_or(accepted).0);
+            }
+            return;
+        }
         match effects.enters {
             Some(place) => self.queue.enqueue(id, &view.owner, place.0),
             None => self.queue.apply(id, envelope.position.0, &envelope.event),

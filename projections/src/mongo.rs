@@ -29,12 +29,14 @@ mod queue;
 mod rebuild;
 mod sandboxes;
 mod transaction;
+mod unread;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use domain::submission::SubmissionId;
 use event_store::Position;
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
@@ -47,7 +49,7 @@ use self::collections::ViewCollections;
 use self::polling::PolledState;
 use self::queue::CachedQueue;
 pub use self::rebuild::RebuildError;
-use crate::view::SandboxView;
+use crate::view::{SandboxView, SetAsideEvent, StandstillView};
 use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
 
 /// The name of the database if the address has none.
@@ -179,10 +181,25 @@ impl ViewStore for MongoViews {
     }
 
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
-        within_deadline(self.write_sandbox(sandbox))
-            .await
-            .map_err(|QueryError::Unavailable(why)| ApplyError::Unavailable(why))
+        written(self.write_sandbox(sandbox)).await
     }
+
+    async fn record_set_aside(&self, events: &[SetAsideEvent]) -> Result<(), ApplyError> {
+        written(async { self.collections()?.write_set_aside(events).await }).await
+    }
+
+    async fn record_standstill(&self, standstill: &StandstillView) -> Result<(), ApplyError> {
+        written(async { self.collections()?.write_standstill(standstill).await }).await
+    }
+
+    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
+        written(async { self.collections()?.remove_standstill(id).await }).await
+    }
+}
+
+/// Waits for a small write until a query's deadline.
+async fn written(write: impl Future<Output = mongodb::error::Result<()>>) -> Result<(), ApplyError> {
+    within_deadline(write).await.map_err(|QueryError::Unavailable(why)| ApplyError::Unavailable(why))
 }
 
 /// Waits for a query until its deadline.

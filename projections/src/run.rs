@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{
-    EventFilter, Position, ReadError, RecordedEvent, Subscribe, Subscription, SubscriptionItem,
-};
+use event_store::{EventFilter, Position, ReadError, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use crate::log_item::LogBatch;
 use crate::view::SandboxView;
-use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
+use crate::{ApplyError, LogItem, QueryError, ViewStore};
 
 /// The prefix of the names of submissions' streams.
 pub(crate) const STREAM_PREFIX: &str = "submission-";
@@ -25,6 +24,9 @@ pub(crate) const BATCH: usize = 4096;
 /// The first and the longest pause after the log or the views were unavailable.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
+/// The number of submissions that stand still whose events are tried again at the start.
+const STANDSTILLS_MAX: usize = 10_000;
+
 /// The reason why the projection stopped: to continue would skip an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the projection cannot continue: {0}")]
@@ -34,7 +36,7 @@ pub struct ProjectionError(#[from] pub ReadError);
 /// views are unavailable. A batch is applied in full or not at all.
 ///
 /// # Errors
-/// If an event cannot be decoded or the log refuses to be read. All events before it are applied.
+/// If the log refuses to be read or is damaged. All events before it are applied.
 pub async fn run(
     subscribe: Arc<dyn Subscribe>,
     views: Arc<dyn ViewStore>,
@@ -127,6 +129,12 @@ async fn apply_from_checkpoint(
         Ok(position) => position,
         Err(QueryError::Unavailable(why)) => return StopReason::Unavailable(why),
     };
+    tokio::select! {
+        () = shutdown.cancelled() => return StopReason::Shutdown,
+        resumed = resume_standstills(subscribe, views, checkpoint) => if let Err(stop) = resumed {
+            return stop;
+        }
+    }
     let (sender, mut items) = mpsc::channel(BATCH);
     // Without a filter, so that the checkpoint reaches the end of the log.
     let deliveries = subscribe.subscribe(checkpoint, EventFilter::default());
@@ -143,38 +151,18 @@ async fn apply_from_checkpoint(
             _ = items.recv_many(&mut batch, pace.batch) => {}
         }
         let mut stop = batch.is_empty().then(|| StopReason::Unavailable("the subscription ended".to_owned()));
-        let (mut events, mut upto) = (Vec::with_capacity(batch.len()), checkpoint);
-        let mut sandboxes = BTreeMap::new();
-        for item in batch.drain(..) {
-            match item {
-                Ok(LogItem::Event(envelope)) => {
-                    if is_next(&mut upto, envelope.position) {
-                        events.push(*envelope);
-                    }
+        let mut at = checkpoint;
+        let items = batch.drain(..).filter_map(|item| item.map_err(|error| stop = Some(error.into())).ok());
+        let items = items.filter(|item| is_next(&mut at, item.position()));
+        for part in LogBatch::split(items) {
+            match apply_part(views, checkpoint, &part).await {
+                Ok(applied) if applied > checkpoint => {
+                    checkpoint = applied;
+                    pace.recover();
                 }
-                Ok(LogItem::Sandbox(sandbox)) => {
-                    if is_next(&mut upto, sandbox.position) {
-                        sandboxes.insert(sandbox.verifier.clone(), *sandbox);
-                    }
-                }
-                Ok(LogItem::Irrelevant(position)) => {
-                    is_next(&mut upto, position);
-                }
-                Err(error) => stop = Some(error.into()),
+                Ok(_) => {}
+                Err(error) => return error.into(),
             }
-        }
-        // Before the checkpoint moves past these reports.
-        for sandbox in sandboxes.values() {
-            if let Err(error) = views.record_sandbox(sandbox).await {
-                return error.into();
-            }
-        }
-        if upto > checkpoint {
-            if let Err(error) = views.apply(checkpoint, &events, upto).await {
-                return error.into();
-            }
-            checkpoint = upto;
-            pace.recover();
         }
         if let Some(stop) = stop {
             return stop;
@@ -194,31 +182,82 @@ fn is_next(upto: &mut Position, position: Position) -> bool {
     follows
 }
 
-/// A decoded delivery of the log.
-enum LogItem {
-    Event(Box<EventEnvelope>),
-    Sandbox(Box<SandboxView>),
-    /// The event at this position does not concern the views.
-    Irrelevant(Position),
+/// Applies a part of the log, and returns the new checkpoint. What changes no view is recorded in an order in which a
+/// repetition makes up for a crash: the checkpoint does not pass an event that is not recorded.
+async fn apply_part(
+    views: &dyn ViewStore,
+    checkpoint: Position,
+    part: &LogBatch,
+) -> Result<Position, ApplyError> {
+    let newest: BTreeMap<&str, &SandboxView> =
+        part.sandboxes.iter().map(|sandbox| (sandbox.verifier.as_str(), sandbox)).collect();
+    for sandbox in newest.values() {
+        views.record_sandbox(sandbox).await?;
+    }
+    if !part.set_aside.is_empty() {
+        let (count, first) = (part.set_aside.len(), &part.set_aside[0]);
+        tracing::warn!(
+            "set {count} events of strangers aside, the first in stream {} at position {}: {}",
+            first.stream,
+            first.position,
+            first.why
+        );
+        views.record_set_aside(&part.set_aside).await?;
+    }
+    let upto = part.upto.max(checkpoint);
+    if upto > checkpoint {
+        views.apply(checkpoint, &part.events, upto).await?;
+    }
+    if let Some(standstill) = &part.standstill {
+        let (id, position, why) = (standstill.id, standstill.position, &standstill.why);
+        tracing::warn!("submission {id} stands still at position {position}: {why}");
+        views.record_standstill(standstill).await?;
+    }
+    Ok(upto)
 }
 
-impl LogItem {
-    fn decode(recorded: &RecordedEvent) -> Result<Self, ReadError> {
-        if recorded.stream.as_str().starts_with(STREAM_PREFIX) {
-            return EventEnvelope::decode(recorded).map(|envelope| Self::Event(Box::new(envelope)));
+/// Goes on with submissions that an older version let stand still, if this version can read their events.
+async fn resume_standstills(
+    subscribe: &dyn Subscribe,
+    views: &dyn ViewStore,
+    checkpoint: Position,
+) -> Result<(), StopReason> {
+    let unavailable = |QueryError::Unavailable(why)| StopReason::Unavailable(why);
+    for standstill in views.standstills(STANDSTILLS_MAX).await.map_err(unavailable)? {
+        let view = views.status(standstill.id).await.map_err(unavailable)?;
+        let before = view.map_or(Position::START, |view| view.position);
+        let prefix = format!("{STREAM_PREFIX}{}", standstill.id);
+        let mut deliveries = subscribe.subscribe(before, EventFilter::stream_prefix(prefix));
+        let mut events = Vec::new();
+        while let Some(delivery) = deliveries.next().await {
+            match delivery? {
+                SubscriptionItem::Event(recorded) if recorded.position <= checkpoint => {
+                    match LogItem::read(&recorded) {
+                        LogItem::Event(envelope) => events.push(*envelope),
+                        LogItem::Standstill(_) => break,
+                        LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_) => {}
+                    }
+                }
+                SubscriptionItem::Checkpoint(at) if at < checkpoint => {}
+                SubscriptionItem::Event(_)
+                | SubscriptionItem::Checkpoint(_)
+                | SubscriptionItem::CaughtUp(_) => break,
+            }
         }
-        let sandbox = SandboxView::decode(recorded)?;
-        // The log may have streams of other programs.
-        let irrelevant = Self::Irrelevant(recorded.position);
-        Ok(sandbox.map_or(irrelevant, |sandbox| Self::Sandbox(Box::new(sandbox))))
+        if events.first().is_some_and(|first| first.revision == standstill.revision) {
+            tracing::info!("submission {} goes on: this version can read its events", standstill.id);
+            views.apply(checkpoint, &events, checkpoint).await?;
+            views.end_standstill(standstill.id).await?;
+        }
     }
+    Ok(())
 }
 
 /// Reads and decodes deliveries while the batch before is applied. An error is the last item.
 async fn read_ahead(mut deliveries: Subscription, items: mpsc::Sender<Result<LogItem, ReadError>>) {
     while let Some(delivery) = deliveries.next().await {
         let item = match delivery {
-            Ok(SubscriptionItem::Event(recorded)) => LogItem::decode(&recorded),
+            Ok(SubscriptionItem::Event(recorded)) => Ok(LogItem::read(&recorded)),
             // Between events is no place to resume, so the views never store it.
             Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_)) => continue,
             Err(error) => Err(error),

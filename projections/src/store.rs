@@ -9,7 +9,10 @@ use event_store::{Position, Revision};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use crate::view::{
+    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
+    StatsView, StatusView,
+};
 
 /// An event of a submission with its place in the log.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,17 @@ pub trait ViewStore: ViewQueries {
     /// Records a report on a verifier's sandbox, unless a report of the same verifier at the same or a
     /// later position is recorded. The checkpoint does not move.
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError>;
+
+    /// Counts strangers' events, which are in the order of their positions. An event that was counted before is
+    /// not counted again. The checkpoint does not move.
+    async fn record_set_aside(&self, events: &[SetAsideEvent]) -> Result<(), ApplyError>;
+
+    /// Lets a submission stand still: later events of it change nothing, until the event at which it stands
+    /// still is applied. Repeating it changes nothing. The checkpoint does not move.
+    async fn record_standstill(&self, standstill: &StandstillView) -> Result<(), ApplyError>;
+
+    /// Forgets that a submission stood still, after its events were applied.
+    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError>;
 }
 
 /// The reading half. Each query fails with [`QueryError::Unavailable`] if the store does not answer.
@@ -88,6 +102,16 @@ pub trait ViewQueries: Send + Sync {
 
     /// Returns the newest report on each verifier's sandbox, sorted by the verifier's name.
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError>;
+
+    /// Returns the strangers' events that were set aside.
+    async fn set_aside(&self) -> Result<SetAsideView, QueryError>;
+
+    /// Returns the submissions that stand still, `max` at most, sorted by position.
+    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError>;
+
+    /// Returns the event at which a submission stands still. The submission may have no status, if this is
+    /// its first event.
+    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError>;
 }
 
 /// The reason why a batch was not applied.

@@ -91,6 +91,9 @@ pub struct StatusView {
     /// The time of the newest verdict.
     #[schema(required)]
     pub judged_at: Option<Timestamp>,
+    /// The event at which the submission stands still, because this version of Muster cannot read it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standstill: Option<StandstillView>,
     /// The revision of the newest event in this view.
     pub revision: Revision,
     /// The position of the newest event in this view.
@@ -140,6 +143,71 @@ pub struct HiddenReason {
     pub why: String,
     /// The time since which the submission is hidden.
     pub since: Timestamp,
+}
+
+/// The event at which a submission stands still. Its state after the event is not known, so nothing is decided.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StandstillView {
+    /// The id of the submission.
+    pub id: SubmissionId,
+    /// `newer_version` if a newer version of Muster wrote the event, or `damaged`.
+    pub code: String,
+    /// The reason as a sentence for the participant.
+    pub message: String,
+    /// The type of the event.
+    pub r#type: String,
+    /// The reason why the event cannot be read, for the operator.
+    pub why: String,
+    /// The position of the event in the log.
+    #[schema(value_type = u64)]
+    pub position: Position,
+    /// The event's number in its stream, from 0.
+    pub revision: Revision,
+    /// The time at which the event was recorded.
+    pub since: Timestamp,
+}
+
+/// A stranger's event in a stream with a name of ours. It changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SetAsideEvent {
+    /// The position of the event in the log.
+    #[schema(value_type = u64)]
+    pub position: Position,
+    /// The name of the event's stream.
+    pub stream: String,
+    /// The event's number in its stream, from 0.
+    pub revision: Revision,
+    /// The type of the event.
+    pub r#type: String,
+    /// The time at which the event was recorded.
+    pub at: Timestamp,
+    /// The reason why the event is not ours.
+    pub why: String,
+}
+
+/// The strangers' events in streams with names of ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct SetAsideView {
+    /// The number of all such events.
+    pub count: u64,
+    /// The newest [`SET_ASIDE_KEPT`] of them, oldest first.
+    #[schema(max_items = 100)]
+    pub newest: Vec<SetAsideEvent>,
+}
+
+/// The number of events that [`SetAsideView`] keeps.
+pub const SET_ASIDE_KEPT: usize = 100;
+
+impl SetAsideView {
+    /// Adds events in the order of their positions. Those that are counted already change nothing.
+    pub(crate) fn add(&mut self, events: &[SetAsideEvent]) {
+        let counted = self.newest.last().map_or(Position::START, |event| event.position);
+        let new = events.iter().filter(|event| event.position > counted);
+        let before = self.newest.len();
+        self.newest.extend(new.cloned());
+        self.count += (self.newest.len() - before) as u64;
+        self.newest.drain(..self.newest.len().saturating_sub(SET_ASIDE_KEPT));
+    }
 }
 
 /// A reason of a failed verdict, with advice.

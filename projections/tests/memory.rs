@@ -9,9 +9,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::sandbox::SandboxReported;
-use domain::submission::CATEGORY;
-use event_store::{Append, ExpectedRevision, Position, StreamName};
+use domain::submission::{CATEGORY, SubmissionId};
+use event_store::{
+    Append, EventFilter, EventPage, ExpectedRevision, Position, Read, ReadDirection, ReadError,
+    RecordedEvent, Revision, SqliteStore, StreamName,
+};
 use projections::contract::{EventHistory, ViewsUnderTest, assert_same, in_memory};
+use projections::view::{SET_ASIDE_KEPT, SubmissionStatus};
 use projections::{HistoryPoint, MemoryViews, ViewQueries, ViewStore, run};
 use support::{log, stored, write};
 use tokio::time::timeout;
@@ -60,28 +64,99 @@ async fn two_projections_of_a_growing_log_count_each_event_once() {
     assert_same(&*views, &folded, history.submissions()).await;
 }
 
+/// Runs a projection until the views have reached a position, and ends it.
+async fn project(log: &SqliteStore, views: &Arc<MemoryViews>, upto: Position) {
+    let shutdown = CancellationToken::new();
+    let projector =
+        tokio::spawn(run(Arc::new(log.clone()), Arc::<MemoryViews>::clone(views), shutdown.clone()));
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= upto)).await.unwrap().unwrap();
+    shutdown.cancel();
+    timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+}
+
 #[tokio::test]
-async fn an_event_that_cannot_be_decoded_stops_the_projection_before_it() {
+async fn a_submission_stands_still_where_this_version_cannot_read_it_and_the_others_go_on() {
     let (log, _folder) = log();
     let mut history = EventHistory::new();
-    history.submit_and_pass("ada", 0);
-    let before = write(&log, &history.events).await;
-    let stream = StreamName::of(CATEGORY, Uuid::new_v4());
-    log.append(&stream, ExpectedRevision::NoStream, vec![stored("Exploded", b"{}")]).await.unwrap();
-    log.append(
-        &StreamName::of(CATEGORY, Uuid::new_v4()),
-        ExpectedRevision::Any,
-        vec![stored("Passed", br#"{"attempt":1}"#)],
-    )
-    .await
-    .unwrap();
+    let (id, other) = (history.submit("ada", 0), history.submit("ben", 1));
+    write(&log, &history.events).await;
+    let append = async |id: SubmissionId, kind: &str, data: &str| {
+        let event = stored(kind, data.as_bytes());
+        log.append(&StreamName::of(CATEGORY, id.0), ExpectedRevision::Any, vec![event])
+            .await
+            .unwrap()
+            .position
+    };
+    let odd = append(id, "Exploded", "{}").await;
+    append(id, "Failed", "7").await;
+    let unknown = SubmissionId(Uuid::new_v4());
+    append(unknown, "Submitted", "{}").await;
+    let started = history.events.len();
+    history.start(other);
+    history.pass(other);
+    let written = write(&log, &history.events[started..]).await;
+    let end = written.last().unwrap().position;
 
     let views = Arc::new(MemoryViews::new());
-    let stopped = run(Arc::new(log), views.clone(), CancellationToken::new());
-    let error = timeout(DEADLINE, stopped).await.unwrap().unwrap_err().to_string();
-    assert!(error.contains("Exploded") && error.contains(stream.as_str()), "{error}");
-    assert_eq!(views.checkpoint().await.unwrap(), before.last().unwrap().position);
+    project(&log, &views, end).await;
+    let view = views.status(id).await.unwrap().unwrap();
+    let standstill = view.standstill.unwrap();
+    assert_eq!((view.revision, standstill.code.as_str(), standstill.position), (0, "newer_version", odd));
+    assert!(standstill.message.contains("newer version"), "{}", standstill.message);
+    assert_eq!(views.queue_place(id).await.unwrap(), None, "it waits for no turn");
+    assert_eq!(views.status(other).await.unwrap().unwrap().status, SubmissionStatus::Passed);
     assert_eq!(views.stats().await.unwrap().pins, 1);
+    let named = views.standstill(unknown).await.unwrap().unwrap();
+    assert_eq!((named.code.as_str(), named.r#type.as_str()), ("damaged", "Submitted"));
+    assert_eq!(views.standstills(10).await.unwrap().len(), 2);
+
+    let now = MemoryViews::at(&log, HistoryPoint::Time(jiff::Timestamp::now())).await.unwrap();
+    assert_eq!(now.standstills(10).await.unwrap(), views.standstills(10).await.unwrap());
+}
+
+#[tokio::test]
+async fn ten_thousand_events_of_strangers_in_our_streams_change_nothing() {
+    const STRANGERS: usize = 10_000;
+    let (log, _folder) = log();
+    let history = EventHistory::random(25, 300);
+    let streams: Vec<StreamName> = history
+        .submissions()
+        .take(3)
+        .map(|id| StreamName::of(CATEGORY, id.0))
+        .chain(["submission-stats", "sandbox-mine"].map(|name| StreamName::new(name).unwrap()))
+        .collect();
+    let foreign = async |numbers: std::ops::Range<usize>| {
+        let append = async |number: usize| {
+            let data = match number % 2000 {
+                0 => "x".repeat(1_000_000),
+                _ => ["{}", "no JSON", "", r#"{"attempt":1}"#][number % 4].to_owned(),
+            };
+            let metadata = ["", "{", r#"{"$correlationId":"mine"}"#][number % 3].to_owned();
+            let kind = ["Note", "Passed", "SandboxReported"][number % 3];
+            event_store::testing::append_foreign(&log, &streams[number % 5], kind, data, metadata).await
+        };
+        futures::future::join_all(numbers.map(append)).await
+    };
+    // Strangers are in the streams before our first event, between ours and after the last.
+    let (first, rest) = history.events.split_at(150);
+    foreign(0..100).await;
+    let mut written = write(&log, first).await;
+    for numbers in 0..9 {
+        foreign(100 + numbers * 1000..100 + (numbers + 1) * 1000).await;
+    }
+    written.extend(write(&log, rest).await);
+    let end = foreign(9100..STRANGERS).await.into_iter().max().unwrap();
+
+    let views = Arc::new(MemoryViews::new());
+    project(&log, &views, end).await;
+    let without = MemoryViews::new();
+    without.apply(Position::START, &written, end).await.unwrap();
+    assert_same(&*views, &without, history.submissions()).await;
+    assert_eq!(views.sandboxes().await.unwrap(), []);
+    let set_aside = views.set_aside().await.unwrap();
+    assert_eq!((set_aside.count, set_aside.newest.len()), (STRANGERS as u64, SET_ASIDE_KEPT));
+    assert_eq!(set_aside.newest.last().unwrap().position, end);
+    assert_eq!(views.standstills(10).await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -106,11 +181,12 @@ async fn reports_on_sandboxes_are_recorded_and_foreign_events_are_skipped() {
     let v1 = &kept[0];
     assert_eq!((v1.verifier.as_str(), v1.position, &v1.sandbox.pause_reason), ("v1", newest, &None));
 
-    // A report that cannot be decoded is never skipped.
-    append("sandbox-v1", "SandboxPainted", b"{}").await;
-    let error = timeout(DEADLINE, running).await.unwrap().unwrap().unwrap_err().to_string();
-    assert!(error.contains("SandboxPainted") && error.contains("sandbox-v1"), "{error}");
-    assert_eq!(views.checkpoint().await.unwrap(), end);
+    // A newer version's report only informs, so it is passed over.
+    let painted = append("sandbox-v1", "SandboxPainted", b"{}").await;
+    timeout(DEADLINE, views.watch().wait_for(|at| *at >= painted)).await.unwrap().unwrap();
+    assert_eq!(views.sandboxes().await.unwrap(), kept);
+    assert!(!running.is_finished());
+    running.abort();
 }
 
 #[tokio::test]
@@ -128,6 +204,58 @@ async fn the_views_of_any_point_in_history_can_be_folded() {
     assert_eq!(before_all.checkpoint().await.unwrap(), Position::START);
     let now = MemoryViews::at(&log, HistoryPoint::Time(jiff::Timestamp::now())).await.unwrap();
     assert_eq!(now.checkpoint().await.unwrap(), written.last().unwrap().position);
+}
+
+/// A log whose events were recorded at other moments.
+struct OtherMoments(SqliteStore, Vec<jiff::Timestamp>);
+
+#[async_trait]
+impl Read for OtherMoments {
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError> {
+        let mut page = self.0.read_all(after, filter, max).await?;
+        for event in &mut page.events {
+            event.recorded_at = self.1[usize::try_from(event.position.0).unwrap() - 1];
+        }
+        Ok(page)
+    }
+
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: ReadDirection,
+        max: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.0.read_stream(stream, from, direction, max).await
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        self.0.head().await
+    }
+
+    async fn position_before(&self, moment: jiff::Timestamp) -> Result<Position, ReadError> {
+        self.0.position_before(moment).await
+    }
+}
+
+#[tokio::test]
+async fn a_moment_that_goes_back_hides_no_later_event() {
+    let (log, _folder) = log();
+    let history = EventHistory::random(26, 100);
+    let written = write(&log, &history.events).await;
+    let second = |n: i64| jiff::Timestamp::from_second(1_000_000 + n).unwrap();
+    // One append while the clock was wrong by years.
+    let moments = (0..100).map(|n| second(if n == 40 { 1_000_000_000 } else { n })).collect();
+    let log = OtherMoments(log, moments);
+    let then = MemoryViews::at(&log, HistoryPoint::Time(second(79))).await.unwrap();
+    assert_eq!(then.checkpoint().await.unwrap(), written[79].position);
+    let before = MemoryViews::at(&log, HistoryPoint::Time(second(40))).await.unwrap();
+    assert_eq!(before.checkpoint().await.unwrap(), written[39].position);
 }
 
 #[tokio::test]

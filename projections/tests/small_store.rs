@@ -14,7 +14,10 @@ use domain::submission::SubmissionId;
 use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
 use projections::contract::{EventHistory, assert_same};
-use projections::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use projections::view::{
+    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
+    StatsView, StatusView,
+};
 use projections::{ApplyError, EventEnvelope, MemoryViews, QueryError, ViewQueries, ViewStore, run};
 use support::{log, write};
 use tokio::sync::watch;
@@ -109,6 +112,18 @@ impl ViewStore for SmallStore {
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         self.views.record_sandbox(sandbox).await
     }
+
+    async fn record_set_aside(&self, events: &[SetAsideEvent]) -> Result<(), ApplyError> {
+        self.views.record_set_aside(events).await
+    }
+
+    async fn record_standstill(&self, standstill: &StandstillView) -> Result<(), ApplyError> {
+        self.views.record_standstill(standstill).await
+    }
+
+    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
+        self.views.end_standstill(id).await
+    }
 }
 
 #[async_trait]
@@ -163,5 +178,17 @@ impl ViewQueries for SmallStore {
 
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
         self.views.sandboxes().await
+    }
+
+    async fn set_aside(&self) -> Result<SetAsideView, QueryError> {
+        self.views.set_aside().await
+    }
+
+    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError> {
+        self.views.standstills(max).await
+    }
+
+    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
+        self.views.standstill(id).await
     }
 }

@@ -8,6 +8,9 @@ use http_edge::{MonitoredViews, ViewTotals};
 use projections::ViewQueries;
 use tokio::sync::watch;
 
+/// The number up to which submissions that stand still are counted.
+const STANDING_STILL_MAX: usize = 1_000;
+
 /// The views of this process, for [`http_edge::Operations`].
 pub struct WatchedQueries(pub Arc<dyn ViewQueries>);
 
@@ -25,6 +28,8 @@ impl MonitoredViews for WatchedQueries {
         let stats = self.0.stats().await.ok()?;
         let submissions =
             stats.submissions.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();
-        Some(ViewTotals { submissions, pins: stats.pins })
+        let set_aside = self.0.set_aside().await.ok()?.count;
+        let standing_still = self.0.standstills(STANDING_STILL_MAX).await.ok()?.len() as u64;
+        Some(ViewTotals { submissions, pins: stats.pins, set_aside, standing_still })
     }
 }

@@ -157,7 +157,7 @@ async fn export(
         if !format.is_flat() && owner.is_none() {
             sink.write(SinkEntry::Line(&line))?;
         } else {
-            let event = line.event()?;
+            let event = line.event();
             let submitter = submitters.submitter(source, &line, event.as_ref()).await?;
             if owner
                 .as_ref()

@@ -32,6 +32,15 @@ impl From<CommandError> for Problem {
                     "Others changed this submission at the same time. Nothing was recorded; try again.";
                 Self::unavailable(detail).retry_after(Duration::from_secs(1))
             }
+            CommandError::StandsStill(reason) => {
+                tracing::warn!(%reason, "a command cannot be decided, because its submission stands still");
+                let detail = "This submission stands still, because this version of Muster cannot read one of its \
+                    events. Nothing was recorded; its status says more.";
+                Self::unavailable(detail).retry_after(RETRY_AFTER)
+            }
+            CommandError::Deleted(_) => {
+                Self::new(StatusCode::GONE, "This submission was deleted from the log by an operator.")
+            }
             CommandError::Unavailable(reason) => {
                 tracing::error!(%reason, "a command was not recorded, because the event log is unavailable");
                 let detail = "The event log cannot be written at present, through no fault of yours. \

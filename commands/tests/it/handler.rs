@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use commands::{Actor, CommandError, Commands, HandledCommand};
 use domain::challenge::{Evidence, Observation};
-use domain::submission::FailureCode;
+use domain::submission::{FailureCode, SCHEMA};
 use domain::{Challenge, Command, Rejection, SubmissionId};
-use event_store::{Append, Read, ReadDirection, StreamName};
+use event_store::testing::{append_foreign, event_about, tombstone};
+use event_store::{Append, ExpectedRevision, Read, ReadDirection, StreamName};
 use futures::future::join_all;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
@@ -217,4 +218,48 @@ async fn at_most_a_thousand_commands_wait_for_the_log() {
     let mut waited = join_all(all).await;
     waited.sort_unstable();
     assert_eq!((waited[2], waited[3], waited[1002]), (1, 20, 20), "three too many are refused at once");
+}
+
+#[tokio::test]
+async fn strangers_events_in_a_stream_disturb_no_command() {
+    let (log, _directory) = log();
+    let commands = commands(log.clone());
+    let id = new_id();
+    let stream = StreamName::of("submission", id.0);
+    let strangers = async || {
+        for (metadata, data) in [("", "no JSON"), ("{", "{}"), (r#"{"by":"me"}"#, "")] {
+            append_foreign(&log, &stream, "Note", data, metadata).await;
+        }
+    };
+    strangers().await;
+    commands.handle(id, submit(), by(Actor::Participant)).await.unwrap();
+    let again = commands.handle(id, submit(), by(Actor::Participant)).await.unwrap();
+    assert!(again.events.is_empty(), "{again:?}");
+    strangers().await;
+    let claimed = commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
+    assert_eq!(claimed.revision, 7);
+    strangers().await;
+    let judged = commands.handle(id, fail(1), verifier("v1")).await.unwrap();
+    assert_eq!(judged.events.len(), 2);
+    strangers().await;
+    commands.handle(id, rejudge(), by(Actor::Organiser("Grace".into()))).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_is_decided_after_an_event_of_a_newer_version() {
+    let (log, _directory) = log();
+    let commands = commands(log.clone());
+    let (id, _) = submitted(&commands).await;
+    let stream = StreamName::of("submission", id.0);
+    let newer = event_about(id.0, SCHEMA + 1, "Passed", "{}");
+    log.append(&stream, ExpectedRevision::Any, vec![newer]).await.unwrap();
+    for outcome in [
+        commands.handle(id, claim("v1"), verifier("v1")).await,
+        commands.handle(id, rejudge(), by(Actor::Organiser("Grace".into()))).await,
+    ] {
+        assert!(matches!(outcome, Err(CommandError::StandsStill(_))), "{outcome:?}");
+    }
+    tombstone(&log, &stream).await;
+    let outcome = commands.handle(id, claim("v1"), verifier("v1")).await;
+    assert!(matches!(outcome, Err(CommandError::Deleted(_))), "{outcome:?}");
 }

@@ -122,7 +122,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         }
         (S::Verifying { facts, claim, .. }, Command::Expire { attempt, at, others_run }) => {
             under_way(claim, attempt)?;
-            if at < claim.deadline {
+            if !has_come(claim.deadline, at, challenge.attempt_max()) {
                 return Err(Rejection::NotExpired(claim.deadline));
             }
             let message = format!("{} did not report by {}", claim.verifier, claim.deadline);
@@ -189,13 +189,22 @@ fn claim(
     deadline: Timestamp,
 ) -> Result<Vec<Event>, Rejection> {
     match retry {
-        RetryTime::At(moment, _) if at < moment => Err(Rejection::NotBefore(moment)),
+        RetryTime::At(moment, _) if !has_come(moment, at, LONG_PAUSE_MAX) => {
+            Err(Rejection::NotBefore(moment))
+        }
         _ if deadline <= at => Err(Rejection::ClaimEndsBeforeItBegins),
         RetryTime::Now | RetryTime::At(..) | RetryTime::WhenWell(_) => {
             let attempt = facts.attempts + 1;
             Ok(vec![Event::VerificationStarted(VerificationStarted { attempt, verifier, deadline })])
         }
     }
+}
+
+/// Returns whether a moment has come that was recorded as at most `longest` ahead. A moment that is more than twice as far
+/// ahead comes from a clock that was wrong, and nobody waits for it.
+pub fn has_come(moment: Timestamp, now: Timestamp, longest: Duration) -> bool {
+    let longest = SignedDuration::try_from(longest.saturating_mul(2)).unwrap_or(SignedDuration::MAX);
+    moment <= now || moment.duration_since(now) > longest
 }
 
 /// Returns the interruption, and the end of the submission if it was tried too often.

@@ -13,6 +13,7 @@ use super::failure::{FailureCode, Reason};
 pub use super::interruption::{GivenUp, VerificationInterrupted};
 use super::upcast::upcaster;
 use crate::image::{Digest, ImageRef};
+use crate::stored_event::EventDecodeError;
 
 mod requests;
 
@@ -279,11 +280,6 @@ pub struct Failed {
     pub reasons: Vec<Reason>,
 }
 
-/// The reason why a stored event cannot be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an event of schema {SCHEMA} or older: {0}")]
-pub struct EventDecodeError(String);
-
 impl Event {
     /// Returns the number of the attempt that the event belongs to, from 1, or `None` if it belongs to none.
     pub fn attempt(&self) -> Option<u32> {
@@ -319,7 +315,10 @@ impl Event {
     /// If the type or the shape is not known, or a newer version wrote the event.
     pub fn from_stored(kind: &str, schema: u32, data: &[u8]) -> Result<Self, EventDecodeError> {
         if schema > SCHEMA {
-            return Err(EventDecodeError(format!("{kind} has schema {schema}; upgrade to read it")));
+            return Err(EventDecodeError::Newer(format!("{kind} has schema {schema}; upgrade to read it")));
+        }
+        if !Self::KINDS.contains(&kind) {
+            return Err(EventDecodeError::Newer(format!("there is no event {kind}; upgrade to read it")));
         }
         let read = || match upcaster(kind, schema) {
             Some(upcast) => Self::deserialize_data(kind, upcast(serde_json::from_slice(data)?)),
@@ -330,7 +329,7 @@ impl Event {
                 data.end().map(|()| event)
             }
         };
-        read().map_err(|error| EventDecodeError(error.to_string()))
+        read().map_err(|error| EventDecodeError::Damaged(error.to_string()))
     }
 }
 

@@ -17,7 +17,12 @@ use crate::{Position, Revision, StreamName, append_request::ProposedEvent};
 pub(super) struct LogTail {
     pub(super) head: Position,
     recorded_at_us: i64,
+    /// True if the next event is recorded at an earlier moment than the newest one.
+    steps_back: bool,
 }
+
+/// The time that the log's clock stands still if the system's was set back, in microseconds.
+const HELD_MAX_US: i64 = 60_000_000;
 
 impl LogTail {
     pub(super) fn load(log: &Connection) -> rusqlite::Result<Self> {
@@ -25,11 +30,18 @@ impl LogTail {
             .prepare_cached("SELECT position, recorded_at FROM events ORDER BY position DESC LIMIT 1")?
             .query_row([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))
             .optional()?;
-        let (head, floor) = last.unwrap_or((0, i64::MIN));
-        // If the system's clock was set back, the log's clock stands still until the system's is past it.
-        let recorded_at_us = Timestamp::now().as_microsecond().max(floor);
-        Ok(Self { head: Position(head), recorded_at_us })
+        let (head, newest_us) = last.unwrap_or((0, i64::MIN));
+        let (recorded_at_us, steps_back) = next_moment(newest_us, Timestamp::now().as_microsecond());
+        Ok(Self { head: Position(head), recorded_at_us, steps_back })
     }
+}
+
+/// Returns the moment of the next event, and whether it is before the newest one. If the system's clock was set back by up
+/// to [`HELD_MAX_US`], the log's clock stands still until the system's is past it. If by more, the newest moment was wrong:
+/// then the log's clock goes back with the system's, or one wrong moment would stay for ever.
+fn next_moment(newest_us: i64, now_us: i64) -> (i64, bool) {
+    let steps_back = newest_us.saturating_sub(HELD_MAX_US) > now_us;
+    (if steps_back { now_us } else { now_us.max(newest_us) }, steps_back)
 }
 
 /// Carries out a write, unless its condition does not hold or the write was carried out before.
@@ -155,6 +167,14 @@ fn insert(
     )?;
     for (revision, event) in (first..).zip(events) {
         tail.head.0 += 1;
+        if std::mem::take(&mut tail.steps_back) {
+            let position = tail.head;
+            tracing::warn!(
+                %position,
+                "the clock was set back by more than a minute; from position {position} on the log follows it"
+            );
+            log.prepare_cached("INSERT INTO clock_steps (position) VALUES (?1)")?.execute([position.0])?;
+        }
         statement.execute(params![
             tail.head.0,
             stream.id,
@@ -179,5 +199,20 @@ impl ProposedEvent {
     fn system_event(kind: &str, data: Bytes) -> Self {
         let json = !data.is_empty();
         Self { id: Uuid::new_v4(), kind: kind.to_owned(), json, data, metadata: Bytes::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_is_held_for_a_minute_and_then_follows_the_machine() {
+        let newest = 1_000_000_000;
+        assert_eq!(next_moment(i64::MIN, 5), (5, false));
+        assert_eq!(next_moment(newest, newest + 1), (newest + 1, false));
+        assert_eq!(next_moment(newest, newest - 1), (newest, false));
+        assert_eq!(next_moment(newest, newest - HELD_MAX_US), (newest, false));
+        assert_eq!(next_moment(newest, newest - HELD_MAX_US - 1), (newest - HELD_MAX_US - 1, true));
     }
 }

@@ -16,6 +16,9 @@ const APPLICATION_ID: i32 = 0x4d73_7472;
 /// The version of `schema.sql`, kept in the file.
 const SCHEMA_VERSION: i32 = 1;
 
+/// The events before which the clock was set back. Logs of older programs lack the table, and their clock never went back.
+const CLOCK_STEPS: &str = "CREATE TABLE IF NOT EXISTS clock_steps (position INTEGER PRIMARY KEY) STRICT";
+
 /// The wait for a lock. Only recovery and checkpoints lock the file, and both are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -79,6 +82,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     check_schema(&mut connection, path)?;
+    connection.execute_batch(CLOCK_STEPS).map_err(failed)?;
     // `journal_mode` returns a row, which `pragma_update` would refuse.
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).map_err(failed)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;

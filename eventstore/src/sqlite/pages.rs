@@ -177,24 +177,34 @@ pub(super) fn shown_head(log: &Connection, newest: Position) -> rusqlite::Result
     .map(Position)
 }
 
-/// Returns the newest position whose event was recorded before `moment`, by binary search. All events
-/// before that position are older, because the log's clock never goes backwards.
+/// Returns a position that every event recorded at or after `moment` follows: the last one before the first such event.
+/// Searches each part of the log in which the clock never goes backwards, by binary search.
 pub(super) fn position_before(log: &Connection, moment: Timestamp) -> rusqlite::Result<Position> {
     // Rows have microseconds: round up, so that no event before `moment` is missed.
     let micros = moment.as_nanosecond().div_euclid(1000) + i128::from(moment.as_nanosecond() % 1000 != 0);
     let mut recorded_at = log.prepare_cached("SELECT recorded_at FROM events WHERE position = ?1")?;
-    // Positions have no gaps.
-    let (mut older, mut newer) = (0, head(log)?.0 + 1);
-    while newer - older > 1 {
-        let middle = older + (newer - older) / 2;
-        let at: i64 = recorded_at.query_row([middle], |row| row.get(0))?;
-        if i128::from(at) < micros {
-            older = middle;
-        } else {
-            newer = middle;
+    let end = head(log)?.0 + 1;
+    let mut steps = log.prepare_cached("SELECT position FROM clock_steps ORDER BY position")?;
+    let steps = steps.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<u64>>>()?;
+    let mut first = 1;
+    for next in steps.into_iter().chain([end]) {
+        // Positions have no gaps.
+        let (mut older, mut newer) = (first - 1, next);
+        while newer - older > 1 {
+            let middle = older + (newer - older) / 2;
+            let at: i64 = recorded_at.query_row([middle], |row| row.get(0))?;
+            if i128::from(at) < micros {
+                older = middle;
+            } else {
+                newer = middle;
+            }
         }
+        if newer < next {
+            return Ok(Position(older));
+        }
+        first = next;
     }
-    Ok(Position(older))
+    Ok(Position(end - 1))
 }
 
 /// Returns the event that deleted a stream for good.

@@ -22,7 +22,7 @@ CREATE TABLE events (
     json        INTEGER NOT NULL,
     data        BLOB    NOT NULL,
     metadata    BLOB    NOT NULL,
-    -- Microseconds since 1970, never less than in the row before.
+    -- Microseconds since 1970, never less than in the row before, but for the rows in `clock_steps`.
     recorded_at INTEGER NOT NULL
 ) STRICT;
 

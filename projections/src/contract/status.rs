@@ -1,10 +1,14 @@
 //! The views of single submissions, for participants and organisers.
 
 use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
+use event_store::Position;
+use jiff::Timestamp;
 
 use super::{EventHistory, ViewsUnderTest, catch_up};
 use crate::ViewStore;
-use crate::view::{StatusView, SubmissionStatus};
+use crate::view::{
+    SET_ASIDE_KEPT, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
+};
 
 pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
@@ -228,6 +232,75 @@ pub async fn submissions_being_verified_are_listed_oldest_first(subject: &dyn Vi
     };
     assert_eq!(listed(10).await, ids[2..4]);
     assert_eq!(listed(1).await, ids[3..4], "the newest");
+}
+
+pub async fn a_submission_that_stands_still_goes_on_at_the_same_event(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let (id, other) = (history.submit("ada", 0), history.submit("ben", 1));
+    catch_up(&*views, &history).await;
+    history.start(id);
+    let odd = history.events[2].clone();
+    let standstill = StandstillView {
+        id,
+        code: "newer_version".to_owned(),
+        message: "It waits for a newer version.".to_owned(),
+        r#type: "Exploded".to_owned(),
+        why: "there is no event Exploded".to_owned(),
+        position: odd.position,
+        revision: odd.revision,
+        since: odd.recorded_at,
+    };
+    for _repeated in 0..2 {
+        views.record_standstill(&standstill).await.expect("recorded");
+    }
+    history.pass(id);
+    let (from, later) = (views.checkpoint().await.expect("readable"), history.events[3..].to_vec());
+    views.apply(from, &later, history.head()).await.expect("applied");
+    for views in [subject.views(), subject.reopened().await] {
+        let view = status(&*views, id).await;
+        assert_eq!((view.revision, &view.standstill), (0, &Some(standstill.clone())));
+        assert_eq!(views.standstills(10).await.expect("readable"), [standstill.clone()]);
+        assert_eq!(views.standstill(id).await.expect("readable"), Some(standstill.clone()));
+        assert_eq!(views.standstill(other).await.expect("readable"), None);
+        assert_eq!(views.queue_place(id).await.expect("readable"), None);
+        assert_eq!(views.queue_place(other).await.expect("readable").map(|place| place.of), Some(1));
+        let unfinished = views.unfinished(10).await.expect("readable");
+        assert_eq!(unfinished.iter().map(|view| view.id).collect::<Vec<_>>(), [other]);
+        assert_eq!(views.verifying(10).await.expect("readable"), []);
+    }
+
+    // A newer version can read the event, and applies the events that were left out.
+    let upto = history.head();
+    views.apply(upto, &history.events[2..], upto).await.expect("applied");
+    views.end_standstill(id).await.expect("ended");
+    let view = status(&*views, id).await;
+    assert_eq!((view.status, view.revision, view.standstill), (SubmissionStatus::Passed, 2, None));
+    assert_eq!(views.standstills(10).await.expect("readable"), []);
+    assert_eq!(views.stats().await.expect("readable").pins, 1);
+    views.record_standstill(&standstill).await.expect("recorded");
+    assert_eq!(status(&*views, id).await.standstill, None, "it is further than that");
+}
+
+pub async fn strangers_events_are_counted_once(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    assert_eq!(views.set_aside().await.expect("readable"), SetAsideView::default());
+    let event = |position: u64| SetAsideEvent {
+        position: Position(position),
+        stream: "sandbox-mine".to_owned(),
+        revision: position,
+        r#type: "Note".to_owned(),
+        at: Timestamp::UNIX_EPOCH,
+        why: "its metadata is not Muster's".to_owned(),
+    };
+    let events: Vec<_> = (1..=250).map(event).collect();
+    for part in [&events[..100], &events[..100], &events[50..200], &events[150..], &events[..]] {
+        views.record_set_aside(part).await.expect("recorded");
+    }
+    for views in [views, subject.reopened().await] {
+        let set_aside = views.set_aside().await.expect("readable");
+        assert_eq!((set_aside.count, &set_aside.newest[..]), (250, &events[250 - SET_ASIDE_KEPT..]));
+    }
 }
 
 async fn status(views: &dyn ViewStore, id: SubmissionId) -> StatusView {

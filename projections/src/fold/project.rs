@@ -4,14 +4,13 @@
 //! [`EventEffects`]: the changes to the views that many submissions share. The
 //! view before and the event are all it needs.
 
-use domain::sandbox::SandboxReported;
 use domain::submission::{Event, FailureCode, GivenUp, InterruptionCode, Submitted};
-use event_store::{Position, ReadError, RecordedEvent};
+use event_store::Position;
 use jiff::Timestamp;
 
 use crate::EventEnvelope;
 use crate::view::{
-    HiddenReason, LocationView, Pin, ReasonView, SandboxView, StatusView, SubmissionStatus, TimelineEntry,
+    HiddenReason, LocationView, Pin, ReasonView, StandstillView, StatusView, SubmissionStatus, TimelineEntry,
     WaitReason,
 };
 
@@ -37,6 +36,8 @@ pub(crate) struct EventEffects {
     /// The codes of a failed verdict's reasons.
     pub(crate) failures: Vec<FailureCode>,
     pub(crate) interruption: Option<InterruptionCode>,
+    /// True if the submission stood still at this event, and goes on.
+    pub(crate) resumed: bool,
 }
 
 /// A submission that begins or ceases to count on the map. It counts from its
@@ -49,51 +50,6 @@ pub(crate) enum PassChange {
     Counts(Box<Pin>),
     /// The submission failed or was hidden. It had counted since the pass at this position.
     Revoked(Position),
-}
-
-impl EventEnvelope {
-    /// Decodes a recorded event of a submission.
-    ///
-    /// # Errors
-    /// [`ReadError::Undecodable`] with the event's stream and revision if the stream is not a submission's
-    /// or the data is not a known event.
-    pub fn decode(recorded: &RecordedEvent) -> Result<Self, ReadError> {
-        let undecodable = |why: &str| ReadError::Undecodable {
-            kind: recorded.kind.clone(),
-            stream: recorded.stream.clone(),
-            revision: recorded.revision,
-            why: why.to_owned(),
-        };
-        let id = domain::SubmissionId::from_stream(recorded.stream.as_str())
-            .ok_or_else(|| undecodable("its stream is not a submission's stream"))?;
-        let event = recorded.decode(Event::from_stored)?;
-        if (recorded.revision == 0) != matches!(event, Event::Submitted(_)) {
-            return Err(undecodable("Submitted must be the first event of a submission, and only the first"));
-        }
-        Ok(Self {
-            id,
-            revision: recorded.revision,
-            position: recorded.position,
-            recorded_at: recorded.recorded_at,
-            event,
-        })
-    }
-}
-
-impl SandboxView {
-    /// Decodes a report on a sandbox. Returns `None` if the stream is not a sandbox's.
-    ///
-    /// # Errors
-    /// [`ReadError::Undecodable`] with the event's stream and revision if the data is not a report.
-    pub fn decode(recorded: &RecordedEvent) -> Result<Option<Self>, ReadError> {
-        let Some(verifier) = SandboxReported::verifier(recorded.stream.as_str()) else { return Ok(None) };
-        Ok(Some(Self {
-            verifier: verifier.to_owned(),
-            position: recorded.position,
-            since: recorded.recorded_at,
-            sandbox: recorded.decode(SandboxReported::from_stored)?,
-        }))
-    }
 }
 
 impl StatusView {
@@ -134,9 +90,28 @@ impl StatusView {
         }
     }
 
-    /// Applies a further event, unless it is already applied.
+    /// Applies a further event, unless it is already applied or the submission stands still before it. A second
+    /// `Submitted` changes nothing, as in [`domain::Submission::evolve`].
     pub(crate) fn apply_next(&mut self, envelope: &EventEnvelope) -> EventEffects {
-        if envelope.revision > self.revision { self.update(envelope) } else { EventEffects::default() }
+        let stands_still =
+            self.standstill.as_ref().is_some_and(|standstill| envelope.revision > standstill.revision);
+        if stands_still || envelope.revision <= self.revision || matches!(envelope.event, Event::Submitted(_))
+        {
+            return EventEffects::default();
+        }
+        let resumed =
+            self.standstill.take_if(|standstill| standstill.revision == envelope.revision).is_some();
+        EventEffects { resumed, ..self.update(envelope) }
+    }
+
+    /// Lets the submission stand still, unless it is further than that or stands still already. Returns false if nothing
+    /// changed.
+    pub fn stand_still(&mut self, standstill: &StandstillView) -> bool {
+        let new = self.standstill.is_none() && self.revision < standstill.revision;
+        if new {
+            self.standstill = Some(standstill.clone());
+        }
+        new
     }
 
     /// Folds a submission's events, oldest first. Returns `None` if there are none.
@@ -222,6 +197,7 @@ impl StatusView {
             timeline_omitted: 0,
             submitted_at: envelope.recorded_at,
             judged_at: None,
+            standstill: None,
             revision: envelope.revision,
             position: envelope.position,
         }

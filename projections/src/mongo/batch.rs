@@ -102,7 +102,8 @@ impl ViewCollections {
         let mut pins: BTreeMap<String, Pin> = BTreeMap::new();
         for envelope in events {
             let (effects, pin_change) = state.apply(envelope);
-            if effects.enters.is_some() || effects.leaves.is_some() || effects.status.is_some() {
+            let moves = effects.enters.is_some() || effects.leaves.is_some() || effects.status.is_some();
+            if moves || effects.resumed {
                 queue_moves.insert(envelope.id, envelope.position);
             }
             match effects.pass {
@@ -179,10 +180,10 @@ impl ViewCollections {
         for envelope in events {
             if let Event::Submitted(submitted) = &envelope.event {
                 let place = &submitted.location.place;
-                owners.insert(
-                    envelope.id,
-                    (submitted.owner.clone(), MercatorPoint::project(place.lat, place.lon)),
-                );
+                // Only the first counts.
+                owners.entry(envelope.id).or_insert_with(|| {
+                    (submitted.owner.clone(), MercatorPoint::project(place.lat, place.lon))
+                });
             }
             let known = state.statuses.get(&envelope.id).map(|view| {
                 let location = &view.location;

@@ -62,6 +62,16 @@ impl ViewCollections {
         self.collection("blocks")
     }
 
+    /// Returns the collection of the one document with the strangers' events.
+    pub(super) fn unread<T: Send + Sync>(&self) -> Collection<T> {
+        self.collection("unread")
+    }
+
+    /// Returns the collection of the submissions that stand still.
+    pub(super) fn standstills<T: Send + Sync>(&self) -> Collection<T> {
+        self.collection("standstills")
+    }
+
     /// Creates the collections and indexes that are missing.
     pub(super) async fn create(&self) -> Result<()> {
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
@@ -88,6 +98,7 @@ impl ViewCollections {
             .await?;
         self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
         self.blocks().create_index(index(doc! { "changed": 1, "_id": 1 })).await?;
+        self.standstills::<Document>().create_index(index(doc! { "position": 1 })).await?;
         // Fails if the collection exists, which is as good.
         let _ = self.database.create_collection(self.counters().name()).await;
         Ok(())
@@ -115,6 +126,8 @@ impl ViewCollections {
         self.passes().drop().await?;
         self.counters().drop().await?;
         self.blocks().drop().await?;
+        self.unread::<Document>().drop().await?;
+        self.standstills::<Document>().drop().await?;
         Self::heads(&self.database).delete_one(doc! { "_id": self.generation }).await?;
         Ok(())
     }

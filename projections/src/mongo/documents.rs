@@ -209,6 +209,9 @@ impl StatusDocument {
             position: view.position,
         })?;
         let mut unset = Document::new();
+        if view.standstill.is_none() {
+            unset.insert("view.standstill", "");
+        }
         for (field, position) in [
             ("unfinished", self.unfinished),
             ("given_up", self.given_up),

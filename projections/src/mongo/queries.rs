@@ -20,7 +20,9 @@ use crate::fold::totals::{self, Counters};
 use crate::map::grid::CellId;
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
-use crate::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use crate::view::{
+    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
+};
 use crate::{QueryError, ViewQueries};
 
 #[async_trait]
@@ -114,6 +116,18 @@ impl ViewQueries for MongoViews {
 
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
         within_deadline(self.read_sandboxes()).await
+    }
+
+    async fn set_aside(&self) -> Result<SetAsideView, QueryError> {
+        within_deadline(async { self.collections()?.read_set_aside().await }).await
+    }
+
+    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError> {
+        within_deadline(async { self.collections()?.read_standstills(limit(max)).await }).await
+    }
+
+    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
+        within_deadline(async { self.collections()?.read_standstill(id).await }).await
     }
 }
 

@@ -15,7 +15,8 @@ use super::collections::ViewCollections;
 use super::documents::{CurrentGeneration, GenerationHead};
 use super::transaction::{RetryingTransaction, TransactionEnd};
 use super::{BATCH_DEADLINE, MongoViews, describe, late, own_error};
-use crate::{BATCH, EventEnvelope, STREAM_PREFIX};
+use crate::log_item::LogBatch;
+use crate::{BATCH, EventEnvelope, LogItem, STREAM_PREFIX};
 
 /// The time for which a batch is retried while MongoDB is away. An election takes
 /// about twelve seconds.
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The reason why the views were not rebuilt. The old views stay in use.
 #[derive(Debug, thiserror::Error)]
 pub enum RebuildError {
-    /// The log could not be read, or an event cannot be decoded.
+    /// The log could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// MongoDB does not answer or refused a command.
@@ -73,10 +74,15 @@ impl MongoViews {
         let mut at = Position::START;
         loop {
             let page = log.read_all(at, &filter, BATCH).await?;
-            let events =
-                page.events.iter().map(EventEnvelope::decode).collect::<std::result::Result<Vec<_>, _>>()?;
+            for part in LogBatch::split(page.events.iter().map(LogItem::read)) {
+                if part.upto > at {
+                    self.apply_with_retry(&new, at, &part.events, part.upto).await?;
+                    at = part.upto;
+                }
+                retried(|| new.write_unread(&part)).await?;
+            }
             if page.next > at {
-                self.apply_with_retry(&new, at, &events, page.next).await?;
+                self.apply_with_retry(&new, at, &[], page.next).await?;
                 at = page.next;
             }
             progress(at);
@@ -156,6 +162,20 @@ impl MongoViews {
                 TransactionEnd::Aborted => return Ok(false),
                 TransactionEnd::Retry => {}
             }
+        }
+    }
+}
+
+/// Writes until MongoDB has a primary, for a while.
+async fn retried<F: Future<Output = Result<()>>>(write: impl Fn() -> F) -> Result<()> {
+    let since = Instant::now();
+    loop {
+        match timeout(BATCH_DEADLINE, write()).await.unwrap_or_else(|_| Err(late(BATCH_DEADLINE))) {
+            Err(error) if since.elapsed() < RETRY_DEADLINE => {
+                tracing::warn!(error = describe(&error), "the rebuild cannot write and tries again");
+                sleep(PAUSE).await;
+            }
+            written => return written,
         }
     }
 }

@@ -21,6 +21,7 @@ use event_store::{
 use futures::{Stream, StreamExt};
 use http_edge::{ClientAddress, Organiser, Problem, QueryParameters};
 use jiff::Timestamp;
+use projections::LogItem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -36,6 +37,9 @@ const PAGE_EVENTS: usize = 128;
 
 /// The number of streams whose owner is remembered while a client asks for one owner's events.
 const STREAMS_REMEMBERED: usize = 10_000;
+
+/// The number of events in which the acceptance of a submission is searched.
+const FIRST_EVENTS: usize = 64;
 
 /// The longest time without a line while a client follows the log. An empty line is sent then, so that both sides
 /// notice a peer that is gone.
@@ -178,7 +182,7 @@ impl HistorySelector {
     }
 }
 
-/// The submissions of one owner. Only the first event of a stream names its owner, so the answers are remembered.
+/// The submissions of one owner. Only the acceptance of a submission names its owner, so the answers are remembered.
 struct OwnerFilter {
     name: String,
     streams: HashMap<StreamName, bool>,
@@ -196,16 +200,13 @@ impl OwnerFilter {
         if SubmissionId::from_stream(stream.as_str()).is_none() {
             return Ok(false);
         }
-        let first = match log.read_stream(stream, 0, ReadDirection::Forwards, 1).await {
+        let owns = match log.read_stream(stream, 0, ReadDirection::Forwards, FIRST_EVENTS).await {
             // The events of a deleted stream stay in the log, but do not name their owner any more.
-            Err(ReadError::StreamDeleted(_)) => Vec::new(),
-            first => first?,
-        };
-        let owns = match first.first() {
-            Some(first) => {
-                matches!(first.decode(Event::from_stored)?, Event::Submitted(submitted) if submitted.owner == self.name)
-            }
-            None => false,
+            Err(ReadError::StreamDeleted(_)) => false,
+            // The first events may be strangers'.
+            first => first?.iter().filter_map(|event| LogItem::read(event).into_event()).any(
+                |envelope| matches!(envelope.event, Event::Submitted(submitted) if submitted.owner == self.name),
+            ),
         };
         if self.streams.len() >= STREAMS_REMEMBERED {
             self.streams.clear();

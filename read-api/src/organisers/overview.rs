@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::submission::{FailureCode, InterruptionCode};
 use http_edge::{Organiser, Problem};
-use projections::view::{StatusView, SubmissionStatus};
+use projections::view::{SetAsideView, StandstillView, StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -37,6 +37,11 @@ pub(crate) struct OrganiserOverview {
     given_up_count: u64,
     /// The newest 100 of these, oldest first. A rejudge gives one of them another attempt.
     given_up: Vec<StatusView>,
+    /// The submissions that stand still, at most 500, in the order of the events at which they do: this version of Muster
+    /// cannot read these events.
+    standing_still: Vec<StandstillView>,
+    /// The events of strangers in streams with names of Muster's. They change nothing.
+    set_aside: SetAsideView,
     /// The number of failed verdicts for each failure code.
     failures: BTreeMap<FailureCode, u64>,
     /// The number of interrupted attempts for each interruption code.
@@ -71,6 +76,8 @@ pub(crate) async fn overview(
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
     let unfinished = state.queries.unfinished(UNFINISHED_MAX).await.map_err(views_unavailable)?;
     let given_up = state.queries.given_up(GIVEN_UP_MAX).await.map_err(views_unavailable)?;
+    let standing_still = state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?;
+    let set_aside = state.queries.set_aside().await.map_err(views_unavailable)?;
     Ok(Json(OrganiserOverview {
         pause_reason: state.pause_reason.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
@@ -78,6 +85,8 @@ pub(crate) async fn overview(
         unfinished,
         given_up_count: count(SubmissionStatus::GivenUp),
         given_up,
+        standing_still,
+        set_aside,
         failures: stats.failures,
         interruptions: stats.interruptions,
         waited_ms_p50: stats.waited_ms_p50,

@@ -36,6 +36,7 @@ use crate::submissions::status::{StatusAnswer, next_look, status_answer};
         (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
         (status = 400, description = "`Last-Event-ID` is not a position.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such submission.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log or the views cannot be read, or too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]

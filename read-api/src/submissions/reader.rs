@@ -8,7 +8,7 @@ use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, Revis
 use http_edge::Problem;
 use jiff::Timestamp;
 use projections::view::StatusView;
-use projections::{EventEnvelope, ViewQueries};
+use projections::{LogItem, ViewQueries};
 use tokio::time::Instant;
 
 use crate::problem::views_unavailable;
@@ -28,8 +28,11 @@ const AWAY: Duration = Duration::from_secs(1);
 /// The number of events of one stream that are read at a time.
 const PAGE_EVENTS: usize = 500;
 
-/// The length from which on a stream is too long to be folded for one response.
-const STREAM_EVENTS_MAX: Revision = 5_000;
+/// The number of events of ours from which on a stream is too long to be folded for one response.
+const OWN_EVENTS_MAX: usize = 5_000;
+
+/// The number of events from which on a stream is too long to be read for one response. Strangers' events count too.
+const STREAM_EVENTS_MAX: Revision = 50_000;
 
 /// Reads submissions so that a client always sees its own writes.
 pub(crate) struct SubmissionReader {
@@ -53,7 +56,10 @@ impl SubmissionReader {
         };
         let view = self.queries.status(id).await.map_err(views_unavailable)?;
         if current {
-            return Ok(view);
+            return match view {
+                Some(view) => Ok(Some(view)),
+                None => self.unread(id).await,
+            };
         }
         let stream = StreamName::of(CATEGORY, id.0);
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
@@ -61,10 +67,9 @@ impl SubmissionReader {
         match self.ask(patience, self.log.read_stream(&stream, next, ReadDirection::Forwards, 1)).await {
             Ok(newer) if newer.is_empty() => Ok(view),
             Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
-            // The organiser deleted the submission from the log.
-            Err(ReadError::StreamDeleted(_)) => Ok(None),
-            // Restoring the log takes the operator, so the view must not hide the damage.
-            Err(error @ ReadError::Corrupt(_)) => Err(error.into()),
+            // Restoring the log takes the operator, so the view must not hide the damage. Nor may it hide that the
+            // submission was deleted.
+            Err(error @ (ReadError::Corrupt(_) | ReadError::StreamDeleted(_))) => Err(error.into()),
             Err(_) if view.is_some() => Ok(view),
             Err(error) => Err(error.into()),
         }
@@ -89,6 +94,14 @@ impl SubmissionReader {
         answer
     }
 
+    /// Answers 503 if the submission is in the log and this version cannot read its first event, or else `None`.
+    async fn unread(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
+        match self.queries.standstill(id).await.map_err(views_unavailable)? {
+            Some(standstill) => Err(Problem::unavailable(standstill.message)),
+            None => Ok(None),
+        }
+    }
+
     async fn views_reach(&self, head: Position) -> bool {
         let mut checkpoint = self.queries.watch();
         if *checkpoint.borrow() >= head {
@@ -98,38 +111,55 @@ impl SubmissionReader {
         matches!(tokio::time::timeout(CATCH_UP, reached).await, Ok(Ok(_)))
     }
 
-    /// Returns the submission as it was at `time`, or `None` if it was submitted later.
+    /// Returns the submission as it was at `time`, after its last event that was recorded by then, or `None` if it was
+    /// submitted later.
     pub(crate) async fn at(&self, id: SubmissionId, time: Timestamp) -> Result<Option<StatusView>, Problem> {
         self.fold(&StreamName::of(CATEGORY, id.0), |event| event.recorded_at <= time).await
     }
 
-    /// Folds the events of a stream, up to the first for which `include` is false. Returns `None` if there are no
-    /// events, if the stream was deleted, or if there are too many events for one response.
+    /// Folds the events of a stream, up to the last for which `include` is true. Returns `None` if there are none, or too
+    /// many for one response.
     async fn fold(
         &self,
         stream: &StreamName,
         include: impl Fn(&RecordedEvent) -> bool,
     ) -> Result<Option<StatusView>, Problem> {
-        let mut view = None;
-        let mut next: Revision = 0;
-        while next < STREAM_EVENTS_MAX {
-            let page = match self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS).await {
-                Err(ReadError::StreamDeleted(_)) => return Ok(None),
-                page => page?,
-            };
+        let (mut items, mut included, mut next) = (Vec::new(), 0, 0);
+        while next < STREAM_EVENTS_MAX && items.len() < OWN_EVENTS_MAX {
+            let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS).await?;
             for event in &page {
-                if !include(event) {
-                    return Ok(view);
-                }
-                StatusView::apply(&mut view, &EventEnvelope::decode(event)?);
                 next = event.revision + 1;
+                let item = LogItem::read(event);
+                if matches!(item, LogItem::Event(_) | LogItem::Standstill(_)) {
+                    items.push(item);
+                    included = if include(event) { items.len() } else { included };
+                }
             }
             if page.len() < PAGE_EVENTS {
-                return Ok(view);
+                items.truncate(included);
+                return folded(&items);
             }
         }
         Ok(None)
     }
+}
+
+/// Folds the items of one submission. Answers 503 if this version cannot read the first.
+fn folded(items: &[LogItem]) -> Result<Option<StatusView>, Problem> {
+    let mut view = None;
+    for item in items {
+        match (item, &mut view) {
+            (LogItem::Event(envelope), view) => StatusView::apply(view, envelope),
+            (LogItem::Standstill(standstill), Some(view)) => {
+                view.stand_still(standstill);
+            }
+            (LogItem::Standstill(standstill), None) => {
+                return Err(Problem::unavailable(standstill.message.clone()));
+            }
+            (LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_), _) => {}
+        }
+    }
+    Ok(view)
 }
 
 #[cfg(test)]
@@ -140,7 +170,7 @@ mod tests {
     use domain::submission::Event;
     use domain::testing::submitted_by;
     use event_store::{EventFilter, EventPage};
-    use projections::{MemoryViews, ViewStore};
+    use projections::{EventEnvelope, MemoryViews, ViewStore};
     use uuid::Uuid;
 
     use super::*;

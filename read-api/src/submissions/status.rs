@@ -74,6 +74,7 @@ pub(crate) struct StatusParameters {
         (status = 304, description = "Nothing changed since the client read the status."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such submission.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log or the views cannot be read, or too many clients wait.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -107,6 +108,10 @@ pub(crate) async fn status(
 
 /// Adds the place in the queue and the pause reason to the view of a submission that waits.
 pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Result<StatusAnswer, Problem> {
+    if let (Some(standstill), Some(waiting)) = (&view.standstill, &mut view.waiting) {
+        waiting.message.clone_from(&standstill.message);
+        return Ok(StatusAnswer { view, queue: None, pause_reason: None });
+    }
     if view.status != SubmissionStatus::Submitted {
         return Ok(StatusAnswer { view, queue: None, pause_reason: None });
     }

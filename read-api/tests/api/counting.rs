@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use domain::SubmissionId;
 use event_store::Position;
-use projections::view::{BoundingBox, MapView, Pin, QueuePlace, SandboxView, StatsView, StatusView};
+use projections::view::{
+    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
+};
 use projections::{MemoryViews, QueryError, ViewQueries};
 use tokio::sync::watch;
 
@@ -100,5 +102,17 @@ impl ViewQueries for CountingQueries {
 
     async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
         self.count().sandboxes().await
+    }
+
+    async fn set_aside(&self) -> Result<SetAsideView, QueryError> {
+        self.count().set_aside().await
+    }
+
+    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError> {
+        self.count().standstills(max).await
+    }
+
+    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
+        self.count().standstill(id).await
     }
 }

@@ -1,12 +1,17 @@
 //! `GET /api/v1/history` and `/api/v1/organiser`.
 
+use domain::SubmissionId;
+use domain::submission::{Event, SCHEMA};
+use event_store::testing::{append_foreign, event_about, tombstone};
+use event_store::{Append, ExpectedRevision, StreamName};
 use read_api::ReaderLimits;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpSocket;
+use uuid::Uuid;
 
-use crate::world::{DEADLINE, LONDON, TOKEN, TOKYO, World, failed, passed, problem, started};
+use crate::world::{DEADLINE, LONDON, TOKEN, TOKYO, World, failed, passed, problem, started, submitted};
 
 impl World {
     async fn as_organiser(&self, path: &str) -> Response {
@@ -59,6 +64,37 @@ async fn the_history_is_filtered() {
     assert_eq!(since + until, 6);
     assert!(since >= 4);
     assert!(world.history("?since=2100-01-01T00:00:00Z").await.is_empty());
+}
+
+#[tokio::test]
+async fn strangers_and_deleted_streams_hide_no_owner_and_are_shown_to_organisers() {
+    let world = World::new().await;
+    let id = SubmissionId(Uuid::new_v4());
+    let stream = StreamName::of("submission", id.0);
+    let foreign = append_foreign(&world.store, &stream, "Note", "no JSON", "").await;
+    world.record(id, [Event::Submitted(submitted("ada", LONDON)), started(1), passed(1)]).await;
+    let gone = world.submit("ada", TOKYO).await;
+    tombstone(&world.store, &StreamName::of("submission", gone.0)).await;
+    let newer = event_about(id.0, SCHEMA, "Exploded", "{}");
+    world.store.append(&stream, ExpectedRevision::Any, vec![newer]).await.unwrap();
+    world.settle().await;
+
+    let of_ada = world.history("?owner=docker.io/ada").await;
+    let kinds: Vec<_> = of_ada.iter().map(|line| line["type"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["Note", "Submitted", "VerificationStarted", "Passed", "Exploded"]);
+    let overview: Value = world.as_organiser("/api/v1/organiser").await.json().await.unwrap();
+    assert_eq!(overview["set_aside"]["count"], 1);
+    assert_eq!(overview["set_aside"]["newest"][0]["position"], foreign.0);
+    assert_eq!(overview["standing_still"][0]["id"], id.to_string());
+    let status = world.json(&format!("/api/v1/submissions/{id}")).await;
+    assert_eq!(
+        (&status["status"], &status["standstill"]["code"]),
+        (&"passed".into(), &"newer_version".into())
+    );
+    let metrics = world.get("/metrics").await.text().await.unwrap();
+    for line in ["muster_set_aside_events 1", "muster_submissions_standing_still 1"] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub(super) async fn select(
     let mut known: BTreeMap<SubmissionId, (u64, KnownSubmission)> = BTreeMap::new();
     while let Some(item) = lines.next().await {
         let HistoryItem::Line(line) = item? else { continue };
-        let (Some(id), Some(event)) = (line.submission(), line.event()?) else { continue };
+        let (Some(id), Some(event)) = (line.submission(), line.event()) else { continue };
         let ended = |outcome, codes| Some(NewestVerdict { at: line.recorded_at, outcome, codes });
         let verdict = match event {
             Event::Submitted(submitted) => {

@@ -1,7 +1,7 @@
 //! One event of the history as a line of NDJSON. The log and a server give the same lines.
 
-use domain::{Event, SubmissionId};
-use event_store::{EventMetadata, OneLine, RecordedEvent};
+use domain::{Event, StoredEvent, SubmissionId};
+use event_store::{OneLine, RecordedEvent};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -36,24 +36,11 @@ impl EventLine {
         SubmissionId::from_stream(&self.stream)
     }
 
-    /// Returns the event of a submission, or `None` if the event belongs to no submission.
-    ///
-    /// # Errors
-    /// If it cannot be decoded. The error names its position.
-    pub(crate) fn event(&self) -> Result<Option<Event>, String> {
-        if self.submission().is_none() {
-            return Ok(None);
-        }
-        let read = || -> Result<Event, String> {
-            let (Some(data), Some(metadata)) = (&self.data, &self.metadata) else {
-                return Err("its content is not JSON".to_owned());
-            };
-            let metadata: EventMetadata = serde_json::from_str(metadata.get()).map_err(|e| e.to_string())?;
-            Event::from_stored(&self.kind, metadata.schema, data.get().as_bytes()).map_err(|e| e.to_string())
-        };
-        read().map(Some).map_err(|why| {
-            format!("the event at position {} ({}) cannot be decoded: {why}", self.position, self.kind)
-        })
+    /// Returns the event of a submission, or `None` if the event is none of ours or this version cannot read it. An export
+    /// has the lines of such events too.
+    pub(crate) fn event(&self) -> Option<Event> {
+        let (data, metadata) = (self.data.as_deref()?.get(), self.metadata.as_deref()?.get());
+        StoredEvent::read(&self.stream, &self.kind, metadata.as_bytes(), data.as_bytes()).into_event()
     }
 }
 

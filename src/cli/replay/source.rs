@@ -13,12 +13,15 @@ use read_api::HistoryFilter;
 use super::line::EventLine;
 use super::server_history::ServerHistory;
 use super::submitter::Submitter;
-use crate::cli::client::{MusterClient, TokenOption};
+use crate::cli::client::{ClientError, MusterClient, TokenOption};
 use crate::cli::error::CliError;
 use crate::event_log::EventLog;
 
 /// The number of events in one page.
 const PAGE_EVENTS: usize = 1024;
+
+/// The number of events in which the acceptance of a submission is searched.
+const FIRST_EVENTS: usize = 64;
 
 /// The place where history is read.
 pub(crate) enum HistorySource {
@@ -59,15 +62,22 @@ impl HistorySource {
         match self {
             Self::Log(log) => {
                 let stream = StreamName::of(CATEGORY, id.0);
-                let first = match log.store().read_stream(&stream, 0, ReadDirection::Forwards, 1).await {
+                let store = log.store();
+                let first = match store.read_stream(&stream, 0, ReadDirection::Forwards, FIRST_EVENTS).await {
                     // Its events may still stand in the whole log.
                     Err(ReadError::StreamDeleted(_)) => return Ok(None),
                     first => first?,
                 };
-                let event = first.first().map(|event| EventLine::from(event).event()).transpose()?;
-                Ok(event.flatten().as_ref().and_then(Submitter::from_event))
+                // The first events may be strangers'.
+                let mut events = first.iter().filter_map(|event| EventLine::from(event).event());
+                Ok(events.find_map(|event| Submitter::from_event(&event)))
             }
-            Self::Server(client, _) => Ok(Some(client.status_patiently(id, None).await?.view.into())),
+            Self::Server(client, _) => match client.status_patiently(id, None).await {
+                Ok(answer) => Ok(Some(answer.view.into())),
+                // The submission was deleted, or its stream has only strangers' events.
+                Err(ClientError::Refused(_)) => Ok(None),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 

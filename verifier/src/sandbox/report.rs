@@ -6,9 +6,11 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::StoredEvent;
 use domain::sandbox::{self, SCHEMA, SandboxReported};
 use event_store::{
-    EventMetadata, EventStore, ExpectedRevision, NewEvent, ReadDirection, ReadError, Revision, StreamName,
+    EventMetadata, EventStore, ExpectedRevision, NewEvent, ReadDirection, ReadError, RecordedEvent, Revision,
+    StreamName,
 };
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -24,6 +26,9 @@ const AWAY: Duration = Duration::from_secs(2);
 
 /// The time for the last report when the verifier stops.
 const LAST_REPORT: Duration = Duration::from_secs(2);
+
+/// The number of events that are searched for the last report. If strangers wrote more, the report is recorded again.
+const LOOK_BACK: usize = 32;
 
 /// The reports of one verifier.
 pub(crate) struct SandboxReporter {
@@ -83,6 +88,7 @@ impl SandboxReporter {
                 correlation_id: id,
                 causation_id: id,
                 actor: format!("verifier:{}", self.verifier),
+                informs: true,
             },
         };
         // Only this verifier writes this stream, and a report that is recorded twice does no harm.
@@ -96,8 +102,18 @@ impl SandboxReporter {
 
     /// Returns the last report in the log.
     async fn newest(&self) -> Result<Option<SandboxReported>, ReadError> {
-        let newest = self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, 1).await?;
-        newest.first().map(|recorded| recorded.decode(SandboxReported::from_stored)).transpose()
+        let newest =
+            self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await?;
+        Ok(newest.iter().find_map(report))
+    }
+}
+
+/// Reads a report of ours. A stranger's event, or one of a newer version, is none.
+fn report(recorded: &RecordedEvent) -> Option<SandboxReported> {
+    let RecordedEvent { stream, kind, metadata, data, .. } = recorded;
+    match StoredEvent::read(stream.as_str(), kind, metadata, data) {
+        StoredEvent::Sandbox(_, report) => Some(report),
+        _ => None,
     }
 }
 

@@ -5,10 +5,10 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use commands::{Actor, Cause, CommandError, Commands};
+use commands::{Actor, Cause, CommandError, Commands, read_event};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{InterruptionCode, PlatformFault, SubmissionFacts};
-use domain::{Command, Digest, Event, ImageRef, Submission, SubmissionId};
+use domain::{Command, Digest, ImageRef, Rejection, Submission, SubmissionId};
 use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
@@ -65,16 +65,34 @@ impl From<JournalError> for NoVerdict {
     }
 }
 
+/// The end of an attempt, as the queue needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AttemptEnd {
+    /// The submission was claimed. The log says what came of it.
+    Reported,
+    /// The submission could not be claimed at present.
+    NotClaimed,
+    /// The submission was deleted from the log or stands still, so it cannot be claimed.
+    NothingToClaim,
+}
+
 impl AttemptRunner {
-    /// Claims the submission, and brings it to a verdict or back to the queue. Returns false if the
-    /// submission could not be claimed.
-    pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> bool {
+    /// Claims the submission, and brings it to a verdict or back to the queue.
+    pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> AttemptEnd {
         let id = ticket.id;
         let (facts, journal) = match self.claim(ticket).await {
             Ok(claimed) => claimed,
+            Err(
+                why @ (CommandError::Rejected(Rejection::Unknown)
+                | CommandError::Deleted(_)
+                | CommandError::StandsStill(_)),
+            ) => {
+                tracing::warn!(%why, "submission {id} cannot be claimed any more");
+                return AttemptEnd::NothingToClaim;
+            }
             Err(why) => {
                 tracing::debug!(%why, "did not claim submission {id}");
-                return false;
+                return AttemptEnd::NotClaimed;
             }
         };
         let attempt = journal.claim.attempt;
@@ -102,7 +120,7 @@ impl AttemptRunner {
             }
             Err(NoVerdict::Journal(error)) => {
                 tracing::warn!(%error, "dropped attempt {attempt} of submission {id}");
-                return true;
+                return AttemptEnd::Reported;
             }
         };
         match journal.record(report).await {
@@ -111,7 +129,7 @@ impl AttemptRunner {
                 tracing::warn!(%error, "dropped the report of attempt {attempt} of submission {id}")
             }
         }
-        true
+        AttemptEnd::Reported
     }
 
     /// Claims the submission by appending an event. Fails if another verifier was first.
@@ -125,12 +143,13 @@ impl AttemptRunner {
         self.commands.handle(ticket.id, claim, cause).await?;
         let stream = StreamName::of(domain::submission::CATEGORY, ticket.id.0);
         let mut state = Submission::default();
-        let mut last = None;
+        let (mut last, mut from) = (None, 0);
         loop {
-            let from = last.map_or(0, |(revision, _)| revision + 1);
             let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
             for recorded in &page {
-                state = state.evolve(&recorded.decode(Event::from_stored)?);
+                from = recorded.revision + 1;
+                let Some(event) = read_event(recorded)? else { continue };
+                state = state.evolve(&event);
                 last = Some((recorded.revision, recorded.id));
             }
             if page.len() < PAGE {

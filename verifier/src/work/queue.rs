@@ -2,7 +2,7 @@
 //! moment from which it may be claimed. It holds nothing that the log does not say, except for the
 //! submissions that this verifier is about to claim.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::queue::FairQueue;
@@ -31,6 +31,8 @@ pub(crate) struct ClaimQueue {
     /// The submissions that wait until the platform is well, by the moment from which one of them may be tried all the same.
     unwell: BTreeSet<(Timestamp, SubmissionId)>,
     runs: Arc<NewestRuns>,
+    /// The submissions that stand still, because this version cannot read one of their events.
+    standing_still: HashSet<SubmissionId>,
     /// The time at which a submission was last tried without a run.
     probed_at: Option<Timestamp>,
 }
@@ -106,6 +108,9 @@ impl ClaimQueue {
     /// Applies an event. An event of a submission that the queue does not know changes nothing: the
     /// submission has its verdict, or was withdrawn.
     pub(crate) fn apply(&mut self, id: SubmissionId, reference: EventRef, event: &Event) {
+        if self.standing_still.contains(&id) {
+            return;
+        }
         if matches!(event, Event::Submitted(_)) && self.knows(id) {
             return;
         }
@@ -163,6 +168,13 @@ impl ClaimQueue {
         self.set_stage(id, stage, |entry| {
             (entry.cause, entry.since, entry.interruptions) = (reference.event, since, interruptions);
         });
+    }
+
+    /// Removes a submission for good, because its state is not known from here on.
+    pub(crate) fn stand_still(&mut self, id: SubmissionId) {
+        self.standing_still.insert(id);
+        self.order.remove(id);
+        self.forget(id);
     }
 
     /// Returns true if the submission waits or is being verified.

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
-use domain::submission::{CATEGORY, InterruptionCode, PlatformFault};
-use domain::{Command, Event, SubmissionId};
+use domain::submission::{CATEGORY, InterruptionCode, PlatformFault, has_come};
+use domain::{Command, Event, StoredEvent, SubmissionId};
 use event_store::{
-    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, Subscription,
+    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, StreamName, Subscription,
     SubscriptionItem,
 };
 use futures::StreamExt;
@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::slots::Slots;
-use crate::work::attempt::AttemptRunner;
+use crate::work::attempt::{AttemptEnd, AttemptRunner};
 use crate::work::queue::{ClaimQueue, EventRef, HeldClaim};
 
 /// The interval at which deadlines and moments of retry are checked.
@@ -34,6 +34,9 @@ const REPORT: Duration = Duration::from_secs(10);
 
 /// The pause before the next subscription after the log could not be read.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// The number of events of a stream that are read at a time.
+const PAGE_EVENTS: usize = 64;
 
 /// The verifier's main loop.
 pub(crate) struct WorkLoop {
@@ -51,8 +54,8 @@ struct LoopState {
     position: Position,
     /// True once the queue has every event that was recorded before the start.
     caught_up: bool,
-    /// The attempts under way. Each returns false if the submission could not be claimed.
-    under_way: JoinSet<(SubmissionId, bool)>,
+    /// The attempts under way.
+    under_way: JoinSet<(SubmissionId, AttemptEnd)>,
     /// The token that stops each attempt under way.
     stops: HashMap<SubmissionId, CancellationToken>,
     /// The claims that are being interrupted.
@@ -104,23 +107,26 @@ impl WorkLoop {
             tokio::select! {
                 () = shutdown.cancelled() => return Ok(()),
                 delivery = log.next() => match delivery {
-                    Some(Ok(delivery)) => self.apply(state, delivery).await?,
-                    Some(Err(error @ ReadError::Unavailable(_))) => {
-                        tracing::warn!(%error, "lost the event log; subscribing again after {}", state.position);
-                        tokio::time::sleep(PAUSE).await;
-                        log = self.subscribe(state.position);
-                    }
-                    Some(Err(error)) => return Err(error),
+                    Some(delivery) => match self.apply(state, delivery).await {
+                        Ok(()) => {}
+                        Err(error @ ReadError::Unavailable(_)) => {
+                            let at = state.position;
+                            tracing::warn!(%error, "lost the event log; subscribing again after {at}");
+                            tokio::time::sleep(PAUSE).await;
+                            log = self.subscribe(at);
+                        }
+                        Err(error) => return Err(error),
+                    },
                     None => log = self.subscribe(state.position),
                 },
-                Some(done) = state.under_way.join_next() => {
-                    if let Ok((id, is_claimed)) = done {
-                        state.stops.remove(&id);
-                        if !is_claimed {
-                            state.queue.put_back(id, later(CLAIM_PAUSE));
-                        }
+                Some(done) = state.under_way.join_next() => if let Ok((id, end)) = done {
+                    state.stops.remove(&id);
+                    match end {
+                        AttemptEnd::NotClaimed => state.queue.put_back(id, later(CLAIM_PAUSE)),
+                        AttemptEnd::NothingToClaim => state.queue.stand_still(id),
+                        AttemptEnd::Reported => {}
                     }
-                }
+                },
                 Some(_) = state.interrupting.join_next() => {}
                 _ = changes.changed() => {}
                 _ = tick.tick() => self.interrupt_overdue(state),
@@ -135,26 +141,15 @@ impl WorkLoop {
         self.store.subscribe(after, EventFilter::stream_prefix(format!("{CATEGORY}-")))
     }
 
-    async fn apply(&self, state: &mut LoopState, delivery: SubscriptionItem) -> Result<(), ReadError> {
-        match delivery {
+    /// Applies a delivery. After an error the position has not moved, so the event is delivered again.
+    async fn apply(
+        &self,
+        state: &mut LoopState,
+        delivery: Result<SubscriptionItem, ReadError>,
+    ) -> Result<(), ReadError> {
+        match delivery? {
             SubscriptionItem::Event(recorded) => {
-                if let Some(id) = SubmissionId::from_stream(recorded.stream.as_str()) {
-                    let event = recorded.decode(Event::from_stored)?;
-                    // The queue forgot the submission's owner at the verdict, so the first event is read
-                    // again.
-                    if matches!(event, Event::RejudgeRequested(_)) && !state.queue.knows(id) {
-                        let first =
-                            self.store.read_stream(&recorded.stream, 0, ReadDirection::Forwards, 1).await?;
-                        if let Some(first) = first.first() {
-                            state.queue.apply(id, event_ref(&recorded), &first.decode(Event::from_stored)?);
-                        }
-                    }
-                    state.queue.apply(id, event_ref(&recorded), &event);
-                    if let (Event::Withdrawn(_), Some(stop)) = (&event, state.stops.get(&id)) {
-                        tracing::info!("submission {id} was withdrawn; its attempt is stopped");
-                        stop.cancel();
-                    }
-                }
+                self.apply_event(state, &recorded).await?;
                 state.position = recorded.position;
             }
             // The place to subscribe again is that of an event.
@@ -166,6 +161,53 @@ impl WorkLoop {
             }
         }
         Ok(())
+    }
+
+    async fn apply_event(&self, state: &mut LoopState, recorded: &RecordedEvent) -> Result<(), ReadError> {
+        match stored_event(recorded) {
+            StoredEvent::Submission(id, event) => {
+                // The queue forgot the submission's owner at the verdict, so its acceptance is read again.
+                if matches!(*event, Event::RejudgeRequested(_))
+                    && !state.queue.knows(id)
+                    && let Some(submitted) = self.acceptance(&recorded.stream).await?
+                {
+                    state.queue.apply(id, event_ref(recorded), &submitted);
+                }
+                state.queue.apply(id, event_ref(recorded), &event);
+                if let (Event::Withdrawn(_), Some(stop)) = (&*event, state.stops.get(&id)) {
+                    tracing::info!("submission {id} was withdrawn; its attempt is stopped");
+                    stop.cancel();
+                }
+            }
+            StoredEvent::Unread(id, unread) => {
+                let position = recorded.position;
+                tracing::warn!("submission {id} stands still at position {position}: {}", unread.why);
+                state.queue.stand_still(id);
+            }
+            StoredEvent::Sandbox(..)
+            | StoredEvent::Informing
+            | StoredEvent::Foreign(_)
+            | StoredEvent::Elsewhere => {}
+        }
+        Ok(())
+    }
+
+    /// Returns the event that accepted the submission of a stream, or `None` if the stream was deleted.
+    async fn acceptance(&self, stream: &StreamName) -> Result<Option<Event>, ReadError> {
+        let mut from = 0;
+        loop {
+            let page = match self.store.read_stream(stream, from, ReadDirection::Forwards, PAGE_EVENTS).await
+            {
+                Err(ReadError::StreamDeleted(_)) => return Ok(None),
+                page => page?,
+            };
+            let mut events = page.iter().filter_map(|recorded| stored_event(recorded).into_event());
+            if let Some(submitted) = events.find(|event| matches!(event, Event::Submitted(_))) {
+                return Ok(Some(submitted));
+            }
+            let Some(last) = page.last().filter(|_| page.len() == PAGE_EVENTS) else { return Ok(None) };
+            from = last.revision + 1;
+        }
     }
 
     fn begin_next(&self, state: &mut LoopState, stop: &CancellationToken) {
@@ -201,7 +243,8 @@ impl WorkLoop {
             return;
         }
         let now = Timestamp::now();
-        for held in state.queue.claims(|held| held.deadline <= now) {
+        let longest = self.commands.challenge().attempt_max();
+        for held in state.queue.claims(|held| has_come(held.deadline, now, longest)) {
             let others_run = held.others_run;
             self.interrupt(state, &held, Command::Expire { attempt: held.attempt, at: now, others_run });
         }
@@ -221,6 +264,10 @@ impl WorkLoop {
             }
         });
     }
+}
+
+fn stored_event(recorded: &RecordedEvent) -> StoredEvent {
+    StoredEvent::read(recorded.stream.as_str(), &recorded.kind, &recorded.metadata, &recorded.data)
 }
 
 fn event_ref(recorded: &RecordedEvent) -> EventRef {

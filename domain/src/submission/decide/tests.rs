@@ -187,6 +187,21 @@ fn a_claim_expires_at_its_deadline_and_not_before() {
 }
 
 #[test]
+fn nobody_waits_for_a_moment_of_a_clock_that_was_wrong() {
+    let far: Timestamp = "2050-01-01T00:00:00Z".parse().unwrap();
+    let held =
+        Event::VerificationStarted(VerificationStarted { attempt: 1, verifier: "v1".into(), deadline: far });
+    let events = given([submitted(), held]).when(expire(1, now())).events();
+    let [Event::VerificationInterrupted(interrupted)] = &events[..] else { panic!("{events:?}") };
+    assert!(interrupted.retry_at.is_some_and(|moment| moment < far));
+    let late = Event::VerificationInterrupted(VerificationInterrupted {
+        retry_at: Some(far),
+        ..interrupted.clone()
+    });
+    given([submitted(), started(1), late]).when(claim_by("v1")).then([started(2)]);
+}
+
+#[test]
 fn an_organiser_asks_again_and_the_same_digests_are_run() {
     let judged = [submitted(), started(1), pulled(1), passed(1)];
     given(judged.clone()).when(rejudge()).then([rejudge_requested()]);

@@ -3,11 +3,12 @@
 
 use std::sync::Mutex;
 
-use domain::Challenge;
 use domain::sandbox::SandboxGrade;
-use domain::submission::{FailureCode, Participant, Submitted};
+use domain::submission::{FailureCode, Participant, SCHEMA, Submitted};
 use domain::testing::{ada, located_in};
-use event_store::{Position, SqliteStore};
+use domain::{Challenge, Event, SubmissionId};
+use event_store::testing::{append_foreign, event_about, tombstone};
+use event_store::{Append, ExpectedRevision, Position, RecordedEvent, SqliteStore};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -105,7 +106,8 @@ impl AttemptScene {
     /// Makes one attempt, and returns the submission's events.
     async fn attempted(&self) -> Vec<Event> {
         let ticket = Ticket { id: self.id, cause: Uuid::now_v7(), since: Position::START };
-        assert!(self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await);
+        let end = self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await;
+        assert_eq!(end, AttemptEnd::Reported);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
         assert_eq!(self.fake.removed.lock().unwrap().len(), deployed, "a service was not removed");
@@ -391,7 +393,8 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let first = stage.lease().await;
     let failed_on = first.node().id.clone();
-    assert!(stage.attempts.run(ticket, first, &CancellationToken::new()).await);
+    let end = stage.attempts.run(ticket, first, &CancellationToken::new()).await;
+    assert_eq!(end, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
     assert_eq!(stage.attempts.last_failed_on(stage.id), Some(failed_on.clone()), "another node comes first");
 
@@ -402,7 +405,8 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
         let deadline = Instant::now() + Duration::from_secs(20);
         slots.wait(Some(avoid), SandboxGrade::Bare, deadline).await.expect("a slot is free")
     };
-    while !stage.attempts.run(ticket, another(&failed_on).await, &CancellationToken::new()).await {}
+    let never = CancellationToken::new();
+    while stage.attempts.run(ticket, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
     let events = stage.events().await;
     assert_eq!(failure(&events), FailureCode::DidNotStart);
     let Some(Event::Failed(failed)) = events.last() else { unreachable!("it failed") };
@@ -475,7 +479,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
     };
     let (made, ()) = tokio::join!(stage.attempts.run(ticket, lease, &never), overtaking);
-    assert!(made);
+    assert_eq!(made, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
 }
 
@@ -556,4 +560,61 @@ async fn only_one_of_two_verifiers_claims() {
     assert!(a != b, "one of them");
     let verdicts = stage.events().await.iter().filter(|event| matches!(event, Event::Passed(_))).count();
     assert_eq!(verdicts, 1);
+}
+
+#[tokio::test]
+async fn what_was_deleted_or_cannot_be_read_is_not_claimed() {
+    let stage = given([], []).await;
+    let stream = StreamName::of("submission", stage.id.0);
+    let newer = event_about(stage.id.0, SCHEMA, "Exploded", "{}");
+    stage.store.append(&stream, ExpectedRevision::Any, vec![newer]).await.unwrap();
+    for _readable in [true, false] {
+        let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
+        let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
+        assert_eq!(end, AttemptEnd::NothingToClaim);
+        tombstone(&stage.store, &stream).await;
+    }
+}
+
+/// The main loop, on a log with strangers' events in all streams, a rejudge in a stream that was deleted since, and a
+/// submission of a newer version.
+#[tokio::test]
+async fn the_main_loop_goes_on_over_strangers_and_deleted_streams() {
+    let stage = given([], []).await;
+    let (commands, log) = (stage.attempts.commands.clone(), stage.store.clone());
+    let append = async |id: SubmissionId, kind: &str, data: &str| {
+        let event = event_about(id.0, SCHEMA, kind, data.to_owned());
+        log.append(&StreamName::of("submission", id.0), ExpectedRevision::Any, vec![event]).await.unwrap();
+    };
+    let (gone, newer) = (SubmissionId(Uuid::now_v7()), SubmissionId(Uuid::now_v7()));
+    append(gone, "RejudgeRequested", r#"{"by":"Grace","why":"rules"}"#).await;
+    tombstone(&log, &StreamName::of("submission", gone.0)).await;
+    append(newer, "Exploded", "{}").await;
+    for name in ["submission-stats".to_owned(), format!("submission-{}", stage.id)] {
+        for data in ["no JSON", "{}"] {
+            append_foreign(&log, &StreamName::new(name.as_str()).unwrap(), "Passed", data, "").await;
+        }
+    }
+
+    let (shutdown, slots) = (CancellationToken::new(), stage.attempts.context.slots.clone());
+    let work = WorkLoop {
+        store: Arc::new(log.clone()),
+        commands,
+        verifier: "v1".to_owned(),
+        attempts: Arc::new(stage.attempts),
+        slots,
+        grace: Duration::from_secs(5),
+    };
+    let working = tokio::spawn(work.until(shutdown.clone()));
+    let stream = StreamName::of("submission", stage.id.0);
+    let passed = async {
+        let is_verdict = |event: &RecordedEvent| event.kind == "Passed" && !event.metadata.is_empty();
+        while !log.read_stream(&stream, 0, ReadDirection::Forwards, 50).await.unwrap().iter().any(is_verdict)
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), passed).await.expect("the submission passes");
+    shutdown.cancel();
+    working.await.unwrap().unwrap();
 }
