@@ -178,8 +178,8 @@ mod tests {
         let (address, _stopping, _server) = serving(app).await;
         let headers: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
         for (request, status) in [
-            (format!("GET /{} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(100_000)), 431),
-            (format!("GET /?q={} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(1_000_000)), 431),
+            (format!("GET /{} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(100_000)), 414),
+            (format!("GET /?q={} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(1_000_000)), 414),
             (format!("GET / HTTP/1.1\r\nHost: muster\r\nX: {}\r\n\r\n", "x".repeat(100_000)), 431),
             (format!("GET / HTTP/1.1\r\n{headers}\r\n"), 431),
             ("GET / HTTP/1.1\r\nHost muster\r\n\r\n".to_owned(), 400),
