@@ -35,7 +35,7 @@ pub fn contrasted(one: &str, other: &str, chars_max: usize) -> (String, String) 
     let before = one.iter().zip(&other).take_while(equal).count();
     let after = one[before..].iter().rev().zip(other[before..].iter().rev()).take_while(equal).count();
     let spelled = |text: &[char]| {
-        let start = if before > BEFORE_DIFFERENCE { before - BEFORE_DIFFERENCE } else { 0 };
+        let start = before.saturating_sub(BEFORE_DIFFERENCE);
         let start_mark = (start > 0).then(|| "…".to_owned());
         let same = |chars: &[char]| visible(&chars.iter().collect::<String>(), chars_max);
         let end = text.len() - after;

@@ -260,7 +260,7 @@ pub async fn a_submission_that_stands_still_goes_on_at_the_same_event(subject: &
     for views in [subject.views(), subject.reopened().await] {
         let view = status(&*views, id).await;
         assert_eq!((view.revision, &view.standstill), (0, &Some(standstill.clone())));
-        assert_eq!(views.standstills(10).await.expect("readable"), [standstill.clone()]);
+        assert_eq!(views.standstills(10).await.expect("readable"), std::slice::from_ref(&standstill));
         assert_eq!(views.standstill(id).await.expect("readable"), Some(standstill.clone()));
         assert_eq!(views.standstill(other).await.expect("readable"), None);
         assert_eq!(views.queue_place(id).await.expect("readable"), None);

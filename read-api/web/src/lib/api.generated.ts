@@ -923,6 +923,13 @@ export interface components {
             };
             /** @description Why nothing is verified at present; `null` while a verifier works. */
             platform: string | null;
+            /** @description The events of strangers in streams with names of Muster's. They change nothing. */
+            set_aside: components["schemas"]["SetAsideView"];
+            /**
+             * @description The submissions that stand still, at most 500, in the order of the events at which they do: this version of Muster
+             *     cannot read these events.
+             */
+            standing_still: components["schemas"]["StandstillView"][];
             /** @description The newest 500 submissions that wait or are being verified, oldest first. */
             unfinished: components["schemas"]["StatusView"][];
             /**
@@ -1280,11 +1287,67 @@ export interface components {
             /** @description Every verifier that ever reported, sorted by name. */
             verifiers: components["schemas"]["VerifierSandbox"][];
         };
+        /** @description A stranger's event in a stream with a name of ours. It changes nothing. */
+        SetAsideEvent: {
+            /**
+             * Format: date-time
+             * @description The time at which the event was recorded.
+             */
+            at: string;
+            /**
+             * Format: int64
+             * @description The position of the event in the log.
+             */
+            position: number;
+            /** @description The event's number in its stream, from 0. */
+            revision: components["schemas"]["u64"];
+            /** @description The name of the event's stream. */
+            stream: string;
+            /** @description The type of the event. */
+            type: string;
+            /** @description The reason why the event is not ours. */
+            why: string;
+        };
+        /** @description The strangers' events in streams with names of ours. */
+        SetAsideView: {
+            /**
+             * Format: int64
+             * @description The number of all such events.
+             */
+            count: number;
+            /** @description The newest [`SET_ASIDE_KEPT`] of them, oldest first. */
+            newest: components["schemas"]["SetAsideEvent"][];
+        };
         /** @description The data of [`Event::Shown`]: an organiser lets the submission count on the map again. */
         Shown: {
             /** @description The name of the organiser. */
             by: string;
             /** @description The reason that the organiser gave. The participant reads it. */
+            why: string;
+        };
+        /** @description The event at which a submission stands still. Its state after the event is not known, so nothing is decided. */
+        StandstillView: {
+            /** @description `newer_version` if a newer version of Muster wrote the event, or `damaged`. */
+            code: string;
+            /** @description The id of the submission. */
+            id: components["schemas"]["SubmissionId"];
+            /** @description The reason as a sentence for the participant. */
+            message: string;
+            /**
+             * Format: int64
+             * @description The position of the event in the log.
+             */
+            position: number;
+            /** @description The event's number in its stream, from 0. */
+            revision: components["schemas"]["u64"];
+            /**
+             * Format: date-time
+             * @description The time at which the event was recorded.
+             */
+            since: string;
+            /** @description The type of the event. */
+            type: string;
+            /** @description The reason why the event cannot be read, for the operator. */
             why: string;
         };
         /** @description One running container. */
@@ -1395,6 +1458,7 @@ export interface components {
             reasons: components["schemas"]["ReasonView"][];
             /** @description The revision of the newest event in this view. */
             revision: components["schemas"]["u64"];
+            standstill?: components["schemas"]["StandstillView"] | null;
             /** @description The present status of the submission. */
             status: components["schemas"]["SubmissionStatus"];
             /**
@@ -2219,6 +2283,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The submission was deleted from the log. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The log or the views cannot be read, or too many clients wait. */
             503: {
                 headers: {
@@ -2265,6 +2338,15 @@ export interface operations {
             };
             /** @description There is no such submission. */
             404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was deleted from the log. */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
