@@ -55,7 +55,7 @@ impl WaitingSubmissions {
 
     /// Forgets submissions as the log says that they have ended. Never returns.
     pub async fn follow(self, log: Arc<dyn EventStore>) {
-        let kinds = ["Passed", "Failed", "GivenUp"].map(str::to_owned).to_vec();
+        let kinds = ["Passed", "Failed", "GivenUp", "Withdrawn"].map(str::to_owned).to_vec();
         let filter = EventFilter { kinds, stream_prefix: Some(format!("{CATEGORY}-")) };
         let mut after = None;
         loop {
@@ -90,6 +90,10 @@ impl WaitingSubmissions {
     pub(crate) fn admit(&self, id: SubmissionId, client: ClientAddress) -> Result<(), Problem> {
         let length = *self.length.borrow();
         let mut accepted = self.accepted();
+        // A repeated request is counted already.
+        if accepted.clients.contains_key(&id) {
+            return Ok(());
+        }
         if length.waiting >= WAITING_MAX || accepted.clients.len() as u64 >= WAITING_MAX {
             return Err(length.refusal(StatusCode::SERVICE_UNAVAILABLE, "The queue is full"));
         }
@@ -98,9 +102,8 @@ impl WaitingSubmissions {
             let why = format!("{own} submissions from your address wait already");
             return Err(length.refusal(StatusCode::TOO_MANY_REQUESTS, &why));
         }
-        if accepted.clients.insert(id, client).is_none() {
-            *accepted.by_client.entry(client).or_default() += 1;
-        }
+        accepted.clients.insert(id, client);
+        *accepted.by_client.entry(client).or_default() += 1;
         Ok(())
     }
 

@@ -141,12 +141,8 @@ impl ClaimQueue {
                     },
                 }
             }
-            Event::Passed(_) | Event::Failed(_) | Event::GivenUp(_) => {
+            Event::Passed(_) | Event::Failed(_) | Event::GivenUp(_) | Event::Withdrawn(_) => {
                 self.forget(id);
-                return;
-            }
-            Event::Withdrawn(_) => {
-                self.entries.remove(&id);
                 return;
             }
             Event::ImagesPulled(_)

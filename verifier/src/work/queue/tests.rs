@@ -231,6 +231,11 @@ fn a_withdrawn_submission_is_let_go_whether_it_waits_is_taken_or_claimed() {
     log.queue.put_back(submission(2), second(0));
     log.claimed(3, 5).says(3, withdrawn()).next(9, []);
     assert_eq!(log.queue.claims(|_| true), []);
+    for (id, retry_at) in [(4, Some(20)), (5, None)] {
+        log.submitted(id, "ada").claimed(id, 5).interrupted(id, retry_at).says(id, withdrawn());
+    }
+    log.next(1_000_000, []);
+    assert!(log.queue.parked.is_empty() && log.queue.unwell.is_empty());
     assert!(log.queue.entries.is_empty() && log.queue.order.waiting() == 0);
 }
 
