@@ -177,18 +177,20 @@ mod tests {
         let app = Router::new().route("/", get(async || "here"));
         let (address, _stopping, _server) = serving(app).await;
         let headers: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
-        for (request, status) in [
-            (format!("GET /{} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(100_000)), 414),
-            (format!("GET /?q={} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(1_000_000)), 414),
-            (format!("GET / HTTP/1.1\r\nHost: muster\r\nX: {}\r\n\r\n", "x".repeat(100_000)), 431),
-            (format!("GET / HTTP/1.1\r\n{headers}\r\n"), 431),
-            ("GET / HTTP/1.1\r\nHost muster\r\n\r\n".to_owned(), 400),
-            ("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n".to_owned(), 400),
-            ("GET\r\n\r\n".to_owned(), 400),
+        // The bound that a long address passes first depends on how it arrives.
+        for (request, statuses) in [
+            (format!("GET /{} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(100_000)), &[414, 431][..]),
+            (format!("GET /?q={} HTTP/1.1\r\nHost: muster\r\n\r\n", "x".repeat(1_000_000)), &[414, 431]),
+            (format!("GET / HTTP/1.1\r\nHost: muster\r\nX: {}\r\n\r\n", "x".repeat(100_000)), &[431]),
+            (format!("GET / HTTP/1.1\r\n{headers}\r\n"), &[431]),
+            ("GET / HTTP/1.1\r\nHost muster\r\n\r\n".to_owned(), &[400]),
+            ("GET / HTTP/1.1\r\nContent-Length: many\r\n\r\n".to_owned(), &[400]),
+            ("GET\r\n\r\n".to_owned(), &[400]),
         ] {
             let answer = answer(sent(address, &request).await).await;
             let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-            assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+            let status: u16 = head.split(' ').nth(1).unwrap().parse().unwrap();
+            assert!(statuses.contains(&status), "{head}");
             assert!(head.contains("content-type: application/problem+json"), "{head}");
             let problem: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(problem["status"], status);

@@ -52,7 +52,13 @@ impl ListModel {
                     step.ids.iter().map(|id| in_stream.iter().rposition(|(_, other)| other == id)).collect();
                 if found[0].is_some() {
                     let all: Option<Vec<_>> = found.into_iter().collect();
-                    return all.map(|all| at(all[all.len() - 1]));
+                    let last = step.ids[step.ids.len() - 1];
+                    let oldest = in_stream.iter().position(|(_, other)| *other == last);
+                    let repeats_an_id = (1..step.ids.len()).any(|n| step.ids[..n].contains(&step.ids[n]));
+                    return all.and_then(|all| {
+                        let place = if repeats_an_id { oldest } else { Some(all[all.len() - 1]) };
+                        place.map(at)
+                    });
                 }
                 in_stream.len()
             }

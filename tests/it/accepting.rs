@@ -52,7 +52,7 @@ async fn each_wrong_field_has_its_own_entry(shape: Shape) {
     let system = System::without_a_swarm(shape).await;
     let image = |name: &str| json!([name]);
     for (field, wrong, named) in [
-        ("name", json!("Al"), "name"),
+        ("name", json!("\u{3164}"), "name"),
         ("name", json!(7), "name"),
         ("twitter", json!("ada"), "twitter"),
         ("location", json!("Atlantis on Sea"), "location"),

@@ -245,7 +245,7 @@ async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
         (vec!["replay", "--output", "diary"], "diary"),
         (vec!["replay", "--format", "parquet", "--follow"], "--follow"),
         (vec!["replay", "--after", "1000000"], "after"),
-        (vec!["rejudge", "--filter", "verdict=maybe"], "passed or failed"),
+        (vec!["rejudge", "--filter", "verdict=maybe"], "passed, failed or given_up"),
         (vec!["rejudge"], "--filter"),
         (vec!["stats", "--at", "2100-01-01T00:00:00Z"], "in the future"),
     ] {

@@ -116,7 +116,10 @@ impl ServerConnector {
 fn tls_failure(host: &ServerHost, error: &io::Error) -> ConnectFailure {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<TlsError>());
     let why = match cause {
-        Some(TlsError::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+        // The signature is bad if a known authority has the same name as the unknown one.
+        Some(TlsError::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        )) => {
             "the server's certificate is of an unknown authority; name the authority's file with tlsCaFile= in the address"
                 .to_owned()
         }

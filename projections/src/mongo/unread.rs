@@ -3,7 +3,7 @@
 
 use domain::submission::SubmissionId;
 use futures::TryStreamExt;
-use mongodb::bson::{Document, doc, to_bson, to_document};
+use mongodb::bson::{Document, doc, to_bson, to_document, to_raw_document_buf};
 use mongodb::error::Result;
 
 use super::collections::ViewCollections;
@@ -56,7 +56,9 @@ impl ViewCollections {
 
     /// Lets a submission stand still. It waits for no turn meanwhile.
     pub(super) async fn write_standstill(&self, standstill: &StandstillView) -> Result<()> {
-        let mut document = to_document(standstill)?;
+        // The driver writes and reads whole documents in the form for programs, in which an id is binary.
+        let stored = Document::try_from(to_raw_document_buf(standstill)?)?;
+        let mut document = stored.clone();
         document.insert("_id", standstill.id.to_string());
         allow_duplicate(self.standstills::<Document>().insert_one(document).await.map(drop))?;
         let before = doc! {
@@ -65,7 +67,7 @@ impl ViewCollections {
             "view.standstill": { "$exists": false },
         };
         let changes = doc! {
-            "$set": { "view.standstill": to_bson(standstill)?, "moved": number(standstill.position) },
+            "$set": { "view.standstill": stored, "moved": number(standstill.position) },
             "$unset": { "unfinished": "", "queued": "" },
         };
         self.statuses().update_one(before, changes).await.map(drop)

@@ -187,23 +187,17 @@ fn a_submission_that_is_given_up_is_forgotten() {
     assert!(log.queue.entries.is_empty() && log.queue.unwell.is_empty() && log.queue.order.waiting() == 0);
 }
 
-/// A look at the queue is one step, however many wait: it costs no more with a hundred thousand parked submissions.
+/// A look at the queue is one step, however many wait: parked submissions are no candidates.
 #[test]
-fn a_hundred_thousand_parked_submissions_are_not_walked() {
+fn parked_submissions_are_not_walked() {
     let mut log = log();
-    for id in 0..100_000 {
+    for id in 0..1000 {
         log.submitted(id, &format!("owner{id}")).claimed(id, 9).interrupted(id, Some(1_000_000_000));
     }
     log.submitted(200_000, "ada");
-    let began = std::time::Instant::now();
-    for _ in 0..1000 {
-        log.next(2_000_000, [200_000]);
-        log.queue.put_back(submission(200_000), second(0));
-        assert_eq!(log.queue.claims(|_| true), []);
-    }
-    let look = began.elapsed() / 1000;
-    println!("a look at a queue of 100,000 parked submissions takes {look:?}");
-    assert!(look < std::time::Duration::from_millis(20), "{look:?}");
+    assert_eq!((log.queue.order.candidates().count(), log.queue.parked.len()), (1, 1000));
+    log.next(2_000_000, [200_000]);
+    assert_eq!(log.queue.claims(|_| true), []);
 }
 
 #[test]
