@@ -568,11 +568,13 @@ async fn what_was_deleted_or_cannot_be_read_is_not_claimed() {
     let stream = StreamName::of("submission", stage.id.0);
     let newer = event_about(stage.id.0, SCHEMA, "Exploded", "{}");
     stage.store.append(&stream, ExpectedRevision::Any, vec![newer]).await.unwrap();
-    for _readable in [true, false] {
+    for is_deleted in [false, true] {
+        if is_deleted {
+            tombstone(&stage.store, &stream).await;
+        }
         let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
         let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
         assert_eq!(end, AttemptEnd::NothingToClaim);
-        tombstone(&stage.store, &stream).await;
     }
 }
 
