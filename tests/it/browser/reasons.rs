@@ -6,6 +6,7 @@ use domain::submission::{
     Event, Failed, FailureCode, FieldDifference, ImageProbe, InterruptionCode, ProbeOutcome, Probed, Reason,
     VerificationInterrupted, VerificationStarted,
 };
+use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -91,7 +92,8 @@ async fn an_interruption_is_shown_as_the_platforms_fault_with_the_next_attempt()
     ] {
         let id = site.submit(code.as_str()).await;
         browser.go(&site.system.url(&format!("/s/{id}"))).await;
-        let deadline = "2100-01-01T00:00:00Z".parse().unwrap();
+        // A deadline that is further away than an attempt can last would be taken for a wrong clock's.
+        let deadline = Timestamp::now() + SignedDuration::from_mins(5);
         let started = VerificationStarted { attempt: 1, verifier: "v1".to_owned(), deadline };
         site.record(id, Event::VerificationStarted(started)).await;
         browser.reads(".standing", "Being verified").await;
