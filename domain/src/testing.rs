@@ -157,7 +157,7 @@ pub fn interrupt(attempt: u32) -> Command {
 
 /// Interrupts an attempt while the platform runs images of others, or does not.
 pub fn interrupt_while(attempt: u32, others_run: bool) -> Command {
-    let fault = PlatformFault { code: InterruptionCode::NoCapacity, message: "full".into() };
+    let fault = PlatformFault::new(InterruptionCode::NoCapacity, "full");
     Command::Interrupt { attempt, fault, at: now(), others_run }
 }
 

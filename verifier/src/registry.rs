@@ -270,7 +270,7 @@ pub(crate) fn unavailable(why: &str) -> LookupError {
 }
 
 pub(crate) fn platform(code: InterruptionCode, message: String) -> LookupError {
-    LookupError::Platform(PlatformFault { code, message })
+    LookupError::Platform(PlatformFault::new(code, message))
 }
 
 #[cfg(test)]

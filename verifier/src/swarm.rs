@@ -284,6 +284,6 @@ impl From<SwarmError> for PlatformFault {
             SwarmError::Unprotected(_) => InterruptionCode::NodeIll,
             SwarmError::Relay(_) => InterruptionCode::SlotFailed,
         };
-        Self { code, message: error.to_string() }
+        Self::new(code, error.to_string())
     }
 }

@@ -1,5 +1,7 @@
 //! The commands to a submission. The time arrives with the command.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::event::{PulledImage, StartedImage, Submitted};
@@ -60,4 +62,13 @@ pub struct PlatformFault {
     pub code: InterruptionCode,
     /// A sentence for the operator.
     pub message: String,
+    /// The time for which another attempt would be in vain, if it is known.
+    pub pause: Option<Duration>,
+}
+
+impl PlatformFault {
+    /// Makes a fault of which nobody knows how long it lasts.
+    pub fn new(code: InterruptionCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), pause: None }
+    }
 }

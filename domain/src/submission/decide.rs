@@ -126,7 +126,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
                 return Err(Rejection::NotExpired(claim.deadline));
             }
             let message = format!("{} did not report by {}", claim.verifier, claim.deadline);
-            let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
+            let fault = PlatformFault::new(InterruptionCode::LeaseExpired, message);
             Ok(interrupted(facts, attempt, fault, at, others_run))
         }
 
@@ -215,17 +215,19 @@ fn interrupted(
     at: Timestamp,
     others_run: bool,
 ) -> Vec<Event> {
-    let PlatformFault { code, message } = fault;
-    let counts = others_run && code.is_try();
+    let PlatformFault { code, message, pause } = fault;
+    // A pause that is known in advance says nothing about the image.
+    let counts = others_run && code.is_try() && pause.is_none();
     let interruptions = facts.interruptions + u32::from(code.is_try());
     let tries = facts.tries + u32::from(counts);
     let gives_up = code.is_try() && (tries >= TRIES_MAX || interruptions >= INTERRUPTIONS_MAX);
     let retry_at = if !code.is_try() {
         Some(at)
-    } else if gives_up || !counts && interruptions > QUICK_TRIES {
+    } else if gives_up || !counts && pause.is_none() && interruptions > QUICK_TRIES {
         None
     } else {
-        let pause = SignedDuration::try_from(pause_after(interruptions)).unwrap_or(SignedDuration::MAX);
+        let pause = pause_after(interruptions).max(pause.unwrap_or_default());
+        let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
         Some(at.saturating_add(pause).unwrap_or(at))
     };
     let given_up = gives_up

@@ -89,7 +89,7 @@ proptest! {
             let attempt = tries as u32;
             let deadline = at + jiff::SignedDuration::from_secs(1);
             let claim = Command::Claim { verifier: "v1".into(), at, deadline };
-            let fault = PlatformFault { code: InterruptionCode::NodeIll, message: "no".into() };
+            let fault = PlatformFault::new(InterruptionCode::NodeIll, "no");
             for command in [claim, Command::Interrupt { attempt, fault, at, others_run }] {
                 let events = decide(&challenge, &state, command).unwrap();
                 state = events.iter().fold(state, Submission::evolve);

@@ -10,7 +10,7 @@ mod tokens;
 use std::time::Duration;
 
 use domain::ImageRef;
-use domain::submission::{FailureCode, InterruptionCode};
+use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
@@ -23,7 +23,7 @@ pub(super) use self::hosts::RegistryHosts;
 use self::pauses::RegistryPauses;
 use self::tokens::{HeldToken, TokenMemory};
 use super::logins::{RegistryLogin, RegistryLogins};
-use super::{LookupError, Result, platform, unavailable};
+use super::{LookupError, Result, unavailable};
 
 const TOKEN_MAX: usize = 64 << 10;
 const ERROR_MAX: usize = 16 << 10;
@@ -290,7 +290,8 @@ impl RegistrySession<'_> {
 
     fn paused(&self, after: Option<Duration>, code: InterruptionCode, why: &str) -> LookupError {
         let length = self.http.pauses.begin(self.image.registry(), after, code, why);
-        platform(code, format!("{why}; it is asked again in {} s", length.as_secs()))
+        let message = format!("{why}; it is asked again in {} s", length.as_secs());
+        LookupError::Platform(PlatformFault { pause: Some(length), ..PlatformFault::new(code, message) })
     }
 
     /// Returns the fault of a request or a response that broke off.

@@ -113,7 +113,7 @@ impl AttemptRunner {
         let report = match outcome {
             Ok(observations) => Command::Conclude { attempt, observations },
             Err(NoVerdict::Interrupted(fault)) => {
-                let PlatformFault { code, message } = &fault;
+                let PlatformFault { code, message, .. } = &fault;
                 tracing::warn!("attempt {attempt} of submission {id} is interrupted: {code:?}, {message}");
                 let others_run = self.runs.others_ran(&facts.submitted.owner, ticket.since);
                 Command::Interrupt { attempt, fault, at: Timestamp::now(), others_run }
@@ -352,7 +352,7 @@ fn observations(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {
 }
 
 fn interrupted(code: InterruptionCode, message: &str) -> NoVerdict {
-    NoVerdict::Interrupted(PlatformFault { code, message: message.to_owned() })
+    NoVerdict::Interrupted(PlatformFault::new(code, message))
 }
 
 fn lease_expired(message: &str) -> NoVerdict {

@@ -230,7 +230,7 @@ impl WorkLoop {
     fn interrupt_predecessors(&self, state: &mut LoopState) {
         for held in state.queue.claims(|held| held.verifier == self.verifier) {
             let message = format!("{} was restarted", self.verifier);
-            let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message };
+            let fault = PlatformFault::new(InterruptionCode::LeaseExpired, message);
             let others_run = held.others_run;
             let command =
                 Command::Interrupt { attempt: held.attempt, fault, at: Timestamp::now(), others_run };

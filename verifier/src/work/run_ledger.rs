@@ -144,7 +144,7 @@ mod tests {
     }
 
     fn ill() -> PlatformFault {
-        PlatformFault { code: InterruptionCode::NodeIll, message: "it did not start".to_owned() }
+        PlatformFault::new(InterruptionCode::NodeIll, "it did not start")
     }
 
     /// Applies steps a second apart: `+` runs and `-` fails, then the owner and the node. Returns the nodes that seem ill
@@ -191,7 +191,7 @@ mod tests {
         let what = image("ada", "n1");
         ledger.record_failure(&what, InterruptionCode::PullFailed);
         after(&mut ledger, "-ada@n1 +bob@n1 +bob@n2").await;
-        let pull = PlatformFault { code: InterruptionCode::PullFailed, message: "no answer".into() };
+        let pull = PlatformFault::new(InterruptionCode::PullFailed, "no answer");
         let full = PlatformFault { message: "write /x: no space left on device".into(), ..ill() };
         assert!(!ledger.blames_image(&image("ada", "n2"), &pull));
         assert!(!ledger.blames_image(&image("ada", "n2"), &full));

@@ -164,7 +164,7 @@ fn an_outage_gives_nothing_up_before_more_than_a_day() {
 #[test]
 fn a_stop_of_ours_is_no_try() {
     let mut history = interrupted_history(TRIES_MAX - 1, true);
-    let fault = PlatformFault { code: InterruptionCode::VerifierStopped, message: "stop".into() };
+    let fault = PlatformFault::new(InterruptionCode::VerifierStopped, "stop");
     for attempt in TRIES_MAX..TRIES_MAX + 5 {
         let stopped = Command::Interrupt { attempt, fault: fault.clone(), at: now(), others_run: true };
         let events = given(history.clone()).when(stopped).events();
@@ -172,6 +172,19 @@ fn a_stop_of_ours_is_no_try() {
         history.extend(events);
         history.push(started(attempt + 1));
     }
+}
+
+#[test]
+fn a_pause_that_is_known_is_waited_for_and_is_no_try() {
+    let attempt = TRIES_MAX;
+    let pause = Some(Duration::from_secs(7200));
+    let fault = PlatformFault { pause, ..PlatformFault::new(InterruptionCode::RateLimited, "later") };
+    let limited = Command::Interrupt { attempt, fault, at: now(), others_run: true };
+    let events = given(interrupted_history(attempt - 1, true)).when(limited).events();
+    let after_it = Some(now() + SignedDuration::from_secs(7200));
+    assert!(
+        matches!(&events[..], [Event::VerificationInterrupted(end)] if end.retry_at == after_it && !end.counts)
+    );
 }
 
 #[test]

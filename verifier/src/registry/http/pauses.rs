@@ -62,7 +62,7 @@ impl RegistryPauses {
         if left > SHORT {
             let seconds = left.as_millis().div_ceil(1000);
             let message = format!("{why}; it is asked again in {seconds} s");
-            return Err(PlatformFault { code, message });
+            return Err(PlatformFault { code, message, pause: Some(left) });
         }
         sleep_until(until).await;
         Ok(())

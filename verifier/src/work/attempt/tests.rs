@@ -442,7 +442,7 @@ async fn a_node_on_which_images_of_two_owners_fail_gets_no_work_for_a_while() {
             image: format!("{owner}/app"),
             node: node.clone(),
         };
-        let fault = PlatformFault { code: InterruptionCode::NodeIll, message: "no".into() };
+        let fault = PlatformFault::new(InterruptionCode::NodeIll, "no");
         stage.attempts.note_finding(&on(&ill), &mut AppFinding::PlatformFault(fault));
         let code = FailureCode::Mismatch;
         let evidence = Evidence::Failure { code, message: "no".into() };
@@ -482,7 +482,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
         while !started().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
-        let fault = PlatformFault { code: InterruptionCode::LeaseExpired, message: "late".into() };
+        let fault = PlatformFault::new(InterruptionCode::LeaseExpired, "late");
         let command = Command::Interrupt { attempt: 1, fault, at: Timestamp::now(), others_run: false };
         let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();

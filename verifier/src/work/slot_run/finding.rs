@@ -186,5 +186,5 @@ fn is_ending(code: FailureCode) -> bool {
 }
 
 pub(super) fn platform_fault(code: InterruptionCode, message: &str) -> PlatformFault {
-    PlatformFault { code, message: message.to_owned() }
+    PlatformFault::new(code, message)
 }

@@ -22,6 +22,8 @@ pub(crate) enum Manner {
     Say(u16, &'static str),
     /// Forwards the request, and closes the connection before the response.
     Forget,
+    /// Forwards the request and the response, so that a later rule meets the request after it.
+    Forward,
 }
 
 /// A running proxy. It ends when it is dropped.
@@ -160,7 +162,7 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
             caller.write_all(answer.as_bytes()).await?;
             return Ok(());
         }
-        Some(Manner::Forget) | None => {}
+        Some(Manner::Forget | Manner::Forward) | None => {}
     }
     let mut behind: Box<dyn Stream> = match behind {
         Behind::Unix(path) => Box::new(UnixStream::connect(path).await?),
@@ -171,7 +173,7 @@ async fn exchange(mut caller: impl Stream, behind: Behind, rules: &Rules) -> Res
         behind.write_all(b"\r\nConnection: close").await?;
     }
     behind.write_all(&request[end..]).await?;
-    if manner.is_none() {
+    if matches!(manner, Some(Manner::Forward) | None) {
         copy_bidirectional(&mut caller, &mut behind).await?;
         return Ok(());
     }
