@@ -63,11 +63,12 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
             match header.kind {
                 b'x' => records = pax::parse(&self.extended(header.size)?)?,
                 b'g' => {
-                    pax::parse(&self.extended(header.size)?)?;
-                    return Ok(Some(ArchiveEntry { path: header.name, kind: ArchiveEntryKind::Global }));
+                    // Engines give the entry the path of its records.
+                    let path = pax::parse(&self.extended(header.size)?)?.path.unwrap_or(header.name);
+                    return Ok(Some(ArchiveEntry { path, kind: ArchiveEntryKind::Global }));
                 }
-                b'L' => name = Some(without_nul(self.extended(header.size)?)),
-                b'K' => link = Some(without_nul(self.extended(header.size)?)),
+                b'L' => name = text(self.extended(header.size)?),
+                b'K' => link = text(self.extended(header.size)?),
                 _ => {
                     let path = name.or(records.path).unwrap_or_else(|| header.name.clone());
                     let link = link.or(records.link).unwrap_or_else(|| header.link.clone());
@@ -183,9 +184,10 @@ pub(super) fn damaged() -> LayerFlaw {
     LayerFlaw::Broken("a layer is no archive, or it is damaged".to_owned())
 }
 
-fn without_nul(mut text: Vec<u8>) -> Vec<u8> {
+/// Returns the text before the first NUL. An empty one says nothing, so the header's counts.
+fn text(mut text: Vec<u8>) -> Option<Vec<u8>> {
     if let Some(end) = text.iter().position(|byte| *byte == 0) {
         text.truncate(end);
     }
-    text
+    (!text.is_empty()).then_some(text)
 }

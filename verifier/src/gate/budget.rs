@@ -79,7 +79,7 @@ impl UnpackBudget {
         }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => LayerFlaw::Broken("a layer ends too early".to_owned()),
-            _ => LayerFlaw::Broken("a layer cannot be decompressed".to_owned()),
+            _ => LayerFlaw::Broken(format!("a layer cannot be decompressed ({error})")),
         }
     }
 }

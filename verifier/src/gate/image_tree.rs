@@ -7,7 +7,7 @@ use std::sync::Arc;
 use domain::sandbox::SandboxGrade;
 
 use super::LayerFlaw;
-use super::layer_tree::{self, ACCOUNTS_MAX, LayerNode, LayerTree, PathKey, SpecialFile};
+use super::layer_tree::{self, ACCOUNTS_MAX, LINKS_MAX, LayerNode, LayerTree, PathKey, SpecialFile};
 
 /// The files that an engine reads into its memory at each start.
 const ACCOUNTS: [&str; 2] = ["/etc/passwd", "/etc/group"];
@@ -17,8 +17,6 @@ const MOUNTED: [&str; 3] = ["/etc/hosts", "/etc/resolv.conf", "/etc/hostname"];
 
 /// The directories of the kernel.
 const KERNEL: [&str; 3] = ["dev", "proc", "sys"];
-
-const LINKS_MAX: usize = 40;
 
 /// The names that are looked up for one path, with all of its links.
 const STEPS_MAX: usize = 4096;

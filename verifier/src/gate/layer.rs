@@ -22,6 +22,10 @@ const BEGINNING: usize = 6;
 
 const BUFFER: usize = 64 << 10;
 
+/// The largest window of a zstd frame. The decoder holds one in memory, and a frame of a few bytes may ask for terabytes. The
+/// levels up to 19 need 8 MiB.
+const WINDOW_MAX: u64 = 32 << 20;
+
 /// A layer that was read to its end.
 #[derive(Debug)]
 pub(super) struct LayerReading {
@@ -92,7 +96,7 @@ struct ZstdReader<'a> {
     state: ZstdState<'a>,
 }
 
-type FrameStream<'a> = io::Chain<Cursor<[u8; 4]>, Box<dyn Read + 'a>>;
+type FrameStream<'a> = io::Chain<Cursor<Vec<u8>>, Box<dyn Read + 'a>>;
 
 enum ZstdState<'a> {
     Between(Box<dyn Read + 'a>),
@@ -117,7 +121,7 @@ impl Read for ZstdReader<'_> {
                         self.state = ZstdState::Between(stream);
                         continue;
                     }
-                    let frame = Cursor::new(magic).chain(stream);
+                    let frame = Cursor::new(frame_head(magic, &mut stream)?).chain(stream);
                     let decoder = StreamingDecoder::new(frame).map_err(invalid)?;
                     self.state = ZstdState::Within(Box::new(decoder));
                 }
@@ -134,6 +138,38 @@ impl Read for ZstdReader<'_> {
             }
         }
     }
+}
+
+/// Reads the header of a frame, from its magic on. The decoder takes whatever memory the header asks for.
+///
+/// # Errors
+/// If the frame's window is too large.
+fn frame_head(magic: [u8; 4], stream: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = magic.to_vec();
+    head.push(0);
+    stream.read_exact(&mut head[4..])?;
+    let (flags, is_single) = (head[4], head[4] & 0x20 != 0);
+    let dictionary = [0, 1, 2, 4][usize::from(flags & 3)];
+    let size = match flags >> 6 {
+        0 => usize::from(is_single),
+        flag => 1 << flag,
+    };
+    head.resize(5 + usize::from(!is_single) + dictionary + size, 0);
+    stream.read_exact(&mut head[5..])?;
+    // A single segment has no window of its own: it is as large as its content.
+    let window = if is_single {
+        let mut content = [0; 8];
+        content[..size].copy_from_slice(&head[5 + dictionary..]);
+        u64::from_le_bytes(content)
+    } else {
+        let base = 1_u64 << (10 + (head[5] >> 3));
+        base + base / 8 * u64::from(head[5] & 7)
+    };
+    if window > WINDOW_MAX {
+        let most = WINDOW_MAX >> 20;
+        return Err(invalid(format!("its zstd window is more than {most} MiB; use a level of at most 19")));
+    }
+    Ok(head)
 }
 
 fn is_skippable(magic: &[u8]) -> bool {

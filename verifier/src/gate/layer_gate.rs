@@ -29,6 +29,9 @@ const MEMORY_MAX: usize = 96 << 20;
 /// The number of layers that are read at the same time. Each may take some 40 MiB.
 const LOOKS_AT_ONCE: usize = 16;
 
+/// The number of layers of one registry that are read at the same time, so that a slow one leaves room for the others.
+const LOOKS_BY_REGISTRY: usize = LOOKS_AT_ONCE / 2;
+
 /// The number of layers of one image that are read at the same time.
 const LAYERS_AT_ONCE: usize = 4;
 
@@ -39,11 +42,12 @@ const PIECES_AHEAD: usize = 16;
 pub(crate) struct LayerGate {
     memory: LayerMemory,
     looks: Semaphore,
+    /// The looks by registry, as long as there are some.
+    looks_by_registry: Mutex<HashMap<String, Weak<Semaphore>>>,
     turns: LayerTurns,
 }
 
-/// The layers that are being read, by registry and digest, so that nobody fetches a layer that another fetches now. A slow
-/// registry delays no other registry's layers.
+/// The layers that are being read, by registry and digest, so that nobody fetches a layer that another fetches now.
 #[derive(Debug, Default)]
 struct LayerTurns(Mutex<HashMap<(String, Digest), WeakTurn>>);
 
@@ -69,8 +73,20 @@ impl LayerGate {
         Self {
             memory: LayerMemory::new(MEMORY_MAX),
             looks: Semaphore::new(LOOKS_AT_ONCE),
+            looks_by_registry: Mutex::default(),
             turns: LayerTurns::default(),
         }
+    }
+
+    fn looks_of(&self, registry: &str) -> Arc<Semaphore> {
+        let mut looks = self.looks_by_registry.lock().unwrap_or_else(PoisonError::into_inner);
+        looks.retain(|_, looks| looks.strong_count() > 0);
+        if let Some(known) = looks.get(registry).and_then(Weak::upgrade) {
+            return known;
+        }
+        let new = Arc::new(Semaphore::new(LOOKS_BY_REGISTRY));
+        looks.insert(registry.to_owned(), Arc::downgrade(&new));
+        new
     }
 
     /// Looks into each layer of an image, and checks that an engine can bear it.
@@ -143,7 +159,10 @@ impl ImageLook<'_> {
     }
 
     async fn read(&self, layer: &ImageLayer) -> Result<KnownLayer, LookupError> {
-        let _look = self.gate.looks.acquire().await.map_err(|_| unread("the verifier is stopping"))?;
+        let stopping = |_| platform(InterruptionCode::VerifierStopped, "the verifier is stopping".to_owned());
+        let of_registry = self.gate.looks_of(self.image.registry());
+        let _share = of_registry.acquire().await.map_err(stopping)?;
+        let _look = self.gate.looks.acquire().await.map_err(stopping)?;
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let arriving = ArrivingLayer { pieces, piece: Bytes::new() };
         let budget = Arc::clone(&self.budget);
@@ -159,8 +178,10 @@ impl ImageLook<'_> {
         });
         let reading = reading.await;
         fetched?;
-        let reading =
-            reading.map_err(|_| unread("a layer could not be read by a bug; the log has the details"))?;
+        let reading = reading.map_err(|_| {
+            let why = "a layer could not be read by a bug; the log has the details";
+            platform(InterruptionCode::LeaseExpired, why.to_owned())
+        })?;
         let digest = digest_of(&reading.digest);
         if digest != layer.digest {
             return Err(unavailable(&format!(
@@ -233,10 +254,6 @@ impl Read for ArrivingLayer {
 fn participant(flaw: LayerFlaw) -> LookupError {
     let (code, message) = flaw.into_failure();
     LookupError::Participant(code, message)
-}
-
-fn unread(why: &str) -> LookupError {
-    platform(InterruptionCode::LeaseExpired, why.to_owned())
 }
 
 #[cfg(test)]

@@ -20,7 +20,10 @@ const NAME_MAX: usize = 255;
 const DEPTH_MAX: usize = 256;
 
 /// The number of links that one path may lead through. Linux allows as many.
-const LINKS_MAX: usize = 40;
+pub(super) const LINKS_MAX: usize = 40;
+
+/// The bytes of a link's target that count as one file. So the targets of an image take 64 MB at most.
+const TARGET_SHARE: u64 = 128;
 
 /// The number of names that are looked up for all links of a layer together.
 const STEPS_MAX: u64 = 20_000_000;
@@ -65,6 +68,8 @@ pub(super) enum SpecialFile {
 pub(crate) struct LayerTree {
     nodes: HashMap<PathKey, LayerNode>,
     targets: Vec<Box<[u8]>>,
+    /// The number of files that the layer takes of a budget.
+    cost: u64,
     steps: u64,
     /// The memory of the targets, bytes.
     target_bytes: usize,
@@ -87,9 +92,10 @@ impl LayerTree {
         &self.targets[link as usize]
     }
 
-    /// Returns the number of files and directories.
+    /// Returns the number of files and directories, with those that the layer has several times. Long targets of links
+    /// count as well.
     pub(super) fn entries(&self) -> u64 {
-        self.nodes.len() as u64
+        self.cost
     }
 
     /// Returns about how much memory this takes, in bytes.
@@ -106,7 +112,7 @@ impl LayerTree {
 
     /// Applies the next entry of the layer's archive, as an engine does.
     pub(super) fn apply(&mut self, entry: ArchiveEntry, budget: &UnpackBudget) -> Result<(), LayerFlaw> {
-        budget.spend_entries(1)?;
+        self.spend(1, budget)?;
         let names = names(&entry.path)?;
         // The root itself is always a directory.
         let Some((name, parents)) = names.split_last() else { return Ok(()) };
@@ -125,14 +131,19 @@ impl LayerTree {
             if matches!(hidden, b"" | b"." | b"..") {
                 return Err(disorderly(&entry.path));
             }
-            // What the layer itself has there stays.
-            self.nodes.entry(parent.child(hidden)).or_insert(LayerNode::Whiteout);
-            return Ok(());
+            return match self.node(parent.child(hidden)) {
+                // An engine cannot make the whiteout where a file is.
+                Some(node) if node != LayerNode::Whiteout => Err(disorderly(&entry.path)),
+                _ => {
+                    self.nodes.insert(parent.child(hidden), LayerNode::Whiteout);
+                    Ok(())
+                }
+            };
         }
         let node = match entry.kind {
             ArchiveEntryKind::Directory => LayerNode::Directory { has_entries: false, is_opaque: false },
             ArchiveEntryKind::File { size } => LayerNode::File { is_long: size > ACCOUNTS_MAX },
-            ArchiveEntryKind::SymbolicLink(target) => self.link(target, &entry.path)?,
+            ArchiveEntryKind::SymbolicLink(target) => self.link(target, &entry.path, budget)?,
             ArchiveEntryKind::HardLink(target) => self.linked(&target, &entry.path)?,
             ArchiveEntryKind::Fifo => LayerNode::Special(SpecialFile::Fifo),
             ArchiveEntryKind::Device => LayerNode::Special(SpecialFile::Device),
@@ -153,10 +164,16 @@ impl LayerTree {
         Ok(())
     }
 
-    fn link(&mut self, target: Vec<u8>, path: &[u8]) -> Result<LayerNode, LayerFlaw> {
+    fn spend(&mut self, amount: u64, budget: &UnpackBudget) -> Result<(), LayerFlaw> {
+        self.cost += amount;
+        budget.spend_entries(amount)
+    }
+
+    fn link(&mut self, target: Vec<u8>, path: &[u8], budget: &UnpackBudget) -> Result<LayerNode, LayerFlaw> {
         if target.is_empty() || target.len() > PATH_MAX {
             return Err(disorderly(path));
         }
+        self.spend(target.len() as u64 / TARGET_SHARE, budget)?;
         // The budget has far fewer entries.
         let link = u32::try_from(self.targets.len()).map_err(|_| disorderly(path))?;
         self.target_bytes += target.len();
@@ -235,7 +252,7 @@ impl LayerTree {
                 (Some(LayerNode::File { .. } | LayerNode::Special(_)), _) => return Ok(None),
                 (None | Some(LayerNode::Whiteout), None) => return Ok(None),
                 (None | Some(LayerNode::Whiteout), Some(budget)) => {
-                    budget.spend_entries(1)?;
+                    self.spend(1, budget)?;
                     self.nodes.insert(key, LayerNode::Directory { has_entries: false, is_opaque: false });
                     walked.push(key);
                 }

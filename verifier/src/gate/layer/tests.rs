@@ -135,6 +135,52 @@ fn a_long_name_is_read_as_engines_read_it() {
 }
 
 #[test]
+fn an_empty_long_name_hides_no_entry() {
+    for nothing in [&b""[..], b"\0"] {
+        let found =
+            content(&ArchiveDraft::new().entry(b'L', "l", "", nothing).fifo("etc/passwd").end()).unwrap();
+        assert!(matches!(node(&found, "etc/passwd"), Some(LayerNode::Special(_))));
+        let found = content(&ArchiveDraft::new().entry(b'K', "l", "", nothing).link("a", "b").end()).unwrap();
+        assert!(matches!(node(&found, "a"), Some(LayerNode::Link(_))));
+    }
+}
+
+#[test]
+fn global_records_name_the_path_that_engines_remove() {
+    let hides = ArchiveDraft::new().file("etc/passwd", b"").entry(b'g', "pax", "", b"19 path=etc/passwd\n");
+    assert!(broken(hides).contains("etc/passwd"));
+}
+
+#[test]
+fn a_frame_whose_window_takes_all_memory_is_refused() {
+    // A window of 2 TiB, and a single segment of 1 TiB, each with blocks that repeat one byte.
+    let blocks = [0x02, 0x00, 0x10, b'x'].repeat(1000);
+    for head in
+        [&[0x28, 0xb5, 0x2f, 0xfd, 0x00, 0xf8][..], &[0x28, 0xb5, 0x2f, 0xfd, 0xe0, 0, 0, 0, 0, 0, 1, 0, 0]]
+    {
+        let blob = [head, &blocks].concat();
+        let why = content(&blob).unwrap_err();
+        assert!(matches!(&why, LayerFlaw::Broken(why) if why.contains("window")), "{why:?}");
+    }
+}
+
+#[test]
+fn long_targets_of_links_count_as_files() {
+    let target = "t".repeat(100);
+    let records = ["linkpath"].map(|key| (key, target.as_str()));
+    let short =
+        (0..10).fold(ArchiveDraft::new(), |draft, n| draft.records(&records).link(&format!("l{n}"), "x"));
+    assert_eq!(read_within(&short.end(), 1 << 20, 10).unwrap().entries, 10);
+    let target = "t".repeat(1280);
+    let records = [("linkpath", target.as_str())];
+    let long =
+        (0..10).fold(ArchiveDraft::new(), |draft, n| draft.records(&records).link(&format!("l{n}"), "x"));
+    let blob = long.end();
+    assert_eq!(read_within(&blob, 1 << 20, 110).unwrap().entries, 110);
+    assert!(matches!(read_within(&blob, 1 << 20, 109), Err(LayerFlaw::TooLarge(_))));
+}
+
+#[test]
 fn entries_are_applied_one_after_the_other() {
     let found = content(
         &ArchiveDraft::new()
@@ -178,6 +224,7 @@ fn what_engines_cannot_unpack_is_named() {
     assert!(broken(ArchiveDraft::new().hard_link("a", "b")).contains("leads to nothing"));
     assert!(broken(ArchiveDraft::new().entry(b'7', "a", "", b"")).contains("kind 7"));
     assert!(broken(ArchiveDraft::new().file(".wh...", b"")).contains(".wh..."));
+    assert!(broken(ArchiveDraft::new().file("a", b"").file(".wh.a", b"")).contains(".wh.a"));
     assert!(broken(ArchiveDraft::new().link("a", "")).contains("has a in a way"));
     assert!(refused(ArchiveDraft::new().file("../a", b"")).contains("leads out"));
     assert!(
