@@ -254,14 +254,14 @@ impl Challenge {
         format!("sha256:{hex}")
     }
 
-    /// Returns the longest time that one attempt may take; an older claim is void. It allows for one pull, and for two
-    /// slots, one after the other. Each has `start_s`, two probes of each image after that, and 75 s to create, start and
+    /// Returns the longest time that one attempt may take; an older claim is void. It allows for the look into the
+    /// layers and for one pull, and for two slots, one after the other. Each has `start_s`, two probes of each image after that, and 75 s to create, start and
     /// remove containers and to wait for the slot. If the second slot is on another node that must pull as well, the
     /// attempt may end early, and the next one finds the images there.
     pub fn attempt_max(&self) -> Duration {
         let limits = &self.limits;
         let answers = 4 * self.images.max as u64 * limits.answer_s;
-        Duration::from_secs(limits.pull_s + 2 * limits.start_s + answers + 150)
+        Duration::from_secs(2 * limits.pull_s + 2 * limits.start_s + answers + 150)
     }
 
     fn contradiction(&self) -> Option<String> {
@@ -402,10 +402,10 @@ mod tests {
     #[test]
     fn an_attempt_has_time_for_every_image_to_answer_late() {
         let mut challenge = Challenge::birthday();
-        assert_eq!(challenge.attempt_max(), Duration::from_secs(180 + 2 * 30 + 4 * 3 * 10 + 150));
+        assert_eq!(challenge.attempt_max(), Duration::from_secs(2 * 180 + 2 * 30 + 4 * 3 * 10 + 150));
         challenge.images.max = 10;
         let asked = 2 * (challenge.limits.start_s + 10 * challenge.limits.answer_s);
-        assert!(challenge.attempt_max() > Duration::from_secs(challenge.limits.pull_s + asked));
+        assert!(challenge.attempt_max() > Duration::from_secs(2 * challenge.limits.pull_s + asked));
     }
 
     #[test]

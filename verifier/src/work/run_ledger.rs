@@ -44,6 +44,8 @@ struct NodeFailure {
     at: Instant,
     /// True if the image ran on another node since.
     ran_elsewhere: bool,
+    /// True if the image ran on any node since.
+    ran_since: bool,
 }
 
 #[derive(Debug)]
@@ -62,11 +64,12 @@ impl RunLedger {
             *other = before;
         }
         let mut failed_on = Vec::new();
-        let elsewhere =
-            |failure: &&mut NodeFailure| failure.what.image == *image && failure.what.node != *node;
-        for failure in self.failures.iter_mut().filter(elsewhere) {
-            failure.ran_elsewhere = true;
-            failed_on.push(failure.what.node.clone());
+        for failure in self.failures.iter_mut().filter(|failure| failure.what.image == *image) {
+            failure.ran_since = true;
+            if failure.what.node != *node {
+                failure.ran_elsewhere = true;
+                failed_on.push(failure.what.node.clone());
+            }
         }
         failed_on.retain(|node| self.seems_ill(node));
         failed_on
@@ -79,25 +82,32 @@ impl RunLedger {
         {
             self.failures.pop_front();
         }
-        let failure = NodeFailure { what: what.clone(), code, at: Instant::now(), ran_elsewhere: false };
-        self.failures.push_back(failure);
+        self.failures.push_back(NodeFailure {
+            what: what.clone(),
+            code,
+            at: Instant::now(),
+            ran_elsewhere: false,
+            ran_since: false,
+        });
         self.seems_ill(&what.node)
     }
 
-    /// Returns true if the image is to blame for a fault that this node has just shown: another node failed with it in the
-    /// same way, and both have run images of other owners since. A fault that may be the registry's or a full disk's is
-    /// never the image's.
+    /// Returns true if the image is to blame for a fault that a node has just shown: two nodes failed with it in the same way
+    /// before, both have run images of other owners since, and it ran nowhere. A fault that may be the registry's or a full
+    /// disk's is never the image's.
     pub(crate) fn blames_image(&self, what: &ImageOnNode, fault: &PlatformFault) -> bool {
         if fault.code != InterruptionCode::NodeIll || fault.message.contains("no space left") {
             return false;
         }
-        self.failures.iter().any(|failure| {
-            failure.what.image == what.image
-                && failure.what.node != what.node
-                && failure.code == fault.code
-                && self.ran_others(&failure.what.node, &what.owner, failure.at)
-                && self.ran_others(&what.node, &what.owner, failure.at)
-        })
+        let mut nodes = self
+            .failures
+            .iter()
+            .filter(|failure| {
+                failure.what.image == what.image && failure.code == fault.code && !failure.ran_since
+            })
+            .filter(|failure| self.ran_others(&failure.what.node, &what.owner, failure.at))
+            .map(|failure| &failure.what.node);
+        nodes.next().is_some_and(|first| nodes.any(|node| node != first))
     }
 
     /// Returns the node on which an image of the submission failed last.
@@ -169,15 +179,19 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_image_that_fails_alike_on_two_nodes_that_ran_others_is_to_blame() {
         for (steps, node, blamed) in [
-            ("-ada@n1 +bob@n1 +bob@n2", "n2", true),
+            ("-ada@n1 -ada@n2 +bob@n1 +bob@n2", "n1", true),
+            ("-ada@n1 +bob@n1 -ada@n2 +bob@n2", "n3", true),
             // Only one node failed, or one of them ran no other image since, or only the owner's own.
-            ("-ada@n1 +bob@n1", "n1", false),
-            ("+bob@n1 -ada@n1 +bob@n2", "n2", false),
-            ("-ada@n1 +bob@n1", "n2", false),
-            ("-ada@n1 +ada@n1 +ada@n2", "n2", false),
-            // Bob's later failure says nothing about Ada's image.
-            ("-bob@n1 +eve@n1 +eve@n2", "n2", false),
-            ("-ada@n1 +bob@n1 +ada@n1 +bob@n2 +ada@n2", "n2", true),
+            ("-ada@n1 +bob@n1 +bob@n2", "n2", false),
+            ("-ada@n1 -ada@n1 +bob@n1 +bob@n2", "n2", false),
+            ("+bob@n1 -ada@n1 -ada@n2 +bob@n2", "n2", false),
+            ("-ada@n1 -ada@n2 +bob@n1", "n2", false),
+            ("-ada@n1 -ada@n2 +eda@n1 +eda@n2", "n2", true),
+            // The image ran since, so it can be run.
+            ("-ada@n1 -ada@n2 +bob@n1 +bob@n2 +ada@n1", "n2", false),
+            ("-ada@n1 +ada@n1 +bob@n1 -ada@n2 +bob@n2", "n2", false),
+            // Bob's failures say nothing about Ada's image.
+            ("-bob@n1 -bob@n2 +eve@n1 +eve@n2", "n2", false),
         ] {
             let mut ledger = RunLedger::default();
             after(&mut ledger, steps).await;
@@ -190,7 +204,8 @@ mod tests {
         let mut ledger = RunLedger::default();
         let what = image("ada", "n1");
         ledger.record_failure(&what, InterruptionCode::PullFailed);
-        after(&mut ledger, "-ada@n1 +bob@n1 +bob@n2").await;
+        after(&mut ledger, "-ada@n1 -ada@n2 +bob@n1 +bob@n2").await;
+        assert!(ledger.blames_image(&image("ada", "n2"), &ill()));
         let pull = PlatformFault::new(InterruptionCode::PullFailed, "no answer");
         let full = PlatformFault { message: "write /x: no space left on device".into(), ..ill() };
         assert!(!ledger.blames_image(&image("ada", "n2"), &pull));

@@ -35,6 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const TTL_S: u64 = 600;
 /// The time for which the engine may still use an object that is to be removed.
 const REMOVAL: Duration = Duration::from_secs(10);
+
 /// The image of a trial, and its submission.
 #[derive(Debug)]
 pub struct TrialOrder {

@@ -378,7 +378,7 @@ fn hangs() -> Result<TaskPhase, SwarmError> {
 
 #[tokio::test]
 async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
-    let stage = given([hangs(), hangs()], []).await;
+    let stage = given([hangs(), hangs(), hangs()], []).await;
     let others_run = || {
         for node in ["n1", "n2"] {
             let what = ImageOnNode {
@@ -398,7 +398,6 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
     assert_eq!(stage.attempts.last_failed_on(stage.id), Some(failed_on.clone()), "another node comes first");
 
-    others_run();
     // It is tried again on the other node, as soon as its pause is over.
     let slots = &stage.attempts.context.slots;
     let another = async |avoid: &NodeId| {
@@ -415,6 +414,10 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
         }
     };
     let never = CancellationToken::new();
+    while stage.attempts.run(ticket, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
+    assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll, "the nodes may both be ill");
+
+    others_run();
     while stage.attempts.run(ticket, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
     let events = stage.events().await;
     assert_eq!(failure(&events), FailureCode::DidNotStart);
