@@ -149,7 +149,10 @@ impl RegistrySession<'_> {
             // A registry with tokens answers so to a name that it does not have, or that the login may not read.
             if response.status() != StatusCode::UNAUTHORIZED {
                 used = Some(token.authorization.clone());
-                self.http.tokens.remember(registry, repository, token);
+                // A token that may not read is not kept: the participant may make the image public meanwhile.
+                if response.status() != StatusCode::FORBIDDEN {
+                    self.http.tokens.remember(registry, repository, token);
+                }
             } else if challenge == AuthChallenge::Basic {
                 return Err(self.login_refused());
             }

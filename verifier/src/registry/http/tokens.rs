@@ -12,6 +12,9 @@ const TOKENS_MAX: usize = 1000;
 /// The time before its end at which a token is used no more.
 const MARGIN: Duration = Duration::from_secs(10);
 
+/// The longest time for which a token is used, whatever its registry says.
+const LIFE_MAX: Duration = Duration::from_secs(3600);
+
 /// Authorizations, by registry and repository.
 #[derive(Debug, Default)]
 pub(super) struct TokenMemory(Mutex<HashMap<(String, String), HeldToken>>);
@@ -25,7 +28,7 @@ pub(super) struct HeldToken {
 
 impl HeldToken {
     pub(super) fn new(authorization: String, lifetime: Duration) -> Self {
-        Self { authorization, until: Instant::now() + lifetime.saturating_sub(MARGIN) }
+        Self { authorization, until: Instant::now() + lifetime.min(LIFE_MAX).saturating_sub(MARGIN) }
     }
 }
 
@@ -51,5 +54,16 @@ impl TokenMemory {
         if tokens.len() < TOKENS_MAX {
             tokens.insert((registry.to_owned(), repository.to_owned()), token);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_lives_an_hour_whatever_its_registry_says() {
+        let held = HeldToken::new("Bearer x".to_owned(), Duration::from_secs(u64::MAX));
+        assert!(held.until <= Instant::now() + LIFE_MAX);
     }
 }
