@@ -234,9 +234,13 @@ impl Janitor {
         });
         for ParticipantImage { id, idle, .. } in to_remove(images.collect(), &self.rules) {
             tracing::info!("removing image {id}, which was idle for {} s", idle.as_secs());
-            // The other images go on.
-            if let Err(error) = remove_image(docker, of_participants[id.as_str()]).await {
-                tracing::warn!(%error, "could not remove image {id}");
+            match remove_image(docker, of_participants[id.as_str()]).await {
+                Ok(()) => {}
+                // An engine that does not answer would take its time for each image.
+                Err(error @ ApiError::Unavailable(_)) => return Err(error),
+                Err(error) => {
+                    tracing::warn!(%error, "could not remove image {id}; a later round tries again")
+                }
             }
         }
         Ok(())

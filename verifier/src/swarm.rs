@@ -133,8 +133,8 @@ pub(crate) trait Swarm: Send + Sync {
 
     /// Removes this verifier's containers of slots that are not live from all engines that answer, each engine on its own.
     /// Such containers are relays of a dead predecessor, or containers that an engine failed to remove while it
-    /// was away. Returns those that an engine did not remove in time.
-    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError>;
+    /// was away.
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<OrphanSweep, SwarmError>;
 
     /// Returns the services and networks that this verifier and other verifiers created.
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError>;
@@ -226,6 +226,15 @@ pub(crate) struct LastLines {
 pub(crate) struct StuckContainer {
     pub(crate) node: NodeId,
     pub(crate) id: String,
+}
+
+/// The outcome of a removal of orphaned containers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OrphanSweep {
+    /// The containers that an engine did not remove in time.
+    pub(crate) stuck: Vec<StuckContainer>,
+    /// True if an engine did not tell which containers it has, so that more may be stuck.
+    pub(crate) is_partial: bool,
 }
 
 /// The services and networks that verifiers created.

@@ -29,8 +29,8 @@ use super::spec::{dropped, service_spec};
 use super::starts;
 use super::task::TaskRow;
 use super::{
-    Deployment, IsLive, LOG_BYTES, LOG_LINES, Labels, LastLines, NetworkId, NodeId, OwnedResource,
-    OwnedResources, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task,
+    Deployment, IsLive, LOG_BYTES, LOG_LINES, Labels, LastLines, NetworkId, NodeId, OrphanSweep,
+    OwnedResource, OwnedResources, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task,
     TaskId, label,
 };
 use crate::registry::RegistryLogins;
@@ -295,9 +295,14 @@ impl Swarm for DockerSwarm {
         Ok(ApiError::unless_gone(self.managers.ask(WRITE, remove).await)?)
     }
 
-    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError> {
+    async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<OrphanSweep, SwarmError> {
         let of_each = self.managers.engines().map(|engine| orphans::remove(engine, &self.verifier, is_live));
-        Ok(join_all(of_each).await.concat())
+        let mut all = OrphanSweep::default();
+        for OrphanSweep { stuck, is_partial } in join_all(of_each).await {
+            all.stuck.extend(stuck);
+            all.is_partial |= is_partial;
+        }
+        Ok(all)
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {

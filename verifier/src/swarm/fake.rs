@@ -11,8 +11,8 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::{
-    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OwnedResources, ServiceId, ServiceRef,
-    SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
+    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OrphanSweep, OwnedResources, ServiceId,
+    ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
 };
 use crate::health::NodeState;
 use crate::relay::{AppRequest, AppResponse, RelayError, RequestResult};
@@ -50,6 +50,8 @@ pub(crate) struct FakeSwarm {
     /// The number of sweeps that began, and the time that each takes.
     pub(crate) sweeps: AtomicUsize,
     pub(crate) sweeps_take: Duration,
+    /// True while an engine does not tell which containers it has.
+    pub(crate) sweeps_are_partial: AtomicBool,
     /// The nodes whose relays are never open.
     pub(crate) hung: Vec<NodeId>,
     /// True if all relays are dead.
@@ -154,10 +156,11 @@ impl Swarm for FakeSwarm {
         Ok(())
     }
 
-    async fn remove_orphans(&self, _: IsLive<'_>) -> Result<Vec<StuckContainer>, SwarmError> {
+    async fn remove_orphans(&self, _: IsLive<'_>) -> Result<OrphanSweep, SwarmError> {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(self.sweeps_take).await;
-        Ok(self.stuck.lock().unwrap().clone())
+        let stuck = self.stuck.lock().unwrap().clone();
+        Ok(OrphanSweep { stuck, is_partial: self.sweeps_are_partial.load(Ordering::Relaxed) })
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {

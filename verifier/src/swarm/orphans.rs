@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::api_error::ApiError;
 use super::engine::Engine;
-use super::{IsLive, NodeId, StuckContainer, label};
+use super::{IsLive, NodeId, OrphanSweep, StuckContainer, label};
 
 /// The time for all removals from one engine.
 const SWEEP: Duration = Duration::from_secs(22);
@@ -20,18 +20,22 @@ const REMOVAL: Duration = Duration::from_secs(10);
 /// The number of containers that are removed at once.
 const AT_ONCE: usize = 8;
 
-/// Removes the verifier's containers of slots that are not live. Returns those that the engine did not remove in time.
-pub(super) async fn remove(engine: &Engine, verifier: &str, is_live: IsLive<'_>) -> Vec<StuckContainer> {
+/// Removes the verifier's containers of slots that are not live.
+pub(super) async fn remove(engine: &Engine, verifier: &str, is_live: IsLive<'_>) -> OrphanSweep {
     let mut stuck = Vec::new();
     let endpoint = engine.endpoint();
-    match timeout(SWEEP, sweep(engine, verifier, is_live, &mut stuck)).await {
-        Ok(Ok(())) => {}
+    let is_partial = match timeout(SWEEP, sweep(engine, verifier, is_live, &mut stuck)).await {
+        Ok(Ok(())) => false,
         Ok(Err(error)) => {
             tracing::debug!(%error, "could not remove all orphaned containers from the engine {endpoint}");
+            true
         }
-        Err(_) => tracing::debug!("the engine {endpoint} took too long to remove orphaned containers"),
-    }
-    stuck
+        Err(_) => {
+            tracing::debug!("the engine {endpoint} took too long to remove orphaned containers");
+            true
+        }
+    };
+    OrphanSweep { stuck, is_partial }
 }
 
 async fn sweep(

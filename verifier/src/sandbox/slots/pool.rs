@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::slot_table::{Capacity, SlotState, SlotTable};
 use crate::health::{Health, NodeHealth, NodeState};
 use crate::sandbox::admission::{InspectionResult, NodeRegistry};
-use crate::swarm::{NetworkId, NodeId, SlotRelay, StuckContainer, SwarmNode};
+use crate::swarm::{NetworkId, NodeId, OrphanSweep, SlotRelay, StuckContainer, SwarmNode};
 
 /// The time for which a node that seemed ill gets no work, if another node is well. Without this pause, a
 /// node whose apps fail at once would always have free slots, and would take all submissions.
@@ -87,8 +87,8 @@ impl SlotPool {
         self.pick_first(None).is_some()
     }
 
-    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. It leaves those that an attempt waits for as its second slot:
-    /// otherwise new attempts would take every slot, and none would come to its end.
+    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. Slots that another attempt
+    /// awaits as its second are left: new attempts would otherwise take every slot, and no attempt would end.
     pub(super) fn take_first(&mut self, avoid: Option<&NodeId>) -> Option<Slot> {
         let index = self.pick_first(avoid)?;
         Some(self.take_at(index))
@@ -237,9 +237,13 @@ impl SlotPool {
     }
 
     /// Records the containers that a sweep could not remove. One that two sweeps could not remove is stuck: its engine hangs
-    /// on it, and holds its memory and its network.
-    pub(super) fn note_stuck(&mut self, unremoved: Vec<StuckContainer>) {
-        let unremoved: HashSet<_> = unremoved.into_iter().collect();
+    /// on it, and holds its memory and its network. It stays so until its engine tells otherwise.
+    pub(super) fn note_stuck(&mut self, orphans: OrphanSweep) {
+        let mut unremoved: HashSet<_> = orphans.stuck.into_iter().collect();
+        if orphans.is_partial {
+            let of_stuck = self.unremoved.iter().filter(|container| self.stuck.contains_key(&container.node));
+            unremoved.extend(of_stuck.cloned());
+        }
         let before = std::mem::take(&mut self.stuck);
         for container in unremoved.intersection(&self.unremoved) {
             *self.stuck.entry(container.node.clone()).or_default() += 1;

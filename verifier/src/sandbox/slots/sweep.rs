@@ -79,8 +79,8 @@ impl SlotKeeper {
             self.pool().finish_startup(next_slot);
             self.notify();
         }
-        let stuck = self.swarm.remove_orphans(&|slot| self.pool().has(slot)).await?;
-        self.pool().note_stuck(stuck);
+        let orphans = self.swarm.remove_orphans(&|slot| self.pool().has(slot)).await?;
+        self.pool().note_stuck(orphans);
         let mut is_clean = true;
         for network in networks.iter().filter(|network| self.is_leftover(network, now)) {
             match self.swarm.remove_network(&network.id).await {
