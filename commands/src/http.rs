@@ -23,6 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::rate_limit::RateLimiter;
+use crate::waiting::WaitingPlace;
 use crate::{Commands, Gazetteer, RateLimit, WaitingSubmissions};
 
 /// The settings of the write API.
@@ -138,6 +139,15 @@ impl RateLimits {
         limiter
             .take((owner.to_owned(), client), Instant::now())
             .map_err(|wait| Problem::too_many_requests(&format!("for images of {owner}"), wait))
+    }
+
+    /// Counts a submission of `client` among those that wait. Without a rate limit by address, addresses mean nothing: all
+    /// clients may come through one proxy.
+    ///
+    /// # Errors
+    /// 503 or 429, if too many wait.
+    fn admit_waiting(&self, id: SubmissionId, client: ClientAddress) -> Result<WaitingPlace, Problem> {
+        self.waiting.admit(id, self.by_address.is_some().then_some(client))
     }
 }
 

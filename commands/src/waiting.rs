@@ -43,8 +43,18 @@ pub struct WaitingSubmissions {
 
 #[derive(Debug, Default)]
 struct AcceptedSubmissions {
-    clients: HashMap<SubmissionId, ClientAddress>,
+    clients: HashMap<SubmissionId, Option<ClientAddress>>,
     by_client: HashMap<ClientAddress, usize>,
+}
+
+/// The place of a submission that is being recorded. It is given back when it is dropped, unless it is kept: the record may
+/// fail in any way, and only a recorded submission has an end at which it would be forgotten.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct WaitingPlace {
+    waiting: WaitingSubmissions,
+    id: SubmissionId,
+    is_kept: bool,
 }
 
 impl WaitingSubmissions {
@@ -83,34 +93,41 @@ impl WaitingSubmissions {
         }
     }
 
-    /// Counts a submission of `client`, before it is recorded.
+    /// Counts a submission, before it is recorded. Without a client, only the bound on all counts.
     ///
     /// # Errors
     /// 503 if too many wait, and 429 if too many of this client do, with the expected wait.
-    pub(crate) fn admit(&self, id: SubmissionId, client: ClientAddress) -> Result<(), Problem> {
+    pub(crate) fn admit(
+        &self,
+        id: SubmissionId,
+        client: Option<ClientAddress>,
+    ) -> Result<WaitingPlace, Problem> {
         let length = *self.length.borrow();
         let mut accepted = self.accepted();
-        // A repeated request is counted already.
+        let place = |is_kept| WaitingPlace { waiting: self.clone(), id, is_kept };
+        // A repeated request is counted already, and the first request decides about its place.
         if accepted.clients.contains_key(&id) {
-            return Ok(());
+            return Ok(place(true));
         }
         if length.waiting >= WAITING_MAX || accepted.clients.len() as u64 >= WAITING_MAX {
             return Err(length.refusal(StatusCode::SERVICE_UNAVAILABLE, "The queue is full"));
         }
-        let own = accepted.by_client.get(&client).copied().unwrap_or_default();
-        if own >= WAITING_BY_ADDRESS_MAX {
-            let why = format!("{own} submissions from your address wait already");
-            return Err(length.refusal(StatusCode::TOO_MANY_REQUESTS, &why));
+        if let Some(client) = client {
+            let own = accepted.by_client.entry(client).or_default();
+            if *own >= WAITING_BY_ADDRESS_MAX {
+                let why = format!("{own} submissions from your address wait already");
+                return Err(length.refusal(StatusCode::TOO_MANY_REQUESTS, &why));
+            }
+            *own += 1;
         }
         accepted.clients.insert(id, client);
-        *accepted.by_client.entry(client).or_default() += 1;
-        Ok(())
+        Ok(place(false))
     }
 
     /// Forgets a submission that has ended, or was not recorded.
-    pub(crate) fn forget(&self, id: SubmissionId) {
+    fn forget(&self, id: SubmissionId) {
         let mut accepted = self.accepted();
-        let Some(client) = accepted.clients.remove(&id) else { return };
+        let Some(Some(client)) = accepted.clients.remove(&id) else { return };
         if let Some(own) = accepted.by_client.get_mut(&client) {
             *own -= 1;
             if *own == 0 {
@@ -121,6 +138,21 @@ impl WaitingSubmissions {
 
     fn accepted(&self) -> MutexGuard<'_, AcceptedSubmissions> {
         self.accepted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WaitingPlace {
+    /// Leaves the submission counted until it ends.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for WaitingPlace {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            self.waiting.forget(self.id);
+        }
     }
 }
 
@@ -146,41 +178,107 @@ impl QueueLength {
 mod tests {
     use std::net::IpAddr;
 
+    use domain::submission::SCHEMA;
+    use event_store::{Append, EventMetadata, ExpectedRevision, NewEvent, Read, SqliteStore, StreamName};
     use uuid::Uuid;
 
     use super::*;
 
-    fn client(last: u8) -> ClientAddress {
-        IpAddr::from([203, 0, 113, last]).into()
+    fn client(last: u8) -> Option<ClientAddress> {
+        Some(IpAddr::from([203, 0, 113, last]).into())
     }
 
     fn id(number: u128) -> SubmissionId {
         SubmissionId(Uuid::from_u128(number))
     }
 
+    fn counts_nothing(waiting: &WaitingSubmissions) -> bool {
+        let accepted = waiting.accepted();
+        accepted.clients.is_empty() && accepted.by_client.is_empty()
+    }
+
     #[test]
     fn a_client_fills_its_own_share_and_no_more() {
         let waiting = WaitingSubmissions::default();
         for number in 0..WAITING_BY_ADDRESS_MAX as u128 {
-            waiting.admit(id(number), client(1)).unwrap();
-            waiting.admit(id(number), client(1)).unwrap();
+            waiting.admit(id(number), client(1)).unwrap().keep();
+            waiting.admit(id(number), client(1)).unwrap().keep();
         }
         let refused = waiting.admit(id(1_000_000), client(1)).unwrap_err();
         assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        waiting.admit(id(1_000_000), client(2)).unwrap();
+        waiting.admit(id(1_000_000), client(2)).unwrap().keep();
         waiting.forget(id(7));
         waiting.forget(id(7));
-        waiting.admit(id(1_000_001), client(1)).unwrap();
+        waiting.admit(id(1_000_001), client(1)).unwrap().keep();
         assert!(waiting.admit(id(1_000_002), client(1)).is_err());
     }
 
     #[test]
     fn nothing_is_kept_of_what_has_ended() {
         let waiting = WaitingSubmissions::default();
-        waiting.admit(id(1), client(1)).unwrap();
+        waiting.admit(id(1), client(1)).unwrap().keep();
         waiting.forget(id(1));
-        let accepted = waiting.accepted();
-        assert!(accepted.clients.is_empty() && accepted.by_client.is_empty());
+        assert!(counts_nothing(&waiting));
+    }
+
+    #[test]
+    fn a_place_that_is_not_kept_is_given_back() {
+        let waiting = WaitingSubmissions::default();
+        let first = waiting.admit(id(1), client(1)).unwrap();
+        // A repeated request does not take the place of the first away.
+        drop(waiting.admit(id(1), client(1)).unwrap());
+        assert!(!counts_nothing(&waiting));
+        drop(first);
+        assert!(counts_nothing(&waiting));
+        drop(waiting.admit(id(2), None).unwrap());
+        assert!(counts_nothing(&waiting));
+    }
+
+    #[test]
+    fn without_clients_only_the_common_bound_counts() {
+        let waiting = WaitingSubmissions::default();
+        for number in 0..=WAITING_BY_ADDRESS_MAX as u128 {
+            waiting.admit(id(number), None).unwrap().keep();
+        }
+        for number in 0..u128::from(WAITING_MAX) {
+            waiting.admit(id(number), None).unwrap().keep();
+        }
+        let refused = waiting.admit(id(1_000_000), None).unwrap_err();
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn a_submission_is_forgotten_when_the_log_says_that_it_ended() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = SqliteStore::open(directory.path().join("log.sqlite")).unwrap();
+        let waiting = WaitingSubmissions::default();
+        for number in [1, 2] {
+            waiting.admit(id(number), client(1)).unwrap().keep();
+        }
+        let mut from = log.head().await.unwrap();
+        let withdrawn = NewEvent {
+            id: Uuid::from_u128(7),
+            kind: "Withdrawn".into(),
+            data: "{}".into(),
+            metadata: EventMetadata {
+                schema: SCHEMA,
+                correlation_id: Uuid::from_u128(1),
+                causation_id: Uuid::from_u128(7),
+                actor: "participant".into(),
+                informs: false,
+            },
+        };
+        let stream = StreamName::of(CATEGORY, id(1).0);
+        log.append(&stream, ExpectedRevision::NoStream, vec![withdrawn]).await.unwrap();
+        let filter = EventFilter::default();
+        let following = waiting.follow_from(&log, &filter, &mut from);
+        let forgotten = async {
+            while waiting.accepted().clients.contains_key(&id(1)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { () = following => {}, () = forgotten => {} }
+        assert_eq!(waiting.accepted().clients.keys().collect::<Vec<_>>(), [&id(2)]);
     }
 
     #[test]
@@ -188,7 +286,7 @@ mod tests {
         let length = QueueLength { waiting: WAITING_MAX - 1, expected_wait_s: Some(90) };
         let (sender, receiver) = watch::channel(length);
         let waiting = WaitingSubmissions::new(receiver);
-        waiting.admit(id(1), client(1)).unwrap();
+        waiting.admit(id(1), client(1)).unwrap().keep();
         sender.send_replace(QueueLength { waiting: WAITING_MAX, ..length });
         let refused = waiting.admit(id(2), client(2)).unwrap_err();
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);

@@ -58,7 +58,8 @@ pub struct AllOptions {
     #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
     slots: Option<String>,
 
-    /// Rate limit for requests of one client address: RATE/UNIT,BURST, or off [default: 50/s,200]
+    /// Rate limit for requests of one client address: RATE/UNIT,BURST, or off, which also lifts the bound of what waits of one
+    /// address [default: 50/s,200]
     #[arg(long, env = "MUSTER_RATE_BY_ADDRESS", value_name = "RATE")]
     rate_by_address: Option<String>,
 

@@ -20,6 +20,7 @@ use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::waiting::WaitingPlace;
 use crate::{Actor, Cause, CommandError};
 
 use super::{
@@ -198,8 +199,8 @@ pub(super) async fn accept(
     let id = api.submission_id(&submitted.owner, key);
     admit_moment(api, Timestamp::now())?;
     limits.admit_owner(&submitted.owner, client)?;
-    limits.waiting.admit(id, client)?;
-    append(api, id, submitted).await.inspect_err(|_| limits.waiting.forget(id))
+    let place = limits.admit_waiting(id, client)?;
+    append(api, id, submitted, place).await
 }
 
 /// Refuses submissions outside the challenge's period.
@@ -251,17 +252,35 @@ async fn validate(api: &WriteApi, fields: ParsedFields) -> Result<Submitted, Pro
     // An unknown place is compared with every name in the gazetteer. Other requests do not wait for that.
     let reading = spawn_blocking(move || fields::read(fields, &challenge, gazetteer));
     // The task is cancelled if the process stops before a thread is free.
-    let stopping = |_| {
-        Problem::unavailable("Muster is stopping. Nothing was recorded; send the same request again soon.")
-            .retry_after(RETRY_AFTER)
-    };
-    reading.await.map_err(stopping)?.map_err(Problem::fields)
+    reading.await.map_err(|_| stopping("Nothing was recorded"))?.map_err(Problem::fields)
 }
 
-async fn append(api: &WriteApi, id: SubmissionId, submitted: Submitted) -> Result<AcceptedCommand, Problem> {
+/// Appends in a task of its own. A client that hangs up meanwhile can neither lose the count of its submission nor avoid it.
+///
+/// If the append fails, its place is given back, even if the log wrote it and only the answer was lost. Such a submission
+/// counts in the queue's length alone, and its end forgets nothing.
+async fn append(
+    api: &WriteApi,
+    id: SubmissionId,
+    submitted: Submitted,
+    place: WaitingPlace,
+) -> Result<AcceptedCommand, Problem> {
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
-    let position = api.commands.submit(id, submitted, cause).await?;
-    Ok(AcceptedCommand::new(id, position))
+    let commands = api.commands.clone();
+    let appending = tokio::spawn(async move {
+        let position = commands.submit(id, submitted, cause).await?;
+        place.keep();
+        Ok(position)
+    });
+    let appended: Result<_, CommandError> =
+        appending.await.map_err(|_| stopping("It is not known whether this was recorded"))?;
+    Ok(AcceptedCommand::new(id, appended?))
+}
+
+/// Returns the answer to a request whose task was cancelled because the process stops.
+fn stopping(recorded: &str) -> Problem {
+    let detail = format!("Muster is stopping. {recorded}; send the same request again soon.");
+    Problem::unavailable(detail).retry_after(RETRY_AFTER)
 }
 
 impl AcceptedCommand {

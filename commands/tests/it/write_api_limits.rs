@@ -4,16 +4,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use bytes::Bytes;
 use commands::WriteApiSettings;
 use event_store::SqliteStore;
+use futures::future::join_all;
 use futures::stream;
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
-use crate::support::store::{BadLine, Lost};
+use crate::support::store::{BadLine, Lost, SilentLog};
 use crate::support::{App, entry, entry_with, from, log, post, post_text, settings};
 
 #[tokio::test]
@@ -122,6 +125,30 @@ async fn a_repeated_key_is_answered_when_the_rate_of_the_owner_is_used_up() {
     app.submit_keyed("k", &entry_with(json!({"name": "Bob"}))).await.problem(409);
     app.submit_keyed("other", &entry()).await.problem(429);
     assert_eq!(app.recorded().await, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_counts_until_its_append_fails_even_if_its_client_hangs_up() {
+    let rate_by_address = Some("9000/s,9000".parse().unwrap());
+    let app = App::on(Arc::new(SilentLog), WriteApiSettings { rate_by_address, ..settings() });
+    let entry = entry();
+    // As many as may wait of one address. Their clients hang up while the log is silent.
+    let requests = (0..2_000).map(|_| timeout(Duration::from_millis(100), app.submit(&entry)));
+    assert!(join_all(requests).await.iter().all(Result::is_err));
+    assert!(app.submit(&entry).await.problem(429).detail().contains("2000 submissions from your address"));
+    // By then the log has refused them all.
+    sleep(Duration::from_secs(30)).await;
+    app.submit(&entry).await.problem(503);
+    app.submit(&entry).await.problem(503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_rate_by_address_no_bound_by_address_counts() {
+    let app = App::on(Arc::new(SilentLog), settings());
+    let entry = entry();
+    let requests = (0..2_000).map(|_| timeout(Duration::from_millis(100), app.submit(&entry)));
+    assert!(join_all(requests).await.iter().all(Result::is_err));
+    app.submit(&entry).await.problem(503);
 }
 
 #[tokio::test]
