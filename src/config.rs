@@ -388,6 +388,7 @@ mod tests {
             ["--tiles", "https://host/{z}/{x}/{y}.png?key=s3cret"],
             ["--token", "s3cret"],
             ["--eventstore-login", "s3cret"],
+            ["--eventstore-reader", "s3cret"],
         ] {
             let error = read(&flags, "").unwrap_err();
             assert!(error.contains(flags[0]) && !error.contains("s3cret"), "{error}");
@@ -397,6 +398,7 @@ mod tests {
             ["--views", "mongodb://ada:s3cret@host/muster"],
             ["--token", "s3cret-0f9e8d7c6b5a4938"],
             ["--eventstore-login", "ada:s3cret"],
+            ["--eventstore-reader", "eve:s3cret"],
             ["--eventstore-listen", "127.0.0.1:2113"],
         ];
         let settings = read(flags.as_flattened(), "").unwrap();
@@ -427,7 +429,7 @@ mod tests {
     #[test]
     fn the_help_shows_no_value_of_a_variable_that_may_hold_a_secret() {
         let command = <AllOptions as clap::Args>::augment_args(clap::Command::new("muster"));
-        for name in ["eventstore", "views", "token", "eventstore_login"] {
+        for name in ["eventstore", "views", "token", "eventstore_login", "eventstore_reader"] {
             let flag = command.get_arguments().find(|flag| flag.get_id() == name).unwrap();
             assert!(flag.is_hide_env_values_set(), "{name}");
         }

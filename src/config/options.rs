@@ -172,7 +172,7 @@ struct NodeOptions {
 
     /// Second login to the served log, which may only read [default: none]
     #[arg(long, env = "MUSTER_EVENTSTORE_READER", value_name = "USER:PASSWORD", hide_env_values = true)]
-    eventstore_reader: Option<String>,
+    eventstore_reader: Option<SecretText>,
 
     /// Certificate and private key of the served log, two PEM files [default: no TLS]
     #[arg(long, env = "MUSTER_EVENTSTORE_TLS", value_name = "CERTIFICATE,KEY")]
