@@ -71,11 +71,11 @@ pub(super) fn hidden_character(text: &str) -> Option<char> {
         let is_flag = grapheme.starts_with('\u{1f3f4}') && grapheme.ends_with('\u{e007f}');
         let mut before: Option<char> = None;
         grapheme.chars().find(|char| {
-            // A joiner or a selector acts on the character before it. Latin letters have no such forms.
+            // A joiner or a selector acts on the character before it.
             let is_needed = match *char {
-                '\u{200c}' | '\u{200d}' => before.is_some_and(|before| !before.is_ascii()),
+                '\u{200c}' | '\u{200d}' => before.is_some_and(may_join),
                 '\u{fe0f}' if matches!(before, Some('#' | '*' | '0'..='9')) => true,
-                char if is_variation_selector(char) => before.is_some_and(|before| !before.is_ascii()),
+                char if is_variation_selector(char) => before.is_some_and(may_vary),
                 '\u{180b}'..='\u{180f}' => matches!(before, Some('\u{1800}'..='\u{18af}')),
                 '\u{e0020}'..='\u{e007f}' => is_flag,
                 '\u{2028}' | '\u{2029}' => false,
@@ -86,6 +86,22 @@ pub(super) fn hidden_character(text: &str) -> Option<char> {
             is_hidden && !is_needed
         })
     })
+}
+
+/// Returns true if a joiner may act on the character. Those of the European scripts, Georgian, Han, Kana and Hangul have no joined
+/// forms: with a joiner they look as without it, so that one name could pass for another. A second joiner does nothing.
+fn may_join(before: char) -> bool {
+    !matches!(u32::from(before),
+        0..=0x58f | 0x10a0..=0x11ff | 0x1ab0..=0x1aff | 0x1c80..=0x1cbf | 0x1d00..=0x20ff | 0x2c00..=0x2d2f | 0x2de0..=0xa4cf
+        | 0xa640..=0xa69f | 0xa700..=0xa7ff | 0xa960..=0xa97f | 0xab30..=0xab6f | 0xac00..=0xd7ff | 0xf900..=0xfb17
+        | 0xfe20..=0xfe2f | 0xff00..=0xffef | 0x1b000..=0x1b16f | 0x20000..=0x3ffff)
+}
+
+/// Returns true if a selector may choose a form of the character. Letters of the European scripts have one form only.
+fn may_vary(before: char) -> bool {
+    let is_plain =
+        matches!(u32::from(before), 0..=0x58f | 0x1ab0..=0x1aff | 0x1d00..=0x1fff | 0x200b..=0x200f);
+    matches!(before, '©' | '®') || !(is_plain || is_variation_selector(before))
 }
 
 /// Returns true if a letter carries more marks, or consists of more code points, than any script needs.
@@ -148,6 +164,16 @@ mod tests {
             ("Ada\u{e0041}\u{e0042}", "U+E0041"),
             ("Ada\u{3164}", "U+3164"),
             ("A\u{0}da", "U+0000"),
+            ("Jose\u{301}\u{200c}", "U+200C"),
+            ("Ωmega\u{200d}", "U+200D"),
+            ("Արմեն\u{200d}", "U+200D"),
+            ("かな\u{200d}", "U+200D"),
+            ("김\u{200d}", "U+200D"),
+            ("王\u{200d}\u{200d}", "U+200D"),
+            ("\u{20bb7}\u{200d}", "U+200D"),
+            ("\u{646}\u{200c}\u{200c}\u{646}", "U+200C"),
+            ("Jos\u{e9}\u{fe01}", "U+FE01"),
+            ("\u{2764}\u{fe0f}\u{fe0f}", "U+FE0F"),
         ] {
             let fault = NameRules::default().fault(name).unwrap();
             assert!(fault.contains(point), "{fault}");
