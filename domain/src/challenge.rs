@@ -15,6 +15,7 @@ mod form;
 mod judge;
 mod name;
 mod period;
+mod refused;
 mod rejudge;
 mod unique_keys;
 
@@ -23,6 +24,7 @@ pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
 pub use name::NameRules;
 pub use period::ChallengePhase;
+pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;
 
 /// The largest number of further writable paths.
@@ -47,7 +49,7 @@ pub struct Challenge {
     pub closes: Option<Timestamp>,
     /// Words that a participant's name and Twitter account must not contain.
     #[serde(default)]
-    pub refused_words: Vec<String>,
+    pub refused_words: RefusedWords,
     // Like `sandbox`, written only if it says something.
     #[serde(default, skip_serializing_if = "NameRules::is_default")]
     pub name: NameRules,
@@ -277,7 +279,7 @@ impl Challenge {
             Some("id has 1 to 64 characters".into())
         } else if self.opens.zip(self.closes).is_some_and(|(opens, closes)| closes <= opens) {
             Some("closes is later than opens".into())
-        } else if let Some(what) = self.name.contradiction() {
+        } else if let Some(what) = self.name.contradiction().or_else(|| self.refused_words.contradiction()) {
             Some(what)
         } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
             Some("images.min is at least 1, images.max at least images.min and at most 10".into())

@@ -78,7 +78,7 @@ pub fn is_seen(text: &str) -> bool {
 }
 
 /// Returns a text in the form in which words are compared: in lower case, without invisible characters and accents, and
-/// with the plain letters in place of wide, bold or circled ones.
+/// with plain letters in place of wide, bold or circled ones and of those such as "ß".
 pub fn folded(text: &str) -> String {
     let is_accent = |char: char| {
         matches!(char,
@@ -89,7 +89,8 @@ pub fn folded(text: &str) -> String {
         !char.is_whitespace() && (is_invisible(char) || is_variation_selector(char) || is_accent(char))
     };
     let lower = text.nfkd().flat_map(char::to_lowercase).nfkd();
-    lower.filter(|char| !is_left_out(*char)).nfc().collect()
+    let undisguised: String = lower.filter(|char| !is_left_out(*char)).collect();
+    unaccented(&undisguised)
 }
 
 /// Returns true for a character that has no form of its own on a screen: a format character, a blank other than the
@@ -219,6 +220,7 @@ mod tests {
             assert_eq!(folded(text), "foo", "{text:?}");
         }
         assert_eq!(folded("İx"), "ix");
+        assert_eq!(folded("ẞÆ\u{336}ł"), "ssael");
         assert_eq!(folded("a\u{3000}b"), "a b");
     }
 

@@ -164,7 +164,7 @@ async fn a_repeated_key_is_answered_after_a_change_of_the_rules() {
     rules.images.registries = vec!["quay.io".to_owned()];
     rules.name.min_chars = 20;
     rules.answers.clear();
-    rules.refused_words.push("Ada".to_owned());
+    rules.refused_words = vec!["Ada".to_owned()].into();
     let changed = App::of(rules, log, settings());
     let again = changed.submit_keyed("k-1", &entry()).await;
     assert_eq!((again.status, &again.body), (first.status, &first.body));
