@@ -415,6 +415,7 @@ mod tests {
         for (rule, wrong, named) in [
             ("max = 3", "max = 0", "images.max"),
             ("port = 80", "port = 0", "probe.port"),
+            ("refused_words = []", "refused_words = [\"x\", \"-\"]", "refused_words has “-”"),
             ("\"vote\"]", "\"colour\"]", "colour"),
             ("[answers.vote]", "[answers.repo]", "answers.repo"),
             ("pids = 128", "pids = 128\nspeed = 1", "speed"),
