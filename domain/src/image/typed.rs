@@ -4,6 +4,8 @@
 use super::{DEFAULT_REGISTRY, ImageRef, ImageRefError, parse_name};
 use crate::text::trimmed;
 
+const ONLY_NAME: &str = "it is a command; give the image's name only";
+
 /// The longest text that is read, in bytes.
 const TYPED_BYTES_MAX: usize = 2000;
 
@@ -13,6 +15,9 @@ const HUB_REGISTRIES: [&str; 4] =
 
 /// Hosts of Docker Hub's pages, now and earlier.
 const HUB_PAGES: [&str; 4] = ["hub.docker.com", "www.hub.docker.com", "cloud.docker.com", "store.docker.com"];
+
+/// Host of Docker Hub's registry that also answers for its pages.
+const HUB_API: &str = "registry.hub.docker.com";
 
 /// Registries whose names are often pasted with `https://` in front.
 const KNOWN_REGISTRIES: [&str; 5] =
@@ -37,7 +42,18 @@ const FLAGS: [&str; 15] = [
     "--use-api-socket",
 ];
 
-/// The same flags in short.
+/// The long flags of the same commands, of Docker and of Podman, that take a value, without their dashes.
+const VALUE_FLAGS: &str = "add-host annotation arch attach authfile blkio-weight blkio-weight-device cap-add cap-drop cert-dir \
+    cgroup-parent cgroupns cidfile cpu-count cpu-percent cpu-period cpu-quota cpu-rt-period cpu-rt-runtime cpu-shares \
+    cpus cpuset-cpus cpuset-mems creds detach-keys device device-cgroup-rule device-read-bps device-read-iops \
+    device-write-bps device-write-iops dns dns-opt dns-option dns-search domainname entrypoint env env-file expose gpus \
+    group-add health-cmd health-interval health-retries health-start-interval health-start-period health-timeout hostname \
+    io-maxbandwidth io-maxiops ip ip6 ipc isolation kernel-memory label label-file link link-local-ip log-driver log-opt \
+    mac-address memory memory-reservation memory-swap memory-swappiness mount name net net-alias network network-alias \
+    oom-score-adj os pid pids-limit platform pod publish pull restart runtime secret security-opt shm-size stop-signal \
+    stop-timeout storage-opt sysctl tmpfs ulimit user userns uts variant volume volume-driver volumes-from workdir";
+
+/// The flags without a value in short.
 const SHORT_FLAGS: &str = "aditPq";
 
 /// Reads the name in a text.
@@ -70,7 +86,8 @@ fn read_word(word: &str) -> Result<ImageRef, ImageRefError> {
         };
     }
     let host = word.split('/').next().unwrap_or_default().to_ascii_lowercase();
-    if HUB_PAGES.contains(&host.as_str()) {
+    let is_api = host == HUB_API && word.split('/').nth(1) == Some("v2");
+    if is_api || HUB_PAGES.contains(&host.as_str()) {
         return read_address(word);
     }
     parse_name(word).map_err(|error| match word.strip_prefix("image:") {
@@ -81,7 +98,8 @@ fn read_word(word: &str) -> Result<ImageRef, ImageRefError> {
 
 /// Reads a web address without its scheme.
 fn read_address(address: &str) -> Result<ImageRef, ImageRefError> {
-    let page = address.split(['?', '#']).next().unwrap_or_default();
+    let address = address.split('#').next().unwrap_or_default();
+    let (page, query) = address.split_once('?').unwrap_or((address, ""));
     let (host, path) = page.split_once('/').unwrap_or((page, ""));
     // The part before an @ may be a password.
     if host.contains('@') {
@@ -90,15 +108,27 @@ fn read_address(address: &str) -> Result<ImageRef, ImageRefError> {
     let host = host.to_ascii_lowercase();
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     if HUB_PAGES.contains(&host.as_str())
-        || (host == "registry.hub.docker.com" && parts.first() == Some(&"r"))
+        || (host == HUB_API && matches!(parts[..], ["r", ..] | ["v2", "repositories" | "namespaces", ..]))
     {
         return read_hub_page(&parts);
     }
     let name = match (host.as_str(), &parts[..]) {
+        ("quay.io", ["repository", owner, name, "manifest", digest]) => {
+            format!("quay.io/{owner}/{name}@{digest}")
+        }
+        ("quay.io", ["repository", owner, name, "tag", tag]) => format!("quay.io/{owner}/{name}:{tag}"),
         ("quay.io", ["repository", owner, name, ..]) => format!("quay.io/{owner}/{name}"),
-        ("github.com", [owner, _, "pkgs", "container", name, ..])
-        | ("github.com", ["users" | "orgs", owner, "packages", "container", "package", name, ..]) => {
-            format!("ghcr.io/{owner}/{name}").to_ascii_lowercase()
+        ("github.com", [owner, _, "pkgs", "container", name, rest @ ..])
+        | ("github.com", ["users" | "orgs", owner, "packages", "container", "package", name, rest @ ..]) => {
+            let name = format!("ghcr.io/{owner}/{name}").to_ascii_lowercase();
+            match query.split('&').find_map(|pair| pair.strip_prefix("tag=")) {
+                Some(tag) => format!("{name}:{tag}"),
+                // The page of one version tells its number, which no registry knows.
+                None if rest.first().is_some_and(|part| part.bytes().all(|byte| byte.is_ascii_digit())) => {
+                    return Err(unsure("it is the page of one version; give its tag", &name));
+                }
+                None => name,
+            }
         }
         (_, ["v2", name @ .., "manifests", reference]) if !name.is_empty() => {
             let mark = if reference.contains(':') { '@' } else { ':' };
@@ -115,6 +145,12 @@ fn read_address(address: &str) -> Result<ImageRef, ImageRefError> {
 
 fn read_hub_page(parts: &[&str]) -> Result<ImageRef, ImageRefError> {
     let name = match parts {
+        ["layers", owner, name, tag, ..]
+        | ["repository", "docker" | "registry-1.docker.io", owner, name, "tags", tag, ..]
+        | ["v2", "repositories", owner, name, "tags", tag, ..]
+        | ["v2", "namespaces", owner, "repositories", name, "tags", tag, ..] => {
+            format!("{owner}/{name}:{tag}")
+        }
         ["r", owner, name, ..]
         | ["repository", "docker" | "registry-1.docker.io", owner, name, ..]
         | ["u", _, "repository", "docker", owner, name, ..]
@@ -123,11 +159,6 @@ fn read_hub_page(parts: &[&str]) -> Result<ImageRef, ImageRefError> {
         | ["v2", "repositories", owner, name, "tags"]
         | ["v2", "namespaces", owner, "repositories", name]
         | ["v2", "namespaces", owner, "repositories", name, "tags"] => format!("{owner}/{name}"),
-        ["layers", owner, name, tag, ..]
-        | ["v2", "repositories", owner, name, "tags", tag, ..]
-        | ["v2", "namespaces", owner, "repositories", name, "tags", tag, ..] => {
-            format!("{owner}/{name}:{tag}")
-        }
         ["_", name, ..] | ["images", name, ..] => format!("library/{name}"),
         [
             "u" | "r" | "repositories" | "orgs" | "search" | "v2" | "layers" | "repository" | "settings",
@@ -151,7 +182,7 @@ fn read_line(words: &[&str]) -> Result<ImageRef, ImageRefError> {
     let words = &words[words.iter().take_while(is_prompt).count()..];
     match words {
         [word] => read_word(unquoted(word)),
-        ["FROM" | "from", rest @ ..] => match operands(rest)[..] {
+        ["FROM" | "from", rest @ ..] => match operands(rest)?[..] {
             [name] | [name, "AS" | "as", _] => read_word(unquoted(name)),
             _ => Err(ImageRefError::new("it is a line of a file; give the image's name only")),
         },
@@ -174,34 +205,41 @@ fn read_line(words: &[&str]) -> Result<ImageRef, ImageRefError> {
 
 /// Reads a command of Docker without its first word.
 fn read_command(words: &[&str]) -> Result<ImageRef, ImageRefError> {
-    let only_name = "it is a command; give the image's name only";
     match words {
-        ["pull" | "push" | "run" | "create", rest @ ..] => match operands(rest)[..] {
+        ["pull" | "push" | "run" | "create", rest @ ..] => match operands(rest)?[..] {
             [name] => read_word(unquoted(name)),
             // An image is run with its own command, so the words after the name would be lost.
-            [name, ..] => Err(unsure(only_name, unquoted(name))),
-            [] => Err(ImageRefError::new(only_name)),
+            [name, ..] => Err(unsure(ONLY_NAME, unquoted(name))),
+            [] => Err(ImageRefError::new(ONLY_NAME)),
         },
-        ["tag", _, name] => Err(unsure(only_name, unquoted(name))),
+        ["tag", _, name] => Err(unsure(ONLY_NAME, unquoted(name))),
         [_, rest @ ..] => {
             let tagged = rest.windows(2).find(|pair| matches!(pair[0], "-t" | "--tag"));
             let tagged = tagged
                 .map(|pair| pair[1])
                 .or_else(|| rest.iter().find_map(|word| word.strip_prefix("--tag=")));
-            Err(tagged.map_or(ImageRefError::new(only_name), |name| unsure(only_name, unquoted(name))))
+            Err(tagged.map_or(ImageRefError::new(ONLY_NAME), |name| unsure(ONLY_NAME, unquoted(name))))
         }
-        [] => Err(ImageRefError::new(only_name)),
+        [] => Err(ImageRefError::new(ONLY_NAME)),
     }
 }
 
 /// Returns the words of a command from the first one that is neither an option nor an option's value.
-fn operands<'a>(words: &[&'a str]) -> Vec<&'a str> {
+///
+/// # Errors
+/// If it is not known whether an option takes the word after it.
+fn operands<'a>(words: &[&'a str]) -> Result<Vec<&'a str>, ImageRefError> {
     let mut at = 0;
     while let Some(option) = words.get(at).filter(|word| word.starts_with('-') && word.len() > 1) {
         at += 1;
         let takes_next = match option.strip_prefix("--") {
             Some("") => break,
-            Some(_) => !option.contains('=') && !FLAGS.contains(option),
+            Some(flag) if flag.contains('=') || FLAGS.contains(option) => false,
+            Some(flag) if VALUE_FLAGS.split(' ').any(|known| known == flag) => true,
+            Some(_) => match words[at..] {
+                [name] => return Err(unsure(ONLY_NAME, unquoted(name))),
+                _ => return Err(ImageRefError::new(ONLY_NAME)),
+            },
             // In `-dp 80:80` the last letter takes a value; in `-p80:80` the value is part of the word.
             None => option[1..]
                 .find(|letter| !SHORT_FLAGS.contains(letter))
@@ -209,7 +247,7 @@ fn operands<'a>(words: &[&'a str]) -> Vec<&'a str> {
         };
         at += usize::from(takes_next);
     }
-    words.get(at..).unwrap_or_default().to_vec()
+    Ok(words.get(at..).unwrap_or_default().to_vec())
 }
 
 /// Returns the text without quotation marks, blanks and separators of a list around it.
@@ -302,16 +340,34 @@ mod tests {
             ("https://hub.docker.com/v2/repositories/ada/app/tags/1.0", "ada/app:1.0"),
             ("https://cloud.docker.com/u/ada/repository/docker/ada/app", "ada/app"),
             ("https://registry.hub.docker.com/r/ada/app", "ada/app"),
+            ("https://registry.hub.docker.com/v2/repositories/ada/app/tags", "ada/app"),
+            ("registry.hub.docker.com/v2/repositories/ada/app/tags", "ada/app"),
+            ("registry.hub.docker.com/v2/namespaces/ada/repositories/app/tags/1.0", "ada/app:1.0"),
+            ("registry.hub.docker.com/v2/ada/app/manifests/1.0", "ada/app:1.0"),
+            ("https://hub.docker.com/repository/docker/ada/app/tags/1.0/sha256-0a1b", "ada/app:1.0"),
+            ("https://hub.docker.com/repository/docker/ada/app/tags", "ada/app"),
             ("https://docker.io/ada/app", "ada/app"),
             ("http://index.docker.io/ada/app:1", "ada/app:1"),
             ("https://registry-1.docker.io/v2/ada/app/manifests/1.0", "ada/app:1.0"),
             ("https://ghcr.io/ada/app:1", "ghcr.io/ada/app:1"),
             ("https://quay.io/repository/ada/app?tab=tags", "quay.io/ada/app"),
+            ("https://quay.io/repository/ada/app/tag/1.0", "quay.io/ada/app:1.0"),
             ("https://github.com/Ada/x/pkgs/container/app", "ghcr.io/ada/app"),
+            ("https://github.com/ada/x/pkgs/container/app/12345?tag=1.0", "ghcr.io/ada/app:1.0"),
+            ("https://github.com/users/ada/packages/container/package/app?tag=V1#x", "ghcr.io/ada/app:V1"),
+            ("https://github.com/ada/x/pkgs/container/app/versions", "ghcr.io/ada/app"),
+            ("docker run --network host --cpus 1 --pull always ada/app", "ada/app"),
         ] {
             let image = typed.parse::<ImageRef>().unwrap_or_else(|error| panic!("{typed:?}: {error}"));
             assert_eq!(image.familiar(), name, "{typed:?}");
         }
+    }
+
+    #[test]
+    fn the_page_of_a_digest_means_this_digest() {
+        let digest = format!("sha256:{}", "0a".repeat(32));
+        let typed = format!("https://quay.io/repository/ada/app/manifest/{digest}");
+        assert_eq!(typed.parse::<ImageRef>().unwrap().familiar(), format!("quay.io/ada/app@{digest}"));
     }
 
     #[test]
@@ -334,6 +390,8 @@ mod tests {
             ("image:ada/app", "ada/app"),
             ("https://registry.example:5000/ada/app", "registry.example:5000/ada/app"),
             ("oci://ghcr.io/ada/app", "ghcr.io/ada/app"),
+            ("https://github.com/ada/x/pkgs/container/app/12345", "ghcr.io/ada/app"),
+            ("podman run --rmi ada/app", "ada/app"),
         ] {
             let error = typed.parse::<ImageRef>().unwrap_err();
             assert_eq!(error.meant().map(ImageRef::familiar).as_deref(), Some(name), "{typed:?}: {error}");
@@ -356,6 +414,7 @@ mod tests {
             "$",
             "--",
             "docker run --rm",
+            "podman run --rmi ada/app bin/server",
         ] {
             let error = typed.parse::<ImageRef>().unwrap_err();
             assert_eq!(error.meant(), None, "{typed:?}: {error}");
