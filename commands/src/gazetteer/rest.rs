@@ -20,6 +20,9 @@ const COMPOUNDING: &[&str] = &[
     "san", "santa", "saint", "fort", "port", "porto", "mount", "lake", "la", "el", "los", "las", "not", "or",
     "and",
 ];
+/// Words after which a name goes on ("Puebla de Sanabria").
+const LINKING: &[&str] =
+    &["de", "del", "do", "da", "dos", "di", "du", "des", "sur", "am", "an", "im", "ob", "upon", "by", "y"];
 
 /// Finds the place of a text that names something smaller beside it, such as a street or a neighbourhood.
 pub(super) fn without_neighbourhood(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
@@ -116,15 +119,31 @@ fn beside(before: &[Vec<String>], rest: &[Vec<String>], place: PlaceCandidate) -
     if is_misspelt { None } else { Some(ReadingAnswer::Place(place)) }
 }
 
-/// Finds the well-known place at the end or at the beginning of a text without commas.
+/// Finds the well-known place at the end or at the beginning of a text without commas. At the beginning it is only asked for: most
+/// such names are those of another place ("Santiago Tilantongo").
 fn well_known_in(words: &[String]) -> Option<ReadingAnswer> {
-    let known = |words: &[String]| places_named(&key(words)).into_iter().find(is_well_known);
-    let at_end = || (1..words.len()).find_map(|cut| known(&words[cut..]));
-    let at_beginning = || (1..words.len()).rev().find_map(|cut| known(&words[..cut]));
     if words.iter().any(|word| COMPOUNDING.contains(&word.as_str())) {
         return None;
     }
-    at_end().or_else(at_beginning).map(ReadingAnswer::Place)
+    let known = |words: &[String], rest: &[String]| {
+        places_named(&key(words)).into_iter().find(|place| is_well_known(place) && !is_elsewhere(rest, place))
+    };
+    if let Some(place) = (1..words.len()).find_map(|cut| known(&words[cut..], &words[..cut])) {
+        return Some(ReadingAnswer::Place(place));
+    }
+    let is_linked = |cut: usize| LINKING.contains(&words[cut].as_str());
+    let mut cuts = (1..words.len()).rev().filter(|cut| !is_linked(*cut));
+    let place = cuts.find_map(|cut| known(&words[..cut], &words[cut..]))?;
+    Some(ReadingAnswer::Ambiguous(vec![place]))
+}
+
+/// Returns true if words name an area, and the place is in none of that name.
+fn is_elsewhere(words: &[String], place: &PlaceCandidate) -> bool {
+    let runs = (0..words.len()).flat_map(|from| (from + 1..=words.len()).map(move |to| &words[from..to]));
+    runs.map(key).filter(|key| key.chars().count() >= LETTERS_MIN).any(|key| {
+        let areas = areas_named(&key);
+        !areas.is_empty() && !areas.iter().any(|area| area.contains(place))
+    })
 }
 
 fn is_well_known(place: &PlaceCandidate) -> bool {

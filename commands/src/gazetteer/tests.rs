@@ -290,3 +290,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_well_known_name_is_not_taken_out_of_the_name_of_another_place() {
+    for typed in [
+        "Puebla de Sanabria",
+        "Puebla de Sanabria Spain",
+        "Puebla de Sanabria, Spain",
+        "Santiago Tilantongo",
+        "London am See",
+        "Paris Texas Road",
+        "London Hackney",
+    ] {
+        assert!(resolve(typed).is_err(), "{typed}");
+    }
+    let Err(PlaceError::Ambiguous { candidates }) = resolve("London Hackney") else {
+        panic!("nothing is asked")
+    };
+    assert_eq!(candidates[0].as_str(), "London, England, GB");
+    assert_eq!(full(&resolve("Hackney London").unwrap()), "London, England, GB");
+    assert_eq!(full(&resolve("Hackney England London").unwrap()), "London, England, GB");
+}
