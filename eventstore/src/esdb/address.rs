@@ -110,6 +110,7 @@ impl ServerAddress {
     fn read_parameters(&mut self, parameters: &str) -> Result<Option<TlsTerms>, ConnectError> {
         let (mut encrypted, mut verify, mut authority) = (true, true, None);
         let (mut certificate, mut key) = (None, None);
+        let mut unknown = Vec::new();
         for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
             let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
             let value = decoded(value);
@@ -122,13 +123,17 @@ impl ServerAddress {
                 "connectionname" => self.connection_name = Some(value),
                 "keepaliveinterval" => self.keep_alive_interval = keep_alive(name, &value)?,
                 "keepalivetimeout" => self.keep_alive_timeout = keep_alive(name, &value)?,
-                known if IGNORED.contains(&known) => {}
                 // A password with a ? in it seems to have its end here.
-                unknown if unknown.contains(['@', ':']) => {
+                other if parameter.contains('@') || other.contains(':') => {
                     return Err(malformed("write : / ? # and @ in a password as %3A %2F %3F %23 and %40"));
                 }
-                _ => tracing::warn!("the event store's address has a parameter that nobody knows: {name}"),
+                known if IGNORED.contains(&known) => {}
+                _ => unknown.push(name),
             }
+        }
+        // Only now is it certain that no name is a part of a password.
+        for name in unknown {
+            tracing::warn!("the event store's address has a parameter that nobody knows: {name}");
         }
         let client = match (certificate, key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
@@ -250,6 +255,8 @@ mod tests {
             "esdb://h?tls=secret",
             "esdb://h?userCertFile=secret",
             "esdb://u:21?secret@h:2113",
+            "esdb://u:21?secret=x@h:2113",
+            "esdb://u:21?secret&x=y@h:2113",
             "esdb://h?keepAliveInterval=secret",
         ] {
             let error = ServerAddress::parse(address).map(|_| ()).unwrap_err().to_string();
