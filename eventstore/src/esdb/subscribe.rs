@@ -87,7 +87,11 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                     yield Err(ended(error, at));
                     return;
                 }
-                CallVerdict::Redirected(leader) => trouble.wait(store.cluster.follow(&leader), at, "another server leads").await,
+                CallVerdict::Redirected(leader) => {
+                    // At once, unless servers name each other.
+                    let first = !std::mem::replace(&mut trouble.redirected, true);
+                    trouble.wait(store.cluster.follow(&leader) && first, at, "another server leads").await;
+                }
                 CallVerdict::Repeat(why) => trouble.wait(false, at, &why).await,
             }
         }
@@ -156,10 +160,12 @@ struct SubscriptionTrouble {
     pause: RetryPause,
     /// The reason that was logged last, so that a long trouble is told once.
     logged: Option<String>,
+    /// True if a server has named another as the leader.
+    redirected: bool,
 }
 
 impl SubscriptionTrouble {
-    /// Logs a new reason, and waits before the next try unless that is worth it `at_once`.
+    /// Logs a new reason, and waits before the next try unless the next try is made `at_once`.
     async fn wait(&mut self, at_once: bool, at: Position, why: &str) {
         if self.logged.as_deref() != Some(why) {
             tracing::warn!(
@@ -176,6 +182,6 @@ impl SubscriptionTrouble {
         if self.logged.take().is_some() {
             tracing::info!("the subscription to the event log goes on");
         }
-        self.pause = RetryPause::default();
+        *self = Self::default();
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
 use tonic::Status;
 use uuid::Uuid;
 
-use self::fake_server::{FakeCluster, FakeServer, answer, confirmation, id, recorded};
+use self::fake_server::{FakeCluster, FakeServer, answer, confirmation, id, not_leader, recorded};
 use super::EsdbStore;
 use crate::{
     Append, AppendError, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
@@ -260,13 +260,17 @@ async fn without_a_leader_reads_go_on_and_a_dead_leader_counts_for_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_subscription_that_always_breaks_off_is_resumed_with_pauses() {
-    let fake =
-        FakeServer::serve((0..200).map(|_| vec![Ok(confirmation()), Err(Status::unavailable("no"))])).await;
-    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
-    let nothing = timeout(Duration::from_secs(2), follower.next()).await;
-    assert!(nothing.is_err(), "{nothing:?}");
-    let tries = fake.asked().len();
-    assert!((2..20).contains(&tries), "{tries} tries in two seconds");
+    // The other server names itself as the leader, and yet does not lead.
+    for names_itself in [false, true] {
+        let fake = FakeServer::serve([]).await;
+        let end = if names_itself { not_leader(fake.address) } else { Status::unavailable("no") };
+        fake.then((0..200).map(|_| vec![Ok(confirmation()), Err(end.clone())]));
+        let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
+        let nothing = timeout(Duration::from_secs(2), follower.next()).await;
+        assert!(nothing.is_err(), "{nothing:?}");
+        let tries = fake.asked().len();
+        assert!((2..20).contains(&tries), "{tries} tries in two seconds");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -77,6 +77,11 @@ impl FakeServer {
         Self { store: connect(&format!("esdb://{address}?tls=false")).await, script, address }
     }
 
+    /// Adds answers to the end of the script.
+    pub(super) fn then(&self, answers: impl IntoIterator<Item = Vec<Result<ReadResp, Status>>>) {
+        self.script.answers.lock().unwrap().extend(answers);
+    }
+
     pub(super) fn asked(&self) -> Vec<u64> {
         self.script.asked.lock().unwrap().clone()
     }
@@ -248,6 +253,19 @@ fn recorded_in(stream: &'static str, position: u64) -> ReadResp {
         link: None,
         position: Some(At::CommitPosition(position)),
     }))
+}
+
+/// Returns the error of a server that takes another for the leader.
+pub(super) fn not_leader(leader: SocketAddr) -> Status {
+    let mut status = Status::not_found("Leader info available");
+    for (name, value) in [
+        ("exception", "not-leader".to_owned()),
+        ("leader-endpoint-host", leader.ip().to_string()),
+        ("leader-endpoint-port", leader.port().to_string()),
+    ] {
+        status.metadata_mut().insert(name, value.parse().unwrap());
+    }
+    status
 }
 
 pub(super) fn id(position: u64) -> Uuid {
