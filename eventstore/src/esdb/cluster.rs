@@ -206,7 +206,11 @@ impl ServerCluster {
         let leader = known.leader.clone();
         drop(known);
         match (leader, need) {
-            (Some(leader), _) => Some(self.server(leader, true)),
+            (Some(leader), need) => {
+                // The only host of an address may be a follower without a leader.
+                let leads = need == ServerNeed::Leader || self.known().failure(&leader).is_none();
+                Some(self.server(leader, leads))
+            }
             (None, ServerNeed::Leader) => None,
             (None, ServerNeed::AnyServer) => {
                 let readable = self.known().readable();

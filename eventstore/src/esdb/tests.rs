@@ -248,6 +248,8 @@ async fn without_a_leader_reads_go_on_and_a_dead_leader_counts_for_nothing() {
         assert_eq!(store.head().await, Ok(Position(9)));
         assert!(started.elapsed() < Duration::from_secs(5), "a read does not wait for an election");
     }
+    let alone = connect(&format!("esdb://{}?tls=false", cluster.follower)).await;
+    assert_eq!(alone.head().await, Ok(Position(9)), "also if the address names the follower alone");
     let append = tokio::spawn({
         let store = store.clone();
         async move { store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await }
