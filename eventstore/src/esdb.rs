@@ -91,6 +91,8 @@ struct ReadAnswer {
     events: Vec<RecordedEvent>,
     /// True if the rest was not awaited, because the answer grew too large.
     cut: bool,
+    /// True if the server had to be the leader. Another may lack the newest events.
+    led: bool,
 }
 
 impl EsdbStore {
@@ -120,7 +122,8 @@ impl EsdbStore {
         let request = &request;
         let read = |server: ChosenServer| async move {
             let mut messages = call_read(&server, request.clone()).await?;
-            let (mut answer, mut bytes) = (ReadAnswer::default(), 0);
+            let (mut answer, mut bytes) =
+                (ReadAnswer { led: server.requires_leader, ..ReadAnswer::default() }, 0);
             while let Some(message) = messages.message().await? {
                 // A stream that does not exist reads as empty.
                 let Some(Content::Event(event)) = message.content else { continue };
@@ -144,9 +147,9 @@ impl EsdbStore {
         direction: ReadDirection,
         max: usize,
         filter: Option<&EventFilter>,
-    ) -> Result<Vec<RecordedEvent>, CallError> {
+    ) -> Result<ReadAnswer, CallError> {
         let request = convert::log_request(from, direction, max, filter);
-        Ok(self.read(request, CallSubject::Log, usize::MAX).await?.events)
+        self.read(request, CallSubject::Log, usize::MAX).await
     }
 
     /// Returns the position of an event that stands in the log, so that a subscription which begins after it misses
@@ -158,14 +161,24 @@ impl EsdbStore {
         }
         let found = self.read_log(place(after), ReadDirection::Forwards, 1, None).await;
         let found = found.map_err(|error| at_position(error, after))?;
-        match found.first() {
+        match found.events.first() {
             Some(event) if event.position <= after => Ok(after),
             Some(next) => {
                 let before = self.read_log(place(next.position), ReadDirection::Backwards, 1, None).await?;
-                Ok(before.first().map_or(Position::START, |event| event.position))
+                Ok(before.events.first().map_or(Position::START, |event| event.position))
             }
-            None => Err(ReadError::BeyondEnd { after }),
+            None => Err(nothing_at(after, found.led)),
         }
+    }
+}
+
+/// Returns the error of a read whose answer is empty although an event of the log stands at `after`.
+fn nothing_at(after: Position, led: bool) -> ReadError {
+    match led {
+        true => ReadError::BeyondEnd { after },
+        false => ReadError::Unavailable(format!(
+            "the cluster has no leader at present, and another server does not have position {after} yet"
+        )),
     }
 }
 
@@ -229,9 +242,9 @@ impl Read for EsdbStore {
         // The server begins with the event at `after` itself, hence one more.
         let request = convert::log_request(place(after), ReadDirection::Forwards, PAGE_EVENTS + 1, None);
         let answer = self.read(request, CallSubject::Log, PAGE_BYTES).await;
-        let ReadAnswer { events, cut } = answer.map_err(|error| at_position(error, after))?;
+        let ReadAnswer { events, cut, led } = answer.map_err(|error| at_position(error, after))?;
         if events.is_empty() && after > Position::START {
-            return Err(ReadError::BeyondEnd { after });
+            return Err(nothing_at(after, led));
         }
         let mut page =
             EventPage { events: Vec::new(), next: after, end: !cut && events.len() <= PAGE_EVENTS };
@@ -257,7 +270,7 @@ impl Read for EsdbStore {
         let mut from = AllOption::End(Empty {});
         // The filter of the server passes types only, so its answer may be an event of a stream of the server.
         for max in [1, 32].into_iter().chain(std::iter::repeat(PAGE_EVENTS)) {
-            let newest = self.read_log(from, ReadDirection::Backwards, max, Some(&all)).await?;
+            let newest = self.read_log(from, ReadDirection::Backwards, max, Some(&all)).await?.events;
             if let Some(event) = newest.iter().find(|event| passes(event, &all)) {
                 return Ok(event.position);
             }
@@ -274,7 +287,8 @@ impl Read for EsdbStore {
         let Some((position, id)) = self.index.before(moment) else { return Ok(Position::START) };
         let found = self.read_log(place(position), ReadDirection::Forwards, 1, None).await;
         match found {
-            Ok(found) if found.first().is_some_and(|event| event.id == id) => Ok(position),
+            Ok(found) if found.events.first().is_some_and(|event| event.id == id) => Ok(position),
+            Ok(ReadAnswer { led: false, .. }) => Err(nothing_at(position, false)),
             // The event was removed, or this is another log.
             Ok(_) | Err(CallError::Refused(_) | CallError::BeyondEnd) => {
                 self.index.clear();

@@ -80,7 +80,8 @@ pub(super) struct ServerCluster {
 pub(super) struct ChosenServer {
     pub(super) host: ServerHost,
     grpc: Grpc<Channel>,
-    requires_leader: bool,
+    /// True if the server answers only while it leads.
+    pub(super) requires_leader: bool,
     authorization: Option<MetadataValue<Ascii>>,
     connection_name: Option<MetadataValue<Ascii>>,
 }
@@ -112,6 +113,11 @@ impl ServerCluster {
 
     pub(super) fn hosts(&self) -> &[ServerHost] {
         &self.address.hosts
+    }
+
+    /// Returns true if another server than the one that answers may lead.
+    pub(super) fn has_members(&self) -> bool {
+        self.address.cluster
     }
 
     /// Makes a call of one server. Repeats it until it has an answer, its error is final, or [`CALL_DEADLINE`] is

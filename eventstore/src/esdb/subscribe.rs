@@ -3,15 +3,18 @@
 //! A server's checkpoint tells how far it came, and is no place to begin: it stands at an event that a scavenge may
 //! remove, or at none. It only moves what the subscriber knows of its progress, never back and never past the head.
 
+use std::time::Duration;
+
 use async_stream::stream;
 use futures::StreamExt;
+use tokio::time::Instant;
 use tonic::{Status, Streaming};
 
 use super::{
     EsdbStore,
     call_error::{CallError, CallSubject, CallVerdict},
     call_read,
-    cluster::{RetryPause, ServerNeed},
+    cluster::{CALL_DEADLINE, RetryPause, ServerNeed},
     convert::{CHECKPOINT_EVENTS, passes, recorded, subscription_request},
 };
 use crate::{
@@ -82,7 +85,16 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                 },
                 Err(verdict) => verdict,
             };
+            if end != CallVerdict::Final(CallError::BeyondEnd) {
+                trouble.beyond_end = None;
+            }
             match end {
+                // A leader that was frozen takes itself for the leader for a while, and lacks the newest events.
+                CallVerdict::Final(CallError::BeyondEnd)
+                    if store.cluster.has_members() && trouble.is_beyond_end() < CALL_DEADLINE =>
+                {
+                    trouble.wait(false, at, "the leader does not have that position").await;
+                }
                 CallVerdict::Final(error) => {
                     yield Err(ended(error, at));
                     return;
@@ -162,6 +174,8 @@ struct SubscriptionTrouble {
     logged: Option<String>,
     /// True if a server has named another as the leader.
     redirected: bool,
+    /// The moment since which the leader says that the log ends before the position.
+    beyond_end: Option<Instant>,
 }
 
 impl SubscriptionTrouble {
@@ -176,6 +190,11 @@ impl SubscriptionTrouble {
         if !at_once {
             self.pause.wait().await;
         }
+    }
+
+    /// Notes that the log ends before the position, and returns for how long it has done so.
+    fn is_beyond_end(&mut self) -> Duration {
+        self.beyond_end.get_or_insert_with(Instant::now).elapsed()
     }
 
     fn is_over(&mut self) {

@@ -240,7 +240,7 @@ fn nodelay_of_connections(server: SocketAddr) -> Vec<bool> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_leader_reads_go_on_and_a_dead_leader_counts_for_nothing() {
-    let cluster = FakeCluster::serve().await;
+    let cluster = FakeCluster::serve([]).await;
     let store = connect(&format!("esdb://{},{}?tls=false", cluster.follower, cluster.dead)).await;
     // The follower lists a leader that does not live, and another that it takes for alive but that is dead.
     for _ in 0..3 {
@@ -258,6 +258,38 @@ async fn without_a_leader_reads_go_on_and_a_dead_leader_counts_for_nothing() {
     // The follower is elected.
     cluster.script.leads.store(true, Ordering::Relaxed);
     append.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_lacks_the_newest_events_ends_no_subscription() {
+    let cluster =
+        FakeCluster::serve([vec![Ok(confirmation()), Ok(recorded(7))], vec![Ok(confirmation())]]).await;
+    let store = connect(&format!("esdb://{},{}?tls=false", cluster.follower, cluster.dead)).await;
+    let mut reader = store.subscribe(Position::START, EventFilter::default());
+    assert_eq!(next_event(&mut reader).await, id(7));
+    cluster.script.behind.store(true, Ordering::Relaxed);
+    let page = store.read_all(Position(7), &EventFilter::default(), 10).await;
+    assert!(matches!(&page, Err(ReadError::Unavailable(why)) if why.contains("position 7 yet")), "{page:?}");
+    let later = Timestamp::from_second(1_000_000).unwrap();
+    let before = store.position_before(later).await;
+    assert!(matches!(&before, Err(ReadError::Unavailable(_))), "{before:?}");
+
+    let asked = || cluster.script.reads.load(Ordering::Relaxed);
+    let subscribed = tokio::spawn({
+        let store = store.clone();
+        async move { store.subscribe(Position(7), EventFilter::default()).next().await }
+    });
+    let before = asked();
+    until(|| asked() > before + 2).await;
+    // It is elected. Yet it may be an old leader that has not noticed.
+    cluster.script.leads.store(true, Ordering::Relaxed);
+    until(|| asked() > before + 8).await;
+    assert!(!subscribed.is_finished());
+    cluster.script.behind.store(false, Ordering::Relaxed);
+    assert_eq!(store.position_before(later).await, Ok(Position(7)), "the index was kept");
+    cluster.script.behind.store(true, Ordering::Relaxed);
+    let ended = timeout(DEADLINE, subscribed).await.unwrap().unwrap();
+    assert_eq!(ended, Some(Err(ReadError::BeyondEnd { after: Position(7) })), "the log is another");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,8 @@ pub(super) struct ServerScript {
     pub(super) gone: Mutex<Vec<(u64, u64, u64)>>,
     /// True if this member of a cluster leads; a server alone always does.
     pub(super) leads: AtomicBool,
+    /// True if no event stands at any position that a reader knows, as before they were replicated.
+    pub(super) behind: AtomicBool,
     in_cluster: bool,
 }
 
@@ -102,8 +104,12 @@ struct FakeMembers {
 }
 
 impl FakeCluster {
-    pub(super) async fn serve() -> Self {
-        let script = Arc::new(ServerScript { in_cluster: true, ..ServerScript::default() });
+    pub(super) async fn serve(answers: impl IntoIterator<Item = Vec<Result<ReadResp, Status>>>) -> Self {
+        let script = Arc::new(ServerScript {
+            answers: Mutex::new(answers.into_iter().collect()),
+            in_cluster: true,
+            ..ServerScript::default()
+        });
         script.head.store(9, Ordering::Relaxed);
         let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -208,6 +214,9 @@ impl ServerScript {
     fn read_events(&self, at: u64, count: u64, backwards: bool) -> Result<Vec<ReadResp>, Status> {
         if at > 0 && at == self.invalid.load(Ordering::Relaxed) {
             return Err(Status::unknown("Unexpected ReadAllResult: InvalidPosition"));
+        }
+        if at > 0 && !backwards && self.behind.load(Ordering::Relaxed) {
+            return Ok(Vec::new());
         }
         let gone = self.gone.lock().unwrap();
         if backwards {
