@@ -1,18 +1,13 @@
 //! Connections to servers: TCP without Nagle's algorithm, TLS if the address asks for it, and errors that name
 //! the cause and the remedy.
-//!
-//! The connections are our own and not those of the official client, because that client leaves Nagle's
-//! algorithm on: a call is two small writes, and the second would wait 40 ms for the acknowledgement of the
-//! first. The option cannot be set on its sockets from outside in a sound way. The client opens connections by
-//! itself and tells nobody, and the one safe way to another part's descriptor (`pidfd_getfd`) is forbidden in
-//! containers.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::timeout,
 };
 use tokio_rustls::{
@@ -97,12 +92,7 @@ impl ServerConnector {
     }
 
     async fn connect(&self, host: &ServerHost) -> Result<Box<dyn ServerStream>, ConnectFailure> {
-        let stream = TcpStream::connect((host.host.as_str(), host.port))
-            .await
-            .map_err(|error| ConnectFailure(format!("{host} does not answer: {error}")))?;
-        stream
-            .set_nodelay(true)
-            .map_err(|error| ConnectFailure(format!("{host}: TCP_NODELAY cannot be set: {error}")))?;
+        let stream = reach(host).await?;
         let Some(tls) = &self.tls else { return Ok(Box::new(stream)) };
         let name = ServerName::try_from(host.host.clone()).map_err(|error| {
             ConnectFailure(format!("{host} cannot be the name in a certificate: {error}"))
@@ -110,6 +100,31 @@ impl ServerConnector {
         let secured = tls.connect(name, stream).await.map_err(|error| tls_failure(host, &error))?;
         Ok(Box::new(secured))
     }
+}
+
+/// Connects over TCP. A call is two small writes, so the second must not wait until the first is acknowledged.
+async fn reach(host: &ServerHost) -> Result<TcpStream, ConnectFailure> {
+    let silent = |error: io::Error| ConnectFailure(format!("{host} does not answer: {error}"));
+    let addresses = lookup_host((host.host.as_str(), host.port)).await.map_err(silent)?;
+    let stream = connect_first(addresses).await.map_err(silent)?;
+    stream
+        .set_nodelay(true)
+        .map_err(|error| ConnectFailure(format!("{host}: TCP_NODELAY cannot be set: {error}")))?;
+    Ok(stream)
+}
+
+/// Connects to the addresses of one name at the same time, because a dead one among them may never answer. Returns the
+/// first connection that stands.
+async fn connect_first(addresses: impl Iterator<Item = SocketAddr>) -> io::Result<TcpStream> {
+    let mut tries: FuturesUnordered<_> = addresses.map(TcpStream::connect).collect();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    while let Some(tried) = tries.next().await {
+        match tried {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
 }
 
 /// Returns the cause of a failed handshake, and what to do about it.
@@ -235,7 +250,7 @@ impl ServerCertVerifier for AnyCertificate {
 mod tests {
     use std::{fs, future::pending};
 
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
     use crate::{
@@ -283,5 +298,32 @@ mod tests {
             let address = ServerAddress::parse(&address).unwrap();
             ServerConnector::new(&address).unwrap().connect(&address.hosts[0]).await.map(|_| ()).unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_sends_small_writes_at_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["127.0.0.1", "localhost"] {
+            let stream = reach(&ServerHost { host: host.to_owned(), port }).await.unwrap();
+            assert!(stream.nodelay().unwrap(), "{host}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_address_of_a_name_hides_no_other() {
+        let full = TcpSocket::new_v4().unwrap();
+        full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let full = full.listen(1).unwrap();
+        let dead = full.local_addr().unwrap();
+        // When its queue is full, the system answers no further connection.
+        let mut waiting = Vec::new();
+        while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(dead)).await {
+            waiting.push(stream.unwrap());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let alive = listener.local_addr().unwrap();
+        let reached = timeout(CONNECT_DEADLINE, connect_first([dead, alive].into_iter())).await;
+        assert_eq!(reached.expect("in time").unwrap().peer_addr().unwrap(), alive);
     }
 }

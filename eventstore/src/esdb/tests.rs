@@ -2,11 +2,10 @@
 
 mod fake_server;
 
-use std::{net::SocketAddr, sync::atomic::Ordering, time::Duration};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use rustix::process::{PidfdFlags, PidfdGetfdFlags, getpid, pidfd_getfd, pidfd_open};
 use tokio::{
     net::TcpListener,
     time::{Instant, sleep, timeout},
@@ -192,50 +191,6 @@ async fn the_head_passes_over_events_of_the_server() {
     fake.script.head.store(100, Ordering::Relaxed);
     fake.script.system_events.store(40, Ordering::Relaxed);
     assert_eq!(fake.store.head().await, Ok(Position(60)));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_send_small_writes_at_once() {
-    let fake = FakeServer::serve(
-        (0..3).map(|_| vec![Ok(confirmation()), Ok(recorded(1)), Err(Status::unavailable("over"))]),
-    )
-    .await;
-    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
-    assert_eq!(next_event(&mut follower).await, id(1));
-    assert_eq!(nodelay_of_connections(fake.address), [true]);
-    // Two more connections, as after a server did not answer.
-    let host = fake.store.cluster.hosts()[0].clone();
-    for _ in 0..2 {
-        fake.store.cluster.disconnect(&host);
-        fake.store.head().await.unwrap();
-    }
-    let all = nodelay_of_connections(fake.address);
-    assert!(!all.is_empty() && all.iter().all(|nodelay| *nodelay), "{all:?}");
-}
-
-/// Returns the option TCP_NODELAY of each of this process's sockets that is connected to `server`. It looks at
-/// the sockets from outside, as the system has them.
-fn nodelay_of_connections(server: SocketAddr) -> Vec<bool> {
-    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
-    let remote = format!("0100007F:{:04X}", server.port());
-    let inodes: Vec<String> = table
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-        .filter(|fields| fields.get(2) == Some(&remote.as_str()) && fields.get(3) == Some(&"01"))
-        .map(|fields| format!("socket:[{}]", fields[9]))
-        .collect();
-    let process = pidfd_open(getpid(), PidfdFlags::empty()).unwrap();
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc/self/fd").unwrap() {
-        let entry = entry.unwrap();
-        let Ok(link) = std::fs::read_link(entry.path()) else { continue };
-        if inodes.iter().any(|inode| link.as_os_str() == inode.as_str()) {
-            let descriptor = entry.file_name().to_str().unwrap().parse().unwrap();
-            let socket = pidfd_getfd(&process, descriptor, PidfdGetfdFlags::empty()).unwrap();
-            found.push(socket2::SockRef::from(&socket).tcp_nodelay().unwrap());
-        }
-    }
-    found
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
