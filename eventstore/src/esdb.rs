@@ -120,23 +120,7 @@ impl EsdbStore {
         bytes_max: usize,
     ) -> Result<ReadAnswer, CallError> {
         let request = &request;
-        let read = |server: ChosenServer| async move {
-            let mut messages = call_read(&server, request.clone()).await?;
-            let (mut answer, mut bytes) =
-                (ReadAnswer { led: server.requires_leader, ..ReadAnswer::default() }, 0);
-            while let Some(message) = messages.message().await? {
-                // A stream that does not exist reads as empty.
-                let Some(Content::Event(event)) = message.content else { continue };
-                if bytes >= bytes_max {
-                    answer.cut = true;
-                    break;
-                }
-                let event = recorded(event)?;
-                bytes += event.data.len() + event.metadata.len();
-                answer.events.push(event);
-            }
-            Ok(answer)
-        };
+        let read = |server: ChosenServer| async move { read_from(&server, request.clone(), bytes_max).await };
         self.cluster.call(ServerNeed::AnyServer, subject, read).await
     }
 
@@ -151,25 +135,24 @@ impl EsdbStore {
         let request = convert::log_request(from, direction, max, filter);
         self.read(request, CallSubject::Log, usize::MAX).await
     }
+}
 
-    /// Returns the position of an event that stands in the log, so that a subscription which begins after it misses
-    /// nothing after `after`. That is `after` itself, unless a scavenge removed the event there: some servers then
-    /// skip the next event without a word.
-    async fn resume_place(&self, after: Position) -> Result<Position, ReadError> {
-        if after == Position::START {
-            return Ok(after);
+/// Reads what `request` asks a server for, and stops after `bytes_max`.
+async fn read_from(server: &ChosenServer, request: ReadReq, bytes_max: usize) -> Result<ReadAnswer, Status> {
+    let mut messages = call_read(server, request).await?;
+    let (mut answer, mut bytes) = (ReadAnswer { led: server.requires_leader, ..ReadAnswer::default() }, 0);
+    while let Some(message) = messages.message().await? {
+        // A stream that does not exist reads as empty.
+        let Some(Content::Event(event)) = message.content else { continue };
+        if bytes >= bytes_max {
+            answer.cut = true;
+            break;
         }
-        let found = self.read_log(place(after), ReadDirection::Forwards, 1, None).await;
-        let found = found.map_err(|error| at_position(error, after))?;
-        match found.events.first() {
-            Some(event) if event.position <= after => Ok(after),
-            Some(next) => {
-                let before = self.read_log(place(next.position), ReadDirection::Backwards, 1, None).await?;
-                Ok(before.events.first().map_or(Position::START, |event| event.position))
-            }
-            None => Err(nothing_at(after, found.led)),
-        }
+        let event = recorded(event)?;
+        bytes += event.data.len() + event.metadata.len();
+        answer.events.push(event);
     }
+    Ok(answer)
 }
 
 /// Returns the error of a read whose answer is empty although an event of the log stands at `after`.

@@ -25,7 +25,7 @@ use super::{
     address::{ServerAddress, ServerHost},
     call_error::{CallError, CallSubject, CallVerdict},
     connector::ServerConnector,
-    known_servers::KnownServers,
+    known_servers::{KnownServers, ServerChannel},
 };
 use crate::node::proto::{
     gossip::{ClusterInfo, MemberInfo},
@@ -79,7 +79,7 @@ pub(super) struct ServerCluster {
 #[derive(Clone)]
 pub(super) struct ChosenServer {
     pub(super) host: ServerHost,
-    grpc: Grpc<Channel>,
+    channel: ServerChannel,
     /// True if the server answers only while it leads.
     pub(super) requires_leader: bool,
     authorization: Option<MetadataValue<Ascii>>,
@@ -139,7 +139,7 @@ impl ServerCluster {
             match timeout_at(deadline, self.choose(need)).await {
                 Ok(Ok(chosen)) => {
                     let host = chosen.host.clone();
-                    match self.try_once(deadline, subject, &host, call(chosen)).await {
+                    match self.try_once(deadline, subject, &chosen, call(chosen.clone())).await {
                         Ok(answer) => return Ok(answer),
                         Err(CallVerdict::Final(error)) => return Err(error),
                         Err(CallVerdict::Redirected(leader)) => {
@@ -165,18 +165,20 @@ impl ServerCluster {
         }
     }
 
-    async fn try_once<T>(
+    /// Makes a call of a server once, within [`TRY_DEADLINE`].
+    pub(super) async fn try_once<T>(
         &self,
         deadline: Instant,
         subject: CallSubject,
-        host: &ServerHost,
+        server: &ChosenServer,
         call: impl Future<Output = Result<T, Status>>,
     ) -> Result<T, CallVerdict> {
         match timeout_at(deadline.min(Instant::now() + TRY_DEADLINE), call).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(status)) => Err(self.judge(host, &status, subject)),
+            Ok(Err(status)) => Err(self.judge(&server.host, &status, subject)),
             Err(_) => {
-                self.disconnect(host);
+                self.disconnect(server);
+                let host = &server.host;
                 Err(CallVerdict::Repeat(format!("{host} gave no answer within {} s", TRY_DEADLINE.as_secs())))
             }
         }
@@ -201,6 +203,25 @@ impl ServerCluster {
         self.known().learn(&members);
         let leaderless = || Err(CallError::Unavailable("the cluster has no leader at present".to_owned()));
         self.choose_known(need).unwrap_or_else(leaderless)
+    }
+
+    /// Chooses a server for a subscription, with a connection that is not that of the other calls.
+    ///
+    /// # Errors
+    /// If there is none, or the servers refuse to name their cluster's members.
+    pub(super) async fn choose_to_subscribe(self: &Arc<Self>) -> Result<ChosenServer, CallError> {
+        let chosen = self.choose(ServerNeed::AnyServer).await?;
+        let mut known = self.known();
+        let channel = match known.subscription_channel(&chosen.host) {
+            Some(channel) => channel,
+            None => {
+                let channel = self.new_channel(&chosen.host)?;
+                known.add_subscription_channel(&chosen.host, channel.clone());
+                channel
+            }
+        };
+        drop(known);
+        Ok(ChosenServer { channel, ..chosen })
     }
 
     fn choose_known(&self, need: ServerNeed) -> Option<Result<ChosenServer, CallError>> {
@@ -247,19 +268,24 @@ impl ServerCluster {
         let channel = match known.channels.get(&host) {
             Some(channel) => channel.clone(),
             None => {
-                let channel = self.connector.channel(&host);
-                let channel = channel.map_err(|error| CallError::Unavailable(error.to_string()))?;
+                let channel = self.new_channel(&host)?;
                 known.channels.insert(host.clone(), channel.clone());
                 channel
             }
         };
+        drop(known);
         Ok(ChosenServer {
             host,
-            grpc: Grpc::new(channel).max_decoding_message_size(MAX_MESSAGE_BYTES),
+            channel,
             requires_leader,
             authorization: self.authorization.clone(),
             connection_name: self.connection_name.clone(),
         })
+    }
+
+    fn new_channel(&self, host: &ServerHost) -> Result<ServerChannel, CallError> {
+        let channel = self.connector.channel(host);
+        channel.map(ServerChannel::new).map_err(|error| CallError::Unavailable(error.to_string()))
     }
 
     /// Asks all known servers at once for the members of their cluster, until one knows a leader that lives.
@@ -300,7 +326,7 @@ impl ServerCluster {
                 }
             }),
             Err(_) => {
-                self.disconnect(&host);
+                self.disconnect(&server);
                 let why = format!("{host} gave no answer within {} s", GOSSIP_DEADLINE.as_secs());
                 Err(CallError::Unavailable(why))
             }
@@ -333,10 +359,10 @@ impl ServerCluster {
     }
 
     /// Gives up the connection with a server that does not answer.
-    pub(super) fn disconnect(&self, host: &ServerHost) {
+    fn disconnect(&self, server: &ChosenServer) {
         let mut known = self.known();
-        known.channels.remove(host);
-        known.fail(host, DEAD, true);
+        known.forget(&server.host, &server.channel);
+        known.fail(&server.host, DEAD, true);
     }
 
     #[cfg(test)]
@@ -369,7 +395,7 @@ impl ChosenServer {
 
     /// Returns the way to call the server, once it takes calls.
     pub(super) async fn ready(&self) -> Result<Grpc<Channel>, Status> {
-        let mut grpc = self.grpc.clone();
+        let mut grpc = Grpc::new(self.channel.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
         Ok(grpc)
     }

@@ -35,8 +35,8 @@ use super::{
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The bytes that a server may send ahead on one call and on one connection. Calls share the connection, so that of the
-/// connection has room for the calls of two thousand readers who do not read.
-const WINDOWS: [u32; 2] = [512 * 1024, 1024 * 1024 * 1024];
+/// connection has room for more calls than EventStoreDB takes, all of readers who do not read.
+const WINDOWS: [u32; 2] = [512 * 1024, 64 * 1024 * 1024];
 
 /// The way to connections with the servers of one address.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! What is known of a cluster's servers: who leads, who lives, and who failed just now.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -13,10 +13,25 @@ const FOLLOWER: i32 = 6;
 const LEADER: i32 = 8;
 const READ_ONLY: [i32; 2] = [12, 14];
 
+/// The largest number of subscriptions on one connection. EventStoreDB takes 100 calls of one connection and lets
+/// further ones wait, and a subscription reads on its connection before it begins.
+const SHARED_BY: usize = 50;
+
+/// A connection with a server. Clones are the same connection.
+#[derive(Clone)]
+pub(super) struct ServerChannel {
+    pub(super) channel: Channel,
+    /// Counts the clones.
+    uses: Arc<()>,
+}
+
 /// What is known of the servers.
 #[derive(Default)]
 pub(super) struct KnownServers {
-    pub(super) channels: BTreeMap<ServerHost, Channel>,
+    /// The connections of the calls that end soon.
+    pub(super) channels: BTreeMap<ServerHost, ServerChannel>,
+    /// The connections of the subscriptions, which would leave no room for those calls.
+    subscribed: BTreeMap<ServerHost, Vec<ServerChannel>>,
     pub(super) leader: Option<ServerHost>,
     /// The servers that live, those first that are best to read from.
     pub(super) alive: Vec<ServerHost>,
@@ -34,7 +49,43 @@ pub(super) struct ServerFailure {
     dead: bool,
 }
 
+impl ServerChannel {
+    pub(super) fn new(channel: Channel) -> Self {
+        Self { channel, uses: Arc::default() }
+    }
+
+    /// Returns the number of its users beside the list that it is in.
+    fn uses(&self) -> usize {
+        Arc::strong_count(&self.uses) - 1
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.uses, &other.uses)
+    }
+}
+
 impl KnownServers {
+    /// Returns a connection that has room for a subscription.
+    pub(super) fn subscription_channel(&mut self, host: &ServerHost) -> Option<ServerChannel> {
+        let channels = self.subscribed.get_mut(host)?;
+        channels.retain(|channel| channel.uses() > 0);
+        channels.iter().find(|channel| channel.uses() < SHARED_BY).cloned()
+    }
+
+    pub(super) fn add_subscription_channel(&mut self, host: &ServerHost, channel: ServerChannel) {
+        self.subscribed.entry(host.clone()).or_default().push(channel);
+    }
+
+    /// Forgets a connection, so that it is not used again.
+    pub(super) fn forget(&mut self, host: &ServerHost, channel: &ServerChannel) {
+        if self.channels.get(host).is_some_and(|known| known.is(channel)) {
+            self.channels.remove(host);
+        }
+        if let Some(channels) = self.subscribed.get_mut(host) {
+            channels.retain(|known| !known.is(channel));
+        }
+    }
+
     /// Learns the members from what servers answered. A dead leader that a server still lists counts for nothing.
     pub(super) fn learn(&mut self, members: &[MemberInfo]) {
         self.leader = members.iter().find(|member| self.is_usable_leader(member)).and_then(host_of);

@@ -7,18 +7,19 @@ use std::time::Duration;
 
 use async_stream::stream;
 use futures::StreamExt;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
 
 use super::{
-    EsdbStore,
+    EsdbStore, at_position,
     call_error::{CallError, CallSubject, CallVerdict},
     call_read,
-    cluster::{CALL_DEADLINE, RetryPause, ServerNeed},
-    convert::{CHECKPOINT_EVENTS, passes, recorded, subscription_request},
+    cluster::{CALL_DEADLINE, ChosenServer, RetryPause},
+    convert::{CHECKPOINT_EVENTS, log_request, passes, place, recorded, subscription_request},
+    nothing_at, read_from,
 };
 use crate::{
-    EventFilter, Position, Read, ReadError, Subscription, SubscriptionItem,
+    EventFilter, Position, Read, ReadDirection, ReadError, Subscription, SubscriptionItem,
     node::proto::streams::{
         ReadResp,
         read_resp::{Checkpoint, Content},
@@ -96,7 +97,7 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                     trouble.wait(false, at, "the leader does not have that position").await;
                 }
                 CallVerdict::Final(error) => {
-                    yield Err(ended(error, at));
+                    yield Err(at_position(error, at));
                     return;
                 }
                 CallVerdict::Redirected(leader) => {
@@ -112,7 +113,7 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
 
 /// The answers of the server that a subscription has.
 struct ServerAnswers {
-    host: super::address::ServerHost,
+    server: ChosenServer,
     messages: Streaming<ReadResp>,
 }
 
@@ -122,27 +123,53 @@ impl ServerAnswers {
     }
 
     fn end(&self, store: &EsdbStore, status: &Status) -> CallVerdict {
-        store.cluster.judge(&self.host, status, CallSubject::Log)
+        store.cluster.judge(&self.server.host, status, CallSubject::Log)
     }
 }
 
 /// Subscribes after the event at `at`.
 async fn begin(store: &EsdbStore, at: Position, filter: &EventFilter) -> Result<ServerAnswers, CallVerdict> {
-    let place = match store.resume_place(at).await {
-        Ok(place) => place,
-        Err(ReadError::Unavailable(why)) => return Err(CallVerdict::Repeat(why)),
-        Err(ReadError::BeyondEnd { .. }) => return Err(CallVerdict::Final(CallError::BeyondEnd)),
-        Err(ReadError::Corrupt(why)) => return Err(CallVerdict::Final(CallError::Corrupt(why))),
-        Err(error) => return Err(CallVerdict::Final(CallError::Refused(error.to_string()))),
+    let deadline = Instant::now() + CALL_DEADLINE;
+    let server = match timeout_at(deadline, store.cluster.choose_to_subscribe()).await {
+        Ok(Ok(server)) => server,
+        Ok(Err(CallError::Unavailable(why))) => return Err(CallVerdict::Repeat(why)),
+        Ok(Err(error)) => return Err(CallVerdict::Final(error)),
+        Err(_) => {
+            return Err(CallVerdict::Repeat("the servers do not name their cluster's members".to_owned()));
+        }
     };
-    let chosen = store.cluster.choose(ServerNeed::AnyServer).await;
-    let server = chosen.map_err(|error| match error {
-        CallError::Unavailable(why) => CallVerdict::Repeat(why),
-        error => CallVerdict::Final(error),
-    })?;
-    match call_read(&server, subscription_request(place, filter)).await {
-        Ok(messages) => Ok(ServerAnswers { host: server.host, messages }),
-        Err(status) => Err(store.cluster.judge(&server.host, &status, CallSubject::Log)),
+    let begun = async {
+        let Some(place) = resume_place(&server, at).await? else { return Ok(None) };
+        call_read(&server, subscription_request(place, filter)).await.map(Some)
+    };
+    match store.cluster.try_once(deadline, CallSubject::Log, &server, begun).await? {
+        Some(messages) => Ok(ServerAnswers { server, messages }),
+        None => Err(match nothing_at(at, server.requires_leader) {
+            ReadError::Unavailable(why) => CallVerdict::Repeat(why),
+            _ => CallVerdict::Final(CallError::BeyondEnd),
+        }),
+    }
+}
+
+/// Returns the position of an event that stands in the server's log, so that a subscription which begins after it
+/// misses nothing after `after`. That is `after` itself, unless a scavenge removed the event there: some servers then
+/// skip the next event without a word. Each server scavenges its own log, so it must be the one that is subscribed to.
+/// Returns `None` if the log ends before `after`.
+async fn resume_place(server: &ChosenServer, after: Position) -> Result<Option<Position>, Status> {
+    let first = async |from, direction| {
+        let read = read_from(server, log_request(place(from), direction, 1, None), usize::MAX).await?;
+        Ok::<_, Status>(read.events.first().map(|event| event.position))
+    };
+    if after == Position::START {
+        return Ok(Some(after));
+    }
+    match first(after, ReadDirection::Forwards).await? {
+        Some(next) if next > after => {
+            let before = first(next, ReadDirection::Backwards).await?;
+            Ok(Some(before.unwrap_or(Position::START)))
+        }
+        Some(_) => Ok(Some(after)),
+        None => Ok(None),
     }
 }
 
@@ -157,13 +184,6 @@ async fn reached(store: &EsdbStore, checkpoint: &Checkpoint, told: Position) -> 
     }
     let head = store.head().await.ok()?;
     Some(position.min(head)).filter(|reached| *reached > told)
-}
-
-fn ended(error: CallError, at: Position) -> ReadError {
-    match error {
-        CallError::BeyondEnd => ReadError::BeyondEnd { after: at },
-        error => error.into(),
-    }
 }
 
 /// The failures in a row of a subscription.

@@ -113,6 +113,32 @@ async fn a_subscription_that_ends_without_an_error_is_resumed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn more_subscriptions_than_one_connection_takes_leave_room_for_calls() {
+    let fake = FakeServer::serve([]).await;
+    let mut followers = tokio::task::JoinSet::new();
+    for _ in 0..130 {
+        let mut follower = fake.store.subscribe(Position(1), EventFilter::default());
+        followers.spawn(async move { follower.next().await });
+    }
+    until(|| fake.asked().len() == 130).await;
+    fake.script.head.store(9, Ordering::Relaxed);
+    assert_eq!(fake.store.head().await, Ok(Position(9)));
+    assert!(!fake.store.cluster.has_failed());
+    assert!(followers.try_join_next().is_none(), "none has ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_that_gets_no_answer_is_tried_again() {
+    let fake = FakeServer::serve([vec![Ok(confirmation()), Ok(recorded(1))]]).await;
+    fake.script.silent.store(true, Ordering::Relaxed);
+    let mut follower = fake.store.subscribe(Position::START, EventFilter::default());
+    let next = tokio::spawn(async move { next_event(&mut follower).await });
+    until(|| fake.store.cluster.has_failed()).await;
+    fake.script.silent.store(false, Ordering::Relaxed);
+    assert_eq!(next.await.unwrap(), id(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_checkpoint_shows_progress_and_is_no_place_to_resume() {
     let checkpoint = |commit_position, prepare_position| {
         let checkpoint = Checkpoint { commit_position, prepare_position, timestamp: None };

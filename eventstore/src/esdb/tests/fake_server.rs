@@ -63,6 +63,8 @@ pub(super) struct ServerScript {
     pub(super) leads: AtomicBool,
     /// True if no event stands at any position that a reader knows, as before they were replicated.
     pub(super) behind: AtomicBool,
+    /// True if reads get no answer.
+    pub(super) silent: AtomicBool,
     in_cluster: bool,
 }
 
@@ -74,7 +76,10 @@ impl FakeServer {
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(StreamsServer::from_arc(Arc::clone(&script)));
+        // As many calls of one connection as EventStoreDB takes.
+        let server = Server::builder()
+            .max_concurrent_streams(100)
+            .add_service(StreamsServer::from_arc(Arc::clone(&script)));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         Self { store: connect(&format!("esdb://{address}?tls=false")).await, script, address }
     }
@@ -151,6 +156,9 @@ impl Streams for ServerScript {
 
     async fn read(&self, request: Request<ReadReq>) -> Result<Response<Self::ReadStream>, Status> {
         self.check_leader(request.metadata())?;
+        if self.silent.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         let options = request.into_inner().options.unwrap();
         let place = match options.stream_option {
             Some(StreamOption::All(all)) => all.all_option.unwrap(),
