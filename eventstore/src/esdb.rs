@@ -7,8 +7,8 @@
 //!     └────> subscribe ────┘
 //! ```
 //!
-//! Positions are the server's business: byte offsets with gaps, at most of which no event begins. Only the position
-//! of an event is a place to read from.
+//! Positions are the server's business: byte offsets with gaps. Most offsets are not the start of an event, and
+//! only the position of an event is a place to read from.
 
 #![expect(clippy::result_large_err, reason = "it is the size of tonic's own error")]
 
@@ -58,6 +58,9 @@ use crate::{
 /// The largest step by which a server's clock may be set back without hiding events from
 /// [`Read::position_before`]. The clocks of one cluster differ by less.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_mins(1);
+
+/// The largest number of places in the log that are tried for a moment. Without one, the log is read from its start.
+const PLACES_TRIED: usize = 8;
 
 /// The number of events that one page of the log scans.
 const PAGE_EVENTS: usize = 1000;
@@ -240,8 +243,8 @@ impl Read for EsdbStore {
                 continue;
             }
             page.next = event.position;
-            self.index.see(&event);
             if passes(&event, filter) {
+                self.index.see(&event);
                 page.events.push(event);
             }
         }
@@ -267,18 +270,26 @@ impl Read for EsdbStore {
 
     async fn position_before(&self, moment: Timestamp) -> Result<Position, ReadError> {
         let moment = moment.saturating_sub(CLOCK_STEP).unwrap_or(Timestamp::MIN);
-        let Some((position, id)) = self.index.before(moment) else { return Ok(Position::START) };
-        let found = self.read_log(place(position), ReadDirection::Forwards, 1, None).await;
-        match found {
-            Ok(found) if found.events.first().is_some_and(|event| event.id == id) => Ok(position),
-            Ok(ReadAnswer { led: false, .. }) => Err(nothing_at(position, false)),
-            // The event was removed, or this is another log.
-            Ok(_) | Err(CallError::Refused(_) | CallError::BeyondEnd) => {
-                self.index.clear();
-                Ok(Position::START)
+        for _ in 0..PLACES_TRIED {
+            let Some((position, id)) = self.index.before(moment) else { break };
+            match self.read_log(place(position), ReadDirection::Forwards, 1, None).await {
+                Ok(found) if found.events.first().is_some_and(|event| event.id == id) => {
+                    return Ok(position);
+                }
+                Ok(ReadAnswer { led: false, events, .. }) if events.is_empty() => {
+                    return Err(nothing_at(position, false));
+                }
+                // The event was removed.
+                Ok(ReadAnswer { events, .. }) if !events.is_empty() => self.index.forget(position),
+                // This is another log.
+                Ok(_) | Err(CallError::Refused(_) | CallError::BeyondEnd) => {
+                    self.index.clear();
+                    break;
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => Err(error.into()),
         }
+        Ok(Position::START)
     }
 }
 

@@ -55,6 +55,11 @@ impl MomentIndex {
         older.map(|(position, (_, id))| (*position, *id))
     }
 
+    /// Forgets the place at `position`.
+    pub(super) fn forget(&self, position: Position) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).places.remove(&position);
+    }
+
     /// Forgets all places.
     pub(super) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = IndexedPlaces::default();

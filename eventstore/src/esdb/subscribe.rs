@@ -54,8 +54,8 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                                 continue;
                             }
                             at = event.position;
-                            store.index.see(&event);
                             if passes(&event, &filter) {
+                                store.index.see(&event);
                                 unreported = 0;
                                 told = told.max(at);
                                 yield Ok(SubscriptionItem::Event(event));

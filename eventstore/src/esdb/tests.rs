@@ -13,7 +13,9 @@ use tokio::{
 use tonic::Status;
 use uuid::Uuid;
 
-use self::fake_server::{FakeCluster, FakeServer, answer, confirmation, id, not_leader, recorded};
+use self::fake_server::{
+    FakeCluster, FakeServer, answer, confirmation, id, not_leader, recorded, recorded_in,
+};
 use super::EsdbStore;
 use crate::{
     Append, AppendError, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
@@ -186,7 +188,11 @@ async fn a_subscription_at_an_event_that_was_scavenged_begins_at_the_event_befor
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_offset_is_probed_for_a_moment() {
-    let fake = FakeServer::serve([vec![Ok(confirmation()), Ok(recorded(1)), Ok(recorded(2))]]).await;
+    // Each scavenge removes old events of the server.
+    let of_server = recorded_in("$scavenges", 3);
+    let caught_up = answer(Content::CaughtUp(CaughtUp::default()));
+    let answers = [confirmation(), recorded(1), recorded(2), of_server, caught_up];
+    let fake = FakeServer::serve([answers.map(Ok).into()]).await;
     let later = Timestamp::from_second(1_000_000).unwrap();
     assert_eq!(fake.store.position_before(later).await, Ok(Position::START));
     assert_eq!(fake.script.reads.load(Ordering::Relaxed), 0, "without an index, nothing is asked");
@@ -194,11 +200,16 @@ async fn no_offset_is_probed_for_a_moment() {
     for position in 1..=2 {
         assert_eq!(next_event(&mut follower).await, id(position));
     }
+    let live = timeout(DEADLINE, follower.next()).await.unwrap();
+    assert_eq!(live, Some(Ok(SubscriptionItem::CaughtUp(Position(3)))));
     assert_eq!(fake.store.position_before(later).await, Ok(Position(2)));
     // The fake's events were recorded in 1970.
     assert_eq!(fake.store.position_before(Timestamp::UNIX_EPOCH).await, Ok(Position::START));
-    // Another event stands there now, so the index is of another log.
+    // A scavenge removed the event.
     fake.script.gone.lock().unwrap().push((2, 3, 1));
+    assert_eq!(fake.store.position_before(later).await, Ok(Position(1)), "the place before");
+    // No event begins there now, so the index is of another log.
+    fake.script.invalid.store(1, Ordering::Relaxed);
     assert_eq!(fake.store.position_before(later).await, Ok(Position::START));
 }
 

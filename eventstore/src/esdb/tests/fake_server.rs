@@ -253,7 +253,7 @@ pub(super) fn recorded(position: u64) -> ReadResp {
     recorded_in("fake", position)
 }
 
-fn recorded_in(stream: &'static str, position: u64) -> ReadResp {
+pub(super) fn recorded_in(stream: &'static str, position: u64) -> ReadResp {
     let event = RecordedEvent {
         id: Some(shared::Uuid { value: Some(Value::String(id(position).to_string())) }),
         stream_identifier: Some(StreamIdentifier { stream_name: stream.into() }),
