@@ -76,7 +76,7 @@ pub enum ConnectError {
     #[error("the event store's address is malformed: {0}")]
     Address(String),
     /// The certificates that the address needs cannot be read.
-    #[error("{0}; install ca-certificates, or name a file with tlsCaFile=")]
+    #[error("{0}")]
     Certificates(String),
 }
 

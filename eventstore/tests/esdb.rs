@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
 use std::{
-    env,
+    env, fs,
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
     path::Path,
@@ -246,7 +246,8 @@ fn start_node(address: SocketAddr, log: &Path) -> Child {
 
 #[test]
 fn an_unencrypted_server_is_reached_without_certificates() {
-    let status = this_test("without_certificates").env("SSL_CERT_FILE", "/no/such/file").status();
+    let mut child = this_test("without_certificates");
+    let status = child.env("SSL_CERT_FILE", "/no/such/file").env_remove("SSL_CERT_DIR").status();
     assert!(status.unwrap().success(), "the child process printed why");
 }
 
@@ -266,6 +267,29 @@ async fn without_certificates() {
     let (address, _node) = serve().await;
     let store = EsdbStore::connect(&address).await.unwrap();
     store.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+}
+
+#[test]
+fn one_unreadable_certificate_of_the_system_hides_no_other() {
+    let folder = TempDir::new().unwrap();
+    let authority = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let damaged = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
+    for (name, readable, accepted) in [("0a0a0a0a.0", false, false), ("0b0b0b0b.0", true, true)] {
+        let text = if readable { authority.cert.pem() } else { damaged.to_owned() };
+        fs::write(folder.path().join(name), text).unwrap();
+        let mut child = this_test("with_the_certificates_of_a_folder");
+        child.env("SSL_CERT_DIR", folder.path()).env_remove("SSL_CERT_FILE");
+        child.env("MUSTER_TEST_ACCEPTED", accepted.to_string());
+        assert!(child.status().unwrap().success(), "the child process printed why");
+    }
+}
+
+// Runs in the child processes of the test above.
+#[tokio::test]
+async fn with_the_certificates_of_a_folder() {
+    let Ok(accepted) = env::var("MUSTER_TEST_ACCEPTED") else { return };
+    let connected = EsdbStore::connect("esdb://localhost:1").await;
+    assert_eq!(connected.is_ok().to_string(), accepted, "{:?}", connected.err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -187,10 +187,17 @@ fn authorities(terms: &TlsTerms) -> Result<RootCertStore, ConnectError> {
         roots.add_parsable_certificates(found.certs);
         let why = match found.errors.first() {
             Some(error) => format!("the system's certificates: {error}"),
-            None if roots.is_empty() => "the system has no certificates".to_owned(),
-            None => return Ok(roots),
+            None => "the system has no certificates".to_owned(),
         };
-        return Err(ConnectError::Certificates(why));
+        if roots.is_empty() {
+            return Err(ConnectError::Certificates(format!(
+                "{why}; install ca-certificates, or name a file with tlsCaFile="
+            )));
+        }
+        if !found.errors.is_empty() {
+            tracing::warn!("some authorities cannot be read and are left out: {why}");
+        }
+        return Ok(roots);
     };
     let path = file.display();
     let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
