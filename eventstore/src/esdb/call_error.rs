@@ -1,6 +1,6 @@
 //! The meaning of a server's errors: which calls are worth repeating, and what an operator does about the others.
 
-use std::error::Error;
+use std::{error::Error, iter};
 
 use tonic::{Code, Status};
 
@@ -74,6 +74,14 @@ impl CallVerdict {
             _ => Self::Repeat(cause(status)),
         }
     }
+}
+
+/// Returns true if the server ended this call alone, and neither the connection nor its other calls.
+pub(super) fn is_reset(status: &Status) -> bool {
+    let causes = iter::successors(status.source(), |error| (**error).source());
+    causes
+        .filter_map(|error| error.downcast_ref::<h2::Error>())
+        .any(|error| error.is_reset() && error.is_remote())
 }
 
 fn refused(why: String) -> CallVerdict {

@@ -23,7 +23,7 @@ use tonic::{
 use super::{
     ConnectError,
     address::{ServerAddress, ServerHost},
-    call_error::{CallError, CallSubject, CallVerdict},
+    call_error::{CallError, CallSubject, CallVerdict, is_reset},
     connector::ServerConnector,
     known_servers::{KnownServers, ServerChannel},
 };
@@ -338,8 +338,9 @@ impl ServerCluster {
         let user = self.address.login.as_ref().map(|login| login.user.as_str());
         let verdict = CallVerdict::of(status, subject, user);
         if matches!(verdict, CallVerdict::Repeat(_)) {
-            // A status with a source was made here, because the connection failed.
+            // A status with a source was made here, because the connection failed or the call was reset.
             match status.source() {
+                Some(_) if is_reset(status) => {}
                 Some(_) => self.known().fail(host, DEAD, true),
                 None if matches!(status.code(), Code::Unavailable | Code::NotFound) => {
                     self.known().fail(host, DEMOTED, false);

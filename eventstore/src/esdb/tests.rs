@@ -331,6 +331,27 @@ async fn a_malformed_address_is_refused_and_its_password_not_shown() {
     assert!(error.contains("/no/such/file cannot be read"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_resets_one_call_counts_as_alive() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let store = connect(&format!("esdb://{}?tls=false", listener.local_addr().unwrap())).await;
+    let read = tokio::spawn({
+        let store = store.clone();
+        async move { store.head().await }
+    });
+    let (stream, _) = listener.accept().await.unwrap();
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    for _ in 0..3 {
+        let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+        answer.send_reset(h2::Reason::INTERNAL_ERROR);
+    }
+    assert!(!store.cluster.has_failed());
+    // The connection itself is lost.
+    drop((connection, listener));
+    until(|| store.cluster.has_failed()).await;
+    read.abort();
+}
+
 async fn next_event(follower: &mut Subscription) -> Uuid {
     loop {
         let delivery =
