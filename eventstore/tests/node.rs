@@ -577,7 +577,8 @@ async fn health_checks_and_questions_for_the_version_are_answered_over_http() {
     let node = TestNode::start().await;
     let ask = async |path: &str| {
         let mut connection = TcpStream::connect(node.address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n");
+        // The node closes the connection of a client that would keep it.
+        let request = format!("GET {path} HTTP/1.1\r\nHost: node\r\n\r\n");
         connection.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         timeout(DEADLINE, connection.read_to_string(&mut answer)).await.expect("in time").unwrap();

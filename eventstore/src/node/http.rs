@@ -8,7 +8,7 @@ use tonic::{
     body::{BoxBody, boxed},
     codegen::http::{
         Request, Response, StatusCode,
-        header::{CONTENT_TYPE, HeaderValue},
+        header::{CONNECTION, CONTENT_TYPE, HeaderValue},
     },
     service::Routes,
 };
@@ -60,5 +60,8 @@ fn missing<B>(request: &Request<B>) -> Result<Response<BoxBody>, Infallible> {
 fn plain(status: StatusCode, text: String) -> Response<BoxBody> {
     let mut response = Response::new(boxed(text));
     *response.status_mut() = status;
+    // Health checkers would keep their connections open, each of which is one of a bounded number. HTTP/2 has no such
+    // header, and hyper leaves it out there.
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

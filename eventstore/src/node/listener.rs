@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use socket2::SockRef;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -27,7 +27,7 @@ use tokio_rustls::{
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
-use super::{ServeError, TlsFiles};
+use super::{PING_INTERVAL, ServeError, TlsFiles};
 
 /// The largest number of connections. More wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -106,6 +106,9 @@ async fn accept(listener: &TcpListener, slots: &Arc<Semaphore>) -> Option<(TcpSt
         Ok((stream, _)) => {
             // Responses are small and must not wait for each other.
             let _ = stream.set_nodelay(true);
+            // Over HTTP/1.1 no ping shows that a client is gone.
+            let keep_alive = TcpKeepalive::new().with_time(PING_INTERVAL).with_interval(PING_INTERVAL);
+            let _ = SockRef::from(&stream).set_tcp_keepalive(&keep_alive);
             Some((stream, slot))
         }
         Err(error) => {
