@@ -195,13 +195,18 @@ impl ServerCluster {
             }
             return chosen;
         }
+        let leaderless = || Err(CallError::Unavailable("the cluster has no leader at present".to_owned()));
+        let asked = self.known().asked;
         let _asking = self.asking.lock().await;
         if let Some(chosen) = self.choose_known(need) {
             return chosen;
         }
+        // Another caller asked meanwhile, in vain. Those who wait must not ask one after another.
+        if self.known().asked != asked {
+            return self.known().unanswered.clone().map_or_else(leaderless, Err);
+        }
         let members = self.ask_for_members().await?;
         self.known().learn(&members);
-        let leaderless = || Err(CallError::Unavailable("the cluster has no leader at present".to_owned()));
         self.choose_known(need).unwrap_or_else(leaderless)
     }
 
@@ -310,8 +315,11 @@ impl ServerCluster {
                 Err(cause) => why = cause,
             }
         }
-        self.known().asked = Some(Instant::now());
-        if all.is_empty() { Err(why) } else { Ok(all) }
+        let answer = if all.is_empty() { Err(why) } else { Ok(all) };
+        let mut known = self.known();
+        known.asked = Some(Instant::now());
+        known.unanswered = answer.as_ref().err().cloned();
+        answer
     }
 
     async fn members_known_to(&self, host: ServerHost) -> Result<Vec<MemberInfo>, CallError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use super::address::ServerHost;
+use super::{address::ServerHost, call_error::CallError};
 use crate::node::proto::gossip::MemberInfo;
 
 /// The states of a cluster's member that matter, by their numbers in the protocol.
@@ -39,6 +39,8 @@ pub(super) struct KnownServers {
     pub(super) failed: BTreeMap<ServerHost, ServerFailure>,
     /// The moment at which the servers were last asked for the members.
     pub(super) asked: Option<Instant>,
+    /// The reason why none of them answered then.
+    pub(super) unanswered: Option<CallError>,
 }
 
 /// A failure of a server.

@@ -80,6 +80,8 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                             told = told.max(at);
                             yield Ok(SubscriptionItem::CaughtUp(told));
                         }
+                        // Of a subscription that was live before it broke off.
+                        Some(Content::CaughtUp(_)) => {}
                         _ => continue,
                     }
                     trouble.is_over();

@@ -332,6 +332,19 @@ async fn a_malformed_address_is_refused_and_its_password_not_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_who_wait_for_a_silent_cluster_do_not_ask_one_after_another() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let store = connect(&format!("esdb://{},{dead}?tls=false", silent.local_addr().unwrap())).await;
+    let cluster = &store.cluster;
+    // They are polled in this order: the first asks, for two seconds, and the others wait for it.
+    let choose = || cluster.choose(super::cluster::ServerNeed::Leader);
+    let chosen = timeout(DEADLINE, futures::future::join_all((0..20).map(|_| choose()))).await;
+    let failures: Vec<_> = chosen.expect("in time").into_iter().map(|chosen| chosen.err()).collect();
+    assert!(failures[0].is_some() && failures.iter().all(|failure| *failure == failures[0]), "{failures:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_resets_one_call_counts_as_alive() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let store = connect(&format!("esdb://{}?tls=false", listener.local_addr().unwrap())).await;

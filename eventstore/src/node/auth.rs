@@ -21,8 +21,7 @@ pub(super) enum ClientRights {
     ReadAndWrite,
 }
 
-/// Returns the interceptor that notes the rights of each call's client. Without `credentials` every client has
-/// all rights.
+/// Returns the interceptor that notes the rights of each call's client. Without any login every client has all rights.
 pub(super) fn interceptor(
     credentials: Option<NodeCredentials>,
     reader: Option<NodeCredentials>,

@@ -79,6 +79,7 @@ impl WireClient {
             .collect();
         let sent = async_stream::stream! {
             for (pause, message) in messages {
+                // The pause is a part of the request.
                 if !pause.is_zero() {
                     tokio::time::sleep(pause).await;
                 }
