@@ -7,6 +7,7 @@ import { dateTime, foundPlace, fullDateTime } from "../lib/format";
 import { Failure, get } from "../lib/http";
 import { familiar } from "../lib/image-name";
 import { LiveStream } from "../lib/live";
+import { endOf, type Ending } from "./ending";
 import { stepList, updateElapsed } from "./steps";
 import { verdictSentence, reasons, standingBox } from "./verdict";
 import { Withdrawal } from "./withdrawal";
@@ -23,10 +24,10 @@ const RETRY_MS = 2000;
 
 const id = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
 const path = `/api/v1/submissions/${encodeURIComponent(id)}`;
-const heading = el("h1", {}, "Your submission");
+const heading = el("h1", { tabindex: -1 }, "Your submission");
 const lead = el("p", { class: "lead" }, "One moment…");
 const place = el("div", { class: "parts" });
-const withdrawal = new Withdrawal(path, () => void refresh());
+const withdrawal = new Withdrawal(path, refresh, () => heading.focus());
 const announcement = el("p", { role: "status", class: "visually-hidden" });
 const connection = new ConnectionNotice(() => {
   live?.retryNow();
@@ -72,8 +73,9 @@ async function refresh(): Promise<void> {
     live ??= openLiveStream();
   } catch (error) {
     const failure = error as Failure;
-    if (failure.status === 404 || failure.status === 400) {
-      showNotFound();
+    const end = endOf(failure);
+    if (end !== null) {
+      showEnd(end);
       return;
     }
     connection.showLost(failure.message);
@@ -107,8 +109,9 @@ function openLiveStream(): LiveStream {
 function draw(): void {
   if (submission === null) return;
   const { name, twitter, location: where, images, answers, status, submitted_at: at } = submission;
-  document.title = `${NAMES[status]} · Muster`;
-  setText(announcement, `${NAMES[status]}. ${verdictSentence(submission, challenge)}`);
+  const standing = submission.standstill ? "It stands still" : NAMES[status];
+  document.title = `${standing} · Muster`;
+  setText(announcement, `${standing}. ${verdictSentence(submission, challenge)}`);
   setChildren(
     lead,
     "Sent ",
@@ -144,9 +147,15 @@ function draw(): void {
   updateElapsed(place);
 }
 
-function showNotFound(): void {
-  heading.textContent = "There is no such submission";
-  setChildren(lead, "Check the address: it is the one that you were given when you submitted.");
+/** Shows why there is no submission any more to be drawn. */
+function showEnd({ title, text }: Ending): void {
+  submission = null;
+  connection.hide();
+  withdrawal.element.hidden = true;
+  document.title = `${title} · Muster`;
+  heading.textContent = title;
+  setText(announcement, title);
+  setChildren(lead, text);
   setChildren(
     place,
     el(

@@ -44,7 +44,7 @@ export function stepList(submission: Submission): HTMLElement {
   const omitted = submission.timeline_omitted ?? 0;
   if (omitted > 0) past.splice(FIRST, 0, { title: `${number(omitted)} more events`, state: "done" });
   const last = stepsOf(submission.timeline).at(-1);
-  const now = presentStepOf(submission.timeline);
+  const now = submission.standstill ? undefined : presentStepOf(submission.timeline);
   const ahead: Step[] =
     now === undefined
       ? []

@@ -10,6 +10,8 @@ import { describeStage, failureText } from "./failure-text";
 
 /** Returns a box with the status in a few words and an explanation. */
 export function standingBox(submission: Submission, challenge: Challenge | null): HTMLElement {
+  if (submission.standstill)
+    return box("wait", "It stands still", [el("p", {}, submission.standstill.message)]);
   switch (submission.status) {
     case "submitted":
       return box("wait", "Waiting", [...waiting(submission), ...hiddenNote(submission)]);
@@ -65,9 +67,10 @@ export function standingBox(submission: Submission, challenge: Challenge | null)
 
 /** Returns the verdict as a sentence, for the page and for screen readers, or an empty text if there is none. */
 export function verdictSentence(
-  { status, reasons: all, images, location, hidden }: Submission,
+  { status, reasons: all, images, location, hidden, standstill }: Submission,
   challenge: Challenge | null,
 ): string {
+  if (standstill) return standstill.message;
   if (status === "withdrawn") return "You withdrew it before it had a verdict, so it is not judged.";
   if (status === "passed" && hidden !== null) return "An organiser hid it from the map.";
   if (status === "passed") return `Your pin is on the map, at ${location.city}.`;

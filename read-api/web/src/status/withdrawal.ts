@@ -11,7 +11,10 @@ export class Withdrawal {
 
   constructor(
     private readonly path: string,
-    private readonly onDone: () => void,
+    /** Reads the submission again. */
+    private readonly refresh: () => Promise<void>,
+    /** Takes the focus if the section is hidden. */
+    private readonly takeFocus: () => void,
   ) {
     this.element = el(
       "section",
@@ -25,8 +28,13 @@ export class Withdrawal {
   }
 
   /** Shows the section if the submission can be withdrawn. */
-  update(submission: Pick<Submission, "status" | "timeline">): void {
-    this.element.hidden = !canWithdraw(submission);
+  update(submission: WithdrawalState): void {
+    this.#show(canWithdraw(submission));
+  }
+
+  #show(shown: boolean): void {
+    if (!shown && this.element.contains(document.activeElement)) this.takeFocus();
+    this.element.hidden = !shown;
   }
 
   #offer(): HTMLElement {
@@ -42,7 +50,7 @@ export class Withdrawal {
   #confirm(): void {
     const yes = el(
       "button",
-      { type: "button", class: "button primary", click: () => void this.#send(yes) },
+      { type: "button", class: "button primary", click: () => void this.#send([yes, no]) },
       "Yes, withdraw it",
     );
     const no = el(
@@ -54,21 +62,27 @@ export class Withdrawal {
     yes.focus();
   }
 
-  async #send(button: HTMLButtonElement): Promise<void> {
-    button.disabled = true;
+  async #send(buttons: HTMLButtonElement[]): Promise<void> {
+    if (buttons.some(({ disabled }) => disabled)) return;
+    for (const button of buttons) button.disabled = true;
     setChildren(this.#error);
     try {
       await post<unknown>(`${this.path}/withdraw`, {});
+      this.takeFocus();
+      this.#offer();
+      this.#show(false);
     } catch (error) {
       setChildren(this.#error, (error as Failure).message);
-      this.#offer();
+      this.#offer().focus();
     }
-    this.onDone();
+    await this.refresh();
   }
 }
 
-/** Returns true if the submission never had a verdict and is not withdrawn. */
-export function canWithdraw({ status, timeline }: Pick<Submission, "status" | "timeline">): boolean {
+type WithdrawalState = Pick<Submission, "status" | "timeline" | "standstill">;
+
+/** Returns true if the submission never had a verdict, is not withdrawn and does not stand still. */
+export function canWithdraw({ status, timeline, standstill }: WithdrawalState): boolean {
   const isJudged = timeline.some(({ type }) => type === "Passed" || type === "Failed");
-  return (status === "submitted" || status === "verifying") && !isJudged;
+  return (status === "submitted" || status === "verifying") && !isJudged && !standstill;
 }
