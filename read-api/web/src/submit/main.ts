@@ -5,15 +5,13 @@ import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren } from "../lib/dom";
 import { Failure, get, post } from "../lib/http";
 import { familiar } from "../lib/image-name";
-import { periodSentence, untilNextPhase } from "../lib/period";
+import { pauseUntilAsking, periodSentence, untilNextPhase } from "../lib/period";
 import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
 
 /** The number of times that an entry is sent if the server fails. */
 const SEND_ATTEMPTS_MAX = 4;
 const RETRY_MS = 2000;
-/** The pause before the phase is asked for again, if the server's clock is behind the reader's. */
-const PHASE_MS_MIN = 1000;
 
 const lead = el("p", { class: "lead" }, "\u00a0");
 const period = el("p", { class: "period", role: "status" });
@@ -22,6 +20,7 @@ const connection = new ConnectionNotice(() => void load());
 /** Read before the form is made: an empty form reports a change, which overwrites the draft. */
 const draft = savedDraft();
 let retry: ReturnType<typeof setTimeout> | undefined;
+let nextPhase: ReturnType<typeof setTimeout> | undefined;
 
 document.body.append(
   header("submit"),
@@ -47,21 +46,26 @@ async function load(): Promise<void> {
   }
 }
 
-/** Shows when the challenge takes submissions, and asks the server again when that changes. */
-function showPeriod(form: Form, challenge: Challenge): void {
+/**
+ * Shows when the challenge takes submissions, and asks the server again when that changes. `asked` is the number of
+ * times that it was asked since the phase should have changed.
+ */
+function showPeriod(form: Form, challenge: Challenge, asked = 0): void {
+  clearTimeout(nextPhase);
   const sentence = periodSentence(challenge);
   if (sentence === null) setChildren(period);
   else if (period.textContent !== sentence.textContent) setChildren(period, sentence);
   form.open = challenge.phase === "open";
   const left = untilNextPhase(challenge, Date.now());
   if (left === null) return;
-  setTimeout(
-    () =>
-      void get<Challenge>("/api/v1/challenge").then(
-        (now) => showPeriod(form, now),
-        () => showPeriod(form, challenge),
-      ),
-    Math.max(PHASE_MS_MIN, left),
+  const again = (now: Challenge): void => {
+    // The page may have been loaded anew in the meantime.
+    if (form.element.isConnected)
+      showPeriod(form, now, now.phase === challenge.phase && left === 0 ? asked + 1 : 0);
+  };
+  nextPhase = setTimeout(
+    () => void get<Challenge>("/api/v1/challenge").then(again, () => again(challenge)),
+    pauseUntilAsking(left, asked),
   );
 }
 
