@@ -1,5 +1,6 @@
 // A labelled field with its hint and its error.
 import { el, setChildren } from "./dom";
+import type { Failure } from "./http";
 
 type Control = HTMLInputElement | HTMLSelectElement;
 
@@ -68,4 +69,16 @@ export class Field {
     this.element.classList.remove("wrong");
     setChildren(this.#error);
   }
+}
+
+/** Shows a failure at the fields that it names, or at the first field, and moves the focus there. */
+export function showFailure(fields: [Field, ...Field[]], failure: Pick<Failure, "message" | "errors">): void {
+  const errors = failure.errors.length > 0 ? failure.errors : [{ field: "", message: failure.message }];
+  const messages = new Map<Field, string[]>();
+  for (const { field, message } of errors) {
+    const at = fields.find(({ name }) => name === field) ?? fields[0];
+    messages.set(at, [...(messages.get(at) ?? []), message]);
+  }
+  for (const [field, texts] of messages) field.showError(texts.join(" "));
+  fields.find((field) => messages.has(field))?.control.focus();
 }

@@ -2,6 +2,7 @@
 import type { FieldProblem, Problem } from "./api";
 
 const DEADLINE_MS = 20_000;
+const CUT_SHORT = "The server's answer was cut short; try again.";
 
 /** The reason why a request has no usable response. */
 export class Failure extends Error {
@@ -30,11 +31,25 @@ export async function get<T>(
   return send<T>(path, { headers: bearer(options.token) }, options.signal);
 }
 
-/** Fetches JSON documents that stand in one line each. */
+/** Fetches JSON documents that stand in one line each. The server ends a list that it cannot complete with a problem. */
 export async function getLines<T>(path: string, options: { token?: string } = {}): Promise<T[]> {
   const text = await send(path, { headers: bearer(options.token) }, undefined, (response) => response.text());
   const lines = text.split("\n").filter((line) => line.trim() !== "");
-  return lines.map((line) => JSON.parse(line) as T);
+  return lines.map((line) => {
+    const { problem, ...document } = parsed(line) as { problem?: Problem };
+    if (problem !== undefined) throw new Failure(problem.detail, problem.status);
+    return document as T;
+  });
+}
+
+function parsed(line: string): object {
+  try {
+    const value: unknown = JSON.parse(line);
+    if (typeof value === "object" && value !== null) return value;
+  } catch {
+    // The line is broken.
+  }
+  throw new Failure(CUT_SHORT, 0);
 }
 
 /** Posts a JSON document and returns the response's. */

@@ -4,12 +4,13 @@ import "../style/organise.css";
 import type { Overview, Sandboxes, SubmissionView } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren, foreign } from "../lib/dom";
-import { Field } from "../lib/field";
+import { Field, showFailure } from "../lib/field";
 import { dateTime, fullDateTime, number, duration } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
 import { presentStep } from "../status/steps";
 import { failureText, interruptionTitle } from "../status/failure-text";
 import { sandboxes } from "./sandbox";
+import { setAside, standingStill } from "./unread";
 import { visibilityForm } from "./visibility";
 
 const TOKEN = "muster.token";
@@ -88,6 +89,8 @@ const board = {
   figures: el("dl", { class: "figures" }),
   unfinished: el("div"),
   givenUp: el("div"),
+  standing: el("div"),
+  setAside: el("div"),
   sandboxes: el("div"),
   failures: el("div"),
   interruptions: el("div"),
@@ -104,6 +107,8 @@ function draw(overview: Overview): void {
       board.figures,
       section("What waits, and why", board.unfinished),
       section("What we could not run", board.givenUp),
+      section("What stands still", board.standing),
+      section("Events of strangers", board.setAside),
       section("Slots and nodes", board.sandboxes),
       el(
         "div",
@@ -136,6 +141,8 @@ function draw(overview: Overview): void {
     board.givenUp,
     listed("What we could not run", overview.given_up, overview.given_up_count, "Everything could be run."),
   );
+  setChildren(board.standing, standingStill(overview.standing_still));
+  setChildren(board.setAside, setAside(overview.set_aside));
   setChildren(
     board.failures,
     counts(overview.failures, (code) => failureText(code).title, "No submission has failed."),
@@ -224,17 +231,18 @@ function rejudge(): HTMLElement {
     optional: true,
   });
   const answer = el("p", { role: "status" });
+  const button = el("button", { class: "button" }, "Ask for another verdict");
   const form = el(
     "form",
     { class: "form", novalidate: true },
     id.element,
     el("div", { class: "pair" }, reason.element, by.element),
-    el("div", { class: "actions" }, el("button", { class: "button" }, "Ask for another verdict")),
+    el("div", { class: "actions" }, button),
     answer,
   );
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    const fields = [id, reason, by];
+    const fields: [Field, ...Field[]] = [id, reason, by];
     fields.forEach((field) => field.clearError());
     setChildren(answer);
     const missing = [id, reason].filter((field) => field.value === "");
@@ -242,24 +250,23 @@ function rejudge(): HTMLElement {
     if (missing.length > 0) return missing[0]?.control.focus();
     const which = encodeURIComponent(id.value.split("/").at(-1) ?? "");
     const body = { why: reason.value, ...(by.value === "" ? {} : { by: by.value }) };
-    post<unknown>(`/api/v1/submissions/${which}/rejudge`, body, token === null ? {} : { token }).then(
-      () => {
-        setChildren(
-          answer,
-          "It waits to be verified again: ",
-          el("a", { href: `/s/${which}` }, "follow it"),
-          ".",
-        );
-        fields.forEach((field) => (field.control.value = ""));
-        void refresh();
-      },
-      (error: unknown) => {
-        const failure = error as Failure;
-        for (const { field, message } of failure.errors)
-          fields.find(({ name }) => name === field)?.showError(message);
-        if (failure.errors.length === 0) id.showError(failure.message);
-      },
-    );
+    button.disabled = true;
+    void post<unknown>(`/api/v1/submissions/${which}/rejudge`, body, token === null ? {} : { token })
+      .then(
+        () => {
+          setChildren(
+            answer,
+            "It waits to be verified again: ",
+            el("a", { href: `/s/${which}` }, "follow it"),
+            ".",
+          );
+          fields.forEach((field) => (field.control.value = ""));
+          id.control.focus();
+          void refresh();
+        },
+        (error: unknown) => showFailure(fields, error as Failure),
+      )
+      .finally(() => (button.disabled = false));
   });
   return form;
 }

@@ -1,6 +1,6 @@
 // Hiding a pin and showing it again.
 import { el, setChildren } from "../lib/dom";
-import { Field } from "../lib/field";
+import { Field, showFailure } from "../lib/field";
 import { count } from "../lib/format";
 import { Failure, getLines, post } from "../lib/http";
 
@@ -22,19 +22,18 @@ export function visibilityForm(token: () => string | null): HTMLElement {
     hint: "The participant reads this too.",
     optional: true,
   });
-  const fields = [which, reason, by];
+  const fields: [Field, ...Field[]] = [which, reason, by];
   const answer = el("p", { role: "status" });
+  const buttons = [
+    el("button", { class: "button", name: "command", value: "hide" }, "Hide it"),
+    el("button", { class: "button", name: "command", value: "show" }, "Show it again"),
+  ];
   const form = el(
     "form",
     { class: "form", novalidate: true },
     which.element,
     el("div", { class: "pair" }, reason.element, by.element),
-    el(
-      "div",
-      { class: "actions ways" },
-      el("button", { class: "button", name: "command", value: "hide" }, "Hide it"),
-      el("button", { class: "button", name: "command", value: "show" }, "Show it again"),
-    ),
+    el("div", { class: "actions ways" }, ...buttons),
     answer,
   );
   form.addEventListener("submit", (event) => {
@@ -46,28 +45,46 @@ export function visibilityForm(token: () => string | null): HTMLElement {
     missing.forEach((field) => field.showError("This is required."));
     if (missing.length > 0) return missing[0]?.control.focus();
     const body = { why: reason.value, ...(by.value === "" ? {} : { by: by.value }) };
-    send(command, which.value, body, token()).then(
-      (changed) => {
-        setChildren(answer, `${count(changed, "submission")} ${DONE[command]}.`);
-        fields.forEach((field) => (field.control.value = ""));
-      },
-      (error: unknown) => {
-        const failure = error as Failure;
-        for (const { field, message } of failure.errors)
-          fields.find(({ name }) => name === field)?.showError(message);
-        if (failure.errors.length === 0) which.showError(failure.message);
-      },
-    );
+    // One command at a time: without a button that can be pressed, Enter sends nothing either.
+    const enable = (enabled: boolean): void => buttons.forEach((button) => (button.disabled = !enabled));
+    enable(false);
+    void changeVisibility(command, which.value, body, token())
+      .then(
+        (changed) => {
+          setChildren(answer, `${count(changed, "submission")} ${DONE[command]}.`);
+          fields.forEach((field) => (field.control.value = ""));
+          which.control.focus();
+        },
+        (error: unknown) => showFailure(fields, error as Failure),
+      )
+      .finally(() => enable(true));
   });
   return form;
 }
 
-/** Sends the command for each submission, and returns their number. */
-async function send(command: Command, which: string, body: unknown, token: string | null): Promise<number> {
+/**
+ * Sends the command for each submission, and returns their number. If one of them fails, the failure says how many are
+ * done; sending the command again changes nothing for these.
+ */
+export async function changeVisibility(
+  command: Command,
+  which: string,
+  body: unknown,
+  token: string | null,
+): Promise<number> {
   const options = token === null ? {} : { token };
   const id = submissionId(which);
   const ids = id === null ? await passedOf(which, options) : [id];
-  for (const one of ids) await post<unknown>(`/api/v1/submissions/${one}/${command}`, body, options);
+  for (const [done, one] of ids.entries()) {
+    try {
+      await post<unknown>(`/api/v1/submissions/${one}/${command}`, body, options);
+    } catch (error) {
+      if (done === 0) throw error;
+      const { message, status } = error as Failure;
+      const progress = `${done} of ${count(ids.length, "submission")} ${DONE[command]}, then: ${message}`;
+      throw new Failure(progress, status);
+    }
+  }
   return ids.length;
 }
 
