@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// The time that the log has to answer if the views do not know the submission.
 const PATIENCE_WITHOUT_VIEW: Duration = Duration::from_secs(2);
 
+/// The time that the log has for all pages of one stream.
+const STREAM_PATIENCE: Duration = Duration::from_secs(8);
+
 /// The time for which the log is not asked after it did not answer.
 const AWAY: Duration = Duration::from_secs(1);
 
@@ -64,9 +67,15 @@ impl SubmissionReader {
         let stream = StreamName::of(CATEGORY, id.0);
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
         let patience = if view.is_some() { PATIENCE } else { PATIENCE_WITHOUT_VIEW };
-        match self.ask(patience, self.log.read_stream(&stream, next, ReadDirection::Forwards, 1)).await {
-            Ok(newer) if newer.is_empty() => Ok(view),
-            Ok(_) => Ok(self.fold(&stream, |_| true).await?.or(view)),
+        let read =
+            match self.ask(patience, self.log.read_stream(&stream, next, ReadDirection::Forwards, 1)).await {
+                Ok(newer) if newer.is_empty() => return Ok(view),
+                Ok(_) => self.items(&stream, patience, |_| true).await,
+                Err(error) => Err(error),
+            };
+        match read {
+            Ok(Some(items)) => Ok(folded(&items)?.or(view)),
+            Ok(None) => Ok(view),
             // Restoring the log takes the operator, so the view must not hide the damage. Nor may it hide that the
             // submission was deleted.
             Err(error @ (ReadError::Corrupt(_) | ReadError::StreamDeleted(_))) => Err(error.into()),
@@ -114,33 +123,42 @@ impl SubmissionReader {
     /// Returns the submission as it was at `time`, after its last event that was recorded by then, or `None` if it was
     /// submitted later.
     pub(crate) async fn at(&self, id: SubmissionId, time: Timestamp) -> Result<Option<StatusView>, Problem> {
-        self.fold(&StreamName::of(CATEGORY, id.0), |event| event.recorded_at <= time).await
+        let stream = StreamName::of(CATEGORY, id.0);
+        let items = self.items(&stream, PATIENCE_WITHOUT_VIEW, |event| event.recorded_at <= time).await?;
+        items.map_or(Ok(None), |items| folded(&items))
     }
 
-    /// Folds the events of a stream, up to the last for which `include` is true. Returns `None` if there are none, or too
-    /// many for one response.
-    async fn fold(
+    /// Reads our events of a stream, up to the last for which `include` is true. Returns `None` if there are too many
+    /// for one response. The log has `patience` to answer for each page.
+    async fn items(
         &self,
         stream: &StreamName,
+        patience: Duration,
         include: impl Fn(&RecordedEvent) -> bool,
-    ) -> Result<Option<StatusView>, Problem> {
-        let (mut items, mut included, mut next) = (Vec::new(), 0, 0);
-        while next < STREAM_EVENTS_MAX && items.len() < OWN_EVENTS_MAX {
-            let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS).await?;
-            for event in &page {
-                next = event.revision + 1;
-                let item = LogItem::read(event);
-                if matches!(item, LogItem::Event(_) | LogItem::Standstill(_)) {
-                    items.push(item);
-                    included = if include(event) { items.len() } else { included };
+    ) -> Result<Option<Vec<LogItem>>, ReadError> {
+        let reading = async {
+            let (mut items, mut included, mut next) = (Vec::new(), 0, 0);
+            while next < STREAM_EVENTS_MAX && items.len() < OWN_EVENTS_MAX {
+                let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS);
+                let page = self.ask(patience, page).await?;
+                for event in &page {
+                    next = event.revision + 1;
+                    let item = LogItem::read(event);
+                    if matches!(item, LogItem::Event(_) | LogItem::Standstill(_)) {
+                        items.push(item);
+                        included = if include(event) { items.len() } else { included };
+                    }
+                }
+                if page.len() < PAGE_EVENTS {
+                    items.truncate(included);
+                    return Ok(Some(items));
                 }
             }
-            if page.len() < PAGE_EVENTS {
-                items.truncate(included);
-                return folded(&items);
-            }
-        }
-        Ok(None)
+            Ok(None)
+        };
+        tokio::time::timeout(STREAM_PATIENCE, reading)
+            .await
+            .unwrap_or_else(|_| Err(ReadError::Unavailable("the stream takes too long to read".to_owned())))
     }
 }
 
@@ -167,6 +185,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use async_trait::async_trait;
+    use axum::http::StatusCode;
     use domain::submission::Event;
     use domain::testing::submitted_by;
     use event_store::{EventFilter, EventPage};
@@ -175,13 +194,19 @@ mod tests {
 
     use super::*;
 
-    /// A log that never answers, and counts its calls.
+    /// A log that falls silent after its first answers, and counts its calls.
     #[derive(Default)]
-    struct SilentLog(AtomicU32);
+    struct SilentLog {
+        calls: AtomicU32,
+        /// The newest event. With it, the log answers each call but the read of a whole stream.
+        newest: Option<RecordedEvent>,
+        /// The answer to the read of a whole stream.
+        whole: Option<fn() -> ReadError>,
+    }
 
     impl SilentLog {
         async fn silence<T>(&self) -> Result<T, ReadError> {
-            self.0.fetch_add(1, Ordering::Relaxed);
+            self.calls.fetch_add(1, Ordering::Relaxed);
             std::future::pending().await
         }
     }
@@ -193,9 +218,13 @@ mod tests {
             _: &StreamName,
             _: Revision,
             _: ReadDirection,
-            _: usize,
+            max: usize,
         ) -> Result<Vec<RecordedEvent>, ReadError> {
-            self.silence().await
+            match (&self.newest, self.whole) {
+                (Some(newest), _) if max == 1 => Ok(vec![newest.clone()]),
+                (_, Some(error)) => Err(error()),
+                _ => self.silence().await,
+            }
         }
 
         async fn read_all(&self, _: Position, _: &EventFilter, _: usize) -> Result<EventPage, ReadError> {
@@ -203,7 +232,10 @@ mod tests {
         }
 
         async fn head(&self) -> Result<Position, ReadError> {
-            self.silence().await
+            match &self.newest {
+                Some(newest) => Ok(newest.position),
+                None => self.silence().await,
+            }
         }
 
         async fn position_before(&self, _: Timestamp) -> Result<Position, ReadError> {
@@ -211,10 +243,9 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn without_the_log_a_status_is_what_the_views_know() {
-        let (log, views) = (Arc::new(SilentLog::default()), Arc::new(MemoryViews::new()));
-        let known = SubmissionId(Uuid::new_v4());
+    /// Returns a reader whose views know one submission at position 1.
+    async fn reader_of(log: Arc<SilentLog>) -> (SubmissionReader, SubmissionId) {
+        let (known, views) = (SubmissionId(Uuid::new_v4()), Arc::new(MemoryViews::new()));
         let submitted = EventEnvelope {
             id: known,
             revision: 0,
@@ -223,13 +254,57 @@ mod tests {
             event: Event::Submitted(submitted_by("ada")),
         };
         views.apply(Position::START, &[submitted], Position(1)).await.unwrap();
-        let reader = SubmissionReader::new(views, log.clone());
+        (SubmissionReader::new(views, log), known)
+    }
+
+    #[tokio::test]
+    async fn without_the_log_a_status_is_what_the_views_know() {
+        let log = Arc::new(SilentLog::default());
+        let (reader, known) = reader_of(log.clone()).await;
         for _ in 0..100 {
             assert!(reader.get(known).await.unwrap().is_some());
         }
-        assert!(log.0.load(Ordering::Relaxed) < 10, "a log that is away is not asked each time");
+        assert!(log.calls.load(Ordering::Relaxed) < 10, "a log that is away is not asked each time");
         // It may be in the log, so its existence is not denied.
         let unknown = reader.get(SubmissionId(Uuid::new_v4())).await.unwrap_err();
-        assert_eq!(unknown.status(), axum::http::StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(unknown.status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    /// Returns a log that has an event at position 2 and answers the read of a whole stream with `whole`.
+    fn with_news(whole: Option<fn() -> ReadError>) -> Arc<SilentLog> {
+        let newest = RecordedEvent {
+            id: Uuid::new_v4(),
+            stream: StreamName::of(CATEGORY, Uuid::new_v4()),
+            revision: 1,
+            position: Position(2),
+            kind: "VerificationStarted".to_owned(),
+            data: "{}".into(),
+            metadata: "{}".into(),
+            recorded_at: Timestamp::UNIX_EPOCH,
+        };
+        Arc::new(SilentLog { newest: Some(newest), whole, ..SilentLog::default() })
+    }
+
+    #[tokio::test]
+    async fn if_the_log_falls_silent_while_a_stream_is_read_a_status_is_what_the_views_know() {
+        let (reader, known) = reader_of(with_news(None)).await;
+        let read = tokio::time::timeout(Duration::from_secs(20), reader.get(known)).await;
+        assert_eq!(read.expect("it has a deadline").unwrap().unwrap().revision, 0);
+        let (reader, _) = reader_of(with_news(None)).await;
+        let past = reader.at(SubmissionId(Uuid::new_v4()), Timestamp::now());
+        let past = tokio::time::timeout(Duration::from_secs(20), past).await;
+        assert_eq!(past.expect("it has a deadline").unwrap_err().status(), StatusCode::SERVICE_UNAVAILABLE);
+    }
+
+    #[tokio::test]
+    async fn the_views_hide_neither_damage_nor_a_deletion() {
+        let (reader, known) =
+            reader_of(with_news(Some(|| ReadError::Unavailable("a restart".to_owned())))).await;
+        assert!(reader.get(known).await.unwrap().is_some());
+        let (reader, known) = reader_of(with_news(Some(|| ReadError::Corrupt("a page".to_owned())))).await;
+        assert_eq!(reader.get(known).await.unwrap_err().status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let deleted = || ReadError::StreamDeleted(StreamName::of(CATEGORY, Uuid::nil()));
+        let (reader, known) = reader_of(with_news(Some(deleted))).await;
+        assert_eq!(reader.get(known).await.unwrap_err().status(), StatusCode::GONE);
     }
 }
