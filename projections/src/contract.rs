@@ -45,6 +45,7 @@ macro_rules! contract {
             the_timeline_of_a_long_history_is_bounded
             an_unknown_submission_has_no_status
             a_submission_that_stands_still_goes_on_at_the_same_event
+            a_submission_that_goes_on_may_stand_still_again
             strangers_events_are_counted_once
             unfinished_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first

@@ -196,8 +196,23 @@ impl ViewStore for MemoryViews {
         Ok(())
     }
 
-    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
-        self.write().standstills.remove(&id);
+    async fn resume(
+        &self,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> Result<(), ApplyError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.write();
+        if state.checkpoint != checkpoint {
+            return Err(ApplyError::Overtaken(state.checkpoint));
+        }
+        events.iter().for_each(|envelope| state.apply(envelope));
+        state.standstills.remove(&id);
+        next.into_iter().for_each(|standstill| state.stand_still(standstill));
+        drop(state);
+        self.checkpoint.send_replace(checkpoint);
         Ok(())
     }
 }
@@ -322,9 +337,12 @@ impl MemoryState {
         }
     }
 
-    /// Lets a submission stand still. It waits for no turn meanwhile.
+    /// Lets a submission stand still, unless it is further than that. It waits for no turn meanwhile.
     fn stand_still(&mut self, standstill: &StandstillView) {
         let id = standstill.id;
+        if self.fold.statuses.get(&id).is_some_and(|view| view.revision >= standstill.revision) {
+            return;
+        }
         self.standstills.entry(id).or_insert_with(|| standstill.clone());
         if let Some(view) = self.fold.statuses.get_mut(&id)
             && view.stand_still(standstill)

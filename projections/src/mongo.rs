@@ -192,8 +192,16 @@ impl ViewStore for MongoViews {
         written(async { self.collections()?.write_standstill(standstill).await }).await
     }
 
-    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
-        written(async { self.collections()?.remove_standstill(id).await }).await
+    async fn resume(
+        &self,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> Result<(), ApplyError> {
+        timeout(BATCH_DEADLINE, self.resume_submission(id, checkpoint, events, next))
+            .await
+            .unwrap_or_else(|_| Err(ApplyError::Unavailable(describe(&late(BATCH_DEADLINE)))))
     }
 }
 

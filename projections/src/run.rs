@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::submission::SubmissionId;
 use event_store::{EventFilter, Position, ReadError, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::log_item::LogBatch;
-use crate::view::SandboxView;
-use crate::{ApplyError, LogItem, QueryError, ViewStore};
+use crate::view::{SandboxView, StandstillView};
+use crate::{ApplyError, EventEnvelope, LogItem, QueryError, ViewStore};
 
 /// The prefix of the names of submissions' streams.
 pub(crate) const STREAM_PREFIX: &str = "submission-";
@@ -216,7 +217,8 @@ async fn apply_part(
     Ok(upto)
 }
 
-/// Goes on with submissions that an older version let stand still, if this version can read their events.
+/// Goes on with submissions that an older version let stand still, if this version can read their events. Also forgets
+/// standstills of submissions that are further than that.
 async fn resume_standstills(
     subscribe: &dyn Subscribe,
     views: &dyn ViewStore,
@@ -225,32 +227,44 @@ async fn resume_standstills(
     let unavailable = |QueryError::Unavailable(why)| StopReason::Unavailable(why);
     for standstill in views.standstills(STANDSTILLS_MAX).await.map_err(unavailable)? {
         let view = views.status(standstill.id).await.map_err(unavailable)?;
-        let before = view.map_or(Position::START, |view| view.position);
-        let prefix = format!("{STREAM_PREFIX}{}", standstill.id);
-        let mut deliveries = subscribe.subscribe(before, EventFilter::stream_prefix(prefix));
-        let mut events = Vec::new();
-        while let Some(delivery) = deliveries.next().await {
-            match delivery? {
-                SubscriptionItem::Event(recorded) if recorded.position <= checkpoint => {
-                    match LogItem::read(&recorded) {
-                        LogItem::Event(envelope) => events.push(*envelope),
-                        LogItem::Standstill(_) => break,
-                        LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_) => {}
-                    }
-                }
-                SubscriptionItem::Checkpoint(at) if at < checkpoint => {}
-                SubscriptionItem::Event(_)
-                | SubscriptionItem::Checkpoint(_)
-                | SubscriptionItem::CaughtUp(_) => break,
-            }
-        }
-        if events.first().is_some_and(|first| first.revision == standstill.revision) {
+        let before = view.as_ref().map_or(Position::START, |view| view.position);
+        let (events, next) = read_submission(subscribe, standstill.id, before, checkpoint).await?;
+        let is_further = view.is_some_and(|view| view.revision >= standstill.revision);
+        if is_further || events.first().is_some_and(|first| first.revision == standstill.revision) {
             tracing::info!("submission {} goes on: this version can read its events", standstill.id);
-            views.apply(checkpoint, &events, checkpoint).await?;
-            views.end_standstill(standstill.id).await?;
+            views.resume(standstill.id, checkpoint, &events, next.as_ref()).await?;
         }
     }
     Ok(())
+}
+
+/// Reads the events of a submission after a position up to the first that this version cannot read, which is the second
+/// value, or else up to the checkpoint.
+async fn read_submission(
+    subscribe: &dyn Subscribe,
+    id: SubmissionId,
+    after: Position,
+    checkpoint: Position,
+) -> Result<(Vec<EventEnvelope>, Option<StandstillView>), StopReason> {
+    let prefix = format!("{STREAM_PREFIX}{id}");
+    let mut deliveries = subscribe.subscribe(after, EventFilter::stream_prefix(prefix));
+    let mut events = Vec::new();
+    while let Some(delivery) = deliveries.next().await {
+        match delivery? {
+            SubscriptionItem::Event(recorded) if recorded.position <= checkpoint => {
+                match LogItem::read(&recorded) {
+                    LogItem::Event(envelope) => events.push(*envelope),
+                    LogItem::Standstill(standstill) => return Ok((events, Some(*standstill))),
+                    LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_) => {}
+                }
+            }
+            SubscriptionItem::Checkpoint(at) if at < checkpoint => {}
+            SubscriptionItem::Event(_) | SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_) => {
+                break;
+            }
+        }
+    }
+    Ok((events, None))
 }
 
 /// Reads and decodes deliveries while the batch before is applied. An error is the last item.

@@ -49,11 +49,22 @@ pub trait ViewStore: ViewQueries {
     async fn record_set_aside(&self, events: &[SetAsideEvent]) -> Result<(), ApplyError>;
 
     /// Lets a submission stand still: later events of it change nothing, until the event at which it stands
-    /// still is applied. Repeating it changes nothing. The checkpoint does not move.
+    /// still is applied. Repeating it changes nothing, nor does it if the submission is further than that. The
+    /// checkpoint does not move.
     async fn record_standstill(&self, standstill: &StandstillView) -> Result<(), ApplyError>;
 
-    /// Forgets that a submission stood still, after its events were applied.
-    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError>;
+    /// Lets a submission go on that stood still: applies its events up to `checkpoint`, which does not move, and
+    /// forgets the standstill. If the submission stands still again at `next`, it does so in the same step.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the checkpoint is not `checkpoint`.
+    async fn resume(
+        &self,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> Result<(), ApplyError>;
 }
 
 /// The reading half. Each query fails with [`QueryError::Unavailable`] if the store does not answer.

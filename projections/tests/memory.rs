@@ -15,8 +15,8 @@ use event_store::{
     RecordedEvent, Revision, SqliteStore, StreamName,
 };
 use projections::contract::{EventHistory, ViewsUnderTest, assert_same, in_memory};
-use projections::view::{SET_ASIDE_KEPT, SubmissionStatus};
-use projections::{HistoryPoint, MemoryViews, ViewQueries, ViewStore, run};
+use projections::view::{SET_ASIDE_KEPT, StandstillView, SubmissionStatus};
+use projections::{EventEnvelope, HistoryPoint, MemoryViews, ViewQueries, ViewStore, run};
 use support::{log, stored, write};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -112,6 +112,55 @@ async fn a_submission_stands_still_where_this_version_cannot_read_it_and_the_oth
 
     let now = MemoryViews::at(&log, HistoryPoint::Time(jiff::Timestamp::now())).await.unwrap();
     assert_eq!(now.standstills(10).await.unwrap(), views.standstills(10).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_submission_goes_on_up_to_the_next_event_that_this_version_cannot_read() {
+    let (log, _folder) = log();
+    let mut history = EventHistory::new();
+    let (id, further) = (history.submit("ada", 0), history.submit("ben", 1));
+    history.start(further);
+    history.start(id);
+    let written = write(&log, &history.events).await;
+    let odd = stored("Exploded", b"{}");
+    log.append(&StreamName::of(CATEGORY, id.0), ExpectedRevision::Any, vec![odd]).await.unwrap();
+    history.pass(id);
+    let passed = write(&log, &history.events[4..]).await;
+    let end = passed[0].position;
+
+    // An older version could read neither the start of the one, nor its next event. It stopped before it had let the
+    // other stand still.
+    let views = Arc::new(MemoryViews::new());
+    let standstill = |at: &EventEnvelope| StandstillView {
+        id: at.id,
+        code: "newer_version".to_owned(),
+        message: "It waits for a newer version.".to_owned(),
+        r#type: "VerificationStarted".to_owned(),
+        why: "it is new".to_owned(),
+        position: at.position,
+        revision: at.revision,
+        since: at.recorded_at,
+    };
+    views.record_standstill(&standstill(&written[2])).await.unwrap();
+    views.apply(Position::START, &written[..3], written[2].position).await.unwrap();
+    views.record_standstill(&standstill(&written[3])).await.unwrap();
+    views.apply(written[2].position, &[], end).await.unwrap();
+    assert_eq!(views.standstills(10).await.unwrap().len(), 2);
+
+    history.submit("cem", 2);
+    history.pass(further);
+    let more = write(&log, &history.events[5..]).await;
+    project(&log, &views, more[1].position).await;
+    let view = views.status(id).await.unwrap().unwrap();
+    assert_eq!(
+        (view.revision, view.status),
+        (1, SubmissionStatus::Verifying),
+        "no event is applied over the gap"
+    );
+    let [left] = views.standstills(10).await.unwrap().try_into().unwrap();
+    assert_eq!((left.id, left.revision, left.r#type.as_str()), (id, 2, "Exploded"));
+    assert_eq!(view.standstill, Some(left));
+    assert_eq!(views.status(further).await.unwrap().unwrap().status, SubmissionStatus::Passed);
 }
 
 #[tokio::test]

@@ -121,8 +121,14 @@ impl ViewStore for SmallStore {
         self.views.record_standstill(standstill).await
     }
 
-    async fn end_standstill(&self, id: SubmissionId) -> Result<(), ApplyError> {
-        self.views.end_standstill(id).await
+    async fn resume(
+        &self,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> Result<(), ApplyError> {
+        self.views.resume(id, checkpoint, events, next).await
     }
 }
 

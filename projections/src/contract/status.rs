@@ -4,11 +4,11 @@ use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
 use event_store::Position;
 use jiff::Timestamp;
 
-use super::{EventHistory, ViewsUnderTest, catch_up};
-use crate::ViewStore;
+use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
 use crate::view::{
     SET_ASIDE_KEPT, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
 };
+use crate::{ApplyError, ViewStore};
 
 pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
@@ -270,16 +270,79 @@ pub async fn a_submission_that_stands_still_goes_on_at_the_same_event(subject: &
         assert_eq!(views.verifying(10).await.expect("readable"), []);
     }
 
+    // Another process has the queue and the map in memory.
+    let reader = subject.reopened().await;
+    let shown = async |reader: &dyn ViewStore| reader.pins(WORLD, 5).await.expect("readable").features.len();
+    assert_eq!(reader.queue_place(other).await.expect("readable").map(|place| place.of), Some(1));
+    assert_eq!(shown(&*reader).await, 0);
+
     // A newer version can read the event, and applies the events that were left out.
     let upto = history.head();
-    views.apply(upto, &history.events[2..], upto).await.expect("applied");
-    views.end_standstill(id).await.expect("ended");
+    let resumed = views.resume(id, Position(upto.0 - 1), &history.events[2..], None).await;
+    assert!(matches!(resumed, Err(ApplyError::Overtaken(at)) if at == upto), "{resumed:?}");
+    for _repeated in 0..2 {
+        views.resume(id, upto, &history.events[2..], None).await.expect("resumed");
+    }
     let view = status(&*views, id).await;
     assert_eq!((view.status, view.revision, view.standstill), (SubmissionStatus::Passed, 2, None));
     assert_eq!(views.standstills(10).await.expect("readable"), []);
     assert_eq!(views.stats().await.expect("readable").pins, 1);
     views.record_standstill(&standstill).await.expect("recorded");
     assert_eq!(status(&*views, id).await.standstill, None, "it is further than that");
+    assert_eq!(views.standstills(10).await.expect("readable"), [], "it is further than that");
+    history.start(other);
+    catch_up(&*views, &history).await;
+    reader.watch().wait_for(|at| *at >= history.head()).await.expect("the views are open");
+    assert_eq!(shown(&*reader).await, 1);
+}
+
+pub async fn a_submission_that_goes_on_may_stand_still_again(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let id = history.submit("ada", 0);
+    catch_up(&*views, &history).await;
+    history.start(id);
+    history.interrupt(id, InterruptionCode::NoCapacity, true);
+    history.start(id);
+    history.pass(id);
+    let standstills = [1, 3].map(|revision: usize| {
+        let odd = &history.events[revision];
+        StandstillView {
+            id,
+            code: "newer_version".to_owned(),
+            message: "It waits for a newer version.".to_owned(),
+            r#type: "Exploded".to_owned(),
+            why: "there is no event Exploded".to_owned(),
+            position: odd.position,
+            revision: odd.revision,
+            since: odd.recorded_at,
+        }
+    });
+    views.record_standstill(&standstills[0]).await.expect("recorded");
+    let other = history.submit("ben", 1);
+    let read = [&history.events[2..3], &history.events[4..]].concat();
+    let from = views.checkpoint().await.expect("readable");
+    views.apply(from, &read, history.head()).await.expect("applied");
+    let reader = subject.reopened().await;
+    assert_eq!(reader.queue_place(other).await.expect("readable").map(|place| place.of), Some(1));
+
+    // A newer version can read the first of the two events.
+    let readable = &history.events[1..3];
+    views.resume(id, history.head(), readable, Some(&standstills[1])).await.expect("resumed");
+    let between = history.events.len();
+    history.submit("cem", 1);
+    history.pass(id);
+    let (from, upto) = (views.checkpoint().await.expect("readable"), history.head());
+    views.apply(from, &history.events[between..], upto).await.expect("applied");
+    reader.watch().wait_for(|at| *at >= upto).await.expect("the views are open");
+    for views in [subject.views(), subject.reopened().await, reader] {
+        let view = status(&*views, id).await;
+        assert_eq!((view.revision, &view.standstill), (2, &Some(standstills[1].clone())));
+        assert_eq!(views.standstills(10).await.expect("readable"), &standstills[1..]);
+        assert_eq!(views.queue_place(id).await.expect("readable"), None);
+        assert_eq!(views.queue_place(other).await.expect("readable").map(|place| place.of), Some(2));
+        assert_eq!(views.unfinished(10).await.expect("readable").len(), 2);
+    }
 }
 
 pub async fn strangers_events_are_counted_once(subject: &dyn ViewsUnderTest) {

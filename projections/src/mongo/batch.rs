@@ -19,7 +19,7 @@ use crate::fold::ViewState;
 use crate::fold::owner::OwnerPasses;
 use crate::fold::project::PassChange;
 use crate::map::mercator::MercatorPoint;
-use crate::view::Pin;
+use crate::view::{Pin, StandstillView};
 use crate::{ApplyError, EventEnvelope};
 
 impl MongoViews {
@@ -32,12 +32,30 @@ impl MongoViews {
         let unavailable = |error| ApplyError::Unavailable(describe(&error));
         let collections = self.collections().map_err(unavailable)?;
         let applied = collections.apply(&self.client, from, events, upto).await.map_err(unavailable)?;
+        self.applied(applied, upto).await
+    }
+
+    pub(super) async fn resume_submission(
+        &self,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> std::result::Result<(), ApplyError> {
+        let unavailable = |error| ApplyError::Unavailable(describe(&error));
+        let collections = self.collections().map_err(unavailable)?;
+        let resumed = collections.resume(&self.client, id, checkpoint, events, next);
+        self.applied(resumed.await.map_err(unavailable)?, checkpoint).await
+    }
+
+    async fn applied(&self, applied: bool, upto: Position) -> std::result::Result<(), ApplyError> {
         if applied {
             self.polled.publish(upto);
             return Ok(());
         }
         // Another generation may have become current.
-        let checkpoint = self.polled.poll().await.map_err(unavailable)?;
+        let checkpoint =
+            self.polled.poll().await.map_err(|error| ApplyError::Unavailable(describe(&error)))?;
         Err(ApplyError::Overtaken(checkpoint))
     }
 }
@@ -54,6 +72,36 @@ impl ViewCollections {
         let mut transaction = RetryingTransaction::new(client).await?;
         loop {
             let work = self.move_checkpoint_and_apply(transaction.begin().await?, from, events, upto).await;
+            match transaction.end(work).await? {
+                TransactionEnd::Committed(()) => return Ok(true),
+                TransactionEnd::Aborted => return Ok(false),
+                TransactionEnd::Retry => {}
+            }
+        }
+    }
+
+    /// Applies the events of a submission that stood still, and replaces its standstill by `next`. Returns false like
+    /// [`Self::apply`].
+    async fn resume(
+        &self,
+        client: &mongodb::Client,
+        id: SubmissionId,
+        checkpoint: Position,
+        events: &[EventEnvelope],
+        next: Option<&StandstillView>,
+    ) -> Result<bool> {
+        let mut transaction = RetryingTransaction::new(client).await?;
+        loop {
+            let session = transaction.begin().await?;
+            let work = async {
+                let applied =
+                    self.move_checkpoint_and_apply(&mut *session, checkpoint, events, checkpoint).await?;
+                if applied.is_some() {
+                    self.replace_standstill(session, id, next, seen_after(checkpoint)).await?;
+                }
+                Ok(applied)
+            };
+            let work = work.await;
             match transaction.end(work).await? {
                 TransactionEnd::Committed(()) => return Ok(true),
                 TransactionEnd::Aborted => return Ok(false),
@@ -93,6 +141,8 @@ impl ViewCollections {
         upto: Position,
     ) -> Result<()> {
         let stored_upto = head.checkpoint;
+        // Readers keep what they know of the stored checkpoint, and ask for the changes after it.
+        let changed = upto.max(seen_after(stored_upto));
         let (mut state, blocks) = self.load(session, head, events).await?;
         let stored: HashMap<SubmissionId, StoredTimeline> =
             state.statuses.values().map(|view| (view.id, StoredTimeline::of(view))).collect();
@@ -104,7 +154,7 @@ impl ViewCollections {
             let (effects, pin_change) = state.apply(envelope);
             let moves = effects.enters.is_some() || effects.leaves.is_some() || effects.status.is_some();
             if moves || effects.resumed {
-                queue_moves.insert(envelope.id, envelope.position);
+                queue_moves.insert(envelope.id, envelope.position.max(seen_after(stored_upto)));
             }
             match effects.pass {
                 Some(PassChange::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
@@ -146,7 +196,7 @@ impl ViewCollections {
         });
         self.write(session, &self.passes(), passes).await?;
 
-        let blocks = blocks.into_writes(&state.cells, &state.places, upto)?;
+        let blocks = blocks.into_writes(&state.cells, &state.places, changed)?;
         self.write(session, &self.blocks(), blocks.into_iter().map(Ok)).await?;
         let counters = state
             .counters
@@ -247,4 +297,10 @@ impl ViewCollections {
     ) -> Result<()> {
         write(self.database(), session, collection.name(), writes).await
     }
+}
+
+/// Returns the first position whose changes a reader asks for that has seen the views at `checkpoint`. The next checkpoint
+/// is no lower.
+pub(super) fn seen_after(checkpoint: Position) -> Position {
+    Position(checkpoint.0 + 1)
 }

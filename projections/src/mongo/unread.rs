@@ -2,8 +2,10 @@
 //! generation, so a rebuild reads them again.
 
 use domain::submission::SubmissionId;
+use event_store::Position;
 use futures::TryStreamExt;
-use mongodb::bson::{Document, doc, to_bson, to_document, to_raw_document_buf};
+use mongodb::ClientSession;
+use mongodb::bson::{Bson, Document, doc, to_bson, to_document, to_raw_document_buf};
 use mongodb::error::Result;
 
 use super::collections::ViewCollections;
@@ -54,27 +56,35 @@ impl ViewCollections {
         Ok(found.unwrap_or_default())
     }
 
-    /// Lets a submission stand still. It waits for no turn meanwhile.
+    /// Lets a submission stand still, unless it is further than that. It waits for no turn meanwhile.
     pub(super) async fn write_standstill(&self, standstill: &StandstillView) -> Result<()> {
-        // The driver writes and reads whole documents in the form for programs, in which an id is binary.
-        let stored = Document::try_from(to_raw_document_buf(standstill)?)?;
-        let mut document = stored.clone();
-        document.insert("_id", standstill.id.to_string());
-        allow_duplicate(self.standstills::<Document>().insert_one(document).await.map(drop))?;
-        let before = doc! {
-            "_id": standstill.id.to_string(),
-            "view.revision": { "$lt": to_bson(&standstill.revision)? },
-            "view.standstill": { "$exists": false },
+        let further = doc! {
+            "_id": standstill.id.to_string(), "view.revision": { "$gte": to_bson(&standstill.revision)? },
         };
-        let changes = doc! {
-            "$set": { "view.standstill": stored, "moved": number(standstill.position) },
-            "$unset": { "unfinished": "", "queued": "" },
-        };
+        if self.statuses().clone_with_type::<Document>().find_one(further).await?.is_some() {
+            return Ok(());
+        }
+        let document = StandstillDocument::new(standstill)?;
+        allow_duplicate(self.standstills().insert_one(document.listed()).await.map(drop))?;
+        let (before, changes) = document.changes(standstill.position);
         self.statuses().update_one(before, changes).await.map(drop)
     }
 
-    pub(super) async fn remove_standstill(&self, id: SubmissionId) -> Result<()> {
-        self.standstills::<Document>().delete_one(doc! { "_id": id.to_string() }).await.map(drop)
+    /// Removes a submission's standstill, or replaces it by its next one. Readers learn of the change at `moved`.
+    pub(super) async fn replace_standstill(
+        &self,
+        session: &mut ClientSession,
+        id: SubmissionId,
+        next: Option<&StandstillView>,
+        moved: Position,
+    ) -> Result<()> {
+        let listed = self.standstills::<Document>();
+        listed.delete_one(doc! { "_id": id.to_string() }).session(&mut *session).await?;
+        let Some(next) = next else { return Ok(()) };
+        let document = StandstillDocument::new(next)?;
+        listed.insert_one(document.listed()).session(&mut *session).await?;
+        let (before, changes) = document.changes(moved);
+        self.statuses().update_one(before, changes).session(session).await.map(drop)
     }
 
     pub(super) async fn read_standstills(&self, max: i64) -> Result<Vec<StandstillView>> {
@@ -83,5 +93,41 @@ impl ViewCollections {
 
     pub(super) async fn read_standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>> {
         self.standstills().find_one(doc! { "_id": id.to_string() }).await
+    }
+}
+
+/// A standstill in the form in which it is stored.
+struct StandstillDocument {
+    id: String,
+    revision: Bson,
+    stored: Document,
+}
+
+impl StandstillDocument {
+    fn new(standstill: &StandstillView) -> Result<Self> {
+        // The driver writes and reads whole documents in the form for programs, in which an id is binary.
+        let stored = Document::try_from(to_raw_document_buf(standstill)?)?;
+        Ok(Self { id: standstill.id.to_string(), revision: to_bson(&standstill.revision)?, stored })
+    }
+
+    /// Returns the document in the list of standstills.
+    fn listed(&self) -> Document {
+        let mut document = self.stored.clone();
+        document.insert("_id", &self.id);
+        document
+    }
+
+    /// Returns the filter and the changes of the submission that comes to stand still.
+    fn changes(self, moved: Position) -> (Document, Document) {
+        let before = doc! {
+            "_id": self.id,
+            "view.revision": { "$lt": self.revision },
+            "view.standstill": { "$exists": false },
+        };
+        let changes = doc! {
+            "$set": { "view.standstill": self.stored, "moved": number(moved) },
+            "$unset": { "unfinished": "", "queued": "" },
+        };
+        (before, changes)
     }
 }
