@@ -141,6 +141,10 @@ pub async fn assert_same(
     assert_eq!(given_up.expect("readable"), other.expect("readable"));
     let (verifying, other) = (views.verifying(1 << 20).await, others.verifying(1 << 20).await);
     assert_eq!(verifying.expect("readable"), other.expect("readable"));
+    let (still, other) = (views.standstills(1 << 20).await, others.standstills(1 << 20).await);
+    assert_eq!(still.expect("readable"), other.expect("readable"));
+    let (set_aside, other) = (views.set_aside().await, others.set_aside().await);
+    assert_eq!(set_aside.expect("readable"), other.expect("readable"));
     for text in ["", "owner1", "LON", "san", "z"] {
         let (found, other) = (views.find_pins(text, 50).await, others.find_pins(text, 50).await);
         assert_eq!(found.expect("readable"), other.expect("readable"), "{text}");

@@ -14,13 +14,15 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use domain::sandbox::SandboxReported;
-use event_store::Position;
+use domain::submission::CATEGORY;
+use event_store::testing::append_foreign;
+use event_store::{Append, ExpectedRevision, Position, StreamName};
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use projections::contract::{EventHistory, ViewsUnderTest, WORLD, assert_same, catch_up, in_memory};
 use projections::view::SandboxView;
 use projections::{MemoryViews, MongoViews, QueryError, ViewQueries, ViewStore, run};
-use support::{log, write};
+use support::{log, stored, write};
 use testbed::Mongo;
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -205,6 +207,38 @@ async fn views_are_rebuilt_while_the_old_ones_are_read_and_written() {
     // A second rebuild is not disturbed by the leftovers of the first.
     subject.views.rebuild(&log, |_| ()).await.unwrap();
     assert_same(&*subject.views, &folded, history.submissions()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_finds_the_same_strangers_and_the_same_standstills() {
+    let subject = open().await;
+    let (log, _folder) = log();
+    let history = EventHistory::random(38, 60);
+    let still = StreamName::of(CATEGORY, history.events[0].id.0);
+    write(&log, &history.events[..20]).await;
+    let odd = vec![stored("Exploded", b"{}")];
+    log.append(&still, ExpectedRevision::Any, odd).await.unwrap();
+    for stream in [&still, &StreamName::new("sandbox-mine").unwrap()] {
+        append_foreign(&log, stream, "Note", "no JSON", "").await;
+    }
+    let head = write(&log, &history.events[20..]).await.last().unwrap().position;
+
+    let folded = Arc::new(MemoryViews::new());
+    let shutdown = CancellationToken::new();
+    let projecting = [subject.views(), folded.clone()]
+        .map(|views| tokio::spawn(run(Arc::new(log.clone()), views, shutdown.clone())));
+    for views in [subject.views(), folded.clone()] {
+        timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
+    }
+    shutdown.cancel();
+    for projector in projecting {
+        projector.await.unwrap().unwrap();
+    }
+    assert_eq!(folded.set_aside().await.unwrap().count, 2);
+    assert_eq!(folded.standstills(10).await.unwrap().len(), 1);
+    assert_same(&*subject.views, &*folded, history.submissions()).await;
+    subject.views.rebuild(&log, |_| ()).await.unwrap();
+    assert_same(&*subject.views, &*folded, history.submissions()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

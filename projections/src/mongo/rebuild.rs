@@ -16,7 +16,7 @@ use super::documents::{CurrentGeneration, GenerationHead};
 use super::transaction::{RetryingTransaction, TransactionEnd};
 use super::{BATCH_DEADLINE, MongoViews, describe, late, own_error};
 use crate::log_item::LogBatch;
-use crate::{BATCH, EventEnvelope, LogItem, STREAM_PREFIX};
+use crate::{BATCH, EventEnvelope, LogItem};
 
 /// The time for which a batch is retried while MongoDB is away. An election takes
 /// about twelve seconds.
@@ -70,10 +70,10 @@ impl MongoViews {
             Err(error) => return Err(error.into()),
         }
         let new = self.create_generation(&old).await?;
-        let filter = EventFilter::stream_prefix(STREAM_PREFIX);
         let mut at = Position::START;
         loop {
-            let page = log.read_all(at, &filter, BATCH).await?;
+            // Without a filter, because strangers write into the streams of verifiers too.
+            let page = log.read_all(at, &EventFilter::default(), BATCH).await?;
             for part in LogBatch::split(page.events.iter().map(LogItem::read)) {
                 if part.upto > at {
                     self.apply_with_retry(&new, at, &part.events, part.upto).await?;
