@@ -228,7 +228,7 @@ pub fn interrupted_once(attempt: u32) -> Event {
 
 pub fn given_up(attempt: u32) -> Event {
     let code = InterruptionCode::NoCapacity;
-    Event::GivenUp(GivenUp { attempt, tries: 13, code, message: "full".into() })
+    Event::GivenUp(GivenUp { attempt, interruptions: 13, code, message: "full".into() })
 }
 
 pub fn rejudge_requested() -> Event {

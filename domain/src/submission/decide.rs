@@ -231,7 +231,7 @@ fn interrupted(
         Some(at.saturating_add(pause).unwrap_or(at))
     };
     let given_up = gives_up
-        .then(|| Event::GivenUp(GivenUp { attempt, tries: interruptions, code, message: message.clone() }));
+        .then(|| Event::GivenUp(GivenUp { attempt, interruptions, code, message: message.clone() }));
     let interrupted = VerificationInterrupted { attempt, code, message, retry_at, counts };
     std::iter::once(Event::VerificationInterrupted(interrupted)).chain(given_up).collect()
 }

@@ -360,7 +360,7 @@ mod tests {
             r#"Hidden {"by":"organiser","why":"a slur"}"#.to_owned(),
             r#"Shown {"by":"organiser","why":"a name"}"#.to_owned(),
             "Withdrawn {}".to_owned(),
-            r#"GivenUp {"attempt":1,"tries":13,"code":"no_capacity","message":"full"}"#.to_owned(),
+            r#"GivenUp {"attempt":1,"interruptions":13,"code":"no_capacity","message":"full"}"#.to_owned(),
         ];
         assert_eq!(stored, expected);
     }

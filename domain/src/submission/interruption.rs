@@ -88,7 +88,7 @@ pub struct GivenUp {
     /// The attempt that was the last.
     pub attempt: u32,
     /// The number of attempts without a verdict since the submission was queued.
-    pub tries: u32,
+    pub interruptions: u32,
     /// The code of the last fault.
     pub code: InterruptionCode,
     /// One sentence for the operator.

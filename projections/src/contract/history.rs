@@ -182,7 +182,7 @@ impl EventHistory {
     pub fn give_up(&mut self, id: SubmissionId, code: InterruptionCode) {
         self.interrupt(id, code, false);
         let attempt = self.submissions[&id].attempts;
-        let given_up = GivenUp { attempt, tries: attempt, code, message: "full".to_owned() };
+        let given_up = GivenUp { attempt, interruptions: attempt, code, message: "full".to_owned() };
         self.add(id, Event::GivenUp(given_up), SubmissionPhase::Judged);
     }
 

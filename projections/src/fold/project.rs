@@ -360,9 +360,9 @@ fn apology(code: InterruptionCode, retry_at: Option<Timestamp>) -> String {
 }
 
 fn last_word(given_up: &GivenUp) -> String {
-    let GivenUp { tries, code, .. } = given_up;
+    let GivenUp { interruptions, code, .. } = given_up;
     format!(
-        "We could not run it: {} {tries} attempts ended without a verdict. That is our fault, not yours. You may submit \
+        "We could not run it: {} {interruptions} attempts ended without a verdict. That is our fault, not yours. You may submit \
          again, and the organisers can ask for another attempt.",
         code.explanation()
     )

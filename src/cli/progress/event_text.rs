@@ -72,7 +72,7 @@ pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
         Event::GivenUp(given_up) => vec![
             format!(
                 "given up after {} attempts, not your fault: {} ({})",
-                given_up.tries,
+                given_up.interruptions,
                 given_up.code.explanation(),
                 printable(&given_up.message)
             ),

@@ -138,7 +138,7 @@ fn after_too_many_tries_it_is_given_up_and_only_an_organiser_can_ask_again() {
     let [Event::VerificationInterrupted(last), Event::GivenUp(end)] = &events[..] else {
         panic!("{events:?}")
     };
-    assert_eq!((last.retry_at, end.attempt, end.tries), (None, TRIES_MAX, TRIES_MAX));
+    assert_eq!((last.retry_at, end.attempt, end.interruptions), (None, TRIES_MAX, TRIES_MAX));
     history.extend(events);
     given(history.clone()).when(interrupt_while(TRIES_MAX, true)).then([]);
     given(history.clone()).when(claim_by("v1")).then_rejected(Rejection::GivenUp);

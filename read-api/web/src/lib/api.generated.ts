@@ -719,13 +719,13 @@ export interface components {
             attempt: number;
             /** @description The code of the last fault. */
             code: components["schemas"]["InterruptionCode"];
-            /** @description One sentence for the operator. */
-            message: string;
             /**
              * Format: int32
              * @description The number of attempts without a verdict since the submission was queued.
              */
-            tries: number;
+            interruptions: number;
+            /** @description One sentence for the operator. */
+            message: string;
         };
         /** @description The data of [`Event::Hidden`]: an organiser takes the submission off the map. */
         Hidden: {

@@ -161,7 +161,7 @@ function describe(entry: TimelineEntry, spent: string): Step {
       return { title: "Withdrawn", state: "done" };
     case "GivenUp":
       return {
-        title: `Given up after ${entry.data.tries} attempts, by no fault of yours`,
+        title: `Given up after ${entry.data.interruptions} attempts, by no fault of yours`,
         state: "bad",
         details: [el("p", {}, entry.data.message)],
       };
