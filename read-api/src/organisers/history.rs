@@ -200,10 +200,14 @@ impl OwnerFilter {
         if SubmissionId::from_stream(stream.as_str()).is_none() {
             return Ok(false);
         }
-        let owns = match log.read_stream(stream, 0, ReadDirection::Forwards, FIRST_EVENTS).await {
+        let mut first = log.read_stream(stream, 0, ReadDirection::Forwards, 1).await;
+        // The first events may be strangers'.
+        if matches!(first.as_deref(), Ok([event]) if !matches!(LogItem::read(event), LogItem::Event(_))) {
+            first = log.read_stream(stream, 0, ReadDirection::Forwards, FIRST_EVENTS).await;
+        }
+        let owns = match first {
             // The events of a deleted stream stay in the log, but do not name their owner any more.
             Err(ReadError::StreamDeleted(_)) => false,
-            // The first events may be strangers'.
             first => first?.iter().filter_map(|event| LogItem::read(event).into_event()).any(
                 |envelope| matches!(envelope.event, Event::Submitted(submitted) if submitted.owner == self.name),
             ),
