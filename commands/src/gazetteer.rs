@@ -43,6 +43,8 @@ pub const PLACE_CHARS_MAX: usize = 100;
 const SUGGESTIONS_MAX: usize = 8;
 /// The shortest ASCII text that a completion reads as an area. A shorter one is the beginning of many names.
 const AREA_BYTES_MIN: usize = 4;
+/// The largest number of parts of a text that a completion reads. Each more costs more than the one before.
+const COMPLETION_PARTS_MAX: usize = 8;
 /// The largest number of names that a completion looks at, so that a single letter costs no more than a word.
 const COMPLETION_NAMES_MAX: usize = 500;
 
@@ -158,6 +160,7 @@ impl Gazetteer {
             .collect();
         let mut found = match &parts[..] {
             [] => return Vec::new(),
+            many if many.len() > COMPLETION_PARTS_MAX => return Vec::new(),
             [words] => {
                 let key = fold::key_prefix(words);
                 let areas = if key.len() < AREA_BYTES_MIN { Vec::new() } else { areas_named(&key) };

@@ -311,3 +311,18 @@ fn a_well_known_name_is_not_taken_out_of_the_name_of_another_place() {
     assert_eq!(full(&resolve("Hackney London").unwrap()), "London, England, GB");
     assert_eq!(full(&resolve("Hackney England London").unwrap()), "London, England, GB");
 }
+
+#[test]
+fn the_longest_filler_is_left_out() {
+    assert_eq!(full(&resolve("Hong Kong Special Administrative Region").unwrap()), "Hong Kong, HK");
+    assert_eq!(full(&resolve("Delhi National Capital Region").unwrap()), "Delhi, Delhi, IN");
+    assert!(matches!(resolve("Salta Region"), Err(PlaceError::Area { .. })), "{:?}", resolve("Salta Region"));
+}
+
+#[test]
+fn a_text_of_many_parts_is_not_completed() {
+    let suggest = |typed: &str| Gazetteer::shipped().suggest(typed, 8);
+    assert!(!suggest("Tokyo,,,,,,,,,,,").is_empty());
+    assert!(!suggest("Kreuzberg, Berlin, DE").is_empty());
+    assert!(suggest("Japan, Tokyo, a, b, c, d, e, f, g").is_empty());
+}

@@ -21,17 +21,26 @@ pub(super) enum WordingHint {
     Vague,
 }
 
-/// What may stand before the name of a city or an area.
-const LEADING: &[&str] = &[
-    "city of",
-    "town of",
-    "village of",
-    "municipality of",
+/// What may stand before the name of an area and says that the area is meant.
+const LEADING_AREA: &[&str] = &[
     "state of",
     "province of",
     "county of",
     "region of",
     "republic of",
+    "estado de",
+    "provincia de",
+    "provincia di",
+    "department of",
+    "departement de",
+    "region de",
+];
+/// What else may stand before the name of a city or an area.
+const LEADING: &[&str] = &[
+    "city of",
+    "town of",
+    "village of",
+    "municipality of",
     "metropolitan area of",
     "greater",
     "metro",
@@ -76,29 +85,12 @@ const LEADING: &[&str] = &[
     "kota",
     "tp",
     "thanh pho",
-    "estado de",
-    "provincia de",
-    "provincia di",
-    "department of",
-    "departement de",
-    "region de",
     "aglomeracja",
 ];
 /// The word of [`LEADING`] that makes a place vague.
 const VAGUE: &str = "greater";
-/// The words of [`LEADING`] and [`TRAILING`] that say that an area is meant.
-const AREA_WORDS: &[&str] = &[
-    "state of",
-    "province of",
-    "county of",
-    "region of",
-    "estado de",
-    "provincia de",
-    "provincia di",
-    "department of",
-    "departement de",
-    "region de",
-    "republic of",
+/// What may stand after the name of an area and says that the area is meant.
+const TRAILING_AREA: &[&str] = &[
     "region",
     "county",
     "oblast",
@@ -116,7 +108,7 @@ const AREA_WORDS: &[&str] = &[
     "department",
     "ken",
 ];
-/// What may stand after the name of a city or an area.
+/// What else may stand after the name of a city or an area.
 const TRAILING: &[&str] = &[
     "metropolitan area",
     "metro area",
@@ -138,27 +130,11 @@ const TRAILING: &[&str] = &[
     "downtown",
     "suburbs",
     "municipality",
-    "region",
     "district",
-    "county",
-    "oblast",
-    "область",
-    "обл",
-    "krai",
-    "province",
-    "prov",
-    "prefecture",
-    "state",
-    "governorate",
-    "voivodeship",
-    "wojewodztwo",
-    "canton",
-    "department",
     "county borough",
     "shi",
     "si",
     "fu",
-    "ken",
     "arrondissement",
     "arr",
     "cedex",
@@ -182,7 +158,6 @@ const ENDINGS: &[&str] = &[
     "回族自治区",
     "特別市",
     "直轄市",
-    "特별시",
     "특별자치시",
     "특별자치도",
     "특별시",
@@ -329,14 +304,14 @@ fn bare(wording: &TypedWording) -> TypedWording {
     let mut hint = WordingHint::Nothing;
     let mut parts = Vec::new();
     for part in &wording.parts {
-        let (shorter, trailing) = without_affix(part, TRAILING, |words, affix| words.strip_suffix(affix));
-        let (shorter, leading) = without_affix(shorter, LEADING, |words, affix| words.strip_prefix(affix));
+        let (shorter, trailing) = without_affix(part, [TRAILING_AREA, TRAILING], without_last);
+        let (shorter, leading) = without_affix(shorter, [LEADING_AREA, LEADING], without_first);
         if parts.is_empty() {
-            hint = match (&leading[..], &trailing[..]) {
-                (before, after) if before.iter().chain(after).any(|word| AREA_WORDS.contains(word)) => {
-                    WordingHint::Area
-                }
-                (before, []) if before.contains(&VAGUE) => WordingHint::Vague,
+            let is_area = leading.iter().any(|affix| LEADING_AREA.contains(affix))
+                || trailing.iter().any(|affix| TRAILING_AREA.contains(affix));
+            hint = match trailing[..] {
+                _ if is_area => WordingHint::Area,
+                [] if leading.contains(&VAGUE) => WordingHint::Vague,
                 _ => WordingHint::Nothing,
             };
         }
@@ -345,22 +320,31 @@ fn bare(wording: &TypedWording) -> TypedWording {
     TypedWording { parts, hint }
 }
 
-/// Takes off affixes as long as a word is left. Returns the rest and the affixes.
+/// Takes off affixes, the longest first, as long as a word is left. Returns the rest and the affixes.
 fn without_affix<'a>(
     mut words: &'a [String],
-    affixes: &[&'static str],
-    strip: for<'b> fn(&'b [String], &[String]) -> Option<&'b [String]>,
+    affixes: [&[&'static str]; 2],
+    without: fn(&'a [String], &str) -> Option<&'a [String]>,
 ) -> (&'a [String], Vec<&'static str>) {
     let mut removed = Vec::new();
     loop {
-        let shorter = affixes.iter().find_map(|affix| {
-            let affix_words: Vec<String> = affix.split(' ').map(str::to_owned).collect();
-            strip(words, &affix_words).filter(|rest| !rest.is_empty()).map(|rest| (*affix, rest))
+        let shorter = affixes.iter().copied().flatten().filter_map(|affix| {
+            without(words, affix).filter(|rest| !rest.is_empty()).map(|rest| (*affix, rest))
         });
-        let Some((affix, rest)) = shorter else { return (words, removed) };
+        let Some((affix, rest)) = shorter.min_by_key(|(_, rest)| rest.len()) else { return (words, removed) };
         removed.push(affix);
         words = rest;
     }
+}
+
+fn without_first<'a>(words: &'a [String], affix: &str) -> Option<&'a [String]> {
+    let (first, rest) = words.split_at_checked(affix.split(' ').count())?;
+    first.iter().map(String::as_str).eq(affix.split(' ')).then_some(rest)
+}
+
+fn without_last<'a>(words: &'a [String], affix: &str) -> Option<&'a [String]> {
+    let (rest, last) = words.split_at(words.len().checked_sub(affix.split(' ').count())?);
+    last.iter().map(String::as_str).eq(affix.split(' ')).then_some(rest)
 }
 
 fn without_ending(word: &str) -> &str {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use http_edge::{Problem, QueryParameters};
 use serde::{Deserialize, Serialize};
+use tokio::task::spawn_blocking;
 use utoipa::{IntoParams, ToSchema};
 
 use super::WriteApi;
+use super::problem::stopping;
 
 /// The largest number of completions.
 const COMPLETIONS_MAX: usize = 8;
@@ -36,12 +38,18 @@ pub(super) struct PlaceQuery {
     responses(
         (status = 200, description = "The completions; none if no name begins so.", body = PlaceCompletions),
         (status = 400, description = "The query string is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Muster is stopping; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn places(
     State(api): State<Arc<WriteApi>>,
     QueryParameters(query): QueryParameters<PlaceQuery>,
-) -> Json<PlaceCompletions> {
-    let found = api.gazetteer.suggest(&query.q, COMPLETIONS_MAX);
-    Json(PlaceCompletions { places: found.iter().map(ToString::to_string).collect() })
+) -> Result<Json<PlaceCompletions>, Problem> {
+    let gazetteer = api.gazetteer;
+    // A text that begins no name is read in every way. Other requests do not wait for that.
+    let found = spawn_blocking(move || gazetteer.suggest(&query.q, COMPLETIONS_MAX))
+        .await
+        .map_err(|_| stopping("Nothing was looked up"))?;
+    Ok(Json(PlaceCompletions { places: found.iter().map(ToString::to_string).collect() }))
 }

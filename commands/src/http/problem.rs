@@ -9,10 +9,16 @@ use http_edge::Problem;
 use crate::CommandError;
 
 /// When a client may try again after a failure of ours.
-pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 pub(super) fn no_such_submission() -> Problem {
     Problem::not_found("There is no submission of this id.")
+}
+
+/// Returns the answer to a request whose task was cancelled because the process stops.
+pub(super) fn stopping(recorded: &str) -> Problem {
+    let detail = format!("Muster is stopping. {recorded}; send the same request again soon.");
+    Problem::unavailable(detail).retry_after(RETRY_AFTER)
 }
 
 impl From<CommandError> for Problem {

@@ -26,7 +26,7 @@ use crate::{Actor, Cause, CommandError};
 use super::{
     RateLimits, WriteApi,
     fields::{self, ParsedFields},
-    problem::{RETRY_AFTER, no_such_submission},
+    problem::{no_such_submission, stopping},
 };
 
 const KEY_HEADER: &str = "idempotency-key";
@@ -275,12 +275,6 @@ async fn append(
     let appended: Result<_, CommandError> =
         appending.await.map_err(|_| stopping("It is not known whether this was recorded"))?;
     Ok(AcceptedCommand::new(id, appended?))
-}
-
-/// Returns the answer to a request whose task was cancelled because the process stops.
-fn stopping(recorded: &str) -> Problem {
-    let detail = format!("Muster is stopping. {recorded}; send the same request again soon.");
-    Problem::unavailable(detail).retry_after(RETRY_AFTER)
 }
 
 impl AcceptedCommand {
