@@ -22,7 +22,7 @@ mod unique_keys;
 pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
-pub use name::NameRules;
+pub use name::{NameRules, hidden_character};
 pub use period::ChallengePhase;
 pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;

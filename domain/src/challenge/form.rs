@@ -169,8 +169,8 @@ impl Challenge {
                 if rule.required {
                     errors.push(error(field, "This field is required."));
                 }
-            } else if typed.chars().count() > ANSWER_CHARS_MAX || hidden_character(typed).is_some() {
-                errors.push(error(field, "An answer has up to 50 printable characters."));
+            } else if let Some(why) = fault("An answer", typed, ANSWER_CHARS_MAX) {
+                errors.push(error(field, why));
             } else if rule.one_of.is_empty() {
                 answers.insert(field.clone(), typed.to_owned());
             } else if let Some(choice) = rule.choice(typed) {
@@ -256,18 +256,21 @@ fn is_same_choice(one: &str, other: &str) -> bool {
 
 fn location(typed: &str, errors: &mut Vec<FieldError>) -> String {
     let location = trimmed(typed);
-    if location.is_empty() {
+    if !is_seen(location) {
         errors.push(error("location", "Name a city, and its country if the name is a common one."));
-    } else if location.chars().count() > LOCATION_CHARS_MAX || location.chars().any(is_unprintable) {
-        errors.push(error("location", "A location has up to 100 printable characters."));
+    } else if let Some(why) = fault("A location", location, LOCATION_CHARS_MAX) {
+        errors.push(error("location", why));
     }
     location.to_owned()
 }
 
-/// Returns true if the character is invisible or changes the display of its neighbours.
-fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// Returns the reason why a text cannot be shown, in words for the participant. `what` names it: "A location".
+fn fault(what: &str, text: &str, chars_max: usize) -> Option<String> {
+    if text.chars().count() > chars_max {
+        return Some(format!("{what} has up to {chars_max} printable characters."));
+    }
+    let point = u32::from(hidden_character(text)?);
+    Some(format!("{what} has only characters that can be seen; write it without U+{point:04X}."))
 }
 
 fn error(field: &str, message: impl Into<String>) -> FieldError {
@@ -323,6 +326,34 @@ mod tests {
         assert_eq!(wrong(|f| f.answers.clear()), ["vote"]);
         assert_eq!(wrong(|f| drop(f.answers.insert("vote".into(), "Cat".into()))), ["vote"]);
         assert_eq!(wrong(|f| drop(f.answers.insert("colour".into(), "red".into()))), ["colour"]);
+    }
+
+    #[test]
+    fn a_hidden_character_is_named_in_each_field() {
+        let hidden = |text: &str| format!("Lon{text}don");
+        for (text, point) in
+            [("\u{200b}", "U+200B"), ("\u{202e}", "U+202E"), ("\u{7}", "U+0007"), ("\u{2060}", "U+2060")]
+        {
+            let answers = BTreeMap::from([("vote".into(), hidden(text))]);
+            let typed = SubmissionForm { location: hidden(text), answers, ..form() };
+            let errors = Challenge::birthday().check(typed).unwrap_err();
+            assert_eq!(
+                errors.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(),
+                ["location", "vote"]
+            );
+            assert!(errors.iter().all(|error| error.message.contains(point)), "{errors:?}");
+        }
+        for location in ["\u{3164}", "\u{200b}", "\u{2800}"] {
+            let errors = Challenge::birthday()
+                .check(SubmissionForm { location: location.into(), ..form() })
+                .unwrap_err();
+            assert!(errors[0].message.starts_with("Name a city"), "{errors:?}");
+        }
+        let flag = SubmissionForm {
+            location: "London \u{1f1ec}\u{1f1e7}, \u{645}\u{6cc}\u{200c}\u{62e}".into(),
+            ..form()
+        };
+        assert!(Challenge::birthday().check(flag).is_ok());
     }
 
     #[test]

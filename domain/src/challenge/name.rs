@@ -66,7 +66,7 @@ impl NameRules {
 
 /// Returns the first character that nobody sees, and that neither its script nor an emoji needs at its place. Changes of
 /// the direction are such characters.
-pub(super) fn hidden_character(text: &str) -> Option<char> {
+pub fn hidden_character(text: &str) -> Option<char> {
     text.graphemes(true).find_map(|grapheme| {
         let is_flag = grapheme.starts_with('\u{1f3f4}') && grapheme.ends_with('\u{e007f}');
         let mut before: Option<char> = None;
