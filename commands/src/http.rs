@@ -6,6 +6,7 @@ mod compat_2016;
 mod fields;
 
 pub use self::fields::{EntryError, read_entry};
+mod organiser;
 mod places;
 mod problem;
 mod submissions;

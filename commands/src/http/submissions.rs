@@ -13,7 +13,7 @@ use domain::challenge::ChallengePhase;
 use domain::submission::Submitted;
 use domain::{Command, Rejection, SubmissionId};
 use event_store::Position;
-use http_edge::{ClientAddress, FieldProblem, JsonObject, Organiser, PathParameters, Problem};
+use http_edge::{ClientAddress, JsonObject, Organiser, PathParameters, Problem};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -26,13 +26,12 @@ use crate::{Actor, Cause, CommandError};
 use super::{
     RateLimits, WriteApi,
     fields::{self, ParsedFields},
-    problem::{no_such_submission, stopping},
+    organiser::{OrganiserReason, OrganiserRequest, organise},
+    problem::stopping,
 };
 
 const KEY_HEADER: &str = "idempotency-key";
 const KEY_BYTES_MAX: usize = 200;
-const WHY_CHARS_MAX: usize = 500;
-const BY_CHARS_MAX: usize = 50;
 
 /// The answer to a command that was accepted. The command's events are on disk.
 #[derive(Debug, Serialize, ToSchema)]
@@ -78,23 +77,6 @@ pub(super) struct SubmissionRequest {
     #[schema(additional_properties)]
     #[serde(flatten)]
     answers: BTreeMap<String, String>,
-}
-
-/// The body of a request for another verdict.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only describes the body in /openapi.json")]
-pub(super) struct RejudgeRequest {
-    /// The reason for the new attempt, 1 to 500 characters.
-    why: String,
-    /// The name of the organiser, 1 to 50 characters; `organiser` if absent.
-    #[schema(required = false)]
-    by: String,
-}
-
-/// The reason of an organiser's command, and the organiser's name.
-pub(super) struct OrganiserReason {
-    pub(super) why: String,
-    pub(super) by: String,
 }
 
 /// Submits images to the challenge.
@@ -150,7 +132,7 @@ pub(super) async fn submit(
     security(("token" = [])),
     params(("id" = Uuid, Path, description = "The id of the submission")),
     request_body(
-        content = RejudgeRequest,
+        content = OrganiserRequest,
         description = "The reason, and the organiser's name.",
         example = json!({"why": "The probe was too strict until noon.", "by": "Grace"}),
     ),
@@ -160,8 +142,14 @@ pub(super) async fn submit(
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "The submission has no verdict yet.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The submission has no verdict yet, or it was withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log by an operator.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn rejudge(
@@ -170,11 +158,9 @@ pub(super) async fn rejudge(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<AcceptedCommand, Problem> {
-    let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let OrganiserReason { why, by } = OrganiserReason::from_fields(fields).map_err(Problem::fields)?;
-    let cause = Cause { actor: Actor::Organiser(by.clone()), id: Uuid::now_v7() };
-    let handled = api.commands.handle(id, Command::RequestRejudge { by, why }, cause).await?;
-    Ok(AcceptedCommand::new(id, handled.position))
+    let command = |OrganiserReason { why, by }| Command::RequestRejudge { by, why };
+    let (id, position) = organise(&api, &id, fields, command).await?;
+    Ok(AcceptedCommand::new(id, position))
 }
 
 /// Accepts a submission in this order: its body, its idempotency key, the rules, the challenge's period, the rate
@@ -301,31 +287,6 @@ impl IntoResponse for AcceptedCommand {
     fn into_response(self) -> Response {
         let location = [(header::LOCATION, self.links.status.clone())];
         (StatusCode::ACCEPTED, location, Json(self)).into_response()
-    }
-}
-
-impl OrganiserReason {
-    /// Reads the fields of a body.
-    ///
-    /// # Errors
-    /// Every wrong or unknown field.
-    pub(super) fn from_fields(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
-        let mut errors = Vec::new();
-        let mut text = |field: &str, chars_max: usize, default: &str| {
-            let value = fields.remove(field);
-            let text = value.as_ref().map_or(Some(default), |value| value.as_str()).map(str::trim);
-            text.filter(|text| (1..=chars_max).contains(&text.chars().count()))
-                .map(str::to_owned)
-                .unwrap_or_else(|| {
-                    let message = format!("Write a text of 1 to {chars_max} characters.");
-                    errors.push(FieldProblem::new(field, message));
-                    String::new()
-                })
-        };
-        let why = text("why", WHY_CHARS_MAX, "");
-        let by = text("by", BY_CHARS_MAX, "organiser");
-        errors.extend(fields.keys().map(|field| FieldProblem::new(field, "There is no field of this name.")));
-        if errors.is_empty() { Ok(Self { why, by }) } else { Err(errors) }
     }
 }
 

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use crate::{Actor, Cause};
 
 use super::WriteApi;
+use super::organiser::{OrganiserReason, OrganiserRequest, organise};
 use super::problem::no_such_submission;
-use super::submissions::{OrganiserReason, SubmissionLinks};
+use super::submissions::SubmissionLinks;
 
 /// The answer to a command that was carried out, now or by an earlier request. Its events are on disk.
 #[derive(Debug, Serialize, ToSchema)]
@@ -30,17 +31,6 @@ pub(super) struct RecordedCommand {
     links: SubmissionLinks,
 }
 
-/// The body of a request that hides a submission or shows it again.
-#[derive(ToSchema)]
-#[expect(dead_code, reason = "only describes the body in /openapi.json")]
-pub(super) struct VisibilityRequest {
-    /// The reason, 1 to 500 characters. The participant reads it.
-    why: String,
-    /// The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it.
-    #[schema(required = false)]
-    by: String,
-}
-
 /// Hides a submission from the map.
 ///
 /// Its pin disappears, and no later verdict brings it back. If other submissions of the owner count, the pin moves to the newest
@@ -52,7 +42,7 @@ pub(super) struct VisibilityRequest {
     security(("token" = [])),
     params(("id" = Uuid, Path, description = "The id of the submission")),
     request_body(
-        content = VisibilityRequest,
+        content = OrganiserRequest,
         description = "The reason, and the organiser's name.",
         example = json!({"why": "The name is a slur.", "by": "Grace"}),
     ),
@@ -62,8 +52,13 @@ pub(super) struct VisibilityRequest {
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log by an operator.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -73,8 +68,9 @@ pub(super) async fn hide(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let OrganiserReason { why, by } = OrganiserReason::from_fields(fields).map_err(Problem::fields)?;
-    carry_out(&api, &id, Actor::Organiser(by.clone()), Command::Hide { by, why }).await
+    let command = |OrganiserReason { why, by }| Command::Hide { by, why };
+    let (id, position) = organise(&api, &id, fields, command).await?;
+    Ok(Json(RecordedCommand::new(id, position)))
 }
 
 /// Shows a hidden submission on the map again.
@@ -87,7 +83,7 @@ pub(super) async fn hide(
     security(("token" = [])),
     params(("id" = Uuid, Path, description = "The id of the submission")),
     request_body(
-        content = VisibilityRequest,
+        content = OrganiserRequest,
         description = "The reason, and the organiser's name.",
         example = json!({"why": "It is a common name in Finland.", "by": "Grace"}),
     ),
@@ -97,8 +93,13 @@ pub(super) async fn hide(
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log by an operator.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "Fields are wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -108,8 +109,9 @@ pub(super) async fn show(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let OrganiserReason { why, by } = OrganiserReason::from_fields(fields).map_err(Problem::fields)?;
-    carry_out(&api, &id, Actor::Organiser(by.clone()), Command::Show { by, why }).await
+    let command = |OrganiserReason { why, by }| Command::Show { by, why };
+    let (id, position) = organise(&api, &id, fields, command).await?;
+    Ok(Json(RecordedCommand::new(id, position)))
 }
 
 /// Withdraws a submission that had no verdict yet.
@@ -123,8 +125,10 @@ pub(super) async fn show(
     params(("id" = Uuid, Path, description = "The id of the submission")),
     responses(
         (status = 200, description = "The submission is withdrawn.", body = RecordedCommand),
+        (status = 400, description = "The id is malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission has a verdict already.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log by an operator.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
     ),
@@ -133,16 +137,14 @@ pub(super) async fn withdraw(
     State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    carry_out(&api, &id, Actor::Participant, Command::Withdraw).await
+    let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
+    let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+    let handled = api.commands.handle(id, Command::Withdraw, cause).await?;
+    Ok(Json(RecordedCommand::new(id, handled.position)))
 }
 
-async fn carry_out(
-    api: &WriteApi,
-    id: &str,
-    actor: Actor,
-    command: Command,
-) -> Result<Json<RecordedCommand>, Problem> {
-    let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let handled = api.commands.handle(id, command, Cause { actor, id: Uuid::now_v7() }).await?;
-    Ok(Json(RecordedCommand { id, position: handled.position, links: SubmissionLinks::new(id) }))
+impl RecordedCommand {
+    fn new(id: SubmissionId, position: Position) -> Self {
+        Self { id, position, links: SubmissionLinks::new(id) }
+    }
 }

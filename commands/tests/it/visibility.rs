@@ -46,6 +46,10 @@ async fn only_organisers_may_hide_a_submission_and_a_repeated_request_changes_no
         ask(&app, Some(TOKEN), &uuid::Uuid::new_v4().to_string(), request, &why).await.problem(404);
         let wrong = ask(&app, Some(TOKEN), &name, request, &json!({"why": " ", "y": 1})).await;
         assert_eq!(wrong.problem(422).wrong_fields(), ["why", "y"]);
+        let unseen = json!({"why": "a\u{202e}slur", "by": "\u{3164}"});
+        let wrong = ask(&app, Some(TOKEN), &name, request, &unseen).await;
+        assert_eq!(wrong.problem(422).wrong_fields(), ["why", "by"]);
+        assert!(wrong.body["errors"][0]["message"].as_str().unwrap().contains("U+202E"), "{}", wrong.body);
     }
     assert_eq!(history(&*app.log, id).await, ["Submitted"]);
 
