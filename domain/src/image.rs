@@ -215,7 +215,7 @@ impl fmt::Display for Digest {
 }
 
 macro_rules! stored_as_text {
-    ($($type:ty),*) => {$(
+    ($($type:ty, $read:expr);*) => {$(
         impl Serialize for $type {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -224,12 +224,13 @@ macro_rules! stored_as_text {
 
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                $read(&String::deserialize(deserializer)?).map_err(de::Error::custom)
             }
         }
     )*};
 }
-stored_as_text!(ImageRef, Digest);
+// A stored name is what was printed. It is not read as a pasted text, whose meaning may change with the addresses of pages.
+stored_as_text!(ImageRef, parse_name; Digest, Digest::from_str);
 
 /// Splits off the tag. A colon after the last slash begins a tag; a colon before it begins a port.
 fn split_tag(text: &str) -> (&str, Option<&str>) {
@@ -335,6 +336,16 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_name_is_not_read_as_a_pasted_text() {
+        let read = serde_json::from_value::<ImageRef>;
+        let stored = read("hub.docker.com/ada/app:latest".into()).unwrap();
+        assert_eq!(stored.registry(), "hub.docker.com");
+        for pasted in ["https://hub.docker.com/r/ada/app", "docker pull ada/app", " ada/app", "\"ada/app\""] {
+            assert!(pasted.parse::<ImageRef>().is_ok() && read(pasted.into()).is_err(), "{pasted}");
+        }
+    }
+
+    #[test]
     fn a_digest_pins() {
         let digest = format!("sha256:{}", "a1".repeat(32));
         let image: ImageRef = format!("alice/app:v1@{digest}").parse().unwrap();
@@ -415,6 +426,8 @@ mod tests {
         fn no_text_panics_and_what_parses_prints_and_parses_again(text in "\\PC{0,80}|[a-z./:@_-]{0,40}") {
             if let Ok(image) = text.parse::<ImageRef>() {
                 assert_eq!(image.to_string().parse::<ImageRef>().unwrap(), image);
+                let stored = serde_json::to_value(&image).unwrap();
+                assert_eq!(serde_json::from_value::<ImageRef>(stored).unwrap(), image);
             }
         }
     }

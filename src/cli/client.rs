@@ -49,6 +49,7 @@ pub(super) struct ServerOption {
 }
 
 /// A client of one server.
+#[derive(Clone)]
 pub(super) struct MusterClient {
     http: reqwest::Client,
     server: Url,

@@ -71,20 +71,17 @@ impl RejudgeCommand {
     async fn rejudge(self) -> Result<Exit, CliError> {
         let client = self.server.client()?;
         let rules = client.rules().await?;
-        let source = HistorySource::Server(client, self.token);
+        let source = HistorySource::Server(client.clone(), self.token.clone());
         let ids = match &self.filter[..] {
             [] => self.ids,
             filter => select(&source, filter, &rules.rules).await?,
         };
-        let HistorySource::Server(client, token) = &source else {
-            unreachable!("the source was made of a server")
-        };
         if self.dry_run {
-            return preview(client, &rules, &ids).await;
+            return preview(&client, &rules, &ids).await;
         }
         let mut refused = 0;
         for id in &ids {
-            match client.organise(*id, "rejudge", &self.why, token).await {
+            match client.organise(*id, "rejudge", &self.why, &self.token).await {
                 Ok(()) => println!("{id}: queued for a rejudge"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;

@@ -52,12 +52,13 @@ struct WhichSubmissions {
     #[arg(value_name = "ID")]
     ids: Vec<SubmissionId>,
 
-    /// Owner of a pin, such as docker.io/alice: all submissions of the owner that passed
+    /// Owner of a pin, such as docker.io/alice: all submissions of the owner that ever passed. `hide` leaves out those that
+    /// wait, and `show` brings back every one of them, whoever hid it
     #[arg(long, value_name = "NAMESPACE")]
     owner: Option<String>,
 
     /// Reason to record in history; the participant reads it
-    #[arg(long, value_name = "TEXT", default_value = "asked for on the command line")]
+    #[arg(long, value_name = "TEXT")]
     why: String,
 
     #[command(flatten)]
@@ -95,17 +96,14 @@ impl WithdrawCommand {
 impl WhichSubmissions {
     /// Sends a command for each submission, and prints a line with `done` for each that was carried out.
     async fn send(self, command: &str, done: &str) -> Result<Exit, CliError> {
-        let source = HistorySource::Server(self.server.client()?, self.token);
+        let (client, token) = (self.server.client()?, self.token);
         let ids = match &self.owner {
-            Some(owner) => passed_of(&source, owner).await?,
+            Some(owner) => passed_of(&HistorySource::Server(client.clone(), token.clone()), owner).await?,
             None => self.ids,
-        };
-        let HistorySource::Server(client, token) = &source else {
-            unreachable!("the source was made of a server")
         };
         let mut refused = 0;
         for id in &ids {
-            match client.organise(*id, command, &self.why, token).await {
+            match client.organise(*id, command, &self.why, &token).await {
                 Ok(()) => println!("{id}: {done}"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;

@@ -130,7 +130,9 @@ async fn the_status_of_a_waiting_submission_names_the_reason(shape: Shape) {
 
     let hidden = muster(["hide", &id, "--why", "a slur", "--server", &server, "--token", TOKEN], "");
     assert_eq!(hidden.code, 0, "{}{}", hidden.out, hidden.errors);
-    let nobody = ["hide", "--owner", "docker.io/eve", "--server", &server, "--token", TOKEN];
+    let unexplained = muster(["hide", &id, "--server", &server, "--token", TOKEN], "");
+    assert!(unexplained.code == 2 && unexplained.errors.contains("--why"), "{}", unexplained.errors);
+    let nobody = ["hide", "--owner", "docker.io/eve", "--why", "x", "--server", &server, "--token", TOKEN];
     assert!(muster(nobody, "").errors.contains("no submission of docker.io/eve has passed"));
     for _ in 0..2 {
         assert_eq!(muster(["withdraw", &id, "--server", &server], "").code, 0);

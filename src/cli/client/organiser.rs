@@ -12,7 +12,7 @@ use crate::config::SecretText;
 use super::{ClientError, MusterClient, PAUSE, RESPONSE_DEADLINE, StatusReply, patiently};
 
 /// The flag with the organiser's token.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct TokenOption {
     /// Token of the organisers
     #[arg(long, env = "MUSTER_TOKEN", value_name = "SECRET", hide_env_values = true)]
