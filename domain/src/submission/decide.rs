@@ -230,8 +230,8 @@ fn interrupted(
         let pause = SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
         Some(at.saturating_add(pause).unwrap_or(at))
     };
-    let given_up = gives_up
-        .then(|| Event::GivenUp(GivenUp { attempt, interruptions, code, message: message.clone() }));
+    let given_up =
+        gives_up.then(|| Event::GivenUp(GivenUp { attempt, interruptions, code, message: message.clone() }));
     let interrupted = VerificationInterrupted { attempt, code, message, retry_at, counts };
     std::iter::once(Event::VerificationInterrupted(interrupted)).chain(given_up).collect()
 }

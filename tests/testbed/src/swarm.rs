@@ -111,18 +111,19 @@ impl Swarm {
             let id = info.swarm.and_then(|swarm| swarm.node_id);
             *node.id.lock().await = id.context("the engine is in no Swarm")?;
         }
+        let mut seen = String::from("no manager answered");
         until("every node to be ready", ELECTION, async || {
             let listed = self.list().await.ok()?;
-            let ready = listed
-                .iter()
-                .filter(|node| {
-                    let state = node.status.as_ref().and_then(|status| status.state);
-                    state == Some(NodeState::READY)
-                })
-                .count();
+            let state = |node: &bollard::models::Node| node.status.as_ref().and_then(|status| status.state);
+            let ready = listed.iter().filter(|node| state(node) == Some(NodeState::READY)).count();
+            seen = format!(
+                "{:?}",
+                listed.iter().map(|node| (state(node), &node.manager_status)).collect::<Vec<_>>()
+            );
             (ready == self.nodes.len()).then_some(())
         })
         .await
+        .context(seen)
     }
 
     /// Sets a label of a node, such as `muster.sandbox` = `true`.
