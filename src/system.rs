@@ -111,6 +111,7 @@ async fn run_over(
                 "the settings swarm, swarm-certificates and slots \
                  (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
             )?;
+        metrics.register(|registry| verifier.metrics().register(registry));
         let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
         // A process that only verifies is not ready during a pause. Other processes still serve their readers.
         operations.pause_reason = (roles == [Role::Verifier]).then_some(pause_reason);

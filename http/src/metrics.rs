@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -27,7 +27,7 @@ const SECONDS: [f64; 12] = [0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0
 pub struct Metrics(Arc<MetricsInner>);
 
 struct MetricsInner {
-    registry: Registry,
+    registry: Mutex<Registry>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     readers: Gauge,
@@ -141,8 +141,13 @@ impl Metrics {
             lag_seconds,
             nodes,
             slots,
-            registry,
+            registry: Mutex::new(registry),
         }))
+    }
+
+    /// Lets another crate add its metrics. Each name begins with `muster_`.
+    pub fn register(&self, add: impl FnOnce(&mut Registry)) {
+        add(&mut self.0.registry.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Sets the number of readers of live streams and of requests that wait for a change.
@@ -181,7 +186,8 @@ impl Metrics {
 
     pub(crate) fn to_text(&self) -> String {
         let mut all = String::new();
-        text::encode(&mut all, &self.0.registry).expect("writing to a String never fails");
+        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        text::encode(&mut all, &registry).expect("writing to a String never fails");
         all
     }
 }

@@ -78,6 +78,23 @@ async fn five_processes_verify_submissions_and_rejudges() {
         let of_views = matches!(part, Part::ReadApi | Part::Projections);
         assert_eq!(metrics.contains("\nmuster_pins "), of_views, "{part:?}: {metrics}");
     }
+    let (_, metrics) = ask(&system, Part::Verifier, "/metrics").await.unwrap();
+    for (name, least) in [
+        ("muster_verifier_attempts_total{outcome=\"failed\"}", 2.0),
+        ("muster_verifier_attempt_seconds_count", 2.0),
+        ("muster_verifier_step_seconds_count{step=\"probe\"}", 2.0),
+        ("muster_verifier_registry_requests_total{status=\"2xx\"}", 2.0),
+        ("muster_verifier_layers_fetched_bytes_total", 1000.0),
+        ("muster_verifier_sweeps_total{outcome=\"ok\"}", 1.0),
+        ("muster_verifier_slots_by_state{state=\"ready\"}", 1.0),
+        ("muster_verifier_queue_submissions{state=\"ready\"}", 0.0),
+        ("muster_verifier_queue_oldest_seconds{state=\"paused\"}", 0.0),
+        ("muster_verifier_interruptions_total{code=\"node_ill\"}", 0.0),
+        ("muster_verifier_stuck_containers", 0.0),
+    ] {
+        let found = figure(&metrics, name);
+        assert!(found.is_some_and(|found| found >= least), "{name} is {found:?} in\n{metrics}");
+    }
     assert!(system.terminate().await.success(), "{}", system.log_tail());
     bed.stop().await.unwrap();
 }
@@ -127,6 +144,11 @@ async fn says_why(system: &System, part: Part, why: &str) {
 async fn ask(system: &System, part: Part, path: &str) -> Option<(StatusCode, String)> {
     let answer = system.http().get(system.part_url(part, path)).send().await.ok()?;
     Some((answer.status(), answer.text().await.ok()?))
+}
+
+/// Returns the value of a metric with these labels.
+fn figure(metrics: &str, name: &str) -> Option<f64> {
+    metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
 }
 
 #[test]

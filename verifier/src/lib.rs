@@ -7,6 +7,7 @@
 mod gate;
 mod health;
 pub mod janitor;
+mod metrics;
 mod registry;
 pub mod relay;
 mod sandbox;
@@ -27,11 +28,12 @@ use tokio_util::sync::CancellationToken;
 use crate::gate::LayerGate;
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
+pub use crate::metrics::VerifierMetrics;
 use crate::registry::RegistryClient;
 pub use crate::registry::{LoginsError, RegistryLogins};
 pub use crate::sandbox::admission;
 use crate::sandbox::report::SandboxReporter;
-use crate::sandbox::slots::{Capacity, Slots};
+use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
 pub use crate::work::trial;
 use crate::work::{AttemptRunner, RunContext, WorkLoop};
@@ -89,6 +91,7 @@ pub struct Verifier {
     engines: Vec<Arc<Engine>>,
     swarm: Arc<dyn Swarm>,
     health: watch::Sender<Health>,
+    metrics: VerifierMetrics,
 }
 
 impl Verifier {
@@ -114,12 +117,19 @@ impl Verifier {
         }
         let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
         let starting = Health::paused("the verifier is starting");
-        Ok(Self { store, commands, settings, engines, swarm, health: watch::Sender::new(starting) })
+        let metrics = VerifierMetrics::new(&commands.challenge().images.registries);
+        let health = watch::Sender::new(starting);
+        Ok(Self { store, commands, settings, engines, swarm, health, metrics })
     }
 
     /// Returns a receiver of the verifier's health.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
+    }
+
+    /// Returns the metrics, which count from [`Verifier::run`] on.
+    pub fn metrics(&self) -> VerifierMetrics {
+        self.metrics.clone()
     }
 
     /// Verifies until `shutdown`. Then waits for the attempts under way, interrupts them after the grace
@@ -128,7 +138,7 @@ impl Verifier {
     /// # Errors
     /// If the log cannot be read and trying again cannot help.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReadError> {
-        let Self { store, commands, settings, engines, swarm, health } = self;
+        let Self { store, commands, settings, engines, swarm, health, metrics } = self;
         // The janitors end when the set is dropped at the end of this function.
         let mut janitors = JoinSet::new();
         for engine in engines {
@@ -140,7 +150,8 @@ impl Verifier {
         let reported = health.subscribe();
         let limits = challenge.limits.clone();
         let lowest = challenge.sandbox.grade.unwrap_or(SandboxGrade::Bare);
-        let slots = Slots::start(Arc::clone(&swarm), &settings.name, limits, lowest, capacity, health);
+        let terms = SlotTerms { limits, lowest, capacity };
+        let slots = Slots::start(Arc::clone(&swarm), &settings.name, terms, health, metrics.clone());
         let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name);
         let attempts = AttemptRunner {
             verifier: settings.name.clone(),
@@ -150,11 +161,13 @@ impl Verifier {
                 settings.insecure_registries,
                 settings.logins,
                 challenge.images.registry_hosts.clone(),
+                metrics.clone(),
             ),
-            gate: LayerGate::new(),
+            gate: LayerGate::new(metrics.clone()),
             runs: Arc::default(),
             ledger: Mutex::default(),
             context: RunContext { challenge, swarm, slots: slots.clone() },
+            metrics,
         };
         let run = WorkLoop {
             store,

@@ -18,6 +18,8 @@ use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
 use sha2::{Digest as _, Sha256};
 
+use crate::metrics::VerifierMetrics;
+
 use self::documents::DocumentMemory;
 use self::http::{RegistryHosts, RegistryHttp, RegistrySession};
 pub use self::logins::{LoginsError, RegistryLogins};
@@ -88,8 +90,10 @@ impl RegistryClient {
         insecure: impl IntoIterator<Item = String>,
         logins: RegistryLogins,
         further: BTreeMap<String, Vec<String>>,
+        metrics: VerifierMetrics,
     ) -> Self {
-        let http = RegistryHttp::new(RegistryHosts::new(insecure.into_iter().collect(), further), logins);
+        let hosts = RegistryHosts::new(insecure.into_iter().collect(), further);
+        let http = RegistryHttp::new(hosts, logins, metrics);
         Self { http, documents: DocumentMemory::default() }
     }
 
@@ -115,6 +119,11 @@ impl RegistryClient {
         let layers = manifest.layers.into_iter();
         let layers = layers.map(|layer| ImageLayer { digest: layer.digest, size: layer.size }).collect();
         Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports, working_dir, layers, diff_ids })
+    }
+
+    /// Returns the time until a registry is asked again; nothing if it is asked.
+    pub(crate) fn pause_left(&self, registry: &str) -> Duration {
+        self.http.pause_left(registry)
     }
 
     /// Begins to receive a layer, which may take at most `limit_s` seconds.

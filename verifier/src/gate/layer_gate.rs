@@ -19,6 +19,7 @@ use super::image_tree::{ImageTree, MountPlan};
 use super::layer;
 use super::memory::{KnownContent, KnownLayer, LayerMemory};
 use super::{LayerFlaw, layer_tree::LayerTree};
+use crate::metrics::VerifierMetrics;
 use crate::registry::{
     ImageLayer, LookupError, RegistryClient, ResolvedImage, digest_of, platform, unavailable,
 };
@@ -45,6 +46,7 @@ pub(crate) struct LayerGate {
     /// The looks by registry, as long as there are some.
     looks_by_registry: Mutex<HashMap<String, Weak<Semaphore>>>,
     turns: LayerTurns,
+    metrics: VerifierMetrics,
 }
 
 /// The layers that are being read, by registry and digest, so that nobody fetches a layer that another fetches now.
@@ -69,12 +71,13 @@ struct ImageLook<'a> {
 }
 
 impl LayerGate {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(metrics: VerifierMetrics) -> Self {
         Self {
             memory: LayerMemory::new(MEMORY_MAX),
             looks: Semaphore::new(LOOKS_AT_ONCE),
             looks_by_registry: Mutex::default(),
             turns: LayerTurns::default(),
+            metrics,
         }
     }
 
@@ -209,6 +212,7 @@ impl ImageLook<'_> {
         let mut blob = self.registry.open_layer(self.image, layer, self.limits.pull_s).await?;
         let mut left = self.limits.image_mib << 20;
         while let Some(piece) = blob.piece().await? {
+            self.gate.metrics.count_layer_bytes(piece.len());
             left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
                 participant(LayerFlaw::TooLarge(format!(
                     "has a layer of more than {} MiB, and its manifest says {} bytes",

@@ -13,9 +13,11 @@ use domain::ImageRef;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 use tokio::time::timeout;
+
+use crate::metrics::VerifierMetrics;
 
 use self::auth_challenge::AuthChallenge;
 use self::hosts::REQUEST;
@@ -39,6 +41,9 @@ const PASSWORD_LIFE: Duration = Duration::from_secs(600);
 /// The header with the digest of a manifest.
 const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
+/// The header with the pulls that Docker Hub permits until its limit.
+const PULLS_LEFT: HeaderName = HeaderName::from_static("ratelimit-remaining");
+
 /// The media types of all supported manifests.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json";
@@ -48,6 +53,7 @@ pub(super) struct RegistryHttp {
     logins: RegistryLogins,
     tokens: TokenMemory,
     pauses: RegistryPauses,
+    metrics: VerifierMetrics,
 }
 
 /// Requests about one image.
@@ -93,8 +99,13 @@ struct RegistryMessage {
 }
 
 impl RegistryHttp {
-    pub(super) fn new(hosts: RegistryHosts, logins: RegistryLogins) -> Self {
-        Self { hosts, logins, tokens: TokenMemory::default(), pauses: RegistryPauses::default() }
+    pub(super) fn new(hosts: RegistryHosts, logins: RegistryLogins, metrics: VerifierMetrics) -> Self {
+        let (tokens, pauses) = (TokenMemory::default(), RegistryPauses::default());
+        Self { hosts, logins, tokens, pauses, metrics }
+    }
+
+    pub(super) fn pause_left(&self, registry: &str) -> Duration {
+        self.pauses.left(registry)
     }
 
     pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> RegistrySession<'a> {
@@ -198,7 +209,19 @@ impl RegistrySession<'_> {
         if let Some(authorization) = authorization {
             request = request.header(AUTHORIZATION, authorization);
         }
-        request.send().await.map_err(|error| self.unreachable(&error))
+        self.answer(request).await
+    }
+
+    /// Sends a request and counts its answer.
+    async fn answer(&self, request: RequestBuilder) -> Result<Response> {
+        let answer = request.send().await;
+        self.http.metrics.count_request(answer.as_ref().ok().map(Response::status));
+        if let Ok(answer) = &answer
+            && let Some(pulls) = header(answer.headers(), PULLS_LEFT).and_then(pauses::pulls_left)
+        {
+            self.http.metrics.set_pulls_left(self.image.registry(), pulls);
+        }
+        answer.map_err(|error| self.unreachable(&error))
     }
 
     /// Returns the authorization that the registry asks for: the login, or a token from the server that the
@@ -227,7 +250,7 @@ impl RegistrySession<'_> {
         if let Some(login) = self.login {
             request = request.header(AUTHORIZATION, login.basic());
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        let response = self.answer(request).await?;
         if response.status() == StatusCode::UNAUTHORIZED && self.login.is_some() {
             return Err(self.login_refused());
         }

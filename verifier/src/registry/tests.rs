@@ -52,7 +52,11 @@ const LAYER: &str = match std::str::from_utf8(&[0; 1024]) {
 };
 
 async fn look_up(registry: &ScriptedRegistry) -> Result<ResolvedImage> {
-    look_up_with(&RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()), registry).await
+    look_up_with(
+        &RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default()),
+        registry,
+    )
+    .await
 }
 
 async fn look_up_with(client: &RegistryClient, registry: &ScriptedRegistry) -> Result<ResolvedImage> {
@@ -194,9 +198,10 @@ async fn an_image_is_looked_up_with_an_anonymous_token() {
     // A digest that is known from an earlier attempt is looked up instead of the tag.
     let image = format!("{}/ada/app:v1", registry.address).parse().unwrap();
     let known = sha("what it was").parse().unwrap();
-    let looked_up = RegistryClient::new([], RegistryLogins::default(), BTreeMap::new())
-        .look_up(&image, Some(&known), &Challenge::birthday().limits)
-        .await;
+    let looked_up =
+        RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default())
+            .look_up(&image, Some(&known), &Challenge::birthday().limits)
+            .await;
     assert_eq!(failure(looked_up.unwrap_err()).0, FailureCode::ImageNotFound);
 }
 
@@ -226,7 +231,9 @@ async fn a_login_is_shown_where_it_is_asked_for_and_nowhere_else() {
         let limits = Challenge::birthday().limits;
         let with = async |auths: &str| {
             let logins = RegistryLogins::parse(&format!(r#"{{"auths":{{{auths}}}}}"#)).unwrap();
-            RegistryClient::new([], logins, BTreeMap::new()).look_up(&image, None, &limits).await
+            RegistryClient::new([], logins, BTreeMap::new(), VerifierMetrics::default())
+                .look_up(&image, None, &limits)
+                .await
         };
         let ours =
             |password: &str| format!(r#""{}":{{"username":"at","password":"{password}"}}"#, registry.address);
@@ -297,7 +304,12 @@ async fn a_name_that_a_token_cannot_read_is_the_participants_fault() {
         )
     });
     let login = format!(r#"{{"auths":{{"{}":{{"username":"at","password":"pw"}}}}}}"#, registry.address);
-    let client = RegistryClient::new([], RegistryLogins::parse(&login).unwrap(), BTreeMap::new());
+    let client = RegistryClient::new(
+        [],
+        RegistryLogins::parse(&login).unwrap(),
+        BTreeMap::new(),
+        VerifierMetrics::default(),
+    );
     let (code, message) = failure(look_up_with(&client, &registry).await.unwrap_err());
     assert_eq!(code, FailureCode::ImageForbidden);
     assert!(message.contains("insufficient_scope"), "{message}");
@@ -323,7 +335,8 @@ async fn what_a_registry_counts_is_asked_for_once() {
             _ => reply("200 OK", "", &config),
         }
     });
-    let client = RegistryClient::new([], RegistryLogins::default(), BTreeMap::new());
+    let client =
+        RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     let first = look_up_with(&client, &registry).await.unwrap();
     assert_eq!(look_up_with(&client, &registry).await.unwrap(), first);
     let asked = registry.asked.lock().unwrap();
@@ -338,7 +351,8 @@ async fn what_a_registry_counts_is_asked_for_once() {
 #[tokio::test]
 async fn a_registry_that_limits_requests_is_left_alone() {
     let registry = scripted(|_, _| reply("429 Too Many Requests", "Retry-After: 600\r\n", ""));
-    let client = RegistryClient::new([], RegistryLogins::default(), BTreeMap::new());
+    let client =
+        RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     for _ in 0..3 {
         assert_eq!(fault(look_up_with(&client, &registry).await.unwrap_err()), InterruptionCode::RateLimited);
     }

@@ -27,6 +27,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout
 use tokio_util::task::TaskTracker;
 
 use crate::health::Health;
+use crate::metrics::VerifierMetrics;
 use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
 use crate::swarm::{Labels, NodeId, ServiceRef, Swarm, SwarmError, label};
 
@@ -76,18 +77,28 @@ struct SlotKeeper {
     changed: watch::Sender<()>,
     work: TaskTracker,
     health: watch::Sender<Health>,
+    metrics: VerifierMetrics,
+}
+
+/// The terms for the slots of a verifier.
+pub(crate) struct SlotTerms {
+    /// The limits of each app.
+    pub(crate) limits: ResourceLimits,
+    /// The lowest grade of a node that gets slots.
+    pub(crate) lowest: SandboxGrade,
+    pub(crate) capacity: Capacity,
 }
 
 impl Slots {
-    /// Starts to keep slots on nodes of at least the `lowest` grade, until [`Slots::close`].
+    /// Starts to keep slots on the nodes that the terms allow, until [`Slots::close`].
     pub(crate) fn start(
         swarm: Arc<dyn Swarm>,
         verifier: &str,
-        limits: ResourceLimits,
-        lowest: SandboxGrade,
-        capacity: Capacity,
+        terms: SlotTerms,
         health: watch::Sender<Health>,
+        metrics: VerifierMetrics,
     ) -> Self {
+        let SlotTerms { limits, lowest, capacity } = terms;
         let keeper = Arc::new(SlotKeeper {
             tasks: TaskPoller::start(Arc::clone(&swarm)),
             swarm,
@@ -98,6 +109,7 @@ impl Slots {
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),
             health,
+            metrics,
         });
         keeper.work.spawn(Arc::clone(&keeper).run());
         keeper.work.spawn(Arc::clone(&keeper).keep_sweeping());
@@ -337,7 +349,13 @@ impl SlotKeeper {
     }
 
     fn publish_health(&self) {
-        let health = self.pool().health();
+        let (health, slots) = {
+            let pool = self.pool();
+            (pool.health(), pool.slots_by_state())
+        };
+        for (state, count) in slots {
+            self.metrics.set_slots(state, count);
+        }
         self.health.send_if_modified(|known| {
             let changed = *known != health;
             *known = health;

@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::gate::LayerGate;
+use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
 use crate::registry::{LookupError, RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, NodeId, label};
@@ -49,6 +50,7 @@ pub(crate) struct AttemptRunner {
     pub(crate) runs: Arc<NewestRuns>,
     pub(crate) ledger: Mutex<RunLedger>,
     pub(crate) context: RunContext,
+    pub(crate) metrics: VerifierMetrics,
 }
 
 /// The reason why an attempt ends without a verdict.
@@ -80,7 +82,8 @@ impl AttemptRunner {
     /// Claims the submission, and brings it to a verdict or back to the queue.
     pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> AttemptEnd {
         let id = ticket.id;
-        let (facts, journal) = match self.claim(ticket).await {
+        let began = Instant::now();
+        let (facts, journal) = match self.metrics.time(AttemptStep::Claim, self.claim(ticket)).await {
             Ok(claimed) => claimed,
             Err(
                 why @ (CommandError::Rejected(Rejection::Unknown)
@@ -120,15 +123,22 @@ impl AttemptRunner {
             }
             Err(NoVerdict::Journal(error)) => {
                 tracing::warn!(%error, "dropped attempt {attempt} of submission {id}");
+                self.metrics.count_attempt(AttemptOutcome::Unreported, began.elapsed());
                 return AttemptEnd::Reported;
             }
         };
-        match journal.record(report).await {
-            Ok(()) => tracing::info!("reported attempt {attempt} of submission {id}"),
-            Err(error) => {
-                tracing::warn!(%error, "dropped the report of attempt {attempt} of submission {id}")
+        let events = match self.metrics.time(AttemptStep::Report, journal.record(report)).await {
+            Ok(events) => {
+                tracing::info!("reported attempt {attempt} of submission {id}");
+                events
             }
-        }
+            Err(error) => {
+                tracing::warn!(%error, "dropped the report of attempt {attempt} of submission {id}");
+                Vec::new()
+            }
+        };
+        self.metrics.count_attempt(AttemptOutcome::of(&events), began.elapsed());
+        self.metrics.count_interruptions(&events);
         AttemptEnd::Reported
     }
 
@@ -195,7 +205,8 @@ impl AttemptRunner {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 // On a node of a lower grade the app might fail for another reason.
                 let grade = higher.unwrap_or(grade);
-                let Some(lease) = self.context.slots.wait(Some(&node), grade, deadline).await else {
+                let second = self.context.slots.wait(Some(&node), grade, deadline);
+                let Some(lease) = self.metrics.time(AttemptStep::SecondSlot, second).await else {
                     return Err(interrupted(
                         InterruptionCode::SlotFailed,
                         "a failure must be confirmed in a second slot, and no slot became free in time",
@@ -251,8 +262,10 @@ impl AttemptRunner {
         known: Option<&Digest>,
     ) -> Result<ResolvedImage, LookupError> {
         let challenge = &self.context.challenge;
-        let found = self.registry.look_up(image, known, &challenge.limits).await?;
-        self.gate.look_into(&self.registry, image, &found, challenge).await?;
+        let found = self.registry.look_up(image, known, &challenge.limits);
+        let found = self.metrics.time(AttemptStep::Lookup, found).await?;
+        let looked = self.gate.look_into(&self.registry, image, &found, challenge);
+        self.metrics.time(AttemptStep::Gate, looked).await?;
         Ok(found)
     }
 
@@ -283,17 +296,20 @@ impl AttemptRunner {
             .iter()
             .map(|(image, found)| (image.clone(), image.pinned(found.digest.clone()).to_string()))
             .collect();
-        let mut run = SlotRun::begin(&self.context, &mut lease, &name, &labels, images).await;
-        let images = run.pulled().await;
+        let metrics = &self.metrics;
+        let deployed = SlotRun::begin(&self.context, &mut lease, &name, &labels, images);
+        let mut run = metrics.time(AttemptStep::Deploy, deployed).await;
+        let images = metrics.time(AttemptStep::Pull, run.pulled()).await;
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordPulled { attempt, images }).await?;
         }
-        let images = run.started().await;
+        let images = metrics.time(AttemptStep::Start, run.started()).await;
         if !images.is_empty() {
             let again = number > 1;
             journal.record(Command::RecordStarted { attempt, images, again }).await?;
         }
-        let mut findings = run.probe_all(facts, &observations(findings)).await;
+        let earlier = observations(findings);
+        let mut findings = metrics.time(AttemptStep::Probe, run.probe_all(facts, &earlier)).await;
         if let Some(why) = findings.iter().find_map(|(_, finding)| finding.slot_fault()) {
             lease.set_aside(why);
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::submission::Claim;
-use domain::{Command, SubmissionId};
+use domain::{Command, Event, SubmissionId};
 use jiff::Timestamp;
 use tokio::time::sleep;
 use uuid::Uuid;
@@ -34,12 +34,13 @@ pub(crate) enum JournalError {
 }
 
 impl AttemptJournal {
-    /// Handles `command`, and repeats it until the claim's deadline while the log is unavailable.
-    pub(crate) async fn record(&self, command: Command) -> Result<(), JournalError> {
+    /// Handles `command`, and repeats it until the claim's deadline while the log is unavailable. Returns
+    /// the events; they are none if the log had them already.
+    pub(crate) async fn record(&self, command: Command) -> Result<Vec<Event>, JournalError> {
         let cause = Cause { actor: Actor::Verifier(self.claim.verifier.clone()), id: self.cause };
         loop {
             match self.commands.handle(self.id, command.clone(), cause.clone()).await {
-                Ok(_) => return Ok(()),
+                Ok(handled) => return Ok(handled.events),
                 Err(error @ CommandError::Rejected(_)) => return Err(JournalError::Overtaken(error)),
                 Err(error) if Timestamp::now() >= self.claim.deadline => {
                     return Err(JournalError::Unavailable(error));

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::queue::FairQueue;
 use domain::submission::decide::pause_after;
@@ -12,6 +13,7 @@ use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use crate::metrics::QueueFigures;
 use crate::work::newest_runs::NewestRuns;
 
 /// The shortest wait of a submission that waits until the platform is well.
@@ -30,6 +32,9 @@ pub(crate) struct ClaimQueue {
     parked: BTreeSet<(Timestamp, SubmissionId)>,
     /// The submissions that wait until the platform is well, by the moment from which one of them may be tried all the same.
     unwell: BTreeSet<(Timestamp, SubmissionId)>,
+    /// The submissions that wait for their turn, and those that wait for anything else, by the time at which they were queued.
+    ready: BTreeSet<(Timestamp, SubmissionId)>,
+    paused: BTreeSet<(Timestamp, SubmissionId)>,
     runs: Arc<NewestRuns>,
     /// The submissions that stand still, because this version cannot read one of their events.
     standing_still: HashSet<SubmissionId>,
@@ -76,6 +81,8 @@ struct ClaimEntry {
     cause: Uuid,
     /// The position of the event that made the submission wait.
     since: Position,
+    /// The time at which the submission was queued. An interruption does not change it.
+    queued: Timestamp,
     /// The number of interrupted attempts since the submission was queued.
     interruptions: u32,
     stage: ClaimStage,
@@ -122,11 +129,13 @@ impl ClaimQueue {
         }
         self.order.apply(id, reference.position.0, event);
         let before = self.entries.get(&id);
-        let (mut interruptions, mut since) =
-            before.map_or((0, reference.position), |entry| (entry.interruptions, entry.since));
+        let (mut interruptions, mut since, mut queued) = before
+            .map_or((0, reference.position, reference.at), |entry| {
+                (entry.interruptions, entry.since, entry.queued)
+            });
         let stage = match event {
             Event::Submitted(_) | Event::RejudgeRequested(_) => {
-                (interruptions, since) = (0, reference.position);
+                (interruptions, since, queued) = (0, reference.position, reference.at);
                 ClaimStage::Ready
             }
             Event::VerificationStarted(_) => ClaimStage::Claimed,
@@ -163,7 +172,21 @@ impl ClaimQueue {
         }
         self.set_stage(id, stage, |entry| {
             (entry.cause, entry.since, entry.interruptions) = (reference.event, since, interruptions);
+            entry.queued = queued;
         });
+    }
+
+    /// Returns the number of submissions in each state, and the age of the oldest of them, with the state's name.
+    pub(crate) fn figures(&self, now: Timestamp) -> [(&'static str, QueueFigures); 3] {
+        let age = |queued: Timestamp| Duration::try_from(now.duration_since(queued)).unwrap_or_default();
+        let of = |waiting: &BTreeSet<(Timestamp, SubmissionId)>| QueueFigures {
+            count: waiting.len(),
+            oldest: waiting.first().map(|(queued, _)| age(*queued)).unwrap_or_default(),
+        };
+        let of_claims = self.claims.keys().filter_map(|id| Some(self.entries.get(id)?.queued));
+        let claimed =
+            QueueFigures { count: self.claims.len(), oldest: of_claims.min().map(age).unwrap_or_default() };
+        [("ready", of(&self.ready)), ("paused", of(&self.paused)), ("claimed", claimed)]
     }
 
     /// Removes a submission for good, because its state is not known from here on.
@@ -192,6 +215,7 @@ impl ClaimQueue {
         }
         let id = self.order.candidates().next()?;
         self.order.hold(id);
+        self.leave_indexes(id);
         let entry = self.entries.get_mut(&id)?;
         entry.stage = ClaimStage::Taken;
         Some(Ticket { id, cause: entry.cause, since: entry.since })
@@ -230,34 +254,44 @@ impl ClaimQueue {
     /// Brings a submission to another stage, and the indexes up to date.
     fn set_stage(&mut self, id: SubmissionId, stage: ClaimStage, change: impl FnOnce(&mut ClaimEntry)) {
         self.leave_indexes(id);
+        let entry = self.entries.entry(id).or_insert(ClaimEntry {
+            cause: Uuid::nil(),
+            since: Position::START,
+            queued: Timestamp::UNIX_EPOCH,
+            interruptions: 0,
+            stage: ClaimStage::Ready,
+        });
+        change(entry);
+        let queued = entry.queued;
         match stage {
             ClaimStage::Parked(moment) => {
                 self.parked.insert((moment, id));
+                self.paused.insert((queued, id));
                 self.order.park(id);
             }
             ClaimStage::Unwell { probe_from, .. } => {
                 self.unwell.insert((probe_from, id));
+                self.paused.insert((queued, id));
                 self.order.park(id);
             }
-            ClaimStage::Ready => self.order.unpark(id),
+            ClaimStage::Ready => {
+                self.ready.insert((queued, id));
+                self.order.unpark(id);
+            }
             ClaimStage::Taken | ClaimStage::Claimed => {}
         }
-        let entry = self.entries.entry(id).or_insert(ClaimEntry {
-            cause: Uuid::nil(),
-            since: Position::START,
-            interruptions: 0,
-            stage: ClaimStage::Ready,
-        });
         entry.stage = stage;
-        change(entry);
     }
 
     fn leave_indexes(&mut self, id: SubmissionId) {
-        match self.entries.get(&id).map(|entry| &entry.stage) {
-            Some(ClaimStage::Parked(moment)) => self.parked.remove(&(*moment, id)),
-            Some(ClaimStage::Unwell { probe_from, .. }) => self.unwell.remove(&(*probe_from, id)),
-            Some(ClaimStage::Ready | ClaimStage::Taken | ClaimStage::Claimed) | None => false,
+        let Some(ClaimEntry { stage, queued, .. }) = self.entries.get(&id) else { return };
+        match stage {
+            ClaimStage::Parked(moment) => self.parked.remove(&(*moment, id)),
+            ClaimStage::Unwell { probe_from, .. } => self.unwell.remove(&(*probe_from, id)),
+            ClaimStage::Ready => self.ready.remove(&(*queued, id)),
+            ClaimStage::Taken | ClaimStage::Claimed => false,
         };
+        self.paused.remove(&(*queued, id));
     }
 
     fn forget(&mut self, id: SubmissionId) {

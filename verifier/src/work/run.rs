@@ -129,7 +129,10 @@ impl WorkLoop {
                 },
                 Some(_) = state.interrupting.join_next() => {}
                 _ = changes.changed() => {}
-                _ = tick.tick() => self.interrupt_overdue(state),
+                _ = tick.tick() => {
+                    self.interrupt_overdue(state);
+                    self.measure(state);
+                }
             }
             if state.caught_up {
                 self.begin_next(state, stop);
@@ -250,12 +253,24 @@ impl WorkLoop {
         }
     }
 
+    /// Brings the metrics of the queue and of the registries' pauses up to date.
+    fn measure(&self, state: &LoopState) {
+        let metrics = &self.attempts.metrics;
+        for (name, figures) in state.queue.figures(Timestamp::now()) {
+            metrics.set_queue(name, figures);
+        }
+        metrics.set_pauses(|registry| self.attempts.registry.pause_left(registry));
+    }
+
     fn interrupt(&self, state: &mut LoopState, held: &HeldClaim, command: Command) {
-        let (commands, id) = (self.commands.clone(), held.id);
+        let (commands, id, metrics) = (self.commands.clone(), held.id, self.attempts.metrics.clone());
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: held.cause };
         state.interrupting.spawn(async move {
             match commands.handle(id, command, cause).await {
-                Ok(_) => tracing::info!("interrupted the overdue claim of submission {id}"),
+                Ok(handled) => {
+                    metrics.count_interruptions(&handled.events);
+                    tracing::info!("interrupted the overdue claim of submission {id}");
+                }
                 // The claim's verifier reported, or another verifier interrupted it.
                 Err(CommandError::Rejected(_)) => {}
                 Err(error) => {

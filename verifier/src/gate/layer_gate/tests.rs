@@ -41,7 +41,8 @@ async fn look(
     registry: &ScriptedRegistry,
     image: &ResolvedImage,
 ) -> Result<(), LookupError> {
-    let client = RegistryClient::new([], RegistryLogins::default(), BTreeMap::new());
+    let client =
+        RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     let name = format!("{}/ada/app:v1", registry.address).parse().unwrap();
     let mut challenge = Challenge::birthday();
     challenge.limits.image_mib = 1;
@@ -65,7 +66,8 @@ fn fault(looked: Result<(), LookupError>) -> String {
 #[tokio::test]
 async fn a_layer_is_fetched_once_for_all_images_that_have_it() {
     let layer = ArchiveDraft::new().file("app", b"x").end();
-    let (gate, registry, image) = (LayerGate::new(), sending(layer.clone()), image_of(&layer));
+    let (gate, registry, image) =
+        (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()), image_of(&layer));
     let mut twice = image.clone();
     twice.layers.push(twice.layers[0].clone());
     twice.diff_ids.push(twice.diff_ids[0].clone());
@@ -78,7 +80,7 @@ async fn a_layer_is_fetched_once_for_all_images_that_have_it() {
 #[tokio::test]
 async fn a_flaw_is_the_participants_and_is_remembered() {
     let layer = ArchiveDraft::new().fifo("etc/passwd").end();
-    let (gate, registry) = (LayerGate::new(), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
     let (code, message) = failure(look(&gate, &registry, &image_of(&layer)).await);
     assert_eq!(code, FailureCode::ImageRefused);
     assert!(message.contains("/etc/passwd is a FIFO"), "{message}");
@@ -96,7 +98,7 @@ async fn a_flaw_is_the_participants_and_is_remembered() {
 #[tokio::test]
 async fn a_bomb_is_too_large_however_its_layers_share_it() {
     let layer = ArchiveDraft::new().file("zeros", &vec![0; 900 << 10]).end();
-    let (gate, registry) = (LayerGate::new(), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
     let mut image = image_of(&layer);
     image.layers = vec![image.layers[0].clone(); 5];
     image.diff_ids = vec![image.diff_ids[0].clone(); 5];
@@ -109,7 +111,7 @@ async fn a_bomb_is_too_large_however_its_layers_share_it() {
 #[tokio::test]
 async fn a_false_claim_of_the_image_is_the_participants() {
     let layer = ArchiveDraft::new().end();
-    let (gate, registry) = (LayerGate::new(), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
     let mut said_to_be_small = image_of(&layer);
     said_to_be_small.layers[0].size = 1;
     let mut another_archive = image_of(&layer);
@@ -129,7 +131,7 @@ async fn a_false_claim_of_the_image_is_the_participants() {
 
 #[tokio::test]
 async fn a_registry_that_sends_something_else_is_at_fault_itself() {
-    let gate = LayerGate::new();
+    let gate = LayerGate::new(VerifierMetrics::default());
     let layer = ArchiveDraft::new().end();
     let forged = ArchiveDraft::new().fifo("etc/passwd").end();
     let told = fault(look(&gate, &sending(forged), &image_of(&layer)).await);
@@ -145,6 +147,8 @@ async fn a_registry_that_sends_something_else_is_at_fault_itself() {
 #[tokio::test]
 async fn a_layer_that_is_longer_than_any_image_is_cut_off() {
     let layer = vec![1; 3 << 20];
-    let (code, _) = failure(look(&LayerGate::new(), &sending(layer.clone()), &image_of(&layer)).await);
+    let (code, _) = failure(
+        look(&LayerGate::new(VerifierMetrics::default()), &sending(layer.clone()), &image_of(&layer)).await,
+    );
     assert_eq!(code, FailureCode::ImageTooLarge);
 }

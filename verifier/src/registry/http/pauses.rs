@@ -51,6 +51,15 @@ impl RegistryPauses {
         length
     }
 
+    /// Returns the time until a registry is asked again; nothing if it is asked.
+    pub(super) fn left(&self, registry: &str) -> Duration {
+        let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses
+            .get(registry)
+            .map(|pause| pause.until.saturating_duration_since(Instant::now()))
+            .unwrap_or_default()
+    }
+
     /// Waits for the end of a short pause.
     ///
     /// # Errors
@@ -79,9 +88,22 @@ pub(super) fn retry_after(header: &str, now: Timestamp) -> Option<Duration> {
     Duration::try_from(wait).ok()
 }
 
+/// Returns the number of pulls in a `ratelimit-remaining` header, which may name its window: `76;w=21600`.
+pub(super) fn pulls_left(header: &str) -> Option<u64> {
+    header.split(';').next()?.trim().parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_pulls_that_are_left_are_read_with_and_without_their_window() {
+        assert_eq!(pulls_left("76;w=21600"), Some(76));
+        assert_eq!(pulls_left(" 0 "), Some(0));
+        assert_eq!(pulls_left("many;w=21600"), None);
+        assert_eq!(pulls_left("-1"), None);
+    }
 
     #[test]
     fn a_registry_says_how_long_in_seconds_or_with_a_date() {

@@ -301,6 +301,16 @@ impl SlotPool {
         Health { pause_reason: self.pause_reason().map(str::to_owned), nodes }
     }
 
+    /// Returns the number of slots in each state, with the state's name.
+    pub(super) fn slots_by_state(&self) -> [(&'static str, usize); 6] {
+        SlotState::ALL.map(|state| (state.as_str(), self.table.count_all(state)))
+    }
+
+    /// Returns the number of containers that are stuck.
+    pub(super) fn stuck(&self) -> usize {
+        self.stuck.values().sum()
+    }
+
     /// Returns the reason why nothing is verified at present, if there is one.
     fn pause_reason(&self) -> Option<&str> {
         match &self.last_error {

@@ -41,6 +41,22 @@ pub(super) enum SlotState {
     Inspecting,
 }
 
+impl SlotState {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Preparing, Self::Ready, Self::Busy, Self::Cooling, Self::Retiring, Self::Inspecting];
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Preparing => "preparing",
+            Self::Ready => "ready",
+            Self::Busy => "busy",
+            Self::Cooling => "cooling",
+            Self::Retiring => "retiring",
+            Self::Inspecting => "inspecting",
+        }
+    }
+}
+
 /// The node and the state of every slot, by the slot's name.
 #[derive(Debug, Default)]
 pub(super) struct SlotTable {
@@ -97,6 +113,11 @@ impl SlotTable {
         self.slots.values().filter(|(at, known)| at == node && *known == state).count()
     }
 
+    /// Returns the number of slots in this state on all nodes.
+    pub(super) fn count_all(&self, state: SlotState) -> usize {
+        self.slots.values().filter(|(_, known)| *known == state).count()
+    }
+
     /// Returns the number of slots that are ready, busy or cooling.
     pub(super) fn usable(&self) -> usize {
         self.slots
@@ -107,7 +128,7 @@ impl SlotTable {
 
     /// Returns the number of slots that hold a submission.
     pub(super) fn in_use(&self) -> usize {
-        self.slots.values().filter(|(_, state)| *state == SlotState::Busy).count()
+        self.count_all(SlotState::Busy)
     }
 }
 

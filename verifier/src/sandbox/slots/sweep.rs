@@ -44,7 +44,9 @@ impl SlotKeeper {
 
     /// Sweeps once. Returns false if the managers failed.
     pub(super) async fn sweep(&self) -> bool {
-        match self.try_sweep().await {
+        let swept = self.try_sweep().await;
+        self.metrics.count_sweep(swept.is_ok());
+        match swept {
             Ok(_) => true,
             Err(error) => {
                 tracing::debug!(%error, "could not sweep the Swarm for leftovers of {}", self.verifier);
@@ -80,7 +82,12 @@ impl SlotKeeper {
             self.notify();
         }
         let orphans = self.swarm.remove_orphans(&|slot| self.pool().has(slot)).await?;
-        self.pool().note_stuck(orphans);
+        let stuck = {
+            let mut pool = self.pool();
+            pool.note_stuck(orphans);
+            pool.stuck()
+        };
+        self.metrics.set_stuck(stuck);
         let mut is_clean = true;
         for network in networks.iter().filter(|network| self.is_leftover(network, now)) {
             match self.swarm.remove_network(&network.id).await {

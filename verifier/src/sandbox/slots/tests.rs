@@ -15,11 +15,20 @@ fn slots(fake: &Arc<FakeSwarm>) -> Slots {
     slots_with(fake, 1)
 }
 
+fn terms(capacity: Capacity) -> SlotTerms {
+    SlotTerms { limits: Challenge::birthday().limits, lowest: SandboxGrade::Bare, capacity }
+}
+
 fn slots_with(fake: &Arc<FakeSwarm>, per_node: usize) -> Slots {
     let capacity = Capacity { per_node: Some(per_node), memory_mib: 64 };
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(fake);
-    let limits = Challenge::birthday().limits;
-    Slots::start(swarm, "v1", limits, SandboxGrade::Bare, capacity, watch::Sender::new(Health::default()))
+    Slots::start(
+        swarm,
+        "v1",
+        terms(capacity),
+        watch::Sender::new(Health::default()),
+        VerifierMetrics::default(),
+    )
 }
 
 async fn lease(slots: &Slots) -> SlotLease {
@@ -205,7 +214,7 @@ async fn a_node_with_stuck_containers_is_refused_until_they_are_gone() {
     let (health, mut seen) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
-    let slots = Slots::start(swarm, "v1", Challenge::birthday().limits, SandboxGrade::Bare, capacity, health);
+    let slots = Slots::start(swarm, "v1", terms(capacity), health, VerifierMetrics::default());
     let mut until_refused = async |refused: bool| {
         let is_refused = |health: &Health| {
             health

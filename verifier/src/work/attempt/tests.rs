@@ -18,7 +18,7 @@ use crate::health::Health;
 use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous, sending};
 use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
-use crate::sandbox::slots::{Capacity, Slots};
+use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::fake::FakeSwarm;
 use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
 use crate::work::run::WorkLoop;
@@ -66,14 +66,8 @@ async fn given_from(
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
-    let slots = Slots::start(
-        Arc::clone(&swarm),
-        "v1",
-        challenge.limits.clone(),
-        SandboxGrade::Bare,
-        capacity,
-        health,
-    );
+    let terms = SlotTerms { limits: challenge.limits.clone(), lowest: SandboxGrade::Bare, capacity };
+    let slots = Slots::start(Arc::clone(&swarm), "v1", terms, health, VerifierMetrics::default());
     let id = domain::SubmissionId(Uuid::now_v7());
     let submitted = Submitted {
         participant: Participant { name: "Ada".into(), twitter: None },
@@ -88,11 +82,17 @@ async fn given_from(
         verifier: "v1".into(),
         store: Arc::new(store.clone()),
         commands,
-        registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
-        gate: LayerGate::new(),
+        registry: RegistryClient::new(
+            [],
+            RegistryLogins::default(),
+            BTreeMap::new(),
+            VerifierMetrics::default(),
+        ),
+        gate: LayerGate::new(VerifierMetrics::default()),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext { challenge, swarm, slots },
+        metrics: VerifierMetrics::default(),
     };
     AttemptScene { fake, attempts, store, id, _registry: registry, _directory: directory }
 }
@@ -557,8 +557,13 @@ async fn only_one_of_two_verifiers_claims() {
         verifier: "v2".into(),
         store: Arc::clone(&stage.attempts.store),
         commands: stage.attempts.commands.clone(),
-        registry: RegistryClient::new([], RegistryLogins::default(), BTreeMap::new()),
-        gate: LayerGate::new(),
+        registry: RegistryClient::new(
+            [],
+            RegistryLogins::default(),
+            BTreeMap::new(),
+            VerifierMetrics::default(),
+        ),
+        gate: LayerGate::new(VerifierMetrics::default()),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext {
@@ -566,6 +571,7 @@ async fn only_one_of_two_verifiers_claims() {
             swarm: Arc::clone(&stage.attempts.context.swarm),
             slots: stage.attempts.context.slots.clone(),
         },
+        metrics: VerifierMetrics::default(),
     };
     let never = CancellationToken::new();
     let (a, b) = tokio::join!(stage.attempts.run(ticket, one, &never), rival.run(ticket, other, &never));

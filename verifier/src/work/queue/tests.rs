@@ -387,3 +387,24 @@ proptest! {
         prop_assert!(log.queue.entries.is_empty());
     }
 }
+
+#[test]
+fn the_figures_tell_who_waits_for_the_turn_who_pauses_and_who_is_claimed() {
+    let mut log = log();
+    log.submitted(1, "ada").submitted(2, "bob").submitted(3, "eve").claimed(3, 100);
+    log.submitted(4, "dan").claimed(4, 100).interrupted(4, Some(500));
+    let shown = |log: &Log| {
+        log.queue.figures(second(60)).map(|(state, figures)| (state, figures.count, figures.oldest.as_secs()))
+    };
+    assert_eq!(shown(&log), [("ready", 2, 59), ("paused", 1, 55), ("claimed", 1, 57)]);
+    log.queue.take(second(60)).unwrap();
+    assert_eq!(shown(&log), [("ready", 1, 58), ("paused", 1, 55), ("claimed", 1, 57)]);
+    log.queue.put_back(submission(1), second(61));
+    log.passed(3).says(2, withdrawn());
+    assert_eq!(shown(&log), [("ready", 0, 0), ("paused", 2, 59), ("claimed", 0, 0)]);
+    // The moments of all have come.
+    log.queue.take(second(600)).unwrap();
+    assert_eq!(shown(&log)[0].1 + shown(&log)[1].1, 1);
+    log.passed(1).passed(4);
+    assert_eq!(shown(&log), [("ready", 0, 0), ("paused", 0, 0), ("claimed", 0, 0)]);
+}
