@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use browser::{Browser, Look};
 use domain::SubmissionId;
-use domain::submission::{Event, Passed};
+use domain::submission::{Event, Passed, VerdictBasis};
 use event_store::Position;
 use projections::{EventEnvelope, MemoryViews, ViewQueries, ViewStore};
 use serde_json::Value;
@@ -106,7 +106,7 @@ async fn verdict_to_pin() -> anyhow::Result<()> {
             // The delay varies, so that it is not in step with the page's own intervals.
             tokio::time::sleep(Duration::from_millis(150 + number * 37 % 200)).await;
             given.push(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1e3);
-            site.record(id, &[Event::Passed(Passed { attempt: 1 })]).await?;
+            site.record(id, &[Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() })]).await?;
         }
         let all = format!("return window.drawn.size === {}", given.len());
         browser.holds("every pin to be drawn", &all).await;
@@ -175,7 +175,9 @@ async fn pass(views: &MemoryViews, numbers: std::ops::Range<u64>) {
     let mut events = Vec::new();
     for number in numbers {
         let id = SubmissionId(Uuid::new_v4());
-        for (revision, event) in (0..).zip([submitted(number), Event::Passed(Passed { attempt: 1 })]) {
+        for (revision, event) in (0..)
+            .zip([submitted(number), Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() })])
+        {
             at = Position(at.0 + 1);
             let recorded_at = jiff::Timestamp::now();
             events.push(EventEnvelope { id, revision, position: at, recorded_at, event });

@@ -14,7 +14,7 @@ use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
@@ -30,6 +30,9 @@ const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 /// The time that all parts may take to end. Parts that are left then are cut off, which loses only time. The verifier
 /// takes longest: its grace, at most 40 s for its slots, and a report to the log.
 const END_DEADLINE: Duration = Duration::from_secs(55);
+
+/// The pause after the rules could not be published.
+const PUBLISHING_PAUSE: Duration = Duration::from_secs(2);
 
 /// A part of Muster that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -146,6 +149,8 @@ async fn run_over(
         }
     }
     if has(Role::Commands) {
+        let publishing = publish_rules(commands.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(publishing));
         let following = waiting.clone().follow(log.store());
         tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
         let settings = write_api(&settings, key_space, waiting);
@@ -161,6 +166,14 @@ async fn run_over(
         });
     }
     parts.wait_for_all().await
+}
+
+/// Publishes the rules in force, so that they can be looked up before anybody submits.
+async fn publish_rules(commands: Commands) {
+    while let Err(error) = commands.publish_rules().await {
+        tracing::warn!(%error, "cannot publish the rules; trying again");
+        sleep(PUBLISHING_PAUSE).await;
+    }
 }
 
 async fn open(views: &ViewsLocation) -> anyhow::Result<Arc<dyn projections::ViewStore>> {

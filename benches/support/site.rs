@@ -7,7 +7,8 @@ use std::time::Duration;
 use anyhow::Context;
 use domain::submission::{
     CATEGORY, ChallengeId, ContainersStarted, Event, ImageProbe, ImagesPulled, Participant, Passed,
-    ProbeAnswer, ProbeOutcome, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerificationStarted,
+    ProbeAnswer, ProbeOutcome, Probed, PulledImage, SCHEMA, StartedImage, Submitted, VerdictBasis,
+    VerificationStarted,
 };
 use domain::testing::{located_in, submitted_by};
 use domain::{Challenge, ImageRef, SubmissionId};
@@ -131,7 +132,7 @@ pub(crate) fn passed(number: u64) -> Vec<Event> {
             images: vec![StartedImage { image, node, took_ms: 30 }],
         }),
         Event::Probed(Probed { attempt: 1, images: vec![probe] }),
-        Event::Passed(Passed { attempt: 1 }),
+        Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() }),
     ]
 }
 

@@ -19,6 +19,10 @@ pub enum CommandError {
     /// The submission's stream was deleted for good. Nothing was appended, and nothing ever will be.
     #[error("the submission was deleted from the log: {0}")]
     Deleted(String),
+    /// The submission is judged by rules that this version does not know, or that are damaged in the log. Nothing was
+    /// appended; a process of another version goes on.
+    #[error("the rules of the submission cannot be carried out: {0}")]
+    UnknownRules(String),
     /// It is unknown whether the command was carried out; the sender sends it again.
     #[error("{0}")]
     Unavailable(String),

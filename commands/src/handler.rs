@@ -10,7 +10,7 @@
 
 use std::{fmt, pin::pin, sync::Arc, time::Duration};
 
-use domain::submission::{CATEGORY, SCHEMA, Submitted};
+use domain::submission::{CATEGORY, SCHEMA, SubmissionFacts, Submitted};
 use domain::{Challenge, Command, Event, StoredEvent, Submission, SubmissionId, decide};
 use event_store::{
     Append, AppendError, AppendReceipt, EventMetadata, ExpectedRevision, NewEvent, Position, ReadDirection,
@@ -23,6 +23,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::CommandError;
+use crate::published_rules::{PublishedRules, RecordedRules};
 
 /// The number of times that a command is decided, if other commands change the submission each time.
 const DECISIONS_MAX: u32 = 8;
@@ -47,7 +48,7 @@ const PAGE_EVENTS: usize = 256;
 #[derive(Clone)]
 pub struct Commands {
     store: Arc<dyn Append>,
-    challenge: Arc<Challenge>,
+    rules: Arc<PublishedRules>,
     /// The places for commands that wait for the log.
     waiting: Arc<Semaphore>,
 }
@@ -93,11 +94,43 @@ struct LoadedSubmission {
 
 impl Commands {
     pub fn new(store: Arc<dyn Append>, challenge: Arc<Challenge>) -> Self {
-        Self { store, challenge, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
+        let rules = Arc::new(PublishedRules::new(Arc::clone(&store), challenge));
+        Self { store, rules, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
+    /// Returns the challenge in force.
     pub fn challenge(&self) -> &Arc<Challenge> {
-        &self.challenge
+        self.rules.in_force()
+    }
+
+    /// Publishes the rules in force, unless the log has them.
+    ///
+    /// # Errors
+    /// If the log cannot be written. The next command that names the rules publishes them.
+    pub async fn publish_rules(&self) -> Result<(), CommandError> {
+        self.within_deadline(self.rules.publish()).await
+    }
+
+    /// Returns the rules with this digest, or `None` if the log does not have them.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownRules`] if this version cannot read them, or any error of the log.
+    pub async fn recorded_rules(&self, digest: &str) -> Result<Option<RecordedRules>, CommandError> {
+        self.within_deadline(self.rules.find(digest)).await
+    }
+
+    /// Returns the rules by which a submission is judged: those that it names, as the log has them. If the log does not
+    /// have them, an older version accepted the submission, and the rules in force decide.
+    ///
+    /// # Errors
+    /// [`CommandError::UnknownRules`] if this version cannot carry them out, or any error of the log.
+    pub async fn rules_of(&self, facts: &SubmissionFacts) -> Result<Arc<Challenge>, CommandError> {
+        self.rules.named(facts.rules.as_deref()).await
+    }
+
+    /// Returns the longest time that an attempt may take, by any of the rules that this process has used.
+    pub fn attempt_max(&self) -> Duration {
+        self.rules.attempt_max()
     }
 
     /// Carries out `command` on the submission's newest revision. If another command changes the submission in the
@@ -113,6 +146,10 @@ impl Commands {
         cause: Cause,
     ) -> Result<HandledCommand, CommandError> {
         self.within_deadline(async {
+            // No event names rules that the log does not have.
+            if matches!(command, Command::Submit(_) | Command::RequestRejudge { .. }) {
+                self.rules.publish().await?;
+            }
             // The stream of a new submission is empty. If it is not, the append reports a conflict.
             let mut loaded = match command {
                 Command::Submit(_) => LoadedSubmission::default(),
@@ -211,6 +248,20 @@ impl Commands {
         }
     }
 
+    /// Returns the rules by which a command is decided: a verdict and the time of an attempt by the submission's own, all
+    /// else by those in force.
+    async fn rules_for(&self, state: &Submission, command: &Command) -> Result<Arc<Challenge>, CommandError> {
+        match (command, state.facts()) {
+            (Command::Conclude { .. }, Some(facts)) => self.rules_of(facts).await,
+            (Command::Expire { .. }, Some(facts)) => match self.rules_of(facts).await {
+                // Only the longest time of an attempt is needed of them.
+                Err(CommandError::UnknownRules(_)) => Ok(Arc::clone(self.challenge())),
+                rules => rules,
+            },
+            _ => Ok(Arc::clone(self.challenge())),
+        }
+    }
+
     /// Returns `None` if another command changed the submission since it was loaded.
     async fn decide_and_append(
         &self,
@@ -219,43 +270,20 @@ impl Commands {
         command: Command,
         cause: &Cause,
     ) -> Result<Option<HandledCommand>, CommandError> {
-        let events = decide(&self.challenge, &loaded.state, command)?;
+        let challenge = self.rules_for(&loaded.state, &command).await?;
+        let events = decide(&challenge, &loaded.state, command)?;
         if let (Some(newest), true) = (loaded.newest, events.is_empty()) {
             return Ok(Some(HandledCommand::before(newest)));
         }
         let expected = loaded.stream_revision.map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
         let new = events.iter().map(|event| new_event(id, event, cause)).collect();
-        let appended = self.append(&stream(id), expected, new).await?;
+        let appended = append(&*self.store, &stream(id), expected, new).await?;
         let handled = |appended: AppendReceipt| HandledCommand {
             revision: appended.revision,
             position: appended.position,
             events,
         };
         Ok(appended.map(handled))
-    }
-
-    /// Appends, and repeats an append that had no answer. The store recognises the events by their ids. Returns `None`
-    /// if the stream is not at the expected revision.
-    async fn append(
-        &self,
-        stream: &StreamName,
-        expected: ExpectedRevision,
-        events: Vec<NewEvent>,
-    ) -> Result<Option<AppendReceipt>, CommandError> {
-        let mut pauses = APPEND_PAUSES.iter();
-        loop {
-            match self.store.append(stream, expected, events.clone()).await {
-                Ok(appended) => return Ok(Some(appended)),
-                Err(AppendError::Conflict { .. }) => return Ok(None),
-                Err(error @ (AppendError::Refused(_) | AppendError::Corrupt(_))) => {
-                    return Err(CommandError::Impossible(error.to_string()));
-                }
-                Err(error @ AppendError::Unavailable(_)) => match pauses.next() {
-                    Some(pause) => sleep(*pause).await,
-                    None => return Err(CommandError::Unavailable(error.to_string())),
-                },
-            }
-        }
     }
 }
 
@@ -287,6 +315,30 @@ pub fn read_event(recorded: &RecordedEvent) -> Result<Option<Event>, CommandErro
             recorded.revision, unread.why
         ))),
         other => Ok(other.into_event()),
+    }
+}
+
+/// Appends, and repeats an append that had no answer. The store recognises the events by their ids. Returns `None`
+/// if the stream is not at the expected revision.
+pub(crate) async fn append(
+    store: &dyn Append,
+    stream: &StreamName,
+    expected: ExpectedRevision,
+    events: Vec<NewEvent>,
+) -> Result<Option<AppendReceipt>, CommandError> {
+    let mut pauses = APPEND_PAUSES.iter();
+    loop {
+        match store.append(stream, expected, events.clone()).await {
+            Ok(appended) => return Ok(Some(appended)),
+            Err(AppendError::Conflict { .. }) => return Ok(None),
+            Err(error @ (AppendError::Refused(_) | AppendError::Corrupt(_))) => {
+                return Err(CommandError::Impossible(error.to_string()));
+            }
+            Err(error @ AppendError::Unavailable(_)) => match pauses.next() {
+                Some(pause) => sleep(*pause).await,
+                None => return Err(CommandError::Unavailable(error.to_string())),
+            },
+        }
     }
 }
 

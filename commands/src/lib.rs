@@ -5,6 +5,7 @@
 
 mod error;
 mod handler;
+mod published_rules;
 
 mod http;
 mod rate_limit;
@@ -15,6 +16,8 @@ mod gazetteer;
 pub use error::CommandError;
 pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, PlaceSuggestion};
 pub use handler::{Actor, Cause, Commands, HandledCommand, read_event};
+
 pub use http::{EntryError, WriteApiSettings, read_entry, router};
+pub use published_rules::RecordedRules;
 pub use rate_limit::{RateLimit, RateLimitError};
 pub use waiting::{QueueLength, WaitingSubmissions};

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::image::usual_registry;
 use crate::sandbox::SandboxGrade;
@@ -15,6 +14,7 @@ mod form;
 mod judge;
 mod name;
 mod period;
+mod published;
 mod refused;
 mod rejudge;
 mod unique_keys;
@@ -24,6 +24,7 @@ pub use form::{FieldError, SubmissionForm, ValidatedForm};
 pub use judge::{Evidence, Judgement, Observation, Verdict};
 pub use name::{NameRules, hidden_character};
 pub use period::ChallengePhase;
+pub use published::{CATEGORY, ChallengePublished, SCHEMA};
 pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;
 
@@ -41,7 +42,7 @@ pub struct Challenge {
     /// The title that people read.
     pub title: String,
     /// The moment from which submissions are taken; `None` means at once.
-    // Neither moment decides a verdict, so both are left out of the digest.
+    // The moments are left out of [`Challenge::file_digest`], too.
     #[serde(default, deserialize_with = "period::moment", skip_serializing)]
     pub opens: Option<Timestamp>,
     /// The moment from which no more submissions are taken; `None` means never. Submissions that wait are judged.
@@ -62,6 +63,9 @@ pub struct Challenge {
     // The table is written only if it says something, so that files without it keep their digest.
     #[serde(default, skip_serializing_if = "SandboxRules::is_default")]
     pub sandbox: SandboxRules,
+    /// The digest under which the rules were read from the log. `None` for a file's.
+    #[serde(skip)]
+    published_as: Option<String>,
 }
 
 /// The demands on the sandbox in which an app runs.
@@ -248,14 +252,6 @@ impl Challenge {
         }
     }
 
-    /// Returns the digest of the rules, with the prefix `sha256:`. Each `Submitted` event has it, and so names the version
-    /// of the rules.
-    pub fn digest(&self) -> String {
-        let rules = serde_json::to_vec(self).expect("rules are plain data with text keys");
-        let hex: String = Sha256::digest(rules).iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
-    }
-
     /// Returns the longest time that one attempt may take; an older claim is void. It allows for the look into the
     /// layers and for one pull, and for two slots, one after the other. Each has `start_s`, two probes of each image after that, and 75 s to create, start and
     /// remove containers and to wait for the slot. If the second slot is on another node that must pull as well, the
@@ -267,12 +263,8 @@ impl Challenge {
     }
 
     fn contradiction(&self) -> Option<String> {
-        let known = |field: &String| {
-            matches!(field.as_str(), "name" | "twitter" | "location" | "repo")
-                || self.answers.contains_key(field)
-        };
-        let reserved =
-            |field: &&String| matches!(field.as_str(), "name" | "twitter" | "location" | "repo" | "images");
+        let known = |field: &String| is_usual_field(field) || self.answers.contains_key(field);
+        let reserved = |field: &&String| is_usual_field(field) || *field == "images";
         let limits = &self.limits;
         let ProbeRules::Http(probe) = &self.probe;
         if self.id.is_empty() || self.id.len() > 64 {
@@ -320,6 +312,11 @@ impl Challenge {
     }
 }
 
+/// Returns true for a field that every submission has.
+fn is_usual_field(field: &str) -> bool {
+    matches!(field, "name" | "twitter" | "location" | "repo")
+}
+
 /// Returns true for an absolute path without `..`, outside the kernel's file systems.
 fn is_plain_path(path: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -353,14 +350,14 @@ mod tests {
         assert_eq!(probe.path, "/getconfig");
     }
 
-    /// Events name the digest: if this test goes red, rules on record are no longer recognised as the same.
+    /// Events of older versions name this digest.
     #[test]
-    fn the_same_file_keeps_its_digest() {
+    fn the_same_file_keeps_the_digest_of_older_versions() {
         let digest = "sha256:71221295a539378fca3f1224d75b01be8f8b2d7c336ddda355ac808c26e6e8c0";
         let first = BIRTHDAY.replace("start_s = 30", "start_s = 15");
-        assert_eq!(Challenge::parse(&first).unwrap().digest(), digest);
+        assert_eq!(Challenge::parse(&first).unwrap().file_digest(), digest);
         let named = first.replace("[probe]", "[probe]\nkind = \"http\"");
-        assert_eq!(Challenge::parse(&named).unwrap().digest(), digest);
+        assert_eq!(Challenge::parse(&named).unwrap().file_digest(), digest);
         let other = first.replace("[probe]", "[probe]\nkind = \"icmp\"");
         assert!(Challenge::parse(&other).unwrap_err().to_string().contains("icmp"));
     }
@@ -371,7 +368,8 @@ mod tests {
         let challenge = with("grade = \"writable\"\nwritable = [\"/opt/app/data\"]").unwrap();
         assert_eq!(challenge.sandbox.grade, Some(SandboxGrade::Writable));
         assert_ne!(challenge.digest(), Challenge::birthday().digest());
-        assert_eq!(with("").unwrap().digest(), Challenge::birthday().digest(), "an empty table says nothing");
+        let empty = with("").unwrap().file_digest();
+        assert_eq!(empty, Challenge::birthday().file_digest(), "an empty table says nothing");
         for wrong in ["/", "data", "/a/../b", "/proc/x", "/etc", "/a b", "/{{.Node}}", "/a//b", "/a/"] {
             let refused = with(&format!("writable = [\"{wrong}\"]")).unwrap_err().to_string();
             assert!(refused.contains("sandbox.writable"), "{wrong}: {refused}");
@@ -384,21 +382,13 @@ mod tests {
         let with = |table: &str| Challenge::parse(&format!("{BIRTHDAY}\n[name]\n{table}"));
         let asked = NameRules { min_chars: 3, max_chars: 50 };
         assert_eq!(with("min_chars = 3").unwrap().name, asked);
-        assert_eq!(with("").unwrap().digest(), Challenge::birthday().digest(), "an empty table says nothing");
+        let empty = with("").unwrap().file_digest();
+        assert_eq!(empty, Challenge::birthday().file_digest(), "an empty table says nothing");
         for wrong in ["min_chars = 0", "max_chars = 201", "min_chars = 9\nmax_chars = 8"] {
             let refused = with(wrong).unwrap_err().to_string();
             assert!(refused.contains("name.min_chars"), "{wrong}: {refused}");
         }
         assert!(with("max = 8").unwrap_err().to_string().contains("max"));
-    }
-
-    #[test]
-    fn another_rule_is_another_digest() {
-        let challenge = Challenge::birthday();
-        let mut stricter = challenge.clone();
-        stricter.images.answering = RequiredImages::All;
-        assert_eq!(challenge.digest(), Challenge::birthday().digest());
-        assert_ne!(challenge.digest(), stricter.digest());
     }
 
     #[test]

@@ -22,5 +22,5 @@ pub use submission::{Command, Event, Rejection, Submission, SubmissionId, decide
 
 /// Returns every event type, as stored.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
-    Event::KINDS.into_iter().chain([sandbox::SandboxReported::KIND])
+    Event::KINDS.into_iter().chain([sandbox::SandboxReported::KIND, challenge::ChallengePublished::KIND])
 }

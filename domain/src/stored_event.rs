@@ -1,11 +1,12 @@
 //! Tells whose an event of the log is: ours, a stranger's, or ours and not to be read by this version.
 //!
-//! Our events stand in `submission-<uuid>` or `sandbox-<name>` and carry our metadata. Anything else in a stream with
+//! Our events stand in `submission-<uuid>`, `sandbox-<name>` or `challenge-<digest>` and carry our metadata. Anything else in a stream with
 //! such a name is a stranger's and is set aside. Nothing in a log makes a reader of it end.
 
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::challenge::{self, ChallengePublished};
 use crate::sandbox::{self, SandboxReported};
 use crate::submission::{self, Event, SCHEMA, SubmissionId};
 
@@ -16,10 +17,12 @@ pub enum StoredEvent {
     Submission(SubmissionId, Box<Event>),
     /// A report on the sandbox of the verifier with this name.
     Sandbox(String, SandboxReported),
+    /// The rules that submissions name by the digest in the stream's name.
+    Rules(Box<ChallengePublished>),
     /// An event of a submission that this version cannot read. The submission stands still here, because its state after
     /// the event is not known.
     Unread(SubmissionId, UnreadEvent),
-    /// An event of ours that this version does not know and that changes nothing which is decided. It is passed over.
+    /// An event of ours that this version cannot read and that changes no submission. It is passed over.
     Informing,
     /// An event of a stranger in a stream with a name of ours, and the reason why it is not ours. It is set aside.
     Foreign(String),
@@ -75,7 +78,8 @@ impl StoredEvent {
     pub fn read(stream: &str, kind: &str, metadata: &[u8], data: &[u8]) -> Self {
         let submission = SubmissionId::from_stream(stream);
         let verifier = SandboxReported::verifier(stream);
-        if submission.is_none() && verifier.is_none() {
+        let rules = ChallengePublished::digest_of_stream(stream);
+        if submission.is_none() && verifier.is_none() && rules.is_none() {
             return match stream.strip_prefix(submission::CATEGORY) {
                 Some(rest) if rest.starts_with('-') => {
                     Self::Foreign("its stream is not named after a submission".to_owned())
@@ -87,6 +91,12 @@ impl StoredEvent {
             Ok(own) => own,
             Err(error) => return Self::Foreign(format!("its metadata is not Muster's: {error}")),
         };
+        if let Some(digest) = rules {
+            // Who needs rules that cannot be read says so.
+            let published = ChallengePublished::from_stored(kind, own.schema, data).ok();
+            let published = published.filter(|published| published.challenge.rules == digest);
+            return published.map_or(Self::Informing, |published| Self::Rules(Box::new(published)));
+        }
         match (submission, verifier) {
             (Some(id), _) => match Event::from_stored(kind, own.schema, data) {
                 Ok(event) => Self::Submission(id, Box::new(event)),
@@ -105,9 +115,12 @@ impl StoredEvent {
     pub fn into_event(self) -> Option<Event> {
         match self {
             Self::Submission(_, event) => Some(*event),
-            Self::Sandbox(..) | Self::Unread(..) | Self::Informing | Self::Foreign(_) | Self::Elsewhere => {
-                None
-            }
+            Self::Sandbox(..)
+            | Self::Rules(..)
+            | Self::Unread(..)
+            | Self::Informing
+            | Self::Foreign(_)
+            | Self::Elsewhere => None,
         }
     }
 }
@@ -148,7 +161,7 @@ impl From<EventDecodeError> for UnreadEvent {
 
 /// Returns whether a stream has a name of ours, so that only we write to it.
 pub fn is_our_stream(name: &str) -> bool {
-    [submission::CATEGORY, sandbox::CATEGORY]
+    [submission::CATEGORY, sandbox::CATEGORY, challenge::CATEGORY]
         .iter()
         .any(|category| name.strip_prefix(category).is_some_and(|rest| rest.starts_with('-')))
 }
@@ -156,6 +169,7 @@ pub fn is_our_stream(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Challenge;
     use crate::testing::one_of_each;
 
     const ID: &str = "0192e0c8-0000-7000-8000-00000000000a";
@@ -200,7 +214,9 @@ mod tests {
                 }
             }
         }
-        for stream in ["orders-1", "submissions", "sandbox", "notes-submission-1"] {
+        let rules = ChallengePublished::stream(&Challenge::birthday().digest()).unwrap();
+        assert!(matches!(read(&rules, ChallengePublished::KIND, "{}", "{}"), StoredEvent::Foreign(_)));
+        for stream in ["orders-1", "submissions", "sandbox", "notes-submission-1", "challenge-1"] {
             assert_eq!(read(stream, "Note", "", ""), StoredEvent::Elsewhere, "{stream}");
         }
     }
@@ -227,10 +243,28 @@ mod tests {
     }
 
     #[test]
+    fn rules_are_read_from_their_stream_and_unknown_ones_are_passed_over() {
+        let published = Challenge::birthday().published();
+        let stream = ChallengePublished::stream(&published.challenge.rules).unwrap();
+        let data = String::from_utf8(published.to_stored()).unwrap();
+        let read_in = |stream: &str, kind: &str, data: &str| read(stream, kind, &metadata(1, ""), data);
+        let read = |kind: &str, data: &str| read_in(&stream, kind, data);
+        assert_eq!(read(ChallengePublished::KIND, &data), StoredEvent::Rules(Box::new(published)));
+        assert_eq!(read(ChallengePublished::KIND, "{}"), StoredEvent::Informing);
+        assert_eq!(read("ChallengeClosed", &data), StoredEvent::Informing);
+        let other = ChallengePublished::stream(&Challenge::birthday().file_digest()).unwrap();
+        assert_eq!(read_in(&other, ChallengePublished::KIND, &data), StoredEvent::Informing);
+    }
+
+    #[test]
     fn our_streams_are_told_by_their_names() {
-        for (name, ours) in
-            [("submission-x", true), ("sandbox-v1", true), ("sandboxes-1", false), ("x", false)]
-        {
+        for (name, ours) in [
+            ("submission-x", true),
+            ("sandbox-v1", true),
+            ("challenge-1", true),
+            ("sandboxes-1", false),
+            ("x", false),
+        ] {
             assert_eq!(is_our_stream(name), ours, "{name}");
         }
     }

@@ -148,7 +148,7 @@ pub fn record_started_again(attempt: u32) -> Command {
 }
 
 pub fn conclude(attempt: u32, observations: impl IntoIterator<Item = Observation>) -> Command {
-    Command::Conclude { attempt, observations: observations.into_iter().collect() }
+    Command::Conclude { attempt, observations: observations.into_iter().collect(), images: vec![] }
 }
 
 pub fn interrupt(attempt: u32) -> Command {
@@ -205,7 +205,7 @@ pub fn probed_right(attempt: u32) -> Event {
 }
 
 pub fn passed(attempt: u32) -> Event {
-    Event::Passed(Passed { attempt })
+    Event::Passed(Passed { attempt, basis: VerdictBasis::default() })
 }
 
 pub fn failed(attempt: u32, reasons: impl IntoIterator<Item = (usize, FailureCode)>) -> Event {
@@ -213,7 +213,31 @@ pub fn failed(attempt: u32, reasons: impl IntoIterator<Item = (usize, FailureCod
         .into_iter()
         .map(|(image, code)| Reason { code, image: Some(ada().images[image].clone()), message: "no".into() })
         .collect();
-    Event::Failed(Failed { attempt, reasons })
+    Event::Failed(Failed { attempt, reasons, basis: VerdictBasis::default() })
+}
+
+/// Returns a verdict or a rejudge that names the rules of [`Challenge::birthday`].
+pub fn by_the_rules(mut event: Event) -> Event {
+    let rules = Some(Challenge::birthday().digest());
+    match &mut event {
+        Event::Passed(passed) => passed.basis.rules = rules,
+        Event::Failed(failed) => failed.basis.rules = rules,
+        Event::RejudgeRequested(asked) => asked.rules = rules,
+        other => unreachable!("{other:?} names no rules"),
+    }
+    event
+}
+
+/// Returns one event of each type that has optional fields, with all of them.
+pub fn with_optional_fields() -> Vec<Event> {
+    let rules = Some("sha256:r".to_owned());
+    let PulledImage { image, digest, .. } = pulled_images().remove(0);
+    let basis = VerdictBasis { rules: rules.clone(), images: vec![JudgedImage { image, digest }] };
+    vec![
+        Event::Passed(Passed { attempt: 1, basis: basis.clone() }),
+        Event::Failed(Failed { attempt: 1, reasons: vec![], basis }),
+        Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into(), rules }),
+    ]
 }
 
 pub fn interrupted_once(attempt: u32) -> Event {
@@ -232,7 +256,7 @@ pub fn given_up(attempt: u32) -> Event {
 }
 
 pub fn rejudge_requested() -> Event {
-    Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into() })
+    Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into(), rules: None })
 }
 
 pub fn hidden() -> Event {

@@ -60,7 +60,9 @@ impl LogItem {
                 at: recorded.recorded_at,
                 why: shortened(&why),
             })),
-            StoredEvent::Informing | StoredEvent::Elsewhere => Self::Irrelevant(recorded.position),
+            StoredEvent::Rules(_) | StoredEvent::Informing | StoredEvent::Elsewhere => {
+                Self::Irrelevant(recorded.position)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use domain::challenge::ProbeRules;
 use domain::sandbox::SandboxGrade;
 use domain::submission::{
     ChallengeId, Failed, Location, Participant, Passed, Place, ProbeOutcome, Probed, Reason, Submitted,
+    VerdictBasis,
 };
 use domain::{Challenge, Event, ImageRef};
 use tokio_util::sync::CancellationToken;
@@ -71,11 +72,13 @@ impl TryCommand {
             Err(error) => return fail_with(error, Exit::Unreachable),
         };
         let (verdict, exit) = match probe.outcome {
-            ProbeOutcome::Matched => (Event::Passed(Passed { attempt: 1 }), Exit::Success),
+            ProbeOutcome::Matched => {
+                (Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() }), Exit::Success)
+            }
             ProbeOutcome::Failed(code) => {
                 let message = probe.message.clone().unwrap_or_default();
                 let reasons = vec![Reason { code, image: Some(probe.image.clone()), message }];
-                (Event::Failed(Failed { attempt: 1, reasons }), Exit::Failed)
+                (Event::Failed(Failed { attempt: 1, reasons, basis: VerdictBasis::default() }), Exit::Failed)
             }
         };
         let probed = Event::Probed(Probed { attempt: 1, images: vec![probe] });

@@ -1,18 +1,21 @@
-//! `GET /api/v1/challenge`: the rules that a submission form needs.
+//! `GET /api/v1/challenge`: the rules that a submission form needs, and any rules that were ever in force.
 
 use std::sync::Arc;
 
 use axum::{Json, extract::State};
 use domain::Challenge;
 use domain::challenge::{
-    ANSWER_CHARS_MAX, HttpProbeRules, LOCATION_CHARS_MAX, NameRules, ProbeRules, RequiredImages,
-    TWITTER_LETTERS,
+    ANSWER_CHARS_MAX, ChallengePublished, HttpProbeRules, LOCATION_CHARS_MAX, NameRules, ProbeRules,
+    RequiredImages, TWITTER_LETTERS,
 };
+use domain::submission::ChallengeId;
+use http_edge::{Problem, QueryParameters};
 use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::WriteApi;
+use crate::{CommandError, RecordedRules};
 
 /// The part of the challenge that a participant needs.
 #[derive(Debug, Serialize, ToSchema)]
@@ -29,7 +32,7 @@ pub(super) struct ChallengeDescription {
     closes: Option<Timestamp>,
     /// The phase at present, by the server's clock: `before`, `open` or `after`.
     phase: &'static str,
-    /// The digest of the rules. A submission carries the digest that it was accepted under.
+    /// The digest of the rules that decide verdicts. Each submission and each verdict names one.
     rules: String,
     /// The rules of the fields that every submission has.
     fields: FieldRules,
@@ -41,6 +44,34 @@ pub(super) struct ChallengeDescription {
     probe: ProbeDescription,
     /// The sandbox that an app runs in.
     sandbox: SandboxDescription,
+}
+
+/// Rules that were in force at some time, as the log has them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PublishedChallenge {
+    /// The id of the challenge that first had the rules.
+    id: String,
+    /// The digest of the rules, with which submissions, rejudges and verdicts name them: the SHA-256 of the text.
+    rules: String,
+    /// The time at which the rules were published.
+    published_at: Timestamp,
+    /// What decides verdicts, as JSON with every default written out.
+    text: String,
+}
+
+/// The challenge in force, or published rules.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(super) enum ChallengeReply {
+    InForce(Box<ChallengeDescription>),
+    Published(PublishedChallenge),
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ChallengeQuery {
+    /// The digest of rules that a submission, a rejudge or a verdict names. Without it, the challenge in force is described.
+    digest: Option<String>,
 }
 
 /// The rules of the fields that every submission has. Surrounding spaces do not count.
@@ -161,15 +192,56 @@ impl SandboxDescription {
     }
 }
 
-/// Describes the challenge: the images that it accepts and the fields that it asks for.
+/// Describes the challenge: the images that it accepts and the fields that it asks for. Or returns the rules with a digest.
 #[utoipa::path(
     get,
     path = "/api/v1/challenge",
     tag = "submissions",
-    responses((status = 200, description = "The challenge.", body = ChallengeDescription)),
+    params(ChallengeQuery),
+    responses(
+        (status = 200, description = "The challenge in force, or the rules with the digest.", body = ChallengeReply),
+        (status = 400, description = "The query string or the digest is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "No rules with this digest were ever published.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The event log cannot be read, or a newer version published the rules; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
 )]
-pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<ChallengeDescription> {
-    let challenge = api.commands.challenge();
+pub(super) async fn challenge(
+    State(api): State<Arc<WriteApi>>,
+    QueryParameters(query): QueryParameters<ChallengeQuery>,
+) -> Result<Json<ChallengeReply>, Problem> {
+    Ok(Json(match query.digest {
+        None => ChallengeReply::InForce(Box::new(describe(api.commands.challenge()))),
+        Some(digest) => ChallengeReply::Published(published(&api, &digest).await?),
+    }))
+}
+
+/// Returns the rules with this digest.
+///
+/// # Errors
+/// 400 if it is not a digest, 404 if the log does not have its rules, 503 if they cannot be read.
+async fn published(api: &WriteApi, digest: &str) -> Result<PublishedChallenge, Problem> {
+    if ChallengePublished::stream(digest).is_none() {
+        return Err(Problem::parameter(
+            "digest",
+            "A digest is sha256: and 64 hexadecimal digits in lower case.",
+        ));
+    }
+    match api.commands.recorded_rules(digest).await {
+        Ok(Some(RecordedRules { published: ChallengePublished { challenge, text }, recorded_at })) => {
+            let ChallengeId { id, rules } = challenge;
+            Ok(PublishedChallenge { id, rules, published_at: recorded_at, text })
+        }
+        Ok(None) => Err(Problem::not_found("No rules with this digest were published.")),
+        Err(CommandError::UnknownRules(reason)) => {
+            tracing::warn!(%reason, "published rules cannot be read");
+            Err(Problem::unavailable("This version of Muster cannot read these rules."))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn describe(challenge: &Challenge) -> ChallengeDescription {
     let ProbeRules::Http(HttpProbeRules { port, path, compare, .. }) = challenge.probe.clone();
     let answers = challenge.answers.iter().map(|(field, rule)| AnswerDescription {
         field: field.clone(),
@@ -177,7 +249,7 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
         required: rule.required,
         choices: rule.one_of.clone(),
     });
-    Json(ChallengeDescription {
+    ChallengeDescription {
         id: challenge.id.clone(),
         title: challenge.title.clone(),
         opens: challenge.opens,
@@ -195,7 +267,7 @@ pub(super) async fn challenge(State(api): State<Arc<WriteApi>>) -> Json<Challeng
         answers: answers.collect(),
         probe: ProbeDescription { port, path, compare },
         sandbox: SandboxDescription::new(challenge),
-    })
+    }
 }
 
 impl FieldRules {

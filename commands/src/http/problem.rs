@@ -44,6 +44,12 @@ impl From<CommandError> for Problem {
                     events. Nothing was recorded; its status says more.";
                 Self::unavailable(detail).retry_after(RETRY_AFTER)
             }
+            CommandError::UnknownRules(reason) => {
+                tracing::warn!(%reason, "a command cannot be decided, because its rules are not known");
+                let detail = "This version of Muster does not know all rules of this submission. Nothing was recorded; \
+                    try again later.";
+                Self::unavailable(detail).retry_after(RETRY_AFTER)
+            }
             CommandError::Deleted(_) => {
                 Self::new(StatusCode::GONE, "This submission was deleted from the log by an operator.")
             }

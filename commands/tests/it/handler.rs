@@ -37,7 +37,8 @@ fn fail(attempt: u32) -> Command {
         image,
         evidence: Evidence::Failure { code: FailureCode::TimedOut, message: "no answer".into() },
     };
-    Command::Conclude { attempt, observations: ada().images.into_iter().map(fault).collect() }
+    let observations = ada().images.into_iter().map(fault).collect();
+    Command::Conclude { attempt, observations, images: vec![] }
 }
 
 fn rejudge() -> Command {
@@ -184,6 +185,7 @@ async fn an_unknown_submission_cannot_be_claimed() {
 async fn an_append_without_an_answer_is_repeated_and_recorded_once() {
     for lost in [Lost::Request, Lost::Answer] {
         let (log, _directory) = log();
+        commands(log.clone()).publish_rules().await.unwrap();
         let commands = commands(BadLine::to(log.clone(), lost, 2));
         let (id, handled) = submitted(&commands).await;
         assert_eq!((handled.revision, handled.events.len()), (0, 1));
@@ -195,6 +197,7 @@ async fn an_append_without_an_answer_is_repeated_and_recorded_once() {
 async fn a_log_that_does_not_answer_is_an_error_and_a_later_repetition_loses_nothing() {
     for (lost, recorded) in [(Lost::Request, 0), (Lost::Answer, 1)] {
         let (log, _directory) = log();
+        commands(log.clone()).publish_rules().await.unwrap();
         let commands = commands(BadLine::to(log.clone(), lost, 3));
         let id = new_id();
         let outcome = commands.handle(id, submit(), by(Actor::Participant)).await;

@@ -5,6 +5,7 @@
 mod described;
 mod handler;
 mod period;
+mod published_rules;
 mod rejections;
 mod support;
 mod visibility;

@@ -15,7 +15,8 @@ const FUTURE: &str = "2999-03-21T12:00:00Z";
 
 fn app(log: &SqliteStore, opens: Option<&str>, closes: Option<&str>) -> App {
     let moment = |text: Option<&str>| text.map(|text| text.parse().unwrap());
-    let challenge = Challenge { opens: moment(opens), closes: moment(closes), ..Challenge::birthday() };
+    let mut challenge = Challenge::birthday();
+    (challenge.opens, challenge.closes) = (moment(opens), moment(closes));
     App::of(challenge, Arc::new(log.clone()), settings())
 }
 
@@ -60,7 +61,8 @@ async fn after_the_closing_a_repeated_request_has_its_answer_and_what_waits_is_j
     closed.submit_keyed("k", &entry_with(json!({"name": "Augusta King"}))).await.problem(409);
     closed.submit_keyed("other", &entry()).await.problem(409);
 
-    let challenge = Challenge { closes: Some(PAST.parse().unwrap()), ..Challenge::birthday() };
+    let mut challenge = Challenge::birthday();
+    challenge.closes = Some(PAST.parse().unwrap());
     let commands = Commands::new(Arc::new(log), Arc::new(challenge));
     let at = Timestamp::now();
     let claim = Command::Claim { verifier: "v".into(), at, deadline: at + 1.minute() };

@@ -28,7 +28,10 @@ async fn judge(commands: &Commands, id: SubmissionId) {
     let evidence = Evidence::Failure { code: FailureCode::TimedOut, message: "no answer".into() };
     let observations =
         ada().images.into_iter().map(|image| Observation { image, evidence: evidence.clone() }).collect();
-    commands.handle(id, Command::Conclude { attempt: 1, observations }, verifier()).await.unwrap();
+    commands
+        .handle(id, Command::Conclude { attempt: 1, observations, images: vec![] }, verifier())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

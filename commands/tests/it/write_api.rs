@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::{Request, header};
 use commands::{Actor, Commands, WriteApiSettings};
-use domain::challenge::{Evidence, Observation};
+use domain::challenge::{Evidence, Observation, RequiredImages};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command};
 use futures::future::join_all;
@@ -319,7 +319,7 @@ async fn only_organisers_may_request_another_verdict() {
     let evidence = Evidence::Failure { code: FailureCode::TimedOut, message: "no answer".into() };
     let observations =
         ada().images.into_iter().map(|image| Observation { image, evidence: evidence.clone() }).collect();
-    let conclude = Command::Conclude { attempt: 1, observations };
+    let conclude = Command::Conclude { attempt: 1, observations, images: vec![] };
     commands.handle(id, conclude, by(Actor::Verifier("v".into()))).await.unwrap();
     let answer = ask(Some(TOKEN), &path, why.clone()).await;
     assert_eq!((answer.status.as_u16(), answer.body["status"].as_str()), (202, Some("submitted")));
@@ -350,4 +350,33 @@ async fn a_client_learns_the_rules_of_the_fields_and_the_names_of_places() {
     let places = app.get("/api/v1/places?q=san%20fran").await.body;
     assert_eq!(places["places"][0], "San Francisco, California, US");
     assert_eq!(app.get("/api/v1/places").await.body["places"], json!([]));
+}
+
+#[tokio::test]
+async fn any_rules_that_were_in_force_can_be_looked_up() {
+    let (log, _directory) = log();
+    let log: Arc<dyn event_store::Append> = Arc::new(log);
+    let before = App::on(Arc::clone(&log), settings());
+    assert_eq!(before.submit(&entry()).await.status, 202);
+    let mut stricter = Challenge::birthday();
+    stricter.images.answering = RequiredImages::All;
+    let after = App::of(stricter.clone(), log, settings());
+    assert_eq!(after.submit(&entry()).await.status, 202);
+
+    for (rules, answering) in [(&Challenge::birthday(), "any"), (&stricter, "all")] {
+        let answer = after.get(&format!("/api/v1/challenge?digest={}", rules.digest())).await;
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(answer.body["rules"], rules.digest());
+        assert_eq!(answer.body["id"], "docker-birthday-3");
+        let text: Value = serde_json::from_str(answer.body["text"].as_str().unwrap()).unwrap();
+        assert_eq!(text["images"]["answering"], answering);
+    }
+    // Submissions of older versions name the digest of the whole file.
+    let older = after.get(&format!("/api/v1/challenge?digest={}", stricter.file_digest())).await;
+    assert_eq!(older.body["rules"], stricter.digest());
+
+    let unknown = format!("/api/v1/challenge?digest=sha256:{}", "0".repeat(64));
+    after.get(&unknown).await.problem(404);
+    after.get("/api/v1/challenge?digest=latest").await.problem(400);
+    assert_eq!(after.get("/api/v1/challenge").await.body["title"], "Docker Birthday #3");
 }

@@ -88,6 +88,7 @@ mod tests {
     fn the_moments_are_no_part_of_the_rules() {
         let challenge = with("opens = 2026-03-21T11:00:00Z\ncloses = 2026-03-22T11:00:00Z").unwrap();
         assert_eq!(challenge.digest(), Challenge::birthday().digest());
+        assert_eq!(challenge.file_digest(), Challenge::birthday().file_digest());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{PulledImage, StartedImage, Submitted};
+use super::event::{JudgedImage, PulledImage, StartedImage, Submitted};
 use super::failure::InterruptionCode;
 use crate::challenge::Observation;
 
@@ -35,7 +35,12 @@ pub enum Command {
         again: bool,
     },
     /// The verifier reports its observations, from which the verdict follows.
-    Conclude { attempt: u32, observations: Vec<Observation> },
+    Conclude {
+        attempt: u32,
+        observations: Vec<Observation>,
+        /// The images that the verifier looked at.
+        images: Vec<JudgedImage>,
+    },
     /// The verifier cannot continue, by the platform's fault.
     Interrupt {
         attempt: u32,

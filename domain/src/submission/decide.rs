@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::command::{Command, PlatformFault};
 use super::event::{
     ContainersStarted, Event, Failed, GivenUp, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
-    Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
+    Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted, Withdrawn,
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
@@ -68,7 +68,8 @@ pub enum Rejection {
     Inconclusive,
 }
 
-/// Returns the events that `command` leads to in this state. There are none if its facts are already recorded.
+/// Returns the events that `command` leads to in this state, by the rules that the submission is judged by. A request for a
+/// rejudge names the rules that it is decided by. There are none if its facts are already recorded.
 ///
 /// # Errors
 /// If the command is refused in this state.
@@ -107,12 +108,13 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
                 if again { *step != AttemptStep::Started } else { *step >= AttemptStep::Started };
             Ok(unless(is_out_of_turn, Event::ContainersStarted(ContainersStarted { attempt, images })))
         }
-        (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations }) => {
+        (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations, images }) => {
             under_way(claim, attempt)?;
             let judgement = challenge.judge(&facts.submitted, &observations);
+            let basis = VerdictBasis { rules: Some(challenge.digest()), images };
             let verdict = match judgement.verdict.ok_or(Rejection::Inconclusive)? {
-                Verdict::Passed => Event::Passed(Passed { attempt }),
-                Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons }),
+                Verdict::Passed => Event::Passed(Passed { attempt, basis }),
+                Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons, basis }),
             };
             Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
         }
@@ -147,7 +149,8 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         ) => Err(Rejection::Superseded(attempt)),
 
         (S::Judged { .. } | S::GivenUp { .. }, Command::RequestRejudge { by, why }) => {
-            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why })])
+            let rules = Some(challenge.digest());
+            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why, rules })])
         }
         (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
             Err(Rejection::NotJudged)

@@ -269,6 +269,8 @@ pub struct FieldDifference {
 pub struct Passed {
     /// The attempt that ends with this event.
     pub attempt: u32,
+    #[serde(flatten)]
+    pub basis: VerdictBasis,
 }
 
 /// The data of [`Event::Failed`]: the reasons.
@@ -278,6 +280,28 @@ pub struct Failed {
     pub attempt: u32,
     /// All reasons for the verdict.
     pub reasons: Vec<Reason>,
+    #[serde(flatten)]
+    pub basis: VerdictBasis,
+}
+
+/// What a verdict rests on. Verdicts of versions before the publication of rules do not say it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VerdictBasis {
+    /// The digest of the rules by which the verdict was reached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
+    /// The images that were looked at. An image that was not found is absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<JudgedImage>,
+}
+
+/// An image that a verdict rests on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JudgedImage {
+    /// The image's name as submitted.
+    pub image: ImageRef,
+    /// The digest of what was looked at under this name.
+    pub digest: Digest,
 }
 
 impl Event {
@@ -293,7 +317,7 @@ impl Event {
             | Self::ImagesPulled(ImagesPulled { attempt, .. })
             | Self::ContainersStarted(ContainersStarted { attempt, .. })
             | Self::Probed(Probed { attempt, .. })
-            | Self::Passed(Passed { attempt })
+            | Self::Passed(Passed { attempt, .. })
             | Self::Failed(Failed { attempt, .. })
             | Self::VerificationInterrupted(VerificationInterrupted { attempt, .. })
             | Self::GivenUp(GivenUp { attempt, .. }) => Some(*attempt),
@@ -336,7 +360,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::one_of_each;
+    use crate::testing::{one_of_each, with_optional_fields};
 
     /// If this test fails, stored history would become unreadable. Write an upcaster, keep the old line as a sample in
     /// `upcast.rs`, and then change the line here.
@@ -365,9 +389,28 @@ mod tests {
         assert_eq!(stored, expected);
     }
 
+    /// As above, for the fields that not every event has.
+    #[test]
+    fn the_storage_format_of_optional_fields_is_unchanged() {
+        let digest = format!("sha256:{}", "a1".repeat(32));
+        let stored: Vec<String> = with_optional_fields()
+            .iter()
+            .map(|event| format!("{} {}", event.kind(), String::from_utf8(event.to_stored()).unwrap()))
+            .collect();
+        let basis = format!(
+            r#""rules":"sha256:r","images":[{{"image":"docker.io/ada/voting:latest","digest":"{digest}"}}]"#
+        );
+        let expected = [
+            format!(r#"Passed {{"attempt":1,{basis}}}"#),
+            format!(r#"Failed {{"attempt":1,"reasons":[],{basis}}}"#),
+            r#"RejudgeRequested {"by":"organiser","why":"new rules","rules":"sha256:r"}"#.to_owned(),
+        ];
+        assert_eq!(stored, expected);
+    }
+
     #[test]
     fn every_stored_event_reads_back_the_same() {
-        for event in one_of_each() {
+        for event in one_of_each().into_iter().chain(with_optional_fields()) {
             assert_eq!(Event::from_stored(event.kind(), SCHEMA, &event.to_stored()).unwrap(), event);
         }
     }

@@ -26,9 +26,9 @@ fn a_hidden_submission_is_verified_and_rejudged_as_any_other() {
     given([submitted(), hidden()]).when(claim_by("v1")).then([started(1)]);
     given([submitted(), started(1), hidden()])
         .when(conclude(1, [answered(&ada(), 0)]))
-        .then([probed_right(1), passed(1)]);
+        .then([probed_right(1), by_the_rules(passed(1))]);
     let judged = [verified_once(), vec![hidden()]].concat();
-    given(judged.clone()).when(rejudge()).then([rejudge_requested()]);
+    given(judged.clone()).when(rejudge()).then([by_the_rules(rejudge_requested())]);
     given([judged, vec![rejudge_requested(), started(2), passed(2)]].concat()).when(show()).then([shown()]);
 }
 

@@ -56,7 +56,7 @@ proptest! {
             let was_withdrawn = matches!(state, Submission::Withdrawn { .. });
             prop_assert!(!was_withdrawn || events.is_empty(), "{:?} after a withdrawal", events);
             for event in &events {
-                if let Event::Passed(Passed { attempt }) | Event::Failed(Failed { attempt, .. }) = event {
+                if let Event::Passed(Passed { attempt, .. }) | Event::Failed(Failed { attempt, .. }) = event {
                     *verdicts.entry(*attempt).or_default() += 1;
                 }
             }

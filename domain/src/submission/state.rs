@@ -36,6 +36,9 @@ pub enum Submission {
 #[derive(Debug, Clone, PartialEq)]
 pub struct SubmissionFacts {
     pub submitted: Arc<Submitted>,
+    /// The digest of the rules by which the submission is judged: those that it was accepted under, or those that its newest
+    /// rejudge names. `None` after a rejudge that names none: those in force.
+    pub rules: Option<String>,
     /// The number of attempts that began, over the submission's whole life.
     pub attempts: u32,
     /// The number of interrupted attempts since the submission was last queued for a verdict, without those that an
@@ -94,6 +97,7 @@ impl Submission {
             (Self::Unknown, Event::Submitted(submitted)) => Self::Waiting {
                 facts: SubmissionFacts {
                     submitted: Arc::new(submitted.clone()),
+                    rules: Some(submitted.challenge.rules.clone()),
                     attempts: 0,
                     interruptions: 0,
                     was_judged: false,
@@ -148,7 +152,8 @@ impl Submission {
                 Self::GivenUp { facts: SubmissionFacts { interruptions: 0, tries: 0, ..facts } }
             }
 
-            (Self::Judged { facts, .. } | Self::GivenUp { facts }, Event::RejudgeRequested(_)) => {
+            (Self::Judged { facts, .. } | Self::GivenUp { facts }, Event::RejudgeRequested(asked)) => {
+                let facts = SubmissionFacts { rules: asked.rules.clone(), ..facts };
                 Self::Waiting { facts, retry: RetryTime::Now }
             }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::submission::{
     ContainersStarted, Event, ImageProbe, ImagesPulled, Participant, Passed, ProbeAnswer, ProbeOutcome,
-    Probed, PulledImage, StartedImage, Submitted, VerificationStarted,
+    Probed, PulledImage, StartedImage, Submitted, VerdictBasis, VerificationStarted,
 };
 use domain::testing::{located_in, submitted_by};
 use domain::{Digest, ImageRef, SubmissionId};
@@ -73,7 +73,7 @@ pub(crate) fn submission(number: u64) -> [Event; 6] {
             images: vec![StartedImage { image, node: "n1".to_owned(), took_ms: 30 }],
         }),
         Event::Probed(Probed { attempt: 1, images: vec![probe] }),
-        Event::Passed(Passed { attempt: 1 }),
+        Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() }),
     ]
 }
 

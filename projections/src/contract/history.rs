@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use domain::submission::{
     Event, Failed, FailureCode, GivenUp, Hidden, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
-    RejudgeRequested, Shown, Submitted, VerificationInterrupted, VerificationStarted, Withdrawn,
+    RejudgeRequested, Shown, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
+    Withdrawn,
 };
 use domain::testing::{located_in, submitted_by};
 use domain::{ImageRef, SubmissionId};
@@ -155,7 +156,11 @@ impl EventHistory {
     /// Adds the verdict "passed".
     pub fn pass(&mut self, id: SubmissionId) {
         let attempt = self.submissions[&id].attempts;
-        self.add(id, Event::Passed(Passed { attempt }), SubmissionPhase::Judged);
+        self.add(
+            id,
+            Event::Passed(Passed { attempt, basis: VerdictBasis::default() }),
+            SubmissionPhase::Judged,
+        );
     }
 
     /// Adds the verdict "failed" with these reasons.
@@ -163,7 +168,11 @@ impl EventHistory {
         let attempt = self.submissions[&id].attempts;
         let reasons =
             codes.iter().map(|code| Reason { code: *code, image: None, message: "no".to_owned() }).collect();
-        self.add(id, Event::Failed(Failed { attempt, reasons }), SubmissionPhase::Judged);
+        self.add(
+            id,
+            Event::Failed(Failed { attempt, reasons, basis: VerdictBasis::default() }),
+            SubmissionPhase::Judged,
+        );
     }
 
     /// Adds an interruption.
@@ -188,7 +197,7 @@ impl EventHistory {
 
     /// Adds an organiser's wish to rejudge the submission.
     pub fn rejudge(&mut self, id: SubmissionId) {
-        let asked = RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned() };
+        let asked = RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned(), rules: None };
         self.add(id, Event::RejudgeRequested(asked), SubmissionPhase::Waiting);
     }
 

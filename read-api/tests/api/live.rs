@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::submission::{Event, Passed};
+use domain::submission::{Event, Passed, VerdictBasis};
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -45,7 +45,9 @@ async fn totals_catch_up_with_pins_that_came_between() {
     world.queries.hold_pins();
     let id = world.submit("ada", LONDON).await;
     tokio::time::timeout(DEADLINE, world.queries.query_is_held()).await.unwrap();
-    world.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
+    world
+        .record(id, [started(1), Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() })])
+        .await;
     world.settle().await;
     world.queries.release_pins();
     let totals = async {

@@ -9,7 +9,7 @@ use domain::SubmissionId;
 use domain::challenge::Challenge;
 use domain::submission::{
     ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Reason,
-    RejudgeRequested, SCHEMA, Submitted, VerificationInterrupted, VerificationStarted,
+    RejudgeRequested, SCHEMA, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
 };
 use domain::testing::{located_in, submitted_by};
 use event_store::testing::event_about;
@@ -168,7 +168,8 @@ impl World {
     /// Records a submission that passes.
     pub(crate) async fn pass(&self, owner: &str, city: City) -> SubmissionId {
         let id = self.submit(owner, city).await;
-        self.record(id, [started(1), Event::Passed(Passed { attempt: 1 })]).await;
+        self.record(id, [started(1), Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() })])
+            .await;
         id
     }
 
@@ -232,13 +233,13 @@ pub(crate) fn started(attempt: u32) -> Event {
 }
 
 pub(crate) fn passed(attempt: u32) -> Event {
-    Event::Passed(Passed { attempt })
+    Event::Passed(Passed { attempt, basis: VerdictBasis::default() })
 }
 
 pub(crate) fn failed(attempt: u32) -> Event {
     let message = "It did not answer within 2 s.".to_owned();
     let reason = Reason { code: FailureCode::TimedOut, image: None, message };
-    Event::Failed(Failed { attempt, reasons: vec![reason] })
+    Event::Failed(Failed { attempt, reasons: vec![reason], basis: VerdictBasis::default() })
 }
 
 pub(crate) fn interrupted(attempt: u32) -> Event {
@@ -252,7 +253,11 @@ pub(crate) fn interrupted(attempt: u32) -> Event {
 }
 
 pub(crate) fn rejudge() -> Event {
-    Event::RejudgeRequested(RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned() })
+    Event::RejudgeRequested(RejudgeRequested {
+        by: "organiser".to_owned(),
+        why: "new rules".to_owned(),
+        rules: None,
+    })
 }
 
 /// A live stream, read message by message.

@@ -4,7 +4,7 @@
 use domain::SubmissionId;
 use domain::submission::{
     Event, Failed, FailureCode, FieldDifference, ImageProbe, InterruptionCode, ProbeOutcome, Probed, Reason,
-    VerificationInterrupted, VerificationStarted,
+    VerdictBasis, VerificationInterrupted, VerificationStarted,
 };
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
@@ -59,7 +59,11 @@ async fn every_reason_names_the_request_the_response_the_expectation_and_the_rem
     });
     let reasons = REASONS.map(|(code, ..)| Reason { code, image: Some(image(code)), message: message(code) });
     site.record(id, Event::Probed(Probed { attempt: 1, images: probes.into() })).await;
-    site.record(id, Event::Failed(Failed { attempt: 1, reasons: reasons.into() })).await;
+    site.record(
+        id,
+        Event::Failed(Failed { attempt: 1, reasons: reasons.into(), basis: VerdictBasis::default() }),
+    )
+    .await;
 
     let browser = Browser::open(Look::DESK).await;
     browser.go(&site.system.url(&format!("/s/{id}"))).await;

@@ -1,7 +1,7 @@
 //! The log of a system without a verifier. The test appends the events that a verifier would.
 
 use domain::SubmissionId;
-use domain::submission::{CATEGORY, Event, Participant, Passed, SCHEMA, Submitted};
+use domain::submission::{CATEGORY, Event, Participant, Passed, SCHEMA, Submitted, VerdictBasis};
 use domain::testing::{located_in, submitted_by};
 use event_store::testing::event_about;
 use event_store::{Append, EsdbStore, ExpectedRevision, Position, StreamName};
@@ -36,6 +36,13 @@ impl Log {
             answers: [("vote".to_owned(), "Rust".to_owned())].into(),
             ..submitted_by(&format!("owner{number}"))
         };
-        self.record(id, [Event::Submitted(submitted), Event::Passed(Passed { attempt: 1 })]).await
+        self.record(
+            id,
+            [
+                Event::Submitted(submitted),
+                Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() }),
+            ],
+        )
+        .await
     }
 }

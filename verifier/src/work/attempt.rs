@@ -114,7 +114,7 @@ impl AttemptRunner {
             }
         };
         let report = match outcome {
-            Ok(observations) => Command::Conclude { attempt, observations },
+            Ok(observations) => Command::Conclude { attempt, observations, images: vec![] },
             Err(NoVerdict::Interrupted(fault)) => {
                 let PlatformFault { code, message, .. } = &fault;
                 tracing::warn!("attempt {attempt} of submission {id} is interrupted: {code:?}, {message}");

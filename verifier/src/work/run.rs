@@ -188,6 +188,7 @@ impl WorkLoop {
                 state.queue.stand_still(id);
             }
             StoredEvent::Sandbox(..)
+            | StoredEvent::Rules(_)
             | StoredEvent::Informing
             | StoredEvent::Foreign(_)
             | StoredEvent::Elsewhere => {}

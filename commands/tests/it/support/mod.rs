@@ -128,9 +128,10 @@ impl App {
         self.send(request).await
     }
 
-    /// Returns the number of events in the log.
+    /// Returns the number of events of submissions in the log.
     pub(crate) async fn recorded(&self) -> usize {
-        self.log.read_all(Position::START, &EventFilter::default(), 10_000).await.unwrap().events.len()
+        let filter = EventFilter::stream_prefix("submission-");
+        self.log.read_all(Position::START, &filter, 10_000).await.unwrap().events.len()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::challenge::Evidence;
-use crate::submission::FailureCode;
+use crate::submission::{FailureCode, JudgedImage};
 use crate::testing::*;
 
 #[test]
@@ -51,21 +51,24 @@ fn the_start_of_a_second_run_is_recorded_once() {
 fn the_right_answer_passes() {
     given([submitted(), started(1), pulled(1), running(1)])
         .when(conclude(1, [answered(&ada(), 0)]))
-        .then([probed_right(1), passed(1)]);
+        .then([probed_right(1), by_the_rules(passed(1))]);
 }
 
 #[test]
 fn an_image_that_is_missing_does_not_spoil_the_other() {
     given([submitted(), started(1)])
         .when(conclude(1, [fault(0, FailureCode::ImageNotFound), answered(&ada(), 1)]))
-        .then_ends_with(passed(1));
+        .then_ends_with(by_the_rules(passed(1)));
 }
 
 #[test]
 fn when_no_image_answers_every_reason_is_said() {
     given([submitted(), started(1)])
         .when(conclude(1, [fault(0, FailureCode::ImageNotFound), fault(1, FailureCode::NothingOnPort)]))
-        .then_ends_with(failed(1, [(0, FailureCode::ImageNotFound), (1, FailureCode::NothingOnPort)]));
+        .then_ends_with(by_the_rules(failed(
+            1,
+            [(0, FailureCode::ImageNotFound), (1, FailureCode::NothingOnPort)],
+        )));
 }
 
 #[test]
@@ -142,7 +145,7 @@ fn after_too_many_tries_it_is_given_up_and_only_an_organiser_can_ask_again() {
     history.extend(events);
     given(history.clone()).when(interrupt_while(TRIES_MAX, true)).then([]);
     given(history.clone()).when(claim_by("v1")).then_rejected(Rejection::GivenUp);
-    given(history.clone()).when(rejudge()).then([rejudge_requested()]);
+    given(history.clone()).when(rejudge()).then([by_the_rules(rejudge_requested())]);
     history.extend([rejudge_requested(), started(TRIES_MAX + 1)]);
     let again = given(history).when(interrupt_while(TRIES_MAX + 1, true)).events();
     assert!(matches!(&again[..], [Event::VerificationInterrupted(_)]), "it has all its tries again");
@@ -217,7 +220,7 @@ fn nobody_waits_for_a_moment_of_a_clock_that_was_wrong() {
 #[test]
 fn an_organiser_asks_again_and_the_same_digests_are_run() {
     let judged = [submitted(), started(1), pulled(1), passed(1)];
-    given(judged.clone()).when(rejudge()).then([rejudge_requested()]);
+    given(judged.clone()).when(rejudge()).then([by_the_rules(rejudge_requested())]);
     given([submitted()]).when(rejudge()).then_rejected(Rejection::NotJudged);
     let mut again = judged.to_vec();
     again.push(rejudge_requested());
@@ -236,4 +239,31 @@ fn an_answer_that_is_wrong_says_where() {
         given([submitted(), started(1)]).when(conclude(1, [seen, fault(1, FailureCode::TimedOut)])).events();
     let Event::Probed(probed) = &events[0] else { panic!("{events:?}") };
     assert_eq!(probed.images[0].differing[0].returned.as_deref(), Some("Bob"));
+}
+
+#[test]
+fn a_verdict_names_the_images_that_were_looked_at() {
+    let Command::Conclude { attempt, observations, .. } = conclude(1, [answered(&ada(), 0)]) else {
+        unreachable!("it is one")
+    };
+    let digest = format!("sha256:{}", "a1".repeat(32)).parse().unwrap();
+    let images = vec![JudgedImage { image: ada().images[0].clone(), digest }];
+    let concluded = Command::Conclude { attempt, observations, images: images.clone() };
+    let events = given([submitted(), started(1)]).when(concluded).events();
+    let Some(Event::Passed(Passed { basis, .. })) = events.last() else { panic!("{events:?}") };
+    assert_eq!(basis.images, images);
+}
+
+#[test]
+fn a_submission_is_judged_by_its_own_rules_until_a_rejudge_names_others() {
+    let rules_after = |history: &[Event]| {
+        history.iter().collect::<Submission>().facts().and_then(|facts| facts.rules.clone())
+    };
+    let judged = [submitted(), started(1), interrupted_once(1), started(2), passed(2)];
+    assert_eq!(rules_after(&judged), Some(ada().challenge.rules));
+    let asked = by_the_rules(rejudge_requested());
+    let again = [judged.to_vec(), vec![asked, started(3), interrupted_once(3)]].concat();
+    assert_eq!(rules_after(&again), Some(Challenge::birthday().digest()));
+    // Older versions named none, and judged by the rules in force.
+    assert_eq!(rules_after(&[judged.to_vec(), vec![rejudge_requested()]].concat()), None);
 }

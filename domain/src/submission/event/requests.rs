@@ -10,6 +10,9 @@ pub struct RejudgeRequested {
     pub by: String,
     /// The reason that the organiser gave.
     pub why: String,
+    /// The digest of the rules in force then, by which the submission is judged again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<String>,
 }
 
 /// The data of [`Event::Hidden`]: an organiser takes the submission off the map.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use domain::submission::{
-    Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, VerificationInterrupted,
+    Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, VerdictBasis, VerificationInterrupted,
     VerificationStarted,
 };
 use domain::testing::{submitted_by, withdrawn};
@@ -43,7 +43,7 @@ impl Log {
     }
 
     fn passed(&mut self, id: u128) -> &mut Self {
-        self.says(id, Event::Passed(Passed { attempt: 1 }))
+        self.says(id, Event::Passed(Passed { attempt: 1, basis: VerdictBasis::default() }))
     }
 
     fn interrupted(&mut self, id: u128, retry_at: Option<i64>) -> &mut Self {
@@ -156,7 +156,7 @@ fn while_nothing_runs_a_submission_is_tried_less_and_less_often() {
 fn only_a_run_shows_that_the_platform_is_well() {
     let refused = |code| {
         let reasons = vec![domain::submission::Reason { code, image: None, message: "no".into() }];
-        Event::Failed(Failed { attempt: 1, reasons })
+        Event::Failed(Failed { attempt: 1, reasons, basis: VerdictBasis::default() })
     };
     for (code, well) in [(FailureCode::ImageNotFound, false), (FailureCode::Mismatch, true)] {
         let mut log = log();
@@ -202,12 +202,14 @@ fn parked_submissions_are_not_walked() {
 
 #[test]
 fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
-    let again = Event::RejudgeRequested(RejudgeRequested { by: "o".into(), why: "w".into() });
+    let again = Event::RejudgeRequested(RejudgeRequested { by: "o".into(), why: "w".into(), rules: None });
     let mut log = log();
     log.submitted(1, "ada").passed(1);
     assert!(!log.queue.knows(submission(1)));
     log.submitted(1, "ada").submitted(2, "ada").says(1, again).next(0, [2]);
-    log.claimed(2, 9).says(2, Event::Failed(Failed { attempt: 1, reasons: vec![] })).next(0, [1]);
+    log.claimed(2, 9)
+        .says(2, Event::Failed(Failed { attempt: 1, reasons: vec![], basis: VerdictBasis::default() }))
+        .next(0, [1]);
 }
 
 #[test]
