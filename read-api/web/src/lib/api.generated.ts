@@ -953,6 +953,13 @@ export interface components {
              */
             waiting: number;
         };
+        /** @description The body of an organiser's request. */
+        OrganiserRequest: {
+            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it. */
+            by?: string;
+            /** @description The reason, 1 to 500 characters on one line. The participant reads it. */
+            why: string;
+        };
         /** @description The wrapper of a record, as in 2016. */
         OriginalAnswer: {
             response: components["schemas"]["OriginalRecord"] | null;
@@ -1230,13 +1237,6 @@ export interface components {
              * @description The log's position of the submission's newest event.
              */
             position: number;
-        };
-        /** @description The body of a request for another verdict. */
-        RejudgeRequest: {
-            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. */
-            by?: string;
-            /** @description The reason for the new attempt, 1 to 500 characters. */
-            why: string;
         };
         /** @description The data of [`Event::RejudgeRequested`]: the organiser's wish. */
         RejudgeRequested: {
@@ -1613,13 +1613,6 @@ export interface components {
             under_way: number;
             /** @description The name of the verifier. */
             verifier: string;
-        };
-        /** @description The body of a request that hides a submission or shows it again. */
-        VisibilityRequest: {
-            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it. */
-            by?: string;
-            /** @description The reason, 1 to 500 characters. The participant reads it. */
-            why: string;
         };
         /** @description The reason why a submission waits. */
         WaitReason: {
@@ -2015,6 +2008,24 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Muster is stopping; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
         };
     };
     get_sandboxes: {
@@ -2384,7 +2395,7 @@ export interface operations {
                  *       "by": "Grace"
                  *     }
                  */
-                "application/json": components["schemas"]["VisibilityRequest"];
+                "application/json": components["schemas"]["OrganiserRequest"];
             };
         };
         responses: {
@@ -2433,6 +2444,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The submission was withdrawn. */
             409: {
                 headers: {
@@ -2442,8 +2462,44 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The submission was deleted from the log by an operator. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 KiB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content type is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Fields are wrong. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2481,7 +2537,7 @@ export interface operations {
                  *       "by": "Grace"
                  *     }
                  */
-                "application/json": components["schemas"]["RejudgeRequest"];
+                "application/json": components["schemas"]["OrganiserRequest"];
             };
         };
         responses: {
@@ -2531,8 +2587,44 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The submission has no verdict yet. */
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission has no verdict yet, or it was withdrawn. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was deleted from the log by an operator. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 KiB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content type is not JSON. */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2542,6 +2634,24 @@ export interface operations {
             };
             /** @description Fields are wrong. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be written; see Retry-After. */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2570,7 +2680,7 @@ export interface operations {
                  *       "by": "Grace"
                  *     }
                  */
-                "application/json": components["schemas"]["VisibilityRequest"];
+                "application/json": components["schemas"]["OrganiserRequest"];
             };
         };
         responses: {
@@ -2619,6 +2729,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The submission was withdrawn. */
             409: {
                 headers: {
@@ -2628,8 +2747,44 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description The submission was deleted from the log by an operator. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 KiB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content type is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description Fields are wrong. */
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2669,6 +2824,15 @@ export interface operations {
                     "application/json": components["schemas"]["RecordedCommand"];
                 };
             };
+            /** @description The id is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description There is no submission of this id. */
             404: {
                 headers: {
@@ -2680,6 +2844,15 @@ export interface operations {
             };
             /** @description The submission has a verdict already. */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was deleted from the log by an operator. */
+            410: {
                 headers: {
                     [name: string]: unknown;
                 };
