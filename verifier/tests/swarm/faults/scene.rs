@@ -139,6 +139,10 @@ pub(super) async fn told(what: &str, happens: impl Future<Output = Result<()>>) 
     let happened = happens.await.with_context(|| what.to_owned());
     let mark = if happened.is_ok() { "borne" } else { "NOT BORNE" };
     println!("{:>6.1} s  {mark:<10} {what}", began.elapsed().as_secs_f64());
+    // The test's own error is the first of all, and what follows from it may hide the others.
+    if let Err(failure) = &happened {
+        println!("          {failure:#}");
+    }
     happened
 }
 
