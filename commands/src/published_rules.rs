@@ -107,7 +107,10 @@ impl PublishedRules {
     /// Returns the rules with this digest, or `None` if the log does not have them. The digest may be the one that older
     /// versions gave to the file in force.
     pub(crate) async fn find(&self, digest: &str) -> Result<Option<RecordedRules>, CommandError> {
-        let in_force = (digest == self.in_force.file_digest()).then(|| self.in_force.digest());
+        let in_force = self.names_in_force(digest).then(|| self.in_force.digest());
+        if in_force.is_some() {
+            self.publish().await?;
+        }
         let Some(stream) = stream(in_force.as_deref().unwrap_or(digest)) else { return Ok(None) };
         Ok(self.seek(&stream).await?.found)
     }
@@ -115,7 +118,7 @@ impl PublishedRules {
     /// Returns the rules that a submission names, or those in force if it names none or the log does not have them.
     pub(crate) async fn named(&self, digest: Option<&str>) -> Result<Arc<Challenge>, CommandError> {
         let Some(digest) = digest else { return Ok(Arc::clone(&self.in_force)) };
-        if digest == self.in_force.digest() || digest == self.in_force.file_digest() {
+        if self.names_in_force(digest) {
             return Ok(Arc::clone(&self.in_force));
         }
         if let Some(rules) = self.known().get(digest) {
@@ -131,6 +134,10 @@ impl PublishedRules {
         }
         known.insert(digest.to_owned(), Arc::clone(&rules));
         Ok(rules)
+    }
+
+    fn names_in_force(&self, digest: &str) -> bool {
+        digest == self.in_force.digest() || digest == self.in_force.file_digest()
     }
 
     /// Returns the longest time that an attempt may take by any of the known rules.

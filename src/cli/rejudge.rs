@@ -10,7 +10,6 @@ use self::filter::{FilterCondition, select};
 use super::Exit;
 use super::client::{ChallengeReply, MusterClient, ServerOption, TokenOption};
 use super::error::CliError;
-use super::replay::HistorySource;
 
 /// Verifies submissions again, with the same image digests.
 ///
@@ -28,8 +27,8 @@ pub(super) struct RejudgeCommand {
     ids: Vec<SubmissionId>,
 
     /// Submissions by their newest verdict; repeat the flag to require several conditions:
-    /// verdict=passed|failed|given_up, code=CODE, owner=NAMESPACE, rules=other (accepted
-    /// under rules other than those in force), since=MOMENT, until=MOMENT
+    /// verdict=passed|failed|given_up, code=CODE, owner=NAMESPACE, rules=other (judged by
+    /// rules other than those in force), since=MOMENT, until=MOMENT
     #[arg(long, value_name = "KEY=VALUE", conflicts_with = "ids")]
     filter: Vec<FilterCondition>,
 
@@ -71,10 +70,9 @@ impl RejudgeCommand {
     async fn rejudge(self) -> Result<Exit, CliError> {
         let client = self.server.client()?;
         let rules = client.rules().await?;
-        let source = HistorySource::Server(client.clone(), self.token.clone());
         let ids = match &self.filter[..] {
             [] => self.ids,
-            filter => select(&source, filter, &rules.rules).await?,
+            filter => select(&client, &self.token, filter, &rules.rules).await?,
         };
         if self.dry_run {
             return preview(&client, &rules, &ids).await;
@@ -128,18 +126,15 @@ async fn preview(
 fn outlook(rules: &ChallengeReply, view: &StatusView) -> RejudgeOutlook {
     let events = || view.timeline.iter().map(|entry| &entry.event);
     let newest = events().rev().find_map(|event| match event {
-        Event::Passed(passed) => Some((passed.attempt, true)),
-        Event::Failed(failed) => Some((failed.attempt, false)),
+        Event::Passed(passed) => Some((passed.attempt, &passed.basis, true)),
+        Event::Failed(failed) => Some((failed.attempt, &failed.basis, false)),
         _ => None,
     });
-    let Some((attempt, before)) = newest else {
+    let Some((attempt, basis, before)) = newest else {
         return RejudgeOutlook::Open("because it has no verdict yet");
     };
-    // Only the submission records the rules, not the attempt. So after a rejudge the evidence counts as gathered
-    // under older rules.
-    let same_rules = events().any(
-        |event| matches!(event, Event::Submitted(submitted) if submitted.challenge.rules == rules.rules),
-    ) && !events().any(|event| matches!(event, Event::RejudgeRequested(_)));
+    // A verdict of an older version does not name its rules. Its evidence counts as gathered under others.
+    let same_rules = basis.rules.as_ref() == Some(&rules.rules);
     let probes: Vec<_> = events()
         .filter_map(|event| match event {
             Event::Probed(probed) if probed.attempt == attempt => Some(probed.images.clone()),

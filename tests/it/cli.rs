@@ -5,9 +5,11 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use domain::submission::{Event, Passed, VerdictBasis, VerificationStarted};
 use serde_json::{Value, json};
 use testbed::Testbed;
 
+use crate::support::log::Log;
 use crate::support::system::TOKEN;
 use crate::support::{self, Entry, Kind, Shape, System, in_both_shapes};
 
@@ -150,6 +152,73 @@ async fn the_status_of_a_waiting_submission_names_the_reason(shape: Shape) {
     assert_eq!(muster(["withdraw", &nobodys, "--server", &server], "").code, 2);
     assert_eq!(muster(["status", &nobodys, "--server", &server], "").code, 2);
     assert_eq!(muster(["status", "seven", "--server", &server], "").code, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejudge_by_new_rules_comes_to_an_end() {
+    let mut system = System::without_a_swarm(Shape::OneProcess).await;
+    let first = rules_in_force(&system).await;
+    let ids = [system.submit("one", &ada(json!({}))).await, system.submit("two", &ada(json!({}))).await];
+    // A verdict of an older version does not name its rules.
+    for (id, rules) in ids.iter().zip([Some(first.clone()), None]) {
+        record_pass(&system, id, 1, rules).await;
+    }
+    system.stats(|stats| stats["submissions"]["passed"] == 2).await;
+    assert_eq!(rejudged_by_other_rules(&system), "0 queued for a rejudge, 0 refused");
+
+    let file = system.files().join("challenge.toml");
+    let change = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&file, text.replace(from, to)).unwrap();
+    };
+    change("title = \"", "title = \"The second ");
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    system.restart().await;
+    assert_eq!(rules_in_force(&system).await, first, "a title decides no verdict");
+    change("answering = \"any\"", "answering = \"all\"");
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    system.restart().await;
+    let second = rules_in_force(&system).await;
+    for (digest, answering) in [(&first, "any"), (&second, "all")] {
+        let published = system.get(&format!("/api/v1/challenge?digest={digest}")).await;
+        let text: Value = serde_json::from_str(published["text"].as_str().unwrap()).unwrap();
+        assert_eq!(text["images"]["answering"], answering);
+    }
+
+    assert_eq!(rejudged_by_other_rules(&system), "2 queued for a rejudge, 0 refused");
+    assert_eq!(rejudged_by_other_rules(&system), "0 queued for a rejudge, 0 refused");
+    for id in &ids {
+        record_pass(&system, id, 2, Some(second.clone())).await;
+    }
+    system.stats(|stats| stats["submissions"]["passed"] == 2).await;
+    assert_eq!(rejudged_by_other_rules(&system), "0 queued for a rejudge, 0 refused");
+    let timeline = &system.status(&ids[0]).await.unwrap()["timeline"];
+    let named: Vec<&Value> =
+        timeline.as_array().unwrap().iter().map(|entry| &entry["data"]["rules"]).collect();
+    let (first, second) = (json!(first), json!(second));
+    assert_eq!(named, [&Value::Null, &Value::Null, &first, &second, &Value::Null, &second]);
+}
+
+async fn rules_in_force(system: &System) -> String {
+    system.get("/api/v1/challenge").await["rules"].as_str().unwrap().to_owned()
+}
+
+/// Records that a submission passed, as a verifier would.
+async fn record_pass(system: &System, id: &str, attempt: u32, rules: Option<String>) {
+    let deadline = jiff::Timestamp::now();
+    let claimed = VerificationStarted { attempt, verifier: "v1".to_owned(), deadline };
+    let passed = Passed { attempt, basis: VerdictBasis { rules, images: vec![] } };
+    let events = [Event::VerificationStarted(claimed), Event::Passed(passed)];
+    Log::of(system).await.record(id.parse().unwrap(), events).await;
+}
+
+/// Runs the command, and returns its last line.
+fn rejudged_by_other_rules(system: &System) -> String {
+    let server = system.url("");
+    let said = muster(["rejudge", "--filter", "rules=other", "--server", &server, "--token", TOKEN], "");
+    assert_eq!(said.code, 0, "{}{}", said.out, said.errors);
+    said.out.lines().last().unwrap().to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,12 @@ pub(crate) struct ChallengeReply {
     pub(crate) probe: ProbeReply,
 }
 
+/// The name of published rules.
+#[derive(Debug, Deserialize)]
+struct PublishedReply {
+    rules: String,
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct ImagesReply {
     pub(crate) answering: RequiredImages,
@@ -71,6 +77,19 @@ impl MusterClient {
     /// Returns the rules now in force.
     pub(crate) async fn rules(&self) -> Result<ChallengeReply, ClientError> {
         self.ask(self.get("/api/v1/challenge", &[]).timeout(RESPONSE_DEADLINE)).await
+    }
+
+    /// Returns the digest of the rules that an event names by `digest`, or `None` if the server does not know them. Versions
+    /// before the publication of rules gave the same rules another digest.
+    pub(crate) async fn published_rules(&self, digest: &str) -> Result<Option<String>, ClientError> {
+        let get = self.get("/api/v1/challenge", &[("digest", digest.to_owned())]);
+        let get = || get.try_clone().expect("a request without a body can be repeated");
+        let ask = async || self.ask::<PublishedReply>(get().timeout(RESPONSE_DEADLINE)).await;
+        match patiently(ask).await {
+            Ok(published) => Ok(Some(published.rules)),
+            Err(ClientError::Refused(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Sends an organiser's command, such as `rejudge` or `hide`, and waits if the rate limit is reached.

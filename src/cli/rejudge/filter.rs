@@ -1,6 +1,6 @@
 //! Selects the submissions whose newest verdict meets all conditions. Reads history, so that it misses no submission.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use domain::submission::FailureCode;
@@ -10,6 +10,7 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use read_api::HistoryFilter;
 
+use crate::cli::client::{MusterClient, TokenOption};
 use crate::cli::error::CliError;
 use crate::cli::replay::{HistoryItem, HistoryQuery, HistorySource};
 
@@ -20,7 +21,7 @@ pub(super) enum FilterCondition {
     /// A reason of the verdict has this code.
     Code(FailureCode),
     Owner(String),
-    /// The submission was accepted under rules other than those now in force.
+    /// The verdict was reached by rules other than those now in force.
     OtherRules,
     /// Judged at this moment or later.
     Since(Timestamp),
@@ -31,6 +32,8 @@ pub(super) enum FilterCondition {
 /// A submission, as history read so far describes it.
 struct KnownSubmission {
     owner: String,
+    /// The digest of the rules of its verdict. One of an older version does not name them, so they are those that the
+    /// submission was accepted under, or that its newest rejudge names.
     rules: String,
     verdict: Option<NewestVerdict>,
 }
@@ -51,7 +54,8 @@ pub(super) enum NewestOutcome {
 
 /// Returns the submissions that meet all conditions, oldest first.
 pub(super) async fn select(
-    source: &HistorySource,
+    client: &MusterClient,
+    token: &TokenOption,
     conditions: &[FilterCondition],
     rules: &str,
 ) -> Result<Vec<SubmissionId>, CliError> {
@@ -62,12 +66,19 @@ pub(super) async fn select(
     });
     let events = EventFilter { kinds, stream_prefix: None };
     let filter = HistoryFilter { events, owner, ..HistoryFilter::default() };
+    let source = HistorySource::Server(client.clone(), token.clone());
     let mut lines = source.lines(HistoryQuery { filter, after: 0, follow: false });
     let mut known: BTreeMap<SubmissionId, (u64, KnownSubmission)> = BTreeMap::new();
     while let Some(item) = lines.next().await {
         let HistoryItem::Line(line) = item? else { continue };
         let (Some(id), Some(event)) = (line.submission(), line.event()) else { continue };
         let ended = |outcome, codes| Some(NewestVerdict { at: line.recorded_at, outcome, codes });
+        let named = match &event {
+            Event::Passed(passed) => passed.basis.rules.clone(),
+            Event::Failed(failed) => failed.basis.rules.clone(),
+            Event::RejudgeRequested(asked) => asked.rules.clone(),
+            _ => None,
+        };
         let verdict = match event {
             Event::Submitted(submitted) => {
                 let (owner, rules) = (submitted.owner, submitted.challenge.rules);
@@ -85,25 +96,45 @@ pub(super) async fn select(
         };
         if let Some((_, known)) = known.get_mut(&id) {
             known.verdict = verdict;
+            known.rules = named.unwrap_or_else(|| std::mem::take(&mut known.rules));
         }
     }
+    let in_force = match conditions.contains(&FilterCondition::OtherRules) {
+        true => digests_of(client, rules, known.values().map(|(_, known)| &known.rules)).await?,
+        false => BTreeSet::new(),
+    };
     let mut selected: Vec<_> = known
         .into_iter()
-        .filter(|(_, (_, known))| conditions.iter().all(|condition| condition.is_met(known, rules)))
+        .filter(|(_, (_, known))| conditions.iter().all(|condition| condition.is_met(known, &in_force)))
         .map(|(id, (position, _))| (position, id))
         .collect();
     selected.sort_unstable_by_key(|(position, _)| *position);
     Ok(selected.into_iter().map(|(_, id)| id).collect())
 }
 
+/// Returns those of the digests that name the rules in force.
+async fn digests_of(
+    client: &MusterClient,
+    rules: &str,
+    named: impl Iterator<Item = &String>,
+) -> Result<BTreeSet<String>, CliError> {
+    let mut in_force = BTreeSet::from([rules.to_owned()]);
+    for digest in named.collect::<BTreeSet<_>>() {
+        if digest != rules && client.published_rules(digest).await?.as_deref() == Some(rules) {
+            in_force.insert(digest.clone());
+        }
+    }
+    Ok(in_force)
+}
+
 impl FilterCondition {
-    fn is_met(&self, known: &KnownSubmission, rules: &str) -> bool {
+    fn is_met(&self, known: &KnownSubmission, in_force: &BTreeSet<String>) -> bool {
         let Some(verdict) = &known.verdict else { return false };
         match self {
             Self::Outcome(outcome) => verdict.outcome == *outcome,
             Self::Code(code) => verdict.codes.contains(code),
             Self::Owner(owner) => known.owner == *owner,
-            Self::OtherRules => known.rules != rules,
+            Self::OtherRules => !in_force.contains(&known.rules),
             Self::Since(since) => verdict.at >= *since,
             Self::Until(until) => verdict.at < *until,
         }
@@ -162,7 +193,7 @@ mod tests {
             ("until=2016-03-21T12:00:00Z", false),
         ] {
             let parsed: FilterCondition = condition.parse().unwrap();
-            assert_eq!(parsed.is_met(&known, "s"), met, "{condition}");
+            assert_eq!(parsed.is_met(&known, &BTreeSet::from(["s".to_owned()])), met, "{condition}");
         }
         for wrong in ["", "failed", "verdict=", "code=x", "owner=", "rules=same", "since=noon", "a=b"] {
             assert!(wrong.parse::<FilterCondition>().is_err(), "{wrong}");
