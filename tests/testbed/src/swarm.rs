@@ -11,7 +11,7 @@ pub use bollard::models::NodeSpecAvailabilityEnum as Availability;
 use bollard::models::{NodeSpec, NodeState, SwarmInitRequest, SwarmJoinRequest};
 use bollard::query_parameters::UpdateNodeOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
-use futures::future::try_join_all;
+use futures::future::{select_ok, try_join_all};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -21,8 +21,9 @@ use crate::wait::until;
 
 /// The deadline for an engine's start. It takes under a second, and a few seconds with leftovers.
 const START: Duration = Duration::from_secs(60);
-/// The deadline for an election. A Swarm without a leader takes about ten seconds to elect one.
-const ELECTION: Duration = Duration::from_secs(60);
+/// The deadline for an election. A round takes 10 to 20 s, and a split vote needs another round, which happens when
+/// several managers start at once. Then the nodes find their leader within seconds.
+const ELECTION: Duration = Duration::from_secs(180);
 /// The deadline for an answer. An engine that answers at all takes less.
 const ANSWER: Duration = Duration::from_secs(25);
 
@@ -165,12 +166,9 @@ impl Swarm {
 
     /// Returns the nodes as the first manager that answers sees them.
     async fn list(&self) -> Result<Vec<bollard::models::Node>> {
-        for node in &self.nodes {
-            if let Ok(Ok(listed)) = timeout(ANSWER, node.docker.list_nodes(None)).await {
-                return Ok(listed);
-            }
-        }
-        bail!("no manager answers")
+        let asked = self.nodes.iter().map(|node| Box::pin(node.docker.list_nodes(None)));
+        let (listed, _) = timeout(ANSWER, select_ok(asked)).await.context("no manager answers")??;
+        Ok(listed)
     }
 }
 
