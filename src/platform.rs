@@ -1,15 +1,17 @@
-//! The pause message for participants. It says that submissions wait, and is absent while at least one verifier works.
-//! It is derived from the views, so every process shows the same.
+//! Whether the platform verifies submissions, as the views show it. Every process with views says the same: to
+//! participants that submissions wait, and to operators why.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use projections::ViewQueries;
+use jiff::Timestamp;
+use projections::view::{SandboxView, StatsView, StatusView, SubmissionStatus};
+use projections::{QueryError, ViewQueries};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// The message names no cause. Operators read the cause in the log, and organisers on their page.
+/// The message names no cause. Operators read the cause in the log and in `/readyz`, and organisers on their page.
 const PAUSED: &str = "Our Swarm cannot run your images just now, by no fault of yours. \
     Your submission keeps its place in the queue.";
 
@@ -19,64 +21,235 @@ const PERIOD_MIN: Duration = Duration::from_millis(250);
 /// About the longest time between two reads of the views.
 const PERIOD_MAX: Duration = Duration::from_secs(5);
 
-/// Watches the reports of the verifiers until `stopping` is cancelled. The value is the pause message, if there is one.
-pub(crate) fn watch_verifiers(
+/// The number of verifiers that a cause names.
+const NAMED_MAX: usize = 3;
+
+/// The number of waiting submissions that are looked at.
+const WAITING_MAX: usize = 200;
+
+/// The state of the platform, as two watched values that are present while nothing is verified.
+pub(crate) struct PlatformWatch {
+    /// The message for participants.
+    pub(crate) pause_message: watch::Receiver<Option<String>>,
+    /// The cause, in a sentence for operators. It changes before the message does.
+    pub(crate) cause: watch::Receiver<Option<String>>,
+}
+
+/// Watches the verifiers' reports and the verdicts until `stopping` is cancelled. If a submission waits and no verdict
+/// came for as long as `patience`, nothing is verified, whatever the verifiers report.
+pub(crate) fn watch_platform(
     views: Arc<dyn ViewQueries>,
+    patience: Duration,
     stopping: CancellationToken,
-) -> watch::Receiver<Option<String>> {
-    let (sender, pause_message) = watch::channel(None);
+) -> PlatformWatch {
+    // Nothing is verified before the first report is known.
+    let (causes, cause) = watch::channel(Some(NO_REPORT.to_owned()));
+    let (messages, pause_message) = watch::channel(None);
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
         let mut checkpoint = views.watch();
+        let mut verdicts = VerdictWatch::new(patience);
         loop {
             // If the views cannot be read, the last message stays. Readers of the views get an error anyway.
-            if let Ok(sandboxes) = views.sandboxes().await {
-                let works = sandboxes.iter().any(|view| view.sandbox.pause_reason.is_none());
-                let now = (!works).then(|| PAUSED.to_owned());
-                sender.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+            if let Ok(now) = cause_of(&*views, &mut verdicts).await {
+                let message = now.is_some().then(|| PAUSED.to_owned());
+                causes.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+                messages.send_if_modified(|known| std::mem::replace(known, message.clone()) != message);
             }
             sleep(PERIOD_MIN).await;
             // Reads again after a change, and after some time without one.
             let _ = timeout(PERIOD_MAX, checkpoint.changed()).await;
         }
     }));
-    pause_message
+    PlatformWatch { pause_message, cause }
+}
+
+const NO_REPORT: &str = "no verifier has reported yet";
+
+async fn cause_of(
+    views: &dyn ViewQueries,
+    verdicts: &mut VerdictWatch,
+) -> Result<Option<String>, QueryError> {
+    let sandboxes = views.sandboxes().await?;
+    match nobody_works(&sandboxes, Timestamp::now()) {
+        Some(cause) => Ok(Some(cause)),
+        None => verdicts.cause(views).await,
+    }
+}
+
+/// Returns the reason why no verifier works, or `None` if one does.
+fn nobody_works(sandboxes: &[SandboxView], now: Timestamp) -> Option<String> {
+    let reason = |view: &SandboxView| match &view.sandbox.pause_reason {
+        Some(reason) => Some(format!("{}: {reason}", view.verifier)),
+        None if view.is_silent(now) => {
+            Some(format!("{} has not reported since {:.0}", view.verifier, view.since))
+        }
+        None => None,
+    };
+    let mut newest: Vec<&SandboxView> = sandboxes.iter().collect();
+    newest.sort_by_key(|view| std::cmp::Reverse(view.position));
+    let reasons: Option<Vec<String>> = newest.into_iter().map(reason).collect();
+    match reasons?.as_slice() {
+        [] => Some(NO_REPORT.to_owned()),
+        reasons => Some(reasons[..reasons.len().min(NAMED_MAX)].join("; ")),
+    }
+}
+
+/// Notices that verdicts no longer come although submissions wait.
+struct VerdictWatch {
+    patience: Duration,
+    /// The figures that each verdict changes.
+    verdicts: Option<VerdictFigures>,
+    /// The moment at which these figures changed last, or at which this process began to watch.
+    since: Instant,
+}
+
+/// Each verdict changes one of these figures.
+type VerdictFigures = ([u64; 2], Option<u64>, Option<u64>);
+
+impl VerdictWatch {
+    fn new(patience: Duration) -> Self {
+        Self { patience, verdicts: None, since: Instant::now() }
+    }
+
+    /// Returns the sentence for operators if submissions wait and no verdict came for a while.
+    async fn cause(&mut self, views: &dyn ViewQueries) -> Result<Option<String>, QueryError> {
+        let stats = views.stats().await?;
+        let verdicts = Some(figures(&stats));
+        if self.verdicts != verdicts {
+            (self.verdicts, self.since) = (verdicts, Instant::now());
+        }
+        let quiet = self.since.elapsed();
+        if quiet < self.patience {
+            return Ok(None);
+        }
+        let waiting = views.unfinished(WAITING_MAX).await?;
+        let now = Timestamp::now();
+        let ages = waiting.iter().filter_map(|view| waits_for_us(view, now));
+        let long = |age: &Duration| *age >= self.patience;
+        Ok(ages.filter(long).max().map(|oldest| {
+            format!(
+                "a submission waits for {} min, and nothing has been verified for {} min",
+                oldest.as_secs() / 60,
+                quiet.as_secs() / 60
+            )
+        }))
+    }
+}
+
+fn figures(stats: &StatsView) -> VerdictFigures {
+    let of = |status| stats.submissions.get(&status).copied().unwrap_or_default();
+    let counts = [of(SubmissionStatus::Passed), of(SubmissionStatus::Failed)];
+    (counts, stats.waited_ms_p50, stats.waited_ms_p95)
+}
+
+/// Returns the time since a submission was queued, or `None` if it waits for a moment that was set.
+fn waits_for_us(view: &StatusView, now: Timestamp) -> Option<Duration> {
+    let is_set = view.waiting.as_ref().and_then(|waiting| waiting.retry_at).is_some_and(|at| at > now);
+    let age = Duration::try_from(now.duration_since(view.queued().at)).unwrap_or_default();
+    (!is_set).then_some(age)
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::SubmissionId;
     use domain::sandbox::SandboxReported;
+    use domain::submission::{Event, VerificationStarted};
+    use domain::testing::{passed, submitted_by};
     use event_store::Position;
-    use jiff::Timestamp;
-    use projections::view::SandboxView;
-    use projections::{MemoryViews, ViewStore};
+    use projections::{EventEnvelope, MemoryViews, ViewStore};
+    use uuid::Uuid;
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(600);
+
+    struct Platform {
+        views: Arc<MemoryViews>,
+        at: Position,
+        watched: PlatformWatch,
+    }
+
+    impl Platform {
+        fn watched() -> Self {
+            let views = Arc::new(MemoryViews::new());
+            let watched = watch_platform(views.clone(), PATIENCE, CancellationToken::new());
+            Self { views, at: Position::START, watched }
+        }
+
+        async fn reported(&mut self, verifier: &str, pause_reason: Option<&str>, since: Timestamp) {
+            let pause_reason = pause_reason.map(str::to_owned);
+            let sandbox = SandboxReported { pause_reason, ..SandboxReported::default() };
+            let position = Position(self.at.0 + 1);
+            let report = SandboxView { verifier: verifier.to_owned(), position, since, sandbox };
+            self.views.record_sandbox(&report).await.unwrap();
+            self.apply(&[]).await;
+        }
+
+        async fn recorded(&mut self, id: u128, revision: u64, event: Event) {
+            let position = Position(self.at.0 + 1);
+            let (id, recorded_at) = (SubmissionId(Uuid::from_u128(id)), Timestamp::UNIX_EPOCH);
+            self.apply(&[EventEnvelope { id, revision, position, recorded_at, event }]).await;
+        }
+
+        async fn apply(&mut self, events: &[EventEnvelope]) {
+            let upto = Position(self.at.0 + 1);
+            self.views.apply(self.at, events, upto).await.unwrap();
+            self.at = upto;
+        }
+
+        /// Waits until the cause says this, or until there is none.
+        async fn says(&mut self, word: Option<&str>) {
+            let is_said = |cause: &Option<String>| match (cause, word) {
+                (Some(cause), Some(word)) => cause.contains(word),
+                (cause, word) => cause.is_some() == word.is_some(),
+            };
+            let said = timeout(PATIENCE * 3, self.watched.cause.wait_for(is_said)).await.map(drop);
+            said.unwrap_or_else(|_| panic!("{:?} instead of {word:?}", self.watched.cause.borrow()));
+            let message = self.watched.pause_message.wait_for(|message| message.is_some() == word.is_some());
+            timeout(PATIENCE, message).await.expect("the message follows").unwrap();
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_working_verifier_is_enough() {
-        let views = Arc::new(MemoryViews::new());
-        let mut pause_message = watch_verifiers(views.clone(), CancellationToken::new());
-        // No verifier has reported yet.
-        pause_message.wait_for(Option::is_some).await.unwrap();
-        let mut at = Position::START;
-        for (verifier, trouble, paused) in [
-            ("a", Some("no manager"), true),
-            ("b", None, false),
-            ("b", Some("stopped"), true),
-            ("a", None, false),
+        let mut platform = Platform::watched();
+        platform.says(Some("no verifier has reported")).await;
+        for (verifier, trouble, said) in [
+            ("a", Some("no manager"), Some("a: no manager")),
+            ("b", None, None),
+            ("b", Some("stopped"), Some("b: stopped; a: no manager")),
+            ("a", None, None),
         ] {
-            let upto = Position(at.0 + 1);
-            let sandbox = SandboxReported { pause_reason: trouble.map(str::to_owned), nodes: vec![] };
-            let report = SandboxView {
-                verifier: verifier.to_owned(),
-                position: upto,
-                since: Timestamp::UNIX_EPOCH,
-                sandbox,
-            };
-            views.record_sandbox(&report).await.unwrap();
-            views.apply(at, &[], upto).await.unwrap();
-            at = upto;
-            pause_message.wait_for(|message| message.is_some() == paused).await.unwrap();
+            platform.reported(verifier, trouble, Timestamp::now()).await;
+            platform.says(said).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_verifier_that_reports_no_more_does_not_count() {
+        let mut platform = Platform::watched();
+        platform.reported("a", None, Timestamp::UNIX_EPOCH).await;
+        platform.says(Some("a has not reported since 1970-01-01T00:00:00Z")).await;
+        platform.reported("b", None, Timestamp::now()).await;
+        platform.says(None).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_that_waits_for_long_without_any_verdict_shows_that_nothing_is_verified() {
+        let mut platform = Platform::watched();
+        platform.reported("a", None, Timestamp::now()).await;
+        platform.says(None).await;
+        platform.recorded(1, 0, Event::Submitted(submitted_by("ada"))).await;
+        let began = Instant::now();
+        platform.says(Some("nothing has been verified for 10 min")).await;
+        assert!(began.elapsed() >= PATIENCE - PERIOD_MAX, "{:?}", began.elapsed());
+        let deadline = Timestamp::UNIX_EPOCH;
+        let started = VerificationStarted { attempt: 1, verifier: "a".to_owned(), deadline };
+        platform.recorded(1, 1, Event::VerificationStarted(started)).await;
+        platform.recorded(1, 2, passed(1)).await;
+        platform.says(None).await;
+        // Nothing waits, so silence is well.
+        sleep(PATIENCE * 2).await;
+        assert_eq!(*platform.watched.cause.borrow(), None);
     }
 }

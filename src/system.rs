@@ -34,6 +34,9 @@ const END_DEADLINE: Duration = Duration::from_secs(55);
 /// The pause after the rules could not be published.
 const PUBLISHING_PAUSE: Duration = Duration::from_secs(2);
 
+/// The time without a verdict after which nothing counts as verified, in longest attempts.
+const ATTEMPTS_OF_PATIENCE: u32 = 3;
+
 /// A part of Muster that a process can run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Role {
@@ -105,6 +108,7 @@ async fn run_over(
         log: store.clone(),
         views: None,
         pause_reason: None,
+        verifying: None,
         metrics: metrics.clone(),
         stopping: stopping.clone(),
     };
@@ -117,7 +121,8 @@ async fn run_over(
         metrics.register(|registry| verifier.metrics().register(registry));
         let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
         // A process that only verifies is not ready during a pause. Other processes still serve their readers.
-        operations.pause_reason = (roles == [Role::Verifier]).then_some(pause_reason);
+        operations.pause_reason = (roles == [Role::Verifier]).then(|| pause_reason.clone());
+        operations.verifying = Some(pause_reason);
         parts.start("verifier", verifier.run(stopping.clone()));
     }
     let mut waiting = WaitingSubmissions::default();
@@ -133,10 +138,14 @@ async fn run_over(
             _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
         }
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
+        let patience = settings.challenge.attempt_max() * ATTEMPTS_OF_PATIENCE;
+        let platform = platform::watch_platform(views.clone(), patience, stopping.clone());
+        operations.verifying = Some(platform.cause.clone());
         waiting = WaitingSubmissions::new(queue_length::watch_length(views.clone(), stopping.clone()));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
-                pause_reason: platform::watch_verifiers(views.clone(), stopping.clone()),
+                pause_reason: platform.pause_message,
+                pause_cause: platform.cause,
                 queries: views,
                 log: store.clone(),
                 subscribe: store,

@@ -52,6 +52,7 @@ impl Site {
             subscribe: Arc::new(store.clone()),
             token: None,
             pause_reason: watch::channel(None).1,
+            pause_cause: watch::channel(None).1,
             tiles: None,
             metrics: metrics.clone(),
             readers: ReaderLimits::default(),

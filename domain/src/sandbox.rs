@@ -3,6 +3,9 @@
 //! Each verifier has a stream of its own, `sandbox-<its name>`. Each event holds the whole state, so a reader needs only the
 //! newest. As with submissions, these names and fields are the storage format.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The category of the streams: `sandbox-<verifier>`.
@@ -11,14 +14,45 @@ pub const CATEGORY: &str = "sandbox";
 /// The version of the shapes below, kept with every event.
 pub const SCHEMA: u32 = 1;
 
-/// The state of a verifier's sandbox, recorded whenever it changes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// The interval at which a verifier repeats its report, also if nothing changed.
+pub const REPORT_EVERY: Duration = Duration::from_secs(120);
+
+/// The age of its newest report from which a verifier counts as silent. A verifier that died does not say so.
+pub const SILENT_AFTER: Duration = Duration::from_secs(300);
+
+/// The state of a verifier's sandbox, recorded whenever it changes, and repeated.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxReported {
     /// The reason why nothing is verified at present, in a sentence for the operator; `None` while all is well.
     #[serde(rename = "trouble")]
     pub pause_reason: Option<String>,
     /// The nodes for participants' containers, by name.
     pub nodes: Vec<SandboxNode>,
+    /// The registries that limit requests, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub registries: Vec<SandboxRegistry>,
+}
+
+/// A registry that limits requests.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxRegistry {
+    /// The name of the registry, as in the challenge's file.
+    pub name: String,
+    /// The pause until which the verifier does not ask the registry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<RegistryPause>,
+    /// The number of pulls that the registry permits until its limit, as it said last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulls_remaining: Option<u64>,
+}
+
+/// The pause of a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegistryPause {
+    /// The moment from which the registry is asked again.
+    pub until: Timestamp,
+    /// The reason, in a sentence for the operator.
+    pub reason: String,
 }
 
 /// A node of the Swarm.
@@ -196,6 +230,17 @@ mod tests {
                 node("e", SandboxNodeState::Paused),
                 node("d", SandboxNodeState::Refused { reason: "no seccomp".to_owned() }),
             ],
+            registries: vec![
+                SandboxRegistry {
+                    name: "docker.io".to_owned(),
+                    pause: Some(RegistryPause {
+                        until: Timestamp::UNIX_EPOCH,
+                        reason: "slow down".to_owned(),
+                    }),
+                    pulls_remaining: Some(76),
+                },
+                SandboxRegistry { name: "ghcr.io".to_owned(), pause: None, pulls_remaining: None },
+            ],
         }
     }
 
@@ -206,13 +251,19 @@ mod tests {
         let stored = String::from_utf8(one_of_each().to_stored()).unwrap();
         assert_eq!(
             stored,
-            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}]}"#
+            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}],"registries":[{"name":"docker.io","pause":{"until":"1970-01-01T00:00:00Z","reason":"slow down"},"pulls_remaining":76},{"name":"ghcr.io"}]}"#
         );
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, stored.as_bytes());
         assert_eq!(read.unwrap(), one_of_each());
         assert_eq!(one_of_each().slots(), 4);
         let without_grade = stored.replace(r#","grade":"writable""#, "");
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, without_grade.as_bytes()).unwrap();
+        let older = SandboxReported { registries: vec![], ..one_of_each() };
+        assert!(!String::from_utf8(older.to_stored()).unwrap().contains("registries"));
+        assert_eq!(
+            SandboxReported::from_stored("SandboxReported", SCHEMA, &older.to_stored()).unwrap(),
+            older
+        );
         assert_eq!(read.nodes[0].state, SandboxNodeState::Ready { slots: 4, grade: None });
     }
 

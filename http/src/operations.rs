@@ -40,6 +40,9 @@ pub struct Operations {
     pub views: Option<Arc<dyn MonitoredViews>>,
     /// The reason why this process does nothing at present, in a sentence for the operator; holds `None` while it works.
     pub pause_reason: Option<watch::Receiver<Option<String>>>,
+    /// The reason why no submission can be verified at present, in a sentence for the operator; holds `None` while some can.
+    /// `None` if this process does not know.
+    pub verifying: Option<watch::Receiver<Option<String>>>,
     /// The metrics of this process; [`crate::server_routes`] takes the same.
     pub metrics: Metrics,
     /// Cancelled when the process is asked to stop. It is no longer ready then.
@@ -80,6 +83,7 @@ pub fn operations(operations: Operations) -> OpenApiRouter {
     OpenApiRouter::new()
         .routes(routes!(healthz))
         .routes(routes!(readyz))
+        .routes(routes!(verifying))
         .routes(routes!(metrics))
         .layer(middleware::from_fn(within_deadline))
         .with_state(Arc::new(operations))
@@ -91,6 +95,19 @@ struct Readiness {
     /// True if this process can serve requests.
     ready: bool,
     /// The reasons why this process cannot serve requests; empty if `ready` is true.
+    reasons: Vec<String>,
+    /// Whether submissions are verified at present; absent if this process does not know. It does not change `ready`: a
+    /// process serves its readers also while nothing is verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verifying: Option<VerifyingReadiness>,
+}
+
+/// The readiness of the platform to verify submissions, wherever that is done.
+#[derive(Serialize, ToSchema)]
+struct VerifyingReadiness {
+    /// True if a verifier works, and either nothing waits or verdicts come.
+    ready: bool,
+    /// The reason why nothing is verified; empty if `ready` is true.
     reasons: Vec<String>,
 }
 
@@ -121,7 +138,27 @@ async fn readyz(State(process): State<Arc<Operations>>) -> impl IntoResponse {
     let reasons: Vec<String> =
         stopping.into_iter().chain(paused).chain(process.store_problem().await).collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready: reasons.is_empty(), reasons }))
+    (status, Json(Readiness { ready: reasons.is_empty(), reasons, verifying: process.verifying() }))
+}
+
+/// Says whether submissions are verified at present, by any process, and if not, why.
+#[utoipa::path(
+    get,
+    path = "/readyz/verifying",
+    tag = "operations",
+    responses(
+        (status = 200, description = "Submissions are verified.", body = VerifyingReadiness),
+        (status = 503, description = "No submission can be verified, or some wait and none has been verified for a while.", body = VerifyingReadiness),
+        (status = 404, description = "This process does not know.", content_type = "application/problem+json", body = Problem),
+    ),
+)]
+async fn verifying(State(process): State<Arc<Operations>>) -> Response {
+    let Some(verifying) = process.verifying() else {
+        let why = "This process knows no verifier; ask one that verifies, or that has the views.";
+        return Problem::not_found(why.to_owned()).into_response();
+    };
+    let status = if verifying.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(verifying)).into_response()
 }
 
 /// Returns counters and gauges in the text format of Prometheus.
@@ -156,6 +193,11 @@ async fn metrics(State(process): State<Arc<Operations>>) -> Response {
 }
 
 impl Operations {
+    fn verifying(&self) -> Option<VerifyingReadiness> {
+        let reason = self.verifying.as_ref()?.borrow().clone();
+        Some(VerifyingReadiness { ready: reason.is_none(), reasons: reason.into_iter().collect() })
+    }
+
     async fn head(&self) -> Result<Position, String> {
         match timeout(STORE_DEADLINE, self.log.head()).await {
             Ok(head) => head.map_err(|error| format!("the log cannot be read: {error}")),

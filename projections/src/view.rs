@@ -2,9 +2,10 @@
 //! read API, and the comments its OpenAPI descriptions.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use domain::ImageRef;
-use domain::sandbox::SandboxReported;
+use domain::sandbox::{SILENT_AFTER, SandboxReported};
 use domain::submission::{Event, FailureCode, InterruptionCode, SubmissionId};
 use event_store::{Position, Revision};
 use jiff::Timestamp;
@@ -355,6 +356,14 @@ pub struct SandboxView {
     pub since: Timestamp,
     /// The report itself.
     pub sandbox: SandboxReported,
+}
+
+impl SandboxView {
+    /// Returns true if the verifier repeated no report for so long that it has probably died.
+    #[must_use]
+    pub fn is_silent(&self, now: Timestamp) -> bool {
+        Duration::try_from(now.duration_since(self.since)).is_ok_and(|age| age > SILENT_AFTER)
+    }
 }
 
 /// A part of the world in degrees. If `west` is greater than `east`, the box

@@ -102,7 +102,7 @@ async fn every_query_and_every_write_uses_an_index() {
     subject.views.apply(last.position, &events[200..], newest.position).await.unwrap();
     let folded = MemoryViews::new();
     folded.apply(Position::START, &events, newest.position).await.unwrap();
-    let sandbox = SandboxReported { pause_reason: None, nodes: vec![] };
+    let sandbox = SandboxReported::default();
     let since = jiff::Timestamp::UNIX_EPOCH;
     for position in [Position(1), Position(2)] {
         let report = SandboxView { verifier: "v1".to_owned(), position, since, sandbox: sandbox.clone() };

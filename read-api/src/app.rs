@@ -27,6 +27,8 @@ pub struct ReadApi {
     pub token: Option<OrganiserToken>,
     /// Why nothing is verified at present, in a sentence for participants; `None` while a verifier works.
     pub pause_reason: watch::Receiver<Option<String>>,
+    /// The cause, in a sentence for operators and organisers.
+    pub pause_cause: watch::Receiver<Option<String>>,
     /// The metrics in which readers are counted; [`http_edge::server_routes`] takes the same.
     pub metrics: Metrics,
     /// The server of the map's tiles. With `None`, the page draws the world that it brings along.
@@ -45,6 +47,7 @@ pub(crate) struct ReadState {
     pub(crate) past: PastViews,
     pub(crate) token: Option<OrganiserToken>,
     pub(crate) pause_reason: watch::Receiver<Option<String>>,
+    pub(crate) pause_cause: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<LiveReaders>,
     pub(crate) live: LiveFeed,
     pub(crate) tiles: Option<MapTiles>,
@@ -64,6 +67,7 @@ impl ReadState {
             subscribe: api.subscribe,
             token: api.token,
             pause_reason: api.pause_reason,
+            pause_cause: api.pause_cause,
             tiles: api.tiles,
             stopping: api.stopping,
         }

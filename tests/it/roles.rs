@@ -72,7 +72,19 @@ async fn five_processes_verify_submissions_and_rejudges() {
             let (status, said) = ask(&system, part, "/readyz").await?;
             (status == StatusCode::OK).then_some(said)
         });
-        assert_eq!(ready.await.unwrap(), r#"{"ready":true,"reasons":[]}"#);
+        let ready: Value = serde_json::from_str(&ready.await.unwrap()).unwrap();
+        assert_eq!((&ready["ready"], &ready["reasons"]), (&json!(true), &json!([])), "{part:?}");
+        // A process that knows a verifier, or has the views, says that submissions are verified.
+        let (knows, (status, verifying)) = (
+            !matches!(part, Part::Log | Part::Commands),
+            ask(&system, part, "/readyz/verifying").await.unwrap(),
+        );
+        assert_eq!(ready.get("verifying").is_some(), knows, "{part:?}: {ready}");
+        assert_eq!(
+            status,
+            if knows { StatusCode::OK } else { StatusCode::NOT_FOUND },
+            "{part:?}: {verifying}"
+        );
         let (_, metrics) = ask(&system, part, "/metrics").await.unwrap();
         assert!(metrics.contains(counted), "{part:?} lacks {counted}:\n{metrics}");
         let of_views = matches!(part, Part::ReadApi | Part::Projections);
@@ -115,6 +127,16 @@ async fn the_log_is_reached_after_mongodb_and_http_have_used_tls() {
 async fn a_process_that_cannot_work_stays_up_and_gives_the_reason() {
     let mut system = System::without_a_swarm(Shape::FiveProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
+    // The process that serves the readers is ready, and says that nothing is verified.
+    for part in [Part::ReadApi, Part::Projections] {
+        let said = until("it to say why nothing is verified", Duration::from_secs(20), async || {
+            let (status, said) = ask(&system, part, "/readyz/verifying").await?;
+            (status == StatusCode::SERVICE_UNAVAILABLE && said.contains("/nonexistent/engine.sock"))
+                .then_some(())
+        });
+        said.await.unwrap_or_else(|error| panic!("{part:?}: {error}\n{}", system.log_tail()));
+        assert_eq!(ask(&system, part, "/readyz").await.unwrap().0, StatusCode::OK, "{part:?}");
+    }
     // Participants see the reason from another process.
     let id = system.submit("one", &ada()).await;
     let told = until("the status to say why", Duration::from_secs(20), async || {

@@ -55,6 +55,7 @@ async fn make_run_gives_the_writable_grade_and_leaves_the_machines_own_engine_as
         (said().contains("Ctrl-C stops") || said().contains("run: stopped")).then_some(())
     });
     assert!(is_up.await.is_ok() && said().contains("\npassed\n"), "{}", said());
+    assert!(!said().contains("cannot run your images"), "{}", said());
     let file = state.path().join("token");
     let token = std::fs::read_to_string(&file).unwrap();
     let token = token.trim();

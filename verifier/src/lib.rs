@@ -139,10 +139,10 @@ impl Verifier {
     /// If the log cannot be read and trying again cannot help.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let Self { store, commands, settings, engines, swarm, health, metrics } = self;
-        // The janitors end when the set is dropped at the end of this function.
-        let mut janitors = JoinSet::new();
+        // These tasks end when the set is dropped at the end of this function.
+        let mut background = JoinSet::new();
         for engine in engines {
-            janitors.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
+            background.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
         }
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
@@ -152,17 +152,25 @@ impl Verifier {
         let lowest = challenge.sandbox.grade.unwrap_or(SandboxGrade::Bare);
         let terms = SlotTerms { limits, lowest, capacity };
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, terms, health, metrics.clone());
-        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name);
+        let clock_fault = watch::Sender::new(None);
+        let heed_clock = {
+            let (slots, fault) = (slots.clone(), clock_fault.subscribe());
+            async move { slots.heed_clock(fault).await }
+        };
+        background.spawn(heed_clock);
+        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, clock_fault);
+        let registry = RegistryClient::new(
+            settings.insecure_registries,
+            settings.logins,
+            challenge.images.registry_hosts.clone(),
+            metrics.clone(),
+        );
+        let limited = registry.limited();
         let attempts = AttemptRunner {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
-            registry: RegistryClient::new(
-                settings.insecure_registries,
-                settings.logins,
-                challenge.images.registry_hosts.clone(),
-                metrics.clone(),
-            ),
+            registry,
             gate: LayerGate::new(metrics.clone()),
             runs: Arc::default(),
             ledger: Mutex::default(),
@@ -179,7 +187,7 @@ impl Verifier {
         };
         let ended = tokio::select! {
             ended = run.until(shutdown) => ended,
-            never = reporter.record_changes(reported) => match never {},
+            never = reporter.record_changes(reported, limited) => match never {},
         };
         reporter.record_stop().await;
         ended

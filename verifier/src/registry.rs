@@ -14,9 +14,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use domain::challenge::ResourceLimits;
+use domain::sandbox::SandboxRegistry;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 
 use crate::metrics::VerifierMetrics;
 
@@ -124,6 +126,11 @@ impl RegistryClient {
     /// Returns the time until a registry is asked again; nothing if it is asked.
     pub(crate) fn pause_left(&self, registry: &str) -> Duration {
         self.http.pause_left(registry)
+    }
+
+    /// Returns the registries that limit requests. The receiver is told of pauses, and not of each pull that is left.
+    pub(crate) fn limited(&self) -> watch::Receiver<Vec<SandboxRegistry>> {
+        self.http.limited()
     }
 
     /// Begins to receive a layer, which may take at most `limit_s` seconds.

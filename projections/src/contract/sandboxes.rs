@@ -1,6 +1,6 @@
 //! The reports on the verifiers' sandboxes.
 
-use domain::sandbox::{SandboxNode, SandboxNodeState, SandboxReported};
+use domain::sandbox::{RegistryPause, SandboxNode, SandboxNodeState, SandboxRegistry, SandboxReported};
 use event_store::Position;
 use jiff::Timestamp;
 
@@ -33,6 +33,14 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
                 node("n3", SandboxNodeState::Down),
                 node("n4", SandboxNodeState::Refused { reason: "its engine is too old".to_owned() }),
             ],
+            registries: vec![SandboxRegistry {
+                name: "docker.io".to_owned(),
+                pause: Some(RegistryPause {
+                    until: Timestamp::UNIX_EPOCH,
+                    reason: "it limits requests".to_owned(),
+                }),
+                pulls_remaining: Some(0),
+            }],
         },
     }
 }

@@ -130,7 +130,7 @@ impl StatusView {
 
     /// Returns the event that queued the submission last; its position is the queue place. An
     /// interruption does not change the place.
-    pub(crate) fn queued(&self) -> &TimelineEntry {
+    pub fn queued(&self) -> &TimelineEntry {
         self.timeline
             .iter()
             .rfind(|entry| matches!(entry.event, Event::Submitted(_) | Event::RejudgeRequested(_)))

@@ -27,6 +27,10 @@ pub(crate) struct OrganiserOverview {
     #[serde(rename = "platform")]
     #[schema(required)]
     pause_reason: Option<String>,
+    /// The cause of it, as the verifiers or the lack of verdicts tell it; `null` while a verifier works.
+    #[serde(rename = "platform_cause")]
+    #[schema(required)]
+    pause_cause: Option<String>,
     /// The number of submissions that wait.
     waiting: u64,
     /// The number of submissions that are being verified.
@@ -80,6 +84,7 @@ pub(crate) async fn overview(
     let set_aside = state.queries.set_aside().await.map_err(views_unavailable)?;
     Ok(Json(OrganiserOverview {
         pause_reason: state.pause_reason.borrow().clone(),
+        pause_cause: state.pause_cause.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
         verifying: count(SubmissionStatus::Verifying),
         unfinished,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use domain::sandbox::{SandboxGrade, SandboxNode, SandboxNodeState};
+use domain::sandbox::{SandboxGrade, SandboxNode, SandboxNodeState, SandboxRegistry};
 use domain::submission::Event;
 use http_edge::{Organiser, Problem};
 use jiff::Timestamp;
@@ -31,8 +31,12 @@ pub(crate) struct SandboxList {
 pub(crate) struct VerifierSandbox {
     /// The name of the verifier.
     verifier: String,
-    /// The time of the report.
+    /// The time of the report. A verifier repeats it every two minutes.
     since: Timestamp,
+    /// True if the verifier has not repeated its report for five minutes: it has probably died.
+    silent: bool,
+    /// The registries that limit requests, sorted by name.
+    registries: Vec<LimitedRegistry>,
     /// Why this verifier verifies nothing at present; `null` while it works.
     #[serde(rename = "trouble")]
     #[schema(required)]
@@ -43,6 +47,22 @@ pub(crate) struct VerifierSandbox {
     under_way: usize,
     /// The nodes of the sandbox, sorted by name.
     nodes: Vec<NodeInUse>,
+}
+
+/// A registry that limits requests.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct LimitedRegistry {
+    /// The name of the registry.
+    name: String,
+    /// The moment from which the verifier asks the registry again; `null` if it asks now.
+    #[schema(required)]
+    paused_until: Option<Timestamp>,
+    /// Why the verifier does not ask the registry; `null` if it does.
+    #[schema(required)]
+    reason: Option<String>,
+    /// The number of pulls that the registry permits until its limit, as it said last; `null` if it said nothing.
+    #[schema(required)]
+    pulls_remaining: Option<u64>,
 }
 
 /// A node of the Swarm, and the use of its slots.
@@ -139,6 +159,8 @@ fn verifier_and_node(view: &StatusView) -> Option<(&str, Option<&str>)> {
 
 impl VerifierSandbox {
     fn new(report: SandboxView, under_way: &AttemptsUnderWay) -> Self {
+        let now = Timestamp::now();
+        let silent = report.sandbox.pause_reason.is_none() && report.is_silent(now);
         let SandboxView { verifier, since, sandbox, .. } = report;
         let slots = sandbox.slots();
         let in_use = |node: SandboxNode| {
@@ -146,8 +168,27 @@ impl VerifierSandbox {
             NodeInUse::new(node, under_way)
         };
         let nodes = sandbox.nodes.into_iter().map(in_use).collect();
-        let pause_reason = sandbox.pause_reason;
-        Self { since, pause_reason, slots, under_way: under_way.of_verifier(&verifier), nodes, verifier }
+        let registries = sandbox.registries.into_iter().map(|registry| LimitedRegistry::new(registry, now));
+        Self {
+            since,
+            silent,
+            registries: registries.collect(),
+            pause_reason: sandbox.pause_reason,
+            slots,
+            under_way: under_way.of_verifier(&verifier),
+            nodes,
+            verifier,
+        }
+    }
+}
+
+impl LimitedRegistry {
+    fn new(registry: SandboxRegistry, now: Timestamp) -> Self {
+        let SandboxRegistry { name, pause, pulls_remaining } = registry;
+        // The end of a pause is no event.
+        let pause = pause.filter(|pause| pause.until > now);
+        let (paused_until, reason) = pause.map(|pause| (pause.until, pause.reason)).unzip();
+        Self { name, paused_until, reason, pulls_remaining }
     }
 }
 

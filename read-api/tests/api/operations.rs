@@ -9,7 +9,8 @@ use crate::world::{LONDON, Messages, World, problem};
 #[tokio::test]
 async fn a_process_is_ready_when_its_views_have_applied_the_log_until_it_stops() {
     let world = World::without_projection(ReaderLimits::default()).await;
-    assert_eq!(world.json("/readyz").await, json!({ "ready": true, "reasons": [] }));
+    let well = json!({ "ready": true, "reasons": [], "verifying": { "ready": true, "reasons": [] } });
+    assert_eq!(world.json("/readyz").await, well);
     world.submit("ada", LONDON).await;
 
     let response = world.get("/readyz").await;
@@ -26,6 +27,18 @@ async fn a_process_is_ready_when_its_views_have_applied_the_log_until_it_stops()
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(response.json::<Value>().await.unwrap()["reasons"], json!(["the process is stopping"]));
     assert_eq!(world.get("/healthz").await.status(), StatusCode::OK, "the process is still alive");
+}
+
+#[tokio::test]
+async fn a_process_serves_its_readers_while_nothing_is_verified_and_says_so() {
+    let world = World::new().await;
+    assert_eq!(world.json("/readyz/verifying").await, json!({ "ready": true, "reasons": [] }));
+    world.pause_reason.send_replace(Some("v1: no manager answers".to_owned()));
+    let paused = json!({ "ready": false, "reasons": ["v1: no manager answers"] });
+    assert_eq!(world.json("/readyz").await["verifying"], paused);
+    let response = world.get("/readyz/verifying").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.json::<Value>().await.unwrap(), paused);
 }
 
 #[tokio::test]

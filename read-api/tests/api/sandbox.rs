@@ -1,6 +1,8 @@
 //! `GET /api/v1/sandbox`, the verifiers' nodes and slots.
 
-use domain::sandbox::{SCHEMA, SandboxGrade, SandboxNode, SandboxNodeState, SandboxReported};
+use domain::sandbox::{
+    RegistryPause, SCHEMA, SandboxGrade, SandboxNode, SandboxNodeState, SandboxRegistry, SandboxReported,
+};
 use domain::submission::{ContainersStarted, Event, StartedImage};
 use event_store::testing::event_about;
 use event_store::{Append, ExpectedRevision, StreamName};
@@ -20,14 +22,26 @@ async fn organisers_see_each_node_its_slots_and_their_use() {
         node("n2", SandboxNodeState::Drained),
         node("n3", SandboxNodeState::Refused { reason: "it has no seccomp".to_owned() }),
     ];
+    let until =
+        |moment: &str| Some(RegistryPause { until: moment.parse().unwrap(), reason: "slow down".to_owned() });
+    let limited =
+        |name: &str, pause| SandboxRegistry { name: name.to_owned(), pause, pulls_remaining: Some(3) };
+    let registries = vec![
+        limited("docker.io", until("9000-01-01T00:00:00Z")),
+        limited("ghcr.io", until("2020-01-01T00:00:00Z")),
+    ];
     report(
         &world,
         "v1",
-        SandboxReported { pause_reason: Some("the Swarm is being tidied".to_owned()), nodes: vec![] },
+        SandboxReported {
+            pause_reason: Some("the Swarm is being tidied".to_owned()),
+            ..SandboxReported::default()
+        },
     )
     .await;
-    report(&world, "v1", SandboxReported { pause_reason: None, nodes }).await;
-    let gone = SandboxReported { pause_reason: Some("no manager answers".to_owned()), nodes: vec![] };
+    report(&world, "v1", SandboxReported { nodes, registries, ..SandboxReported::default() }).await;
+    let gone =
+        SandboxReported { pause_reason: Some("no manager answers".to_owned()), ..SandboxReported::default() };
     report(&world, "v0", gone).await;
 
     // Ada's submission is on a node, Bob's not yet, Cy's has a verdict, and Di's waits.
@@ -54,6 +68,11 @@ async fn organisers_see_each_node_its_slots_and_their_use() {
         { "name": "n3", "state": "refused", "reason": "it has no seccomp", "grade": null, "slots": 0, "under_way": 0 },
     ]);
     assert_eq!(v1["nodes"], expected);
+    let limited = json!([
+        { "name": "docker.io", "paused_until": "9000-01-01T00:00:00Z", "reason": "slow down", "pulls_remaining": 3 },
+        { "name": "ghcr.io", "paused_until": null, "reason": null, "pulls_remaining": 3 },
+    ]);
+    assert_eq!((&v1["registries"], &v1["silent"]), (&limited, &json!(false)));
 }
 
 #[tokio::test]
@@ -67,7 +86,7 @@ async fn the_sandbox_is_for_organisers_only() {
 async fn a_report_of_a_sandbox_does_not_delay_a_status() {
     let world = World::new().await;
     let id = world.submit("ada", LONDON).await;
-    report(&world, "v1", SandboxReported { pause_reason: None, nodes: vec![] }).await;
+    report(&world, "v1", SandboxReported::default()).await;
     world.settle().await;
     assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
 }

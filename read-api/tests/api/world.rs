@@ -66,7 +66,8 @@ impl World {
             log: Arc::new(store.clone()),
             subscribe: Arc::new(store.clone()),
             token: OrganiserToken::new(TOKEN),
-            pause_reason,
+            pause_cause: pause_reason.clone(),
+            pause_reason: pause_reason.clone(),
             tiles: None,
             metrics: metrics.clone(),
             readers,
@@ -76,6 +77,7 @@ impl World {
             log: Arc::new(store.clone()),
             views: Some(Arc::new(WatchedQueries(queries.clone()))),
             pause_reason: None,
+            verifying: Some(pause_reason),
             metrics: metrics.clone(),
             stopping: stopping.clone(),
         }));

@@ -10,11 +10,13 @@ mod tokens;
 use std::time::Duration;
 
 use domain::ImageRef;
+use domain::sandbox::SandboxRegistry;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
+use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::metrics::VerifierMetrics;
@@ -102,6 +104,10 @@ impl RegistryHttp {
     pub(super) fn new(hosts: RegistryHosts, logins: RegistryLogins, metrics: VerifierMetrics) -> Self {
         let (tokens, pauses) = (TokenMemory::default(), RegistryPauses::default());
         Self { hosts, logins, tokens, pauses, metrics }
+    }
+
+    pub(super) fn limited(&self) -> watch::Receiver<Vec<SandboxRegistry>> {
+        self.pauses.limited()
     }
 
     pub(super) fn pause_left(&self, registry: &str) -> Duration {
@@ -220,6 +226,7 @@ impl RegistrySession<'_> {
             && let Some(pulls) = header(answer.headers(), PULLS_LEFT).and_then(pauses::pulls_left)
         {
             self.http.metrics.set_pulls_left(self.image.registry(), pulls);
+            self.http.pauses.note_pulls(self.image.registry(), pulls);
         }
         answer.map_err(|error| self.unreachable(&error))
     }

@@ -153,6 +153,19 @@ impl Slots {
         }
     }
 
+    /// Begins no attempt while `fault` has a reason why this machine's clock cannot be used, and tells it as the pause
+    /// reason. Returns when the sender is gone.
+    pub(crate) async fn heed_clock(&self, mut fault: watch::Receiver<Option<String>>) {
+        loop {
+            let now = fault.borrow_and_update().clone();
+            self.keeper.pool().set_clock_fault(now);
+            self.keeper.notify();
+            if fault.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Returns a receiver that changes whenever a slot may have become ready.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.keeper.changed.subscribe()

@@ -439,6 +439,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/readyz/verifying": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Says whether submissions are verified at present, by any process, and if not, why. */
+        get: operations["verifying"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/stats": {
         parameters: {
             query?: never;
@@ -838,6 +855,23 @@ export interface components {
          * @enum {string}
          */
         InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired" | "verifier_stopped";
+        /** @description A registry that limits requests. */
+        LimitedRegistry: {
+            /** @description The name of the registry. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description The moment from which the verifier asks the registry again; `null` if it asks now.
+             */
+            paused_until: string | null;
+            /**
+             * Format: int64
+             * @description The number of pulls that the registry permits until its limit, as it said last; `null` if it said nothing.
+             */
+            pulls_remaining: number | null;
+            /** @description Why the verifier does not ask the registry; `null` if it does. */
+            reason: string | null;
+        };
         /** @description The participant's location: the text as typed, and the place that the text means. */
         Location: components["schemas"]["Place"] & {
             /** @description The text as the participant typed it. */
@@ -923,6 +957,8 @@ export interface components {
             };
             /** @description Why nothing is verified at present; `null` while a verifier works. */
             platform: string | null;
+            /** @description The cause of it, as the verifiers or the lack of verdicts tell it; `null` while a verifier works. */
+            platform_cause: string | null;
             /** @description The events of strangers in streams with names of Muster's. They change nothing. */
             set_aside: components["schemas"]["SetAsideView"];
             /**
@@ -1200,6 +1236,7 @@ export interface components {
             ready: boolean;
             /** @description The reasons why this process cannot serve requests; empty if `ready` is true. */
             reasons: string[];
+            verifying?: components["schemas"]["VerifyingReadiness"] | null;
         };
         /** @description One reason of a failed verdict. */
         Reason: {
@@ -1597,9 +1634,13 @@ export interface components {
         VerifierSandbox: {
             /** @description The nodes of the sandbox, sorted by name. */
             nodes: components["schemas"]["NodeInUse"][];
+            /** @description The registries that limit requests, sorted by name. */
+            registries: components["schemas"]["LimitedRegistry"][];
+            /** @description True if the verifier has not repeated its report for five minutes: it has probably died. */
+            silent: boolean;
             /**
              * Format: date-time
-             * @description The time of the report.
+             * @description The time of the report. A verifier repeats it every two minutes.
              */
             since: string;
             /**
@@ -1613,6 +1654,13 @@ export interface components {
             under_way: number;
             /** @description The name of the verifier. */
             verifier: string;
+        };
+        /** @description The readiness of the platform to verify submissions, wherever that is done. */
+        VerifyingReadiness: {
+            /** @description True if a verifier works, and either nothing waits or verdicts come. */
+            ready: boolean;
+            /** @description The reason why nothing is verified; empty if `ready` is true. */
+            reasons: string[];
         };
         /** @description The reason why a submission waits. */
         WaitReason: {
@@ -3064,6 +3112,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Readiness"];
+                };
+            };
+        };
+    };
+    verifying: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Submissions are verified. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifyingReadiness"];
+                };
+            };
+            /** @description This process does not know. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No submission can be verified, or some wait and none has been verified for a while. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["VerifyingReadiness"];
                 };
             };
         };

@@ -36,6 +36,7 @@ export type Stats = Schemas["StatsView"];
 export type Overview = Schemas["OrganiserOverview"];
 export type Sandboxes = Schemas["SandboxList"];
 export type Sandbox = Schemas["VerifierSandbox"];
+export type LimitedRegistry = Schemas["LimitedRegistry"];
 export type SandboxNode = Schemas["NodeInUse"];
 export type MapStyle = Schemas["MapStyle"];
 

@@ -3,7 +3,7 @@
 import "../style/organise.css";
 import type { Overview, Sandboxes, SubmissionView } from "../lib/api";
 import { ConnectionNotice, header } from "../lib/chrome";
-import { el, setChildren, foreign } from "../lib/dom";
+import { el, setChildren, setText, foreign } from "../lib/dom";
 import { Field, showFailure } from "../lib/field";
 import { dateTime, fullDateTime, number, duration } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
@@ -122,7 +122,11 @@ function draw(overview: Overview): void {
     );
   }
   board.platform.className = overview.platform === null ? "note note-ok" : "note note-wait";
-  board.platform.textContent = overview.platform ?? "All is well: submissions are verified as they come.";
+  const cause = overview.platform_cause === null ? "" : ` (${overview.platform_cause})`;
+  setText(
+    board.platform,
+    (overview.platform ?? "All is well: submissions are verified as they come.") + cause,
+  );
   setChildren(
     board.figures,
     figure("waiting", number(overview.waiting)),

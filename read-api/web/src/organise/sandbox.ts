@@ -1,5 +1,5 @@
 // The verifiers, their nodes and slots, and the number of attempts under way.
-import type { Sandbox, SandboxNode } from "../lib/api";
+import type { LimitedRegistry, Sandbox, SandboxNode } from "../lib/api";
 import { el, foreign } from "../lib/dom";
 import { count, dateTime, fullDateTime, number } from "../lib/format";
 
@@ -27,16 +27,35 @@ export function sandboxes(all: Sandbox[]): HTMLElement {
 
 function sandbox(one: Sandbox): HTMLElement {
   const since = el("time", { datetime: one.since, title: fullDateTime(one.since) }, dateTime(one.since));
-  const how =
-    one.trouble === null
-      ? `${number(one.under_way)} of ${count(one.slots, "slot")} in use`
+  const working = `${number(one.under_way)} of ${count(one.slots, "slot")} in use`;
+  const how = one.silent
+    ? "has stopped reporting, so it has probably died"
+    : one.trouble === null
+      ? working
       : `verifies nothing: ${one.trouble}`;
   return el(
     "section",
-    { class: one.trouble === null ? "sandbox" : "sandbox troubled" },
+    { class: one.trouble === null && !one.silent ? "sandbox" : "sandbox troubled" },
     el("h3", {}, foreign(one.verifier)),
-    el("p", { class: "aside" }, foreign(how), ". Its nodes changed last: ", since),
+    el("p", { class: "aside" }, foreign(how), ". It reported last: ", since),
+    ...one.registries.map(registry),
     one.nodes.length > 0 && nodes(one.verifier, one.nodes),
+  );
+}
+
+/** Returns the limits of a registry: its pause, and the pulls that are left. */
+function registry({ name, paused_until, reason, pulls_remaining }: LimitedRegistry): HTMLElement {
+  const pause =
+    paused_until === null
+      ? ""
+      : ` is not asked until ${dateTime(paused_until)}: ${reason ?? "it limits requests"}`;
+  const pulls = pulls_remaining === null ? "" : ` permits ${count(pulls_remaining, "more pull")} for now`;
+  const text = [pause, pulls].filter((part) => part !== "").join(";");
+  return el(
+    "p",
+    { class: "aside", "data-registry": name },
+    foreign(name),
+    foreign(text === "" ? " is asked again" : text),
   );
 }
 

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use domain::sandbox::{self, SandboxRegistry};
 use domain::submission::{InterruptionCode, PlatformFault};
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 /// The pause if a registry limits requests and does not say for how long.
@@ -18,9 +20,13 @@ const LONGEST: Duration = Duration::from_secs(3600);
 /// The pause that a request waits out, because that costs less than another attempt.
 const SHORT: Duration = Duration::from_secs(5);
 
-/// The registries that are not asked now.
+/// The registries that are not asked now, and the limits that registries told.
 #[derive(Debug, Default)]
-pub(super) struct RegistryPauses(Mutex<HashMap<String, RegistryPause>>);
+pub(super) struct RegistryPauses {
+    pauses: Mutex<HashMap<String, RegistryPause>>,
+    /// The same for operators, by name.
+    limited: watch::Sender<Vec<SandboxRegistry>>,
+}
 
 #[derive(Debug, Clone)]
 struct RegistryPause {
@@ -41,19 +47,38 @@ impl RegistryPauses {
     ) -> Duration {
         let length = after.unwrap_or(UNTOLD).min(LONGEST);
         let until = Instant::now() + length;
-        let mut pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         pauses.retain(|_, pause| pause.until > now);
         if pauses.get(registry).is_none_or(|pause| pause.until < until) {
             tracing::warn!("{registry} is not asked for {} s: {why}", length.as_secs());
             pauses.insert(registry.to_owned(), RegistryPause { until, code, why: why.to_owned() });
+            let moment = SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX);
+            let moment = Timestamp::now().saturating_add(moment).unwrap_or(Timestamp::MAX);
+            let told = sandbox::RegistryPause { until: moment, reason: why.to_owned() };
+            self.limited.send_modify(|limited| entry(limited, registry).pause = Some(told));
         }
         length
     }
 
+    /// Records the pulls that a registry permits until its limit. Watchers are told only of the first number and of none.
+    pub(super) fn note_pulls(&self, registry: &str, pulls: u64) {
+        self.limited.send_if_modified(|limited| {
+            let known = &mut entry(limited, registry).pulls_remaining;
+            let tells = known.is_none() || pulls == 0 && *known != Some(0);
+            *known = Some(pulls);
+            tells
+        });
+    }
+
+    /// Returns the registries that limit requests, with pauses that may be over.
+    pub(super) fn limited(&self) -> watch::Receiver<Vec<SandboxRegistry>> {
+        self.limited.subscribe()
+    }
+
     /// Returns the time until a registry is asked again; nothing if it is asked.
     pub(super) fn left(&self, registry: &str) -> Duration {
-        let pauses = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses
             .get(registry)
             .map(|pause| pause.until.saturating_duration_since(Instant::now()))
@@ -65,7 +90,7 @@ impl RegistryPauses {
     /// # Errors
     /// If the registry pauses for longer.
     pub(super) async fn wait(&self, registry: &str) -> Result<(), PlatformFault> {
-        let pause = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
+        let pause = self.pauses.lock().unwrap_or_else(PoisonError::into_inner).get(registry).cloned();
         let Some(RegistryPause { until, code, why }) = pause else { return Ok(()) };
         let left = until.saturating_duration_since(Instant::now());
         if left > SHORT {
@@ -76,6 +101,15 @@ impl RegistryPauses {
         sleep_until(until).await;
         Ok(())
     }
+}
+
+/// Returns the entry of a registry, and adds it if it is missing.
+fn entry<'a>(limited: &'a mut Vec<SandboxRegistry>, name: &str) -> &'a mut SandboxRegistry {
+    let index = limited.binary_search_by(|known| known.name.as_str().cmp(name)).unwrap_or_else(|index| {
+        limited.insert(index, SandboxRegistry { name: name.to_owned(), pause: None, pulls_remaining: None });
+        index
+    });
+    &mut limited[index]
 }
 
 /// Returns the time that a `Retry-After` header asks to wait: seconds, or a date.
@@ -131,6 +165,16 @@ mod tests {
             fault.message
         );
         assert_eq!(pauses.wait("b").await, Ok(()));
+        pauses.note_pulls("b", 76);
+        let limited = pauses.limited();
+        let told = limited.borrow();
+        assert_eq!(told[0].pause.as_ref().map(|pause| pause.reason.as_str()), Some("a limits requests"));
+        assert_eq!((told[1].name.as_str(), told[1].pulls_remaining), ("b", Some(76)));
+        drop(told);
+        pauses.note_pulls("b", 75);
+        assert!(!limited.has_changed().unwrap(), "a report for each pull would fill the log");
+        pauses.note_pulls("b", 0);
+        assert!(limited.has_changed().unwrap());
         tokio::time::advance(LONGEST - Duration::from_secs(4)).await;
         assert_eq!(pauses.wait("a").await, Ok(()));
     }

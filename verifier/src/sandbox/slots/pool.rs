@@ -37,6 +37,8 @@ pub(super) struct SlotPool {
     startup: Startup,
     /// The error of the last call that failed, until a later one succeeds.
     last_error: Option<String>,
+    /// The reason why this machine's clock cannot be used.
+    clock_fault: Option<String>,
     closed: bool,
 }
 
@@ -78,6 +80,7 @@ impl SlotPool {
             stuck: HashMap::new(),
             startup: Startup::Sweeping,
             last_error: None,
+            clock_fault: None,
             closed: false,
         }
     }
@@ -190,6 +193,11 @@ impl SlotPool {
     /// Ends the start. `next_slot` is a number that no network of an earlier run has.
     pub(super) fn finish_startup(&mut self, next_slot: u64) {
         self.startup = Startup::Swept { next_slot };
+    }
+
+    /// Records the reason why this machine's clock cannot be used, or that it can. Meanwhile no attempt begins.
+    pub(super) fn set_clock_fault(&mut self, fault: Option<String>) {
+        self.clock_fault = fault;
     }
 
     /// Records a failed sweep, unless an earlier error is recorded already.
@@ -314,6 +322,7 @@ impl SlotPool {
     /// Returns the reason why nothing is verified at present, if there is one.
     fn pause_reason(&self) -> Option<&str> {
         match &self.last_error {
+            _ if self.clock_fault.is_some() => self.clock_fault.as_deref(),
             Some(error) if !self.reachable || self.table.usable() == 0 => Some(error),
             _ if self.nodes.iter().all(|node| node.state != NodeState::Ready) => {
                 let refusal = self.nodes.iter().find_map(|node| match &node.state {
@@ -356,6 +365,9 @@ impl SlotPool {
 
     /// Returns the index of the ready slot that a new attempt would take.
     fn pick_first(&self, avoid: Option<&NodeId>) -> Option<usize> {
+        if self.clock_fault.is_some() {
+            return None;
+        }
         let lowest_awaited = self.awaited.iter().min();
         self.pick(avoid, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
     }

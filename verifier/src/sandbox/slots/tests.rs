@@ -35,6 +35,34 @@ async fn lease(slots: &Slots) -> SlotLease {
     slots.wait(None, SandboxGrade::Bare, Instant::now() + SOON).await.expect("a slot is ready")
 }
 
+#[tokio::test]
+async fn no_attempt_begins_while_the_clock_is_wrong() {
+    let (health, mut told) = watch::channel(Health::default());
+    let swarm: Arc<dyn Swarm> = Arc::new(FakeSwarm::default());
+    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    let slots = Slots::start(swarm, "v1", terms(capacity), health, VerifierMetrics::default());
+    let fault = watch::Sender::new(None);
+    let heeding = tokio::spawn({
+        let (slots, fault) = (slots.clone(), fault.subscribe());
+        async move { slots.heed_clock(fault).await }
+    });
+    let mut changes = slots.changes();
+    let ready = changes.wait_for(|()| slots.has_free());
+    timeout(SOON, ready).await.expect("a slot is ready").unwrap();
+    let why = "the clock of this machine is 42 s ahead of the log's";
+    fault.send_replace(Some(why.to_owned()));
+    let said = told.wait_for(|health| health.pause_reason.as_deref() == Some(why));
+    timeout(SOON, said).await.expect("the verifier says so").unwrap();
+    assert!(!slots.has_free() && slots.take(None).is_none());
+    fault.send_replace(None);
+    let well = told.wait_for(|health| health.pause_reason.is_none());
+    timeout(SOON, well).await.expect("the clock is right again").unwrap();
+    assert!(slots.take(None).is_some());
+    drop(fault);
+    heeding.await.unwrap();
+    slots.close().await;
+}
+
 /// Runs an app in a slot, as a submission does.
 async fn used(slots: &Slots) -> (SlotLease, NetworkId) {
     let mut lease = lease(slots).await;
