@@ -91,11 +91,22 @@ fn meridian(degrees: f64) -> f64 {
     (degrees + 180.0).rem_euclid(360.0) - 180.0
 }
 
-/// Parses a number of degrees from −`max` to `max`.
-pub(crate) fn degrees(name: &str, text: Option<&str>, max: f64) -> Result<f64, Problem> {
-    text.and_then(|text| text.trim().parse::<f64>().ok())
-        .filter(|degrees| degrees.abs() <= max)
-        .ok_or_else(|| Problem::parameter(name, format!("write a number of degrees from −{max} to {max}")))
+/// Parses the parameter `lat`, degrees north.
+pub(crate) fn latitude(text: Option<&str>) -> Result<f64, Problem> {
+    number_of_degrees(text)
+        .filter(|degrees| degrees.abs() <= 90.0)
+        .ok_or_else(|| Problem::parameter("lat", "write a number of degrees from −90 to 90"))
+}
+
+/// Parses the parameter `lon`, degrees east. Degrees beyond ±180 are wrapped, as in a box.
+pub(crate) fn longitude(text: Option<&str>) -> Result<f64, Problem> {
+    number_of_degrees(text)
+        .map(|degrees| if degrees.abs() <= 180.0 { degrees } else { meridian(degrees) })
+        .ok_or_else(|| Problem::parameter("lon", "write a number of degrees"))
+}
+
+fn number_of_degrees(text: Option<&str>) -> Option<f64> {
+    text?.trim().parse::<f64>().ok().filter(|degrees| degrees.is_finite())
 }
 
 /// Parses the parameter `zoom`, a zoom of the map.
@@ -162,6 +173,27 @@ mod tests {
             let near = |one: f64, other: f64| (one - other).abs() < 1e-9;
             assert!(near(bounds.west, west) && near(bounds.east, east), "{sent}: {bounds:?}");
         }
+    }
+
+    #[test]
+    fn a_point_beyond_180_degrees_is_wrapped() {
+        for (sent, meant) in [
+            ("0", 0.0),
+            ("180", 180.0),
+            ("-180", -180.0),
+            ("181", -179.0),
+            ("-181", 179.0),
+            ("359.5", -0.5),
+            ("-360", 0.0),
+            ("540", -180.0),
+            (" 725 ", 5.0),
+        ] {
+            assert_eq!(longitude(Some(sent)).unwrap(), meant, "{sent}");
+        }
+        for wrong in ["", "east", "NaN", "inf", "1e999"] {
+            assert!(longitude(Some(wrong)).is_err() && latitude(Some(wrong)).is_err(), "{wrong}");
+        }
+        assert!(latitude(Some("90.5")).is_err() && longitude(None).is_err());
     }
 
     #[test]

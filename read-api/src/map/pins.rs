@@ -55,7 +55,7 @@ pub(crate) struct PlaceParameters {
     /// The latitude in degrees north, from −90 to 90.
     #[param(value_type = f64, required = true)]
     lat: Option<String>,
-    /// The longitude in degrees east, from −180 to 180.
+    /// The longitude in degrees east. Degrees beyond ±180 are wrapped.
     #[param(value_type = f64, required = true)]
     lon: Option<String>,
 }
@@ -139,8 +139,8 @@ pub(crate) async fn pins_at(
     State(state): State<Arc<ReadState>>,
     QueryParameters(parameters): QueryParameters<PlaceParameters>,
 ) -> Result<Json<FeatureCollection>, Problem> {
-    let lat = parameters::degrees("lat", parameters.lat.as_deref(), 90.0)?;
-    let lon = parameters::degrees("lon", parameters.lon.as_deref(), 180.0)?;
+    let lat = parameters::latitude(parameters.lat.as_deref())?;
+    let lon = parameters::longitude(parameters.lon.as_deref())?;
     let pins = state.queries.pins_at(lat, lon, AT_PLACE_MAX).await.map_err(views_unavailable)?;
     Ok(Json(FeatureCollection::from_pins(pins)))
 }

@@ -1947,7 +1947,7 @@ export interface operations {
             query: {
                 /** @description The latitude in degrees north, from −90 to 90. */
                 lat: number;
-                /** @description The longitude in degrees east, from −180 to 180. */
+                /** @description The longitude in degrees east. Degrees beyond ±180 are wrapped. */
                 lon: number;
             };
             header?: never;

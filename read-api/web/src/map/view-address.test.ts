@@ -12,8 +12,20 @@ test("a view survives its address", () => {
 });
 
 test("an address that names no view is refused", () => {
-  for (const hash of ["", "#", "#4", "#4/north/2", "#4/91/0", "#4/0/181", "#4//0"])
+  for (const hash of ["", "#", "#4", "#4/north/2", "#4/91/0", "#4//0", "#4/0/Infinity"])
     expect(readView(hash)).toBeNull();
+});
+
+test("degrees beyond 180 are wrapped, as other maps write them", () => {
+  for (const [written, lon] of [
+    ["181", -179],
+    ["-190", 170],
+    ["375", 15],
+    ["540", -180],
+  ]) {
+    const view = { zoom: 4, lat: 1, lon, pin: { lat: 1, lon, owner: "ada" } };
+    expect(readView(`#4/1/${written}/1,${written}/ada`)).toEqual(view);
+  }
 });
 
 test("a wrong pin leaves the view", () => {

@@ -15,18 +15,18 @@ export interface NamedPin {
   owner: string;
 }
 
-/** Parses the view in an address; returns `null` if there is none. */
+/** Parses the view in an address; returns `null` if there is none. Degrees beyond ±180 are wrapped. */
 export function readView(hash: string): View | null {
   const [zoom, lat, lon, place, owner] = hash.replace(/^#/, "").split("/");
   const here = numbers([zoom, lat, lon]);
-  if (here === null || !onEarth(here[1], here[2])) return null;
+  if (here === null || !onEarth(here[1])) return null;
   const there = numbers(place?.split(",") ?? []);
   const name = decoded(owner ?? "");
   const pin =
-    there !== null && onEarth(there[0], there[1]) && name !== ""
-      ? { lat: there[0], lon: there[1], owner: name }
+    there !== null && onEarth(there[0]) && name !== ""
+      ? { lat: there[0], lon: meridian(there[1]), owner: name }
       : null;
-  return { zoom: here[0], lat: here[1], lon: here[2], pin };
+  return { zoom: here[0], lat: here[1], lon: meridian(here[2]), pin };
 }
 
 /** Formats a view as the hash of an address. */
@@ -42,8 +42,13 @@ function numbers(texts: (string | undefined)[]): [number, number, number] | null
   return all.length > 1 && all.every(Number.isFinite) ? [all[0] ?? 0, all[1] ?? 0, all[2] ?? 0] : null;
 }
 
-function onEarth(lat: number, lon: number): boolean {
-  return Math.abs(lat) <= 90 && Math.abs(lon) <= 180;
+function onEarth(lat: number): boolean {
+  return Math.abs(lat) <= 90;
+}
+
+/** Returns the same meridian from −180 to 180 degrees. */
+function meridian(lon: number): number {
+  return Math.abs(lon) <= 180 ? lon : ((((lon + 180) % 360) + 360) % 360) - 180;
 }
 
 function decoded(text: string): string {
