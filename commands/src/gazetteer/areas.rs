@@ -1,5 +1,6 @@
 //! Areas: countries, regions of countries, counties, and whatever else is larger than a city.
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use super::fold::{fold, key};
@@ -26,11 +27,12 @@ pub(super) struct NamedArea {
 }
 
 /// Words that should name the area or the neighbour of a place.
-#[derive(Clone, Debug)]
-pub(super) struct PlaceNarrowing {
-    key: String,
-    /// Sets of codes of which a place must be in one each. There is one list for each way to split the words.
-    splits: Vec<Vec<Vec<AreaCode>>>,
+#[derive(Debug)]
+pub(super) struct PlaceNarrowing<'a> {
+    words: &'a [String],
+    /// Sets of codes of which a place must be in one each. There is one list for each way to split the words. They are looked
+    /// up when they are first needed, because most readings name no city.
+    splits: OnceCell<Vec<Vec<Vec<AreaCode>>>>,
 }
 
 /// Returns the areas of this key.
@@ -73,6 +75,21 @@ impl NamedArea {
         !self.code.is_loose() && self.code.contains(place)
     }
 
+    /// Returns whether this is a part of a region.
+    pub(super) fn is_county(&self) -> bool {
+        self.code.0.split('.').count() == 3
+    }
+
+    /// Returns the name that is printed, which is empty for most regions.
+    pub(super) fn name(&self) -> &'static str {
+        area_name(self.code.0)
+    }
+
+    /// Returns whether the area is in a country, or is the country.
+    pub(super) fn is_of_country(&self, country: &str) -> bool {
+        self.code.0.split('.').next() == Some(country)
+    }
+
     /// Returns the largest places, the largest first.
     pub(super) fn largest(&self) -> impl Iterator<Item = PlaceCandidate> + use<> {
         self.largest.split(',').filter_map(candidate_of_id)
@@ -86,30 +103,36 @@ impl NamedArea {
     }
 }
 
-impl PlaceNarrowing {
-    pub(super) fn new(words: &[String]) -> Self {
-        let mut splits = Vec::new();
-        let mut add = |pieces: &[&[String]]| {
-            let sets: Vec<Vec<AreaCode>> = pieces.iter().map(|words| codes_named(&key(words))).collect();
-            if sets.iter().all(|codes| !codes.is_empty()) {
-                splits.push(sets);
-            }
-        };
-        add(&[words]);
-        if words.len() <= SPLIT_WORDS_MAX {
-            (1..words.len()).for_each(|cut| add(&[&words[..cut], &words[cut..]]));
-        }
-        Self { key: key(words), splits }
+impl<'a> PlaceNarrowing<'a> {
+    pub(super) fn new(words: &'a [String]) -> Self {
+        Self { words, splits: OnceCell::new() }
     }
 
     /// Returns whether the words name an area at all.
     pub(super) fn names_area(&self) -> bool {
-        !self.splits.is_empty()
+        !self.splits().is_empty()
     }
 
     /// Returns the key of the words.
-    pub(super) fn key(&self) -> &str {
-        &self.key
+    pub(super) fn key(&self) -> String {
+        key(self.words)
+    }
+
+    fn splits(&self) -> &[Vec<Vec<AreaCode>>] {
+        self.splits.get_or_init(|| {
+            let mut splits = Vec::new();
+            let mut add = |pieces: &[&[String]]| {
+                let sets: Vec<Vec<AreaCode>> = pieces.iter().map(|words| codes_named(&key(*words))).collect();
+                if sets.iter().all(|codes| !codes.is_empty()) {
+                    splits.push(sets);
+                }
+            };
+            add(&[self.words]);
+            if self.words.len() <= SPLIT_WORDS_MAX {
+                (1..self.words.len()).for_each(|cut| add(&[&self.words[..cut], &self.words[cut..]]));
+            }
+            splits
+        })
     }
 
     pub(super) fn fits(&self, place: &PlaceCandidate) -> bool {
@@ -123,7 +146,7 @@ impl PlaceNarrowing {
 
     /// Returns whether the words have the form of a neighbour, as in "near Bonn".
     pub(super) fn names_neighbour(&self) -> bool {
-        self.key.starts_with("near")
+        self.words.first().is_some_and(|word| word.starts_with("near"))
     }
 
     /// Returns whether the words name an area around `area`, or `area` itself.
@@ -132,11 +155,13 @@ impl PlaceNarrowing {
     }
 
     fn fits_by(&self, fits: impl Fn(AreaCode) -> bool) -> bool {
-        self.splits.iter().any(|sets| sets.iter().all(|codes| codes.iter().any(|code| fits(*code))))
+        self.splits().iter().any(|sets| sets.iter().all(|codes| codes.iter().any(|code| fits(*code))))
     }
 
     fn names_neighbour_of(&self, place: &PlaceCandidate) -> bool {
-        !place.near.is_empty() && self.names_neighbour() && self.key == fold(&format!("near {}", place.near))
+        !place.near.is_empty()
+            && self.names_neighbour()
+            && self.key() == fold(&format!("near {}", place.near))
     }
 }
 

@@ -6,18 +6,19 @@ use domain::text::unaccented;
 use unicode_normalization::UnicodeNormalization as _;
 use unicode_normalization::char::is_combining_mark;
 
-/// Splits a text into words in lower case, without accents and punctuation.
+/// Splits a text into words in lower case, without accents and punctuation. A mark without a letter, such as the selector after
+/// an emoji, is no word.
 pub(super) fn words(text: &str) -> Vec<String> {
     unaccented(text)
         .split(|char: char| !char.is_alphanumeric() && !is_combining_mark(char))
-        .filter(|word| !word.is_empty())
+        .filter(|word| word.contains(char::is_alphanumeric))
         .map(str::to_owned)
         .collect()
 }
 
 /// Returns the key of a name that has these words. Keys have no spaces, because people use spaces and hyphens differently.
-pub(super) fn key(words: &[String]) -> String {
-    words.iter().map(|word| in_full(word)).collect::<String>().nfc().collect()
+pub(super) fn key<'a>(words: impl IntoIterator<Item = &'a String>) -> String {
+    composed(words.into_iter().map(|word| in_full(word)).collect())
 }
 
 /// Returns the beginning of the key of a name whose last word may be incomplete.
@@ -25,7 +26,7 @@ pub(super) fn key_prefix(words: &[String]) -> String {
     let Some((last, complete)) = words.split_last() else {
         return String::new();
     };
-    format!("{}{last}", key(complete)).nfc().collect()
+    composed(format!("{}{last}", key(complete)))
 }
 
 /// Returns the key of a text.
@@ -33,10 +34,14 @@ pub(super) fn fold(text: &str) -> String {
     key(&words(text))
 }
 
+fn composed(text: String) -> String {
+    if text.is_ascii() { text } else { text.nfc().collect() }
+}
+
 /// Expands an abbreviation.
 fn in_full(word: &str) -> &str {
     match word {
-        "st" => "saint",
+        "st" | "sankt" | "sint" => "saint",
         "ste" => "sainte",
         "ft" => "fort",
         "mt" => "mount",

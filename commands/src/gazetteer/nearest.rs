@@ -1,14 +1,15 @@
-//! Finds the names most similar to an unknown name, by edit distance. Few people mistype the first letter, so the names with
+//! Finds the names most similar to an unknown name, by edit distance, in which two exchanged letters are one edit. Few people mistype the first letter, so the names with
 //! that letter are compared in full, and of the others those that differ in the first letter alone.
 
-use super::table::{SortedTable, first_column};
+use super::table::{SortedTable, after_prefix, first_column};
 
 /// The largest edit distance that is looked for. Short names have a smaller one.
 const DISTANCE_MAX: usize = 2;
 /// The longest text that is compared, in characters.
 const CHARS_MAX: usize = 60;
-/// The number of rows with one prefix that are passed over one by one. The rest of them is found by bisection.
-const PASSED_OVER_MAX: usize = 24;
+/// The smallest number of characters at the beginning of a name in which people make one mistake at most. In a long name it is
+/// the first half.
+const SURE_CHARS_MIN: usize = 3;
 /// Any distance above [`DISTANCE_MAX`].
 const FAR: u8 = DISTANCE_MAX as u8 + 1;
 
@@ -27,36 +28,31 @@ pub(super) fn nearest(names: &SortedTable, typed: &str) -> Vec<(u8, &'static str
     let Some(first) = typed.first() else { return found };
     let distance_max = match typed.len() {
         2 | 3 => 1,
-        4..=CHARS_MAX => DISTANCE_MAX as u8,
+        // A Chinese or Korean character is a syllable at least.
+        4..=CHARS_MAX if *first >= '\u{2E80}' => 1,
+        4 | 5 => 1,
+        6..=CHARS_MAX => DISTANCE_MAX as u8,
         _ => return found,
     };
-    let is_too_far = |band: &MatrixBand| band.iter().all(|distance| *distance > distance_max);
+    let sure_chars = (typed.len() / 2).max(SURE_CHARS_MIN);
+    let is_too_far = |band: &MatrixBand, depth: usize| {
+        let max = if depth <= sure_chars { distance_max.min(1) } else { distance_max };
+        band.iter().all(|distance| *distance > max)
+    };
     // The prefix of the last key that was compared, and its bands: that of the empty prefix, then one for each character.
     let mut prefix: Vec<char> = Vec::new();
     let mut bands = vec![first_band(typed.len())];
-    // The last prefix that was too far away, and the number of rows that were passed over because of it.
-    let mut too_far_prefix = "\t";
-    let mut passed_over = 0;
-    let mut rows = names.rows_from(&first.to_string());
-    while let Some(row) = rows.next().filter(|row| row.starts_with(*first)) {
-        if row.starts_with(too_far_prefix) {
-            passed_over += 1;
-            if passed_over == PASSED_OVER_MAX {
-                rows = names.rows_from(&format!("{too_far_prefix}{}", char::MAX));
-            }
-            continue;
-        }
+    let mut rows = names.from(&first.to_string());
+    while rows.starts_with(*first) {
+        let (row, after) = rows.split_once('\n').unwrap_or((rows, ""));
         let key = first_column(row).0;
-        if key.len() + usize::from(distance_max) < typed.len() {
-            continue;
-        }
         let mut rest = key.chars();
         let shared = prefix.iter().zip(key.chars()).take_while(|(a, b)| **a == *b).count();
         prefix.truncate(shared);
         bands.truncate(shared + 1);
         rest.by_ref().take(shared).for_each(drop);
         let mut band = bands[shared];
-        while !is_too_far(&band) {
+        while !is_too_far(&band, prefix.len()) {
             let Some(char) = rest.next() else {
                 let distance = final_distance(&band, prefix.len(), typed.len());
                 if distance <= distance_max {
@@ -64,14 +60,17 @@ pub(super) fn nearest(names: &SortedTable, typed: &str) -> Vec<(u8, &'static str
                 }
                 break;
             };
-            band = next_band(&band, prefix.len(), &typed, char);
+            let before = prefix.len().checked_sub(1).map(|at| (&bands[at], prefix[at]));
+            band = next_band(&band, before, prefix.len(), &typed, char);
             prefix.push(char);
             bands.push(band);
         }
-        if is_too_far(&band) {
-            too_far_prefix = &key[..key.len() - rest.as_str().len()];
-            passed_over = 0;
-        }
+        // Rows with a prefix that is too far away are all too far away.
+        rows = if is_too_far(&band, prefix.len()) {
+            after_prefix(rows, &key[..key.len() - rest.as_str().len()])
+        } else {
+            after
+        };
     }
     found
 }
@@ -98,8 +97,15 @@ fn first_band(typed: usize) -> MatrixBand {
     })
 }
 
-/// Returns the band of the prefix that has one character more, `char`, than the `depth` characters of `last`.
-fn next_band(last: &MatrixBand, depth: usize, typed: &[char], char: char) -> MatrixBand {
+/// Returns the band of the prefix that has one character more, `char`, than the `depth` characters of `last`. `before` is the band
+/// before `last`, and the character between the two.
+fn next_band(
+    last: &MatrixBand,
+    before: Option<(&MatrixBand, char)>,
+    depth: usize,
+    typed: &[char],
+    char: char,
+) -> MatrixBand {
     let mut next = [FAR; 2 * DISTANCE_MAX + 1];
     for at in 0..next.len() {
         let Some(column) = (depth + 1 + at).checked_sub(DISTANCE_MAX).filter(|column| *column <= typed.len())
@@ -110,7 +116,13 @@ fn next_band(last: &MatrixBand, depth: usize, typed: &[char], char: char) -> Mat
         let added = last.get(at + 1).map_or(FAR, |distance| distance + 1);
         let left_out = at.checked_sub(1).map_or(FAR, |before| next[before] + 1);
         let replaced = column.checked_sub(1).map_or(FAR, |before| last[at] + u8::from(typed[before] != char));
-        next[at] = added.min(left_out).min(replaced).min(FAR);
+        let exchanged = match (before, column.checked_sub(2)) {
+            (Some((band, previous)), Some(first)) if typed[first] == char && typed[first + 1] == previous => {
+                band[at] + 1
+            }
+            _ => FAR,
+        };
+        next[at] = added.min(left_out).min(replaced).min(exchanged).min(FAR);
     }
     next
 }
@@ -139,6 +151,7 @@ mod tests {
         assert_eq!(distance("arisian").map(|found| found.0), Some(1));
         assert_eq!(distance("perisixn").map(|found| found.0), Some(2));
         assert_eq!(distance("perixixn").map(|found| found.0), None);
+        assert_eq!(nearest(&NAMES, "pairs"), [(1, "paris\t")], "two letters are exchanged");
         assert!(nearest(&NAMES, "p").is_empty());
     }
 }

@@ -11,6 +11,9 @@ use super::{GazetteerPlace, PlaceSuggestion};
 /// A place for which a name is only an alternative counts with one part in so many of its people.
 const ALTERNATIVE_NAME_DIVISOR: u32 = 20;
 
+/// The distance up to which two places may be parts of one city, in degrees of latitude: some 60 km.
+const NEAR_DEGREES: f64 = 0.55;
+
 pub(super) static PLACES: SortedTable = SortedTable::new(include_str!("../../data/places.tsv"));
 pub(super) static NAMES: SortedTable = SortedTable::new(include_str!("../../data/names.tsv"));
 
@@ -81,6 +84,12 @@ impl PlaceCandidate {
             || [area_name(self.country), self.country]
                 .iter()
                 .any(|country| fold(&format!("{} {country}", self.region_name())).starts_with(prefix))
+    }
+
+    /// Returns whether another place is so near that both may be parts of one city.
+    pub(super) fn is_near(&self, other: &Self) -> bool {
+        let east = (self.lon - other.lon) * self.lat.to_radians().cos();
+        (self.lat - other.lat).hypot(east) <= NEAR_DEGREES
     }
 
     /// Returns the full name, which no other place has.

@@ -28,7 +28,7 @@ const LINKING: &[&str] =
 pub(super) fn without_neighbourhood(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
     let wording = wordings.last().filter(|wording| wording.hint != WordingHint::Vague)?;
     let parts = &wording.parts;
-    if let Some(found) = by_commas(parts).find_map(|reading| without_unknown(&reading, typed)) {
+    if let Some(found) = by_commas(parts).find_map(|reading| without_unknown(&reading)) {
         return Some(found);
     }
     for start in 1..parts.len() {
@@ -36,7 +36,7 @@ pub(super) fn without_neighbourhood(wordings: &[TypedWording], typed: &str) -> O
         match by_commas(rest).chain(by_words(rest)).find_map(|reading| answer(&reading, typed)) {
             Some(ReadingAnswer::Place(place)) => return beside(&parts[..start], rest, place),
             // A country alone says nothing of the city before it, which may be misspelt.
-            None | Some(ReadingAnswer::Area(_)) => {}
+            None | Some(ReadingAnswer::Area(..)) => {}
             Some(ambiguous) => return Some(ambiguous),
         }
     }
@@ -77,33 +77,43 @@ pub(super) fn similar(parts: &[Vec<String>]) -> Vec<PlaceCandidate> {
 }
 
 /// Finds the place of a reading that fits but for parts of unknown meaning, such as a county or a neighbourhood.
-fn without_unknown(reading: &LocationReading, typed: &str) -> Option<ReadingAnswer> {
+fn without_unknown(reading: &LocationReading) -> Option<ReadingAnswer> {
+    let mut found = places_named(&reading.city);
+    if found.is_empty() {
+        return None;
+    }
     let (known, unknown): (Vec<_>, Vec<_>) =
         reading.narrowed_by.iter().partition(|words| words.names_area() || words.names_neighbour());
+    found.retain(|place| known.iter().all(|words| words.fits(place)));
     // In a text of few letters a misspelt area cannot be told from another word.
     let is_misspelt = |key: &str| {
         key.chars().count() >= LETTERS_MIN
             && nearest::nearest(&AREA_NAMES, key).iter().any(|(distance, _)| *distance <= 1)
     };
     let is_unknown = |key: &str| places_named(key).is_empty() && !is_misspelt(key);
-    if unknown.is_empty() || !unknown.iter().all(|words| is_unknown(words.key())) {
+    if found.is_empty() || unknown.is_empty() || !unknown.iter().all(|words| is_unknown(&words.key())) {
         return None;
     }
-    let mut found = places_named(&reading.city);
-    found.retain(|place| known.iter().all(|words| words.fits(place)));
-    match choose(found, typed) {
-        Some(ReadingAnswer::Place(place)) if known.is_empty() && !is_well_known(&place) => None,
+    match choose(found) {
+        // The tables have no names of regions in other scripts.
+        Some(ReadingAnswer::Place(place))
+            if known.is_empty()
+                && !is_well_known(&place)
+                && unknown.iter().any(|words| words.key().is_ascii()) =>
+        {
+            None
+        }
         Some(ReadingAnswer::Ambiguous(_)) if known.is_empty() => None,
         found => found,
     }
 }
 
-/// Returns the place of `rest`, unless the parts before it are another place or a misspelt one.
+/// Returns the place of `rest`, unless the parts before it are another place, farther away than a suburb, or a misspelt one.
 fn beside(before: &[Vec<String>], rest: &[Vec<String>], place: PlaceCandidate) -> Option<ReadingAnswer> {
     let others: Vec<PlaceCandidate> = before
         .iter()
         .map(|words| places_named(&key(words)))
-        .filter(|found| found.iter().all(|other| other.country != place.country))
+        .filter(|found| !found.iter().any(|other| other.is_near(&place)))
         .flatten()
         .filter(is_well_known)
         .collect();
@@ -134,7 +144,13 @@ fn well_known_in(words: &[String]) -> Option<ReadingAnswer> {
     let is_linked = |cut: usize| LINKING.contains(&words[cut].as_str());
     let mut cuts = (1..words.len()).rev().filter(|cut| !is_linked(*cut));
     let place = cuts.find_map(|cut| known(&words[..cut], &words[cut..]))?;
-    Some(ReadingAnswer::Ambiguous(vec![place]))
+    // Chinese, Japanese and Korean addresses begin with what is largest.
+    let begins_with_largest = words[0].starts_with(is_ideograph_or_syllable);
+    Some(if begins_with_largest {
+        ReadingAnswer::Place(place)
+    } else {
+        ReadingAnswer::Ambiguous(vec![place])
+    })
 }
 
 /// Returns true if words name an area, and the place is in none of that name.
@@ -144,6 +160,10 @@ fn is_elsewhere(words: &[String], place: &PlaceCandidate) -> bool {
         let areas = areas_named(&key);
         !areas.is_empty() && !areas.iter().any(|area| area.contains(place))
     })
+}
+
+fn is_ideograph_or_syllable(char: char) -> bool {
+    char >= '\u{2E80}'
 }
 
 fn is_well_known(place: &PlaceCandidate) -> bool {

@@ -24,6 +24,11 @@ impl SortedTable {
 
     /// Returns the rows from the first one whose first column is not below `key`.
     pub(super) fn rows_from(&self, key: &str) -> std::str::Lines<'static> {
+        self.from(key).lines()
+    }
+
+    /// Returns the part of the table from the first row whose first column is not below `key`.
+    pub(super) fn from(&self, key: &str) -> &'static str {
         let bytes = self.0.as_bytes();
         let (mut low, mut high) = (0, bytes.len());
         while low < high {
@@ -39,7 +44,7 @@ impl SortedTable {
                 high = start;
             }
         }
-        self.0[low..].lines()
+        &self.0[low..]
     }
 
     #[cfg(test)]
@@ -51,6 +56,35 @@ impl SortedTable {
     #[cfg(test)]
     pub(super) fn text(&self) -> &'static str {
         self.0
+    }
+}
+
+/// Returns the part of sorted rows after those that begin with `prefix`, of which the first row is one. The work grows with the
+/// logarithm of what is passed over.
+pub(super) fn after_prefix(rows: &'static str, prefix: &str) -> &'static str {
+    let (bytes, prefix) = (rows.as_bytes(), prefix.as_bytes());
+    let after_line =
+        |at: usize| match bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\n')) {
+            Some(end) => at + end + 1,
+            None => bytes.len(),
+        };
+    // The row at `low` begins with the prefix, the one at `high` does not.
+    let (mut low, mut high, mut step) = (0, after_line(0), 32);
+    while bytes[high..].starts_with(prefix) {
+        low = high;
+        high = after_line(low + step);
+        step *= 2;
+    }
+    loop {
+        let middle = after_line(low + (high - low) / 2);
+        let next = if middle < high { middle } else { after_line(low) };
+        if next >= high {
+            return &rows[high..];
+        } else if bytes[next..].starts_with(prefix) {
+            low = next;
+        } else {
+            high = next;
+        }
     }
 }
 

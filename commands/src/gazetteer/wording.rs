@@ -3,6 +3,9 @@
 
 use super::fold::words;
 
+/// The largest number of parts of a text that are told apart. An address has fewer, and each more costs more than the one before.
+const PARTS_MAX: usize = 12;
+
 /// A text as parts of folded words. No part is empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct TypedWording {
@@ -34,6 +37,17 @@ const LEADING_AREA: &[&str] = &[
     "department of",
     "departement de",
     "region de",
+    "prov de",
+    "rep of",
+    "woj",
+    "upstate",
+    "rural",
+    "northern",
+    "southern",
+    "eastern",
+    "western",
+    "north of",
+    "south of",
 ];
 /// What else may stand before the name of a city or an area.
 const LEADING: &[&str] = &[
@@ -208,6 +222,7 @@ pub(super) fn wordings(typed: &str) -> Vec<TypedWording> {
     let mut all = Vec::new();
     for raw in [raw, without_codes, without_letters] {
         let divided: Vec<String> = raw.iter().flat_map(|part| divided(part)).collect();
+        let divided = if divided.len() <= PARTS_MAX { divided } else { raw.clone() };
         let plain = TypedWording { parts: folded_parts(&raw), hint: WordingHint::Nothing };
         let divided = TypedWording { parts: folded_parts(&divided), hint: WordingHint::Nothing };
         let (bare, bare_divided) = (bare(&plain), bare(&divided));
@@ -247,7 +262,13 @@ fn raw_parts(typed: &str) -> Vec<String> {
             _ => text.push(char),
         }
     }
-    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+    let mut parts: Vec<String> =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    if parts.len() > PARTS_MAX {
+        let rest = parts.split_off(PARTS_MAX - 1);
+        parts.push(rest.join(" "));
+    }
+    parts
 }
 
 fn letter_of_flag(char: char) -> char {
@@ -296,7 +317,21 @@ fn divided(part: &str) -> Vec<String> {
 }
 
 fn folded_parts(raw: &[String]) -> Vec<Vec<String>> {
-    raw.iter().map(|part| words(part)).filter(|words| !words.is_empty()).collect()
+    raw.iter().map(|part| in_full(words(part))).filter(|words| !words.is_empty()).collect()
+}
+
+/// Writes out what German names abbreviate, as in "Mülheim a. d. Ruhr".
+fn in_full(mut words: Vec<String>) -> Vec<String> {
+    for at in 1..words.len().saturating_sub(1) {
+        let link = match (words[at].as_str(), words[at + 1].as_str()) {
+            ("a", "d") => "an",
+            ("o", "d") => "ob",
+            ("i", "d") => "in",
+            _ => continue,
+        };
+        (words[at], words[at + 1]) = (link.to_owned(), "der".to_owned());
+    }
+    words
 }
 
 /// Leaves out the filler words and endings of each part.
