@@ -99,6 +99,11 @@ impl RegistryClient {
         Self { http, documents: DocumentMemory::default() }
     }
 
+    /// Allows registries to send their clients to these further domains, too.
+    pub(crate) fn also_allow(&self, further: &BTreeMap<String, Vec<String>>) {
+        self.http.also_allow(further);
+    }
+
     /// Looks up the image, or the `known` digest that an earlier attempt resolved it to, and checks that it
     /// can be run within the limits.
     pub(crate) async fn look_up(

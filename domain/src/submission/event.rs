@@ -290,7 +290,7 @@ pub struct VerdictBasis {
     /// The digest of the rules by which the verdict was reached.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rules: Option<String>,
-    /// The images that were looked at. An image that was not found is absent.
+    /// The images that were looked at. An image that could not be looked up is absent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<JudgedImage>,
 }

@@ -7,6 +7,7 @@ mod hosts;
 mod pauses;
 mod tokens;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::ImageRef;
@@ -108,6 +109,11 @@ impl RegistryHttp {
 
     pub(super) fn limited(&self) -> watch::Receiver<Vec<SandboxRegistry>> {
         self.pauses.limited()
+    }
+
+    /// Allows registries to send their clients to these further domains, too.
+    pub(super) fn also_allow(&self, further: &BTreeMap<String, Vec<String>>) {
+        self.hosts.also_allow(further);
     }
 
     pub(super) fn pause_left(&self, registry: &str) -> Duration {

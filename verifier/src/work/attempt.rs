@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands, read_event};
 use domain::challenge::{Evidence, Observation};
-use domain::submission::{InterruptionCode, PlatformFault, SubmissionFacts};
-use domain::{Command, Digest, ImageRef, Rejection, Submission, SubmissionId};
+use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
+use domain::{Challenge, Command, Digest, ImageRef, Rejection, Submission, SubmissionId};
 use event_store::{Read, ReadDirection, StreamName};
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::gate::LayerGate;
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
@@ -74,8 +75,34 @@ pub(crate) enum AttemptEnd {
     Reported,
     /// The submission could not be claimed at present.
     NotClaimed,
+    /// This version cannot carry out the rules of the submission. It is left to other verifiers.
+    LeftToOthers,
     /// The submission was deleted from the log or stands still, so it cannot be claimed.
     NothingToClaim,
+}
+
+/// A submission as the log has it.
+struct LoadedStream {
+    state: Submission,
+    /// The id of the newest event of ours.
+    newest: Option<Uuid>,
+}
+
+/// The images of a submission after their lookup.
+struct LookedUpImages {
+    /// What was found about those that cannot be run.
+    findings: Vec<(ImageRef, AppFinding)>,
+    runnable: Vec<(ImageRef, ResolvedImage)>,
+    /// The digests of all that were found.
+    found: Vec<JudgedImage>,
+}
+
+/// A claimed submission.
+struct ClaimedSubmission {
+    facts: SubmissionFacts,
+    journal: AttemptJournal,
+    /// The rules by which it is judged, and where.
+    context: RunContext,
 }
 
 impl AttemptRunner {
@@ -83,8 +110,15 @@ impl AttemptRunner {
     pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> AttemptEnd {
         let id = ticket.id;
         let began = Instant::now();
-        let (facts, journal) = match self.metrics.time(AttemptStep::Claim, self.claim(ticket)).await {
+        let (claimed, lease) = match self.metrics.time(AttemptStep::Claim, self.claim(ticket, lease)).await {
             Ok(claimed) => claimed,
+            Err(CommandError::UnknownRules(why)) => {
+                tracing::warn!(
+                    why,
+                    "submission {id} is left to other verifiers, because its rules are not known here"
+                );
+                return AttemptEnd::LeftToOthers;
+            }
             Err(
                 why @ (CommandError::Rejected(Rejection::Unknown)
                 | CommandError::Deleted(_)
@@ -98,11 +132,12 @@ impl AttemptRunner {
                 return AttemptEnd::NotClaimed;
             }
         };
+        let ClaimedSubmission { facts, journal, .. } = &claimed;
         let attempt = journal.claim.attempt;
         tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
-        let work = AssertUnwindSafe(self.verify(&facts, &journal, lease)).catch_unwind();
+        let work = AssertUnwindSafe(self.verify(&claimed, lease)).catch_unwind();
         let outcome = tokio::select! {
             outcome = timeout(time, work) => match outcome {
                 Ok(Ok(outcome)) => outcome,
@@ -114,7 +149,7 @@ impl AttemptRunner {
             }
         };
         let report = match outcome {
-            Ok(observations) => Command::Conclude { attempt, observations, images: vec![] },
+            Ok((observations, images)) => Command::Conclude { attempt, observations, images },
             Err(NoVerdict::Interrupted(fault)) => {
                 let PlatformFault { code, message, .. } = &fault;
                 tracing::warn!("attempt {attempt} of submission {id} is interrupted: {code:?}, {message}");
@@ -142,66 +177,95 @@ impl AttemptRunner {
         AttemptEnd::Reported
     }
 
-    /// Claims the submission by appending an event. Fails if another verifier was first.
-    async fn claim(&self, ticket: Ticket) -> Result<(SubmissionFacts, AttemptJournal), CommandError> {
+    /// Claims the submission by appending an event, if its rules can be carried out. Fails if another verifier was first.
+    async fn claim(
+        &self,
+        ticket: Ticket,
+        lease: SlotLease,
+    ) -> Result<(ClaimedSubmission, SlotLease), CommandError> {
+        let LoadedStream { state, .. } = self.load(ticket.id).await?;
+        let facts = state.facts().ok_or(Rejection::Unknown)?;
+        let challenge = self.commands.rules_of(facts).await?;
+        let lease = self.lease_for(&challenge, lease).await?;
+        self.registry.also_allow(&challenge.images.registry_hosts);
         let now = Timestamp::now();
-        let time =
-            SignedDuration::try_from(self.context.challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
+        let time = SignedDuration::try_from(challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
         let deadline = now.saturating_add(time).unwrap_or(Timestamp::MAX);
         let claim = Command::Claim { verifier: self.verifier.clone(), at: now, deadline };
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: ticket.cause };
         self.commands.handle(ticket.id, claim, cause).await?;
-        let stream = StreamName::of(domain::submission::CATEGORY, ticket.id.0);
-        let mut state = Submission::default();
-        let (mut last, mut from) = (None, 0);
-        loop {
-            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
-            for recorded in &page {
-                from = recorded.revision + 1;
-                let Some(event) = read_event(recorded)? else { continue };
-                state = state.evolve(&event);
-                last = Some((recorded.revision, recorded.id));
-            }
-            if page.len() < PAGE {
-                break;
-            }
-        }
-        match (state, last) {
-            (Submission::Verifying { facts, claim, .. }, Some((_, cause)))
-                if claim.verifier == self.verifier && claim.deadline == deadline =>
+        let named = &facts.rules;
+        match self.load(ticket.id).await? {
+            LoadedStream { state: Submission::Verifying { facts, claim, .. }, newest: Some(cause) }
+                if claim.verifier == self.verifier && claim.deadline == deadline && facts.rules == *named =>
             {
                 let commands = self.commands.clone();
-                Ok((facts, AttemptJournal { commands, id: ticket.id, claim, cause }))
+                let journal = AttemptJournal { commands, id: ticket.id, claim, cause };
+                let context = RunContext { challenge, ..self.context.clone() };
+                Ok((ClaimedSubmission { facts, journal, context }, lease))
             }
             _ => Err(CommandError::Contended(1)),
         }
     }
 
-    /// Looks the images up, runs them, and returns the observations that decide the verdict.
+    async fn load(&self, id: SubmissionId) -> Result<LoadedStream, CommandError> {
+        let stream = StreamName::of(domain::submission::CATEGORY, id.0);
+        let mut loaded = LoadedStream { state: Submission::default(), newest: None };
+        let mut from = 0;
+        loop {
+            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
+            for recorded in &page {
+                from = recorded.revision + 1;
+                let Some(event) = read_event(recorded)? else { continue };
+                loaded.state = loaded.state.evolve(&event);
+                loaded.newest = Some(recorded.id);
+            }
+            if page.len() < PAGE {
+                return Ok(loaded);
+            }
+        }
+    }
+
+    /// Returns a slot of the grade that the rules demand. This verifier's own file may demand less.
+    async fn lease_for(&self, challenge: &Challenge, lease: SlotLease) -> Result<SlotLease, CommandError> {
+        let Some(grade) = challenge.sandbox.grade.filter(|grade| lease.grade() < *grade) else {
+            return Ok(lease);
+        };
+        let slots = &self.context.slots;
+        if slots.highest_grade().is_none_or(|highest| highest < grade) {
+            let why = format!("no node here has the grade {} that the rules demand", grade.as_str());
+            return Err(CommandError::UnknownRules(why));
+        }
+        let (avoid, deadline) = (lease.node().id.clone(), Instant::now() + ANOTHER_SLOT);
+        drop(lease);
+        slots.wait(Some(&avoid), grade, deadline).await.ok_or(CommandError::Contended(1))
+    }
+
+    /// Looks the images up, runs them, and returns the observations that decide the verdict, and what was looked at.
     async fn verify(
         &self,
-        facts: &SubmissionFacts,
-        journal: &AttemptJournal,
+        claimed: &ClaimedSubmission,
         lease: SlotLease,
-    ) -> Result<Vec<Observation>, NoVerdict> {
-        let (mut findings, runnable) = self.look_up(facts).await;
-        if !runnable.is_empty() && !self.is_decided(facts, &findings) {
-            let found: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
+    ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
+        let ClaimedSubmission { context, facts, .. } = claimed;
+        let LookedUpImages { mut findings, runnable, found } = self.look_up(context, facts).await;
+        if !runnable.is_empty() && !is_decided(context, facts, &findings) {
+            let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             // An app may fail for want of a place to write. A node of a higher grade then decides.
             let grade = lease.grade();
             let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
-            let first = self.run_in_slot(lease, 1, facts, journal, runnable, &findings).await?;
+            let first = self.run_in_slot(claimed, lease, 1, runnable, &findings).await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
-            let challenge = &self.context.challenge;
+            let challenge = &context.challenge;
             let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(image, finding)| {
                 let is_right = |evidence: &Evidence| is_right(challenge, &facts.submitted, image, evidence);
                 finding.doubt().is_some() || higher.is_some() && finding.may_lack_rights(is_right)
             });
             findings.extend(clear);
             let again: Vec<(ImageRef, ResolvedImage)> =
-                doubtful.iter().map(|(image, _)| (image.clone(), found[image].clone())).collect();
-            if !again.is_empty() && !self.is_decided(facts, &findings) {
+                doubtful.iter().map(|(image, _)| (image.clone(), resolved[image].clone())).collect();
+            if !again.is_empty() && !is_decided(context, facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 // On a node of a lower grade the app might fail for another reason.
                 let grade = higher.unwrap_or(grade);
@@ -212,7 +276,7 @@ impl AttemptRunner {
                         "a failure must be confirmed in a second slot, and no slot became free in time",
                     ));
                 };
-                let second = self.run_in_slot(lease, 2, facts, journal, again, &findings).await?;
+                let second = self.run_in_slot(claimed, lease, 2, again, &findings).await?;
                 let doubtful: BTreeMap<ImageRef, AppFinding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
@@ -221,8 +285,8 @@ impl AttemptRunner {
             }
         }
         let observations = observations(&findings);
-        if self.context.challenge.judge(&facts.submitted, &observations).verdict.is_some() {
-            return Ok(observations);
+        if context.challenge.judge(&facts.submitted, &observations).verdict.is_some() {
+            return Ok((observations, found));
         }
         let fault = findings.into_iter().find_map(|(_, finding)| match finding {
             AppFinding::PlatformFault(fault) => Some(fault),
@@ -234,51 +298,54 @@ impl AttemptRunner {
         ))
     }
 
-    /// Looks each image up in its registry, and looks into its layers. Returns the findings about those that cannot be
-    /// run, and the others.
-    async fn look_up(
-        &self,
-        facts: &SubmissionFacts,
-    ) -> (Vec<(ImageRef, AppFinding)>, Vec<(ImageRef, ResolvedImage)>) {
+    /// Looks each image up in its registry, and looks into its layers.
+    async fn look_up(&self, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
         let lookups = facts.submitted.images.iter().map(|image| async move {
-            (image.clone(), self.look_into(image, facts.digests.get(image)).await)
+            let (digest, looked_up) = self.look_into(context, image, facts.digests.get(image)).await;
+            (image.clone(), digest, looked_up)
         });
-        let (mut findings, mut runnable) = (Vec::new(), Vec::new());
-        for (image, looked_up) in join_all(lookups).await {
+        let (mut findings, mut runnable, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        for (image, digest, looked_up) in join_all(lookups).await {
+            found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
             match looked_up {
-                Ok(found) => runnable.push((image, found)),
+                Ok(resolved) => runnable.push((image, resolved)),
                 Err(LookupError::Participant(code, message)) => {
                     findings.push((image, AppFinding::Confirmed(Evidence::Failure { code, message })));
                 }
                 Err(LookupError::Platform(fault)) => findings.push((image, AppFinding::PlatformFault(fault))),
             }
         }
-        (findings, runnable)
+        LookedUpImages { findings, runnable, found }
     }
 
+    /// Returns the digest that the name led to, and the image if it can be run.
     async fn look_into(
         &self,
+        context: &RunContext,
         image: &ImageRef,
         known: Option<&Digest>,
-    ) -> Result<ResolvedImage, LookupError> {
-        let challenge = &self.context.challenge;
+    ) -> (Option<Digest>, Result<ResolvedImage, LookupError>) {
+        let challenge = &context.challenge;
         let found = self.registry.look_up(image, known, &challenge.limits);
-        let found = self.metrics.time(AttemptStep::Lookup, found).await?;
+        let found = match self.metrics.time(AttemptStep::Lookup, found).await {
+            Ok(found) => found,
+            Err(error) => return (known.cloned(), Err(error)),
+        };
         let looked = self.gate.look_into(&self.registry, image, &found, challenge);
-        self.metrics.time(AttemptStep::Gate, looked).await?;
-        Ok(found)
+        let looked = self.metrics.time(AttemptStep::Gate, looked).await;
+        (Some(found.digest.clone()), looked.map(|()| found))
     }
 
     /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.
     async fn run_in_slot(
         &self,
+        claimed: &ClaimedSubmission,
         mut lease: SlotLease,
         number: u32,
-        facts: &SubmissionFacts,
-        journal: &AttemptJournal,
         images: Vec<(ImageRef, ResolvedImage)>,
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
+        let ClaimedSubmission { context, facts, journal } = claimed;
         let claim = &journal.claim;
         let attempt = claim.attempt;
         let labels = Labels::from([
@@ -286,10 +353,7 @@ impl AttemptRunner {
             (label::SUBMISSION.to_owned(), journal.id.to_string()),
             (label::ATTEMPT.to_owned(), attempt.to_string()),
             (label::DEADLINE.to_owned(), claim.deadline.as_second().to_string()),
-            (
-                label::TTL.to_owned(),
-                (self.context.challenge.attempt_max() + TTL_MARGIN).as_secs().to_string(),
-            ),
+            (label::TTL.to_owned(), (context.challenge.attempt_max() + TTL_MARGIN).as_secs().to_string()),
         ]);
         let name = service_name(journal.id, attempt, number);
         let pinned: BTreeMap<ImageRef, String> = images
@@ -297,7 +361,7 @@ impl AttemptRunner {
             .map(|(image, found)| (image.clone(), image.pinned(found.digest.clone()).to_string()))
             .collect();
         let metrics = &self.metrics;
-        let deployed = SlotRun::begin(&self.context, &mut lease, &name, &labels, images);
+        let deployed = SlotRun::begin(context, &mut lease, &name, &labels, images);
         let mut run = metrics.time(AttemptStep::Deploy, deployed).await;
         let images = metrics.time(AttemptStep::Pull, run.pulled()).await;
         if number == 1 && !images.is_empty() {
@@ -351,10 +415,10 @@ impl AttemptRunner {
     fn ledger(&self) -> MutexGuard<'_, RunLedger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn is_decided(&self, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {
-        self.context.challenge.judge(&facts.submitted, &observations(findings)).verdict.is_some()
-    }
+fn is_decided(context: &RunContext, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {
+    context.challenge.judge(&facts.submitted, &observations(findings)).verdict.is_some()
 }
 
 fn observations(findings: &[(ImageRef, AppFinding)]) -> Vec<Observation> {

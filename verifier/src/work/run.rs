@@ -29,6 +29,10 @@ const TICK: Duration = Duration::from_millis(250);
 /// reason.
 const CLAIM_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
+/// The pause before a submission is looked at again whose rules cannot be carried out here. By then another verifier may
+/// have judged it, or a node of the grade that it demands may be there.
+const OTHERS_PAUSE: SignedDuration = SignedDuration::from_secs(30);
+
 /// The time that interrupted attempts have for their reports when the verifier stops.
 const REPORT: Duration = Duration::from_secs(10);
 
@@ -123,6 +127,7 @@ impl WorkLoop {
                     state.stops.remove(&id);
                     match end {
                         AttemptEnd::NotClaimed => state.queue.put_back(id, later(CLAIM_PAUSE)),
+                        AttemptEnd::LeftToOthers => state.queue.put_back(id, later(OTHERS_PAUSE)),
                         AttemptEnd::NothingToClaim => state.queue.stand_still(id),
                         AttemptEnd::Reported => {}
                     }
@@ -247,7 +252,7 @@ impl WorkLoop {
             return;
         }
         let now = Timestamp::now();
-        let longest = self.commands.challenge().attempt_max();
+        let longest = self.commands.attempt_max();
         for held in state.queue.claims(|held| has_come(held.deadline, now, longest)) {
             let others_run = held.others_run;
             self.interrupt(state, &held, Command::Expire { attempt: held.attempt, at: now, others_run });

@@ -36,6 +36,7 @@ const AFTERMATH: Duration = Duration::from_millis(800);
 const STALE: Duration = Duration::from_secs(5);
 
 /// The environment of a slot run, beside its slot.
+#[derive(Clone)]
 pub(crate) struct RunContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) swarm: Arc<dyn Swarm>,

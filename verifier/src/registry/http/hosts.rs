@@ -1,6 +1,7 @@
 //! The hosts of registries, and the client for each: HTTPS, or plain HTTP for the configured ones.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
@@ -46,8 +47,8 @@ const RELATED: [(&str, &[&str]); 11] = [
 /// The clients for the hosts of registries.
 pub(in crate::registry) struct RegistryHosts {
     insecure: HashSet<String>,
-    /// The further domains of registries, from the challenge.
-    further: BTreeMap<String, Vec<String>>,
+    /// The further domains of registries, from all rules that were used.
+    further: RwLock<BTreeMap<String, Vec<String>>>,
     /// The client for HTTPS, which uses the system's proxy if there is one.
     tls: Client,
     /// The client for plain HTTP, which uses no proxy, because such registries are local.
@@ -73,9 +74,25 @@ impl RegistryHosts {
         let built = "a client without certificates of its own is always built";
         Self {
             insecure,
-            further,
+            further: RwLock::new(further),
             tls: builder().https_only(true).build().expect(built),
             plain: builder().no_proxy().build().expect(built),
+        }
+    }
+
+    /// Adds further domains of registries.
+    pub(in crate::registry) fn also_allow(&self, further: &BTreeMap<String, Vec<String>>) {
+        if further.is_empty() {
+            return;
+        }
+        let mut known = self.further.write().unwrap_or_else(PoisonError::into_inner);
+        for (registry, domains) in further {
+            let known = known.entry(registry.clone()).or_default();
+            for domain in domains {
+                if !known.contains(domain) {
+                    known.push(domain.clone());
+                }
+            }
         }
     }
 
@@ -108,7 +125,8 @@ impl RegistryHosts {
         };
         let known =
             RELATED.iter().filter(|(name, _)| is_named(name)).flat_map(|(_, hosts)| hosts.iter().copied());
-        let further = self.further.get(registry).into_iter().flatten().map(String::as_str);
+        let further = self.further.read().unwrap_or_else(PoisonError::into_inner);
+        let further = further.get(registry).into_iter().flatten().map(String::as_str);
         let mut related = known.chain(further);
         let host = to.host_str().unwrap_or_default();
         to.scheme() == "https"

@@ -3,6 +3,7 @@
 
 use std::sync::Mutex;
 
+use domain::challenge::{ChallengePublished, ProbeRules};
 use domain::sandbox::SandboxGrade;
 use domain::submission::{FailureCode, Participant, SCHEMA, Submitted};
 use domain::testing::{ada, located_in};
@@ -637,4 +638,51 @@ async fn the_main_loop_goes_on_over_strangers_and_deleted_streams() {
     timeout(Duration::from_secs(20), passed).await.expect("the submission passes");
     shutdown.cancel();
     working.await.unwrap().unwrap();
+}
+
+/// Makes the scene's submission one that names these rules.
+async fn submitted_under(stage: &mut AttemptScene, rules: String) {
+    let Some(Event::Submitted(mut submitted)) = stage.events().await.into_iter().next() else {
+        panic!("it was submitted")
+    };
+    submitted.challenge.rules = rules;
+    stage.id = SubmissionId(Uuid::now_v7());
+    let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+    let submit = Command::Submit(Box::new(submitted));
+    stage.attempts.commands.handle(stage.id, submit, cause).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_submission_is_judged_by_the_rules_that_it_names_and_the_verdict_tells_what_was_looked_at() {
+    let mut others = Challenge::birthday();
+    let ProbeRules::Http(probe) = &mut others.probe;
+    probe.compare = vec!["name".to_owned()];
+    // Right by the other rules alone: the vote is missing.
+    let only_the_name = || respond(200, None, br#"{"name":"Ada"}"#);
+    let mut stage = given([], [only_the_name(), only_the_name()]).await;
+    Commands::new(Arc::new(stage.store.clone()), Arc::new(others.clone())).publish_rules().await.unwrap();
+    submitted_under(&mut stage, others.digest()).await;
+    let events = stage.attempted().await;
+    let Some(Event::Passed(passed)) = events.last() else { panic!("{events:#?}") };
+    assert_eq!(passed.basis.rules, Some(others.digest()));
+    let pulled = events.iter().find_map(|event| match event {
+        Event::ImagesPulled(pulled) => Some(pulled.images[0].digest.clone()),
+        _ => None,
+    });
+    let looked_at: Vec<_> = passed.basis.images.iter().map(|image| Some(image.digest.clone())).collect();
+    assert_eq!(looked_at, [pulled]);
+}
+
+#[tokio::test]
+async fn a_submission_whose_rules_are_of_a_newer_version_is_left_to_others() {
+    let mut stage = given([], []).await;
+    let rules = format!("sha256:{}", "0".repeat(64));
+    let stream = StreamName::new(ChallengePublished::stream(&rules).unwrap()).unwrap();
+    let newer = event_about(Uuid::nil(), 9, ChallengePublished::KIND, "{}");
+    stage.store.append(&stream, ExpectedRevision::NoStream, vec![newer]).await.unwrap();
+    submitted_under(&mut stage, rules).await;
+    let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
+    let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
+    assert_eq!(end, AttemptEnd::LeftToOthers);
+    assert_eq!(stage.events().await.len(), 1, "it was claimed");
 }
