@@ -149,8 +149,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         ) => Err(Rejection::Superseded(attempt)),
 
         (S::Judged { .. } | S::GivenUp { .. }, Command::RequestRejudge { by, why }) => {
-            let rules = Some(challenge.digest());
-            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why, rules })])
+            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why, rules: Some(challenge.digest()) })])
         }
         (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
             Err(Rejection::NotJudged)

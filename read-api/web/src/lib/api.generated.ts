@@ -11,7 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Describes the challenge: the images that it accepts and the fields that it asks for. */
+        /** Describes the challenge: the images that it accepts and the fields that it asks for. Or returns the rules with a digest. */
         get: operations["challenge"];
         put?: never;
         post?: never;
@@ -529,7 +529,7 @@ export interface components {
             phase: string;
             /** @description The request that Muster sends to an app. */
             probe: components["schemas"]["ProbeDescription"];
-            /** @description The digest of the rules. A submission carries the digest that it was accepted under. */
+            /** @description The digest of the rules that decide verdicts. Each submission and each verdict names one. */
             rules: string;
             /** @description The sandbox that an app runs in. */
             sandbox: components["schemas"]["SandboxDescription"];
@@ -543,6 +543,8 @@ export interface components {
             /** @description The digest of the challenge's rules. */
             rules: string;
         };
+        /** @description The challenge in force, or published rules. */
+        ChallengeReply: components["schemas"]["ChallengeDescription"] | components["schemas"]["PublishedChallenge"];
         /** @description The data of a cluster. */
         ClusterProperties: {
             /** @description The constant `true`, which marks a cluster. */
@@ -659,7 +661,7 @@ export interface components {
             type: "GivenUp";
         };
         /** @description The data of [`Event::Failed`]: the reasons. */
-        Failed: {
+        Failed: components["schemas"]["VerdictBasis"] & {
             /**
              * Format: int32
              * @description The attempt that ends with this event.
@@ -855,6 +857,13 @@ export interface components {
          * @enum {string}
          */
         InterruptionCode: "registry_unavailable" | "rate_limited" | "pull_failed" | "no_capacity" | "swarm_unavailable" | "node_lost" | "node_ill" | "slot_failed" | "lease_expired" | "verifier_stopped";
+        /** @description An image that a verdict rests on. */
+        JudgedImage: {
+            /** @description The digest of what was looked at under this name. */
+            digest: components["schemas"]["Digest"];
+            /** @description The image's name as submitted. */
+            image: components["schemas"]["ImageRef"];
+        };
         /** @description A registry that limits requests. */
         LimitedRegistry: {
             /** @description The name of the registry. */
@@ -1072,7 +1081,7 @@ export interface components {
          */
         ParticipantFault: "participant";
         /** @description The data of [`Event::Passed`]. */
-        Passed: {
+        Passed: components["schemas"]["VerdictBasis"] & {
             /**
              * Format: int32
              * @description The attempt that ends with this event.
@@ -1193,6 +1202,20 @@ export interface components {
             /** @description Always `about:blank`: the status says which kind of problem this is. */
             type: string;
         };
+        /** @description Rules that were in force at some time, as the log has them. */
+        PublishedChallenge: {
+            /** @description The id of the challenge that first had the rules. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description The time at which the rules were published.
+             */
+            published_at: string;
+            /** @description The digest of the rules, with which submissions, rejudges and verdicts name them: the SHA-256 of the text. */
+            rules: string;
+            /** @description What decides verdicts, as JSON with every default written out. */
+            text: string;
+        };
         /** @description One image on a node. */
         PulledImage: {
             /** @description The digest that the registry gave for the name. Later attempts use the digest. */
@@ -1279,6 +1302,8 @@ export interface components {
         RejudgeRequested: {
             /** @description The name of the organiser. */
             by: string;
+            /** @description The digest of the rules in force then, by which the submission is judged again. */
+            rules?: string | null;
             /** @description The reason that the organiser gave. */
             why: string;
         };
@@ -1594,6 +1619,13 @@ export interface components {
              */
             position: number;
         };
+        /** @description What a verdict rests on. Verdicts of versions before the publication of rules do not say it. */
+        VerdictBasis: {
+            /** @description The images that were looked at. An image that could not be looked up is absent. */
+            images?: components["schemas"]["JudgedImage"][];
+            /** @description The digest of the rules by which the verdict was reached. */
+            rules?: string | null;
+        };
         /** @description The end of an attempt without a verdict, by the platform's fault. */
         VerificationInterrupted: {
             /**
@@ -1689,20 +1721,59 @@ export type $defs = Record<string, never>;
 export interface operations {
     challenge: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The digest of rules that a submission, a rejudge or a verdict names. Without it, the challenge in force is described. */
+                digest?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description The challenge. */
+            /** @description The challenge in force, or the rules with the digest. */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["ChallengeDescription"];
+                    "application/json": components["schemas"]["ChallengeReply"];
+                };
+            };
+            /** @description The query string or the digest is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description No rules with this digest were ever published. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be read, or a newer version published the rules; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
         };
