@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod config;
 mod data;
+mod data_lock;
 mod event_log;
 mod platform;
 mod queue_length;

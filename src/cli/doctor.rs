@@ -55,9 +55,7 @@ impl DoctorCommand {
             findings.extend(engine::examine(endpoint, settings.swarm_certificates.as_deref()).await);
         }
         findings.extend(nodes::examine(&settings).await);
-        for registry in &settings.challenge.images.registries {
-            findings.push(registry::examine(registry, &settings.insecure_registries).await);
-        }
+        findings.extend(registry::examine_all(&settings).await);
         findings.iter().for_each(|finding| println!("{finding}"));
         let missing = findings.iter().filter(|finding| finding.state == FindingState::Missing).count();
         match missing {

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Exit, fail_with};
 use crate::config::{AllOptions, SettingError, Settings};
+use crate::data_lock::DataLocks;
 use crate::system::{self, Listeners, Role};
 use crate::telemetry;
 
@@ -36,6 +37,10 @@ pub(super) async fn run_until_signal(settings: Result<Settings, SettingError>, r
     };
     telemetry::start(&settings.telemetry);
     raise_open_file_limit();
+    let _locks = match DataLocks::take(&settings, roles).await {
+        Ok(locks) => locks,
+        Err(error) => return fail_with(format_args!("{error:#}"), Exit::Failed),
+    };
     let listeners = match listeners(&settings, roles).await {
         Ok(listeners) => listeners,
         Err(why) => return fail_with(why, Exit::Failed),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::submission::{Event, Passed, VerdictBasis, VerificationStarted};
 use serde_json::{Value, json};
-use testbed::Testbed;
+use testbed::{Testbed, until};
 
 use crate::support::log::Log;
 use crate::support::system::TOKEN;
@@ -239,13 +239,38 @@ async fn the_doctor_names_a_missing_part_and_the_command_that_installs_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn muster_stops_at_a_signal_and_a_second_process_cannot_open_its_log() {
+async fn a_second_process_on_a_data_directory_names_the_first_and_takes_over_when_it_has_stopped() {
     let mut system = System::without_a_swarm(Shape::OneProcess).await;
     let data = system.files().join("data").display().to_string();
-    let said = muster(["up", "--listen", "127.0.0.1:0", "--data", &data], "");
-    assert_eq!(said.code, 1);
-    assert!(said.errors.contains("in use by another process"), "{}", said.errors);
+    let log = system.files().join("second.log");
+    let output = std::fs::File::create(&log).unwrap();
+    let mut second = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args([
+            "up",
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+            &data,
+            "--swarm",
+            "unix:///nonexistent/engine.sock",
+        ])
+        .env("MUSTER_LOG", "info")
+        .stdout(output.try_clone().unwrap())
+        .stderr(output)
+        .spawn()
+        .unwrap();
+    let says = async |word: &str| {
+        let said = until(word, Duration::from_secs(30), async || {
+            std::fs::read_to_string(&log).unwrap().contains(word).then_some(())
+        });
+        said.await.unwrap_or_else(|error| panic!("{error}\n{}", std::fs::read_to_string(&log).unwrap()));
+    };
+    says(&format!("process {} has", system.pid())).await;
+    assert!(second.try_wait().unwrap().is_none(), "it waits");
     assert!(system.terminate().await.success(), "{}", system.log_tail());
+    says("HTTP is served at").await;
+    second.kill().unwrap();
+    second.wait().unwrap();
 }
 
 async fn the_exit_code_is_the_verdict(shape: Shape) {

@@ -30,7 +30,7 @@ pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
 pub use crate::metrics::VerifierMetrics;
 use crate::registry::RegistryClient;
-pub use crate::registry::{LoginsError, RegistryLogins};
+pub use crate::registry::{LoginsError, RegistryLogins, docker_hub_pulls};
 pub use crate::sandbox::admission;
 use crate::sandbox::report::SandboxReporter;
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};

@@ -34,6 +34,9 @@ const MANIFEST_MAX: usize = 4 << 20;
 /// The longest image configuration in bytes.
 const CONFIG_MAX: usize = 1 << 20;
 
+/// The image of Docker Hub's that is meant for questions about its limit.
+const LIMIT_TEST: &str = "docker.io/ratelimitpreview/test";
+
 /// Registries, by the rules of their own protocol.
 pub(crate) struct RegistryClient {
     http: RegistryHttp,
@@ -241,6 +244,17 @@ impl LayerStream<'_> {
     pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>> {
         self.response.chunk().await.map_err(|error| self.session.unreachable(&error))
     }
+}
+
+/// Asks Docker Hub how many pulls it permits this machine, or this login, until its limit. The question is none of
+/// them. Returns `None` if Docker Hub does not tell.
+pub async fn docker_hub_pulls(logins: RegistryLogins) -> Option<u64> {
+    let client = RegistryClient::new([], logins, BTreeMap::new(), VerifierMetrics::default());
+    let image: ImageRef = LIMIT_TEST.parse().ok()?;
+    let _ = client.http.session(&image).digest("manifests/latest").await;
+    let limited = client.limited();
+    let limited = limited.borrow();
+    limited.iter().find(|registry| registry.name == image.registry())?.pulls_remaining
 }
 
 /// Returns the digest with this SHA-256.

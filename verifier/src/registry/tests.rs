@@ -350,13 +350,21 @@ async fn what_a_registry_counts_is_asked_for_once() {
 
 #[tokio::test]
 async fn a_registry_that_limits_requests_is_left_alone() {
-    let registry = scripted(|_, _| reply("429 Too Many Requests", "Retry-After: 600\r\n", ""));
+    let limit = "Retry-After: 600\r\nRateLimit-Remaining: 0;w=21600\r\n";
+    let registry = scripted(move |_, _| reply("429 Too Many Requests", limit, ""));
     let client =
         RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     for _ in 0..3 {
         assert_eq!(fault(look_up_with(&client, &registry).await.unwrap_err()), InterruptionCode::RateLimited);
     }
     assert_eq!(registry.asked.lock().unwrap().len(), 1);
+    // Operators are told.
+    let limited = client.limited();
+    let told = &limited.borrow()[0];
+    let pause = told.pause.as_ref().unwrap();
+    assert!(pause.reason.contains("limits requests") && pause.until > jiff::Timestamp::now(), "{told:?}");
+    assert_eq!(told.pulls_remaining, Some(0));
+    assert!(client.pause_left(&told.name) > Duration::from_secs(590));
 }
 
 #[tokio::test]
