@@ -2,6 +2,8 @@
 //! its verdict, and other windows show the pin. A cluster splits. Names are text, whatever they contain.
 //! The page says when the server is gone, and recovers.
 
+mod buttons;
+mod event;
 mod keyboard;
 mod organise;
 mod reasons;

@@ -75,7 +75,7 @@ async fn the_keyboard_is_enough_to_submit_follow_and_search() {
 }
 
 /// Presses Tab until the element has the focus. Every element before it must show the focus too.
-async fn tab_to(browser: &Browser, css: &str) {
+pub(super) async fn tab_to(browser: &Browser, css: &str) {
     for _ in 0..TABS_MAX {
         browser.press(TAB).await;
         assert_eq!(browser.script(FOCUS).await, serde_json::Value::Null);
@@ -87,7 +87,7 @@ async fn tab_to(browser: &Browser, css: &str) {
 }
 
 /// Waits until the element has the focus, and checks that it shows the focus.
-async fn focused(browser: &Browser, css: &str) {
+pub(super) async fn focused(browser: &Browser, css: &str) {
     browser.holds(css, &format!("return document.activeElement.matches(\"{css}\")")).await;
     assert_eq!(browser.script(FOCUS).await, serde_json::Value::Null);
 }
