@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use crate::attempts;
 use crate::mounts::{self, MountPoint};
 use crate::report::{InspectionReport, SandboxFact};
 
@@ -57,6 +58,9 @@ pub fn report() -> InspectionReport {
     }
     report_network(&mut report);
     report_devices(&mut report);
+    if let Some(open) = attempts::let_through() {
+        report.set(SandboxFact::LetThrough, &open);
+    }
     if let Some(release) = read("/proc/sys/kernel/osrelease") {
         report.set(SandboxFact::Kernel, release.trim());
     }

@@ -9,8 +9,12 @@
 //!
 //! - [`report`]: the facts and their text form.
 //! - [`gather`]: the kernel's files that show them.
+//! - [`attempts`]: the trials that show which ways into the kernel are open.
 //! - [`fill`]: the trial that shows whether writing is bounded.
 
+#![deny(unsafe_code)]
+
+pub mod attempts;
 pub mod fill;
 pub mod gather;
 mod mounts;

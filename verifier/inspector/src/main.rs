@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use inspector::{fill, gather};
+use inspector::{attempts, fill, gather};
 
 /// The time after which the program ends. An inspection takes less.
 const LIFETIME: Duration = Duration::from_secs(60);
@@ -28,6 +28,10 @@ fn main() -> ExitCode {
         && argument == fill::ARGUMENT
     {
         return fill::run(directory, bytes);
+    }
+    if arguments == [attempts::ARGUMENT] {
+        println!("{}", attempts::try_all());
+        return ExitCode::SUCCESS;
     }
     thread::spawn(|| {
         thread::sleep(LIFETIME);

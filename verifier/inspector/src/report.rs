@@ -59,11 +59,13 @@ pub enum SandboxFact {
     Kernel,
     /// The version of the control groups: `1` or `2`.
     ControlGroups,
+    /// The ways into the kernel that the node lets through, of those that the inspector tries, or `none`.
+    LetThrough,
 }
 
 impl SandboxFact {
     /// Every fact.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Capabilities,
         Self::Bounding,
         Self::NoNewPrivileges,
@@ -83,6 +85,7 @@ impl SandboxFact {
         Self::Exposed,
         Self::Kernel,
         Self::ControlGroups,
+        Self::LetThrough,
     ];
 
     /// Returns the name of the fact in a report.
@@ -108,6 +111,7 @@ impl SandboxFact {
             Self::Exposed => "exposed",
             Self::Kernel => "kernel",
             Self::ControlGroups => "control-groups",
+            Self::LetThrough => "let-through",
         }
     }
 }

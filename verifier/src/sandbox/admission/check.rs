@@ -136,6 +136,7 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits, grade: S
         ),
         item(SandboxFact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
         item(SandboxFact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
+        item(SandboxFact::LetThrough, Should, "ways into the kernel", "none", &is("none"), LET_THROUGH),
         item(SandboxFact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
     ]
 }
@@ -152,6 +153,8 @@ const NO_NEW_PRIVILEGES: &str = "\"no-new-privileges\": true in the node's daemo
 const SWAP: &str = "swapoff -a on the node, and no swap in its fstab";
 const USERNS: &str = "\"userns-remap\": \"default\" in the node's daemon.json";
 const APPARMOR: &str = "install apparmor on the node, where its kernel has it";
+const LET_THROUGH: &str = "update the node's engine, whose newer default filters close these ways, or name a tighter \
+    seccomp-profile in its daemon.json";
 const KERNEL: &str = "unattended-upgrades on the node, and a restart when it asks for one";
 
 fn is_enforced(found: &str) -> bool {
@@ -239,6 +242,7 @@ pub(super) mod tests {
             (SandboxFact::Exposed, "none"),
             (SandboxFact::Kernel, "6.1.0"),
             (SandboxFact::ControlGroups, "2"),
+            (SandboxFact::LetThrough, "none"),
         ] {
             report.set(fact, value);
         }
@@ -278,6 +282,7 @@ pub(super) mod tests {
             (SandboxFact::RootOutside, "0", Advised),
             (SandboxFact::AppArmor, "unconfined", Advised),
             (SandboxFact::ControlGroups, "1", Advised),
+            (SandboxFact::LetThrough, "AF_ALG io_uring", Advised),
         ] {
             let mut report = good();
             report.set(fact, value);
