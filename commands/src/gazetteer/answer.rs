@@ -42,7 +42,9 @@ pub(super) fn answer(reading: &LocationReading, typed: &str) -> Option<ReadingAn
     areas.retain(|area| reading.narrowed_by.iter().all(|words| words.fits_area(area)));
     // Few people think of a county before a town of its country, so a county of the same name changes nothing.
     let is_town = |place: &PlaceCandidate| {
-        place.named == NameKind::Own && areas.iter().any(|area| area.is_of_country(place.country))
+        areas.iter().any(|area| {
+            area.contains(place) || (place.named == NameKind::Own && area.is_of_country(place.country))
+        })
     };
     if areas.iter().all(NamedArea::is_county) && found.iter().any(is_town) {
         areas.clear();
