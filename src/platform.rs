@@ -1,6 +1,7 @@
 //! Whether the platform verifies submissions, as the views show it. Every process with views says the same: to
 //! participants that submissions wait, and to operators why.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub(crate) struct PlatformWatch {
     pub(crate) pause_message: watch::Receiver<Option<String>>,
     /// The cause, in a sentence for operators. It changes before the message does.
     pub(crate) cause: watch::Receiver<Option<String>>,
+    /// The digests of rules that no working verifier can carry out.
+    pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
 }
 
 /// Watches the verifiers' reports and the verdicts until `stopping` is cancelled. If a submission waits and no verdict
@@ -45,12 +48,14 @@ pub(crate) fn watch_platform(
     // Nothing is verified before the first report is known.
     let (causes, cause) = watch::channel(Some(NO_REPORT.to_owned()));
     let (messages, pause_message) = watch::channel(None);
+    let (unknown, unknown_rules) = watch::channel(BTreeSet::new());
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
         let mut checkpoint = views.watch();
         let mut verdicts = VerdictWatch::new(patience);
         loop {
             // If the views cannot be read, the last message stays. Readers of the views get an error anyway.
-            if let Ok(now) = cause_of(&*views, &mut verdicts).await {
+            if let Ok((now, rules)) = cause_of(&*views, &mut verdicts).await {
+                unknown.send_if_modified(|known| std::mem::replace(known, rules.clone()) != rules);
                 let message = now.is_some().then(|| PAUSED.to_owned());
                 causes.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
                 messages.send_if_modified(|known| std::mem::replace(known, message.clone()) != message);
@@ -60,20 +65,29 @@ pub(crate) fn watch_platform(
             let _ = timeout(PERIOD_MAX, checkpoint.changed()).await;
         }
     }));
-    PlatformWatch { pause_message, cause }
+    PlatformWatch { pause_message, cause, unknown_rules }
 }
 
 const NO_REPORT: &str = "no verifier has reported yet";
 
+/// Returns the reason why nothing is verified, and the rules that no working verifier can carry out.
 async fn cause_of(
     views: &dyn ViewQueries,
     verdicts: &mut VerdictWatch,
-) -> Result<Option<String>, QueryError> {
-    let sandboxes = views.sandboxes().await?;
-    match nobody_works(&sandboxes, Timestamp::now()) {
-        Some(cause) => Ok(Some(cause)),
-        None => verdicts.cause(views).await,
-    }
+) -> Result<(Option<String>, BTreeSet<String>), QueryError> {
+    let (sandboxes, now) = (views.sandboxes().await?, Timestamp::now());
+    let cause = match nobody_works(&sandboxes, now) {
+        Some(cause) => Some(cause),
+        None => verdicts.cause(views).await?,
+    };
+    Ok((cause, unknown_to_all(&sandboxes, now)))
+}
+
+fn unknown_to_all(sandboxes: &[SandboxView], now: Timestamp) -> BTreeSet<String> {
+    let works = |view: &&SandboxView| view.sandbox.pause_reason.is_none() && !view.is_silent(now);
+    let unknown =
+        sandboxes.iter().filter(works).map(|view| view.sandbox.unknown_rules.iter().cloned().collect());
+    unknown.reduce(|one: BTreeSet<String>, other| &one & &other).unwrap_or_default()
 }
 
 /// Returns the reason why no verifier works, or `None` if one does.
@@ -223,6 +237,28 @@ mod tests {
             platform.reported(verifier, trouble, Timestamp::now()).await;
             platform.says(said).await;
         }
+    }
+
+    #[test]
+    fn rules_are_unknown_if_every_working_verifier_says_so() {
+        let now = Timestamp::now();
+        let view = |trouble: Option<&str>, rules: &[&str], since| {
+            let unknown_rules = rules.iter().map(|digest| (*digest).to_owned()).collect();
+            let pause_reason = trouble.map(str::to_owned);
+            let sandbox = SandboxReported { pause_reason, unknown_rules, ..SandboxReported::default() };
+            SandboxView { verifier: "v".to_owned(), position: Position(1), since, sandbox }
+        };
+        let (one, both) = (view(None, &["r"], now), view(None, &["r", "s"], now));
+        let (paused, silent) = (view(Some("no manager"), &[], now), view(None, &[], Timestamp::UNIX_EPOCH));
+        let knows_all = view(None, &[], now);
+        let unknown = |views: &[&SandboxView]| {
+            let views: Vec<SandboxView> = views.iter().map(|view| (*view).clone()).collect();
+            unknown_to_all(&views, now).into_iter().collect::<Vec<_>>()
+        };
+        assert_eq!(unknown(&[&both]), ["r", "s"]);
+        assert_eq!(unknown(&[&both, &one, &paused, &silent]), ["r"]);
+        assert!(unknown(&[&both, &knows_all]).is_empty());
+        assert!(unknown(&[]).is_empty());
     }
 
     #[tokio::test(start_paused = true)]

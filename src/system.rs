@@ -144,6 +144,7 @@ async fn run_over(
         waiting = WaitingSubmissions::new(queue_length::watch_length(views.clone(), stopping.clone()));
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
+                unknown_rules: platform.unknown_rules,
                 pause_reason: platform.pause_message,
                 pause_cause: platform.cause,
                 queries: views,

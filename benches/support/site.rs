@@ -51,6 +51,7 @@ impl Site {
             log: Arc::new(store.clone()),
             subscribe: Arc::new(store.clone()),
             token: None,
+            unknown_rules: watch::channel(Default::default()).1,
             pause_reason: watch::channel(None).1,
             pause_cause: watch::channel(None).1,
             tiles: None,

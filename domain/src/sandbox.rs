@@ -31,6 +31,9 @@ pub struct SandboxReported {
     /// The registries that limit requests, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub registries: Vec<SandboxRegistry>,
+    /// The digests of rules that submissions name and that the verifier cannot carry out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown_rules: Vec<String>,
 }
 
 /// A registry that limits requests.
@@ -241,6 +244,7 @@ mod tests {
                 },
                 SandboxRegistry { name: "ghcr.io".to_owned(), pause: None, pulls_remaining: None },
             ],
+            unknown_rules: vec!["sha256:r".to_owned()],
         }
     }
 
@@ -251,15 +255,16 @@ mod tests {
         let stored = String::from_utf8(one_of_each().to_stored()).unwrap();
         assert_eq!(
             stored,
-            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}],"registries":[{"name":"docker.io","pause":{"until":"1970-01-01T00:00:00Z","reason":"slow down"},"pulls_remaining":76},{"name":"ghcr.io"}]}"#
+            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}],"registries":[{"name":"docker.io","pause":{"until":"1970-01-01T00:00:00Z","reason":"slow down"},"pulls_remaining":76},{"name":"ghcr.io"}],"unknown_rules":["sha256:r"]}"#
         );
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, stored.as_bytes());
         assert_eq!(read.unwrap(), one_of_each());
         assert_eq!(one_of_each().slots(), 4);
         let without_grade = stored.replace(r#","grade":"writable""#, "");
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, without_grade.as_bytes()).unwrap();
-        let older = SandboxReported { registries: vec![], ..one_of_each() };
-        assert!(!String::from_utf8(older.to_stored()).unwrap().contains("registries"));
+        let older = SandboxReported { registries: vec![], unknown_rules: vec![], ..one_of_each() };
+        let stored = String::from_utf8(older.to_stored()).unwrap();
+        assert!(!stored.contains("registries") && !stored.contains("unknown_rules"), "{stored}");
         assert_eq!(
             SandboxReported::from_stored("SandboxReported", SCHEMA, &older.to_stored()).unwrap(),
             older

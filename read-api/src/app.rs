@@ -1,5 +1,6 @@
 //! The state that the handlers share.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use event_store::{Read, Subscribe};
@@ -27,6 +28,8 @@ pub struct ReadApi {
     pub token: Option<OrganiserToken>,
     /// Why nothing is verified at present, in a sentence for participants; `None` while a verifier works.
     pub pause_reason: watch::Receiver<Option<String>>,
+    /// The digests of rules that no working verifier can carry out.
+    pub unknown_rules: watch::Receiver<BTreeSet<String>>,
     /// The cause, in a sentence for operators and organisers.
     pub pause_cause: watch::Receiver<Option<String>>,
     /// The metrics in which readers are counted; [`http_edge::server_routes`] takes the same.
@@ -47,6 +50,7 @@ pub(crate) struct ReadState {
     pub(crate) past: PastViews,
     pub(crate) token: Option<OrganiserToken>,
     pub(crate) pause_reason: watch::Receiver<Option<String>>,
+    pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
     pub(crate) pause_cause: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<LiveReaders>,
     pub(crate) live: LiveFeed,
@@ -67,6 +71,7 @@ impl ReadState {
             subscribe: api.subscribe,
             token: api.token,
             pause_reason: api.pause_reason,
+            unknown_rules: api.unknown_rules,
             pause_cause: api.pause_cause,
             tiles: api.tiles,
             stopping: api.stopping,

@@ -175,8 +175,10 @@ impl Verifier {
             runs: Arc::default(),
             ledger: Mutex::default(),
             context: RunContext { challenge, swarm, slots: slots.clone() },
+            unknown_rules: watch::Sender::default(),
             metrics,
         };
+        let unknown_rules = attempts.unknown_rules.subscribe();
         let run = WorkLoop {
             store,
             commands,
@@ -187,7 +189,7 @@ impl Verifier {
         };
         let ended = tokio::select! {
             ended = run.until(shutdown) => ended,
-            never = reporter.record_changes(reported, limited) => match never {},
+            never = reporter.record_changes(reported, limited, unknown_rules) => match never {},
         };
         reporter.record_stop().await;
         ended

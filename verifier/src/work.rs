@@ -4,6 +4,7 @@
 mod attempt;
 mod explanation;
 mod journal;
+mod loaded_stream;
 mod newest_runs;
 mod probe;
 mod queue;

@@ -26,6 +26,7 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
         position: Position(position),
         since: Timestamp::UNIX_EPOCH,
         sandbox: SandboxReported {
+            unknown_rules: vec!["sha256:r".to_owned()],
             pause_reason: (slots == 1).then(|| "no manager answers".to_owned()),
             nodes: vec![
                 node("n1", SandboxNodeState::Ready { slots, grade: None }),

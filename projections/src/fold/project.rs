@@ -137,6 +137,16 @@ impl StatusView {
             .expect("a view begins with Submitted")
     }
 
+    /// Returns the digest of the rules by which the submission is judged next, or `None` if an older version asked for a
+    /// rejudge by those in force.
+    pub fn named_rules(&self) -> Option<&str> {
+        match &self.queued().event {
+            Event::Submitted(submitted) => Some(&submitted.challenge.rules),
+            Event::RejudgeRequested(asked) => asked.rules.as_deref(),
+            _ => None,
+        }
+    }
+
     /// Returns the position of the newest claim.
     pub(crate) fn claimed(&self) -> Option<Position> {
         let claim = self.timeline.iter().rfind(|entry| matches!(entry.event, Event::VerificationStarted(_)));

@@ -106,6 +106,10 @@ pub(crate) async fn status(
     Ok(conditional::json(&headers, ETag::from_body(answer.view.revision, &body), || body))
 }
 
+/// The reason why a submission waits whose rules no verifier can carry out.
+const UNKNOWN_RULES: &str = "No verifier that runs at present can carry out the rules that this submission is judged by, by no \
+    fault of yours. It keeps its place in the queue until one can.";
+
 /// Adds the place in the queue and the pause reason to the view of a submission that waits.
 pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Result<StatusAnswer, Problem> {
     if let (Some(standstill), Some(waiting)) = (&view.standstill, &mut view.waiting) {
@@ -116,7 +120,9 @@ pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Re
         return Ok(StatusAnswer { view, queue: None, pause_reason: None });
     }
     let queue = state.queries.queue_place(view.id).await.map_err(views_unavailable)?;
-    let pause_reason = state.pause_reason.borrow().clone();
+    let is_left = view.named_rules().is_some_and(|rules| state.unknown_rules.borrow().contains(rules));
+    let pause_reason =
+        state.pause_reason.borrow().clone().or_else(|| is_left.then(|| UNKNOWN_RULES.to_owned()));
     if let Some(reason) = &pause_reason {
         let waiting =
             view.waiting.get_or_insert(WaitReason { code: None, message: String::new(), retry_at: None });

@@ -1,7 +1,9 @@
 //! `GET /api/v1/submissions/{id}`, the status of a submission.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use domain::Challenge;
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -49,6 +51,21 @@ async fn a_waiting_submission_has_a_place_and_a_reason() {
     let status = world.json(&path).await;
     assert_eq!(status["waiting"]["code"], "no_capacity");
     assert_ne!(status["waiting"]["message"], "No Swarm answers; submissions wait.");
+}
+
+#[tokio::test]
+async fn a_submission_whose_rules_no_verifier_can_carry_out_says_so() {
+    let world = World::new().await;
+    let id = world.submit("ada", LONDON).await;
+    world.settle().await;
+    let path = format!("/api/v1/submissions/{id}");
+    world.unknown_rules.send_replace(BTreeSet::from(["sha256:other".to_owned()]));
+    assert_eq!(world.json(&path).await["platform"], json!(null));
+    world.unknown_rules.send_replace(BTreeSet::from([Challenge::birthday().digest()]));
+    let status = world.json(&path).await;
+    for said in [&status["platform"], &status["waiting"]["message"]] {
+        assert!(said.as_str().unwrap().contains("the rules that this submission is judged by"), "{status:#}");
+    }
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Starts a server for each test, with its own log and views, and records the events of a test.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub(crate) struct World {
     /// The views as the server queries them.
     pub(crate) queries: Arc<CountingQueries>,
     pub(crate) pause_reason: watch::Sender<Option<String>>,
+    pub(crate) unknown_rules: watch::Sender<BTreeSet<String>>,
     pub(crate) stopping: CancellationToken,
     pub(crate) client: Client,
     address: SocketAddr,
@@ -59,6 +60,7 @@ impl World {
         let views = Arc::new(MemoryViews::new());
         let queries = Arc::new(CountingQueries::new(views.clone()));
         let (pause_sender, pause_reason) = watch::channel(None);
+        let (unknown_sender, unknown_rules) = watch::channel(BTreeSet::new());
         let stopping = CancellationToken::new();
         let metrics = Metrics::new();
         let routes = read_api::router(ReadApi {
@@ -68,6 +70,7 @@ impl World {
             token: OrganiserToken::new(TOKEN),
             pause_cause: pause_reason.clone(),
             pause_reason: pause_reason.clone(),
+            unknown_rules,
             tiles: None,
             metrics: metrics.clone(),
             readers,
@@ -92,6 +95,7 @@ impl World {
             views,
             queries,
             pause_reason: pause_sender,
+            unknown_rules: unknown_sender,
             stopping,
             client: Client::new(),
             address,

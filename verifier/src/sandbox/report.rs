@@ -2,6 +2,7 @@
 //! only the newest one of each verifier. A report is also repeated, because a verifier that died reports nothing. The moment at
 //! which the log records it is compared with the machine's own clock.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -67,10 +68,15 @@ impl SandboxReporter {
         &mut self,
         mut health: watch::Receiver<Health>,
         mut registries: watch::Receiver<Vec<SandboxRegistry>>,
+        mut unknown_rules: watch::Receiver<BTreeSet<String>>,
     ) -> Infallible {
         let mut is_due = false;
         loop {
-            let now = reported(&health.borrow_and_update(), &registries.borrow_and_update());
+            let unknown = unknown_rules.borrow_and_update().iter().cloned().collect();
+            let now = SandboxReported {
+                unknown_rules: unknown,
+                ..reported(&health.borrow_and_update(), &registries.borrow_and_update())
+            };
             if let Err(error) = self.record(now, is_due).await {
                 tracing::warn!(%error, "could not record the sandbox of {}; trying again", self.verifier);
                 sleep(AWAY).await;
@@ -84,6 +90,7 @@ impl SandboxReporter {
                     Err(_) => return pending().await,
                 },
                 Ok(()) = registries.changed() => false,
+                Ok(()) = unknown_rules.changed() => false,
                 () = sleep(again) => true,
             };
         }
@@ -202,6 +209,7 @@ fn reported(health: &Health, registries: &[SandboxRegistry]) -> SandboxReported 
         pause_reason: health.pause_reason.clone(),
         nodes: health.nodes.iter().map(node).collect(),
         registries: registries.to_vec(),
+        unknown_rules: Vec::new(),
     }
 }
 
@@ -245,8 +253,10 @@ mod tests {
         let no_fault = watch::Sender::new(None);
         let (_registries, none) = watch::channel(Vec::new());
         let mut before = SandboxReporter::new(Arc::clone(&log), "v1", no_fault.clone());
-        let (following, registries) = (health.clone(), none.clone());
-        let following = tokio::spawn(async move { before.record_changes(following, registries).await });
+        let (_unknown, no_rules) = watch::channel(BTreeSet::new());
+        let (following, registries, unknown) = (health.clone(), none.clone(), no_rules.clone());
+        let following =
+            tokio::spawn(async move { before.record_changes(following, registries, unknown).await });
         let first = until_recorded(&store, 1).await;
         assert_eq!((first[0].slots(), &first[0].pause_reason), (4, &None));
         following.abort();
@@ -256,7 +266,7 @@ mod tests {
         let mut stopping = health.clone();
         let following = tokio::spawn(async move {
             tokio::select! {
-                never = after.record_changes(health, none) => match never {},
+                never = after.record_changes(health, none, no_rules) => match never {},
                 _ = stopping.wait_for(|health| health.pause_reason.is_some()) => {}
             }
             after.record_stop().await;

@@ -1,21 +1,21 @@
 //! An attempt at a submission: claims it, runs its images, and reports the observations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use commands::{Actor, Cause, CommandError, Commands, read_event};
+use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
 use domain::{Challenge, Command, Digest, ImageRef, Rejection, Submission, SubmissionId};
-use event_store::{Read, ReadDirection, StreamName};
+use event_store::Read;
 use futures::FutureExt;
 use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::gate::LayerGate;
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
@@ -23,6 +23,7 @@ use crate::registry::{LookupError, RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, NodeId, label};
 use crate::work::journal::{AttemptJournal, JournalError};
+use crate::work::loaded_stream::LoadedStream;
 use crate::work::newest_runs::NewestRuns;
 use crate::work::queue::Ticket;
 use crate::work::run_ledger::{ImageOnNode, RunLedger};
@@ -38,8 +39,8 @@ const TTL_MARGIN: Duration = Duration::from_secs(60);
 /// The longest wait for the second slot, in which a suspected failure is confirmed.
 const ANOTHER_SLOT: Duration = Duration::from_secs(60);
 
-/// The number of events that are read at a time.
-const PAGE: usize = 256;
+/// The number of unknown rules that are noted.
+const UNKNOWN_RULES_MAX: usize = 16;
 
 /// Makes attempts, with the connections that every attempt needs.
 pub(crate) struct AttemptRunner {
@@ -51,6 +52,8 @@ pub(crate) struct AttemptRunner {
     pub(crate) runs: Arc<NewestRuns>,
     pub(crate) ledger: Mutex<RunLedger>,
     pub(crate) context: RunContext,
+    /// The digests of rules that cannot be carried out here.
+    pub(crate) unknown_rules: watch::Sender<BTreeSet<String>>,
     pub(crate) metrics: VerifierMetrics,
 }
 
@@ -79,13 +82,6 @@ pub(crate) enum AttemptEnd {
     LeftToOthers,
     /// The submission was deleted from the log or stands still, so it cannot be claimed.
     NothingToClaim,
-}
-
-/// A submission as the log has it.
-struct LoadedStream {
-    state: Submission,
-    /// The id of the newest event of ours.
-    newest: Option<Uuid>,
 }
 
 /// The images of a submission after their lookup.
@@ -183,10 +179,14 @@ impl AttemptRunner {
         ticket: Ticket,
         lease: SlotLease,
     ) -> Result<(ClaimedSubmission, SlotLease), CommandError> {
-        let LoadedStream { state, .. } = self.load(ticket.id).await?;
+        let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await?;
         let facts = state.facts().ok_or(Rejection::Unknown)?;
-        let challenge = self.commands.rules_of(facts).await?;
-        let lease = self.lease_for(&challenge, lease).await?;
+        let ready = match self.commands.rules_of(facts).await {
+            Ok(challenge) => self.lease_for(&challenge, lease).await.map(|lease| (challenge, lease)),
+            Err(error) => Err(error),
+        };
+        self.note_rules(facts, matches!(ready, Err(CommandError::UnknownRules(_))));
+        let (challenge, lease) = ready?;
         self.registry.also_allow(&challenge.images.registry_hosts);
         let now = Timestamp::now();
         let time = SignedDuration::try_from(challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
@@ -195,7 +195,7 @@ impl AttemptRunner {
         let cause = Cause { actor: Actor::Verifier(self.verifier.clone()), id: ticket.cause };
         self.commands.handle(ticket.id, claim, cause).await?;
         let named = &facts.rules;
-        match self.load(ticket.id).await? {
+        match LoadedStream::read(&*self.store, ticket.id).await? {
             LoadedStream { state: Submission::Verifying { facts, claim, .. }, newest: Some(cause) }
                 if claim.verifier == self.verifier && claim.deadline == deadline && facts.rules == *named =>
             {
@@ -208,22 +208,16 @@ impl AttemptRunner {
         }
     }
 
-    async fn load(&self, id: SubmissionId) -> Result<LoadedStream, CommandError> {
-        let stream = StreamName::of(domain::submission::CATEGORY, id.0);
-        let mut loaded = LoadedStream { state: Submission::default(), newest: None };
-        let mut from = 0;
-        loop {
-            let page = self.store.read_stream(&stream, from, ReadDirection::Forwards, PAGE).await?;
-            for recorded in &page {
-                from = recorded.revision + 1;
-                let Some(event) = read_event(recorded)? else { continue };
-                loaded.state = loaded.state.evolve(&event);
-                loaded.newest = Some(recorded.id);
+    /// Notes whether rules are unknown here. The platform then says why their submissions wait.
+    fn note_rules(&self, facts: &SubmissionFacts, are_unknown: bool) {
+        let Some(rules) = &facts.rules else { return };
+        self.unknown_rules.send_if_modified(|unknown| {
+            if are_unknown && unknown.len() < UNKNOWN_RULES_MAX {
+                unknown.insert(rules.clone())
+            } else {
+                !are_unknown && unknown.remove(rules)
             }
-            if page.len() < PAGE {
-                return Ok(loaded);
-            }
-        }
+        });
     }
 
     /// Returns a slot of the grade that the rules demand. This verifier's own file may demand less.

@@ -9,7 +9,9 @@ use domain::submission::{FailureCode, Participant, SCHEMA, Submitted};
 use domain::testing::{ada, located_in};
 use domain::{Challenge, Event, SubmissionId};
 use event_store::testing::{append_foreign, event_about, tombstone};
-use event_store::{Append, ExpectedRevision, Position, RecordedEvent, SqliteStore};
+use event_store::{
+    Append, ExpectedRevision, Position, ReadDirection, RecordedEvent, SqliteStore, StreamName,
+};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -93,6 +95,7 @@ async fn given_from(
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext { challenge, swarm, slots },
+        unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),
     };
     AttemptScene { fake, attempts, store, id, _registry: registry, _directory: directory }
@@ -572,6 +575,7 @@ async fn only_one_of_two_verifiers_claims() {
             swarm: Arc::clone(&stage.attempts.context.swarm),
             slots: stage.attempts.context.slots.clone(),
         },
+        unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),
     };
     let never = CancellationToken::new();
@@ -680,9 +684,10 @@ async fn a_submission_whose_rules_are_of_a_newer_version_is_left_to_others() {
     let stream = StreamName::new(ChallengePublished::stream(&rules).unwrap()).unwrap();
     let newer = event_about(Uuid::nil(), 9, ChallengePublished::KIND, "{}");
     stage.store.append(&stream, ExpectedRevision::NoStream, vec![newer]).await.unwrap();
-    submitted_under(&mut stage, rules).await;
+    submitted_under(&mut stage, rules.clone()).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
     assert_eq!(end, AttemptEnd::LeftToOthers);
+    assert_eq!(*stage.attempts.unknown_rules.borrow(), BTreeSet::from([rules]));
     assert_eq!(stage.events().await.len(), 1, "it was claimed");
 }
