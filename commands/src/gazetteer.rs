@@ -13,11 +13,14 @@
 //! 4. Of the places left, the text means the one that everybody means by it (`scripts/gazetteer/names.txt`), or else the one
 //!    that has three times the people of the next. A name of its own counts more than one that a place has too. If no place
 //!    stands out, the name is ambiguous.
-//! 5. A street or neighbourhood beside a place that is clear is ignored.
+//! 5. A street or neighbourhood beside a place that is clear is ignored. In a Chinese, Japanese or Korean address the city is the
+//!    first large one, and its districts are ignored. Of two neighbouring cities whose names are joined, the first one counts.
 
+mod affixes;
 mod answer;
 mod areas;
 mod fold;
+mod largest_first;
 mod nearest;
 mod places;
 mod query;
@@ -136,9 +139,14 @@ impl Gazetteer {
         if let Some(suggested) = suggested(&literal.parts, typed) {
             return Ok(suggested.place());
         }
-        let answer = strict(&wordings, typed)
-            .or_else(|| lenient(&wordings))
-            .or_else(|| rest::without_neighbourhood(&wordings, typed));
+        let answer = match strict(&wordings, typed) {
+            Some(clear @ (ReadingAnswer::Place(_) | ReadingAnswer::Area(..))) => Some(clear),
+            doubtful => largest_first::city_of_address(&wordings)
+                .or(doubtful)
+                .or_else(|| lenient(&wordings))
+                .or_else(|| rest::twin_cities(typed))
+                .or_else(|| rest::without_neighbourhood(&wordings, typed)),
+        };
         match answer {
             Some(ReadingAnswer::Place(place)) => Ok(place.place()),
             Some(ReadingAnswer::Ambiguous(found)) => {

@@ -10,7 +10,7 @@ use super::query::{LocationReading, by_commas};
 /// How many tenths of the people of the next place a place must have, to stand out.
 const DOMINANCE_TENTHS: u64 = 32;
 /// From this number of people on, a place is known by its own name, and nobody thinks of other names of other places.
-const OWN_NAME_FROM: u32 = 100_000;
+pub(super) const OWN_NAME_FROM: u32 = 100_000;
 /// From this number of people on, a place is thought of before a country or region of the same name.
 const METROPOLIS_FROM: u32 = 500_000;
 /// The part of an area's people that a place must have, to be thought of before the area around it.

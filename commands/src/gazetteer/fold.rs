@@ -12,7 +12,8 @@ pub(super) fn words(text: &str) -> Vec<String> {
     unaccented(text)
         .split(|char: char| !char.is_alphanumeric() && !is_combining_mark(char))
         .filter(|word| word.contains(char::is_alphanumeric))
-        .map(str::to_owned)
+        // Korean syllables are in parts, and the endings of names are not.
+        .map(|word| composed(word.to_owned()))
         .collect()
 }
 

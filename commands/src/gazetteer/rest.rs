@@ -1,8 +1,9 @@
 //! What can be said of a text that nothing fits as a whole: a street beside a place, or similar names.
 
-use super::answer::{ReadingAnswer, answer, choose};
-use super::areas::{AREA_NAMES, areas_named};
-use super::fold::key;
+use super::answer::{OWN_NAME_FROM, ReadingAnswer, answer, choose};
+use super::areas::{AREA_NAMES, PlaceNarrowing, areas_named};
+use super::fold::{fold, key, words};
+use super::largest_first::is_ideograph_or_syllable;
 use super::places::{NAMES, NameKind, PlaceCandidate, by_weight, places_named, places_of_row};
 use super::query::{LocationReading, by_commas, by_words};
 use super::wording::{TypedWording, WordingHint};
@@ -23,6 +24,9 @@ const COMPOUNDING: &[&str] = &[
 /// Words after which a name goes on ("Puebla de Sanabria").
 const LINKING: &[&str] =
     &["de", "del", "do", "da", "dos", "di", "du", "des", "sur", "am", "an", "im", "ob", "upon", "by", "y"];
+
+/// What people write between the names of two cities that are one.
+const TWIN_SEPARATORS: &[&str] = &["-", "–", "&", "+", " and ", " und ", " et ", " y ", " e ", " i "];
 
 /// Finds the place of a text that names something smaller beside it, such as a street or a neighbourhood.
 pub(super) fn without_neighbourhood(wordings: &[TypedWording], typed: &str) -> Option<ReadingAnswer> {
@@ -46,6 +50,22 @@ pub(super) fn without_neighbourhood(wordings: &[TypedWording], typed: &str) -> O
         }
         _ => None,
     }
+}
+
+/// Finds the first of two neighbouring cities whose names were joined, as in "Champaign-Urbana, IL".
+pub(super) fn twin_cities(typed: &str) -> Option<ReadingAnswer> {
+    let mut parts = typed.split(',');
+    let pair = parts.next()?;
+    let rest: Vec<Vec<String>> = parts.map(words).filter(|words| !words.is_empty()).collect();
+    let narrowed_by: Vec<PlaceNarrowing> = rest.iter().map(|words| PlaceNarrowing::new(words)).collect();
+    TWIN_SEPARATORS.iter().find_map(|separator| {
+        let (first, second) = pair.split_once(separator)?;
+        let [mut firsts, seconds] = [first, second].map(|name| places_named(&fold(name)));
+        firsts.retain(|first| {
+            narrowed_by.iter().all(|words| words.fits(first)) && seconds.iter().any(|it| it.is_near(first))
+        });
+        choose(firsts)
+    })
 }
 
 /// Returns the places with names like that of the text's city, those that fit the rest of the text first. If there are none,
@@ -115,7 +135,7 @@ fn beside(before: &[Vec<String>], rest: &[Vec<String>], place: PlaceCandidate) -
         .map(|words| places_named(&key(words)))
         .filter(|found| !found.iter().any(|other| other.is_near(&place)))
         .flatten()
-        .filter(is_well_known)
+        .filter(|other| other.named != NameKind::Alternative && other.people >= OWN_NAME_FROM)
         .collect();
     if !others.is_empty() {
         return Some(ReadingAnswer::Ambiguous(others.into_iter().chain([place]).collect()));
@@ -160,10 +180,6 @@ fn is_elsewhere(words: &[String], place: &PlaceCandidate) -> bool {
         let areas = areas_named(&key);
         !areas.is_empty() && !areas.iter().any(|area| area.contains(place))
     })
-}
-
-fn is_ideograph_or_syllable(char: char) -> bool {
-    char >= '\u{2E80}'
 }
 
 fn is_well_known(place: &PlaceCandidate) -> bool {

@@ -285,9 +285,9 @@ fn a_suggestion_typed_back_means_its_place() {
 fn the_tables_have_the_checksums_of_the_script() {
     let pinned = [
         "9a3f626ff7495c1f15557521da1088e8dcad73291e6e6369a291476fa291ca74",
-        "8db163f2c04c81cc097a16fb5e3e76ceeb80d709fd7bfe2c526b6c19b948a727",
-        "792aaeb5a3c9496c681798ff60656ae1cee7f7a8e7f653770dbbfc6403cb0953",
-        "58ba676160650ceaf520f005bcb7eb11b0f4e5e7da301396c90480c90c258dfc",
+        "48533346d86ecb04d92c20123ea5fd866a1ebc8eef9be2d513c86ce11ef14a4a",
+        "1de4d0ec77bbe3abd1f68407c3d721bc812e979c6c32eedb553b291438146181",
+        "ff4078ba7e9a4c16548f06d32a0c0b90ca9cae8f2cc07d46cb55bbc26a57a708",
     ];
     let actual: Vec<String> = TABLES
         .iter()

@@ -1,6 +1,10 @@
 //! Wordings: the ways to read a typed text as parts, from what was typed to what is left without postcodes, filler words and
 //! the endings of Chinese, Japanese and Korean names.
 
+use super::affixes::{
+    DIVIDING_ENDINGS, ENDINGS, JOINED_COUNTRIES, LEADING, LEADING_AREA, RIVERS, TRAILING, TRAILING_AREA,
+    VAGUE,
+};
 use super::fold::words;
 
 /// The largest number of parts of a text that are told apart. An address has fewer, and each more costs more than the one before.
@@ -23,196 +27,6 @@ pub(super) enum WordingHint {
     /// The place is only near, as in "Greater London".
     Vague,
 }
-
-/// What may stand before the name of an area and says that the area is meant.
-const LEADING_AREA: &[&str] = &[
-    "state of",
-    "province of",
-    "county of",
-    "region of",
-    "republic of",
-    "estado de",
-    "provincia de",
-    "provincia di",
-    "department of",
-    "departement de",
-    "region de",
-    "prov de",
-    "rep of",
-    "woj",
-    "upstate",
-    "rural",
-    "northern",
-    "southern",
-    "eastern",
-    "western",
-    "north of",
-    "south of",
-];
-/// What else may stand before the name of a city or an area.
-const LEADING: &[&str] = &[
-    "city of",
-    "town of",
-    "village of",
-    "municipality of",
-    "metropolitan area of",
-    "greater",
-    "metro",
-    "metropolitan",
-    "downtown",
-    "central",
-    "inner",
-    "near",
-    "nearby",
-    "close to",
-    "based in",
-    "living in",
-    "i live in",
-    "currently in",
-    "somewhere in",
-    "now in",
-    "around",
-    "outside of",
-    "outside",
-    "suburb of",
-    "suburbs of",
-    "in",
-    "from",
-    "at",
-    "the",
-    "ville de",
-    "ciudad de",
-    "cidade de",
-    "citta di",
-    "comune di",
-    "stadt",
-    "stad",
-    "landeshauptstadt",
-    "hansestadt",
-    "miasto",
-    "gmina",
-    "г",
-    "город",
-    "гор",
-    "м",
-    "місто",
-    "kota",
-    "tp",
-    "thanh pho",
-    "aglomeracja",
-];
-/// The word of [`LEADING`] that makes a place vague.
-const VAGUE: &str = "greater";
-/// What may stand after the name of an area and says that the area is meant.
-const TRAILING_AREA: &[&str] = &[
-    "region",
-    "county",
-    "oblast",
-    "область",
-    "обл",
-    "krai",
-    "province",
-    "prov",
-    "prefecture",
-    "state",
-    "governorate",
-    "voivodeship",
-    "wojewodztwo",
-    "canton",
-    "department",
-    "ken",
-];
-/// What else may stand after the name of a city or an area.
-const TRAILING: &[&str] = &[
-    "metropolitan area",
-    "metro area",
-    "metropolitan region",
-    "urban area",
-    "greater area",
-    "area",
-    "metro",
-    "metropolis",
-    "metropolitan city",
-    "special city",
-    "city",
-    "city centre",
-    "city center",
-    "centre",
-    "center",
-    "town",
-    "cbd",
-    "downtown",
-    "suburbs",
-    "municipality",
-    "district",
-    "county borough",
-    "shi",
-    "si",
-    "fu",
-    "arrondissement",
-    "arr",
-    "cedex",
-    "bezirk",
-    "sub district",
-    "special administrative region",
-    "sar",
-    "capital",
-    "capital region",
-    "national capital region",
-    "ncr",
-];
-/// Endings of Chinese, Japanese and Korean names, the longest first.
-const ENDINGS: &[&str] = &[
-    "特别行政区",
-    "特別行政區",
-    "特别行政區",
-    "維吾爾自治區",
-    "维吾尔自治区",
-    "壮族自治区",
-    "回族自治区",
-    "特別市",
-    "直轄市",
-    "특별자치시",
-    "특별자치도",
-    "특별시",
-    "광역시",
-    "自治区",
-    "自治區",
-    "市",
-    "縣",
-    "县",
-    "県",
-    "都",
-    "府",
-    "省",
-    "区",
-    "區",
-    "郡",
-    "町",
-    "村",
-    "시",
-    "도",
-    "군",
-    "구",
-];
-/// Endings after which another name may follow without a space.
-const DIVIDING_ENDINGS: &[char] = &['省', '市', '都', '道', '府', '県', '縣', '县', '區', '区', '郡'];
-/// Countries before which a Chinese, Japanese or Korean address may begin without a space.
-const JOINED_COUNTRIES: &[&str] = &[
-    "中华人民共和国",
-    "中華人民共和國",
-    "中国",
-    "中國",
-    "日本国",
-    "日本",
-    "台湾",
-    "台灣",
-    "臺灣",
-    "韓国",
-    "韩国",
-    "대한민국",
-    "한국",
-];
 
 /// Returns the ways to read a text, the most literal first.
 pub(super) fn wordings(typed: &str) -> Vec<TypedWording> {
@@ -238,7 +52,34 @@ pub(super) fn wordings(typed: &str) -> Vec<TypedWording> {
             }
         }
     }
+    if let Some(literal) = distinct.first() {
+        let by_river = by_river(literal);
+        distinct.splice(1..1, by_river);
+    }
     distinct
+}
+
+/// Returns the ways to read a river after the city, as in "Marburg (Lahn)": in the city's full name, and otherwise as the
+/// country.
+fn by_river(literal: &TypedWording) -> Vec<TypedWording> {
+    let named = |part: &Vec<String>| match &part[..] {
+        [word] => RIVERS.iter().find(|(river, _)| river == word),
+        _ => None,
+    };
+    let Some((at, (river, link))) =
+        (1..literal.parts.len()).find_map(|at| Some((at, named(&literal.parts[at])?)))
+    else {
+        return Vec::new();
+    };
+    let mut in_full = literal.clone();
+    in_full.parts.remove(at);
+    in_full.parts[0].extend(link.iter().chain([river]).map(|word| (*word).to_owned()));
+    let in_country = |code: &str| {
+        let mut wording = literal.clone();
+        wording.parts[at] = vec![code.to_owned()];
+        wording
+    };
+    vec![in_full, in_country("de"), in_country("at")]
 }
 
 /// Splits a text at what people write between a city and more. A flag becomes the code of its country.
@@ -259,6 +100,10 @@ fn raw_parts(typed: &str) -> Vec<String> {
             ('/' | '(' | ')' | '[' | ']' | ';' | '|' | '·' | '•' | '–' | '—' | '→' | '>' | ':' | '\n', _)
             | ('،' | '、' | '，' | '；' | '（' | '）' | '・' | '@', _) => text.push(','),
             ('-', after) if after == Some(' ') || text.ends_with(' ') => text.push(','),
+            // A postcode, as in "Dhaka-1207".
+            ('-', Some(after)) if after.is_ascii_digit() && text.ends_with(char::is_alphabetic) => {
+                text.push(',')
+            }
             _ => text.push(char),
         }
     }
@@ -276,12 +121,14 @@ fn letter_of_flag(char: char) -> char {
 }
 
 /// Leaves out the words with digits: postcodes, and numbers of houses and districts. If `letters` is set, two capital
-/// letters after four digits are part of the postcode, as in the Netherlands.
+/// letters after four digits are part of the postcode, as in the Netherlands, and so are a last letter or Roman numeral,
+/// which number the districts of Copenhagen and Budapest.
 fn without_postcode(part: &str, letters: bool) -> String {
     let mut kept: Vec<String> = Vec::new();
     let mut after_digits = false;
     for word in part.split_whitespace() {
-        let is_code = word.chars().any(char::is_numeric);
+        let is_code =
+            word.chars().any(char::is_numeric) || (letters && !kept.is_empty() && is_district_number(word));
         let ends_code =
             letters && after_digits && word.len() == 2 && word.bytes().all(|byte| byte.is_ascii_uppercase());
         after_digits = word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
@@ -295,6 +142,12 @@ fn without_postcode(part: &str, letters: bool) -> String {
         }
     }
     kept.join(" ")
+}
+
+/// Returns true for one capital letter and for a Roman numeral.
+fn is_district_number(word: &str) -> bool {
+    let word = word.trim_end_matches('.').as_bytes();
+    matches!(word, [b'A'..=b'Z']) || (!word.is_empty() && word.iter().all(|byte| b"IVX".contains(byte)))
 }
 
 /// Divides a Chinese or Japanese address, which has no spaces, after its country and after each ending.
@@ -382,7 +235,8 @@ fn without_last<'a>(words: &'a [String], affix: &str) -> Option<&'a [String]> {
     last.iter().map(String::as_str).eq(affix.split(' ')).then_some(rest)
 }
 
-fn without_ending(word: &str) -> &str {
+/// Returns a Chinese, Japanese or Korean name without its ending. What is left has two characters or more.
+pub(super) fn without_ending(word: &str) -> &str {
     let shorter = ENDINGS.iter().find_map(|ending| word.strip_suffix(ending));
     shorter.filter(|stem| stem.chars().count() >= 2).unwrap_or(word)
 }
