@@ -64,8 +64,19 @@ pub(super) fn answer(reading: &LocationReading, typed: &str) -> Option<ReadingAn
                 _ => ReadingAnswer::Area(areas, namesakes),
             });
         }
+        return choose(found).map(|answer| answer.with_namesakes(namesakes));
     }
     choose(found)
+}
+
+impl ReadingAnswer {
+    /// Adds large cities that are meant by the name too, if a question is asked anyway.
+    fn with_namesakes(self, namesakes: Vec<PlaceCandidate>) -> Self {
+        let Self::Ambiguous(mut found) = self else { return self };
+        found.extend(namesakes);
+        found.sort_by_key(|place| Reverse(place.people));
+        Self::Ambiguous(found)
+    }
 }
 
 /// Chooses the place that is meant. `found` is sorted by weight.
