@@ -4,6 +4,7 @@
 use testbed::{Availability, Testbed};
 
 use super::JUDGED;
+use super::keyboard::tab_to;
 use crate::support::browser::{Browser, ENTER, Look};
 use crate::support::system::TOKEN;
 use crate::support::{Entry, Kind, System};
@@ -36,6 +37,18 @@ async fn organisers_see_the_queue_and_ask_for_a_rejudge() {
     browser.reads(".steps", "the registry was ill").await;
     browser.reads(".steps", "attempt 2").await;
     browser.reads(".standing", "Not yet").await;
+
+    // With the keys alone, on a phone.
+    browser.wear(Look { size: (390, 844), dark: true }).await;
+    browser.go(&system.url("/organise")).await;
+    browser.reads(".counts", "The app answered with an error").await;
+    for (field, keys) in [("#rejudge-id", id.as_str()), ("#rejudge-why", "once more")] {
+        tab_to(&browser, field).await;
+        browser.press(keys).await;
+    }
+    browser.press(ENTER).await;
+    browser.reads("form:has(#rejudge-id) [role=status]", "It waits to be verified again").await;
+    browser.is_accessible().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
