@@ -146,9 +146,9 @@ impl Commands {
         cause: Cause,
     ) -> Result<HandledCommand, CommandError> {
         self.within_deadline(async {
-            // No event names rules that the log does not have.
+            // The log has the rules before an event names them, unless it refuses them.
             if matches!(command, Command::Submit(_) | Command::RequestRejudge { .. }) {
-                self.rules.publish().await?;
+                self.rules.publish_unless_refused().await?;
             }
             // The stream of a new submission is empty. If it is not, the append reports a conflict.
             let mut loaded = match command {

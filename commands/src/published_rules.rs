@@ -40,7 +40,7 @@ pub struct RecordedRules {
 pub(crate) struct PublishedRules {
     store: Arc<dyn Append>,
     in_force: Arc<Challenge>,
-    /// Set once the log has the rules in force, or will never take them.
+    /// Set once the log has the rules in force, or their stream is deleted or cannot be read.
     is_published: OnceCell<()>,
     /// Rules that were read before, by the digest that submissions name.
     known: Mutex<HashMap<String, Arc<Challenge>>>,
@@ -49,7 +49,7 @@ pub(crate) struct PublishedRules {
 /// A look into a stream of rules.
 struct SoughtRules {
     found: Option<RecordedRules>,
-    /// The newest revision of the stream, if it was read to its end.
+    /// The newest revision of the stream, which was read to its end if nothing was found.
     newest: Option<u64>,
 }
 
@@ -62,19 +62,15 @@ impl PublishedRules {
         &self.in_force
     }
 
-    /// Publishes the rules in force, unless the log has them. Does nothing after it succeeded.
+    /// Publishes the rules in force, unless the log has them. Does nothing after it succeeded. If their stream was deleted or
+    /// cannot be read, that is logged once, and verifiers judge by the rules that each has.
     ///
     /// # Errors
-    /// If the log cannot be read or written. If it will never take the rules, that is logged, and submissions are
-    /// judged by the rules that each process has.
+    /// If the log cannot be read or written, or refuses the event. The next call tries again.
     pub(crate) async fn publish(&self) -> Result<(), CommandError> {
         self.is_published
             .get_or_try_init(async || match self.publish_now().await {
-                Err(
-                    why @ (CommandError::Impossible(_)
-                    | CommandError::Contended(_)
-                    | CommandError::UnknownRules(_)),
-                ) => {
+                Err(why @ CommandError::UnknownRules(_)) => {
                     let digest = self.in_force.digest();
                     tracing::error!(%why, "the rules {digest} cannot be published; verifiers judge by their own files");
                     Ok(())
@@ -83,6 +79,18 @@ impl PublishedRules {
             })
             .await
             .copied()
+    }
+
+    /// Publishes the rules as [`Self::publish`] does. A log that refuses them keeps nobody from submitting: the fault is an
+    /// operator's to mend, and the next command tries again.
+    pub(crate) async fn publish_unless_refused(&self) -> Result<(), CommandError> {
+        match self.publish().await {
+            Err(why @ (CommandError::Impossible(_) | CommandError::Contended(_))) => {
+                tracing::error!(%why, "the rules in force are not in the log yet; verifiers judge by their own files");
+                Ok(())
+            }
+            published => published,
+        }
     }
 
     async fn publish_now(&self) -> Result<(), CommandError> {
@@ -109,7 +117,7 @@ impl PublishedRules {
     pub(crate) async fn find(&self, digest: &str) -> Result<Option<RecordedRules>, CommandError> {
         let in_force = self.names_in_force(digest).then(|| self.in_force.digest());
         if in_force.is_some() {
-            self.publish().await?;
+            self.publish_unless_refused().await?;
         }
         let Some(stream) = stream(in_force.as_deref().unwrap_or(digest)) else { return Ok(None) };
         Ok(self.seek(&stream).await?.found)
@@ -154,7 +162,7 @@ impl PublishedRules {
     /// Seeks the first event of ours in a stream of rules.
     ///
     /// # Errors
-    /// [`CommandError::UnknownRules`] if this version cannot read it.
+    /// [`CommandError::UnknownRules`] if this version cannot read it, or if too many events of strangers stand before it.
     async fn seek(&self, stream: &StreamName) -> Result<SoughtRules, CommandError> {
         let mut newest = None;
         loop {
@@ -179,8 +187,12 @@ impl PublishedRules {
                     _ => {}
                 }
             }
-            if page.len() < PAGE_EVENTS || newest.is_some_and(|newest| newest >= SOUGHT_MAX) {
+            if page.len() < PAGE_EVENTS {
                 return Ok(SoughtRules { found: None, newest });
+            }
+            if newest.is_some_and(|newest| newest >= SOUGHT_MAX) {
+                let why = format!("stream {stream} begins with more than {SOUGHT_MAX} events of strangers");
+                return Err(CommandError::UnknownRules(why));
             }
         }
     }

@@ -140,7 +140,7 @@ pub(super) const TRAILING: &[&str] = &[
     "national capital region",
     "ncr",
 ];
-/// Endings of Chinese, Japanese and Korean names, the longest first.
+/// Endings of Chinese, Japanese and Korean names. The longest one of a name counts.
 pub(super) const ENDINGS: &[&str] = &[
     "特别行政区",
     "特別行政區",

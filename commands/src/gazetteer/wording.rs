@@ -237,6 +237,6 @@ fn without_last<'a>(words: &'a [String], affix: &str) -> Option<&'a [String]> {
 
 /// Returns a Chinese, Japanese or Korean name without its ending. What is left has two characters or more.
 pub(super) fn without_ending(word: &str) -> &str {
-    let shorter = ENDINGS.iter().find_map(|ending| word.strip_suffix(ending));
+    let shorter = ENDINGS.iter().filter_map(|ending| word.strip_suffix(ending)).min_by_key(|stem| stem.len());
     shorter.filter(|stem| stem.chars().count() >= 2).unwrap_or(word)
 }

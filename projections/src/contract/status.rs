@@ -8,7 +8,7 @@ use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
 use crate::view::{
     SET_ASIDE_KEPT, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
 };
-use crate::{ApplyError, ViewStore};
+use crate::{ApplyError, EventEnvelope, ViewStore};
 
 pub async fn a_submission_is_followed_from_its_acceptance_to_its_verdict(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
@@ -240,17 +240,7 @@ pub async fn a_submission_that_stands_still_goes_on_at_the_same_event(subject: &
     let (id, other) = (history.submit("ada", 0), history.submit("ben", 1));
     catch_up(&*views, &history).await;
     history.start(id);
-    let odd = history.events[2].clone();
-    let standstill = StandstillView {
-        id,
-        code: "newer_version".to_owned(),
-        message: "It waits for a newer version.".to_owned(),
-        r#type: "Exploded".to_owned(),
-        why: "there is no event Exploded".to_owned(),
-        position: odd.position,
-        revision: odd.revision,
-        since: odd.recorded_at,
-    };
+    let standstill = standstill_at(&history.events[2]);
     for _repeated in 0..2 {
         views.record_standstill(&standstill).await.expect("recorded");
     }
@@ -305,19 +295,7 @@ pub async fn a_submission_that_goes_on_may_stand_still_again(subject: &dyn Views
     history.interrupt(id, InterruptionCode::NoCapacity, true);
     history.start(id);
     history.pass(id);
-    let standstills = [1, 3].map(|revision: usize| {
-        let odd = &history.events[revision];
-        StandstillView {
-            id,
-            code: "newer_version".to_owned(),
-            message: "It waits for a newer version.".to_owned(),
-            r#type: "Exploded".to_owned(),
-            why: "there is no event Exploded".to_owned(),
-            position: odd.position,
-            revision: odd.revision,
-            since: odd.recorded_at,
-        }
-    });
+    let standstills = [1, 3].map(|revision: usize| standstill_at(&history.events[revision]));
     views.record_standstill(&standstills[0]).await.expect("recorded");
     let other = history.submit("ben", 1);
     let read = [&history.events[2..3], &history.events[4..]].concat();
@@ -368,4 +346,18 @@ pub async fn strangers_events_are_counted_once(subject: &dyn ViewsUnderTest) {
 
 async fn status(views: &dyn ViewStore, id: SubmissionId) -> StatusView {
     views.status(id).await.expect("readable").expect("the submission is known")
+}
+
+/// Returns the standstill of a submission at an event that this version cannot read.
+fn standstill_at(event: &EventEnvelope) -> StandstillView {
+    StandstillView {
+        id: event.id,
+        code: "newer_version".to_owned(),
+        message: "It waits for a newer version.".to_owned(),
+        r#type: "Exploded".to_owned(),
+        why: "there is no event Exploded".to_owned(),
+        position: event.position,
+        revision: event.revision,
+        since: event.recorded_at,
+    }
 }
