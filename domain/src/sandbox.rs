@@ -36,7 +36,7 @@ pub struct SandboxReported {
     pub unknown_rules: Vec<String>,
 }
 
-/// A registry that limits requests.
+/// A registry that limits requests, or that asked to be left alone for a while.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxRegistry {
     /// The name of the registry, as in the challenge's file.

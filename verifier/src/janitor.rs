@@ -232,14 +232,17 @@ impl Janitor {
             let bytes = image.size.try_into().unwrap_or(0);
             ParticipantImage { id: image.id.clone(), bytes, idle: now.duration_since(*used) }
         });
+        let mut failed_before = false;
         for ParticipantImage { id, idle, .. } in to_remove(images.collect(), &self.rules) {
             tracing::info!("removing image {id}, which was idle for {} s", idle.as_secs());
             match remove_image(docker, of_participants[id.as_str()]).await {
-                Ok(()) => {}
-                // An engine that does not answer would take its time for each image.
-                Err(error @ ApiError::Unavailable(_)) => return Err(error),
+                Ok(()) => failed_before = false,
+                // An engine that does not answer would take its time for each image. One image that the engine cannot
+                // remove keeps no others.
+                Err(error @ ApiError::Unavailable(_)) if failed_before => return Err(error),
                 Err(error) => {
-                    tracing::warn!(%error, "could not remove image {id}; a later round tries again")
+                    failed_before = matches!(error, ApiError::Unavailable(_));
+                    tracing::warn!(%error, "could not remove image {id}; a later round tries again");
                 }
             }
         }

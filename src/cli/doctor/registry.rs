@@ -24,6 +24,9 @@ const DOCKER_HUB: &str = "docker.io";
 /// The remedy for a limit of Docker Hub's.
 const LOGIN: &str = "give a login with --registry-logins, and let the nodes use a pull-through cache";
 
+/// What a registry's pause means, where nothing can be done about it from here.
+const WAITING: &str = "submissions with its images wait until it answers again";
+
 /// The limits of registries as a Muster that runs here knows them, in the text of its metrics.
 struct KnownLimits(String);
 
@@ -59,10 +62,7 @@ async fn examine(registry: &str, insecure: &[String]) -> DoctorFinding {
         Ok(answer) if answer.status() == StatusCode::TOO_MANY_REQUESTS => {
             let after = answer.headers().get(RETRY_AFTER).and_then(|after| after.to_str().ok());
             let after = after.map(|after| format!(" (Retry-After: {after})")).unwrap_or_default();
-            DoctorFinding::warn(
-                format!("registry {registry}: limits requests{after}"),
-                "submissions with its images wait until it answers again",
-            )
+            DoctorFinding::warn(format!("registry {registry}: limits requests{after}"), WAITING)
         }
         Ok(answer) => DoctorFinding::warn(
             format!(
@@ -120,9 +120,10 @@ impl KnownLimits {
     /// Returns the finding that Muster does not ask a registry at present, if it does not.
     fn pause(&self, registry: &str) -> Option<DoctorFinding> {
         let seconds = self.figure("registry_pause_seconds", registry).filter(|seconds| *seconds > 0)?;
-        let subject =
-            format!("registry {registry}: limits requests, and Muster does not ask it for {seconds} s");
-        Some(DoctorFinding::warn(subject, LOGIN))
+        let subject = format!(
+            "registry {registry}: limits requests or is unavailable, and Muster does not ask it for {seconds} s"
+        );
+        Some(DoctorFinding::warn(subject, if registry == DOCKER_HUB { LOGIN } else { WAITING }))
     }
 
     fn pulls(&self, registry: &str) -> Option<u64> {

@@ -185,7 +185,12 @@ impl AttemptRunner {
             Ok(challenge) => self.lease_for(&challenge, lease).await.map(|lease| (challenge, lease)),
             Err(error) => Err(error),
         };
-        self.note_rules(facts, matches!(ready, Err(CommandError::UnknownRules(_))));
+        match &ready {
+            Ok(_) | Err(CommandError::Contended(_)) => self.note_rules(facts, false),
+            Err(CommandError::UnknownRules(_)) => self.note_rules(facts, true),
+            // A log that cannot be read says nothing of the rules.
+            Err(_) => {}
+        }
         let (challenge, lease) = ready?;
         self.registry.also_allow(&challenge.images.registry_hosts);
         let now = Timestamp::now();
