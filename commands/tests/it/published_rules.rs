@@ -16,6 +16,7 @@ use futures::future::join_all;
 use jiff::{Timestamp, ToSpan};
 use uuid::Uuid;
 
+use crate::support::store::{BadLine, Lost};
 use crate::support::{ada, by, log};
 
 fn commands(log: &SqliteStore, challenge: Challenge) -> Commands {
@@ -154,4 +155,16 @@ async fn given_a_deleted_stream_of_rules_then_submissions_are_taken_all_the_same
     let commands = commands(&log, Challenge::birthday());
     let id = submit(&commands, ada()).await;
     assert!(matches!(verify(&commands, id, 1).await, Ok(Event::Passed(_))));
+}
+
+#[tokio::test]
+async fn given_a_log_that_refuses_the_rules_once_then_people_may_submit_and_the_next_command_publishes_them()
+{
+    let (log, _directory) = log();
+    let line = BadLine::to(log.clone(), Lost::Permission, 1);
+    let commands = Commands::new(Arc::new(line), Arc::new(Challenge::birthday()));
+    submit(&commands, ada()).await;
+    assert_eq!(published(&log).await, []);
+    submit(&commands, ada()).await;
+    assert_eq!(published(&log).await.len(), 1);
 }

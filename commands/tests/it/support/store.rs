@@ -21,6 +21,8 @@ pub(crate) struct BadLine {
 pub(crate) enum Lost {
     Request,
     Answer,
+    /// The log has the request, and refuses it.
+    Permission,
 }
 
 impl BadLine {
@@ -83,6 +85,9 @@ impl Append for BadLine {
             .is_ok();
         if silent && self.lost == Lost::Request {
             return Err(AppendError::Unavailable("the request was lost".into()));
+        }
+        if silent && self.lost == Lost::Permission {
+            return Err(AppendError::Refused("Access Denied".into()));
         }
         let answer = self.log.append(stream, expected, events).await;
         if silent { Err(AppendError::Unavailable("the answer was lost".into())) } else { answer }
