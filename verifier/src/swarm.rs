@@ -233,8 +233,8 @@ pub(crate) struct StuckContainer {
 pub(crate) struct OrphanSweep {
     /// The containers that an engine did not remove in time.
     pub(crate) stuck: Vec<StuckContainer>,
-    /// True if an engine did not tell which containers it has, so that more may be stuck.
-    pub(crate) is_partial: bool,
+    /// The nodes whose engine told which containers it has. More may be stuck on the others.
+    pub(crate) answered: Vec<NodeId>,
 }
 
 /// The services and networks that verifiers created.

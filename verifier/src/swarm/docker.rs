@@ -298,9 +298,9 @@ impl Swarm for DockerSwarm {
     async fn remove_orphans(&self, is_live: IsLive<'_>) -> Result<OrphanSweep, SwarmError> {
         let of_each = self.managers.engines().map(|engine| orphans::remove(engine, &self.verifier, is_live));
         let mut all = OrphanSweep::default();
-        for OrphanSweep { stuck, is_partial } in join_all(of_each).await {
+        for OrphanSweep { stuck, answered } in join_all(of_each).await {
             all.stuck.extend(stuck);
-            all.is_partial |= is_partial;
+            all.answered.extend(answered);
         }
         Ok(all)
     }

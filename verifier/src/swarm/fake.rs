@@ -50,8 +50,8 @@ pub(crate) struct FakeSwarm {
     /// The number of sweeps that began, and the time that each takes.
     pub(crate) sweeps: AtomicUsize,
     pub(crate) sweeps_take: Duration,
-    /// True while an engine does not tell which containers it has.
-    pub(crate) sweeps_are_partial: AtomicBool,
+    /// The nodes whose engines do not tell which containers they have.
+    pub(crate) silent: Mutex<Vec<NodeId>>,
     /// The nodes whose relays are never open.
     pub(crate) hung: Vec<NodeId>,
     /// True if all relays are dead.
@@ -159,8 +159,9 @@ impl Swarm for FakeSwarm {
     async fn remove_orphans(&self, _: IsLive<'_>) -> Result<OrphanSweep, SwarmError> {
         self.sweeps.fetch_add(1, Ordering::Relaxed);
         tokio::time::sleep(self.sweeps_take).await;
-        let stuck = self.stuck.lock().unwrap().clone();
-        Ok(OrphanSweep { stuck, is_partial: self.sweeps_are_partial.load(Ordering::Relaxed) })
+        let (stuck, silent) = (self.stuck.lock().unwrap().clone(), self.silent.lock().unwrap().clone());
+        let nodes = self.nodes().await?.into_iter().map(|node| node.id);
+        Ok(OrphanSweep { stuck, answered: nodes.filter(|node| !silent.contains(node)).collect() })
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {

@@ -24,32 +24,31 @@ const AT_ONCE: usize = 8;
 pub(super) async fn remove(engine: &Engine, verifier: &str, is_live: IsLive<'_>) -> OrphanSweep {
     let mut stuck = Vec::new();
     let endpoint = engine.endpoint();
-    let is_partial = match timeout(SWEEP, sweep(engine, verifier, is_live, &mut stuck)).await {
-        Ok(Ok(())) => false,
+    let answered = match timeout(SWEEP, sweep(engine, verifier, is_live, &mut stuck)).await {
+        Ok(Ok(node)) => node.into_iter().collect(),
         Ok(Err(error)) => {
             tracing::debug!(%error, "could not remove all orphaned containers from the engine {endpoint}");
-            true
+            Vec::new()
         }
         Err(_) => {
             tracing::debug!("the engine {endpoint} took too long to remove orphaned containers");
-            true
+            Vec::new()
         }
     };
-    OrphanSweep { stuck, is_partial }
+    OrphanSweep { stuck, answered }
 }
+
+/// Returns the engine's node if the fate of each container is known.
 
 async fn sweep(
     engine: &Engine,
     verifier: &str,
     is_live: IsLive<'_>,
     stuck: &mut Vec<StuckContainer>,
-) -> Result<(), ApiError> {
+) -> Result<Option<NodeId>, ApiError> {
     let docker = engine.docker()?;
-    let orphans = list(&docker, verifier, is_live).await?;
-    if orphans.is_empty() {
-        return Ok(());
-    }
     let node = docker.info().await?.swarm.and_then(|swarm| swarm.node_id).map(NodeId::new);
+    let orphans = list(&docker, verifier, is_live).await?;
     let remove = async |id: String| {
         let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
         let removed = timeout(REMOVAL, docker.remove_container(&id, Some(options))).await;
@@ -60,14 +59,16 @@ async fn sweep(
         match removed {
             // The container may have been removed meanwhile.
             Ok(Ok(()) | Err(ApiError::NotFound(_))) => {}
-            // An earlier removal has not ended.
-            Ok(Err(ApiError::Conflict(_))) | Err(_) => {
+            // It hangs, an earlier removal has not ended, or the engine fails at it.
+            removed => {
+                if let Ok(Err(error)) = removed {
+                    tracing::debug!(%error, "could not remove the orphaned container {id}");
+                }
                 stuck.extend(node.clone().map(|node| StuckContainer { node, id }));
             }
-            Ok(Err(error)) => tracing::debug!(%error, "could not remove the orphaned container {id}"),
         }
     }
-    Ok(())
+    Ok(node)
 }
 
 async fn list(docker: &Docker, verifier: &str, is_live: IsLive<'_>) -> Result<Vec<String>, ApiError> {

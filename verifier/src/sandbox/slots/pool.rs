@@ -245,13 +245,16 @@ impl SlotPool {
     }
 
     /// Records the containers that a sweep could not remove. One that two sweeps could not remove is stuck: its engine hangs
-    /// on it, and holds its memory and its network. It stays so until its engine tells otherwise.
+    /// on it, and holds its memory and its network. It stays so until its engine tells otherwise, or its node leaves the Swarm.
     pub(super) fn note_stuck(&mut self, orphans: OrphanSweep) {
-        let mut unremoved: HashSet<_> = orphans.stuck.into_iter().collect();
-        if orphans.is_partial {
-            let of_stuck = self.unremoved.iter().filter(|container| self.stuck.contains_key(&container.node));
-            unremoved.extend(of_stuck.cloned());
-        }
+        let is_silent = |node: &NodeId| {
+            !orphans.answered.contains(node) && self.nodes.iter().any(|known| known.id == *node)
+        };
+        let stays = |container: &&StuckContainer| {
+            self.stuck.contains_key(&container.node) && is_silent(&container.node)
+        };
+        let mut unremoved: HashSet<_> = self.unremoved.iter().filter(stays).cloned().collect();
+        unremoved.extend(orphans.stuck);
         let before = std::mem::take(&mut self.stuck);
         for container in unremoved.intersection(&self.unremoved) {
             *self.stuck.entry(container.node.clone()).or_default() += 1;

@@ -266,11 +266,11 @@ async fn a_node_with_stuck_containers_is_refused_until_they_are_gone() {
     until_refused(true).await;
     assert_eq!(lease(&slots).await.node().name, "n2");
     // An engine that does not answer at all is no better.
-    fake.sweeps_are_partial.store(true, Ordering::Relaxed);
+    *fake.silent.lock().unwrap() = vec![NodeId::new("n1")];
     fake.stuck.lock().unwrap().clear();
     sleep(Duration::from_secs(120)).await;
     until_refused(true).await;
-    // The operator restarts the engine, and the sweep removes the container.
-    fake.sweeps_are_partial.store(false, Ordering::Relaxed);
+    // The operator restarts the engine, and the sweep removes the container. Another engine that is silent delays nothing.
+    *fake.silent.lock().unwrap() = vec![NodeId::new("n2")];
     until_refused(false).await;
 }
