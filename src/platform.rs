@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use projections::view::{SandboxView, StatsView, StatusView, SubmissionStatus};
+use projections::view::{SandboxView, StatsView, SubmissionStatus};
 use projections::{QueryError, ViewQueries};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
@@ -25,8 +25,8 @@ const PERIOD_MAX: Duration = Duration::from_secs(5);
 /// The number of verifiers that a cause names.
 const NAMED_MAX: usize = 3;
 
-/// The number of waiting submissions that are looked at.
-const WAITING_MAX: usize = 200;
+/// The number of overdue submissions that are looked at. The first accepted is also the first queued, unless it is rejudged.
+const OVERDUE_MAX: usize = 200;
 
 /// The state of the platform, as two watched values that are present while nothing is verified.
 pub(crate) struct PlatformWatch {
@@ -136,9 +136,10 @@ impl VerdictWatch {
         if quiet < self.patience {
             return Ok(None);
         }
-        let waiting = views.unfinished(WAITING_MAX).await?;
         let now = Timestamp::now();
-        let ages = waiting.iter().filter_map(|view| waits_for_us(view, now));
+        let overdue = views.overdue(now, OVERDUE_MAX).await?;
+        let ages =
+            overdue.iter().filter_map(|view| Duration::try_from(now.duration_since(view.queued().at)).ok());
         let long = |age: &Duration| *age >= self.patience;
         Ok(ages.filter(long).max().map(|oldest| {
             format!(
@@ -154,13 +155,6 @@ fn figures(stats: &StatsView) -> VerdictFigures {
     let of = |status| stats.submissions.get(&status).copied().unwrap_or_default();
     let counts = [of(SubmissionStatus::Passed), of(SubmissionStatus::Failed)];
     (counts, stats.waited_ms_p50, stats.waited_ms_p95)
-}
-
-/// Returns the time since a submission was queued, or `None` if it waits for a moment that was set.
-fn waits_for_us(view: &StatusView, now: Timestamp) -> Option<Duration> {
-    let is_set = view.waiting.as_ref().and_then(|waiting| waiting.retry_at).is_some_and(|at| at > now);
-    let age = Duration::try_from(now.duration_since(view.queued().at)).unwrap_or_default();
-    (!is_set).then_some(age)
 }
 
 #[cfg(test)]
@@ -200,8 +194,11 @@ mod tests {
         }
 
         async fn recorded(&mut self, id: u128, revision: u64, event: Event) {
-            let position = Position(self.at.0 + 1);
-            let (id, recorded_at) = (SubmissionId(Uuid::from_u128(id)), Timestamp::UNIX_EPOCH);
+            self.recorded_at(Timestamp::UNIX_EPOCH, id, revision, event).await;
+        }
+
+        async fn recorded_at(&mut self, recorded_at: Timestamp, id: u128, revision: u64, event: Event) {
+            let (position, id) = (Position(self.at.0 + 1), SubmissionId(Uuid::from_u128(id)));
             self.apply(&[EventEnvelope { id, revision, position, recorded_at, event }]).await;
         }
 
@@ -287,5 +284,17 @@ mod tests {
         // Nothing waits, so silence is well.
         sleep(PATIENCE * 2).await;
         assert_eq!(*platform.watched.cause.borrow(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_young_submissions_hide_no_old_one() {
+        let mut platform = Platform::watched();
+        platform.reported("a", None, Timestamp::now()).await;
+        platform.recorded(1, 0, Event::Submitted(submitted_by("ada"))).await;
+        for young in 2..=u128::try_from(OVERDUE_MAX).unwrap() + 2 {
+            let submitted = Event::Submitted(submitted_by(&format!("owner{young}")));
+            platform.recorded_at(Timestamp::now(), young, 0, submitted).await;
+        }
+        platform.says(Some("nothing has been verified for 10 min")).await;
     }
 }

@@ -48,6 +48,7 @@ macro_rules! contract {
             a_submission_that_goes_on_may_stand_still_again
             strangers_events_are_counted_once
             unfinished_submissions_are_listed_oldest_first
+            overdue_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first
             the_newest_report_on_each_sandbox_is_kept
             the_queue_is_fair

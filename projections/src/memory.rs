@@ -286,6 +286,12 @@ impl ViewQueries for MemoryViews {
         Ok(views)
     }
 
+    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let state = self.read();
+        let oldest = state.unfinished.values().filter_map(|id| state.fold.statuses.get(id));
+        Ok(oldest.filter(|view| view.retry_at().is_none_or(|at| at <= now)).take(max).cloned().collect())
+    }
+
     async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let state = self.read();
         let newest = state.given_up.values().rev().take(max);

@@ -105,6 +105,10 @@ pub trait ViewQueries: Send + Sync {
     /// Returns the newest `max` submissions that wait or are being verified, oldest first.
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
+    /// Returns the first `max` submissions that wait or are being verified, oldest first, without those that are
+    /// to be tried again at a moment after `now`. That moment is compared to the second.
+    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError>;
+
     /// Returns the newest `max` submissions that were given up, oldest first.
     async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
 

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, Subscription, SubscriptionItem};
 use futures::StreamExt;
+use jiff::Timestamp;
 use projections::contract::{EventHistory, assert_same};
 use projections::view::{
     BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
@@ -172,6 +173,10 @@ impl ViewQueries for SmallStore {
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.views.unfinished(max).await
+    }
+
+    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.overdue(now, max).await
     }
 
     async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {

@@ -2,7 +2,7 @@
 
 use domain::submission::{FailureCode, InterruptionCode, SubmissionId};
 use event_store::Position;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{EventHistory, ViewsUnderTest, WORLD, catch_up};
 use crate::view::{
@@ -217,6 +217,25 @@ pub async fn unfinished_submissions_are_listed_oldest_first(subject: &dyn ViewsU
     };
     assert_eq!(listed(10).await, ids);
     assert_eq!(listed(2).await, ids[1..], "the newest two");
+}
+
+pub async fn overdue_submissions_are_listed_oldest_first(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    history.submit_and_pass("done", 0);
+    let ids = ["set", "verified", "over", "waits"].map(|owner| history.submit(owner, 1));
+    ids[..3].iter().for_each(|id| history.start(*id));
+    history.interrupt(ids[2], InterruptionCode::NoCapacity, false);
+    history.interrupt(ids[0], InterruptionCode::NoCapacity, true);
+    catch_up(&*views, &history).await;
+    let retry_at = status(&*views, ids[0]).await.retry_at().expect("a moment");
+    let listed = async |now, max| -> Vec<SubmissionId> {
+        views.overdue(now, max).await.expect("readable").into_iter().map(|view| view.id).collect()
+    };
+    let before = retry_at - SignedDuration::from_secs(1);
+    assert_eq!(listed(before, 10).await, ids[1..], "one waits for its moment");
+    assert_eq!(listed(before, 2).await, ids[1..3], "the oldest two");
+    assert_eq!(listed(retry_at + SignedDuration::from_secs(1), 10).await, ids);
 }
 
 pub async fn submissions_being_verified_are_listed_oldest_first(subject: &dyn ViewsUnderTest) {

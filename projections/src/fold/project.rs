@@ -123,6 +123,11 @@ impl StatusView {
         view
     }
 
+    /// Returns the moment that was set for the next attempt.
+    pub fn retry_at(&self) -> Option<Timestamp> {
+        self.waiting.as_ref()?.retry_at
+    }
+
     /// Returns the position of the submission's first event.
     pub(crate) fn accepted(&self) -> Position {
         self.timeline.first().map_or(self.position, |entry| entry.position)

@@ -7,6 +7,7 @@ use domain::submission::SubmissionId;
 use domain::text::unaccented;
 use event_store::Position;
 use futures::TryStreamExt;
+use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
 use mongodb::error::Result as MongoResult;
 use mongodb::options::FindOptions;
@@ -101,6 +102,18 @@ impl ViewQueries for MongoViews {
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         within_deadline(self.read_newest(unfinished(), "unfinished", max)).await
+    }
+
+    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let mut overdue = unfinished();
+        // Moments are stored as texts that sort by time, but for fractions of a second.
+        overdue.insert("view.waiting.retry_at", doc! { "$not": { "$gt": format!("{now:.0}") } });
+        within_deadline(async {
+            let statuses = self.collections()?.statuses();
+            let oldest = statuses.find(overdue).sort(doc! { "unfinished": 1 }).limit(limit(max)).await?;
+            oldest.map_ok(|document| document.view).try_collect().await
+        })
+        .await
     }
 
     async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use domain::SubmissionId;
 use event_store::Position;
+use jiff::Timestamp;
 use projections::view::{
     BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
 };
@@ -90,6 +91,10 @@ impl ViewQueries for CountingQueries {
 
     async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.count().unfinished(max).await
+    }
+
+    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.count().overdue(now, max).await
     }
 
     async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
