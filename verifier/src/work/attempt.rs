@@ -106,28 +106,26 @@ impl AttemptRunner {
     pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> AttemptEnd {
         let id = ticket.id;
         let began = Instant::now();
-        let (claimed, lease) = match self.metrics.time(AttemptStep::Claim, self.claim(ticket, lease)).await {
-            Ok(claimed) => claimed,
-            Err(CommandError::UnknownRules(why)) => {
-                tracing::warn!(
-                    why,
-                    "submission {id} is left to other verifiers, because its rules are not known here"
-                );
-                return AttemptEnd::LeftToOthers;
-            }
-            Err(
-                why @ (CommandError::Rejected(Rejection::Unknown)
-                | CommandError::Deleted(_)
-                | CommandError::StandsStill(_)),
-            ) => {
-                tracing::warn!(%why, "submission {id} cannot be claimed any more");
-                return AttemptEnd::NothingToClaim;
-            }
-            Err(why) => {
-                tracing::debug!(%why, "did not claim submission {id}");
-                return AttemptEnd::NotClaimed;
-            }
-        };
+        let (claimed, lease) =
+            match self.metrics.time(AttemptStep::Claim, self.claim(ticket, lease, stop)).await {
+                Ok(claimed) => claimed,
+                Err(CommandError::UnknownRules(why)) => {
+                    tracing::debug!(why, "submission {id} is left to other verifiers");
+                    return AttemptEnd::LeftToOthers;
+                }
+                Err(
+                    why @ (CommandError::Rejected(Rejection::Unknown)
+                    | CommandError::Deleted(_)
+                    | CommandError::StandsStill(_)),
+                ) => {
+                    tracing::warn!(%why, "submission {id} cannot be claimed any more");
+                    return AttemptEnd::NothingToClaim;
+                }
+                Err(why) => {
+                    tracing::debug!(%why, "did not claim submission {id}");
+                    return AttemptEnd::NotClaimed;
+                }
+            };
         let ClaimedSubmission { facts, journal, .. } = &claimed;
         let attempt = journal.claim.attempt;
         tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
@@ -178,16 +176,17 @@ impl AttemptRunner {
         &self,
         ticket: Ticket,
         lease: SlotLease,
+        stop: &CancellationToken,
     ) -> Result<(ClaimedSubmission, SlotLease), CommandError> {
         let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await?;
         let facts = state.facts().ok_or(Rejection::Unknown)?;
         let ready = match self.commands.rules_of(facts).await {
-            Ok(challenge) => self.lease_for(&challenge, lease).await.map(|lease| (challenge, lease)),
+            Ok(challenge) => self.lease_for(&challenge, lease, stop).await.map(|lease| (challenge, lease)),
             Err(error) => Err(error),
         };
         match &ready {
-            Ok(_) | Err(CommandError::Contended(_)) => self.note_rules(facts, false),
-            Err(CommandError::UnknownRules(_)) => self.note_rules(facts, true),
+            Ok(_) | Err(CommandError::Contended(_)) => self.note_rules(facts, None),
+            Err(CommandError::UnknownRules(why)) => self.note_rules(facts, Some(why)),
             // A log that cannot be read says nothing of the rules.
             Err(_) => {}
         }
@@ -213,20 +212,26 @@ impl AttemptRunner {
         }
     }
 
-    /// Notes whether rules are unknown here. The platform then says why their submissions wait.
-    fn note_rules(&self, facts: &SubmissionFacts, are_unknown: bool) {
+    /// Notes whether rules are unknown here, and why. The platform then says why their submissions wait.
+    fn note_rules(&self, facts: &SubmissionFacts, unknown_why: Option<&str>) {
         let Some(rules) = &facts.rules else { return };
-        self.unknown_rules.send_if_modified(|unknown| {
-            if are_unknown && unknown.len() < UNKNOWN_RULES_MAX {
-                unknown.insert(rules.clone())
-            } else {
-                !are_unknown && unknown.remove(rules)
+        self.unknown_rules.send_if_modified(|unknown| match unknown_why {
+            Some(why) if unknown.len() < UNKNOWN_RULES_MAX && unknown.insert(rules.clone()) => {
+                tracing::warn!(why, "submissions under the rules {rules} are left to other verifiers");
+                true
             }
+            Some(_) => false,
+            None => unknown.remove(rules),
         });
     }
 
     /// Returns a slot of the grade that the rules demand. This verifier's own file may demand less.
-    async fn lease_for(&self, challenge: &Challenge, lease: SlotLease) -> Result<SlotLease, CommandError> {
+    async fn lease_for(
+        &self,
+        challenge: &Challenge,
+        lease: SlotLease,
+        stop: &CancellationToken,
+    ) -> Result<SlotLease, CommandError> {
         let Some(grade) = challenge.sandbox.grade.filter(|grade| lease.grade() < *grade) else {
             return Ok(lease);
         };
@@ -237,7 +242,8 @@ impl AttemptRunner {
         }
         let (avoid, deadline) = (lease.node().id.clone(), Instant::now() + ANOTHER_SLOT);
         drop(lease);
-        slots.wait(Some(&avoid), grade, deadline).await.ok_or(CommandError::Contended(1))
+        let slot = stop.run_until_cancelled(slots.wait(Some(&avoid), grade, deadline)).await;
+        slot.flatten().ok_or(CommandError::Contended(1))
     }
 
     /// Looks the images up, runs them, and returns the observations that decide the verdict, and what was looked at.
