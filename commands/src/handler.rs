@@ -125,7 +125,7 @@ impl Commands {
     /// # Errors
     /// [`CommandError::UnknownRules`] if this version cannot carry them out, or any error of the log.
     pub async fn rules_of(&self, facts: &SubmissionFacts) -> Result<Arc<Challenge>, CommandError> {
-        self.rules.named(facts.rules.as_deref()).await
+        self.within_deadline(self.rules.named(facts.rules.as_deref())).await
     }
 
     /// Returns the longest time that an attempt may take, by any of the rules that this process has used.
@@ -177,9 +177,8 @@ impl Commands {
         if !handled.events.is_empty() {
             return Ok(handled.position);
         }
-        let first = self.store.read_stream(&stream(id), 0, ReadDirection::Forwards, PAGE_EVENTS).await?;
-        let submitted = first.iter().find(|event| matches!(read_event(event), Ok(Some(Event::Submitted(_)))));
-        Ok(submitted.map_or(handled.position, |event| event.position))
+        let recorded = self.recorded(id).await?;
+        Ok(recorded.map_or(handled.position, |(_, position)| position))
     }
 
     /// Returns a recorded submission and the log's position of its `Submitted` event, or `None` if there is none.
@@ -252,12 +251,18 @@ impl Commands {
     /// else by those in force.
     async fn rules_for(&self, state: &Submission, command: &Command) -> Result<Arc<Challenge>, CommandError> {
         match (command, state.facts()) {
-            (Command::Conclude { .. }, Some(facts)) => self.rules_of(facts).await,
-            (Command::Expire { .. }, Some(facts)) => match self.rules_of(facts).await {
-                // Only the longest time of an attempt is needed of them.
-                Err(CommandError::UnknownRules(_)) => Ok(Arc::clone(self.challenge())),
-                rules => rules,
-            },
+            (Command::Conclude { .. }, Some(facts)) => self.rules.named(facts.rules.as_deref()).await,
+            (Command::Expire { at, .. }, Some(facts)) => {
+                match (self.rules.named(facts.rules.as_deref()).await, state) {
+                    // The rules tell only whether a deadline ahead is too far ahead. One that has passed needs none.
+                    (Err(CommandError::UnknownRules(_)), Submission::Verifying { claim, .. })
+                        if claim.deadline <= *at =>
+                    {
+                        Ok(Arc::clone(self.challenge()))
+                    }
+                    (rules, _) => rules,
+                }
+            }
             _ => Ok(Arc::clone(self.challenge())),
         }
     }

@@ -40,6 +40,8 @@ pub struct RecordedRules {
 pub(crate) struct PublishedRules {
     store: Arc<dyn Append>,
     in_force: Arc<Challenge>,
+    /// The digest of the rules in force, and the one that older versions gave to their file.
+    digests: [String; 2],
     /// Set once the log has the rules in force, or their stream is deleted or cannot be read.
     is_published: OnceCell<()>,
     /// Rules that were read before, by the digest that submissions name.
@@ -55,7 +57,8 @@ struct SoughtRules {
 
 impl PublishedRules {
     pub(crate) fn new(store: Arc<dyn Append>, in_force: Arc<Challenge>) -> Self {
-        Self { store, in_force, is_published: OnceCell::new(), known: Mutex::default() }
+        let digests = [in_force.digest(), in_force.file_digest()];
+        Self { store, in_force, digests, is_published: OnceCell::new(), known: Mutex::default() }
     }
 
     pub(crate) fn in_force(&self) -> &Arc<Challenge> {
@@ -71,7 +74,7 @@ impl PublishedRules {
         self.is_published
             .get_or_try_init(async || match self.publish_now().await {
                 Err(why @ CommandError::UnknownRules(_)) => {
-                    let digest = self.in_force.digest();
+                    let [digest, _] = &self.digests;
                     tracing::error!(%why, "the rules {digest} cannot be published; verifiers judge by their own files");
                     Ok(())
                 }
@@ -115,11 +118,13 @@ impl PublishedRules {
     /// Returns the rules with this digest, or `None` if the log does not have them. The digest may be the one that older
     /// versions gave to the file in force.
     pub(crate) async fn find(&self, digest: &str) -> Result<Option<RecordedRules>, CommandError> {
-        let in_force = self.names_in_force(digest).then(|| self.in_force.digest());
-        if in_force.is_some() {
+        let digest = if self.names_in_force(digest) {
             self.publish_unless_refused().await?;
-        }
-        let Some(stream) = stream(in_force.as_deref().unwrap_or(digest)) else { return Ok(None) };
+            &self.digests[0]
+        } else {
+            digest
+        };
+        let Some(stream) = stream(digest) else { return Ok(None) };
         Ok(self.seek(&stream).await?.found)
     }
 
@@ -145,7 +150,7 @@ impl PublishedRules {
     }
 
     fn names_in_force(&self, digest: &str) -> bool {
-        digest == self.in_force.digest() || digest == self.in_force.file_digest()
+        self.digests.iter().any(|of_ours| of_ours == digest)
     }
 
     /// Returns the longest time that an attempt may take by any of the known rules.

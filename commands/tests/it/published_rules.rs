@@ -131,6 +131,16 @@ async fn given_rules_of_a_newer_version_then_no_verdict_is_reached_here() {
     let facts: Submission = [Event::Submitted(newer)].iter().collect();
     let refused = commands.rules_of(facts.facts().unwrap()).await;
     assert!(matches!(refused, Err(CommandError::UnknownRules(_))), "{refused:?}");
+
+    // Whether a deadline far ahead is too far ahead is left to those who know the rules. One that has passed is not.
+    let expire = async |at: &str| {
+        let expire = Command::Expire { attempt: 1, at: at.parse().unwrap(), others_run: false };
+        commands.handle(id, expire, by(Actor::Verifier("other".into()))).await
+    };
+    let left = expire("1970-01-01T00:00:00Z").await;
+    assert!(matches!(left, Err(CommandError::UnknownRules(_))), "{left:?}");
+    let expired = expire("2100-01-01T00:00:00Z").await.unwrap();
+    assert!(matches!(&expired.events[..], [Event::VerificationInterrupted(_)]), "{expired:?}");
 }
 
 #[tokio::test]

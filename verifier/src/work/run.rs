@@ -277,8 +277,8 @@ impl WorkLoop {
                     metrics.count_interruptions(&handled.events);
                     tracing::info!("interrupted the overdue claim of submission {id}");
                 }
-                // The claim's verifier reported, or another verifier interrupted it.
-                Err(CommandError::Rejected(_)) => {}
+                // The claim's verifier reported, another verifier interrupted it, or it is left to those that know its rules.
+                Err(CommandError::Rejected(_) | CommandError::UnknownRules(_)) => {}
                 Err(error) => {
                     tracing::warn!(%error, "could not interrupt the overdue claim of submission {id}")
                 }
