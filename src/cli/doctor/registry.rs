@@ -37,12 +37,16 @@ pub(super) async fn examine_all(settings: &Settings) -> Vec<DoctorFinding> {
     for registry in &images.registries {
         findings.push(examine(registry, &settings.insecure_registries).await);
         findings.extend(known.pause(registry));
-        let mut pulls = known.pulls(registry);
-        if pulls.is_none() && registry == DOCKER_HUB {
+        let told = if registry == DOCKER_HUB {
             let asked = verifier::docker_hub_pulls(settings.logins.clone());
-            pulls = tokio::time::timeout(LIMIT_DEADLINE, asked).await.ok().flatten();
-        }
-        findings.extend(pulls.map(|pulls| limit(registry, pulls)));
+            tokio::time::timeout(LIMIT_DEADLINE, asked).await.ok().flatten()
+        } else {
+            None
+        };
+        // A Muster that runs knows what the registry told it last, which may be long ago.
+        let pulls = told.map(|pulls| (pulls, "now"));
+        let pulls = pulls.or_else(|| Some((known.pulls(registry)?, "when it told it last")));
+        findings.extend(pulls.map(|(pulls, when)| limit(registry, pulls, when)));
         let hosts = images.registry_hosts.get(registry).into_iter().flatten();
         findings.extend(join_all(hosts.map(|host| examine_further(registry, host))).await);
     }
@@ -97,8 +101,8 @@ async fn ask(url: &str, is_local: bool) -> reqwest::Result<Response> {
     http.build()?.get(url).send().await
 }
 
-fn limit(registry: &str, pulls: u64) -> DoctorFinding {
-    let subject = format!("registry {registry}: permits {pulls} more pulls for now");
+fn limit(registry: &str, pulls: u64, when: &str) -> DoctorFinding {
+    let subject = format!("registry {registry}: {pulls} more pulls permitted {when}");
     if pulls < PULLS_LOW { DoctorFinding::warn(subject, LOGIN) } else { DoctorFinding::ok(subject) }
 }
 
@@ -214,8 +218,8 @@ mod tests {
         assert!(paused.subject.contains("does not ask it for 1740 s"), "{paused}");
         assert_eq!((known.pause("ghcr.io"), known.pause("quay.io")), (None, None));
         assert_eq!((known.pulls("docker.io"), known.pulls("ghcr.io")), (Some(3), None));
-        assert_eq!(limit("docker.io", 3).state, FindingState::Warn);
-        assert_eq!(limit("docker.io", 90).state, FindingState::Ok);
+        assert_eq!(limit("docker.io", 3, "now").state, FindingState::Warn);
+        assert_eq!(limit("docker.io", 90, "now").state, FindingState::Ok);
         let nobody = KnownLimits::at("http://127.0.0.1:9/metrics").await;
         assert_eq!(nobody.pulls("docker.io"), None);
     }
