@@ -6,6 +6,7 @@ mod buttons;
 mod event;
 mod keyboard;
 mod organise;
+mod own;
 mod reasons;
 mod slow;
 mod tiles;

@@ -2,6 +2,7 @@
 import "@fontsource-variable/inter/wght.css";
 import "../style/base.css";
 import { el, svg } from "./dom";
+import { ownSubmissions } from "./own-submissions";
 
 type Page = "map" | "submit" | "status" | "organise" | "nowhere";
 
@@ -10,11 +11,17 @@ const PAGES: { page: Page; href: string; label: string }[] = [
   { page: "submit", href: "/submit", label: "Take part" },
 ];
 
-/** Returns the header of a page, with links to the other pages. */
+/** Returns the header of a page, with links to the other pages and to what was sent from this browser. */
 export function header(current: Page): HTMLElement {
   const links = PAGES.map(({ page, href, label }) =>
     el("a", { href, "aria-current": page === current && "page" }, label),
   );
+  const [newest, ...others] = ownSubmissions();
+  if (newest !== undefined) {
+    const href = others.length === 0 ? `/s/${encodeURIComponent(newest.id)}` : "/submit#yours";
+    const isHere = location.pathname === href;
+    links.push(el("a", { href, "aria-current": isHere && "page" }, "Yours"));
+  }
   return el(
     "header",
     { class: "top" },

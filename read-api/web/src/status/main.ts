@@ -7,19 +7,14 @@ import { dateTime, foundPlace, fullDateTime } from "../lib/format";
 import { Failure, get } from "../lib/http";
 import { familiar } from "../lib/image-name";
 import { LiveStream } from "../lib/live";
+import { standingOf } from "../lib/standing";
 import { endOf, type Ending } from "./ending";
+import { VerdictNotice } from "./notice";
 import { stepList, updateElapsed } from "./steps";
+import { takeAlong } from "./take-along";
 import { verdictSentence, reasons, standingBox } from "./verdict";
 import { Withdrawal } from "./withdrawal";
 
-const NAMES = {
-  submitted: "Waiting",
-  verifying: "Being verified",
-  passed: "Passed",
-  failed: "Not yet",
-  withdrawn: "Withdrawn",
-  given_up: "Not run",
-};
 const RETRY_MS = 2000;
 
 const id = decodeURIComponent(location.pathname.split("/").at(-1) ?? "");
@@ -28,6 +23,8 @@ const heading = el("h1", { tabindex: -1 }, "Your submission");
 const lead = el("p", { class: "lead" }, "One moment…");
 const place = el("div", { class: "parts" });
 const withdrawal = new Withdrawal(path, refresh, () => heading.focus());
+const notice = new VerdictNotice();
+const along = takeAlong(location.origin + location.pathname);
 const announcement = el("p", { role: "status", class: "visually-hidden" });
 const connection = new ConnectionNotice(() => {
   live?.retryNow();
@@ -43,7 +40,17 @@ let readAgain = false;
 
 document.body.append(
   header("status"),
-  el("main", { class: "sheet" }, heading, lead, place, withdrawal.element, announcement),
+  el(
+    "main",
+    { class: "sheet" },
+    heading,
+    lead,
+    place,
+    notice.element,
+    along,
+    withdrawal.element,
+    announcement,
+  ),
   connection.element,
 );
 void refresh();
@@ -108,10 +115,12 @@ function openLiveStream(): LiveStream {
 
 function draw(): void {
   if (submission === null) return;
-  const { name, twitter, location: where, images, answers, status, submitted_at: at } = submission;
-  const standing = submission.standstill ? "It stands still" : NAMES[status];
+  const { name, twitter, location: where, images, answers, submitted_at: at } = submission;
+  const standing = standingOf(submission);
   document.title = `${standing} · Muster`;
-  setText(announcement, `${standing}. ${verdictSentence(submission, challenge)}`);
+  const sentence = verdictSentence(submission, challenge);
+  setText(announcement, `${standing}. ${sentence}`);
+  notice.update(submission, `${standing}: ${name}`, sentence);
   setChildren(
     lead,
     "Sent ",
@@ -151,7 +160,7 @@ function draw(): void {
 function showEnd({ title, text }: Ending): void {
   submission = null;
   connection.hide();
-  withdrawal.element.hidden = true;
+  for (const section of [withdrawal.element, notice.element, along]) section.hidden = true;
   document.title = `${title} · Muster`;
   heading.textContent = title;
   setText(announcement, title);

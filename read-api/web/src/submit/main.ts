@@ -5,9 +5,11 @@ import { ConnectionNotice, header } from "../lib/chrome";
 import { el, setChildren } from "../lib/dom";
 import { Failure, get, post } from "../lib/http";
 import { familiar } from "../lib/image-name";
+import { keepOwn } from "../lib/own-submissions";
 import { pauseUntilAsking, periodSentence, untilNextPhase } from "../lib/period";
 import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
+import { ownList } from "./own-list";
 
 /** The number of times that an entry is sent if the server fails. */
 const SEND_ATTEMPTS_MAX = 4;
@@ -24,7 +26,7 @@ let nextPhase: ReturnType<typeof setTimeout> | undefined;
 
 document.body.append(
   header("submit"),
-  el("main", { class: "sheet" }, el("h1", {}, "Take part"), lead, period, place),
+  el("main", { class: "sheet" }, el("h1", {}, "Take part"), lead, period, place, ownList()),
   connection.element,
 );
 void load();
@@ -39,6 +41,8 @@ async function load(): Promise<void> {
     const entry = (await earlierEntry()) ?? draft;
     if (entry !== null) form.fillIn(entry);
     setChildren(place, form.element);
+    // The form moved what the address names.
+    if (location.hash === "#yours") document.getElementById("yours")?.scrollIntoView();
     showPeriod(form, challenge);
   } catch (error) {
     connection.showLost((error as Failure).message);
@@ -95,10 +99,11 @@ async function send(form: Form, entry: Entry): Promise<void> {
   try {
     for (let attempt = 1; ; attempt += 1) {
       try {
-        const { links } = await post<Accepted>("/api/v1/submissions", entry, {
+        const { id, links } = await post<Accepted>("/api/v1/submissions", entry, {
           key: keyFor(entry),
         });
         forgetDraft();
+        keepOwn({ id, name: entry.name, sentAt: new Date().toISOString() });
         location.assign(links.page);
         return;
       } catch (error) {
