@@ -38,6 +38,7 @@ impl From<ReadError> for CommandError {
             ReadError::StreamDeleted(_) => Self::Deleted(error.to_string()),
             ReadError::BeyondEnd { .. }
             | ReadError::Corrupt(_)
+            | ReadError::DamagedEvent { .. }
             | ReadError::Refused(_)
             | ReadError::Undecodable { .. } => Self::Impossible(error.to_string()),
         }

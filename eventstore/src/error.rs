@@ -1,5 +1,7 @@
 //! The errors of the port, split by what the caller does about them.
 
+use std::fmt;
+
 use crate::{ExpectedRevision, Position, Revision, StreamName};
 
 /// The reason why an append failed, or may have failed.
@@ -47,6 +49,14 @@ pub enum ReadError {
     /// The log is damaged, and every read of the damaged part fails: restore the log from a backup.
     #[error("the event log is damaged: {0}")]
     Corrupt(String),
+    /// An event is damaged or missing, and every read that comes to it ends there: restore the log from a backup.
+    #[error("the event log is damaged at {place}: {why}")]
+    DamagedEvent {
+        /// The place of the event, as far as the file still tells it.
+        place: EventPlace,
+        /// The damage.
+        why: String,
+    },
     /// The store does not take this request, e.g. its filter expression or its credentials. The same
     /// request fails again.
     #[error("the event store refused the read: {0}")]
@@ -63,4 +73,26 @@ pub enum ReadError {
         /// The cause, as the decoder reports it.
         why: String,
     },
+}
+
+/// The place of a damaged event. At least one part is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EventPlace {
+    /// The event's place in the log.
+    pub position: Option<Position>,
+    /// The stream of the event.
+    pub stream: Option<StreamName>,
+    /// The event's number in its stream.
+    pub revision: Option<Revision>,
+}
+
+impl fmt::Display for EventPlace {
+    /// Writes the known parts. A damaged name may have any characters, so they are escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = self.position.map(|position| format!("position {position}"));
+        let revision = self.revision.map(|revision| format!("revision {revision}"));
+        let stream = self.stream.as_ref().map(|stream| format!("stream {}", stream.as_str().escape_debug()));
+        let parts: Vec<String> = [position, revision, stream].into_iter().flatten().collect();
+        f.write_str(&parts.join(", "))
+    }
 }

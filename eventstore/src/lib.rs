@@ -23,10 +23,10 @@ mod stream;
 pub mod testing;
 
 pub use self::esdb::{ConnectError, EsdbStore};
-pub use error::{AppendError, ReadError};
+pub use error::{AppendError, EventPlace, ReadError};
 pub use event::{EventMetadata, NewEvent, RecordedEvent};
 pub use line::OneLine;
-pub use sqlite::{OpenLogError, SqliteStore};
+pub use sqlite::{LogCondition, OpenLogError, SqliteStore};
 pub use stream::{
     EventFilter, ExpectedRevision, Position, ReadDirection, Revision, StreamName, StreamNameError,
 };

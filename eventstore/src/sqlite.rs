@@ -9,16 +9,23 @@
 //! ```
 
 mod apply;
+mod background;
+mod check;
+mod checksum;
+mod condition;
+mod damage;
 mod idempotency;
 mod open;
 mod pages;
 mod read_error;
 mod readers;
+mod schema;
 mod streams;
 mod subscribe;
 mod write;
 mod writer;
 
+pub use condition::LogCondition;
 pub use open::OpenLogError;
 pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer, StreamPage};
 pub(crate) use write::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt};
@@ -33,12 +40,19 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use rusqlite::Connection;
 use tokio::{
     sync::{Semaphore, mpsc, oneshot, watch},
     time::timeout,
 };
 
-use self::{read_error::read_error, readers::ReaderPool, writer::WriteJob};
+use self::{
+    background::BackgroundCheck,
+    check::check_newest,
+    read_error::read_error,
+    readers::ReaderPool,
+    writer::{WriteJob, WriterJob},
+};
 use crate::{
     Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
     ReadDirection, ReadError, RecordedEvent, Revision, StreamName, Subscribe, Subscription,
@@ -63,7 +77,7 @@ pub struct SqliteStore {
 
 struct SharedStore {
     /// `None` once the store is closed.
-    jobs: Mutex<Option<mpsc::UnboundedSender<WriteJob>>>,
+    jobs: Mutex<Option<mpsc::UnboundedSender<WriterJob>>>,
     /// The free bytes of the queue.
     room: Arc<Semaphore>,
     head: watch::Receiver<Position>,
@@ -71,6 +85,8 @@ struct SharedStore {
     shown_head: Mutex<(Position, Position)>,
     readers: Arc<ReaderPool>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    check: BackgroundCheck,
+    condition: watch::Receiver<LogCondition>,
 }
 
 impl SqliteStore {
@@ -85,12 +101,21 @@ impl SqliteStore {
         let lock = open::lock(path)?;
         let connection = open::writer(path)?;
         let failed = |error| OpenLogError::Sqlite { path: path.to_owned(), error };
-        let (new_head, head) = watch::channel(pages::head(&connection).map_err(failed)?);
+        let newest = pages::head(&connection).map_err(failed)?;
+        let refused = refusal_of(&connection, newest);
+        let (new_head, head) = watch::channel(newest);
+        let (condition, watched) = watch::channel(LogCondition {
+            refusal: refused.as_ref().map(WriteError::to_string),
+            ..LogCondition::default()
+        });
         let (jobs, queue) = mpsc::unbounded_channel();
+        let thread_error = |error| OpenLogError::Lock { path: path.to_owned(), error };
+        let noted = condition.clone();
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
-            .spawn(move || writer::run(connection, queue, new_head, lock))
-            .map_err(|error| OpenLogError::Lock { path: path.to_owned(), error })?;
+            .spawn(move || writer::run(connection, queue, new_head, noted, refused, lock))
+            .map_err(thread_error)?;
+        let check = BackgroundCheck::start(path, jobs.clone(), condition).map_err(thread_error)?;
         Ok(Self {
             shared: Arc::new(SharedStore {
                 jobs: Mutex::new(Some(jobs)),
@@ -99,8 +124,15 @@ impl SqliteStore {
                 shown_head: Mutex::default(),
                 readers: Arc::new(ReaderPool::new(path.to_owned())),
                 writer: Mutex::new(Some(writer)),
+                check,
+                condition: watched,
             }),
         })
+    }
+
+    /// Watches the condition of the log, which the check in the background finds out.
+    pub fn condition(&self) -> watch::Receiver<LogCondition> {
+        self.shared.condition.clone()
     }
 
     /// Writes the queue, closes the log and releases its lock. From now on, appends through other clones
@@ -124,7 +156,7 @@ impl SqliteStore {
                 .unwrap_or_else(PoisonError::into_inner)
                 .as_ref()
                 .ok_or_else(closed)?
-                .send(WriteJob { write, reply, room })
+                .send(WriterJob::Write(WriteJob { write, reply, room }))
                 .map_err(|_| closed())?;
             answer.await.map_err(|_| closed())?
         };
@@ -165,6 +197,18 @@ impl SqliteStore {
     }
 }
 
+/// Checks the newest events, and returns the reason to take no appends if one of them is damaged: they are what a crash or
+/// a failed disk spoils, and an append after them would hide it. Events before and after can be read.
+fn refusal_of(log: &Connection, head: Position) -> Option<WriteError> {
+    let refusal = match check_newest(log, head) {
+        Ok(newest) => WriteError::Corrupt(newest.damage.first()?.to_string()),
+        Err(ReadError::Corrupt(why)) => WriteError::Corrupt(why),
+        Err(error) => WriteError::Unavailable(error.to_string()),
+    };
+    tracing::error!("the event log takes no appends, because its newest events are not whole: {refusal}");
+    Some(refusal)
+}
+
 /// Reads one page of the log as the port shows it: without the store's own events.
 async fn user_page(
     readers: &Arc<ReaderPool>,
@@ -191,6 +235,7 @@ impl SharedStore {
     /// Waits until the writer has written the queue and closed the file. The writer's connection must
     /// be closed last, because only the last connection copies the journal into the file.
     fn finish(&self) {
+        self.check.stop();
         self.readers.close_idle();
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();

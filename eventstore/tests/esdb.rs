@@ -340,10 +340,7 @@ async fn the_position_before_a_moment_is_found_by_who_has_read_the_log() {
     }
     log.close().await;
     // An event every ten minutes.
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("UPDATE events SET recorded_at = 600000000 * position", [])
-        .unwrap();
+    support::edit_events(&path, "UPDATE events SET recorded_at = 600000000 * position");
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let log = SqliteStore::open(&path).unwrap();

@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use tempfile::TempDir;
 
+mod damage;
 mod support;
 
 async fn open() -> (SqliteStore, TempDir) {
@@ -66,9 +67,8 @@ async fn one_append_while_the_clock_is_wrong_spoils_no_later_moment() {
     store.close().await;
     // The machine woke in 2050 and appended once.
     let wrong = "2050-01-01T00:00:00Z".parse::<Timestamp>().unwrap();
-    let log = rusqlite::Connection::open(&path).unwrap();
-    log.execute("UPDATE events SET recorded_at = ?1 WHERE position = 3", [wrong.as_microsecond()]).unwrap();
-    drop(log);
+    let sql = format!("UPDATE events SET recorded_at = {} WHERE position = 3", wrong.as_microsecond());
+    support::edit_events(&path, &sql);
 
     let store = SqliteStore::open(&path).unwrap();
     let before = Timestamp::now();
@@ -138,9 +138,11 @@ fn a_file_that_is_not_our_log_is_refused_and_not_changed() {
 
     let newer = folder.path().join("newer.db");
     drop(SqliteStore::open(&newer).unwrap());
-    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    rusqlite::Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let before = fs::read(&newer).unwrap();
     let error = SqliteStore::open(&newer).unwrap_err();
-    assert!(error.to_string().ends_with("has schema version 2; this program reads version 1"), "{error}");
+    assert!(error.to_string().contains("has schema version 99; this program reads versions 1 to"), "{error}");
+    assert_eq!(fs::read(&newer).unwrap(), before);
 
     let nowhere = SqliteStore::open(folder.path().join("no/such/folder/log.db")).unwrap_err();
     assert!(nowhere.to_string().contains("no/such/folder"), "{nowhere}");
@@ -169,10 +171,7 @@ async fn the_position_before_a_moment_is_the_one_that_a_scan_finds() {
     }
     store.close().await;
     // Seven events have the same time, then there is a gap.
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("UPDATE events SET recorded_at = 1000 * (position / 7) * (position / 7)", [])
-        .unwrap();
+    support::edit_events(&path, "UPDATE events SET recorded_at = 1000 * (position / 7) * (position / 7)");
     let store = SqliteStore::open(&path).unwrap();
     let all = store.read_all(Position::START, &EventFilter::default(), 1000).await.unwrap().events;
     for near in all.iter().map(|event| event.recorded_at) {
@@ -192,10 +191,7 @@ async fn recorded_at_does_not_go_back_when_the_clock_does_by_less_than_a_minute(
     store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     store.close().await;
     // The clock was half a minute ahead when the first event was recorded.
-    rusqlite::Connection::open(&path)
-        .unwrap()
-        .execute("UPDATE events SET recorded_at = recorded_at + 30000000", [])
-        .unwrap();
+    support::edit_events(&path, "UPDATE events SET recorded_at = recorded_at + 30000000");
     let store = SqliteStore::open(&path).unwrap();
     store.append(&stream, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
     let events = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await.unwrap();
@@ -211,9 +207,9 @@ async fn a_damaged_row_is_an_error_not_a_gap() {
     rusqlite::Connection::open(&path).unwrap().execute("UPDATE events SET id = x'00'", []).unwrap();
     let store = SqliteStore::open(&path).unwrap();
     let read = store.read_stream(&stream, 0, ReadDirection::Forwards, 10).await;
-    assert!(matches!(read, Err(ReadError::Corrupt(_))), "{read:?}");
+    assert!(matches!(read, Err(ReadError::DamagedEvent { .. })), "{read:?}");
     let mut deliveries = store.subscribe(Position::START, Default::default());
-    assert!(matches!(deliveries.next().await, Some(Err(ReadError::Corrupt(_)))));
+    assert!(matches!(deliveries.next().await, Some(Err(ReadError::DamagedEvent { .. }))));
 }
 
 #[tokio::test]

@@ -145,7 +145,7 @@ impl From<ReadError> for Problem {
             ReadError::Refused(reason) => {
                 Self::new(StatusCode::BAD_REQUEST, format!("The event log refused the request: {reason}."))
             }
-            ReadError::Corrupt(_) => {
+            ReadError::Corrupt(_) | ReadError::DamagedEvent { .. } => {
                 tracing::error!(%error, "the event log cannot be read: restore it from a backup");
                 let detail = "The event log is damaged, by no fault of yours; the operator's log says where.";
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, detail)

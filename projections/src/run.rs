@@ -104,6 +104,7 @@ impl From<ReadError> for StopReason {
             ReadError::StreamDeleted(_)
             | ReadError::BeyondEnd { .. }
             | ReadError::Corrupt(_)
+            | ReadError::DamagedEvent { .. }
             | ReadError::Refused(_)
             | ReadError::Undecodable { .. } => Self::Fatal(ProjectionError(error)),
         }

@@ -75,7 +75,9 @@ impl From<ReadError> for CliError {
             ReadError::StreamDeleted(_) | ReadError::BeyondEnd { .. } | ReadError::Refused(_) => {
                 Self::refused(error.to_string())
             }
-            ReadError::Corrupt(_) | ReadError::Undecodable { .. } => Self::failed(error.to_string()),
+            ReadError::Corrupt(_) | ReadError::DamagedEvent { .. } | ReadError::Undecodable { .. } => {
+                Self::failed(error.to_string())
+            }
         }
     }
 }

@@ -79,6 +79,7 @@ pub(super) fn read_failed(error: &ReadError) -> Status {
         ReadError::StreamDeleted(stream) => stream_deleted(stream),
         ReadError::BeyondEnd { .. } => Status::out_of_range(error.to_string()),
         ReadError::Corrupt(why) => Status::data_loss(why),
+        ReadError::DamagedEvent { place, why } => Status::data_loss(format!("{place}: {why}")),
         ReadError::Refused(why) => Status::invalid_argument(why),
         ReadError::Undecodable { .. } => Status::data_loss(error.to_string()),
     }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
+    checksum::RowContent,
     idempotency::{WriteCheck, check},
     streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION, TRUNCATE_BEFORE},
     write::{StreamWrite, WriteAction, WriteError, WriteReceipt},
@@ -68,7 +69,7 @@ pub(super) fn apply(
         WriteAction::Tombstone => {
             let tombstone = [ProposedEvent::system_event("$streamDeleted", Bytes::new())];
             let stream = StreamRow::load_or_create(log, &write.stream)?;
-            insert(log, tail, &stream, TOMBSTONE_REVISION, &tombstone)?
+            insert(log, tail, (&write.stream, &stream), TOMBSTONE_REVISION, &tombstone)?
         }
     };
     Ok(Ok(receipt))
@@ -82,7 +83,7 @@ fn append(
 ) -> rusqlite::Result<WriteReceipt> {
     let Some(newest) = events.last() else { return append_nothing(log, tail, name) };
     let stream = StreamRow::load_or_create(log, name)?;
-    let receipt = insert(log, tail, &stream, stream.next_revision(), events)?;
+    let receipt = insert(log, tail, (name, &stream), stream.next_revision(), events)?;
     if stream.is_deleted() {
         // An append revives a deleted stream, but not the events that were deleted.
         set_truncate_before(log, tail, name, stream.next_revision())?;
@@ -146,24 +147,25 @@ fn write_metadata(
     metadata: Map<String, Value>,
 ) -> rusqlite::Result<WriteReceipt> {
     let described = StreamRow::load_or_create(log, name)?;
-    let stream = StreamRow::load_or_create(log, &name.metadata())?;
+    let metadata_name = name.metadata();
+    let stream = StreamRow::load_or_create(log, &metadata_name)?;
     let metadata = Bytes::from(Value::Object(metadata).to_string());
     described.set_metadata(log, &metadata)?;
     let event = [ProposedEvent::system_event(METADATA_KIND, metadata)];
-    insert(log, tail, &stream, stream.next_revision(), &event)
+    insert(log, tail, (&metadata_name, &stream), stream.next_revision(), &event)
 }
 
 fn insert(
     log: &Connection,
     tail: &mut LogTail,
-    stream: &StreamRow,
+    (name, stream): (&StreamName, &StreamRow),
     first: Revision,
     events: &[ProposedEvent],
 ) -> rusqlite::Result<WriteReceipt> {
     let mut receipt = WriteReceipt { revision: stream.last_revision, position: tail.head };
     let mut statement = log.prepare_cached(
-        "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for (revision, event) in (first..).zip(events) {
         tail.head.0 += 1;
@@ -175,6 +177,17 @@ fn insert(
             );
             log.prepare_cached("INSERT INTO clock_steps (position) VALUES (?1)")?.execute([position.0])?;
         }
+        let content = RowContent {
+            stream: name.as_str(),
+            revision,
+            position: tail.head.0,
+            id: event.id.as_bytes(),
+            kind: &event.kind,
+            json: event.json.into(),
+            data: &event.data,
+            metadata: &event.metadata,
+            recorded_at_us: tail.recorded_at_us,
+        };
         statement.execute(params![
             tail.head.0,
             stream.id,
@@ -185,6 +198,7 @@ fn insert(
             &event.data[..],
             &event.metadata[..],
             tail.recorded_at_us,
+            content.checksum(),
         ])?;
         receipt = WriteReceipt { revision: Some(revision), position: tail.head };
     }

@@ -10,14 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-/// SQLite's application id of a Muster event log: "Mstr" in ASCII.
-const APPLICATION_ID: i32 = 0x4d73_7472;
-
-/// The version of `schema.sql`, kept in the file.
-const SCHEMA_VERSION: i32 = 1;
-
-/// The events before which the clock was set back. Logs of older programs lack the table, and their clock never went back.
-const CLOCK_STEPS: &str = "CREATE TABLE IF NOT EXISTS clock_steps (position INTEGER PRIMARY KEY) STRICT";
+use super::schema::{self, SCHEMA_VERSION};
 
 /// The wait for a lock. Only recovery and checkpoints lock the file, and both are short.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,12 +25,21 @@ pub enum OpenLogError {
     #[error("{} is not an event log", .0.display())]
     NotALog(PathBuf),
     /// The log has a schema version that this program does not know.
-    #[error("{} has schema version {found}; this program reads version {SCHEMA_VERSION}", path.display())]
+    #[error("{} has schema version {found}; this program reads versions 1 to {SCHEMA_VERSION}", path.display())]
     Version {
         /// The path of the log.
         path: PathBuf,
         /// The version in the file.
         found: i32,
+    },
+    /// The log cannot be kept as we need it, e.g. because the file system has no shared memory: readers would hold up the
+    /// writer.
+    #[error("{} cannot have the journal mode wal, but only {found}; use a local file system", path.display())]
+    JournalMode {
+        /// The path of the log.
+        path: PathBuf,
+        /// The mode that SQLite can have there.
+        found: String,
     },
     /// The lock file beside the log cannot be created or locked.
     #[error("cannot lock {}: {error}", path.display())]
@@ -76,21 +78,27 @@ pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
     }
 }
 
-/// Opens the connection that writes. Creates the schema in a new file, and checks it in an old one.
+/// Opens the connection that writes. Creates the schema in a new file, and brings an older one up to date.
 pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     let failed = |error| sqlite_error(path, error);
     let mut connection = Connection::open(path).map_err(failed)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    check_schema(&mut connection, path)?;
-    connection.execute_batch(CLOCK_STEPS).map_err(failed)?;
-    // `journal_mode` returns a row, which `pragma_update` would refuse.
-    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(())).map_err(failed)?;
+    schema::prepare(&mut connection, path)?;
+    set_journal_mode(&connection, path)?;
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
     connection.pragma_update(None, "cache_size", -16 * 1024).map_err(failed)?;
     connection
         .pragma_update_and_check(None, "journal_size_limit", 64 * 1024 * 1024, |_| Ok(()))
         .map_err(failed)?;
     Ok(connection)
+}
+
+/// Sets the journal mode. Where the mode cannot be had, SQLite reports no error but another mode.
+fn set_journal_mode(connection: &Connection, path: &Path) -> Result<(), OpenLogError> {
+    let found = connection
+        .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+        .map_err(|error| sqlite_error(path, error))?;
+    if found == "wal" { Ok(()) } else { Err(OpenLogError::JournalMode { path: path.to_owned(), found }) }
 }
 
 /// Opens a connection that reads a log which [`writer`] has opened.
@@ -101,30 +109,21 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn check_schema(connection: &mut Connection, path: &Path) -> Result<(), OpenLogError> {
-    let failed = |error| sqlite_error(path, error);
-    let transaction = connection.transaction().map_err(failed)?;
-    let number = |sql| transaction.query_row(sql, [], |row| row.get::<_, i32>(0)).map_err(failed);
-    let tables = number("SELECT count(*) FROM sqlite_schema")?;
-    let application = number("SELECT application_id FROM pragma_application_id")?;
-    let version = number("SELECT user_version FROM pragma_user_version")?;
-
-    if tables == 0 && application == 0 && version == 0 {
-        transaction.execute_batch(include_str!("schema.sql")).map_err(failed)?;
-        transaction.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
-        transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(failed)?;
-        return transaction.commit().map_err(failed);
-    }
-    match (application, version) {
-        (APPLICATION_ID, SCHEMA_VERSION) => Ok(()),
-        (APPLICATION_ID, found) => Err(OpenLogError::Version { path: path.to_owned(), found }),
-        _ => Err(OpenLogError::NotALog(path.to_owned())),
-    }
-}
-
-fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenLogError {
+pub(super) fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenLogError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenLogError::NotALog(path.to_owned()),
         _ => OpenLogError::Sqlite { path: path.to_owned(), error },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_journal_mode_is_refused() {
+        let in_memory = Connection::open_in_memory().unwrap();
+        let refused = set_journal_mode(&in_memory, Path::new("log")).unwrap_err();
+        assert!(refused.to_string().contains("only memory"), "{refused}");
     }
 }

@@ -7,6 +7,8 @@ use rusqlite::{Connection, Row, Transaction, params};
 use uuid::Uuid;
 
 use super::{
+    checksum::RowContent,
+    damage::{self, check_checksum},
     read_error::read_error,
     streams::{StreamRow, TOMBSTONE_REVISION, is_tombstoned},
 };
@@ -18,9 +20,9 @@ pub(crate) const PAGE_EVENTS: usize = 1000;
 /// The largest number of bytes in one page. Only its last event may exceed it.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// The columns in the order in which [`stored_event`] reads them.
-const COLUMNS: &str =
-    "s.name, e.revision, e.position, e.id, e.kind, e.data, e.metadata, e.recorded_at, e.json";
+/// The columns in the order in which [`RowContent::read`] and [`check_checksum`] read them.
+pub(super) const COLUMNS: &str =
+    "s.name, e.revision, e.position, e.id, e.kind, e.data, e.metadata, e.recorded_at, e.json, e.checksum";
 
 /// An event as the file has it.
 pub(crate) struct StoredEvent {
@@ -90,25 +92,63 @@ pub(super) fn log_page(
     let mut page = LogPage { events: Vec::new(), scanned: 0, next: span.from, end: false };
     let mut bytes = 0;
     while page.events.len() < span.max && bytes < PAGE_BYTES && page.scanned < scan_max {
-        let Some(row) = rows.next().map_err(read_error)? else {
-            page.end = true;
-            break;
+        let follows = page.scanned > 0 || span.direction == ReadDirection::Forwards;
+        let expected = follows.then(|| next_position(page.next, span.direction)).flatten();
+        let checked = match rows.next() {
+            Ok(Some(row)) => check_row(log, row, expected).map(Some),
+            Ok(None) => check_end(log, &page, span.direction).map(|()| None),
+            Err(error) => Err(read_error(error)),
+        };
+        let content = match checked {
+            Ok(Some(content)) => content,
+            Ok(None) => {
+                page.end = true;
+                break;
+            }
+            // The events before the damage are read, and the next page ends at it.
+            Err(_) if page.scanned > 0 => return Ok(page),
+            Err(error) => return Err(error),
         };
         page.scanned += 1;
-        page.next = Position(row.get(2).map_err(read_error)?);
-        let stream =
-            row.get_ref(0).map_err(read_error)?.as_str().map_err(|error| read_error(error.into()))?;
-        let kind = row.get_ref(4).map_err(read_error)?.as_str().map_err(|error| read_error(error.into()))?;
-        if wants(stream, kind)? {
-            let event = stored_event(row)?;
-            bytes += event.event.data.len() + event.event.metadata.len();
-            page.events.push(event);
+        page.next = Position(content.position);
+        if wants(content.stream, content.kind)? {
+            bytes += content.data.len() + content.metadata.len();
+            page.events.push(stored_event(&content)?);
         }
     }
     if !page.end && span.direction == ReadDirection::Forwards {
         page.end = page.next == head(log).map_err(read_error)?;
     }
     Ok(page)
+}
+
+/// Returns the position that follows in a direction, because positions have no gaps.
+fn next_position(position: Position, direction: ReadDirection) -> Option<u64> {
+    match direction {
+        ReadDirection::Forwards => position.0.checked_add(1),
+        ReadDirection::Backwards => position.0.checked_sub(1),
+    }
+}
+
+/// Fails if a page that found no more rows has not reached the newest position.
+fn check_end(log: &Connection, page: &LogPage, direction: ReadDirection) -> Result<(), ReadError> {
+    if direction == ReadDirection::Forwards && page.next < head(log).map_err(read_error)? {
+        return Err(damage::missing_position(page.next.0 + 1));
+    }
+    Ok(())
+}
+
+/// Returns the content of the next row of the log, if the row is whole and no other is missing before it.
+fn check_row<'a>(
+    log: &Connection,
+    row: &'a Row<'_>,
+    expected: Option<u64>,
+) -> Result<RowContent<'a>, ReadError> {
+    let content = check_checksum(log, row)?;
+    match expected.filter(|expected| *expected != content.position) {
+        Some(missing) => Err(damage::missing_position(missing)),
+        None => Ok(content),
+    }
 }
 
 pub(super) fn stream_page(
@@ -145,14 +185,44 @@ pub(super) fn stream_page(
         statement.query(params![stream.id, oldest, newest, stream.since_us(), max]).map_err(read_error)?;
     let mut page = StreamPage { events: Vec::new(), last, end: false };
     let mut bytes = 0;
+    // Revisions have no gaps, but the events that are too old to be shown may leave some.
+    let mut expected = (!stream.hides_by_age()).then_some(match direction {
+        ReadDirection::Forwards => oldest,
+        ReadDirection::Backwards => newest.min(last),
+    });
     while page.events.len() < max && bytes < PAGE_BYTES {
-        let Some(row) = rows.next().map_err(read_error)? else {
-            page.end = true;
-            break;
+        let checked = match rows.next() {
+            Ok(Some(row)) => check_checksum(log, row).map(Some),
+            Ok(None) => Ok(None),
+            Err(error) => Err(read_error(error)),
         };
-        let event = stored_event(row)?;
-        bytes += event.event.data.len() + event.event.metadata.len();
-        page.events.push(event);
+        let missing = |content: Option<&RowContent<'_>>| {
+            expected.filter(|expected| {
+                content.map_or((stream.oldest()..=last).contains(expected), |content| {
+                    *expected != content.revision
+                })
+            })
+        };
+        let checked = checked.and_then(|content| match missing(content.as_ref()) {
+            Some(revision) => Err(damage::missing_revision(name, revision)),
+            None => Ok(content),
+        });
+        let content = match checked {
+            Ok(Some(content)) => content,
+            Ok(None) => {
+                page.end = true;
+                break;
+            }
+            // The events before the damage are read, and the next page ends at it.
+            Err(_) if !page.events.is_empty() => return Ok(StreamAnswer::Page(page)),
+            Err(error) => return Err(error),
+        };
+        expected = expected.and_then(|expected| match direction {
+            ReadDirection::Forwards => Some(expected + 1),
+            ReadDirection::Backwards => expected.checked_sub(1),
+        });
+        bytes += content.data.len() + content.metadata.len();
+        page.events.push(stored_event(&content)?);
     }
     Ok(StreamAnswer::Page(page))
 }
@@ -216,29 +286,27 @@ pub(super) fn tombstone(log: &Connection, name: &StreamName) -> Result<Option<St
         ))
         .map_err(read_error)?;
     let mut rows = statement.query(params![name.as_str(), TOMBSTONE_REVISION]).map_err(read_error)?;
-    rows.next().map_err(read_error)?.map(stored_event).transpose()
+    let Some(row) = rows.next().map_err(read_error)? else { return Ok(None) };
+    stored_event(&check_checksum(log, row)?).map(Some)
 }
 
-fn stored_event(row: &Row<'_>) -> Result<StoredEvent, ReadError> {
-    let read = || -> rusqlite::Result<_> {
-        Ok((
-            row.get::<_, String>(0)?,
-            row.get(1)?,
-            Position(row.get(2)?),
-            Uuid::from_bytes(row.get(3)?),
-            row.get(4)?,
-            Bytes::from(row.get::<_, Vec<u8>>(5)?),
-            Bytes::from(row.get::<_, Vec<u8>>(6)?),
-            row.get::<_, i64>(7)?,
-            row.get(8)?,
-        ))
+fn stored_event(content: &RowContent<'_>) -> Result<StoredEvent, ReadError> {
+    let whole = || -> Result<_, String> {
+        let id = Uuid::from_slice(content.id).map_err(|error| format!("its id: {error}"))?;
+        let recorded_at = Timestamp::from_microsecond(content.recorded_at_us)
+            .map_err(|error| format!("its time: {error}"))?;
+        Ok((id, recorded_at))
     };
-    let (name, revision, position, id, kind, data, metadata, recorded_at_us, json) =
-        read().map_err(read_error)?;
-    let stream = StreamName::recorded(name);
-    let recorded_at = Timestamp::from_microsecond(recorded_at_us).map_err(|error| {
-        ReadError::Corrupt(format!("the time of the event at position {position}: {error}"))
-    })?;
-    let event = RecordedEvent { id, stream, revision, position, kind, data, metadata, recorded_at };
-    Ok(StoredEvent { event, json })
+    let (id, recorded_at) = whole().map_err(|why| ReadError::DamagedEvent { place: content.place(), why })?;
+    let event = RecordedEvent {
+        id,
+        stream: StreamName::recorded(content.stream.to_owned()),
+        revision: content.revision,
+        position: Position(content.position),
+        kind: content.kind.to_owned(),
+        data: Bytes::copy_from_slice(content.data),
+        metadata: Bytes::copy_from_slice(content.metadata),
+        recorded_at,
+    };
+    Ok(StoredEvent { event, json: content.json != 0 })
 }

@@ -1,4 +1,4 @@
--- The embedded log. Rows of `events` are written once and never changed.
+-- The embedded log. Rows of `events` are written once. Later only a checksum is added, if the row has none.
 
 CREATE TABLE streams (
     id              INTEGER PRIMARY KEY,
@@ -23,7 +23,9 @@ CREATE TABLE events (
     data        BLOB    NOT NULL,
     metadata    BLOB    NOT NULL,
     -- Microseconds since 1970, never less than in the row before, but for the rows in `clock_steps`.
-    recorded_at INTEGER NOT NULL
+    recorded_at INTEGER NOT NULL,
+    -- CRC-32 of the rest of the row, with the stream's name in place of its number; NULL only in `unsummed`.
+    checksum    INTEGER
 ) STRICT;
 
 CREATE UNIQUE INDEX events_by_revision ON events (stream, revision);
@@ -31,3 +33,9 @@ CREATE UNIQUE INDEX events_by_revision ON events (stream, revision);
 -- How a repeated append is recognised. Not unique: a writer that says which
 -- revision it expects may record an id again, as in EventStoreDB.
 CREATE INDEX events_by_id ON events (stream, id);
+
+-- At most one row: the positions of events from before checksums, which still want one. They get it from the first to the last.
+CREATE TABLE unsummed (
+    first       INTEGER NOT NULL,
+    last        INTEGER NOT NULL
+) STRICT;

@@ -84,6 +84,11 @@ impl StreamRow {
         self.limits.truncate_before.unwrap_or(0).max(counted)
     }
 
+    /// Returns true if events can be too old to be shown.
+    pub(super) fn hides_by_age(&self) -> bool {
+        self.limits.max_age_s.is_some()
+    }
+
     /// Returns the moment, in microseconds since 1970, that the oldest visible event was recorded at or after.
     pub(super) fn since_us(&self) -> i64 {
         let Some(age_s) = self.limits.max_age_s else { return i64::MIN };

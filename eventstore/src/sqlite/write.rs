@@ -44,15 +44,19 @@ pub(crate) struct WriteReceipt {
 }
 
 /// The reason why a write failed, or may have failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WriteError {
     /// The condition does not hold.
+    #[error("the stream is at revision {actual:?}")]
     Conflict { actual: Option<Revision> },
     /// The stream was deleted for good.
+    #[error("the stream was deleted for good")]
     StreamDeleted,
     /// The file is damaged. Nothing was written.
+    #[error("the event log is damaged: {0}")]
     Corrupt(String),
     /// The disk failed or the store is closed, so the outcome is unknown.
+    #[error("the event log cannot be written: {0}")]
     Unavailable(String),
 }
 

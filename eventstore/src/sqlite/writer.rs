@@ -11,6 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot, watch}
 
 use super::{
     apply::{LogTail, apply},
+    background::ChecksumJob,
+    condition::LogCondition,
     read_error::is_corrupt,
     write::{StreamWrite, WriteError, WriteReceipt},
 };
@@ -20,7 +22,13 @@ use crate::Position;
 /// others.
 const MAX_BATCH: usize = 512;
 
-/// A write in the writer's queue.
+/// A job in the writer's queue.
+pub(super) enum WriterJob {
+    Write(WriteJob),
+    Checksums(ChecksumJob),
+}
+
+/// A write, and who waits for its answer.
 pub(super) struct WriteJob {
     pub(super) write: StreamWrite,
     pub(super) reply: oneshot::Sender<WriteResult>,
@@ -30,45 +38,40 @@ pub(super) struct WriteJob {
 
 pub(super) type WriteResult = Result<WriteReceipt, WriteError>;
 
-/// Serves jobs until all senders are dropped. Holds the log's lock until the file is closed.
+/// Serves jobs until all senders are dropped. Holds the log's lock until the file is closed. If the log's condition has a
+/// refusal, every write gets `refused`.
 pub(super) fn run(
     mut connection: Connection,
-    mut jobs: UnboundedReceiver<WriteJob>,
+    mut jobs: UnboundedReceiver<WriterJob>,
     head: watch::Sender<Position>,
+    condition: watch::Sender<LogCondition>,
+    mut refused: Option<WriteError>,
     lock: File,
 ) {
-    let mut unconfirmed: Option<WriteError> = None;
     while let Some(first) = jobs.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < MAX_BATCH
-            && let Ok(job) = jobs.try_recv()
-        {
-            batch.push(job);
-        }
+        let (batch, checksums) = take_batch(first, &mut jobs);
         let writes: Vec<_> = batch.iter().map(|job| &job.write).collect();
-        let answers = match &unconfirmed {
+        let answers = match &refused {
             Some(error) => vec![Err(error.clone()); writes.len()],
+            None if writes.is_empty() => Vec::new(),
             None => {
                 let outcome = write_all(&mut connection, &writes);
                 if let Some(position) = outcome.head {
                     // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
                     head.send_if_modified(|head| std::mem::replace(head, position) != position);
                 }
-                unconfirmed = outcome.unconfirmed;
+                if let Some(unconfirmed) = outcome.unconfirmed {
+                    condition.send_modify(|condition| condition.refusal = Some(unconfirmed.to_string()));
+                    refused = Some(unconfirmed);
+                }
                 outcome.answers
             }
         };
-        let failed = |answer: &&WriteResult| {
-            matches!(answer, Err(WriteError::Unavailable(_) | WriteError::Corrupt(_)))
-        };
-        if let Some(Err(error)) = answers.iter().find(failed) {
-            let failures = answers.iter().filter(failed).count();
-            tracing::warn!(?error, "the event log could not be written; {failures} writes failed");
-        }
-        for (WriteJob { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
-            drop(room);
-            // A writer that stopped waiting will try again with the same ids.
-            let _ = reply.send(answer);
+        answer(batch, answers);
+        match (checksums, &refused) {
+            (Some(job), None) => job.carry_out(&mut connection),
+            (Some(job), Some(_)) => job.postpone(),
+            (None, _) => {}
         }
     }
     // The file must be flushed and closed before the next process may open it.
@@ -76,6 +79,38 @@ pub(super) fn run(
         tracing::warn!(%error, "the event log was not closed cleanly; no event is lost");
     }
     drop(lock);
+}
+
+/// Takes the writes that wait, up to a job of checksums.
+fn take_batch(
+    first: WriterJob,
+    jobs: &mut UnboundedReceiver<WriterJob>,
+) -> (Vec<WriteJob>, Option<ChecksumJob>) {
+    let mut batch = Vec::new();
+    let mut next = Some(first);
+    while let Some(job) = next {
+        match job {
+            WriterJob::Write(write) => batch.push(write),
+            WriterJob::Checksums(checksums) => return (batch, Some(checksums)),
+        }
+        next = if batch.len() < MAX_BATCH { jobs.try_recv().ok() } else { None };
+    }
+    (batch, None)
+}
+
+/// Answers the writes of a batch, and logs failures of the log itself.
+fn answer(batch: Vec<WriteJob>, answers: Vec<WriteResult>) {
+    let failed =
+        |answer: &&WriteResult| matches!(answer, Err(WriteError::Unavailable(_) | WriteError::Corrupt(_)));
+    if let Some(Err(error)) = answers.iter().find(failed) {
+        let failures = answers.iter().filter(failed).count();
+        tracing::warn!(?error, "the event log could not be written; {failures} writes failed");
+    }
+    for (WriteJob { reply, room, .. }, answer) in batch.into_iter().zip(answers) {
+        drop(room);
+        // A writer that stopped waiting will try again with the same ids.
+        let _ = reply.send(answer);
+    }
 }
 
 /// The outcome of several writes.

@@ -78,7 +78,10 @@ impl SubmissionReader {
             Ok(None) => Ok(view),
             // Restoring the log takes the operator, so the view must not hide the damage. Nor may it hide that the
             // submission was deleted.
-            Err(error @ (ReadError::Corrupt(_) | ReadError::StreamDeleted(_))) => Err(error.into()),
+            Err(
+                error
+                @ (ReadError::Corrupt(_) | ReadError::DamagedEvent { .. } | ReadError::StreamDeleted(_)),
+            ) => Err(error.into()),
             Err(_) if view.is_some() => Ok(view),
             Err(error) => Err(error.into()),
         }
