@@ -174,7 +174,8 @@ impl Commands {
         cause: Cause,
     ) -> Result<Position, CommandError> {
         let handled = self.handle(id, Command::Submit(Box::new(submitted)), cause).await?;
-        if !handled.events.is_empty() {
+        // A held entry is followed by its hiding, at another position.
+        if handled.events.len() == 1 {
             return Ok(handled.position);
         }
         let recorded = self.recorded(id).await?;

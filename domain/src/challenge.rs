@@ -18,6 +18,7 @@ mod published;
 mod refused;
 mod rejudge;
 mod unique_keys;
+mod words;
 
 pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, TWITTER_LETTERS};
 pub use form::{FieldError, SubmissionForm, ValidatedForm};
@@ -27,6 +28,7 @@ pub use period::ChallengePhase;
 pub use published::{CATEGORY, ChallengePublished, SCHEMA};
 pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;
+pub use words::{FoundWordAction, WordLanguage, WordRules};
 
 /// The largest number of further writable paths.
 const WRITABLE_PATHS_MAX: usize = 16;
@@ -51,6 +53,10 @@ pub struct Challenge {
     /// Words that a participant's name and Twitter account must not contain.
     #[serde(default)]
     pub refused_words: RefusedWords,
+    /// The dictionary of words that a name and a Twitter account must not contain either.
+    // Like `sandbox`, written only if it says something.
+    #[serde(default, skip_serializing_if = "WordRules::is_default")]
+    pub words: WordRules,
     // Like `sandbox`, written only if it says something.
     #[serde(default, skip_serializing_if = "NameRules::is_default")]
     pub name: NameRules,
@@ -389,6 +395,18 @@ mod tests {
             assert!(refused.contains("name.min_chars"), "{wrong}: {refused}");
         }
         assert!(with("max = 8").unwrap_err().to_string().contains("max"));
+    }
+
+    #[test]
+    fn a_challenge_may_choose_the_languages_of_refused_words_and_hold_such_entries() {
+        let with = |table: &str| Challenge::parse(&format!("{BIRTHDAY}\n[words]\n{table}"));
+        let chosen = with("languages = [\"de\"]\nfound = \"hold\"").unwrap().words;
+        assert_eq!((chosen.languages.len(), chosen.found), (1, FoundWordAction::Hold));
+        let empty = with("").unwrap().file_digest();
+        assert_eq!(empty, Challenge::birthday().file_digest(), "an empty table says nothing");
+        for wrong in ["languages = [\"it\"]", "found = \"drop\"", "words = []"] {
+            assert!(with(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

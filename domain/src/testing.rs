@@ -237,6 +237,7 @@ pub fn with_optional_fields() -> Vec<Event> {
         Event::Passed(Passed { attempt: 1, basis: basis.clone() }),
         Event::Failed(Failed { attempt: 1, reasons: vec![], basis }),
         Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into(), rules }),
+        Event::Hidden(Hidden { by: "Muster".into(), why: "a word".into(), held: true }),
     ]
 }
 
@@ -260,7 +261,7 @@ pub fn rejudge_requested() -> Event {
 }
 
 pub fn hidden() -> Event {
-    Event::Hidden(Hidden { by: "organiser".into(), why: "a slur".into() })
+    Event::Hidden(Hidden { by: "organiser".into(), why: "a slur".into(), held: false })
 }
 
 pub fn shown() -> Event {

@@ -80,11 +80,6 @@ pub fn is_seen(text: &str) -> bool {
 /// Returns a text in the form in which words are compared: in lower case, without invisible characters and accents, and
 /// with plain letters in place of wide, bold or circled ones and of those such as "ß".
 pub fn folded(text: &str) -> String {
-    let is_accent = |char: char| {
-        matches!(char,
-            '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
-            | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
-    };
     let is_left_out = |char: char| {
         !char.is_whitespace() && (is_invisible(char) || is_variation_selector(char) || is_accent(char))
     };
@@ -103,6 +98,13 @@ pub fn is_invisible(char: char) -> bool {
         | '\u{fff0}'..='\u{fffb}' | '\u{13430}'..='\u{13446}' | '\u{16fe4}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
         || u32::from(char) & 0xfffe == 0xfffe
+}
+
+/// Returns true for a mark that changes the letter before it and that people leave out.
+pub(crate) fn is_accent(char: char) -> bool {
+    matches!(char,
+        '\u{300}'..='\u{36f}' | '\u{483}'..='\u{489}' | '\u{1ab0}'..='\u{1aff}' | '\u{1dc0}'..='\u{1dff}'
+        | '\u{20d0}'..='\u{20ff}' | '\u{fe20}'..='\u{fe2f}')
 }
 
 /// Returns true for a character that selects one of several forms of the character before it.

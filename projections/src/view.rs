@@ -144,6 +144,9 @@ pub struct HiddenReason {
     pub why: String,
     /// The time since which the submission is hidden.
     pub since: Timestamp,
+    /// True if it has a refused word and waits for an organiser's look. Absent if an organiser hid it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// The event at which a submission stands still. Its state after the event is not known, so nothing is decided.

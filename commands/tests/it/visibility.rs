@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::http::header;
 use commands::{Actor, Commands};
-use domain::challenge::{Evidence, Observation};
+use domain::challenge::{Evidence, FoundWordAction, Observation};
 use domain::submission::FailureCode;
 use domain::{Challenge, Command, SubmissionId};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, App, TOKEN, ada, by, entry, history, log, post, settings};
+use crate::support::{Answer, App, TOKEN, ada, by, entry, entry_with, history, log, post, settings};
 
 async fn ask(app: &App, token: Option<&str>, id: &str, request: &str, body: &Value) -> Answer {
     let mut request = post(&format!("/api/v1/submissions/{id}/{request}"), body);
@@ -32,6 +32,22 @@ async fn judge(commands: &Commands, id: SubmissionId) {
         .handle(id, Command::Conclude { attempt: 1, observations, images: vec![] }, verifier())
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn an_entry_with_a_refused_word_is_held_until_an_organiser_shows_it() {
+    let (log, _directory) = log();
+    let mut holding = Challenge::birthday();
+    holding.words.found = FoundWordAction::Hold;
+    let app = App::of(holding, Arc::new(log), settings());
+    let rude = entry_with(json!({"name": "Sh1t Head"}));
+    let first = app.submit_keyed("k-1", &rude).await;
+    let again = app.submit_keyed("k-1", &rude).await;
+    assert_eq!((first.status, &first.body), (again.status, &again.body));
+    assert_eq!(history(&*app.log, first.id()).await, ["Submitted", "Hidden"]);
+    let fine = json!({"why": "his name"});
+    assert_eq!(ask(&app, Some(TOKEN), &first.id().to_string(), "show", &fine).await.status, 200);
+    assert_eq!(history(&*app.log, first.id()).await, ["Submitted", "Hidden", "Shown"]);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use crate::text::{is_seen, trimmed};
 
 use super::Challenge;
 use super::name::hidden_character;
+use super::words::FoundWordAction;
 
 /// The length of a Twitter account without its `@`; each character is an ASCII letter, a digit or `_`.
 pub const TWITTER_LETTERS: RangeInclusive<usize> = 2..=49;
@@ -85,7 +86,7 @@ impl Challenge {
 
     fn name(&self, typed: &str, errors: &mut Vec<FieldError>) -> String {
         let name = trimmed(typed);
-        if let Some(why) = self.name.fault(name).or_else(|| self.refused_word(name)) {
+        if let Some(why) = self.name.fault(name).or_else(|| self.word_fault(name)) {
             errors.push(error("name", why));
         }
         name.to_owned()
@@ -104,7 +105,7 @@ impl Challenge {
                 "twitter",
                 "A Twitter account has the form @username, with letters, digits and _ only.",
             ));
-        } else if let Some(why) = self.refused_word(account) {
+        } else if let Some(why) = self.word_fault(account) {
             errors.push(error("twitter", why));
         }
         Some(account.to_owned())
@@ -183,8 +184,23 @@ impl Challenge {
         answers
     }
 
+    /// Returns the reason why an entry is held for an organiser's look, or `None` if it is not.
+    pub(crate) fn reason_to_hold(&self, participant: &Participant) -> Option<String> {
+        let texts = [("name", Some(&participant.name)), ("twitter", participant.twitter.as_ref())];
+        let mut found =
+            texts.into_iter().filter_map(|(field, text)| Some((field, self.refused_word(text?)?)));
+        let (field, word) = found.next().filter(|_| self.words.found == FoundWordAction::Hold)?;
+        Some(format!("The word {word} in {field} waits for an organiser's look."))
+    }
+
+    /// Returns the reason why a text is refused for a word in it, in words for the participant.
+    fn word_fault(&self, text: &str) -> Option<String> {
+        let word = self.refused_word(text).filter(|_| self.words.found == FoundWordAction::Refuse)?;
+        Some(format!("The word {word} is not taken here. If it is a part of your name, tell an organiser."))
+    }
+
     fn refused_word(&self, text: &str) -> Option<String> {
-        self.refused_words.find(text).map(|word| format!("The word {word} is not taken here."))
+        self.refused_words.find(text).or_else(|| self.words.find(text).map(str::to_owned))
     }
 }
 
@@ -405,14 +421,27 @@ mod tests {
     }
 
     #[test]
+    fn a_word_of_the_dictionary_is_named_in_each_field_and_held_if_the_challenge_says_so() {
+        let typed = || SubmissionForm { name: "sh1t".into(), twitter: Some("@fuck_you".into()), ..form() };
+        let errors = Challenge::birthday().check(typed()).unwrap_err();
+        let named: Vec<_> =
+            errors.iter().map(|error| (&*error.field, error.message.contains("tell an"))).collect();
+        assert_eq!(named, [("name", true), ("twitter", true)]);
+        let mut holding = Challenge::birthday();
+        holding.words.found = FoundWordAction::Hold;
+        assert!(holding.check(typed()).is_ok());
+    }
+
+    #[test]
     fn a_refused_word_is_named() {
+        const WHY: &str = "The word ass is not taken here. If it is a part of your name, tell an organiser.";
         let refused_words = vec!["Ass".to_owned()].into();
         let challenge = Challenge { refused_words, ..Challenge::birthday() };
         let errors = |form| challenge.check(form).unwrap_err();
         let named = errors(SubmissionForm { name: "an ASS here".into(), ..form() });
-        assert_eq!(named, [error("name", "The word ass is not taken here.")]);
+        assert_eq!(named, [error("name", WHY)]);
         let account = errors(SubmissionForm { twitter: Some("@ass".into()), ..form() });
-        assert_eq!(account, [error("twitter", "The word ass is not taken here.")]);
+        assert_eq!(account, [error("twitter", WHY)]);
         assert!(challenge.check(SubmissionForm { name: "Cassandra".into(), ..form() }).is_ok());
     }
 }

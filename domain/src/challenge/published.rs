@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::NameRules;
 use super::refused::RefusedWords;
+use super::words::WordRules;
 use super::{
     AnswerRule, Challenge, ChallengeError, HttpProbeRules, ImageRules, ProbeRules, RequiredImages,
     ResourceLimits, SandboxRules,
@@ -179,6 +180,7 @@ impl ChallengePublished {
             opens: None,
             closes: None,
             refused_words: RefusedWords::default(),
+            words: WordRules::default(),
             name: NameRules::default(),
             images: ImageRules {
                 min: 1,

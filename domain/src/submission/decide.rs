@@ -23,6 +23,9 @@ pub const INTERRUPTIONS_MAX: u32 = 40;
 /// The number of interrupted attempts after which a submission waits until the platform is well, if it is not.
 const QUICK_TRIES: u32 = 4;
 
+/// The name that a held entry has in place of an organiser's.
+const HOLDER: &str = "Muster";
+
 const QUICK_PAUSE: Duration = Duration::from_secs(2);
 const LONG_PAUSE: Duration = Duration::from_secs(30);
 const LONG_PAUSE_MAX: Duration = Duration::from_secs(60 * 60);
@@ -76,7 +79,7 @@ pub enum Rejection {
 pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Result<Vec<Event>, Rejection> {
     use Submission as S;
     match (state, command) {
-        (S::Unknown, Command::Submit(submitted)) => Ok(vec![Event::Submitted(*submitted)]),
+        (S::Unknown, Command::Submit(submitted)) => Ok(accepted(challenge, *submitted)),
         (S::Unknown, _) => Err(Rejection::Unknown),
         (
             S::Waiting { facts, .. }
@@ -163,7 +166,9 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             | Command::Hide { .. }
             | Command::Show { .. },
         ) => Err(Rejection::Withdrawn),
-        (_, Command::Hide { by, why }) => Ok(unless(is_hidden(state), Event::Hidden(Hidden { by, why }))),
+        (_, Command::Hide { by, why }) => {
+            Ok(unless(is_hidden(state), Event::Hidden(Hidden { by, why, held: false })))
+        }
         (_, Command::Show { by, why }) => Ok(unless(!is_hidden(state), Event::Shown(Shown { by, why }))),
         // A rejudge does not let its participant keep a pin by leaving.
         (S::Waiting { facts, .. } | S::Verifying { facts, .. }, Command::Withdraw) if !facts.was_judged => {
@@ -172,6 +177,13 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         (S::GivenUp { .. }, Command::Withdraw) => Err(Rejection::GivenUp),
         (_, Command::Withdraw) => Err(Rejection::Judged),
     }
+}
+
+/// Returns the acceptance, and the hiding of an entry that waits for an organiser's look.
+fn accepted(challenge: &Challenge, submitted: Submitted) -> Vec<Event> {
+    let held = challenge.reason_to_hold(&submitted.participant);
+    let held = held.map(|why| Event::Hidden(Hidden { by: HOLDER.to_owned(), why, held: true }));
+    std::iter::once(Event::Submitted(submitted)).chain(held).collect()
 }
 
 /// Returns true if both are the record of the same entry. The place that it means, and the version of the rules, may have

@@ -404,6 +404,7 @@ mod tests {
             format!(r#"Passed {{"attempt":1,{basis}}}"#),
             format!(r#"Failed {{"attempt":1,"reasons":[],{basis}}}"#),
             r#"RejudgeRequested {"by":"organiser","why":"new rules","rules":"sha256:r"}"#.to_owned(),
+            r#"Hidden {"by":"Muster","why":"a word","held":true}"#.to_owned(),
         ];
         assert_eq!(stored, expected);
     }

@@ -1,6 +1,8 @@
 //! Given a history, organisers hide and show a submission, and its participant withdraws it.
 
+use super::event::Hidden;
 use super::*;
+use crate::challenge::{Challenge, FoundWordAction};
 use crate::testing::*;
 
 fn verified_once() -> Vec<Event> {
@@ -30,6 +32,27 @@ fn a_hidden_submission_is_verified_and_rejudged_as_any_other() {
     let judged = [verified_once(), vec![hidden()]].concat();
     given(judged.clone()).when(rejudge()).then([by_the_rules(rejudge_requested())]);
     given([judged, vec![rejudge_requested(), started(2), passed(2)]].concat()).when(show()).then([shown()]);
+}
+
+#[test]
+fn an_entry_with_a_refused_word_is_held_if_the_challenge_says_so() {
+    let holding = |name: &str, found| {
+        let mut challenge = Challenge::birthday();
+        challenge.words.found = found;
+        let mut entry = ada();
+        entry.participant.name = name.into();
+        let events = decide(&challenge, &Submission::Unknown, Command::Submit(Box::new(entry)));
+        events.unwrap().into_iter().map(|event| event.kind()).collect::<Vec<_>>()
+    };
+    assert_eq!(holding("sh1t", FoundWordAction::Hold), ["Submitted", "Hidden"]);
+    assert_eq!(holding("Ada of Scunthorpe", FoundWordAction::Hold), ["Submitted"]);
+    assert_eq!(holding("sh1t", FoundWordAction::Refuse), ["Submitted"], "the form refuses it, not the log");
+
+    let why = "The word shit in name waits for an organiser's look.".into();
+    let held = Event::Hidden(Hidden { by: "Muster".into(), why, held: true });
+    given([submitted(), held.clone()]).when(hide()).then([]);
+    given([submitted(), held.clone()]).when(claim_by("v1")).then([started(1)]);
+    given([submitted(), held]).when(show()).then([shown()]);
 }
 
 #[test]

@@ -203,7 +203,7 @@ impl EventHistory {
 
     /// Adds the event that an organiser hid the submission.
     pub fn hide(&mut self, id: SubmissionId) {
-        let hidden = Hidden { by: "organiser".to_owned(), why: "a slur".to_owned() };
+        let hidden = Hidden { by: "organiser".to_owned(), why: "a slur".to_owned(), held: false };
         self.mark(id, Event::Hidden(hidden), true);
     }
 

@@ -275,7 +275,7 @@ impl StatusView {
             Event::Hidden(hidden) => {
                 effects.pass = self.counts_since().map(|entry| PassChange::Revoked(entry.position));
                 let (by, why) = (hidden.by.clone(), hidden.why.clone());
-                self.hidden = Some(HiddenReason { by, why, since: envelope.recorded_at });
+                self.hidden = Some(HiddenReason { by, why, since: envelope.recorded_at, held: hidden.held });
             }
             Event::Shown(_) => {
                 if self.hidden.take().is_some() {

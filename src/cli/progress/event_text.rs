@@ -62,6 +62,9 @@ pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
         Event::RejudgeRequested(request) => {
             vec![format!("rejudge requested by {}: {}", printable(&request.by), printable(&request.why))]
         }
+        Event::Hidden(hidden) if hidden.held => {
+            vec![format!("held for an organiser's look: {}", printable(&hidden.why))]
+        }
         Event::Hidden(hidden) => {
             vec![format!("hidden from the map by {}: {}", printable(&hidden.by), printable(&hidden.why))]
         }

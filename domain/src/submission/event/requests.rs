@@ -22,6 +22,9 @@ pub struct Hidden {
     pub by: String,
     /// The reason that the organiser gave. The participant reads it.
     pub why: String,
+    /// True if no organiser hid it: it has a refused word, and waits for an organiser's look.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub held: bool,
 }
 
 /// The data of [`Event::Shown`]: an organiser lets the submission count on the map again.

@@ -750,6 +750,8 @@ export interface components {
         Hidden: {
             /** @description The name of the organiser. */
             by: string;
+            /** @description True if no organiser hid it: it has a refused word, and waits for an organiser's look. */
+            held?: boolean;
             /** @description The reason that the organiser gave. The participant reads it. */
             why: string;
         };
@@ -757,6 +759,8 @@ export interface components {
         HiddenReason: {
             /** @description The name of the organiser. */
             by: string;
+            /** @description True if it has a refused word and waits for an organiser's look. Absent if an organiser hid it. */
+            held?: boolean;
             /**
              * Format: date-time
              * @description The time since which the submission is hidden.

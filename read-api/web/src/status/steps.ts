@@ -147,7 +147,9 @@ function describe(entry: TimelineEntry, spent: string): Step {
       };
     case "Hidden":
       return {
-        title: "An organiser hid it from the map",
+        title: entry.data.held
+          ? "It waits for an organiser's look before it is on the map"
+          : "An organiser hid it from the map",
         state: "done",
         details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
       };

@@ -72,7 +72,7 @@ export function verdictSentence(
 ): string {
   if (standstill) return standstill.message;
   if (status === "withdrawn") return "You withdrew it before it had a verdict, so it is not judged.";
-  if (status === "passed" && hidden !== null) return "An organiser hid it from the map.";
+  if (status === "passed" && hidden !== null) return hiddenLead(hidden);
   if (status === "passed") return `Your pin is on the map, at ${location.city}.`;
   if (status === "given_up") return "The fault is ours. You may submit again.";
   if (status !== "failed") return "";
@@ -107,8 +107,12 @@ export function reasons(submission: Submission, challenge: Challenge | null): HT
 /** Returns the reason why an organiser hides the submission, or nothing. */
 function hiddenNote({ hidden }: Submission): Node[] {
   if (hidden === null) return [];
-  const lead = "An organiser hid it from the map: ";
+  const lead = `${hiddenLead(hidden)} `;
   return [el("p", { class: "hidden-why" }, lead, foreign(hidden.why), " – ", foreign(hidden.by))];
+}
+
+function hiddenLead({ held }: NonNullable<Submission["hidden"]>): string {
+  return held ? "An organiser looks at it before it is on the map." : "An organiser hid it from the map.";
 }
 
 function waiting({ queue, waiting: why, platform }: Submission): Node[] {
