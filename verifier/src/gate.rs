@@ -1,22 +1,30 @@
 //! The look into an image's layers, before an engine gets the image. An engine unpacks layers as root, and opens some of
 //! their files itself while it holds a container's lock: a FIFO there hangs it for ever, and a file without end takes
-//! all of its memory. So each layer is read here first, as an engine would read it, within bounds.
+//! all of its memory. So each layer is read here first, as an engine would read it, within bounds. The gate keeps what it read, and
+//! nodes get images from it alone if it listens.
 
 mod archive;
+mod blob_store;
 mod budget;
+mod gate_server;
 mod header;
 mod image_tree;
 mod layer;
 mod layer_gate;
 mod layer_tree;
+mod listener;
 mod memory;
 mod pax;
 #[cfg(test)]
 mod samples;
+mod served_images;
 
 use domain::submission::FailureCode;
 
+pub(crate) use self::gate_server::GateServer;
+pub use self::gate_server::{GateSettings, GateTlsFiles};
 pub(crate) use self::layer_gate::LayerGate;
+pub(crate) use self::served_images::{ImageSource, ServedPass};
 
 /// The reason why a layer or an image gets no further. The participant is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -25,7 +25,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::LayerGate;
+use crate::gate::{GateServer, ImageSource, LayerGate};
+pub use crate::gate::{GateSettings, GateTlsFiles};
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
 pub use crate::metrics::VerifierMetrics;
@@ -56,9 +57,11 @@ pub struct VerifierSettings {
     /// Registries (`host` or `host:port`) that speak plain HTTP, beside those on the loopback. The engines
     /// need the same setting.
     pub insecure_registries: Vec<String>,
-    /// Logins for registries, used by the lookup and by the nodes that pull. They should permit reading only,
-    /// because the Swarm stores them.
+    /// Logins for registries. Without a gate the nodes get them as well, because they pull for themselves. They should permit
+    /// reading only, because the Swarm then stores them.
     pub logins: RegistryLogins,
+    /// The gate that nodes pull images from; `None` if they pull from the registries.
+    pub gate: Option<GateSettings>,
     /// The number of submissions that may be under way on each node at a time. `None` derives it from the
     /// node's processors and memory.
     pub slots_per_node: Option<usize>,
@@ -81,6 +84,9 @@ pub enum SettingsError {
     NoSwarm,
     #[error("0 slots per node: set at least 1")]
     NoSlots,
+    /// The gate cannot listen, or keep anything.
+    #[error("{0}")]
+    Gate(String),
 }
 
 /// A verifier, ready to run.
@@ -90,13 +96,14 @@ pub struct Verifier {
     settings: VerifierSettings,
     engines: Vec<Arc<Engine>>,
     swarm: Arc<dyn Swarm>,
+    gate: Option<GateServer>,
     health: watch::Sender<Health>,
     metrics: VerifierMetrics,
 }
 
 impl Verifier {
     /// Sets up a verifier of the submissions in `store`, which reports through `commands` and follows its
-    /// challenge. Does nothing else before [`Verifier::run`].
+    /// challenge. Opens the gate's socket, and does nothing else before [`Verifier::run`].
     ///
     /// # Errors
     /// If a setting cannot be used. The managers need not answer yet.
@@ -116,10 +123,13 @@ impl Verifier {
             return Err(SettingsError::NoSwarm);
         }
         let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
+        let limits = &commands.challenge().limits;
+        let gate = settings.gate.as_ref().map(|gate| GateServer::open(gate, limits)).transpose();
+        let gate = gate.map_err(SettingsError::Gate)?;
         let starting = Health::paused("the verifier is starting");
         let metrics = VerifierMetrics::new(&commands.challenge().images.registries);
         let health = watch::Sender::new(starting);
-        Ok(Self { store, commands, settings, engines, swarm, health, metrics })
+        Ok(Self { store, commands, settings, engines, swarm, gate, health, metrics })
     }
 
     /// Returns a receiver of the verifier's health.
@@ -138,11 +148,16 @@ impl Verifier {
     /// # Errors
     /// If the log cannot be read and trying again cannot help.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), ReadError> {
-        let Self { store, commands, settings, engines, swarm, health, metrics } = self;
+        let Self { store, commands, settings, engines, swarm, gate, health, metrics } = self;
         // These tasks end when the set is dropped at the end of this function.
         let mut background = JoinSet::new();
         for engine in engines {
             background.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
+        }
+        let served = gate.as_ref().map(GateServer::images);
+        let images = gate.as_ref().map_or(ImageSource::Registries, GateServer::source);
+        if let Some(gate) = gate {
+            background.spawn(gate.serve());
         }
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
@@ -171,10 +186,10 @@ impl Verifier {
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
             registry,
-            gate: LayerGate::new(metrics.clone()),
+            gate: LayerGate::new(served, metrics.clone()),
             runs: Arc::default(),
             ledger: Mutex::default(),
-            context: RunContext { challenge, swarm, slots: slots.clone() },
+            context: RunContext { challenge, swarm, slots: slots.clone(), images },
             unknown_rules: watch::Sender::default(),
             metrics,
         };

@@ -60,6 +60,15 @@ pub(crate) struct ResolvedImage {
     pub(crate) layers: Vec<ImageLayer>,
     /// The digests of the layers' archives, as the configuration names them.
     pub(crate) diff_ids: Vec<Digest>,
+    pub(crate) documents: ImageDocuments,
+}
+
+/// The documents of an image, with the bytes that their digests are of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ImageDocuments {
+    pub(crate) manifest: Arc<[u8]>,
+    pub(crate) config_digest: Digest,
+    pub(crate) config: Arc<[u8]>,
 }
 
 /// A layer, as an image's manifest names it.
@@ -117,8 +126,8 @@ impl RegistryClient {
     ) -> Result<ResolvedImage> {
         let session = self.http.session(image);
         let (digest, body) = self.first_manifest(&session, image, known.or(image.digest())).await?;
-        let (digest, manifest) = match manifest::parse(&body)? {
-            Manifest::Image(manifest) => (digest, manifest),
+        let (digest, manifest, body) = match manifest::parse(&body)? {
+            Manifest::Image(manifest) => (digest, manifest, body),
             // The image's own digest is run, and not the index's: an engine would choose from the index by
             // its own rules, and might run another image than the one that is checked here.
             Manifest::Index(index) => self.chosen(&session, image, &index).await?,
@@ -128,7 +137,17 @@ impl RegistryClient {
         let ImageSettings { volumes, exposed_ports, working_dir, diff_ids } = check_config(&config)?;
         let layers = manifest.layers.into_iter();
         let layers = layers.map(|layer| ImageLayer { digest: layer.digest, size: layer.size }).collect();
-        Ok(ResolvedImage { digest, size_bytes, volumes, exposed_ports, working_dir, layers, diff_ids })
+        let documents = ImageDocuments { manifest: body, config_digest: manifest.config.digest, config };
+        Ok(ResolvedImage {
+            digest,
+            size_bytes,
+            volumes,
+            exposed_ports,
+            working_dir,
+            layers,
+            diff_ids,
+            documents,
+        })
     }
 
     /// Returns the time until a registry is asked again; nothing if it is asked.
@@ -184,20 +203,23 @@ impl RegistryClient {
         session: &RegistrySession<'_>,
         image: &ImageRef,
         index: &ImageIndex,
-    ) -> Result<(Digest, ImageManifest)> {
+    ) -> Result<(Digest, ImageManifest, Arc<[u8]>)> {
         let wrong_platform = match index.for_our_platform() {
-            Ok(part) => return Ok((part.digest.clone(), self.image_of(session, image, part).await?)),
+            Ok(part) => {
+                let (manifest, body) = self.image_of(session, image, part).await?;
+                return Ok((part.digest.clone(), manifest, body));
+            }
             Err(error) => error,
         };
         for part in index.without_platform() {
-            let manifest = match self.image_of(session, image, part).await {
-                Ok(manifest) => manifest,
+            let (manifest, body) = match self.image_of(session, image, part).await {
+                Ok(found) => found,
                 Err(LookupError::Participant(..)) => continue,
                 Err(fault) => return Err(fault),
             };
             let config = self.part(session, image, "blobs", &manifest.config, CONFIG_MAX).await?;
             if manifest::is_for_our_platform(&config) {
-                return Ok((part.digest.clone(), manifest));
+                return Ok((part.digest.clone(), manifest, body));
             }
         }
         Err(wrong_platform)
@@ -208,9 +230,10 @@ impl RegistryClient {
         session: &RegistrySession<'_>,
         image: &ImageRef,
         part: &Descriptor,
-    ) -> Result<ImageManifest> {
-        match manifest::parse(&self.part(session, image, "manifests", part, MANIFEST_MAX).await?)? {
-            Manifest::Image(manifest) => Ok(manifest),
+    ) -> Result<(ImageManifest, Arc<[u8]>)> {
+        let body = self.part(session, image, "manifests", part, MANIFEST_MAX).await?;
+        match manifest::parse(&body)? {
+            Manifest::Image(manifest) => Ok((manifest, body)),
             Manifest::Index(_) => Err(refused("its index lists another index")),
         }
     }

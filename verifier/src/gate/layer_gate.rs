@@ -1,4 +1,5 @@
-//! Fetches each layer of an image once, and looks into it while it arrives. Nothing is stored but what was found.
+//! Fetches each layer of an image once, and looks into it while it arrives. If nodes get images from here, the layer is kept as
+//! well.
 
 use std::collections::HashMap;
 use std::io::{self, Read};
@@ -10,14 +11,16 @@ use domain::challenge::ResourceLimits;
 use domain::submission::InterruptionCode;
 use domain::{Challenge, Digest, ImageRef};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::{Mutex as AsyncMutex, Semaphore, mpsc};
-use tokio::task::spawn_blocking;
+use tokio::sync::{AcquireError, Mutex as AsyncMutex, Semaphore, mpsc};
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
+use super::blob_store::{BlobStore, BlobStoreError, KeptReader};
 use super::budget::UnpackBudget;
 use super::image_tree::{ImageTree, MountPlan};
-use super::layer;
+use super::layer::{self, LayerReading};
 use super::memory::{KnownContent, KnownLayer, LayerMemory};
+use super::served_images::{ServedImages, ServedPass};
 use super::{LayerFlaw, layer_tree::LayerTree};
 use crate::metrics::VerifierMetrics;
 use crate::registry::{
@@ -46,6 +49,8 @@ pub(crate) struct LayerGate {
     /// The looks by registry, as long as there are some.
     looks_by_registry: Mutex<HashMap<String, Weak<Semaphore>>>,
     turns: LayerTurns,
+    /// The images that nodes get from here; `None` if they pull from the registries.
+    images: Option<ServedImages>,
     metrics: VerifierMetrics,
 }
 
@@ -71,12 +76,13 @@ struct ImageLook<'a> {
 }
 
 impl LayerGate {
-    pub(crate) fn new(metrics: VerifierMetrics) -> Self {
+    pub(crate) fn new(images: Option<ServedImages>, metrics: VerifierMetrics) -> Self {
         Self {
             memory: LayerMemory::new(MEMORY_MAX),
             looks: Semaphore::new(LOOKS_AT_ONCE),
             looks_by_registry: Mutex::default(),
             turns: LayerTurns::default(),
+            images,
             metrics,
         }
     }
@@ -92,14 +98,19 @@ impl LayerGate {
         new
     }
 
-    /// Looks into each layer of an image, and checks that an engine can bear it.
+    fn blobs(&self) -> Option<&BlobStore> {
+        self.images.as_ref().map(ServedImages::blobs)
+    }
+
+    /// Looks into each layer of an image, and checks that an engine can bear it. Returns the permission to pull the image from
+    /// here, if nodes do so.
     pub(crate) async fn look_into(
         &self,
         registry: &RegistryClient,
         image: &ImageRef,
         resolved: &ResolvedImage,
         challenge: &Challenge,
-    ) -> Result<(), LookupError> {
+    ) -> Result<Option<ServedPass>, LookupError> {
         let limits = &challenge.limits;
         let budget = Arc::new(UnpackBudget::of_image(limits.image_mib));
         let look = ImageLook { gate: self, registry, image, limits, budget };
@@ -109,6 +120,7 @@ impl LayerGate {
                 "it has {layers} layers, and its configuration names {named}"
             ))));
         }
+        let holds = self.images.as_ref().map(|images| images.hold(resolved));
         let layers = resolved.layers.iter().zip(&resolved.diff_ids);
         let looks: Vec<_> = layers.map(|(layer, diff_id)| look.layer(layer, diff_id)).collect();
         let trees: Vec<Arc<LayerTree>> = stream::iter(looks).buffered(LAYERS_AT_ONCE).try_collect().await?;
@@ -117,7 +129,9 @@ impl LayerGate {
             writable: &challenge.sandbox.writable,
             working_dir: &resolved.working_dir,
         };
-        ImageTree::new(&trees).check(&plan).map_err(participant)
+        ImageTree::new(&trees).check(&plan).map_err(participant)?;
+        let served = self.images.as_ref().zip(holds);
+        Ok(served.map(|(images, holds)| images.admit(image, resolved, holds)))
     }
 }
 
@@ -153,23 +167,32 @@ impl ImageLook<'_> {
         }
     }
 
+    /// Returns what is known about a layer, unless its bytes are gone and nodes need them.
     fn recalled(&self, layer: &ImageLayer) -> Result<Option<KnownLayer>, LookupError> {
-        let known = self.gate.memory.recall(&layer.digest);
-        if let Some(KnownLayer { content: Ok(content), .. }) = &known {
+        let Some(known) = self.gate.memory.recall(&layer.digest) else { return Ok(None) };
+        if let Ok(content) = &known.content {
+            // If the manifest tells another size, the image is refused without its bytes.
+            let is_gone = |blobs: &BlobStore| known.size == layer.size && !blobs.has(&layer.digest);
+            if self.gate.blobs().is_some_and(is_gone) {
+                return Ok(None);
+            }
             self.budget.spend(content.unpacked, content.entries).map_err(participant)?;
         }
-        Ok(known)
+        Ok(Some(known))
     }
 
     async fn read(&self, layer: &ImageLayer) -> Result<KnownLayer, LookupError> {
-        let stopping = |_| platform(InterruptionCode::VerifierStopped, "the verifier is stopping".to_owned());
+        if let Some(known) = self.read_kept(layer).await? {
+            return Ok(known);
+        }
         let of_registry = self.gate.looks_of(self.image.registry());
         let _share = of_registry.acquire().await.map_err(stopping)?;
         let _look = self.gate.looks.acquire().await.map_err(stopping)?;
+        let draft = self.gate.blobs().map(|blobs| blobs.begin(layer.size)).transpose().map_err(not_kept)?;
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let arriving = ArrivingLayer { pieces, piece: Bytes::new() };
+        let mut arriving = KeptReader::new(ArrivingLayer { pieces, piece: Bytes::new() }, draft);
         let budget = Arc::clone(&self.budget);
-        let reading = spawn_blocking(move || layer::read(arriving, &budget));
+        let reading = spawn_blocking(move || (layer::read(&mut arriving, &budget), arriving.into_draft()));
         let limit = Duration::from_secs(self.limits.pull_s);
         let fetched = timeout(limit, self.fetch(layer, sender)).await.unwrap_or_else(|_| {
             Err(unavailable(&format!(
@@ -181,10 +204,7 @@ impl ImageLook<'_> {
         });
         let reading = reading.await;
         fetched?;
-        let reading = reading.map_err(|_| {
-            let why = "a layer could not be read by a bug; the log has the details";
-            platform(InterruptionCode::LeaseExpired, why.to_owned())
-        })?;
+        let (reading, draft) = reading.map_err(a_bug)?;
         let digest = digest_of(&reading.digest);
         if digest != layer.digest {
             return Err(unavailable(&format!(
@@ -193,18 +213,43 @@ impl ImageLook<'_> {
                 layer.digest
             )));
         }
-        let content = reading.content.map(|content| KnownContent {
-            tree: Arc::new(content.tree),
-            diff_id: digest_of(&content.digest),
-            unpacked: content.size,
-            entries: content.entries,
-        });
-        let known = KnownLayer { size: reading.size, content };
+        let known = known_layer(reading);
+        // An image whose manifest tells another size is refused.
+        if let (Some(draft), Ok(_)) = (draft, &known.content)
+            && known.size == layer.size
+        {
+            draft.keep(&digest).map_err(not_kept)?;
+        }
+        self.remember(layer, &known);
+        Ok(known)
+    }
+
+    /// Reads a layer that an earlier process kept, or that memory forgot. Its bytes are checked again.
+    async fn read_kept(&self, layer: &ImageLayer) -> Result<Option<KnownLayer>, LookupError> {
+        let Some(blobs) = self.gate.blobs() else { return Ok(None) };
+        let _look = self.gate.looks.acquire().await.map_err(stopping)?;
+        let Some((file, _)) = blobs.read(&layer.digest) else { return Ok(None) };
+        // A damaged file must not use up the budget of the image.
+        let budget = UnpackBudget::of_image(self.limits.image_mib);
+        let reading = spawn_blocking(move || layer::read(file, &budget)).await.map_err(a_bug)?;
+        if digest_of(&reading.digest) != layer.digest {
+            tracing::warn!("the gate's blob {} is damaged, and is fetched again", layer.digest);
+            blobs.remove(&layer.digest);
+            return Ok(None);
+        }
+        let known = known_layer(reading);
+        if let Ok(content) = &known.content {
+            self.budget.spend(content.unpacked, content.entries).map_err(participant)?;
+        }
+        self.remember(layer, &known);
+        Ok(Some(known))
+    }
+
+    fn remember(&self, layer: &ImageLayer, known: &KnownLayer) {
         // The budget may have been used up by the other layers.
         if !matches!(known.content, Err(LayerFlaw::TooLarge(_))) {
             self.gate.memory.remember(layer.digest.clone(), known.clone());
         }
-        Ok(known)
     }
 
     /// Fetches a layer, and hands its pieces on. A stream that is longer than any allowed image is cut off.
@@ -253,6 +298,29 @@ impl Read for ArrivingLayer {
         self.piece.copy_to_slice(&mut buffer[..read]);
         Ok(read)
     }
+}
+
+fn known_layer(reading: LayerReading) -> KnownLayer {
+    let content = reading.content.map(|content| KnownContent {
+        tree: Arc::new(content.tree),
+        diff_id: digest_of(&content.digest),
+        unpacked: content.size,
+        entries: content.entries,
+    });
+    KnownLayer { size: reading.size, content }
+}
+
+fn stopping(_: AcquireError) -> LookupError {
+    platform(InterruptionCode::VerifierStopped, "the verifier is stopping".to_owned())
+}
+
+fn a_bug(_: JoinError) -> LookupError {
+    let why = "a layer could not be read by a bug; the log has the details";
+    platform(InterruptionCode::LeaseExpired, why.to_owned())
+}
+
+fn not_kept(error: BlobStoreError) -> LookupError {
+    platform(InterruptionCode::PullFailed, error.to_string())
 }
 
 fn participant(flaw: LayerFlaw) -> LookupError {

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::LayerGate;
+use crate::gate::{LayerGate, ServedPass};
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
 use crate::registry::{LookupError, RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
@@ -91,6 +91,8 @@ struct LookedUpImages {
     runnable: Vec<(ImageRef, ResolvedImage)>,
     /// The digests of all that were found.
     found: Vec<JudgedImage>,
+    /// The permissions to pull the runnable ones from the gate.
+    passes: Vec<ServedPass>,
 }
 
 /// A claimed submission.
@@ -253,7 +255,8 @@ impl AttemptRunner {
         lease: SlotLease,
     ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
         let ClaimedSubmission { context, facts, .. } = claimed;
-        let LookedUpImages { mut findings, runnable, found } = self.look_up(context, facts).await;
+        let LookedUpImages { mut findings, runnable, found, passes: _passes } =
+            self.look_up(context, facts).await;
         if !runnable.is_empty() && !is_decided(context, facts, &findings) {
             let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
@@ -310,26 +313,30 @@ impl AttemptRunner {
             (image.clone(), digest, looked_up)
         });
         let (mut findings, mut runnable, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        let mut passes = Vec::new();
         for (image, digest, looked_up) in join_all(lookups).await {
             found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
             match looked_up {
-                Ok(resolved) => runnable.push((image, resolved)),
+                Ok((resolved, pass)) => {
+                    runnable.push((image, resolved));
+                    passes.extend(pass);
+                }
                 Err(LookupError::Participant(code, message)) => {
                     findings.push((image, AppFinding::Confirmed(Evidence::Failure { code, message })));
                 }
                 Err(LookupError::Platform(fault)) => findings.push((image, AppFinding::PlatformFault(fault))),
             }
         }
-        LookedUpImages { findings, runnable, found }
+        LookedUpImages { findings, runnable, found, passes }
     }
 
-    /// Returns the digest that the name led to, and the image if it can be run.
+    /// Returns the digest that the name led to, and the image if it can be run, with the permission to pull it from the gate.
     async fn look_into(
         &self,
         context: &RunContext,
         image: &ImageRef,
         known: Option<&Digest>,
-    ) -> (Option<Digest>, Result<ResolvedImage, LookupError>) {
+    ) -> (Option<Digest>, Result<(ResolvedImage, Option<ServedPass>), LookupError>) {
         let challenge = &context.challenge;
         let found = self.registry.look_up(image, known, &challenge.limits);
         let found = match self.metrics.time(AttemptStep::Lookup, found).await {
@@ -338,7 +345,7 @@ impl AttemptRunner {
         };
         let looked = self.gate.look_into(&self.registry, image, &found, challenge);
         let looked = self.metrics.time(AttemptStep::Gate, looked).await;
-        (Some(found.digest.clone()), looked.map(|()| found))
+        (Some(found.digest.clone()), looked.map(|pass| (found, pass)))
     }
 
     /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.

@@ -19,6 +19,7 @@ use tokio::time::Instant;
 use self::app::{AppRun, AppState};
 pub(crate) use self::finding::AppFinding;
 use self::finding::platform_fault;
+use crate::gate::ImageSource;
 use crate::registry::ResolvedImage;
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
@@ -41,6 +42,8 @@ pub(crate) struct RunContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) slots: Slots,
+    /// The place that nodes pull images from.
+    pub(crate) images: ImageSource,
 }
 
 /// A run of some images in one slot.
@@ -70,7 +73,7 @@ impl<'a> SlotRun<'a> {
             .map(|(index, (image, resolved))| {
                 let service = lease.deploy(Deployment {
                     name: format!("{name}-{index}"),
-                    image: image.pinned(resolved.digest.clone()).to_string(),
+                    image: context.images.name(&image, &resolved.digest),
                     labels: labels.clone(),
                     node: lease.node().id.clone(),
                     network: lease.network().clone(),

@@ -102,6 +102,7 @@ impl Stage {
             swarm_certificates: None,
             insecure_registries: vec![registry],
             logins: RegistryLogins::default(),
+            gate: None,
             slots_per_node: slots,
             grace: Duration::from_secs(30),
         };

@@ -7,8 +7,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::samples::ArchiveDraft;
 use super::*;
-use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, reply, scripted};
+use crate::registry::{ImageDocuments, RegistryLogins};
 
 fn sha(bytes: &[u8]) -> Digest {
     digest_of(&Sha256::digest(bytes))
@@ -33,6 +33,11 @@ fn image_of(layer: &[u8]) -> ResolvedImage {
         working_dir: String::new(),
         layers: vec![ImageLayer { digest: sha(layer), size: layer.len() as u64 }],
         diff_ids: vec![sha(layer)],
+        documents: ImageDocuments {
+            manifest: (*b"{}").into(),
+            config_digest: sha(b"config"),
+            config: (*b"config").into(),
+        },
     }
 }
 
@@ -41,6 +46,14 @@ async fn look(
     registry: &ScriptedRegistry,
     image: &ResolvedImage,
 ) -> Result<(), LookupError> {
+    look_holding(gate, registry, image).await.map(drop)
+}
+
+async fn look_holding(
+    gate: &LayerGate,
+    registry: &ScriptedRegistry,
+    image: &ResolvedImage,
+) -> Result<Option<ServedPass>, LookupError> {
     let client =
         RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     let name = format!("{}/ada/app:v1", registry.address).parse().unwrap();
@@ -67,7 +80,7 @@ fn fault(looked: Result<(), LookupError>) -> String {
 async fn a_layer_is_fetched_once_for_all_images_that_have_it() {
     let layer = ArchiveDraft::new().file("app", b"x").end();
     let (gate, registry, image) =
-        (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()), image_of(&layer));
+        (LayerGate::new(None, VerifierMetrics::default()), sending(layer.clone()), image_of(&layer));
     let mut twice = image.clone();
     twice.layers.push(twice.layers[0].clone());
     twice.diff_ids.push(twice.diff_ids[0].clone());
@@ -80,7 +93,7 @@ async fn a_layer_is_fetched_once_for_all_images_that_have_it() {
 #[tokio::test]
 async fn a_flaw_is_the_participants_and_is_remembered() {
     let layer = ArchiveDraft::new().fifo("etc/passwd").end();
-    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(None, VerifierMetrics::default()), sending(layer.clone()));
     let (code, message) = failure(look(&gate, &registry, &image_of(&layer)).await);
     assert_eq!(code, FailureCode::ImageRefused);
     assert!(message.contains("/etc/passwd is a FIFO"), "{message}");
@@ -98,7 +111,7 @@ async fn a_flaw_is_the_participants_and_is_remembered() {
 #[tokio::test]
 async fn a_bomb_is_too_large_however_its_layers_share_it() {
     let layer = ArchiveDraft::new().file("zeros", &vec![0; 900 << 10]).end();
-    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(None, VerifierMetrics::default()), sending(layer.clone()));
     let mut image = image_of(&layer);
     image.layers = vec![image.layers[0].clone(); 5];
     image.diff_ids = vec![image.diff_ids[0].clone(); 5];
@@ -111,7 +124,7 @@ async fn a_bomb_is_too_large_however_its_layers_share_it() {
 #[tokio::test]
 async fn a_false_claim_of_the_image_is_the_participants() {
     let layer = ArchiveDraft::new().end();
-    let (gate, registry) = (LayerGate::new(VerifierMetrics::default()), sending(layer.clone()));
+    let (gate, registry) = (LayerGate::new(None, VerifierMetrics::default()), sending(layer.clone()));
     let mut said_to_be_small = image_of(&layer);
     said_to_be_small.layers[0].size = 1;
     let mut another_archive = image_of(&layer);
@@ -131,7 +144,7 @@ async fn a_false_claim_of_the_image_is_the_participants() {
 
 #[tokio::test]
 async fn a_registry_that_sends_something_else_is_at_fault_itself() {
-    let gate = LayerGate::new(VerifierMetrics::default());
+    let gate = LayerGate::new(None, VerifierMetrics::default());
     let layer = ArchiveDraft::new().end();
     let forged = ArchiveDraft::new().fifo("etc/passwd").end();
     let told = fault(look(&gate, &sending(forged), &image_of(&layer)).await);
@@ -148,7 +161,76 @@ async fn a_registry_that_sends_something_else_is_at_fault_itself() {
 async fn a_layer_that_is_longer_than_any_image_is_cut_off() {
     let layer = vec![1; 3 << 20];
     let (code, _) = failure(
-        look(&LayerGate::new(VerifierMetrics::default()), &sending(layer.clone()), &image_of(&layer)).await,
+        look(&LayerGate::new(None, VerifierMetrics::default()), &sending(layer.clone()), &image_of(&layer))
+            .await,
     );
     assert_eq!(code, FailureCode::ImageTooLarge);
+}
+
+/// Returns a gate that keeps layers in a directory, up to this number of bytes.
+fn keeping(directory: &std::path::Path, bytes_max: u64) -> LayerGate {
+    let blobs = BlobStore::open(directory, bytes_max).unwrap();
+    LayerGate::new(Some(ServedImages::new("gate.lan:5000", blobs)), VerifierMetrics::default())
+}
+
+fn asked(registry: &ScriptedRegistry) -> usize {
+    registry.asked.lock().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_layer_that_is_kept_is_not_fetched_again_also_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let layer = ArchiveDraft::new().file("app", b"x").end();
+    let (registry, image) = (sending(layer.clone()), image_of(&layer));
+    let gate = keeping(directory.path(), 1 << 20);
+    let both = tokio::join!(look(&gate, &registry, &image), look(&gate, &registry, &image));
+    assert_eq!((both, asked(&registry)), ((Ok(()), Ok(())), 1));
+    drop(gate);
+
+    let gate = keeping(directory.path(), 1 << 20);
+    assert_eq!((look(&gate, &registry, &image).await, asked(&registry)), (Ok(()), 1));
+    drop(gate);
+
+    // A kept layer that is damaged is fetched again, and blamed on nobody.
+    let name = sha(&layer).to_string().replace("sha256:", "sha256/");
+    std::fs::write(directory.path().join(&name), ArchiveDraft::new().fifo("etc/passwd").end()).unwrap();
+    let gate = keeping(directory.path(), 1 << 20);
+    assert_eq!((look(&gate, &registry, &image).await, asked(&registry)), (Ok(()), 2));
+    assert_eq!(std::fs::read(directory.path().join(&name)).unwrap(), layer);
+}
+
+#[tokio::test]
+async fn a_layer_whose_bytes_went_is_fetched_again_and_one_in_hand_stays() {
+    let directory = tempfile::tempdir().unwrap();
+    let layers = [b"a", b"b"].map(|content| ArchiveDraft::new().file("app", content).end());
+    let [first, second] = &layers;
+    let (of_first, of_second) = (sending(first.clone()), sending(second.clone()));
+    let gate = keeping(directory.path(), first.len() as u64);
+    let pass = look_holding(&gate, &of_first, &image_of(first)).await.unwrap();
+    let told = fault(look(&gate, &of_second, &image_of(second)).await);
+    assert!(told.contains("do not fit"), "{told}");
+    drop(pass);
+    assert_eq!(look(&gate, &of_second, &image_of(second)).await, Ok(()));
+    assert_eq!(look(&gate, &of_first, &image_of(first)).await, Ok(()));
+    assert_eq!((asked(&of_first), asked(&of_second)), (2, 1));
+}
+
+#[tokio::test]
+async fn what_is_refused_or_forged_is_not_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let gate = keeping(directory.path(), 1 << 20);
+    let broken = b"no archive ".repeat(100);
+    failure(look(&gate, &sending(broken.clone()), &image_of(&broken)).await);
+    let layer = ArchiveDraft::new().end();
+    fault(look(&gate, &sending(ArchiveDraft::new().file("x", b"x").end()), &image_of(&layer)).await);
+    let mut said_to_be_small = image_of(&layer);
+    said_to_be_small.layers[0].size = 1;
+    let registry = sending(layer);
+    for _ in 0..2 {
+        failure(look(&gate, &registry, &said_to_be_small).await);
+    }
+    assert_eq!(asked(&registry), 1);
+    for place in ["sha256", "partial"] {
+        assert_eq!(std::fs::read_dir(directory.path().join(place)).unwrap().count(), 0, "{place}");
+    }
 }

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
+use crate::gate::ImageSource;
 use crate::health::Health;
 use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous, sending};
@@ -91,10 +92,10 @@ async fn given_from(
             BTreeMap::new(),
             VerifierMetrics::default(),
         ),
-        gate: LayerGate::new(VerifierMetrics::default()),
+        gate: LayerGate::new(None, VerifierMetrics::default()),
         runs: Arc::default(),
         ledger: Mutex::default(),
-        context: RunContext { challenge, swarm, slots },
+        context: RunContext { challenge, swarm, slots, images: ImageSource::Registries },
         unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),
     };
@@ -567,13 +568,14 @@ async fn only_one_of_two_verifiers_claims() {
             BTreeMap::new(),
             VerifierMetrics::default(),
         ),
-        gate: LayerGate::new(VerifierMetrics::default()),
+        gate: LayerGate::new(None, VerifierMetrics::default()),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),
             slots: stage.attempts.context.slots.clone(),
+            images: ImageSource::Registries,
         },
         unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),

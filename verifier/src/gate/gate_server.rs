@@ -1,0 +1,127 @@
+//! The gate's settings, and its start: the socket, the certificate and the blobs that an earlier process left.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use domain::ImageRef;
+use domain::challenge::ResourceLimits;
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::blob_store::BlobStore;
+use super::listener;
+use super::served_images::{ImageSource, ServedImages};
+
+/// The settings of the gate that nodes pull images from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateSettings {
+    /// The address that the gate listens on. Port 0 takes any free port.
+    pub listen: SocketAddr,
+    /// The `HOST:PORT` by which nodes reach the gate. `None` for the address that it listens on.
+    pub address: Option<String>,
+    /// The files of its certificate chain and of its private key, in PEM. `None` for plain HTTP.
+    pub tls: Option<GateTlsFiles>,
+    /// The directory of the layers that it keeps.
+    pub directory: PathBuf,
+    /// The bound of what it keeps, MiB.
+    pub space_mib: u64,
+}
+
+/// The gate's certificate chain and its private key, two PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GateTlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+/// The gate with its socket, before it serves.
+pub(crate) struct GateServer {
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    images: ServedImages,
+    address: String,
+}
+
+impl GateServer {
+    /// Opens the gate's directory and its socket.
+    ///
+    /// # Errors
+    /// The reason why a setting cannot be used.
+    pub(crate) fn open(settings: &GateSettings, limits: &ResourceLimits) -> Result<Self, String> {
+        let GateSettings { listen, address, tls, directory, space_mib } = settings;
+        if *space_mib < limits.image_mib {
+            let image_mib = limits.image_mib;
+            return Err(format!(
+                "the gate may keep {space_mib} MiB, and the challenge allows images of {image_mib} MiB"
+            ));
+        }
+        let unusable = |what: String, why: &dyn std::fmt::Display| format!("{what}: {why}");
+        let listener = std::net::TcpListener::bind(listen)
+            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .map_err(|error| unusable(format!("the gate cannot listen on {listen}"), &error))?;
+        let own = listener.local_addr().map_err(|error| error.to_string())?;
+        let address = address.clone().unwrap_or_else(|| own.to_string());
+        if own.ip().is_unspecified() && settings.address.is_none() {
+            return Err(format!("the gate listens on {own}, which is no address that nodes can reach it by"));
+        }
+        if !is_address(&address) {
+            return Err(format!("engines cannot read the gate's address {address:?}: HOST:PORT is expected"));
+        }
+        let tls = tls.as_ref().map(acceptor).transpose()?;
+        let blobs = BlobStore::open(directory, space_mib << 20)
+            .map_err(|error| unusable(format!("the gate's directory {}", directory.display()), &error))?;
+        let images = ServedImages::new(&address, blobs);
+        Ok(Self { listener, tls, images, address })
+    }
+
+    pub(crate) fn images(&self) -> ServedImages {
+        self.images.clone()
+    }
+
+    /// Returns the place that nodes pull from.
+    pub(crate) fn source(&self) -> ImageSource {
+        ImageSource::Gate(self.address.clone())
+    }
+
+    /// Serves nodes until it is dropped.
+    pub(crate) async fn serve(self) {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        match TcpListener::from_std(self.listener) {
+            Ok(listener) => {
+                tracing::info!("nodes get images at {scheme}://{}", self.address);
+                listener::serve(listener, self.tls, self.images).await;
+            }
+            Err(error) => tracing::error!(%error, "the gate cannot serve, and no image arrives on a node"),
+        }
+    }
+}
+
+/// Returns true if engines read the address as the registry of an image's name.
+fn is_address(address: &str) -> bool {
+    let named = format!("{address}/muster/image").parse::<ImageRef>();
+    address.contains(':') && named.is_ok_and(|image| image.registry() == address)
+}
+
+/// Returns the acceptor of TLS connections. It names its cryptography, because a library must not set the process-wide default.
+fn acceptor(files: &GateTlsFiles) -> Result<TlsAcceptor, String> {
+    let unusable = |path: &Path, why: String| format!("the gate's file {}: {why}", path.display());
+    let of_certificate = |why: String| unusable(&files.certificate, why);
+    let chain = CertificateDer::pem_file_iter(&files.certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| of_certificate(error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| of_certificate(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| of_certificate(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
