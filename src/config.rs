@@ -3,6 +3,7 @@
 //! `options` declares each setting once. [`Settings`] holds their meaning. It is read once, at the start, and a
 //! wrong setting is an error of one line that names it.
 
+mod gate;
 mod node;
 mod options;
 mod secret;
@@ -26,7 +27,7 @@ use http_edge::OrganiserToken;
 use read_api::MapTiles;
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
-use verifier::RegistryLogins;
+use verifier::{GateSettings, RegistryLogins};
 
 use typed::TypedSettings;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     /// Logins for private registries.
     pub logins: RegistryLogins,
+    /// The gate that nodes pull images from; `None` if they pull from the registries.
+    pub gate: Option<GateSettings>,
     /// The number of slots of each node; `None` for as many as fit.
     pub slots: Option<usize>,
     /// The rate limit of one client address; `None` for no limit.
@@ -124,6 +127,7 @@ impl Settings {
         let typed = &mut typed;
         let data = typed.text("data")?.map_or_else(|| "muster-data".into(), PathBuf::from);
         let log = LogLocation::Sqlite(data.join("events.sqlite"));
+        let gate = gate::from_typed(typed, &data)?;
         Ok(Self {
             listen: typed.parse("listen", None, |text| socket_address(text).map(Some))?,
             data,
@@ -136,6 +140,7 @@ impl Settings {
             tiles: tiles(typed)?,
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
             logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
+            gate,
             slots: typed.parse("slots", None, slots)?,
             rate_by_address: typed.parse("rate-by-address", Some(RateLimit::BY_ADDRESS), rate)?,
             rate_by_owner: typed.parse("rate-by-owner", Some(RateLimit::BY_OWNER), rate)?,
@@ -340,13 +345,17 @@ mod tests {
         fs::write(wrong_challenge.path(), "id = 7").unwrap();
         let wrong_challenge = wrong_challenge.path().to_str().unwrap();
         let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
-        let flags: [(&str, &[&str]); 15] = [
+        let flags: [(&str, &[&str]); 19] = [
             ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
             ("--eventstore", &["--eventstore", "postgres://x"]),
             ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
             ("MUSTER_EVENTSTORE_LOGIN", &["--eventstore-login", "secret"]),
             ("without --eventstore-login", &["--eventstore-reader", "eve:secret"]),
             ("--views", &["--views", "files"]),
+            ("needs --gate-tls", &["--gate-listen", "10.0.0.1:5443"]),
+            ("--gate-address HOST:PORT", &["--gate-listen", "0.0.0.0:5443", "--gate-tls", "a,b"]),
+            ("MUSTER_GATE_TLS", &["--gate-tls", "one"]),
+            ("MUSTER_GATE_SPACE_MIB", &["--gate-space-mib", "0"]),
             ("MUSTER_SLOTS", &["--slots", "0"]),
             ("MUSTER_RATE_BY_OWNER", &["--rate-by-owner", "often"]),
             ("--tiles, MUSTER_TILES", &["--tiles", with_brace, "--tiles-attribution", "© somebody"]),

@@ -115,8 +115,9 @@ async fn run_over(
     if has(Role::Verifier) {
         let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
             .context(
-                "the settings swarm, swarm-certificates and slots \
-                 (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS)",
+                "the settings swarm, swarm-certificates, slots and gate-… \
+                 (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS, \
+                 --gate-listen, MUSTER_GATE_LISTEN)",
             )?;
         metrics.register(|registry| verifier.metrics().register(registry));
         let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
@@ -202,6 +203,7 @@ fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings 
         swarm_certificates: settings.swarm_certificates.clone(),
         insecure_registries: settings.insecure_registries.clone(),
         logins: settings.logins.clone(),
+        gate: settings.gate.clone(),
         slots_per_node: settings.slots,
         grace: VERIFIER_GRACE,
     }

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod engine;
+mod gate;
 mod nodes;
 mod place;
 mod registry;
@@ -55,6 +56,7 @@ impl DoctorCommand {
             findings.extend(engine::examine(endpoint, settings.swarm_certificates.as_deref()).await);
         }
         findings.extend(nodes::examine(&settings).await);
+        findings.extend(gate::examine(&settings).await);
         findings.extend(registry::examine_all(&settings).await);
         findings.iter().for_each(|finding| println!("{finding}"));
         let missing = findings.iter().filter(|finding| finding.state == FindingState::Missing).count();

@@ -54,6 +54,10 @@ pub struct AllOptions {
     #[arg(long, env = "MUSTER_REGISTRY_LOGINS", value_name = "FILE")]
     registry_logins: Option<String>,
 
+    #[command(flatten)]
+    #[serde(flatten)]
+    gate: GateOptions,
+
     /// Number of submissions that a node verifies at the same time [default: as many as it has room for]
     #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
     slots: Option<String>,
@@ -157,6 +161,28 @@ struct HttpOptions {
     /// only /healthz, /readyz and /metrics there, and nothing by default]
     #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, clap::Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct GateOptions {
+    /// Address and port of the gate, which serves the nodes the images that Muster has looked into: their only
+    /// registry [default: none; the nodes pull from the registries for themselves]
+    #[arg(long, env = "MUSTER_GATE_LISTEN", value_name = "ADDRESS:PORT")]
+    gate_listen: Option<String>,
+
+    /// Name by which the nodes reach the gate [default: the address it listens on]
+    #[arg(long, env = "MUSTER_GATE_ADDRESS", value_name = "HOST:PORT")]
+    gate_address: Option<String>,
+
+    /// Certificate and private key of the gate, two PEM files [default: no TLS; then only engines on this
+    /// machine can pull]
+    #[arg(long, env = "MUSTER_GATE_TLS", value_name = "CERTIFICATE,KEY")]
+    gate_tls: Option<String>,
+
+    /// Size of the images that the gate keeps, in MiB [default: 20480]
+    #[arg(long, env = "MUSTER_GATE_SPACE_MIB", value_name = "MIB")]
+    gate_space_mib: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]

@@ -15,6 +15,7 @@ mod layer_tree;
 mod listener;
 mod memory;
 mod pax;
+mod reach;
 #[cfg(test)]
 mod samples;
 mod served_images;
@@ -24,6 +25,7 @@ use domain::submission::FailureCode;
 pub(crate) use self::gate_server::GateServer;
 pub use self::gate_server::{GateSettings, GateTlsFiles};
 pub(crate) use self::layer_gate::LayerGate;
+pub use self::reach::{GateReach, gate_reach};
 pub(crate) use self::served_images::{ImageSource, ServedPass};
 
 /// The reason why a layer or an image gets no further. The participant is at fault.

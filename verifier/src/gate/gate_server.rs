@@ -125,3 +125,75 @@ fn acceptor(files: &GateTlsFiles) -> Result<TlsAcceptor, String> {
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+    use reqwest::{Certificate, Client};
+
+    use super::*;
+
+    fn settings(directory: &Path) -> GateSettings {
+        GateSettings {
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            address: None,
+            tls: None,
+            directory: directory.to_owned(),
+            space_mib: 2048,
+        }
+    }
+
+    fn open(settings: &GateSettings) -> Result<GateServer, String> {
+        GateServer::open(settings, &domain::Challenge::birthday().limits)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_trusts_the_certificate_is_served_over_tls() {
+        let directory = tempfile::tempdir().unwrap();
+        let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let files = GateTlsFiles {
+            certificate: directory.path().join("cert.pem"),
+            key: directory.path().join("key.pem"),
+        };
+        std::fs::write(&files.certificate, made.cert.pem()).unwrap();
+        std::fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        let settings = GateSettings { tls: Some(files), ..settings(&directory.path().join("blobs")) };
+        let gate = open(&settings).unwrap();
+        let port = gate.listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(gate.serve());
+
+        let authority = Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+        let knows = Client::builder().no_proxy().tls_certs_only([authority]).build().unwrap();
+        let answer = knows.get(format!("https://localhost:{port}/v2/")).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let stranger = Client::builder().no_proxy().build().unwrap();
+        assert!(stranger.get(format!("https://localhost:{port}/v2/")).send().await.is_err());
+        assert!(stranger.get(format!("http://localhost:{port}/v2/")).send().await.is_err());
+        serving.abort();
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_used_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let usual = settings(directory.path());
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let tls = Some(GateTlsFiles { certificate: "/nowhere.pem".into(), key: "/nowhere.pem".into() });
+        let file = directory.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        for (wrong, words) in [
+            (GateSettings { space_mib: 1, ..usual.clone() }, "allows images of 1024 MiB"),
+            (GateSettings { address: Some("gate".into()), ..usual.clone() }, "HOST:PORT is expected"),
+            (
+                GateSettings { address: Some("Gate.lan:5443/x".into()), ..usual.clone() },
+                "HOST:PORT is expected",
+            ),
+            (GateSettings { listen: taken.local_addr().unwrap(), ..usual.clone() }, "cannot listen on"),
+            (GateSettings { tls, ..usual.clone() }, "/nowhere.pem"),
+            (GateSettings { directory: file, ..usual.clone() }, "the gate's directory"),
+        ] {
+            let why = open(&wrong).err().unwrap();
+            assert!(why.contains(words), "{why}");
+        }
+        assert!(open(&usual).unwrap().address.starts_with("127.0.0.1:"));
+    }
+}

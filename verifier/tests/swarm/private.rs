@@ -1,12 +1,14 @@
 //! A registry that refuses clients without a login: the verifier and the nodes use the operator's login,
-//! and it appears nowhere else.
+//! and it appears nowhere else. With a gate the nodes need neither the login nor a way to the registry.
 
-use anyhow::{Context, Result};
-use bollard::query_parameters::ListServicesOptions;
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, bail};
+use bollard::query_parameters::{ListImagesOptions, ListServicesOptions};
 use domain::Event;
 use domain::submission::FailureCode;
 use testbed::{App, Testbed};
-use verifier::RegistryLogins;
+use verifier::{GateReach, GateSettings, RegistryLogins, gate_reach};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
@@ -24,15 +26,22 @@ async fn an_image_of_a_private_registry_is_run_with_the_operators_login() -> Res
     assert_eq!(refused.reasons[0].code, FailureCode::ImageForbidden);
     stage.stop().await?;
 
-    let mut stage = Stage::prepared(&bed, "known", Some(1))?;
     let auths = serde_json::json!({ "auths": { address: { "username": user, "password": password } } });
-    stage.settings.logins = RegistryLogins::parse(&auths.to_string())?;
+    let logins = RegistryLogins::parse(&auths.to_string())?;
+    let node = &bed.swarm.nodes()[0];
+    let registry: SocketAddr = address.parse()?;
+    let (registry, port) = (registry.ip().to_string(), registry.port().to_string());
+    let away = ["OUTPUT", "-p", "tcp", "-d", &registry, "--dport", &port, "-j", "REJECT"];
+    node.run(&[&["iptables", "-I"], &away[..]].concat()).await?;
+    the_gate_is_all_that_the_node_needs(&bed, &image, &logins).await?;
+    node.run(&[&["iptables", "-D"], &away[..]].concat()).await?;
+
+    let mut stage = Stage::prepared(&bed, "known", Some(1))?;
+    stage.settings.logins = logins;
     stage.run()?;
     let id = stage.submit("ada", &[&image]).await?;
     stage.event(id, |event| matches!(event, Event::ContainersStarted(_))).await?;
-    let docker = bed.swarm.nodes()[0].docker();
-    let services = docker.list_services(None::<ListServicesOptions>).await?;
-    let service = serde_json::to_string(services.first().context("a service runs")?)?;
+    let service = running_service(&bed).await?;
     let passed = stage.verdict(id).await?;
     assert!(passed.reasons.is_empty(), "{:#?}", passed.events);
     for seen in [service, format!("{:?}", passed.events), format!("{:?}", stage.settings)] {
@@ -41,4 +50,56 @@ async fn an_image_of_a_private_registry_is_run_with_the_operators_login() -> Res
     stage.stop().await?;
     assert_nothing_left(&bed).await?;
     bed.stop().await
+}
+
+/// Runs an image of the registry on a node that cannot reach it and never had a part of the image.
+async fn the_gate_is_all_that_the_node_needs(
+    bed: &Testbed,
+    image: &str,
+    logins: &RegistryLogins,
+) -> Result<()> {
+    let node = &bed.swarm.nodes()[0];
+    let mut stage = Stage::prepared(bed, "gated", Some(1))?;
+    let listen = beside(bed.registry.address())?;
+    let kept = tempfile::tempdir()?;
+    stage.settings.logins = logins.clone();
+    stage.settings.gate = Some(GateSettings {
+        listen,
+        address: None,
+        tls: None,
+        directory: kept.path().to_owned(),
+        space_mib: 64,
+    });
+    stage.run()?;
+    let id = stage.submit("ada", &[image]).await?;
+    stage.event(id, |event| matches!(event, Event::ContainersStarted(_))).await?;
+    let at_gate = format!("{listen}/{}/ada/app@sha256:", bed.registry.address().replace(':', "_"));
+    let service = running_service(bed).await?;
+    assert!(service.contains(&format!("\"Image\":\"{at_gate}")), "{service}");
+    let passed = stage.verdict(id).await?;
+    assert!(passed.reasons.is_empty(), "{:#?}", passed.events);
+    let images = node.docker().list_images(None::<ListImagesOptions>).await?;
+    let digests: Vec<_> = images.iter().flat_map(|image| &image.repo_digests).collect();
+    assert!(digests.iter().any(|digest| digest.starts_with(&at_gate)), "{digests:?}");
+    assert!(std::fs::read_dir(kept.path().join("sha256"))?.count() > 0);
+
+    let reach = async |address: SocketAddr| gate_reach(&node.endpoint(), None, &address.to_string()).await;
+    assert_eq!(reach(listen).await, GateReach::Answered);
+    stage.stop().await?;
+    let gone = reach(listen).await;
+    assert!(matches!(gone, GateReach::Failed(_)), "{gone:?}");
+    assert_nothing_left(bed).await
+}
+
+/// Returns a free port of this machine in the registry's network, where the nodes reach it.
+fn beside(registry: &str) -> Result<SocketAddr> {
+    let SocketAddr::V4(registry) = registry.parse()? else { bail!("{registry} is not of a testbed") };
+    let [a, b, c, _] = registry.ip().octets();
+    Ok(std::net::TcpListener::bind(SocketAddr::from(([a, b, c, 1], 0)))?.local_addr()?)
+}
+
+/// Returns the service that runs, as the manager has it.
+async fn running_service(bed: &Testbed) -> Result<String> {
+    let services = bed.swarm.nodes()[0].docker().list_services(None::<ListServicesOptions>).await?;
+    Ok(serde_json::to_string(services.first().context("a service runs")?)?)
 }
