@@ -180,7 +180,14 @@ async fn pass(views: &MemoryViews, numbers: std::ops::Range<u64>) {
         {
             at = Position(at.0 + 1);
             let recorded_at = jiff::Timestamp::now();
-            events.push(EventEnvelope { id, revision, position: at, recorded_at, event });
+            events.push(EventEnvelope {
+                id,
+                revision,
+                position: at,
+                event_id: Uuid::new_v4(),
+                recorded_at,
+                event,
+            });
         }
     }
     views.apply(from, &events, at).await.unwrap();

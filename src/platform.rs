@@ -199,7 +199,8 @@ mod tests {
 
         async fn recorded_at(&mut self, recorded_at: Timestamp, id: u128, revision: u64, event: Event) {
             let (position, id) = (Position(self.at.0 + 1), SubmissionId(Uuid::from_u128(id)));
-            self.apply(&[EventEnvelope { id, revision, position, recorded_at, event }]).await;
+            let event_id = Uuid::new_v4();
+            self.apply(&[EventEnvelope { id, revision, position, event_id, recorded_at, event }]).await;
         }
 
         async fn apply(&mut self, events: &[EventEnvelope]) {

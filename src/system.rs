@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use commands::{Commands, Gazetteer, WaitingSubmissions};
-use event_store::node;
+use event_store::{AppendError, EventStore, LogIdentity, node};
 use http_edge::{Metrics, Operations};
 use projections::{MemoryViews, MongoViews};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
@@ -31,7 +31,7 @@ const VERIFIER_GRACE: Duration = Duration::from_secs(5);
 /// takes longest: its grace, at most 40 s for its slots, and a report to the log.
 const END_DEADLINE: Duration = Duration::from_secs(55);
 
-/// The pause after the rules could not be published.
+/// The pause after the rules or the log's identity could not be published.
 const PUBLISHING_PAUSE: Duration = Duration::from_secs(2);
 
 /// The time without a verdict after which nothing counts as verified, in longest attempts.
@@ -136,7 +136,10 @@ async fn run_over(
                  name a MongoDB with --views mongodb://… or MUSTER_VIEWS"
             ),
             (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
-            _ => parts.start("projection", projections::run(store.clone(), views.clone(), stopping.clone())),
+            _ => {
+                let projection = project(store.clone(), views.clone(), stopping.clone());
+                parts.start("projection", projection);
+            }
         }
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
         let patience = settings.challenge.attempt_max() * ATTEMPTS_OF_PATIENCE;
@@ -160,8 +163,10 @@ async fn run_over(
         }
     }
     if has(Role::Commands) {
-        let publishing = publish_rules(commands.clone());
-        tokio::spawn(stopping.clone().run_until_cancelled_owned(publishing));
+        let (identified, published) = (identify_log(log.store()), publish_rules(commands.clone()));
+        tokio::spawn(
+            stopping.clone().run_until_cancelled_owned(async { tokio::join!(identified, published) }),
+        );
         let following = waiting.clone().follow(log.store());
         tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
         let settings = write_api(&settings, key_space, waiting);
@@ -177,6 +182,34 @@ async fn run_over(
         });
     }
     parts.wait_for_all().await
+}
+
+/// Keeps the views up to date with the log, which gets an identity first.
+async fn project(
+    log: Arc<dyn EventStore>,
+    views: Arc<dyn projections::ViewStore>,
+    stopping: CancellationToken,
+) -> Result<(), projections::ProjectionError> {
+    stopping.run_until_cancelled(identify_log(log.clone())).await;
+    projections::run(log, views, stopping).await
+}
+
+/// Gives the log an identity unless it has one, so that the views recognise it. If the log refuses that, they recognise it
+/// by its events alone.
+async fn identify_log(log: Arc<dyn EventStore>) {
+    loop {
+        match LogIdentity::ensure(&*log).await {
+            Ok(_) => return,
+            Err(error @ AppendError::Unavailable(_)) => {
+                tracing::warn!(%error, "cannot give the log an identity; trying again");
+                sleep(PUBLISHING_PAUSE).await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the log gets no identity");
+                return;
+            }
+        }
+    }
 }
 
 /// Publishes the rules in force, so that they can be looked up before anybody submits.

@@ -37,6 +37,7 @@ impl From<ReadError> for CommandError {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
             ReadError::StreamDeleted(_) => Self::Deleted(error.to_string()),
             ReadError::BeyondEnd { .. }
+            | ReadError::OtherLog { .. }
             | ReadError::Corrupt(_)
             | ReadError::DamagedEvent { .. }
             | ReadError::Refused(_)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use domain::SubmissionId;
 use domain::submission::CATEGORY;
-use event_store::{EventFilter, EventStore, Position, SubscriptionItem};
+use event_store::{EventFilter, EventStore, Position, ReadError, SubscriptionItem};
 use futures::StreamExt;
 use http_edge::{ClientAddress, Problem};
 use tokio::sync::watch;
@@ -69,8 +69,11 @@ impl WaitingSubmissions {
         let filter = EventFilter { kinds, stream_prefix: Some(format!("{CATEGORY}-")) };
         let mut after = None;
         loop {
-            if let Some(after) = &mut after {
-                self.follow_from(&*log, &filter, after).await;
+            if let Some(from) = &mut after {
+                let ended = self.follow_from(&*log, &filter, from).await;
+                if matches!(ended, Some(ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. })) {
+                    after = None;
+                }
             } else {
                 after = log.head().await.ok();
             }
@@ -78,17 +81,24 @@ impl WaitingSubmissions {
         }
     }
 
-    async fn follow_from(&self, log: &dyn EventStore, filter: &EventFilter, after: &mut Position) {
+    /// Forgets submissions until the subscription ends, and returns its error.
+    async fn follow_from(
+        &self,
+        log: &dyn EventStore,
+        filter: &EventFilter,
+        after: &mut Position,
+    ) -> Option<ReadError> {
         let mut deliveries = log.subscribe(*after, filter.clone());
-        while let Some(Ok(delivery)) = deliveries.next().await {
-            match delivery {
-                SubscriptionItem::Event(event) => {
+        loop {
+            match deliveries.next().await? {
+                Err(error) => return Some(error),
+                Ok(SubscriptionItem::Event(event)) => {
                     *after = event.position;
                     if let Some(id) = SubmissionId::from_stream(event.stream.as_str()) {
                         self.forget(id);
                     }
                 }
-                SubscriptionItem::Checkpoint(at) | SubscriptionItem::CaughtUp(at) => *after = at,
+                Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_)) => {}
             }
         }
     }
@@ -277,7 +287,7 @@ mod tests {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::select! { () = following => {}, () = forgotten => {} }
+        tokio::select! { _ = following => {}, () = forgotten => {} }
         assert_eq!(waiting.accepted().clients.keys().collect::<Vec<_>>(), [&id(2)]);
     }
 

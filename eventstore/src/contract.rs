@@ -59,6 +59,9 @@ macro_rules! contract {
             the_head_is_the_newest_position
             the_position_before_a_moment_precedes_its_events
             a_position_beyond_the_end_is_refused
+            an_event_is_found_at_its_position
+            a_checkpoint_fits_its_own_log_alone
+            a_log_has_one_identity_whoever_gives_it
             a_subscription_delivers_recorded_events_then_new_ones
             a_subscription_begins_strictly_after_its_position
             a_subscription_is_filtered

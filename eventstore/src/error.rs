@@ -46,6 +46,15 @@ pub enum ReadError {
         /// The position that the reader gave.
         after: Position,
     },
+    /// The position belongs to another log, or to a state of this one that a restore undid. To go on from there would
+    /// skip events without a word.
+    #[error("position {after} belongs to another event log: {why}")]
+    OtherLog {
+        /// The position that the reader gave.
+        after: Position,
+        /// The difference.
+        why: String,
+    },
     /// The log is damaged, and every read of the damaged part fails: restore the log from a backup.
     #[error("the event log is damaged: {0}")]
     Corrupt(String),

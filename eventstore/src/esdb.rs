@@ -188,6 +188,7 @@ async fn call_append(server: &ChosenServer, messages: Vec<AppendReq>) -> Result<
 fn at_position(error: CallError, after: Position) -> ReadError {
     match error {
         CallError::BeyondEnd => ReadError::BeyondEnd { after },
+        CallError::OtherLog(why) => ReadError::OtherLog { after, why },
         CallError::Refused(why) => ReadError::Refused(format!("position {after}: {why}")),
         error => error.into(),
     }
@@ -251,6 +252,19 @@ impl Read for EsdbStore {
         Ok(page)
     }
 
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        if position == Position::START {
+            return Ok(None);
+        }
+        let answer = self.read_log(place(position), ReadDirection::Forwards, 1, None).await;
+        let ReadAnswer { events, led, .. } = answer.map_err(|error| at_position(error, position))?;
+        match events.into_iter().next() {
+            // Of an event that was removed, the server shows the next one.
+            Some(event) => Ok(Some(event).filter(|event| event.position == position)),
+            None => Err(nothing_at(position, led)),
+        }
+    }
+
     async fn head(&self) -> Result<Position, ReadError> {
         let all = EventFilter::default();
         let mut from = AllOption::End(Empty {});
@@ -282,7 +296,7 @@ impl Read for EsdbStore {
                 // The event was removed.
                 Ok(ReadAnswer { events, .. }) if !events.is_empty() => self.index.forget(position),
                 // This is another log.
-                Ok(_) | Err(CallError::Refused(_) | CallError::BeyondEnd) => {
+                Ok(_) | Err(CallError::OtherLog(_) | CallError::BeyondEnd) => {
                     self.index.clear();
                     break;
                 }

@@ -10,6 +10,7 @@
 #![warn(missing_docs)]
 
 mod append_request;
+mod checkpoint;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod error;
@@ -23,6 +24,7 @@ mod stream;
 pub mod testing;
 
 pub use self::esdb::{ConnectError, EsdbStore};
+pub use checkpoint::{LogCheckpoint, LogIdentity};
 pub use error::{AppendError, EventPlace, ReadError};
 pub use event::{EventMetadata, NewEvent, RecordedEvent};
 pub use line::OneLine;
@@ -64,6 +66,13 @@ pub trait Read: Send + Sync {
         max: usize,
     ) -> Result<EventPage, ReadError>;
 
+    /// Returns the event at a position, or `None` if the log has removed it or the position is the start.
+    ///
+    /// # Errors
+    /// [`ReadError::BeyondEnd`] if the log ends before the position, and [`ReadError::OtherLog`] if no event can have
+    /// stood there.
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError>;
+
     /// Returns the position of the newest event that subscribers are shown, or [`Position::START`] if there is none.
     async fn head(&self) -> Result<Position, ReadError>;
 
@@ -101,8 +110,13 @@ pub trait Subscribe: Send + Sync {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription;
 }
 
+/// The port of those who follow the log and never append to it.
+pub trait Follow: Read + Subscribe {}
+
+impl<T: Read + Subscribe> Follow for T {}
+
 /// The whole port, which each adapter implements.
-pub trait EventStore: Append + Subscribe {}
+pub trait EventStore: Append + Follow {}
 
 impl<T: Append + Subscribe> EventStore for T {}
 

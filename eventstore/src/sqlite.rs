@@ -296,6 +296,10 @@ impl Read for SqliteStore {
         user_page(&self.shared.readers, after, Arc::new(filter.clone()), max).await
     }
 
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.shared.readers.read(move |log| pages::event_at(log, position)).await
+    }
+
     async fn head(&self) -> Result<Position, ReadError> {
         let newest = *self.shared.head.borrow();
         let known = || self.shared.shown_head.lock().unwrap_or_else(PoisonError::into_inner);

@@ -306,6 +306,58 @@ async fn a_position_of_another_log_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscription_ends_at_a_log_that_was_restored_meanwhile_and_has_grown_since() {
+    let folder = TempDir::new().unwrap();
+    let (path, copy) = (folder.path().join("log.db"), folder.path().join("copy.db"));
+    let serve = async |path: &Path, listener: TcpListener| {
+        let log = SqliteStore::open(path).unwrap();
+        let stop = CancellationToken::new();
+        let config = node::NodeConfig::default();
+        let served = tokio::spawn(node::serve(listener, log.clone(), config, stop.clone().cancelled_owned()));
+        (log, stop, served)
+    };
+    let append = async |log: &SqliteStore| {
+        log.append(&new_stream(), ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    };
+    let log = SqliteStore::open(&path).unwrap();
+    append(&log).await;
+    log.close().await;
+    std::fs::copy(&path, &copy).unwrap();
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (log, stop, served) = serve(&path, listener).await;
+    append(&log).await;
+    let store = EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap();
+    let mut follower = store.subscribe(Position::START, EventFilter::default());
+    let mut delivered = 0;
+    while delivered < 2 {
+        let item = timeout(DEADLINE, follower.next()).await.expect("in time").unwrap().unwrap();
+        delivered += usize::from(matches!(item, SubscriptionItem::Event(_)));
+    }
+    stop.cancel();
+    served.await.unwrap().unwrap();
+    log.close().await;
+
+    let restored = SqliteStore::open(&copy).unwrap();
+    append(&restored).await;
+    append(&restored).await;
+    restored.close().await;
+    let listener = TcpListener::bind(address).await.unwrap();
+    let (_restored, _stop, _served) = serve(&copy, listener).await;
+    let ended = loop {
+        match timeout(DEADLINE, follower.next()).await.expect("in time") {
+            Some(Ok(SubscriptionItem::Checkpoint(_) | SubscriptionItem::CaughtUp(_))) => {}
+            ended => break ended,
+        }
+    };
+    assert!(
+        matches!(&ended, Some(Err(ReadError::OtherLog { after: Position(2), why })) if why.contains("restored")),
+        "{ended:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_damaged_log_of_the_node_is_corrupt_to_its_clients() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("log.db");

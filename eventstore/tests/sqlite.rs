@@ -4,10 +4,10 @@
 
 use std::{fs, process::Command};
 
-use event_store::testing::{event_of_size, new_stream};
+use event_store::testing::{append_foreign, event_of_size, new_stream, tombstone};
 use event_store::{
-    Append, AppendError, EventFilter, ExpectedRevision, OpenLogError, Position, Read, ReadDirection,
-    ReadError, SqliteStore, Subscribe,
+    Append, AppendError, EventFilter, ExpectedRevision, LogIdentity, OpenLogError, Position, Read,
+    ReadDirection, ReadError, SqliteStore, StreamName, Subscribe,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -305,4 +305,21 @@ fn on_a_read_only_disk() {
     let Some(disk) = std::env::var_os("READ_ONLY_DISK") else { return };
     let error = SqliteStore::open(std::path::PathBuf::from(disk).join("log.db")).unwrap_err();
     assert!(error.to_string().to_lowercase().contains("read-only"), "{error}");
+}
+
+#[tokio::test]
+async fn a_strangers_event_gives_a_log_no_identity_and_takes_none_away() {
+    let (store, _folder) = open().await;
+    let stream = StreamName::new("log-identity").unwrap();
+    assert_eq!(LogIdentity::read(&store).await, Ok(None));
+    append_foreign(&store, &stream, "LogIdentified", "{}", "{}").await;
+    assert_eq!(LogIdentity::read(&store).await, Ok(None));
+    let identity = LogIdentity::ensure(&store).await.unwrap();
+    append_foreign(&store, &stream, "Note", "{}", "").await;
+    assert_eq!(LogIdentity::read(&store).await, Ok(Some(identity)));
+    assert_eq!(LogIdentity::ensure(&store).await, Ok(identity));
+
+    tombstone(&store, &stream).await;
+    assert_eq!(LogIdentity::read(&store).await, Ok(None), "the log lost its name and nothing else");
+    assert!(matches!(LogIdentity::ensure(&store).await, Err(AppendError::Refused(_))));
 }

@@ -141,7 +141,9 @@ impl From<ReadError> for Problem {
             ReadError::StreamDeleted(_) => {
                 Self::new(StatusCode::GONE, "An operator deleted this from the log for good.")
             }
-            ReadError::BeyondEnd { .. } => Self::parameter("after", error.to_string()),
+            ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. } => {
+                Self::parameter("after", error.to_string())
+            }
             ReadError::Refused(reason) => {
                 Self::new(StatusCode::BAD_REQUEST, format!("The event log refused the request: {reason}."))
             }

@@ -102,6 +102,7 @@ async fn apply(views: &dyn ViewStore, numbers: std::ops::Range<u64>) {
             id: id(number),
             revision,
             position: Position(number * 2 + 1 + revision),
+            event_id: id(number).0,
             recorded_at: "2016-03-21T12:00:00Z".parse().unwrap(),
             event,
         };

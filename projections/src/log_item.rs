@@ -28,6 +28,7 @@ impl LogItem {
         let stream = recorded.stream.as_str();
         match StoredEvent::read(stream, &recorded.kind, &recorded.metadata, &recorded.data) {
             StoredEvent::Submission(id, event) => Self::Event(Box::new(EventEnvelope {
+                event_id: recorded.id,
                 id,
                 revision: recorded.revision,
                 position: recorded.position,

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
 use domain::text::unaccented;
-use event_store::{EventFilter, Position, Read, ReadError};
+use event_store::{EventFilter, LogCheckpoint, LogIdentity, Position, Read, ReadError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
@@ -55,6 +55,7 @@ struct MemoryState {
     set_aside: SetAsideView,
     standstills: BTreeMap<SubmissionId, StandstillView>,
     checkpoint: Position,
+    resume: LogCheckpoint,
 }
 
 /// The pins of all owners, with an index for each way to find them.
@@ -177,6 +178,11 @@ impl ViewStore for MemoryViews {
         Ok(())
     }
 
+    async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
+        self.write().resume.log.get_or_insert(log);
+        Ok(())
+    }
+
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         let mut state = self.write();
         let recorded = state.sandboxes.entry(sandbox.verifier.clone()).or_insert_with(|| sandbox.clone());
@@ -225,6 +231,10 @@ impl ViewQueries for MemoryViews {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.checkpoint.subscribe()
+    }
+
+    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
+        Ok(self.read().resume)
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
@@ -333,6 +343,10 @@ impl MemoryState {
     fn apply(&mut self, envelope: &EventEnvelope) {
         let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
+        let resume = &mut self.resume;
+        if envelope.position > resume.position {
+            (resume.position, resume.event) = (envelope.position, Some(envelope.event_id));
+        }
         // Most events change neither the queue nor the list of unfinished submissions.
         if effects.status.is_some() || effects.leaves.is_some() || effects.resumed {
             self.update_queue(envelope, &effects);

@@ -37,7 +37,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::Position;
+use event_store::{LogIdentity, Position};
 use mongodb::error::ErrorKind;
 use mongodb::options::{ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession};
@@ -178,6 +178,10 @@ impl ViewStore for MongoViews {
         timeout(BATCH_DEADLINE, self.apply_batch(from, events, upto))
             .await
             .unwrap_or_else(|_| Err(ApplyError::Unavailable(describe(&late(BATCH_DEADLINE)))))
+    }
+
+    async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
+        written(async { self.collections()?.note_log(log).await }).await
     }
 
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::submission::SubmissionId;
-use event_store::{EventFilter, Position, ReadError, Subscribe, Subscription, SubscriptionItem};
+use event_store::{
+    EventFilter, Follow, LogIdentity, Position, ReadError, Subscribe, Subscription, SubscriptionItem,
+};
 use futures::StreamExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,22 +32,33 @@ const STANDSTILLS_MAX: usize = 10_000;
 
 /// The reason why the projection stopped: to continue would skip an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the projection cannot continue: {0}")]
+#[error("the projection cannot continue: {0}{remedy}", remedy = remedy(.0))]
 pub struct ProjectionError(#[from] pub ReadError);
+
+fn remedy(error: &ReadError) -> &'static str {
+    match error {
+        ReadError::OtherLog { .. } | ReadError::BeyondEnd { .. } => {
+            "; if this log is the right one, e.g. after it was restored from an older copy, build the views again: \
+             views in MongoDB with muster rebuild --other-log, views in memory with a restart"
+        }
+        _ => "",
+    }
+}
 
 /// Keeps the views up to date until `shutdown` is cancelled. Retries without limit while the log or the
 /// views are unavailable. A batch is applied in full or not at all.
 ///
 /// # Errors
-/// If the log refuses to be read or is damaged. All events before it are applied.
+/// If the log refuses to be read or is damaged: all events before it are applied. Also if it is not the log that the views
+/// have followed so far, or one that was restored from an older copy: events would be left out.
 pub async fn run(
-    subscribe: Arc<dyn Subscribe>,
+    log: Arc<dyn Follow>,
     views: Arc<dyn ViewStore>,
     shutdown: CancellationToken,
 ) -> Result<(), ProjectionError> {
     let mut pace = BatchPace::default();
     loop {
-        match apply_from_checkpoint(&*subscribe, &*views, &shutdown, &mut pace).await {
+        match apply_from_checkpoint(&*log, &*views, &shutdown, &mut pace).await {
             StopReason::Shutdown => return Ok(()),
             StopReason::Overtaken(position) => {
                 tracing::info!(%position, "another projection moved the views; continuing from there");
@@ -103,6 +116,7 @@ impl From<ReadError> for StopReason {
             ReadError::Unavailable(_) => Self::Unavailable(error.to_string()),
             ReadError::StreamDeleted(_)
             | ReadError::BeyondEnd { .. }
+            | ReadError::OtherLog { .. }
             | ReadError::Corrupt(_)
             | ReadError::DamagedEvent { .. }
             | ReadError::Refused(_)
@@ -122,7 +136,7 @@ impl From<ApplyError> for StopReason {
 
 /// Subscribes to the log from the views' checkpoint on, and applies batch after batch.
 async fn apply_from_checkpoint(
-    subscribe: &dyn Subscribe,
+    log: &dyn Follow,
     views: &dyn ViewStore,
     shutdown: &CancellationToken,
     pace: &mut BatchPace,
@@ -131,18 +145,30 @@ async fn apply_from_checkpoint(
         Ok(position) => position,
         Err(QueryError::Unavailable(why)) => return StopReason::Unavailable(why),
     };
-    tokio::select! {
+    let prepared = async {
+        let resume = find_resume_point(log, views).await?;
+        resume_standstills(log, views, checkpoint).await?;
+        Ok(resume)
+    };
+    let resume = tokio::select! {
         () = shutdown.cancelled() => return StopReason::Shutdown,
-        resumed = resume_standstills(subscribe, views, checkpoint) => if let Err(stop) = resumed {
-            return stop;
+        prepared = prepared => match prepared {
+            Ok(resume) => resume,
+            Err(stop) => return stop,
         }
-    }
+    };
     let (sender, mut items) = mpsc::channel(BATCH);
     // Without a filter, so that the checkpoint reaches the end of the log.
-    let deliveries = subscribe.subscribe(checkpoint, EventFilter::default());
+    let deliveries = log.subscribe(resume, EventFilter::default());
+    // The views have seen the strangers' events between both.
+    let seen = checkpoint;
+    let deliveries = deliveries.filter(move |item| {
+        let is_new = !matches!(item, Ok(SubscriptionItem::Event(event)) if event.position <= seen);
+        std::future::ready(is_new)
+    });
     let reading = CancellationToken::new();
     let _stops_reading = reading.clone().drop_guard();
-    tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries, sender)));
+    tokio::spawn(reading.run_until_cancelled_owned(read_ahead(deliveries.boxed(), sender)));
 
     let mut batch = Vec::new();
     loop {
@@ -170,6 +196,22 @@ async fn apply_from_checkpoint(
             return stop;
         }
     }
+}
+
+/// Returns the position from which the views go on, after a check that it is a place in this log.
+async fn find_resume_point(log: &dyn Follow, views: &dyn ViewStore) -> Result<Position, StopReason> {
+    let identity = LogIdentity::read(log).await?;
+    let unavailable = |QueryError::Unavailable(why)| StopReason::Unavailable(why);
+    let resume = views.resume_point().await.map_err(unavailable)?;
+    match resume.check(log, identity).await {
+        // The subscription knows whether the server that was asked only lags.
+        Ok(()) | Err(ReadError::BeyondEnd { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Some(identity) = identity.filter(|_| resume.log.is_none()) {
+        views.note_log(identity).await?;
+    }
+    Ok(resume.position)
 }
 
 /// Moves `upto` to an event's position, and returns true if the event follows it. The log delivers no event twice and

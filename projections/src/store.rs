@@ -5,9 +5,10 @@
 
 use async_trait::async_trait;
 use domain::submission::{Event, SubmissionId};
-use event_store::{Position, Revision};
+use event_store::{LogCheckpoint, LogIdentity, Position, Revision};
 use jiff::Timestamp;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::view::{
     BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
@@ -23,6 +24,8 @@ pub struct EventEnvelope {
     pub revision: Revision,
     /// The event's place in the whole log.
     pub position: Position,
+    /// The id that the event has in the log.
+    pub event_id: Uuid,
     /// The time at which the log recorded the event.
     pub recorded_at: Timestamp,
     /// The event itself.
@@ -39,6 +42,9 @@ pub trait ViewStore: ViewQueries {
     /// batch, one of them fails and no event is counted twice.
     async fn apply(&self, from: Position, events: &[EventEnvelope], upto: Position)
     -> Result<(), ApplyError>;
+
+    /// Notes which log the views follow, unless they know.
+    async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError>;
 
     /// Records a report on a verifier's sandbox, unless a report of the same verifier at the same or a
     /// later position is recorded. The checkpoint does not move.
@@ -75,6 +81,10 @@ pub trait ViewQueries: Send + Sync {
 
     /// Returns a watch on the checkpoint. It also rises when another process moves the checkpoint.
     fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Returns the place in the log from which a projection goes on: the last event of a submission that is applied. The
+    /// views may have seen more of the log since then, but the events there are strangers' and may go at any time.
+    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError>;
 
     /// Returns a submission's view, or `None` if the submission is not known.
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError>;

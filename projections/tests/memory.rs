@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
+#[path = "support/another_log.rs"]
+mod another_log;
 mod support;
 
 use std::sync::Arc;
@@ -293,6 +295,10 @@ impl Read for OtherMoments {
         self.0.read_stream(stream, from, direction, max).await
     }
 
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.0.event_at(position).await
+    }
+
     async fn head(&self) -> Result<Position, ReadError> {
         self.0.head().await
     }
@@ -324,4 +330,11 @@ async fn the_same_seed_makes_the_same_history() {
         in_memory(&EventHistory::random(3, 100)).await.checkpoint().await.unwrap(),
         EventHistory::random(3, 100).head()
     );
+}
+
+#[tokio::test]
+async fn views_stop_at_another_log_and_at_one_that_was_restored() {
+    another_log::views_stop_at_a_restored_log(open().await.views()).await;
+    another_log::views_stop_at_a_log_of_another_identity(open().await.views()).await;
+    another_log::views_go_on_with_a_copy_that_has_all_they_know(open().await.views()).await;
 }

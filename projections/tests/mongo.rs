@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not foresee")]
 
+#[path = "support/another_log.rs"]
+mod another_log;
 mod support;
 
 use std::future::poll_fn;
@@ -12,16 +14,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use another_log::RestoredLog;
 use async_trait::async_trait;
 use domain::sandbox::SandboxReported;
 use domain::submission::CATEGORY;
 use event_store::testing::append_foreign;
-use event_store::{Append, ExpectedRevision, Position, StreamName};
+use event_store::{Append, ExpectedRevision, LogIdentity, Position, ReadError, StreamName};
 use futures::TryStreamExt;
 use mongodb::bson::{Document, doc};
 use projections::contract::{EventHistory, ViewsUnderTest, WORLD, assert_same, catch_up, in_memory};
 use projections::view::SandboxView;
-use projections::{MemoryViews, MongoViews, QueryError, ViewQueries, ViewStore, run};
+use projections::{MemoryViews, MongoViews, QueryError, RebuildError, ViewQueries, ViewStore, run};
 use support::{log, stored, write};
 use testbed::Mongo;
 use tokio::sync::watch;
@@ -111,7 +114,7 @@ async fn every_query_and_every_write_uses_an_index() {
     }
     for _rebuild in 0..3 {
         assert_same(&*subject.views, &folded, history.submissions()).await;
-        subject.views.rebuild(&log, |_| ()).await.unwrap();
+        subject.views.rebuild(&log, false, |_| ()).await.unwrap();
     }
     database.run_command(doc! { "profile": 0 }).await.unwrap();
 
@@ -188,7 +191,7 @@ async fn views_are_rebuilt_while_the_old_ones_are_read_and_written() {
             }
         }
     });
-    let (rebuilt, more) = tokio::join!(subject.views.rebuild(&log, |_| ()), write(&log, meanwhile));
+    let (rebuilt, more) = tokio::join!(subject.views.rebuild(&log, false, |_| ()), write(&log, meanwhile));
     rebuilt.unwrap();
     written.extend(more);
     let head = written.last().unwrap().position;
@@ -205,7 +208,7 @@ async fn views_are_rebuilt_while_the_old_ones_are_read_and_written() {
     assert_same(&*subject.views, &folded, history.submissions()).await;
     assert_same(&*other, &folded, history.submissions()).await;
     // A second rebuild is not disturbed by the leftovers of the first.
-    subject.views.rebuild(&log, |_| ()).await.unwrap();
+    subject.views.rebuild(&log, false, |_| ()).await.unwrap();
     assert_same(&*subject.views, &folded, history.submissions()).await;
 }
 
@@ -237,7 +240,7 @@ async fn a_rebuild_finds_the_same_strangers_and_the_same_standstills() {
     assert_eq!(folded.set_aside().await.unwrap().count, 2);
     assert_eq!(folded.standstills(10).await.unwrap().len(), 1);
     assert_same(&*subject.views, &*folded, history.submissions()).await;
-    subject.views.rebuild(&log, |_| ()).await.unwrap();
+    subject.views.rebuild(&log, false, |_| ()).await.unwrap();
     assert_same(&*subject.views, &*folded, history.submissions()).await;
 }
 
@@ -259,7 +262,7 @@ async fn a_rebuild_survives_the_loss_of_the_primary() {
     let report = |at| {
         sender.send_replace(at);
     };
-    let (rebuilt, ()) = tokio::join!(subject.views.rebuild(&log, report), killing);
+    let (rebuilt, ()) = tokio::join!(subject.views.rebuild(&log, false, report), killing);
     assert_eq!(rebuilt.unwrap(), head);
 
     let folded = MemoryViews::new();
@@ -407,4 +410,36 @@ async fn up_to<T>(steps: usize, future: impl Future<Output = T>) -> Option<T> {
         future.as_mut().poll(context).map(Some)
     })
     .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_stop_at_another_log_and_at_one_that_was_restored() {
+    another_log::views_stop_at_a_restored_log(open().await.views()).await;
+    another_log::views_stop_at_a_log_of_another_identity(open().await.views()).await;
+    another_log::views_go_on_with_a_copy_that_has_all_they_know(open().await.views()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn views_are_rebuilt_from_a_restored_log_if_the_operator_says_so() {
+    let (subject, logs) = (open().await, RestoredLog::new().await);
+    another_log::project(&logs.grown, &subject.views(), logs.end).await;
+    let other = subject.reopened().await;
+    let refused = subject.views.rebuild(&logs.restored, false, |_| ()).await.unwrap_err();
+    assert!(refused.to_string().contains("--other-log"), "{refused}");
+    assert!(matches!(refused, RebuildError::OtherLog(ReadError::OtherLog { .. })), "{refused:?}");
+
+    // A copy that ends before the views.
+    let short = log();
+    LogIdentity::ensure(&short.0).await.unwrap();
+    let refused = subject.views.rebuild(&short.0, false, |_| ()).await.unwrap_err();
+    assert!(matches!(refused, RebuildError::OtherLog(_)), "{refused:?}");
+    let upto = subject.views.rebuild(&short.0, true, |_| ()).await.unwrap();
+    assert!(upto < logs.end);
+    let mut watched = other.watch();
+    timeout(DEADLINE, watched.wait_for(|at| *at == upto)).await.expect("the checkpoint went back").unwrap();
+    assert!(other.stats().await.unwrap().submissions.values().all(|n| *n == 0));
+    let rest = EventHistory::random(54, 30);
+    let head = write(&short.0, &rest.events).await.last().unwrap().position;
+    another_log::project(&short.0, &subject.views(), head).await;
+    assert_same(&*other, &*subject.views, rest.submissions()).await;
 }

@@ -11,7 +11,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
-use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, Subscription, SubscriptionItem};
+use event_store::{
+    EventFilter, EventPage, LogCheckpoint, LogIdentity, Position, Read, ReadDirection, ReadError,
+    RecordedEvent, Revision, SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
+};
 use futures::StreamExt;
 use jiff::Timestamp;
 use projections::contract::{EventHistory, assert_same};
@@ -37,7 +40,11 @@ struct SmallStore {
 }
 
 /// A log that delivers all of its events at once.
-struct EagerLog(SqliteStore);
+struct EagerLog {
+    log: SqliteStore,
+    /// True if it sends checkpoints at which no event stands before, as some servers do.
+    odd: bool,
+}
 
 #[tokio::test]
 async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
@@ -47,7 +54,8 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let head = written.last().unwrap().position;
     let store = SmallStore { views: MemoryViews::new(), max: 64, refused: AtomicUsize::new(0) };
     let (views, shutdown) = (Arc::new(store), CancellationToken::new());
-    let projector = tokio::spawn(run(Arc::new(EagerLog(log)), views.clone(), shutdown.clone()));
+    let projector =
+        tokio::spawn(run(Arc::new(EagerLog { log, odd: false }), views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
@@ -58,19 +66,6 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     assert_same(&*views, &folded, history.submissions()).await;
 }
 
-/// A log that sends checkpoints at which no event stands, as some servers do.
-struct OddLog(SqliteStore);
-
-impl Subscribe for OddLog {
-    fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
-        let odd = [u64::MAX, i64::MAX as u64, 1 << 40].map(Position);
-        let before =
-            odd.map(SubscriptionItem::Checkpoint).into_iter().chain(odd.map(SubscriptionItem::CaughtUp));
-        let before = futures::stream::iter(before.map(Ok));
-        Box::pin(before.chain(EagerLog(self.0.clone()).subscribe(after, filter)))
-    }
-}
-
 #[tokio::test]
 async fn a_checkpoint_hides_no_event_and_is_never_stored() {
     let (log, _folder) = log();
@@ -78,7 +73,7 @@ async fn a_checkpoint_hides_no_event_and_is_never_stored() {
     history.submit_and_pass("ada", 0);
     let head = write(&log, &history.events).await.last().unwrap().position;
     let (views, shutdown) = (Arc::new(MemoryViews::new()), CancellationToken::new());
-    let projector = tokio::spawn(run(Arc::new(OddLog(log)), views.clone(), shutdown.clone()));
+    let projector = tokio::spawn(run(Arc::new(EagerLog { log, odd: true }), views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at > Position::START)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
@@ -88,10 +83,48 @@ async fn a_checkpoint_hides_no_event_and_is_never_stored() {
 
 impl Subscribe for EagerLog {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
-        let log = self.0.clone();
+        let log = self.log.clone();
         let all = async move { log.read_all(after, &filter, EVENTS).await.unwrap().events };
         let ready = futures::stream::once(all).flat_map(futures::stream::iter);
-        Box::pin(ready.map(|event| Ok(SubscriptionItem::Event(event))).chain(futures::stream::pending()))
+        let odd = [u64::MAX, i64::MAX as u64, 1 << 40].map(Position).into_iter().filter(|_| self.odd);
+        let odd: Vec<_> =
+            odd.flat_map(|at| [SubscriptionItem::Checkpoint(at), SubscriptionItem::CaughtUp(at)]).collect();
+        let items = futures::stream::iter(odd).chain(ready.map(SubscriptionItem::Event));
+        Box::pin(items.map(Ok).chain(futures::stream::pending()))
+    }
+}
+
+#[async_trait]
+impl Read for EagerLog {
+    async fn read_stream(
+        &self,
+        stream: &StreamName,
+        from: Revision,
+        direction: ReadDirection,
+        max: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.log.read_stream(stream, from, direction, max).await
+    }
+
+    async fn read_all(
+        &self,
+        after: Position,
+        filter: &EventFilter,
+        max: usize,
+    ) -> Result<EventPage, ReadError> {
+        self.log.read_all(after, filter, max).await
+    }
+
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.log.event_at(position).await
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        self.log.head().await
+    }
+
+    async fn position_before(&self, moment: jiff::Timestamp) -> Result<Position, ReadError> {
+        self.log.position_before(moment).await
     }
 }
 
@@ -108,6 +141,10 @@ impl ViewStore for SmallStore {
             return Err(ApplyError::Unavailable("the transaction is too large".to_owned()));
         }
         self.views.apply(from, events, upto).await
+    }
+
+    async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
+        self.views.note_log(log).await
     }
 
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
@@ -141,6 +178,10 @@ impl ViewQueries for SmallStore {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.views.watch()
+    }
+
+    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
+        self.views.resume_point().await
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use domain::SubmissionId;
-use event_store::Position;
 use http_edge::Problem;
 use jiff::{SignedDuration, Timestamp};
 use projections::ZOOM_MAX;
 use projections::view::BoundingBox;
+
+use crate::sse::MessageId;
 
 /// Parses a submission's id from the path. A text that is no id at all is answered 404, like an unknown id.
 pub(crate) fn submission(text: &str) -> Result<SubmissionId, Problem> {
@@ -118,10 +119,11 @@ pub(crate) fn zoom(text: &str) -> Result<u8, Problem> {
 }
 
 /// Parses the header `Last-Event-ID` of a client that connects to a live stream again.
-pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<Position>, Problem> {
+pub(crate) fn last_event_id(headers: &HeaderMap) -> Result<Option<MessageId>, Problem> {
     let Some(value) = headers.get("last-event-id") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    number("Last-Event-ID", text).map(|number| Some(Position(number)))
+    let wrong = || Problem::parameter("Last-Event-ID", "this is not the id of a message");
+    MessageId::parse(text).map(Some).ok_or_else(wrong)
 }
 
 #[cfg(test)]

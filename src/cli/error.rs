@@ -72,9 +72,10 @@ impl From<ReadError> for CliError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Unavailable(_) => Self::unreachable(error.to_string()),
-            ReadError::StreamDeleted(_) | ReadError::BeyondEnd { .. } | ReadError::Refused(_) => {
-                Self::refused(error.to_string())
-            }
+            ReadError::StreamDeleted(_)
+            | ReadError::BeyondEnd { .. }
+            | ReadError::OtherLog { .. }
+            | ReadError::Refused(_) => Self::refused(error.to_string()),
             ReadError::Corrupt(_) | ReadError::DamagedEvent { .. } | ReadError::Undecodable { .. } => {
                 Self::failed(error.to_string())
             }

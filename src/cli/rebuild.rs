@@ -23,10 +23,17 @@ const REPORT_PERIOD: Duration = Duration::from_secs(10);
 /// rebuild removes the unfinished ones. Views in memory need no rebuild, because
 /// each start builds them.
 ///
+/// Views that follow another log are refused, unless --other-log says that this log
+/// is the right one: after it was restored from an older copy, for example.
+///
 /// Exit codes: 0 done, 1 failed, 2 a setting is wrong, 3 the log or MongoDB
 /// cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct RebuildCommand {
+    /// Build the views although they follow another log so far, or this one before it was restored
+    #[arg(long)]
+    other_log: bool,
+
     #[command(flatten)]
     options: ViewsOptions,
 }
@@ -37,14 +44,14 @@ impl RebuildCommand {
             Ok(settings) => settings,
             Err(why) => return fail_with(why, Exit::Refused),
         };
-        match rebuild(settings).await {
+        match rebuild(settings, self.other_log).await {
             Ok(()) => Exit::Success,
             Err(failure) => failure.fail(),
         }
     }
 }
 
-async fn rebuild(settings: Settings) -> Result<(), CliError> {
+async fn rebuild(settings: Settings, other_log: bool) -> Result<(), CliError> {
     let ViewsLocation::Mongo(address) = settings.views else {
         return Err(CliError::refused(
             "views in memory are built at each start, so there is nothing to rebuild; \
@@ -58,12 +65,12 @@ async fn rebuild(settings: Settings) -> Result<(), CliError> {
         let hint = "if another process has opened the log, name the address where it serves the log, with --eventstore esdb://…";
         CliError::failed(format!("{error:#}; {hint}"))
     })?;
-    let rebuilt = rebuild_from(&log, &views).await;
+    let rebuilt = rebuild_from(&log, &views, other_log).await;
     log.close().await;
     rebuilt
 }
 
-async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), CliError> {
+async fn rebuild_from(log: &EventLog, views: &MongoViews, other_log: bool) -> Result<(), CliError> {
     let (store, began) = (log.store(), Instant::now());
     let head = store.head().await?;
     let bar = LogProgressBar::new(0, head.0, false);
@@ -75,7 +82,7 @@ async fn rebuild_from(log: &EventLog, views: &MongoViews) -> Result<(), CliError
             reported.set(Instant::now());
         }
     };
-    let rebuilt = views.rebuild(&*store, progress).await;
+    let rebuilt = views.rebuild(&*store, other_log, progress).await;
     bar.end();
     let upto = rebuilt?;
     println!("rebuilt the views up to position {upto} in {:.1} s", began.elapsed().as_secs_f64());
@@ -87,7 +94,7 @@ impl From<RebuildError> for CliError {
         match error {
             RebuildError::Read(error) => error.into(),
             RebuildError::Mongo(_) => Self::unreachable(error.to_string()),
-            RebuildError::OtherLog { .. } | RebuildError::Overtaken => Self::failed(error.to_string()),
+            RebuildError::OtherLog(_) | RebuildError::Overtaken => Self::failed(error.to_string()),
         }
     }
 }

@@ -109,7 +109,12 @@ impl ReplayCommand {
             since: self.since,
             until: self.until,
         };
-        let query = HistoryQuery { filter, after: last.unwrap_or(self.after), follow: self.follow };
+        let query = HistoryQuery {
+            filter,
+            after: last.as_ref().map_or(self.after, |last| last.position),
+            after_id: last.as_ref().and_then(|last| last.id),
+            follow: self.follow,
+        };
         let source = match self.server {
             Some(server) => HistorySource::Server(server.client()?, self.token),
             None => {
@@ -123,7 +128,13 @@ impl ReplayCommand {
             }
         };
         let quiet = self.follow || (self.output.is_none() && io::stdout().is_terminal());
-        let written = export(&source, query, self.format, sink, quiet).await;
+        let written = async {
+            if let Some(last) = &last {
+                source.check(last).await?;
+            }
+            export(&source, query, self.format, sink, quiet).await
+        };
+        let written = written.await;
         source.close().await;
         match written {
             Err(failure) if failure.is_broken_pipe() => Ok(()),

@@ -121,7 +121,7 @@ impl WhichSubmissions {
 async fn passed_of(source: &HistorySource, owner: &str) -> Result<Vec<SubmissionId>, CliError> {
     let events = EventFilter { kinds: vec!["Passed".to_owned()], stream_prefix: None };
     let filter = HistoryFilter { events, owner: Some(owner.to_owned()), ..HistoryFilter::default() };
-    let mut lines = source.lines(HistoryQuery { filter, after: 0, follow: false });
+    let mut lines = source.lines(HistoryQuery { filter, ..HistoryQuery::default() });
     let mut passed = BTreeSet::new();
     while let Some(item) = lines.next().await {
         if let HistoryItem::Line(line) = item? {

@@ -1,9 +1,10 @@
 //! Reads of the whole log: pages, filters, the head, and positions.
 
 use futures::StreamExt;
+use uuid::Uuid;
 
 use super::streams::{TestCategory, append, event, events, ids, ids_of, read_log};
-use crate::{EventFilter, EventStore, ExpectedRevision, Position, ReadError};
+use crate::{EventFilter, EventStore, ExpectedRevision, LogCheckpoint, LogIdentity, Position, ReadError};
 
 pub async fn the_log_is_read_in_pages(store: impl EventStore) {
     let category = TestCategory::new();
@@ -90,4 +91,44 @@ pub async fn a_position_beyond_the_end_is_refused(store: impl EventStore) {
     let mut subscription = store.subscribe(after, EventFilter::default());
     assert_eq!(subscription.next().await, Some(Err(error)));
     assert_eq!(subscription.next().await, None, "the error is the last item");
+}
+
+pub async fn an_event_is_found_at_its_position(store: impl EventStore) {
+    let category = TestCategory::new();
+    append(&store, &category.stream(), ExpectedRevision::NoStream, &events("Placed", 3)).await;
+    for event in read_log(&store, category.filter()).await {
+        assert_eq!(store.event_at(event.position).await, Ok(Some(event)));
+    }
+    assert_eq!(store.event_at(Position::START).await, Ok(None));
+    let after = Position(store.head().await.expect("readable").0 + (1 << 40));
+    assert_eq!(store.event_at(after).await, Err(ReadError::BeyondEnd { after }));
+}
+
+pub async fn a_checkpoint_fits_its_own_log_alone(store: impl EventStore) {
+    let category = TestCategory::new();
+    append(&store, &category.stream(), ExpectedRevision::NoStream, &events("Placed", 2)).await;
+    let log = LogIdentity::ensure(&store).await.expect("given");
+    let placed = &read_log(&store, category.filter()).await[0];
+    let here = LogCheckpoint { log: Some(log), position: placed.position, event: Some(placed.id) };
+    let other = LogIdentity(Uuid::new_v4());
+    assert_eq!(LogCheckpoint::default().check(&store, Some(log)).await, Ok(()));
+    assert_eq!(here.check(&store, Some(log)).await, Ok(()));
+    assert_eq!(here.check(&store, None).await, Ok(()), "what nobody knows is no difference");
+    for (checkpoint, identity) in [
+        (LogCheckpoint { event: Some(Uuid::new_v4()), ..here }, Some(log)),
+        (LogCheckpoint { log: Some(other), event: None, ..here }, Some(log)),
+        (LogCheckpoint { log: Some(other), ..LogCheckpoint::default() }, Some(log)),
+    ] {
+        let checked = checkpoint.check(&store, identity).await;
+        assert!(matches!(&checked, Err(ReadError::OtherLog { .. })), "{checkpoint:?}: {checked:?}");
+    }
+}
+
+pub async fn a_log_has_one_identity_whoever_gives_it(store: impl EventStore) {
+    let given = futures::future::join_all((0..8).map(|_| LogIdentity::ensure(&store))).await;
+    let first = given[0].clone().expect("given");
+    for identity in given {
+        assert_eq!(identity, Ok(first));
+    }
+    assert_eq!(LogIdentity::read(&store).await, Ok(Some(first)));
 }

@@ -14,6 +14,8 @@ pub(super) enum CallError {
     StreamDeleted,
     /// The place that the call named is beyond the end of the log.
     BeyondEnd,
+    /// The place that the call named is none of this log.
+    OtherLog(String),
     /// The server refused, and would refuse the same call again.
     Refused(String),
     /// The server's log is damaged.
@@ -69,7 +71,7 @@ impl CallVerdict {
             (_, Code::Unknown)
                 if message.contains("InvalidPosition") || message.contains("Unexpected ReadAllResult") =>
             {
-                refused(format!("no event of this log stands at that position ({message})"))
+                Self::Final(CallError::OtherLog(format!("no event stands there ({message})")))
             }
             _ => Self::Repeat(cause(status)),
         }
@@ -132,7 +134,7 @@ impl From<CallError> for ReadError {
             CallError::BeyondEnd => {
                 Self::Refused("the position is beyond the end of the event log".to_owned())
             }
-            CallError::Refused(why) => Self::Refused(why),
+            CallError::OtherLog(why) | CallError::Refused(why) => Self::Refused(why),
             CallError::Corrupt(why) => Self::Corrupt(why),
             CallError::Unavailable(why) => Self::Unavailable(why),
         }
@@ -146,7 +148,7 @@ impl From<CallError> for AppendError {
             CallError::BeyondEnd => {
                 Self::Refused("the position is beyond the end of the event log".to_owned())
             }
-            CallError::Refused(why) => Self::Refused(why),
+            CallError::OtherLog(why) | CallError::Refused(why) => Self::Refused(why),
             CallError::Corrupt(why) => Self::Corrupt(why),
             CallError::Unavailable(why) => Self::Unavailable(why),
         }
@@ -198,7 +200,7 @@ mod tests {
     #[test]
     fn an_offset_without_an_event_is_refused_and_not_repeated() {
         for message in ["Unexpected ReadAllResult: Error", "Unexpected ReadAllResult: InvalidPosition"] {
-            assert!(judged(Status::unknown(message), None).contains("no event of this log"), "{message}");
+            assert!(judged(Status::unknown(message), None).contains("no event stands there"), "{message}");
         }
     }
 

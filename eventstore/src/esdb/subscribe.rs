@@ -9,6 +9,7 @@ use async_stream::stream;
 use futures::StreamExt;
 use tokio::time::{Instant, timeout_at};
 use tonic::{Status, Streaming};
+use uuid::Uuid;
 
 use super::{
     EsdbStore, at_position,
@@ -28,15 +29,16 @@ use crate::{
 
 pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) -> Subscription {
     Box::pin(stream! {
-        // The last event that the server sent: the place to begin again.
+        // The last event that the server sent: the place to begin again, and the id by which it is recognised.
         let mut at = after;
+        let mut at_event = None;
         // What the subscriber was told, which is further where the server skipped events.
         let mut told = after;
         let mut live = false;
         let mut unreported = 0;
         let mut trouble = SubscriptionTrouble::default();
         loop {
-            let end = match begin(&store, at, &filter).await {
+            let end = match begin(&store, at, at_event, &filter).await {
                 Ok(mut answers) => loop {
                     let content = match answers.next().await {
                         Some(Ok(message)) => message.content,
@@ -54,6 +56,7 @@ pub(super) fn subscribe(store: EsdbStore, after: Position, filter: EventFilter) 
                                 continue;
                             }
                             at = event.position;
+                            at_event = Some(event.id);
                             if passes(&event, &filter) {
                                 store.index.see(&event);
                                 unreported = 0;
@@ -129,8 +132,13 @@ impl ServerAnswers {
     }
 }
 
-/// Subscribes after the event at `at`.
-async fn begin(store: &EsdbStore, at: Position, filter: &EventFilter) -> Result<ServerAnswers, CallVerdict> {
+/// Subscribes after the event at `at`, which has the id `at_event` if that is known.
+async fn begin(
+    store: &EsdbStore,
+    at: Position,
+    at_event: Option<Uuid>,
+    filter: &EventFilter,
+) -> Result<ServerAnswers, CallVerdict> {
     let deadline = Instant::now() + CALL_DEADLINE;
     let server = match timeout_at(deadline, store.cluster.choose_to_subscribe()).await {
         Ok(Ok(server)) => server,
@@ -141,38 +149,59 @@ async fn begin(store: &EsdbStore, at: Position, filter: &EventFilter) -> Result<
         }
     };
     let begun = async {
-        let Some(place) = resume_place(&server, at).await? else { return Ok(None) };
-        call_read(&server, subscription_request(place, filter)).await.map(Some)
+        let place = match resume_place(&server, at, at_event).await? {
+            ResumePlace::At(place) => place,
+            nowhere => return Ok(Err(nowhere)),
+        };
+        call_read(&server, subscription_request(place, filter)).await.map(Ok)
     };
     match store.cluster.try_once(deadline, CallSubject::Log, &server, begun).await? {
-        Some(messages) => Ok(ServerAnswers { server, messages }),
-        None => Err(match nothing_at(at, server.requires_leader) {
+        Ok(messages) => Ok(ServerAnswers { server, messages }),
+        Err(ResumePlace::OtherEvent(id)) => {
+            let why = format!("the event there is {id} now; was the log restored from an older copy?");
+            Err(CallVerdict::Final(CallError::OtherLog(why)))
+        }
+        Err(_) => Err(match nothing_at(at, server.requires_leader) {
             ReadError::Unavailable(why) => CallVerdict::Repeat(why),
             _ => CallVerdict::Final(CallError::BeyondEnd),
         }),
     }
 }
 
+/// Where a subscription can begin again.
+enum ResumePlace {
+    /// After the event at this position.
+    At(Position),
+    /// Nowhere: another event stands at the position.
+    OtherEvent(Uuid),
+    /// Nowhere: the log ends before the position.
+    BeyondEnd,
+}
+
 /// Returns the position of an event that stands in the server's log, so that a subscription which begins after it
 /// misses nothing after `after`. That is `after` itself, unless a scavenge removed the event there: some servers then
 /// skip the next event without a word. Each server scavenges its own log, so it must be the one that is subscribed to.
-/// Returns `None` if the log ends before `after`.
-async fn resume_place(server: &ChosenServer, after: Position) -> Result<Option<Position>, Status> {
+async fn resume_place(
+    server: &ChosenServer,
+    after: Position,
+    known: Option<Uuid>,
+) -> Result<ResumePlace, Status> {
     let first = async |from, direction| {
         let read = read_from(server, log_request(place(from), direction, 1, None), usize::MAX).await?;
-        Ok::<_, Status>(read.events.first().map(|event| event.position))
+        Ok::<_, Status>(read.events.first().map(|event| (event.position, event.id)))
     };
     if after == Position::START {
-        return Ok(Some(after));
+        return Ok(ResumePlace::At(after));
     }
-    match first(after, ReadDirection::Forwards).await? {
-        Some(next) if next > after => {
+    Ok(match first(after, ReadDirection::Forwards).await? {
+        Some((next, _)) if next > after => {
             let before = first(next, ReadDirection::Backwards).await?;
-            Ok(Some(before.unwrap_or(Position::START)))
+            ResumePlace::At(before.map_or(Position::START, |(position, _)| position))
         }
-        Some(_) => Ok(Some(after)),
-        None => Ok(None),
-    }
+        Some((_, id)) if known.is_some_and(|known| known != id) => ResumePlace::OtherEvent(id),
+        Some(_) => ResumePlace::At(after),
+        None => ResumePlace::BeyondEnd,
+    })
 }
 
 /// Returns how far a checkpoint says that the server came, if that is further than `told`.

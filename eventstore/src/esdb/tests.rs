@@ -218,8 +218,10 @@ async fn an_offset_without_an_event_is_refused_at_once() {
     let fake = FakeServer::serve([]).await;
     fake.script.invalid.store(4, Ordering::Relaxed);
     let page = fake.store.read_all(Position(4), &EventFilter::default(), 10).await;
-    assert!(matches!(&page, Err(ReadError::Refused(why)) if why.starts_with("position 4: ")), "{page:?}");
+    assert!(matches!(&page, Err(ReadError::OtherLog { after: Position(4), .. })), "{page:?}");
     assert_eq!(fake.script.reads.load(Ordering::Relaxed), 1, "it is not repeated");
+    let event = fake.store.event_at(Position(4)).await;
+    assert!(matches!(&event, Err(ReadError::OtherLog { after: Position(4), .. })), "{event:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -78,6 +78,7 @@ pub(super) fn read_failed(error: &ReadError) -> Status {
         ReadError::Unavailable(why) => Status::unavailable(why),
         ReadError::StreamDeleted(stream) => stream_deleted(stream),
         ReadError::BeyondEnd { .. } => Status::out_of_range(error.to_string()),
+        ReadError::OtherLog { .. } => Status::invalid_argument(error.to_string()),
         ReadError::Corrupt(why) => Status::data_loss(why),
         ReadError::DamagedEvent { place, why } => Status::data_loss(format!("{place}: {why}")),
         ReadError::Refused(why) => Status::invalid_argument(why),

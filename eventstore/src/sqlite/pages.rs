@@ -227,6 +227,24 @@ pub(super) fn stream_page(
     Ok(StreamAnswer::Page(page))
 }
 
+/// Returns the event at a position, or `None` for the start of the log.
+pub(super) fn event_at(log: &Transaction<'_>, at: Position) -> Result<Option<RecordedEvent>, ReadError> {
+    if at > head(log).map_err(read_error)? {
+        return Err(ReadError::BeyondEnd { after: at });
+    }
+    let mut statement = log
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM events e JOIN streams s ON s.id = e.stream WHERE e.position = ?1"
+        ))
+        .map_err(read_error)?;
+    let mut rows = statement.query([at.0]).map_err(read_error)?;
+    match rows.next().map_err(read_error)? {
+        Some(row) => Ok(Some(stored_event(&check_checksum(log, row)?)?.event)),
+        None if at == Position::START => Ok(None),
+        None => Err(damage::missing_position(at.0)),
+    }
+}
+
 /// Returns the newest position, or [`Position::START`] if the log is empty.
 pub(super) fn head(log: &Connection) -> rusqlite::Result<Position> {
     log.prepare_cached("SELECT coalesce(max(position), 0) FROM events")?

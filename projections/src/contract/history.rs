@@ -254,6 +254,7 @@ impl EventHistory {
             id,
             revision: submission.revision,
             position,
+            event_id: Uuid::from_u128(position.0.into()),
             recorded_at: self.now,
             event,
         });

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use event_store::Position;
+use event_store::{LogCheckpoint, LogIdentity, Position};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 use super::{DEADLINE, EventHistory, ViewsUnderTest, assert_same, catch_up, in_memory};
 use crate::{ApplyError, ViewStore};
@@ -35,6 +36,27 @@ pub async fn the_checkpoint_moves_without_events(subject: &dyn ViewsUnderTest) {
     views.apply(Position::START, &[], Position(70)).await.expect("applied");
     assert_eq!(views.checkpoint().await.expect("readable"), Position(70));
     assert_eq!(views.stats().await.expect("readable").position, Position(70));
+}
+
+pub async fn the_views_go_on_at_the_last_event_that_they_know(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    assert_eq!(views.resume_point().await.expect("readable"), LogCheckpoint::default());
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    let (last, beyond) = (history.events[2].clone(), Position(history.head().0 + 70));
+    views.apply(Position::START, &history.events[..3], last.position).await.expect("applied");
+    // Strangers' events move the checkpoint alone.
+    views.apply(last.position, &[], beyond).await.expect("applied");
+    let (log, other) = (LogIdentity(Uuid::from_u128(1)), LogIdentity(Uuid::from_u128(2)));
+    let point = |log| LogCheckpoint { log, position: last.position, event: Some(last.event_id) };
+    assert_eq!(views.resume_point().await.expect("readable"), point(None));
+    views.note_log(log).await.expect("noted");
+    views.note_log(other).await.expect("answered");
+    let reopened = subject.reopened().await;
+    assert_eq!(reopened.resume_point().await.expect("readable"), point(Some(log)), "the first counts");
+    assert_eq!(reopened.checkpoint().await.expect("readable"), beyond);
+    views.resume(last.id, beyond, &[last.clone()], None).await.expect("resumed");
+    assert_eq!(views.resume_point().await.expect("readable"), point(Some(log)));
 }
 
 pub async fn the_checkpoint_can_be_watched(subject: &dyn ViewsUnderTest) {

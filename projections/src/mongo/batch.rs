@@ -12,7 +12,9 @@ use mongodb::{ClientSession, Collection};
 
 use super::blocks::{StoredBlocks, load_blocks};
 use super::collections::ViewCollections;
-use super::documents::{GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline, number};
+use super::documents::{
+    Generation, GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline, number,
+};
 use super::transaction::{DocumentWrite, RetryingTransaction, TransactionEnd, find, with_ids, write};
 use super::{MongoViews, describe};
 use crate::fold::ViewState;
@@ -32,7 +34,7 @@ impl MongoViews {
         let unavailable = |error| ApplyError::Unavailable(describe(&error));
         let collections = self.collections().map_err(unavailable)?;
         let applied = collections.apply(&self.client, from, events, upto).await.map_err(unavailable)?;
-        self.applied(applied, upto).await
+        self.applied(collections.generation, applied, upto).await
     }
 
     pub(super) async fn resume_submission(
@@ -45,12 +47,17 @@ impl MongoViews {
         let unavailable = |error| ApplyError::Unavailable(describe(&error));
         let collections = self.collections().map_err(unavailable)?;
         let resumed = collections.resume(&self.client, id, checkpoint, events, next);
-        self.applied(resumed.await.map_err(unavailable)?, checkpoint).await
+        self.applied(collections.generation, resumed.await.map_err(unavailable)?, checkpoint).await
     }
 
-    async fn applied(&self, applied: bool, upto: Position) -> std::result::Result<(), ApplyError> {
+    async fn applied(
+        &self,
+        generation: Generation,
+        applied: bool,
+        upto: Position,
+    ) -> std::result::Result<(), ApplyError> {
         if applied {
-            self.polled.publish(upto);
+            self.polled.publish(generation, upto);
             return Ok(());
         }
         // Another generation may have become current.
@@ -118,10 +125,15 @@ impl ViewCollections {
         upto: Position,
     ) -> Result<Option<()>> {
         // First, so that two projections conflict here.
+        let mut changes = doc! { "checkpoint": number(upto) };
+        if let Some(last) = events.last().filter(|last| last.position > from) {
+            let event = last.event_id.to_string();
+            changes.insert("resume", doc! { "position": number(last.position), "event": event });
+        }
         let head = Self::heads(self.database())
             .find_one_and_update(
                 doc! { "_id": self.generation, "checkpoint": number(from), "retired": false },
-                doc! { "$set": { "checkpoint": number(upto) } },
+                doc! { "$set": changes },
             )
             .return_document(ReturnDocument::Before)
             .session(&mut *session)

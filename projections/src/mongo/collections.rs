@@ -1,7 +1,7 @@
 //! The names and indexes of the collections. Every query is by `_id` or by one
 //! of these indexes.
 
-use event_store::Position;
+use event_store::{LogCheckpoint, LogIdentity, Position};
 use mongodb::bson::{Document, doc};
 use mongodb::error::Result;
 use mongodb::options::IndexOptions;
@@ -108,6 +108,19 @@ impl ViewCollections {
     pub(super) async fn checkpoint(&self) -> Result<Option<Position>> {
         let head = Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await?;
         Ok(head.map(|head| head.checkpoint))
+    }
+
+    /// Returns the place in the log from which a projection goes on.
+    pub(super) async fn resume_point(&self) -> Result<LogCheckpoint> {
+        let head = Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await?;
+        Ok(head.map(|head| head.resume_point()).unwrap_or_default())
+    }
+
+    /// Notes the identity of the log, unless it is known.
+    pub(super) async fn note_log(&self, log: LogIdentity) -> Result<()> {
+        let unknown = doc! { "_id": self.generation, "log": null };
+        let noted = doc! { "$set": { "log": log.0.to_string() } };
+        Self::heads(&self.database).update_one(unknown, noted).await.map(drop)
     }
 
     /// Returns the generation's head as the session sees it.

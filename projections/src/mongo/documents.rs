@@ -1,10 +1,11 @@
 //! The shapes of all documents. When one of them changes, raise
 //! [`SHAPE`](super::collections::SHAPE).
 
-use event_store::{Position, Revision};
+use event_store::{LogCheckpoint, LogIdentity, Position, Revision};
 use jiff::Timestamp;
 use mongodb::bson::{Binary, Bson, Document, doc, to_bson, to_document};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::fold::totals::{CounterKey, RecentActivity};
 use crate::map::grid::{CellId, ZOOM_MAX};
@@ -38,6 +39,20 @@ pub(super) struct GenerationHead {
     /// True if the generation is no longer read and must not be written.
     pub(super) retired: bool,
     pub(super) recent: RecentActivity,
+    /// The last event of a submission that is applied. Heads of older versions lack it.
+    #[serde(default)]
+    pub(super) resume: Option<ResumeDocument>,
+    /// The identity of the log, if it is known.
+    #[serde(default)]
+    pub(super) log: Option<String>,
+}
+
+/// The place in the log from which a projection goes on.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct ResumeDocument {
+    pub(super) position: Position,
+    /// The id of the event there.
+    pub(super) event: Option<String>,
 }
 
 /// A submission.
@@ -175,7 +190,23 @@ impl CurrentGeneration {
 
 impl GenerationHead {
     pub(super) fn empty(id: Generation) -> Self {
-        Self { id, checkpoint: Position::START, retired: false, recent: RecentActivity::default() }
+        Self {
+            id,
+            checkpoint: Position::START,
+            retired: false,
+            recent: RecentActivity::default(),
+            resume: Some(ResumeDocument::default()),
+            log: None,
+        }
+    }
+
+    pub(super) fn resume_point(&self) -> LogCheckpoint {
+        let uuid = |text: &Option<String>| text.as_deref().and_then(|text| Uuid::parse_str(text).ok());
+        let log = uuid(&self.log).map(LogIdentity);
+        match &self.resume {
+            Some(resume) => LogCheckpoint { log, position: resume.position, event: uuid(&resume.event) },
+            None => LogCheckpoint { log, position: self.checkpoint, event: None },
+        }
     }
 }
 

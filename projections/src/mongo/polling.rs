@@ -87,12 +87,27 @@ impl PolledState {
         self.checkpoint.subscribe()
     }
 
-    /// Notifies the watchers of a checkpoint that was read or written, unless a higher one is known.
-    pub(super) fn publish(&self, checkpoint: Position) {
+    /// Notifies the watchers of a checkpoint that was read or written, unless a higher one of its generation is known.
+    pub(super) fn publish(&self, generation: Generation, checkpoint: Position) {
+        let current = self.generation.borrow();
+        if *current != Some(generation) {
+            return;
+        }
         self.checkpoint.send_if_modified(|known| {
             let rises = checkpoint > *known;
             *known = checkpoint.max(*known);
             rises
+        });
+    }
+
+    /// Makes another generation the one that is read. Its checkpoint may be lower, if it follows another log.
+    fn change_generation(&self, generation: Generation, checkpoint: Position) {
+        self.generation.send_if_modified(|known| {
+            let changes = known.replace(generation) != Some(generation);
+            if changes {
+                self.checkpoint.send_replace(checkpoint);
+            }
+            changes
         });
     }
 
@@ -108,8 +123,8 @@ impl PolledState {
             collections.create().await?;
         }
         let checkpoint = collections.checkpoint().await?.unwrap_or(Position::START);
-        self.generation.send_if_modified(|known| known.replace(current) != Some(current));
-        self.publish(checkpoint);
+        self.change_generation(current, checkpoint);
+        self.publish(current, checkpoint);
         Ok(checkpoint)
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use domain::text::unaccented;
-use event_store::Position;
+use event_store::{LogCheckpoint, Position};
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use mongodb::bson::{Bson, Document, doc};
@@ -36,6 +36,14 @@ impl ViewQueries for MongoViews {
         self.polled.watch()
     }
 
+    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
+        within_deadline(async {
+            self.polled.poll().await?;
+            self.collections()?.resume_point().await
+        })
+        .await
+    }
+
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
         within_deadline(async {
             let found = self.collections()?.statuses().find_one(doc! { "_id": id.to_string() }).await?;
@@ -59,7 +67,7 @@ impl ViewQueries for MongoViews {
             let counters: Counters = counters.map(|counter| (counter.key, counter.n)).collect();
             let (recent, checkpoint) =
                 head.map_or_else(Default::default, |head| (head.recent, head.checkpoint));
-            self.polled.publish(checkpoint);
+            self.polled.publish(collections.generation, checkpoint);
             Ok(totals::stats(&counters, &recent, checkpoint))
         })
         .await

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use event_store::{EventFilter, Position, Read, ReadError};
+use event_store::{EventFilter, LogIdentity, Position, Read, ReadError};
 use futures::TryStreamExt;
 use mongodb::ClientSession;
 use mongodb::bson::doc;
@@ -35,13 +35,11 @@ pub enum RebuildError {
     #[error("{}", describe(.0))]
     Mongo(#[from] Error),
     /// The views have applied events that are not in the log.
-    #[error("the views are at position {views} but the log ends at {log}; the views belong to another log")]
-    OtherLog {
-        /// The checkpoint of the views.
-        views: Position,
-        /// The last position of the log.
-        log: Position,
-    },
+    #[error(
+        "the views follow another log than this one, or this one was restored from an older copy: {0}; \
+         if this log is the right one, add --other-log"
+    )]
+    OtherLog(ReadError),
     /// Another rebuild replaced the views in the meantime.
     #[error("another rebuild has replaced the views in the meantime")]
     Overtaken,
@@ -53,27 +51,41 @@ impl MongoViews {
     /// then, and never see the checkpoint go back. The old views are removed by the next rebuild, because
     /// queries may still read them.
     ///
+    /// With `other_log`, the views may have followed another log so far, or a state of it that a restore undid. Then the
+    /// checkpoint may go back.
+    ///
     /// # Errors
     /// If the log cannot be read, or MongoDB does not answer for a minute. The old views stay in use.
     pub async fn rebuild(
         &self,
         log: &dyn Read,
+        other_log: bool,
         progress: impl Fn(Position),
     ) -> std::result::Result<Position, RebuildError> {
         let views = self.polled.poll().await?;
         let old = self.collections()?;
-        match log.read_all(views, &EventFilter::default(), 1).await {
-            Ok(_) => {}
-            Err(ReadError::BeyondEnd { .. }) => {
-                return Err(RebuildError::OtherLog { views, log: log.head().await? });
+        let identity = LogIdentity::read(log).await?;
+        let fits = match old.resume_point().await?.check(log, identity).await {
+            Ok(()) => log.event_at(views).await.map(drop),
+            other => other,
+        };
+        let is_other = match fits {
+            Ok(()) => false,
+            Err(ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. }) if other_log => true,
+            Err(error @ (ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. })) => {
+                return Err(RebuildError::OtherLog(error));
             }
             Err(error) => return Err(error.into()),
-        }
+        };
         let new = self.create_generation(&old).await?;
-        let mut at = Position::START;
+        if let Some(identity) = identity {
+            new.note_log(identity).await?;
+        }
+        let (mut at, mut read) = (Position::START, Position::START);
         loop {
             // Without a filter, because strangers write into the streams of verifiers too.
-            let page = log.read_all(at, &EventFilter::default(), BATCH).await?;
+            let page = log.read_all(read, &EventFilter::default(), BATCH).await?;
+            read = page.next;
             for part in LogBatch::split(page.events.iter().map(LogItem::read)) {
                 if part.upto > at {
                     self.apply_with_retry(&new, at, &part.events, part.upto).await?;
@@ -81,12 +93,9 @@ impl MongoViews {
                 }
                 retried(|| new.write_unread(&part)).await?;
             }
-            if page.next > at {
-                self.apply_with_retry(&new, at, &[], page.next).await?;
-                at = page.next;
-            }
             progress(at);
-            let swapped = async { timeout(RETRY_DEADLINE, self.swap(&old, &new, at)).await };
+            let upto = if is_other { Position(u64::MAX) } else { at };
+            let swapped = async { timeout(RETRY_DEADLINE, self.swap(&old, &new, upto)).await };
             if page.end && swapped.await.map_err(|_| late(RETRY_DEADLINE))?? {
                 self.polled.poll().await?;
                 return Ok(at);
@@ -145,17 +154,17 @@ impl MongoViews {
         }
     }
 
-    /// Makes `new` the current generation. Returns false if the old views are further than `at`, so more
+    /// Makes `new` the current generation. Returns false if the old views are further than `upto`, so more
     /// events must be applied first.
     async fn swap(
         &self,
         old: &ViewCollections,
         new: &ViewCollections,
-        at: Position,
+        upto: Position,
     ) -> std::result::Result<bool, RebuildError> {
         let mut transaction = RetryingTransaction::new(&self.client).await?;
         loop {
-            let work = retire(transaction.begin().await?, old, new, at).await;
+            let work = retire(transaction.begin().await?, old, new, upto).await;
             match transaction.end(work).await? {
                 TransactionEnd::Committed(true) => return Ok(true),
                 TransactionEnd::Committed(false) => return Err(RebuildError::Overtaken),
@@ -180,13 +189,13 @@ async fn retried<F: Future<Output = Result<()>>>(write: impl Fn() -> F) -> Resul
     }
 }
 
-/// Replaces `old` with `new`. Returns `None` if `old` is further than `at`, and
+/// Replaces `old` with `new`. Returns `None` if `old` is further than `upto`, and
 /// `Some(false)` if another rebuild has replaced it.
 async fn retire(
     session: &mut ClientSession,
     old: &ViewCollections,
     new: &ViewCollections,
-    at: Position,
+    upto: Position,
 ) -> Result<Option<bool>> {
     // A write and not a read, so that a projection at work conflicts here.
     let retired = ViewCollections::heads(old.database())
@@ -197,7 +206,7 @@ async fn retire(
         .session(&mut *session)
         .await?;
     let Some(retired) = retired else { return Ok(Some(false)) };
-    if retired.checkpoint > at {
+    if retired.checkpoint > upto {
         return Ok(None);
     }
     ViewCollections::current(old.database())

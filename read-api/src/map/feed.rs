@@ -9,9 +9,10 @@ use event_store::Position;
 use projections::{QueryError, ViewQueries};
 use tokio::sync::{Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::map::geojson::FeatureCollection;
-use crate::sse;
+use crate::sse::{self, MessageId};
 
 /// The pause after the views could not be read.
 pub(crate) const READ_PAUSE: Duration = Duration::from_secs(1);
@@ -120,25 +121,31 @@ impl FrameWriter {
 impl LiveFrame {
     /// Reads the changes after `after` from the views.
     async fn read(queries: &dyn ViewQueries, after: Position) -> Result<Self, QueryError> {
-        // The totals are read first, and their position becomes the frame's. Pins that change in between come again with
-        // the next frame, and none is left out.
+        // This place is read first, and becomes the frame's. Pins that change in between come again with the next frame, and
+        // none is left out.
+        let place = queries.resume_point().await?;
         let stats = queries.stats().await?;
-        let position = stats.position;
         let mut pins = queries.pins_changed(after, FRAME_PINS_MAX + 1).await?;
         // A position ahead of the views comes from another log, or from views that were rebuilt since.
-        let is_ahead = after > position;
+        let is_ahead = after > stats.position;
+        let position = Some(MessageId { position: place.position, mark: place.event.map(event_mark) });
         let mut changes = Vec::new();
         if is_ahead || pins.len() > FRAME_PINS_MAX {
             pins.clear();
-            changes.extend(sse::message("reset", Some(position), &serde_json::json!({})));
+            changes.extend(sse::message("reset", position, &serde_json::json!({})));
         }
         if !pins.is_empty() {
-            changes.extend(sse::message("pins", Some(position), &FeatureCollection::from_pins(pins)));
+            changes.extend(sse::message("pins", position, &FeatureCollection::from_pins(pins)));
         }
-        let stats = sse::message("stats", Some(position), &stats);
+        let stats = sse::message("stats", position, &stats);
         changes.extend_from_slice(&stats);
-        Ok(Self { position, changes: changes.into(), stats: stats.into() })
+        Ok(Self { position: place.position, changes: changes.into(), stats: stats.into() })
     }
+}
+
+/// Returns the mark by which an event is recognised.
+pub(crate) fn event_mark(id: Uuid) -> u32 {
+    id.as_fields().0
 }
 
 fn frame_pause(listeners: usize) -> Duration {

@@ -9,31 +9,31 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
-use event_store::Position;
+use event_store::{Position, ReadError};
 use futures::Stream;
 use http_edge::{ClientAddress, Problem};
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::app::ReadState;
-use crate::map::feed::READ_PAUSE;
+use crate::map::feed::{READ_PAUSE, event_mark};
 use crate::parameters;
-use crate::sse;
+use crate::sse::{self, MessageId};
 
 /// Streams the totals and the pins as they change.
 ///
 /// Server-sent events. `stats` (as in `GET /api/v1/stats`) comes once at the beginning and after each change. `pins` is
 /// a GeoJSON `FeatureCollection` of the pins that changed; a pin whose `passes` is 0 is gone. `reset` comes when too
-/// many pins changed to be listed; read the map again then. The id of a message is a position, and `Last-Event-ID`
-/// continues after it. A change may be sent twice, but none is left out.
+/// many pins changed to be listed, or `Last-Event-ID` is of another log; read the map again then. The id of a message begins
+/// with a position, and `Last-Event-ID` continues after it; a position alone does too. A change may be sent twice, but none is left out.
 #[utoipa::path(
     get,
     path = "/api/v1/live",
     operation_id = "stream_map",
     tag = "map",
-    params(("Last-Event-ID" = Option<u64>, Header, description = "Continue after this position")),
+    params(("Last-Event-ID" = Option<String>, Header, description = "Continue after the message with this id, or after this position")),
     responses(
         (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
-        (status = 400, description = "`Last-Event-ID` is not a position.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`Last-Event-ID` is not the id of a message.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -44,8 +44,23 @@ pub(crate) async fn live(
 ) -> Result<Response, Problem> {
     let after = parameters::last_event_id(&headers)?;
     let permit = state.readers.admit(client)?;
+    let after = match after {
+        // A position that the views do not have makes the stream begin anew.
+        Some(after) if is_of_another_log(&state, after).await => Some(Position(u64::MAX)),
+        after => after.map(|after| after.position),
+    };
     let stopping = state.stopping.clone();
     Ok(sse::response(messages(state, after), permit, stopping))
+}
+
+/// Returns true if the log has another event at the position than the client saw, or none. While the log is away, nobody can
+/// tell.
+async fn is_of_another_log(state: &ReadState, after: MessageId) -> bool {
+    let Some(mark) = after.mark else { return false };
+    match state.submissions.event_at(after.position).await {
+        Ok(event) => event.is_some_and(|event| event_mark(event.id) != mark),
+        Err(error) => matches!(error, ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. }),
+    }
 }
 
 fn messages(state: Arc<ReadState>, after: Option<Position>) -> impl Stream<Item = Bytes> {

@@ -15,8 +15,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::submission::{Event, SubmissionId};
 use event_store::{
-    EventFilter, EventPage, OneLine, Position, Read, ReadDirection, ReadError, RecordedEvent, StreamName,
-    Subscription, SubscriptionItem,
+    EventFilter, EventPage, LogCheckpoint, OneLine, Position, Read, ReadDirection, ReadError, RecordedEvent,
+    StreamName, Subscription, SubscriptionItem,
 };
 use futures::{Stream, StreamExt};
 use http_edge::{ClientAddress, Organiser, Problem, QueryParameters};
@@ -25,6 +25,7 @@ use projections::LogItem;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
 
 use crate::app::ReadState;
 use crate::conditional::to_json;
@@ -61,6 +62,9 @@ pub(crate) struct HistoryParameters {
     /// Only events after this position. To continue, give the `position` of the last line received.
     #[param(value_type = Option<u64>)]
     after: Option<String>,
+    /// The id of the event at the position `after`. If another event stands there, the log is another, and the answer is 400.
+    #[param(value_type = Option<String>, format = Uuid)]
+    after_id: Option<String>,
     /// `true`: keep the response open and send later events as they are recorded.
     #[param(value_type = Option<bool>)]
     follow: Option<String>,
@@ -124,9 +128,10 @@ pub(crate) async fn history(
     let (filter, after, follow) = parameters.parse()?;
     let permit = state.readers.admit(client)?;
     // The first page is read before the response begins, so that an error gets its own status.
+    after.check(&*state.log, None).await?;
     let after = match filter.since {
-        Some(since) => after.max(state.log.position_before(since).await?),
-        None => after,
+        Some(since) => after.position.max(state.log.position_before(since).await?),
+        None => after.position,
     };
     let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;
     let lines = lines(state, HistorySelector::new(filter), first, follow, permit).map(Ok::<_, Infallible>);
@@ -135,7 +140,7 @@ pub(crate) async fn history(
 }
 
 impl HistoryParameters {
-    fn parse(self) -> Result<(HistoryFilter, Position, bool), Problem> {
+    fn parse(self) -> Result<(HistoryFilter, LogCheckpoint, bool), Problem> {
         let kinds = self.r#type.as_deref().unwrap_or_default().split(',').map(str::trim);
         let kinds: Vec<String> = kinds.filter(|kind| !kind.is_empty()).map(str::to_owned).collect();
         if let Some(unknown) = kinds.iter().find(|kind| domain::kinds().all(|known| known != *kind)) {
@@ -146,6 +151,11 @@ impl HistoryParameters {
         let timestamp =
             |name, text: Option<String>| text.map(|text| parameters::timestamp(name, &text)).transpose();
         let after = self.after.map_or(Ok(0), |text| parameters::number("after", &text))?;
+        let event = self.after_id.map(|text| {
+            Uuid::parse_str(&text)
+                .map_err(|_| Problem::parameter("after_id", "this is not the id of an event"))
+        });
+        let after = LogCheckpoint { log: None, position: Position(after), event: event.transpose()? };
         let follow = match self.follow.as_deref() {
             None | Some("false") => false,
             Some("true" | "") => true,
@@ -157,7 +167,7 @@ impl HistoryParameters {
             since: timestamp("since", self.since)?,
             until: timestamp("until", self.until)?,
         };
-        Ok((filter, Position(after), follow))
+        Ok((filter, after, follow))
     }
 }
 

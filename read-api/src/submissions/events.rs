@@ -7,21 +7,23 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use bytes::Bytes;
 use domain::SubmissionId;
-use event_store::Position;
+use domain::submission::CATEGORY;
+use event_store::{Position, ReadError, StreamName};
 use futures::Stream;
 use http_edge::{ClientAddress, PathParameters, Problem};
-use projections::view::{QueuePlace, StatusView};
+use projections::view::{QueuePlace, StatusView, TimelineEntry};
 
 use crate::app::ReadState;
 use crate::parameters::{self, not_found};
-use crate::sse;
+use crate::sse::{self, MessageId};
 use crate::submissions::status::{StatusAnswer, next_look, status_answer};
 
 /// Streams the events of a submission as they are recorded.
 ///
 /// Server-sent events. Each entry of the timeline is a message, named after its type (`Submitted`,
-/// `VerificationStarted`, …). Its id is its position, and `Last-Event-ID` continues after it. While the submission
-/// waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
+/// `VerificationStarted`, …). Its id begins with its position, and `Last-Event-ID` continues after it; a position alone
+/// does too. If the id is of another log, or of this one before it was restored, `reset` comes and all entries again. While
+/// the submission waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
 /// so. The stream stays open after a verdict, because an organiser may ask for a rejudge.
 #[utoipa::path(
     get,
@@ -30,11 +32,11 @@ use crate::submissions::status::{StatusAnswer, next_look, status_answer};
     tag = "submissions",
     params(
         ("id" = String, Path, description = "The id of the submission"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Continue after this position"),
+        ("Last-Event-ID" = Option<String>, Header, description = "Continue after the message with this id, or after this position"),
     ),
     responses(
         (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
-        (status = 400, description = "`Last-Event-ID` is not a position.", body = Problem, content_type = "application/problem+json"),
+        (status = 400, description = "`Last-Event-ID` is not the id of a message.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such submission.", body = Problem, content_type = "application/problem+json"),
         (status = 410, description = "The submission was deleted from the log.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log or the views cannot be read, or too many clients listen.", body = Problem, content_type = "application/problem+json"),
@@ -47,20 +49,66 @@ pub(crate) async fn events(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
-    let after = parameters::last_event_id(&headers)?.unwrap_or(Position::START);
+    let after = parameters::last_event_id(&headers)?;
     let permit = state.readers.admit(client)?;
     let view = state.submissions.get(id).await?.ok_or_else(not_found)?;
+    let resumption = match after {
+        None => Resumption::After(Position::START),
+        Some(after) if is_known(&state, &view, after).await => Resumption::After(after.position),
+        Some(_) => Resumption::Anew,
+    };
     let stopping = state.stopping.clone();
-    Ok(sse::response(messages(state, id, view, after), permit, stopping))
+    Ok(sse::response(messages(state, id, view, resumption), permit, stopping))
+}
+
+/// Where a stream begins.
+#[derive(Clone, Copy)]
+enum Resumption {
+    After(Position),
+    /// At the start, because what the client has is of another log.
+    Anew,
+}
+
+/// Returns true unless the id is of another log: then the submission has no such entry.
+async fn is_known(state: &ReadState, view: &StatusView, after: MessageId) -> bool {
+    match view.timeline.iter().find(|entry| entry.position == after.position) {
+        Some(entry) => after.mark.is_none_or(|mark| mark == entry_mark(entry)),
+        None if after.mark.is_none() => true,
+        // A long timeline leaves out its middle.
+        None if after.position < view.position => view.timeline_omitted > 0,
+        // The views may be behind what the client has seen.
+        None => match state.submissions.event_at(after.position).await {
+            Ok(event) => event.is_some_and(|event| event.stream == StreamName::of(CATEGORY, view.id.0)),
+            Err(error) => !matches!(error, ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. }),
+        },
+    }
+}
+
+/// Returns the mark of an entry: its moment, which another event at its position does not have.
+fn entry_mark(entry: &TimelineEntry) -> u32 {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the lowest bits differ most"
+    )]
+    let mark = entry.at.as_microsecond() as u32;
+    mark
 }
 
 fn messages(
     state: Arc<ReadState>,
     id: SubmissionId,
     first: StatusView,
-    after: Position,
+    resumption: Resumption,
 ) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
+        let after = match resumption {
+            Resumption::After(position) => position,
+            Resumption::Anew => {
+                yield Bytes::from(sse::message("reset", None, &serde_json::json!({})));
+                Position::START
+            }
+        };
         let mut checkpoint = state.queries.watch();
         let mut pause_reason = state.pause_reason.clone();
         let mut client = ClientState { position: after, queue: None, pause_reason: None };
@@ -97,7 +145,8 @@ impl ClientState {
     fn update(&mut self, answer: StatusAnswer) -> Vec<u8> {
         let mut messages = Vec::new();
         for entry in answer.view.timeline.iter().filter(|entry| entry.position > self.position) {
-            messages.extend(sse::message(entry.event.kind(), Some(entry.position), entry));
+            let id = MessageId { position: entry.position, mark: Some(entry_mark(entry)) };
+            messages.extend(sse::message(entry.event.kind(), Some(id), entry));
         }
         if let Some(newest) = answer.view.timeline.last() {
             self.position = self.position.max(newest.position);

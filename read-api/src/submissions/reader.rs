@@ -106,6 +106,11 @@ impl SubmissionReader {
         answer
     }
 
+    /// Returns the event at a position of the log, which has not long to answer.
+    pub(crate) async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.ask(PATIENCE, self.log.event_at(position)).await
+    }
+
     /// Answers 503 if the submission is in the log and this version cannot read its first event, or else `None`.
     async fn unread(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
         match self.queries.standstill(id).await.map_err(views_unavailable)? {
@@ -234,6 +239,10 @@ mod tests {
             self.silence().await
         }
 
+        async fn event_at(&self, _: Position) -> Result<Option<RecordedEvent>, ReadError> {
+            self.silence().await
+        }
+
         async fn head(&self) -> Result<Position, ReadError> {
             match &self.newest {
                 Some(newest) => Ok(newest.position),
@@ -253,6 +262,7 @@ mod tests {
             id: known,
             revision: 0,
             position: Position(1),
+            event_id: Uuid::new_v4(),
             recorded_at: Timestamp::UNIX_EPOCH,
             event: Event::Submitted(submitted_by("ada")),
         };

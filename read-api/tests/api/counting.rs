@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use domain::SubmissionId;
-use event_store::Position;
+use event_store::{LogCheckpoint, Position};
 use jiff::Timestamp;
 use projections::view::{
     BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
@@ -57,6 +57,10 @@ impl ViewQueries for CountingQueries {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.views.watch()
+    }
+
+    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
+        self.count().resume_point().await
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {

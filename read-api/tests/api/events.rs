@@ -45,6 +45,29 @@ async fn a_stream_continues_after_the_last_event_id() {
 }
 
 #[tokio::test]
+async fn a_stream_of_another_log_begins_anew() {
+    let world = World::new().await;
+    let (id, other) = (world.submit("ada", LONDON).await, world.submit("bob", LONDON).await);
+    world.record(id, [started(1)]).await;
+    let elsewhere = world.record(other, [started(1)]).await;
+    world.record(id, [passed(1)]).await;
+    let path = format!("/api/v1/submissions/{id}/events");
+    let mut all = Messages::open(&world, &path, None).await;
+    let seen = all.next_named("VerificationStarted").await;
+    let (position, mark) = seen.whole_id.split_once('-').expect("the id has a mark");
+    let mut same = Messages::open_after(&world, &path, Some(seen.whole_id.clone())).await;
+    assert_eq!(same.next().await.unwrap().name, "Passed");
+    let restored = u32::from_str_radix(mark, 16).unwrap() ^ 1;
+    for id in
+        [format!("{position}-{restored:08x}"), format!("{}-{mark}", elsewhere.0), format!("1000000-{mark}")]
+    {
+        let mut anew = Messages::open_after(&world, &path, Some(id)).await;
+        assert_eq!(anew.next().await.unwrap().name, "reset");
+        assert_eq!(anew.next().await.unwrap().name, "Submitted");
+    }
+}
+
+#[tokio::test]
 async fn a_change_of_queue_place_or_pause_reason_is_streamed() {
     let world = World::new().await;
     let first = world.submit("ada", LONDON).await;

@@ -107,6 +107,9 @@ async fn a_wrong_parameter_is_named() {
         ("until", "?until=2026-13-01T00:00:00Z"),
         ("after", "?after=-1"),
         ("after", "?after=1000000"),
+        ("after_id", "?after=1&after_id=mine"),
+        // Another log has other events.
+        ("after", "?after=1&after_id=00000000-0000-4000-8000-000000000000"),
         ("follow", "?follow=maybe"),
     ];
     for (field, query) in wrong {

@@ -102,6 +102,28 @@ async fn a_listener_too_far_behind_or_from_another_log_is_reset() {
 }
 
 #[tokio::test]
+async fn a_stream_of_another_log_begins_anew() {
+    let world = World::new().await;
+    world.pass("ada", LONDON).await;
+    world.settle().await;
+    let mut messages = Messages::open(&world, "/api/v1/live", None).await;
+    let first = messages.next().await.unwrap();
+    let seen = stats_of_pins(&mut messages, first, 1).await;
+    let (position, mark) = seen.whole_id.split_once('-').expect("the id has a mark");
+    world.pass("eve", TOKYO).await;
+    world.settle().await;
+
+    let mut same = Messages::open_after(&world, "/api/v1/live", Some(seen.whole_id.clone())).await;
+    assert_eq!(same.next().await.unwrap().name, "pins");
+    let other = u32::from_str_radix(mark, 16).unwrap() ^ 1;
+    for id in [format!("{position}-{other:08x}"), format!("1000000-{mark}")] {
+        let mut restored = Messages::open_after(&world, "/api/v1/live", Some(id)).await;
+        assert_eq!(restored.next().await.unwrap().name, "reset");
+        assert_eq!(restored.next().await.unwrap().data["pins"], 2);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_last_event_id_is_refused() {
     let world = World::new().await;
     let wrong = world.get_with("/api/v1/live", &[("last-event-id", "-1")]).await;

@@ -276,13 +276,20 @@ pub(crate) struct Messages {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
     pub(crate) name: String,
+    /// The position with which the id begins.
     pub(crate) id: Option<u64>,
+    /// The whole id.
+    pub(crate) whole_id: String,
     pub(crate) data: Value,
 }
 
 impl Messages {
     pub(crate) async fn open(world: &World, path: &str, last_event_id: Option<u64>) -> Self {
-        let id = last_event_id.map(|id| id.to_string()).unwrap_or_default();
+        Self::open_after(world, path, last_event_id.map(|id| id.to_string())).await
+    }
+
+    pub(crate) async fn open_after(world: &World, path: &str, last_event_id: Option<String>) -> Self {
+        let id = last_event_id.clone().unwrap_or_default();
         let header = [("last-event-id", id.as_str())];
         let response = world.get_with(path, if last_event_id.is_some() { &header } else { &[] }).await;
         assert_eq!(response.status(), StatusCode::OK);
@@ -326,7 +333,8 @@ fn parse(block: &str) -> Option<Message> {
     let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
     Some(Message {
         name: field("event")?.to_owned(),
-        id: field("id").map(|id| id.parse().unwrap()),
+        id: field("id").map(|id| id.split('-').next().unwrap().parse().unwrap()),
+        whole_id: field("id").unwrap_or_default().to_owned(),
         data: serde_json::from_str(field("data")?).unwrap(),
     })
 }

@@ -67,7 +67,7 @@ pub(super) async fn select(
     let events = EventFilter { kinds, stream_prefix: None };
     let filter = HistoryFilter { events, owner, ..HistoryFilter::default() };
     let source = HistorySource::Server(client.clone(), token.clone());
-    let mut lines = source.lines(HistoryQuery { filter, after: 0, follow: false });
+    let mut lines = source.lines(HistoryQuery { filter, ..HistoryQuery::default() });
     let mut known: BTreeMap<SubmissionId, (u64, KnownSubmission)> = BTreeMap::new();
     while let Some(item) = lines.next().await {
         let HistoryItem::Line(line) = item? else { continue };

@@ -14,7 +14,7 @@ pub(crate) struct EventLine {
     pub(crate) stream: String,
     /// The event's number in its stream, from 0.
     pub(crate) revision: u64,
-    id: Uuid,
+    pub(crate) id: Uuid,
     pub(crate) recorded_at: Timestamp,
     #[serde(rename = "type")]
     pub(crate) kind: String,

@@ -84,7 +84,7 @@ impl<'a> ServerHistory<'a> {
             let began_after = self.response.as_ref().map_or(self.query.after, |response| response.after);
             match self.next_part().await? {
                 ResponsePart::Event(line) => {
-                    self.query.after = line.position;
+                    (self.query.after, self.query.after_id) = (line.position, Some(line.id));
                     self.give_up_at = Instant::now() + PATIENCE;
                     return Ok(Some(line));
                 }
@@ -145,6 +145,7 @@ fn parameters(query: &HistoryQuery) -> Vec<(&'static str, String)> {
     let filter = &query.filter;
     let mut parameters = vec![("after", query.after.to_string())];
     let mut add = |name, value: Option<String>| parameters.extend(value.map(|value| (name, value)));
+    add("after_id", query.after_id.map(|id| id.to_string()));
     add("type", (!filter.events.kinds.is_empty()).then(|| filter.events.kinds.join(",")));
     add("stream", filter.events.stream_prefix.clone());
     add("owner", filter.owner.clone());

@@ -5,7 +5,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use event_store::RecordedEvent;
+use jiff::Timestamp;
 use parquet::errors::ParquetError;
+use uuid::Uuid;
 
 use super::line::EventLine;
 use super::parquet::ParquetFile;
@@ -47,6 +50,24 @@ pub(super) enum SinkEntry<'a> {
     Row(&'a EventRow<'a>),
 }
 
+/// The last event in a file that an export continues, as far as its format tells.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LastEntry {
+    pub(crate) position: u64,
+    pub(crate) id: Option<Uuid>,
+    /// The stream, the revision and the moment of the event.
+    pub(crate) recorded: Option<(String, u64, Timestamp)>,
+}
+
+impl LastEntry {
+    /// Returns true if this is the event, as far as is known.
+    pub(crate) fn is(&self, event: &RecordedEvent) -> bool {
+        let recorded = (event.stream.as_str().to_owned(), event.revision, event.recorded_at);
+        self.id.is_none_or(|id| id == event.id)
+            && self.recorded.as_ref().is_none_or(|known| *known == recorded)
+    }
+}
+
 impl OutputFormat {
     /// Returns whether the format has rows, which need the submitter of each event.
     pub(super) fn is_flat(self) -> bool {
@@ -55,8 +76,11 @@ impl OutputFormat {
 }
 
 impl HistorySink {
-    /// Opens the output, and returns the position of the last event in the file, if it has one.
-    pub(super) fn open(format: OutputFormat, output: Option<&Path>) -> Result<(Self, Option<u64>), CliError> {
+    /// Opens the output, and returns the last event in the file, if it has one.
+    pub(super) fn open(
+        format: OutputFormat,
+        output: Option<&Path>,
+    ) -> Result<(Self, Option<LastEntry>), CliError> {
         let Some(path) = output else {
             if format == OutputFormat::Parquet && io::stdout().is_terminal() {
                 return Err(CliError::refused(
@@ -83,9 +107,9 @@ impl HistorySink {
         let mut file =
             File::options().read(true).write(true).create(true).truncate(false).open(path).map_err(cannot)?;
         let (last, end) = last_line(&mut file).map_err(cannot)?;
-        let after = match last.as_deref().map(|line| position(format, line)) {
+        let after = match last.as_deref().map(|line| last_entry(format, line)) {
             None => None,
-            Some(Some(position)) => position,
+            Some(Some(entry)) => entry,
             Some(None) => {
                 let why = "exists already and is not an export of this format; move it, or name another file";
                 return Err(CliError::refused(format!("{} {why}", path.display())));
@@ -164,13 +188,31 @@ fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
     Ok((Some(line), start + end as u64 + 1))
 }
 
-/// Returns the position that a line holds, `Some(None)` for a line of column names, or `None` for any other line.
-#[expect(clippy::option_option, reason = "a line of names is a line without a position")]
-fn position(format: OutputFormat, line: &str) -> Option<Option<u64>> {
+/// Returns the event of a line, `Some(None)` for a line of column names, or `None` for any other line.
+#[expect(clippy::option_option, reason = "a line of names is a line without an event")]
+fn last_entry(format: OutputFormat, line: &str) -> Option<Option<LastEntry>> {
     match format {
-        OutputFormat::Ndjson => serde_json::from_str::<EventLine>(line).ok().map(|line| Some(line.position)),
+        OutputFormat::Ndjson => {
+            let line: EventLine = serde_json::from_str(line).ok()?;
+            let (position, id) = (line.position, Some(line.id));
+            Some(Some(LastEntry {
+                position,
+                id,
+                recorded: Some((line.stream, line.revision, line.recorded_at)),
+            }))
+        }
         _ if line.starts_with("position,recorded_at,") => Some(None),
-        _ => line.split_once(',')?.0.parse().ok().map(Some),
+        _ => {
+            let mut reader =
+                csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(line.as_bytes());
+            let row = reader.records().next()?.ok()?;
+            // The columns of an `EventRow`.
+            let recorded = || {
+                let [at, stream, _, revision] = [1, 2, 3, 4].map(|column| row.get(column));
+                Some((stream?.to_owned(), revision?.parse().ok()?, at?.parse().ok()?))
+            };
+            Some(Some(LastEntry { position: row.get(0)?.parse().ok()?, id: None, recorded: recorded() }))
+        }
     }
 }
 
@@ -201,7 +243,7 @@ mod tests {
         std::fs::write(&path, content).unwrap();
         let after = HistorySink::open(format, Some(&path)).map(|(sink, after)| {
             sink.finish().unwrap();
-            after
+            after.map(|entry| entry.position)
         });
         (after.map_err(|failure| failure.to_string()), std::fs::read_to_string(&path).unwrap())
     }
@@ -223,6 +265,11 @@ mod tests {
         assert_eq!(reopened(OutputFormat::Csv, &format!("{csv}6,2016")), (Ok(Some(5)), csv.to_owned()));
         let names = "position,recorded_at,stream\n";
         assert_eq!(reopened(OutputFormat::Csv, names), (Ok(None), names.to_owned()));
+
+        let moment: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
+        let recorded = Some(("s-1".to_owned(), 4, moment));
+        let entry = last_entry(OutputFormat::Csv, &format!("5,{moment},s-1,,4,Passed,\"a, b\",,,,,,,,{{}}"));
+        assert_eq!(entry, Some(Some(LastEntry { position: 5, id: None, recorded })));
     }
 
     #[test]

@@ -9,9 +9,11 @@ use event_store::{EventStore, Position, ReadDirection, ReadError, StreamName, Su
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use read_api::HistoryFilter;
+use uuid::Uuid;
 
 use super::line::EventLine;
 use super::server_history::ServerHistory;
+use super::sink::LastEntry;
 use super::submitter::Submitter;
 use crate::cli::client::{ClientError, MusterClient, TokenOption};
 use crate::cli::error::CliError;
@@ -36,6 +38,8 @@ pub(crate) struct HistoryQuery {
     pub(crate) filter: HistoryFilter,
     /// Events after this position.
     pub(crate) after: u64,
+    /// The id of the event at that position, if it is known. A log with another event there is another log.
+    pub(crate) after_id: Option<Uuid>,
     /// Waits for new events at the end of the log.
     pub(crate) follow: bool,
 }
@@ -55,6 +59,27 @@ impl HistorySource {
             Self::Log(log) => Ok(log.store().head().await?.0),
             Self::Server(client, _) => Ok(client.stats(None).await?.position.0),
         }
+    }
+
+    /// Checks that an export that ends with this event is one of this log, as far as the log can tell at once. A server is
+    /// asked with the first request.
+    ///
+    /// # Errors
+    /// If another event stands at its position, or the log ends before.
+    pub(super) async fn check(&self, last: &LastEntry) -> Result<(), CliError> {
+        let Self::Log(log) = self else { return Ok(()) };
+        let why = match log.store().event_at(Position(last.position)).await {
+            Ok(Some(event)) if !last.is(&event) => {
+                format!("event {} of stream {} stands at position {}", event.id, event.stream, last.position)
+            }
+            Ok(_) => return Ok(()),
+            Err(error @ (ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. })) => error.to_string(),
+            Err(error) => return Err(error.into()),
+        };
+        Err(CliError::refused(format!(
+            "the file is an export of another log, or of this one before it was restored ({why}); \
+             move the file, or name another"
+        )))
     }
 
     /// Returns the submitter of a submission, or `None` if the log has no such submission.
@@ -102,7 +127,7 @@ fn lines_of_log(
     query: HistoryQuery,
 ) -> impl futures::Stream<Item = Result<HistoryItem, CliError>> + Send {
     try_stream! {
-        let HistoryQuery { filter, after, follow } = query;
+        let HistoryQuery { filter, after, follow, .. } = query;
         let mut after = Position(after);
         if let Some(since) = filter.since {
             after = after.max(log.position_before(since).await?);
@@ -145,5 +170,41 @@ fn lines_of_server<'a>(
             yield HistoryItem::Line(Box::new(line));
             yield HistoryItem::Upto(position);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event_store::testing::new_event;
+    use event_store::{Append, EventFilter, ExpectedRevision, Read, SqliteStore};
+    use tempfile::TempDir;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_export_of_another_log_is_not_continued() {
+        let folder = TempDir::new().unwrap();
+        let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+        let stream = StreamName::of(CATEGORY, Uuid::new_v4());
+        log.append(&stream, ExpectedRevision::NoStream, vec![new_event("Noted", "1")]).await.unwrap();
+        let page = log.read_all(Position::START, &EventFilter::default(), 1).await.unwrap();
+        let (event, source) = (&page.events[0], HistorySource::Log(EventLog::Embedded(log)));
+        let recorded = (stream.as_str().to_owned(), event.revision, event.recorded_at);
+        let same = LastEntry { position: 1, id: Some(event.id), recorded: Some(recorded.clone()) };
+        let unknown = LastEntry { position: 1, id: None, recorded: None };
+        for fitting in [&same, &LastEntry { id: None, ..same.clone() }, &unknown] {
+            source.check(fitting).await.unwrap();
+        }
+        let later = (recorded.0, recorded.1, event.recorded_at + jiff::SignedDuration::from_micros(1));
+        for other in [
+            LastEntry { id: Some(Uuid::new_v4()), ..same },
+            LastEntry { recorded: Some(later), ..unknown.clone() },
+            LastEntry { position: 2, ..unknown },
+        ] {
+            let error = source.check(&other).await.unwrap_err().to_string();
+            assert!(error.contains("an export of another log") && error.contains("move the file"), "{error}");
+        }
+        source.close().await;
     }
 }

@@ -9,8 +9,8 @@ use commands::{Actor, Cause, CommandError, Commands};
 use domain::submission::{CATEGORY, InterruptionCode, PlatformFault, has_come};
 use domain::{Command, Event, StoredEvent, SubmissionId};
 use event_store::{
-    EventFilter, EventStore, Position, ReadDirection, ReadError, RecordedEvent, StreamName, Subscription,
-    SubscriptionItem,
+    EventFilter, EventStore, LogCheckpoint, Position, ReadDirection, ReadError, RecordedEvent, StreamName,
+    Subscription, SubscriptionItem,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -55,7 +55,8 @@ pub(crate) struct WorkLoop {
 /// The state of the main loop.
 struct LoopState {
     queue: ClaimQueue,
-    position: Position,
+    /// The last event that the queue has.
+    place: LogCheckpoint,
     /// True once the queue has every event that was recorded before the start.
     caught_up: bool,
     /// The attempts under way.
@@ -72,7 +73,7 @@ impl WorkLoop {
     pub(crate) async fn until(self, shutdown: CancellationToken) -> Result<(), ReadError> {
         let mut state = LoopState {
             queue: ClaimQueue::new(Arc::clone(&self.attempts.runs)),
-            position: Position::START,
+            place: LogCheckpoint::default(),
             caught_up: false,
             under_way: JoinSet::new(),
             stops: HashMap::new(),
@@ -103,7 +104,7 @@ impl WorkLoop {
         shutdown: &CancellationToken,
         stop: &CancellationToken,
     ) -> Result<(), ReadError> {
-        let mut log = self.subscribe(state.position);
+        let mut log = self.subscribe(state.place.position);
         let mut changes = self.slots.changes();
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -114,14 +115,14 @@ impl WorkLoop {
                     Some(delivery) => match self.apply(state, delivery).await {
                         Ok(()) => {}
                         Err(error @ ReadError::Unavailable(_)) => {
-                            let at = state.position;
+                            let at = state.place.position;
                             tracing::warn!(%error, "lost the event log; subscribing again after {at}");
                             tokio::time::sleep(PAUSE).await;
-                            log = self.subscribe(at);
+                            log = self.subscribe_again(state.place).await?;
                         }
                         Err(error) => return Err(error),
                     },
-                    None => log = self.subscribe(state.position),
+                    None => log = self.subscribe_again(state.place).await?,
                 },
                 Some(done) = state.under_way.join_next() => if let Ok((id, end)) = done {
                     state.stops.remove(&id);
@@ -145,6 +146,15 @@ impl WorkLoop {
         }
     }
 
+    /// Subscribes after an event, unless the log was replaced meanwhile: the queue would miss some of its events.
+    async fn subscribe_again(&self, place: LogCheckpoint) -> Result<Subscription, ReadError> {
+        match place.check(&*self.store, None).await {
+            Err(error @ ReadError::OtherLog { .. }) => Err(error),
+            // The subscription waits for a log that is away, and knows whether a server only lags.
+            _ => Ok(self.subscribe(place.position)),
+        }
+    }
+
     fn subscribe(&self, after: Position) -> Subscription {
         self.store.subscribe(after, EventFilter::stream_prefix(format!("{CATEGORY}-")))
     }
@@ -158,7 +168,8 @@ impl WorkLoop {
         match delivery? {
             SubscriptionItem::Event(recorded) => {
                 self.apply_event(state, &recorded).await?;
-                state.position = recorded.position;
+                state.place =
+                    LogCheckpoint { log: None, position: recorded.position, event: Some(recorded.id) };
             }
             // The place to subscribe again is that of an event.
             SubscriptionItem::Checkpoint(_) => {}

@@ -62,6 +62,10 @@ impl Read for SilentLog {
         std::future::pending().await
     }
 
+    async fn event_at(&self, _: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        std::future::pending().await
+    }
+
     async fn head(&self) -> Result<Position, ReadError> {
         std::future::pending().await
     }
@@ -113,6 +117,10 @@ impl Read for BadLine {
         max: usize,
     ) -> Result<EventPage, ReadError> {
         self.log.read_all(after, filter, max).await
+    }
+
+    async fn event_at(&self, position: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        self.log.event_at(position).await
     }
 
     async fn head(&self) -> Result<Position, ReadError> {

@@ -53,8 +53,8 @@ export interface paths {
          * Streams the totals and the pins as they change.
          * @description Server-sent events. `stats` (as in `GET /api/v1/stats`) comes once at the beginning and after each change. `pins` is
          *     a GeoJSON `FeatureCollection` of the pins that changed; a pin whose `passes` is 0 is gone. `reset` comes when too
-         *     many pins changed to be listed; read the map again then. The id of a message is a position, and `Last-Event-ID`
-         *     continues after it. A change may be sent twice, but none is left out.
+         *     many pins changed to be listed, or `Last-Event-ID` is of another log; read the map again then. The id of a message begins
+         *     with a position, and `Last-Event-ID` continues after it; a position alone does too. A change may be sent twice, but none is left out.
          */
         get: operations["stream_map"];
         put?: never;
@@ -259,8 +259,9 @@ export interface paths {
         /**
          * Streams the events of a submission as they are recorded.
          * @description Server-sent events. Each entry of the timeline is a message, named after its type (`Submitted`,
-         *     `VerificationStarted`, …). Its id is its position, and `Last-Event-ID` continues after it. While the submission
-         *     waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
+         *     `VerificationStarted`, …). Its id begins with its position, and `Last-Event-ID` continues after it; a position alone
+         *     does too. If the id is of another log, or of this one before it was restored, `reset` comes and all entries again. While
+         *     the submission waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
          *     so. The stream stays open after a verdict, because an organiser may ask for a rejudge.
          */
         get: operations["stream_submission"];
@@ -1797,6 +1798,8 @@ export interface operations {
                 until?: string;
                 /** @description Only events after this position. To continue, give the `position` of the last line received. */
                 after?: number;
+                /** @description The id of the event at the position `after`. If another event stands there, the log is another, and the answer is 400. */
+                after_id?: string;
                 /** @description `true`: keep the response open and send later events as they are recorded. */
                 follow?: boolean;
             };
@@ -1857,8 +1860,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Continue after this position */
-                "Last-Event-ID"?: number | null;
+                /** @description Continue after the message with this id, or after this position */
+                "Last-Event-ID"?: string | null;
             };
             path?: never;
             cookie?: never;
@@ -1874,7 +1877,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description `Last-Event-ID` is not a position. */
+            /** @description `Last-Event-ID` is not the id of a message. */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -2441,8 +2444,8 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description Continue after this position */
-                "Last-Event-ID"?: number | null;
+                /** @description Continue after the message with this id, or after this position */
+                "Last-Event-ID"?: string | null;
             };
             path: {
                 /** @description The id of the submission */
@@ -2461,7 +2464,7 @@ export interface operations {
                     "text/event-stream": string;
                 };
             };
-            /** @description `Last-Event-ID` is not a position. */
+            /** @description `Last-Event-ID` is not the id of a message. */
             400: {
                 headers: {
                     [name: string]: unknown;

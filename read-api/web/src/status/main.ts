@@ -105,7 +105,7 @@ function openLiveStream(): LiveStream {
       if (name === "queue") {
         submission = { ...submission, queue: data as QueuePlace };
         draw();
-      } else if (name === "platform" || (position ?? 0) > submission.position) {
+      } else if (name === "platform" || name === "reset" || (position ?? 0) > submission.position) {
         void refresh();
       }
     },
