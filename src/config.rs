@@ -7,11 +7,13 @@ mod gate;
 mod node;
 mod options;
 mod secret;
+mod telemetry;
 mod typed;
 
 pub use node::NodeSettings;
 pub use options::{AllOptions, EventLogOptions, EventstoreOptions, JanitorOptions, ViewsOptions};
 pub use secret::SecretText;
+pub use telemetry::{LogFormat, TelemetrySettings};
 pub use typed::SettingError;
 
 use std::fmt;
@@ -26,7 +28,6 @@ use event_store::EsdbStore;
 use http_edge::OrganiserToken;
 use read_api::MapTiles;
 use serde::Serialize;
-use tracing_subscriber::EnvFilter;
 use verifier::{GateSettings, RegistryLogins};
 
 use typed::TypedSettings;
@@ -84,21 +85,6 @@ pub enum ViewsLocation {
     Mongo(String),
 }
 
-/// The log lines that a process writes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TelemetrySettings {
-    /// Levels by module, as `EnvFilter` reads them.
-    pub filter: String,
-    pub format: LogFormat,
-}
-
-/// The format of log lines.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
 impl Settings {
     /// Returns the address of the HTTP API.
     pub fn api(&self) -> SocketAddr {
@@ -150,24 +136,6 @@ impl Settings {
     }
 }
 
-impl TelemetrySettings {
-    /// Returns the settings of a command that has no others.
-    ///
-    /// # Errors
-    /// If a setting is wrong, or the file cannot be read.
-    pub fn read(options: &JanitorOptions) -> Result<Self, SettingError> {
-        Self::from_typed(&mut TypedSettings::merge(options)?)
-    }
-
-    fn from_typed(typed: &mut TypedSettings) -> Result<Self, SettingError> {
-        let filter = |text: &str| EnvFilter::try_new(text).map(|_| text.to_owned());
-        Ok(Self {
-            filter: typed.parse("log", "info".to_owned(), filter)?,
-            format: typed.parse("log-format", LogFormat::Text, LogFormat::parse)?,
-        })
-    }
-}
-
 impl LogLocation {
     fn parse(text: &str) -> Result<Self, &'static str> {
         match text.strip_prefix("sqlite:") {
@@ -206,16 +174,6 @@ impl fmt::Debug for ViewsLocation {
             Self::Memory => "Memory",
             Self::Mongo(_) => "Mongo(…)",
         })
-    }
-}
-
-impl LogFormat {
-    fn parse(text: &str) -> Result<Self, &'static str> {
-        match text {
-            "text" => Ok(Self::Text),
-            "json" => Ok(Self::Json),
-            _ => Err("text or json is expected"),
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod explanation;
+mod image_look;
 mod journal;
 mod loaded_stream;
 mod newest_runs;

@@ -8,20 +8,20 @@ use std::time::Duration;
 use commands::{Actor, Cause, CommandError, Commands};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
-use domain::{Challenge, Command, Digest, ImageRef, Rejection, Submission, SubmissionId};
+use domain::{Challenge, Command, ImageRef, Rejection, Submission, SubmissionId};
 use event_store::Read;
 use futures::FutureExt;
-use futures::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{LayerGate, ServedPass};
+use crate::gate::LayerGate;
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
-use crate::registry::{LookupError, RegistryClient, ResolvedImage};
+use crate::registry::{RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
 use crate::swarm::{Labels, NodeId, label};
+use crate::work::image_look::LookedUpImages;
 use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::loaded_stream::LoadedStream;
 use crate::work::newest_runs::NewestRuns;
@@ -82,17 +82,6 @@ pub(crate) enum AttemptEnd {
     LeftToOthers,
     /// The submission was deleted from the log or stands still, so it cannot be claimed.
     NothingToClaim,
-}
-
-/// The images of a submission after their lookup.
-struct LookedUpImages {
-    /// What was found about those that cannot be run.
-    findings: Vec<(ImageRef, AppFinding)>,
-    runnable: Vec<(ImageRef, ResolvedImage)>,
-    /// The digests of all that were found.
-    found: Vec<JudgedImage>,
-    /// The permissions to pull the runnable ones from the gate.
-    passes: Vec<ServedPass>,
 }
 
 /// A claimed submission.
@@ -304,48 +293,6 @@ impl AttemptRunner {
             || interrupted(InterruptionCode::SlotFailed, "not every image could be probed"),
             NoVerdict::Interrupted,
         ))
-    }
-
-    /// Looks each image up in its registry, and looks into its layers.
-    async fn look_up(&self, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
-        let lookups = facts.submitted.images.iter().map(|image| async move {
-            let (digest, looked_up) = self.look_into(context, image, facts.digests.get(image)).await;
-            (image.clone(), digest, looked_up)
-        });
-        let (mut findings, mut runnable, mut found) = (Vec::new(), Vec::new(), Vec::new());
-        let mut passes = Vec::new();
-        for (image, digest, looked_up) in join_all(lookups).await {
-            found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
-            match looked_up {
-                Ok((resolved, pass)) => {
-                    runnable.push((image, resolved));
-                    passes.extend(pass);
-                }
-                Err(LookupError::Participant(code, message)) => {
-                    findings.push((image, AppFinding::Confirmed(Evidence::Failure { code, message })));
-                }
-                Err(LookupError::Platform(fault)) => findings.push((image, AppFinding::PlatformFault(fault))),
-            }
-        }
-        LookedUpImages { findings, runnable, found, passes }
-    }
-
-    /// Returns the digest that the name led to, and the image if it can be run, with the permission to pull it from the gate.
-    async fn look_into(
-        &self,
-        context: &RunContext,
-        image: &ImageRef,
-        known: Option<&Digest>,
-    ) -> (Option<Digest>, Result<(ResolvedImage, Option<ServedPass>), LookupError>) {
-        let challenge = &context.challenge;
-        let found = self.registry.look_up(image, known, &challenge.limits);
-        let found = match self.metrics.time(AttemptStep::Lookup, found).await {
-            Ok(found) => found,
-            Err(error) => return (known.cloned(), Err(error)),
-        };
-        let looked = self.gate.look_into(&self.registry, image, &found, challenge);
-        let looked = self.metrics.time(AttemptStep::Gate, looked).await;
-        (Some(found.digest.clone()), looked.map(|pass| (found, pass)))
     }
 
     /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.
