@@ -23,6 +23,9 @@ const DRAINED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The time within which a body must arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 
+/// The UTF-8 byte-order mark.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// The fields of a JSON object. An object that has a key twice is refused, because parsers differ in which value counts.
 #[derive(Debug)]
 pub struct JsonObject(pub Map<String, Value>);
@@ -40,9 +43,19 @@ impl<S: Sync> FromRequest<S> for JsonObject {
             let detail = "The body must be JSON; send it with Content-Type: application/json.";
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        serde_json::from_slice(&body).map_err(|error| {
+        Self::from_json(&body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, format!("The body is not a JSON object: {error}."))
         })
+    }
+}
+
+impl JsonObject {
+    /// Reads an object. A byte-order mark before it is passed over: editors and spreadsheets write it unasked.
+    ///
+    /// # Errors
+    /// If this is not a JSON object, or a field is given twice.
+    pub fn from_json(json: &[u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(json.strip_prefix(BYTE_ORDER_MARK).unwrap_or(json))
     }
 }
 

@@ -11,6 +11,9 @@ use projections::view::BoundingBox;
 
 use crate::sse::MessageId;
 
+/// The length of the longest offset from UTC, `02:00:00`.
+const OFFSET_CHARS_MAX: usize = 8;
+
 /// Parses a submission's id from the path. A text that is no id at all is answered 404, like an unknown id.
 pub(crate) fn submission(text: &str) -> Result<SubmissionId, Problem> {
     text.parse().map_err(|_| not_found())
@@ -28,9 +31,12 @@ pub(crate) fn duration(name: &str, text: &str, max: Duration) -> Result<Duration
     Ok(Duration::try_from(duration).map_err(|_| wrong())?.min(max))
 }
 
-/// Parses a timestamp such as `2026-03-21T12:00:00Z`.
+/// Parses a timestamp such as `2026-03-21T12:00:00Z`. In an address the plus of an offset stands for a space, and few people
+/// write it as `%2B`.
 pub(crate) fn timestamp(name: &str, text: &str) -> Result<Timestamp, Problem> {
-    text.parse().map_err(|_| {
+    let with_plus = text.rsplit_once(' ').filter(|(_, offset)| offset.len() <= OFFSET_CHARS_MAX);
+    let with_plus = with_plus.map(|(moment, offset)| format!("{moment}+{offset}"));
+    with_plus.as_deref().and_then(|text| text.parse().ok()).or_else(|| text.parse().ok()).ok_or_else(|| {
         let message = "this is not a timestamp; write 2026-03-21T12:00:00Z or with an offset such as +02:00";
         Problem::parameter(name, message)
     })
@@ -214,6 +220,24 @@ mod tests {
         assert_eq!(duration("wait", "1h", max).unwrap(), max);
         for wrong in ["", "soon", "-5s", "30"] {
             assert!(duration("wait", wrong, max).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_taken_as_people_type_it() {
+        let at = |text| timestamp("at", text).ok().map(|at| at.to_string());
+        for text in [
+            "2026-03-21T14:00:00+02:00",
+            "2026-03-21T14:00:00 02:00",
+            "2026-03-21 14:00:00 02:00",
+            "2026-03-21T14:00:00 0200",
+            "2026-03-21 12:00:00Z",
+            "2026-03-21T08:00:00-04:00",
+        ] {
+            assert_eq!(at(text).as_deref(), Some("2026-03-21T12:00:00Z"), "{text}");
+        }
+        for text in ["2026-03-21 12:00", "2026-03-21", "noon", "", " ", " 02:00"] {
+            assert_eq!(at(text), None, "{text}");
         }
     }
 }

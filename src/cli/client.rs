@@ -57,6 +57,10 @@ pub(super) struct MusterClient {
     shown: Url,
 }
 
+/// The answers of a proxy whose server is away.
+const PROXY_ANSWERS: [StatusCode; 3] =
+    [StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+
 /// The status of a submission, and its place in the queue.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(super) struct StatusReply {
@@ -206,7 +210,14 @@ impl MusterClient {
         }
         let pause = retry_after(&response);
         let body = response.bytes().await.map_err(|error| self.unavailable(error))?;
-        let problem: ProblemReply = serde_json::from_slice(&body).map_err(|_| self.unexpected(status))?;
+        let Ok(problem) = serde_json::from_slice::<ProblemReply>(&body) else {
+            // A proxy answers for a server that is away, in words of its own.
+            if PROXY_ANSWERS.contains(&status) {
+                let why = format!("a proxy at {} answered {status}", self.shown);
+                return Err(ClientError::Unavailable { why, pause: pause.unwrap_or(PAUSE) });
+            }
+            return Err(self.unexpected(status));
+        };
         if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
             return Err(ClientError::Unavailable { why: problem.to_text(), pause: pause.unwrap_or(PAUSE) });
         }

@@ -12,7 +12,6 @@ mod submitter_cache;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 
-use clap::builder::PossibleValuesParser;
 use event_store::EventFilter;
 use futures::StreamExt;
 use jiff::Timestamp;
@@ -39,9 +38,8 @@ pub(super) use self::source::{HistoryItem, HistoryQuery, HistorySource};
 /// cannot be reached.
 #[derive(Debug, clap::Args)]
 pub(super) struct ReplayCommand {
-    /// Event types to export, separated by commas [default: all]
-    #[arg(long, value_name = "TYPE", value_delimiter = ',',
-        value_parser = PossibleValuesParser::new(domain::kinds()), hide_possible_values = true)]
+    /// Event types to export, separated by commas, also of other writers [default: all]
+    #[arg(long, value_name = "TYPE", value_delimiter = ',')]
     r#type: Vec<String>,
 
     /// Start of the names of the streams to export: submission-ID
@@ -72,6 +70,10 @@ pub(super) struct ReplayCommand {
     #[arg(long, value_enum, default_value_t = OutputFormat::Ndjson)]
     format: OutputFormat,
 
+    /// Begin a CSV with a byte-order mark, by which Excel knows UTF-8
+    #[arg(long)]
+    excel: bool,
+
     /// Output file [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -101,7 +103,14 @@ impl ReplayCommand {
                 "a Parquet file must be finished, and --follow never finishes; choose another --format",
             ));
         }
-        let (sink, last) = HistorySink::open(self.format, self.output.as_deref())?;
+        if self.excel && self.format != OutputFormat::Csv {
+            return Err(CliError::refused("--excel is for CSV; add --format csv"));
+        }
+        for kind in self.r#type.iter().filter(|kind| domain::kinds().all(|known| known != kind.as_str())) {
+            let known: Vec<&str> = domain::kinds().collect();
+            eprintln!("{kind:?} is not one of Muster's types; these are {}", known.join(", "));
+        }
+        let (sink, last) = HistorySink::open(self.format, self.excel, self.output.as_deref())?;
         let stream_prefix = self.stream.filter(|stream| !stream.is_empty());
         let filter = HistoryFilter {
             events: EventFilter { kinds: self.r#type, stream_prefix },

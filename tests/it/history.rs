@@ -52,6 +52,7 @@ async fn every_example_of_the_analysts_guide_works(shape: Shape) {
         "│ CH │ Rust │ 2 │",
         "│ 2 │",
         "│ mismatch │ 1 │",
+        "Participant ada was first",
         "Submitted from: {'Zürich': 2}",
         "0 Submitted",
         "1 VerificationStarted",
@@ -239,7 +240,7 @@ async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
     let server = ["--server", &system.url("")];
     std::fs::write(desk.path("diary"), "dear diary\n").unwrap();
     for (arguments, named) in [
-        (vec!["replay", "--type", "Exploded"], "Exploded"),
+        (vec!["replay", "--excel"], "--format csv"),
         (vec!["replay", "--since", "noon"], "noon"),
         (vec!["replay", "--token", "guessed"], "token"),
         (vec!["replay", "--output", "diary"], "diary"),

@@ -22,8 +22,7 @@ pub enum EntryError {
 /// # Errors
 /// The reason why the entry would be refused.
 pub fn read_entry(json: &[u8], challenge: &Challenge) -> Result<Submitted, EntryError> {
-    let fields: JsonObject =
-        serde_json::from_slice(json).map_err(|error| EntryError::NotJson(error.to_string()))?;
+    let fields = JsonObject::from_json(json).map_err(|error| EntryError::NotJson(error.to_string()))?;
     let mut challenge = challenge.clone();
     let named = ["images", "repo"].into_iter().filter_map(|field| fields.0.get(field)?.as_array()).flatten();
     let images = named.filter_map(|name| name.as_str()?.parse::<ImageRef>().ok());

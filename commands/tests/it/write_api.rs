@@ -114,7 +114,7 @@ async fn a_body_that_is_not_a_json_object_is_refused_with_where_it_breaks() {
         ("{\"name\": \"Ada\",\n  oops}", "line 2 column 3"),
         ("", "line 1 column 0"),
         ("[]", "expected an object"),
-        ("\u{feff}{}", "line 1 column 1"),
+        ("\u{feff}\u{feff}{}", "line 1 column 1"),
         ("{\"vote\": \"C\", \"vote\": \"D\"}", "\"vote\" is given twice"),
     ] {
         let answer = app.send(post_text("/api/v1/submissions", body)).await;
@@ -124,6 +124,9 @@ async fn a_body_that_is_not_a_json_object_is_refused_with_where_it_breaks() {
     app.send(post_text("/api/v1/submissions", deep)).await.problem(400);
     app.send(post_text("/api/v1/submissions", vec![0xff, 0xfe])).await.problem(400);
     assert_eq!(app.recorded().await, 0);
+    // Editors write a byte-order mark unasked.
+    let marked = format!("\u{feff}{}", entry());
+    assert_eq!(app.send(post_text("/api/v1/submissions", marked)).await.status, 202);
 }
 
 #[tokio::test]

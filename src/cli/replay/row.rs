@@ -2,25 +2,34 @@
 
 use domain::Event;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::line::EventLine;
 use super::submitter::Submitter;
 
-/// An event as a row. A column that the event does not have is empty.
+/// The signs by which spreadsheets tell formulas.
+const FORMULA_SIGNS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
+
+/// An event as a row. A column that the event does not have is empty. Only CSV is written by these serializers.
 #[derive(Debug, Serialize)]
 pub(super) struct EventRow<'a> {
     pub(super) position: u64,
     pub(super) recorded_at: Timestamp,
+    #[serde(serialize_with = "as_text")]
     pub(super) stream: &'a str,
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) submission: Option<String>,
     /// The event's number in its stream, from 0.
     pub(super) revision: u64,
+    #[serde(serialize_with = "as_text")]
     pub(super) r#type: &'a str,
     /// The registry namespace of the images.
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) owner: Option<&'a str>,
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) name: Option<&'a str>,
     /// ISO 3166 code of two letters.
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) country: Option<&'a str>,
     /// The latitude in degrees north.
     pub(super) lat: Option<f64>,
@@ -31,8 +40,10 @@ pub(super) struct EventRow<'a> {
     /// The end of an attempt: `passed`, `failed` or `interrupted`.
     pub(super) outcome: Option<&'static str>,
     /// The codes of the reasons, separated by commas.
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) reasons: Option<String>,
     /// The content of the event, as JSON.
+    #[serde(serialize_with = "as_optional_text")]
     pub(super) data: Option<&'a str>,
 }
 
@@ -79,5 +90,56 @@ fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
         | Event::Hidden(_)
         | Event::Shown(_)
         | Event::Withdrawn(_) => (None, None),
+    }
+}
+
+/// Writes a text of a participant or of another writer. A spreadsheet would run one that begins like a formula, so an
+/// apostrophe is put before it, which spreadsheets do not show.
+fn as_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    if text.starts_with(FORMULA_SIGNS) {
+        serializer.collect_str(&format_args!("'{text}"))
+    } else {
+        serializer.serialize_str(text)
+    }
+}
+
+/// Returns a text of a CSV as the log has it.
+pub(super) fn as_recorded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|text| text.starts_with(FORMULA_SIGNS)).unwrap_or(cell)
+}
+
+fn as_optional_text<S: Serializer>(text: &Option<impl AsRef<str>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_text(text.as_ref(), serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_cell_is_a_formula() {
+        #[derive(Serialize)]
+        struct Cells<'a>(#[serde(serialize_with = "as_optional_text")] Option<&'a str>, f64);
+        let written = |text| {
+            let mut table = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
+            table.serialize(Cells(text, -12.5)).unwrap();
+            String::from_utf8(table.into_inner().unwrap()).unwrap()
+        };
+        for (text, cell) in [
+            ("=1+1", "'=1+1,-12.5\n"),
+            ("+1", "'+1,-12.5\n"),
+            ("-1", "'-1,-12.5\n"),
+            ("@A1", "'@A1,-12.5\n"),
+            ("\t=1", "'\t=1,-12.5\n"),
+            ("＝1", "'＝1,-12.5\n"),
+            ("Ada = Lovelace", "Ada = Lovelace,-12.5\n"),
+        ] {
+            assert_eq!(written(Some(text)), cell);
+            assert_eq!(as_recorded(cell.split_once(',').unwrap().0), text);
+        }
+        assert_eq!(written(None), ",-12.5\n");
     }
 }

@@ -12,11 +12,14 @@ use uuid::Uuid;
 
 use super::line::EventLine;
 use super::parquet::ParquetFile;
-use super::row::EventRow;
+use super::row::{EventRow, as_recorded};
 use crate::cli::error::CliError;
 
 /// The bytes read at the end of a file to find its last line: more than the longest line.
 const TAIL_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The UTF-8 byte-order mark.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 /// The format of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,9 +79,11 @@ impl OutputFormat {
 }
 
 impl HistorySink {
-    /// Opens the output, and returns the last event in the file, if it has one.
+    /// Opens the output, and returns the last event in the file, if it has one. A new CSV `for_excel` begins with a
+    /// byte-order mark.
     pub(super) fn open(
         format: OutputFormat,
+        for_excel: bool,
         output: Option<&Path>,
     ) -> Result<(Self, Option<LastEntry>), CliError> {
         let Some(path) = output else {
@@ -87,7 +92,11 @@ impl HistorySink {
                     "Parquet is a binary format and cannot be shown on a terminal; give --output FILE",
                 ));
             }
-            return Ok((Self::new(format, Box::new(io::stdout()), false)?, None));
+            let mut out = io::stdout();
+            if for_excel {
+                out.write_all(BYTE_ORDER_MARK)?;
+            }
+            return Ok((Self::new(format, Box::new(out), false)?, None));
         };
         let cannot =
             |error: io::Error| CliError::failed(format!("{} cannot be written: {error}", path.display()));
@@ -117,6 +126,9 @@ impl HistorySink {
         };
         // An incomplete last line is from a run that was killed.
         file.set_len(end).and_then(|()| file.seek(SeekFrom::Start(end))).map_err(cannot)?;
+        if for_excel && last.is_none() {
+            file.write_all(BYTE_ORDER_MARK).map_err(cannot)?;
+        }
         Ok((Self::new(format, Box::new(file), last.is_some())?, after))
     }
 
@@ -201,7 +213,7 @@ fn last_entry(format: OutputFormat, line: &str) -> Option<Option<LastEntry>> {
                 recorded: Some((line.stream, line.revision, line.recorded_at)),
             }))
         }
-        _ if line.starts_with("position,recorded_at,") => Some(None),
+        _ if line.trim_start_matches('\u{feff}').starts_with("position,recorded_at,") => Some(None),
         _ => {
             let mut reader =
                 csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(line.as_bytes());
@@ -209,7 +221,7 @@ fn last_entry(format: OutputFormat, line: &str) -> Option<Option<LastEntry>> {
             // The columns of an `EventRow`.
             let recorded = || {
                 let [at, stream, _, revision] = [1, 2, 3, 4].map(|column| row.get(column));
-                Some((stream?.to_owned(), revision?.parse().ok()?, at?.parse().ok()?))
+                Some((as_recorded(stream?).to_owned(), revision?.parse().ok()?, at?.parse().ok()?))
             };
             Some(Some(LastEntry { position: row.get(0)?.parse().ok()?, id: None, recorded: recorded() }))
         }
@@ -241,7 +253,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("history");
         std::fs::write(&path, content).unwrap();
-        let after = HistorySink::open(format, Some(&path)).map(|(sink, after)| {
+        let for_excel = format == OutputFormat::Csv;
+        let after = HistorySink::open(format, for_excel, Some(&path)).map(|(sink, after)| {
             sink.finish().unwrap();
             after.map(|entry| entry.position)
         });
@@ -265,6 +278,9 @@ mod tests {
         assert_eq!(reopened(OutputFormat::Csv, &format!("{csv}6,2016")), (Ok(Some(5)), csv.to_owned()));
         let names = "position,recorded_at,stream\n";
         assert_eq!(reopened(OutputFormat::Csv, names), (Ok(None), names.to_owned()));
+        let marked = format!("\u{feff}{names}");
+        assert_eq!(reopened(OutputFormat::Csv, &marked), (Ok(None), marked.clone()));
+        assert_eq!(reopened(OutputFormat::Csv, ""), (Ok(None), "\u{feff}".to_owned()), "for Excel");
 
         let moment: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
         let recorded = Some(("s-1".to_owned(), 4, moment));

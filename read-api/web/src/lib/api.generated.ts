@@ -1786,7 +1786,7 @@ export interface operations {
     read_history: {
         parameters: {
             query?: {
-                /** @description Only events of these types, separated by commas: `Passed,Failed`. */
+                /** @description Only events of these types, separated by commas: `Passed,Failed`. Types of other writers can be named too. */
                 type?: string;
                 /** @description Only streams whose names begin with this text: `submission-<id>`. */
                 stream?: string;
