@@ -3,6 +3,7 @@
 //! `options` declares each setting once. [`Settings`] holds their meaning. It is read once, at the start, and a
 //! wrong setting is an error of one line that names it.
 
+mod files;
 mod gate;
 mod node;
 mod options;
@@ -10,6 +11,7 @@ mod secret;
 mod telemetry;
 mod typed;
 
+pub use files::read_challenge;
 pub use node::NodeSettings;
 pub use options::{AllOptions, EventLogOptions, EventstoreOptions, JanitorOptions, ViewsOptions};
 pub use secret::SecretText;
@@ -19,7 +21,7 @@ pub use typed::SettingError;
 use std::fmt;
 use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use commands::RateLimit;
@@ -30,6 +32,8 @@ use read_api::MapTiles;
 use serde::Serialize;
 use verifier::{GateSettings, RegistryLogins};
 
+use crate::webhooks::WebhookSettings;
+use files::{challenge, logins, webhooks};
 use typed::TypedSettings;
 
 /// The meaning of all settings.
@@ -56,6 +60,8 @@ pub struct Settings {
     pub logins: RegistryLogins,
     /// The gate that nodes pull images from; `None` if they pull from the registries.
     pub gate: Option<GateSettings>,
+    /// The webhooks of organisers; `None` if no file names any.
+    pub(crate) webhooks: Option<WebhookSettings>,
     /// The number of slots of each node; `None` for as many as fit.
     pub slots: Option<usize>,
     /// The rate limit of one client address; `None` for no limit.
@@ -127,6 +133,7 @@ impl Settings {
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
             logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
             gate,
+            webhooks: typed.parse("webhooks", None, webhooks)?,
             slots: typed.parse("slots", None, slots)?,
             rate_by_address: typed.parse("rate-by-address", Some(RateLimit::BY_ADDRESS), rate)?,
             rate_by_owner: typed.parse("rate-by-owner", Some(RateLimit::BY_OWNER), rate)?,
@@ -177,15 +184,6 @@ impl fmt::Debug for ViewsLocation {
     }
 }
 
-/// Reads the file that describes a challenge.
-///
-/// # Errors
-/// The reason why the file cannot be read or is wrong.
-pub fn read_challenge(path: &Path) -> Result<Challenge, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    Challenge::parse(&text).map_err(|error| error.to_string())
-}
-
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
     text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
@@ -201,10 +199,6 @@ fn engines(typed: &mut TypedSettings) -> Result<Vec<String>, SettingError> {
     Ok(engines)
 }
 
-fn challenge(path: &str) -> Result<Challenge, String> {
-    read_challenge(Path::new(path))
-}
-
 fn tiles(typed: &mut TypedSettings) -> Result<Option<MapTiles>, SettingError> {
     let author = typed.text("tiles-attribution")?;
     let tiles = typed.parse("tiles", None, |url| match &author {
@@ -217,11 +211,6 @@ fn tiles(typed: &mut TypedSettings) -> Result<Option<MapTiles>, SettingError> {
         }
         (tiles, _) => Ok(tiles),
     }
-}
-
-fn logins(path: &str) -> Result<RegistryLogins, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    RegistryLogins::parse(&text).map_err(|error| error.to_string())
 }
 
 fn slots(text: &str) -> Result<Option<usize>, &'static str> {
@@ -303,7 +292,7 @@ mod tests {
         fs::write(wrong_challenge.path(), "id = 7").unwrap();
         let wrong_challenge = wrong_challenge.path().to_str().unwrap();
         let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
-        let flags: [(&str, &[&str]); 19] = [
+        let flags: [(&str, &[&str]); 20] = [
             ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
             ("--eventstore", &["--eventstore", "postgres://x"]),
             ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
@@ -320,6 +309,7 @@ mod tests {
             ("who made them", &["--tiles", "https://example.org/{z}/{x}/{y}.png"]),
             ("needs --tiles", &["--tiles-attribution", "© somebody"]),
             ("MUSTER_REGISTRY_LOGINS", &["--registry-logins", "/nowhere.json"]),
+            ("MUSTER_WEBHOOKS", &["--webhooks", "/nowhere.toml"]),
             ("line 1", &["--challenge", wrong_challenge]),
             ("MUSTER_LOG", &["--log", "verifier=loud"]),
             ("MUSTER_LOG_FORMAT", &["--log-format", "xml"]),

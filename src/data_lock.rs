@@ -1,5 +1,6 @@
 //! The locks of a data directory. The embedded log has one writer, and a verifier's name comes from its directory: two
-//! verifiers of one name would interrupt each other's claims. The operating system frees a lock when its process ends.
+//! verifiers of one name would interrupt each other's claims. One process delivers webhooks. The operating system frees a
+//! lock when its process ends.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -26,6 +27,9 @@ const LOG: &str = "log.lock";
 /// The name of a verifier's lock.
 const VERIFIER: &str = "verifier.lock";
 
+/// The name of the lock of the process that delivers webhooks.
+const WEBHOOKS: &str = "webhooks.lock";
+
 /// The locks that a process holds, until it is dropped.
 #[derive(Debug)]
 #[must_use]
@@ -43,10 +47,19 @@ impl DataLocks {
         data::ensure_directory(&settings.data)?;
         let mut held = Vec::new();
         for path in needed(settings, roles) {
-            held.push(take(&path, PATIENCE).await?);
+            held.push(take(&path, Some(PATIENCE)).await?);
         }
         Ok(Self { _held: held })
     }
+}
+
+/// Takes the lock of the process that delivers webhooks. Waits without an end, because a second process is there to take
+/// over.
+///
+/// # Errors
+/// If the lock's file cannot be written.
+pub(crate) async fn wait_for_webhooks(data: &Path) -> anyhow::Result<DataLocks> {
+    Ok(DataLocks { _held: vec![take(&data.join(WEBHOOKS), None).await?] })
 }
 
 fn needed(settings: &Settings, roles: &[Role]) -> Vec<PathBuf> {
@@ -56,20 +69,21 @@ fn needed(settings: &Settings, roles: &[Role]) -> Vec<PathBuf> {
     log.into_iter().chain(verifier).map(|name| settings.data.join(name)).collect()
 }
 
-/// Takes one lock, and writes the number of this process into its file.
-async fn take(path: &Path, patience: Duration) -> anyhow::Result<File> {
+/// Takes one lock, and writes the number of this process into its file. Without a `patience`, it waits without an end.
+async fn take(path: &Path, patience: Option<Duration>) -> anyhow::Result<File> {
     let shown = path.display();
     let open = || File::options().create(true).read(true).append(true).mode(0o600).open(path);
     let mut file = open().with_context(|| format!("the lock {shown} cannot be opened"))?;
-    let deadline = Instant::now() + patience;
+    let deadline = patience.map(|patience| Instant::now() + patience);
     let mut is_told = false;
     loop {
         match file.try_lock() {
             Ok(()) => break,
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+            Err(TryLockError::WouldBlock) if deadline.is_none_or(|deadline| Instant::now() < deadline) => {
                 if !std::mem::replace(&mut is_told, true) {
-                    let (holder, seconds) = (holder(path), patience.as_secs());
-                    tracing::warn!("{holder} has {shown}; waiting for its end for at most {seconds} s");
+                    let holder = holder(path);
+                    let most = patience.map(|most| format!(" for at most {} s", most.as_secs()));
+                    tracing::warn!("{holder} has {shown}; waiting for its end{}", most.unwrap_or_default());
                 }
                 sleep(PAUSE).await;
             }
@@ -102,14 +116,14 @@ mod tests {
     async fn a_newcomer_waits_for_the_holder_and_then_names_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(VERIFIER);
-        let first = take(&path, PATIENCE).await.unwrap();
-        let refused = take(&path, PATIENCE).await.unwrap_err().to_string();
+        let first = take(&path, Some(PATIENCE)).await.unwrap();
+        let refused = take(&path, Some(PATIENCE)).await.unwrap_err().to_string();
         assert!(refused.contains(&format!("process {} has", std::process::id())), "{refused}");
         assert!(refused.contains("--data"), "{refused}");
 
         let second = tokio::spawn({
             let path = path.clone();
-            async move { take(&path, PATIENCE).await }
+            async move { take(&path, Some(PATIENCE)).await }
         });
         sleep(PATIENCE / 2).await;
         assert!(!second.is_finished());

@@ -11,3 +11,4 @@ mod queue_length;
 pub mod server;
 pub mod system;
 mod telemetry;
+mod webhooks;

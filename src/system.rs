@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use axum::Router;
 use commands::{Commands, Gazetteer, WaitingSubmissions};
 use event_store::{AppendError, EventStore, LogIdentity, node};
 use http_edge::{Metrics, Operations};
@@ -22,6 +23,7 @@ use verifier::{Health, Verifier};
 
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
+use crate::webhooks::{WebhookSettings, WebhookSources, Webhooks};
 use crate::{data, platform, queue_length, server};
 
 /// The time that a verification under way may take after the process was asked to stop.
@@ -48,6 +50,8 @@ pub enum Role {
     Projections,
     /// Answers requests that read: status, map, statistics, history
     ReadApi,
+    /// Sends organisers' webhooks, and shows organisers how that goes
+    Webhooks,
 }
 
 /// The open sockets of a process.
@@ -61,11 +65,17 @@ pub struct Listeners {
 
 impl Role {
     /// The roles of `muster up`.
-    pub const ALL: [Self; 4] = [Self::Commands, Self::Verifier, Self::Projections, Self::ReadApi];
+    pub const ALL: [Self; 5] =
+        [Self::Commands, Self::Verifier, Self::Projections, Self::ReadApi, Self::Webhooks];
 
     /// Returns whether the role has an HTTP API.
     pub fn is_served(self) -> bool {
-        matches!(self, Self::Commands | Self::ReadApi)
+        matches!(self, Self::Commands | Self::ReadApi | Self::Webhooks)
+    }
+
+    /// Returns whether the role reads the views.
+    fn reads_views(self) -> bool {
+        matches!(self, Self::ReadApi | Self::Webhooks)
     }
 }
 
@@ -127,10 +137,11 @@ async fn run_over(
         parts.start("verifier", verifier.run(stopping.clone()));
     }
     let mut waiting = WaitingSubmissions::default();
-    if has(Role::Projections) || has(Role::ReadApi) {
+    let reads_views = roles.iter().any(|role| role.reads_views());
+    if has(Role::Projections) || reads_views {
         let views = open(&settings.views).await?;
         // No other process can read views in memory, so the process that reads them also updates them.
-        match (&settings.views, has(Role::ReadApi)) {
+        match (&settings.views, reads_views) {
             (ViewsLocation::Memory, false) => bail!(
                 "no other process can read views in memory; \
                  name a MongoDB with --views mongodb://… or MUSTER_VIEWS"
@@ -145,7 +156,14 @@ async fn run_over(
         let patience = settings.challenge.attempt_max() * ATTEMPTS_OF_PATIENCE;
         let platform = platform::watch_platform(views.clone(), patience, stopping.clone());
         operations.verifying = Some(platform.cause.clone());
-        waiting = WaitingSubmissions::new(queue_length::watch_length(views.clone(), stopping.clone()));
+        let length = queue_length::watch_length(views.clone(), stopping.clone());
+        waiting = WaitingSubmissions::new(length.clone());
+        if has(Role::Webhooks) {
+            let webhooks = Webhooks::new(webhooks_for(&settings, roles)?);
+            routes = routes.merge(webhooks.routes(settings.token.clone()));
+            let sources = WebhookSources::new(store.clone(), views.clone(), length, &settings.data);
+            parts.start("webhooks", webhooks.deliver(sources, metrics.clone(), stopping.clone()));
+        }
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
                 unknown_rules: platform.unknown_rules,
@@ -163,23 +181,17 @@ async fn run_over(
         }
     }
     if has(Role::Commands) {
-        let (identified, published) = (identify_log(log.store()), publish_rules(commands.clone()));
-        tokio::spawn(
-            stopping.clone().run_until_cancelled_owned(async { tokio::join!(identified, published) }),
-        );
+        let preparing = prepare_log(log.store(), commands.clone());
+        tokio::spawn(stopping.clone().run_until_cancelled_owned(preparing));
         let following = waiting.clone().follow(log.store());
         tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
         let settings = write_api(&settings, key_space, waiting);
         routes = routes.merge(commands::router(commands, Gazetteer::shipped(), settings));
     }
     if let Some(listener) = listeners.http {
-        tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
         let routes = routes.merge(http_edge::operations(operations));
         let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
-        parts.start("server", async {
-            server::serve(listener, routes, stopping).await;
-            anyhow::Ok(())
-        });
+        parts.serve_http(listener, routes)?;
     }
     parts.wait_for_all().await
 }
@@ -212,11 +224,26 @@ async fn identify_log(log: Arc<dyn EventStore>) {
     }
 }
 
+/// Makes the log ready for submissions: gives it an identity, and publishes the rules.
+async fn prepare_log(log: Arc<dyn EventStore>, commands: Commands) {
+    tokio::join!(identify_log(log), publish_rules(commands));
+}
+
 /// Publishes the rules in force, so that they can be looked up before anybody submits.
 async fn publish_rules(commands: Commands) {
     while let Err(error) = commands.publish_rules().await {
         tracing::warn!(%error, "cannot publish the rules; trying again");
         sleep(PUBLISHING_PAUSE).await;
+    }
+}
+
+/// Returns the webhooks to deliver. A process with other roles may have none.
+fn webhooks_for(settings: &Settings, roles: &[Role]) -> anyhow::Result<WebhookSettings> {
+    match &settings.webhooks {
+        None if roles == [Role::Webhooks] => {
+            bail!("name the file of webhooks with --webhooks or MUSTER_WEBHOOKS")
+        }
+        webhooks => Ok(webhooks.clone().unwrap_or_default()),
     }
 }
 
@@ -276,6 +303,17 @@ impl ProcessParts {
             part.await.map_err(|error| error.into().context(format!("the {name} failed")))?;
             Ok(name)
         });
+    }
+
+    /// Serves these routes until the process is asked to stop.
+    fn serve_http(&mut self, listener: TcpListener, routes: Router) -> anyhow::Result<()> {
+        tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
+        let stopping = self.stopping.clone();
+        self.start("server", async {
+            server::serve(listener, routes, stopping).await;
+            anyhow::Ok(())
+        });
+        Ok(())
     }
 
     /// Logs the verifier's health, and returns the pause reason for operators, if there is one.

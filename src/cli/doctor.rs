@@ -50,6 +50,9 @@ impl DoctorCommand {
             Err(why) => return fail_with(why, Exit::Refused),
         };
         let mut findings = vec![DoctorFinding::ok(format!("challenge: {}", settings.challenge.title))];
+        if let Some(webhooks) = &settings.webhooks {
+            findings.push(DoctorFinding::ok(format!("webhooks: {webhooks}")));
+        }
         findings.extend(place::examine(&settings));
         findings.push(place::port(settings.api()).await);
         for endpoint in &settings.swarm {

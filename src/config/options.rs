@@ -58,6 +58,10 @@ pub struct AllOptions {
     #[serde(flatten)]
     gate: GateOptions,
 
+    /// File with the webhooks of organisers, which holds their secrets [default: none]
+    #[arg(long, env = "MUSTER_WEBHOOKS", value_name = "FILE")]
+    webhooks: Option<String>,
+
     /// Number of submissions that a node verifies at the same time [default: as many as it has room for]
     #[arg(long, env = "MUSTER_SLOTS", value_name = "COUNT")]
     slots: Option<String>,

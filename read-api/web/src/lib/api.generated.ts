@@ -355,6 +355,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Returns the webhooks with the state of their deliveries. */
+        get: operations["get_webhooks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{name}/retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Tries to deliver all messages of a webhook now, also the newest of those that were given up. */
+        post: operations["retry_webhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/competition": {
         parameters: {
             query?: never;
@@ -952,6 +986,11 @@ export interface components {
              */
             under_way: number;
         };
+        /**
+         * @description The kind of a notice.
+         * @enum {string}
+         */
+        NoticeKind: "passed" | "failed" | "stuck" | "node_lost" | "queue_long";
         /** @description The state of the event, for organisers. */
         OrganiserOverview: {
             /** @description The number of failed verdicts for each failure code. */
@@ -1710,6 +1749,64 @@ export interface components {
              *     soon as the platform works again.
              */
             retry_at: string | null;
+        };
+        /**
+         * @description The form of a hook's messages.
+         * @enum {string}
+         */
+        WebhookForm: "json" | "slack" | "discord";
+        /** @description The webhooks of this process. */
+        WebhookList: {
+            /** @description The webhooks in the order of the file; none if there is no file. */
+            webhooks: components["schemas"]["WebhookView"][];
+        };
+        /** @description A try to deliver a message. */
+        WebhookTry: {
+            /**
+             * Format: date-time
+             * @description The moment of the try.
+             */
+            at: string;
+            /** @description The reason why the message did not arrive; `null` if it did. */
+            failure: string | null;
+            /** @description The kind of the message. */
+            kind: components["schemas"]["NoticeKind"];
+        };
+        /** @description The state of a webhook. */
+        WebhookView: {
+            /**
+             * Format: int64
+             * @description The number of messages that were delivered.
+             */
+            delivered: number;
+            /** @description The form of its messages. */
+            form: components["schemas"]["WebhookForm"];
+            /**
+             * Format: int64
+             * @description The number of messages that were given up after three days.
+             */
+            given_up: number;
+            /** @description The receiver's host. The rest of its URL may be a secret. */
+            host: string;
+            /** @description The kinds of messages that are sent. */
+            kinds: components["schemas"]["NoticeKind"][];
+            last: components["schemas"]["WebhookTry"] | null;
+            /** @description The name of the webhook in the file of webhooks. */
+            name: string;
+            /**
+             * Format: date-time
+             * @description The moment of the next try.
+             */
+            next_try_at: string | null;
+            /**
+             * Format: date-time
+             * @description The moment of the oldest event whose message waits.
+             */
+            oldest_waiting_at: string | null;
+            /** @description The reason why nothing can be sent at all; `null` if all is well here. */
+            trouble: string | null;
+            /** @description The number of messages that wait to be delivered, up to 96. Further ones wait in the log. */
+            waiting: number;
         };
         /** @description The data of [`Event::Withdrawn`]. There is none: the participant need not give a reason. */
         Withdrawn: Record<string, never>;
@@ -2997,6 +3094,94 @@ export interface operations {
             };
             /** @description The event log cannot be written; see Retry-After. */
             503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_webhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The webhooks. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookList"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_webhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the webhook */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The messages are tried now. */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description This server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no webhook of this name. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -38,6 +38,7 @@ export type Sandboxes = Schemas["SandboxList"];
 export type Sandbox = Schemas["VerifierSandbox"];
 export type LimitedRegistry = Schemas["LimitedRegistry"];
 export type SandboxNode = Schemas["NodeInUse"];
+export type Webhook = Schemas["WebhookView"];
 export type MapStyle = Schemas["MapStyle"];
 
 export type PinProperties = Schemas["PinProperties"];

@@ -12,6 +12,7 @@ import { failureText, interruptionTitle } from "../status/failure-text";
 import { sandboxes } from "./sandbox";
 import { setAside, standingStill } from "./unread";
 import { visibilityForm } from "./visibility";
+import { WebhookBoard, getWebhooks } from "./webhooks";
 
 const TOKEN = "muster.token";
 const REFRESH_MS = 5000;
@@ -63,14 +64,16 @@ async function refresh(): Promise<void> {
   clearTimeout(timer);
   if (token === null) return;
   try {
-    const [overview, { verifiers }] = await Promise.all([
+    const [overview, { verifiers }, webhooks] = await Promise.all([
       get<Overview>("/api/v1/organiser", { token }),
       get<Sandboxes>("/api/v1/sandbox", { token }),
+      getWebhooks(token),
     ]);
     sessionStorage.setItem(TOKEN, token);
     connection.hide();
     draw(overview);
     setChildren(board.sandboxes, sandboxes(verifiers));
+    board.webhooks.show(webhooks);
   } catch (error) {
     const failure = error as Failure;
     if (failure.status === 401 || failure.status === 403) {
@@ -96,6 +99,10 @@ const board = {
   interruptions: el("div"),
   visibility: visibilityForm(() => token),
   rejudge: rejudge(),
+  webhooks: new WebhookBoard(
+    () => token,
+    () => void refresh(),
+  ),
 };
 
 function draw(overview: Overview): void {
@@ -116,6 +123,7 @@ function draw(overview: Overview): void {
         section("Failures by reason", board.failures),
         section("Broken off by our fault", board.interruptions),
       ),
+      section("Webhooks", board.webhooks.element),
       section("Ask for another verdict", board.rejudge),
       section("Hide a pin", board.visibility),
       el("p", {}, leave),
