@@ -5,6 +5,7 @@
 mod documents;
 mod http;
 mod image_paths;
+mod labels;
 mod logins;
 mod manifest;
 
@@ -60,6 +61,8 @@ pub(crate) struct ResolvedImage {
     pub(crate) layers: Vec<ImageLayer>,
     /// The digests of the layers' archives, as the configuration names them.
     pub(crate) diff_ids: Vec<Digest>,
+    /// The names of the labels that the container must override.
+    pub(crate) labels: Vec<String>,
     pub(crate) documents: ImageDocuments,
 }
 
@@ -134,7 +137,7 @@ impl RegistryClient {
         };
         let size_bytes = manifest.check(limits)?;
         let config = self.part(&session, image, "blobs", &manifest.config, CONFIG_MAX).await?;
-        let ImageSettings { volumes, exposed_ports, working_dir, diff_ids } = check_config(&config)?;
+        let ImageSettings { volumes, exposed_ports, working_dir, diff_ids, labels } = check_config(&config)?;
         let layers = manifest.layers.into_iter();
         let layers = layers.map(|layer| ImageLayer { digest: layer.digest, size: layer.size }).collect();
         let documents = ImageDocuments { manifest: body, config_digest: manifest.config.digest, config };
@@ -146,6 +149,7 @@ impl RegistryClient {
             working_dir,
             layers,
             diff_ids,
+            labels,
             documents,
         })
     }

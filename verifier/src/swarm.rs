@@ -194,6 +194,8 @@ pub(crate) struct Deployment {
     pub(crate) image: String,
     /// Labels of the service and of its container.
     pub(crate) labels: Labels,
+    /// The names of the image's labels that the container overrides.
+    pub(crate) overridden: Vec<String>,
     pub(crate) node: NodeId,
     pub(crate) network: NetworkId,
     /// The grade of the node's sandbox.

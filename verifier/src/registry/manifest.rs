@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::image_paths::{PATH_MAX, is_of_the_kernel, is_plain};
-use super::{LookupError, Result, refused};
+use super::{LookupError, Result, labels, refused};
 
 /// The largest number of layers. Engines refuse more than 127; Nix makes 100.
 const LAYERS_MAX: usize = 120;
@@ -97,6 +97,7 @@ struct ContainerConfig {
     cmd: Option<Vec<String>>,
     env: Option<Vec<String>>,
     volumes: Option<BTreeMap<String, Value>>,
+    labels: Option<BTreeMap<String, Option<String>>>,
     working_dir: Option<String>,
     exposed_ports: Value,
 }
@@ -198,6 +199,8 @@ pub(crate) struct ImageSettings {
     pub(crate) working_dir: String,
     /// The digests of the layers' archives.
     pub(crate) diff_ids: Vec<Digest>,
+    /// The names of the labels that the container must override.
+    pub(crate) labels: Vec<String>,
 }
 
 /// Checks that an image with this configuration can be run, and returns its settings.
@@ -227,6 +230,7 @@ pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     let exposed = settings.exposed_ports.as_object().into_iter().flat_map(|ports| ports.keys());
     let exposed_ports = exposed.filter_map(|port| port.strip_suffix("/tcp").unwrap_or(port).parse().ok());
     let exposed_ports: Vec<u16> = exposed_ports.take(PORTS_MAX).collect();
+    let labels = labels::obeyed(settings.labels.unwrap_or_default())?;
     let volumes: Vec<String> = settings.volumes.unwrap_or_default().into_keys().collect();
     if volumes.len() > VOLUMES_MAX {
         return Err(refused(&format!("it declares more than {VOLUMES_MAX} volumes")));
@@ -234,7 +238,7 @@ pub(crate) fn check_config(body: &[u8]) -> Result<ImageSettings> {
     match volumes.iter().find(|path| !is_plain(path) || is_of_the_kernel(path)) {
         None => {
             let diff_ids = config.rootfs.unwrap_or_default().diff_ids;
-            Ok(ImageSettings { volumes, exposed_ports, working_dir, diff_ids })
+            Ok(ImageSettings { volumes, exposed_ports, working_dir, diff_ids, labels })
         }
         Some(path) => {
             let path: String = path.chars().filter(|c| !c.is_control()).take(PATH_MAX).collect();
@@ -292,6 +296,7 @@ mod tests {
             exposed_ports: vec![],
             working_dir: working_dir.to_owned(),
             diff_ids: vec![],
+            labels: vec![],
         }
     }
 
@@ -389,7 +394,8 @@ mod tests {
         ] {
             assert_eq!(code(config(settings.clone())), FailureCode::ImageRefused, "{settings}");
         }
-        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(settings(&[], "")));
+        let labelled = ImageSettings { labels: vec!["volumes".to_owned()], ..settings(&[], "") };
+        assert_eq!(config(json!({ "Labels": { "volumes": "" }, "User": "app" })), Ok(labelled));
         let top = br#"{"os":"linux","architecture":"amd64","Config":{},"config":{"Cmd":["/app"]}}"#;
         assert_eq!(code(check_config(top)), FailureCode::ImageRefused);
         let config = format!(r#"{{"mediaType":"m","digest":"{}","size":1}}"#, digest());

@@ -12,7 +12,7 @@ use bollard::models::{
 use domain::sandbox::SandboxGrade;
 use serde_json::Value;
 
-use super::Deployment;
+use super::{Deployment, Labels};
 
 const MIB: u64 = 1 << 20;
 
@@ -26,13 +26,17 @@ const NOFILE: i64 = 4096;
 const LOG: [(&str, &str); 2] = [("max-size", "32k"), ("max-file", "2")];
 
 /// Returns the service that runs an image once, in its slot. Of the participant's texts, only the parsed
-/// image name and the checked volume paths go in, because the Swarm expands templates in a service's texts.
+/// image name, the checked volume paths and the checked names of labels go in, because the Swarm expands templates in a service's texts.
 pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
-    let Deployment { name, image, labels, node, network, grade, volumes, writable, limits } = deployment;
+    let Deployment { name, image, labels, overridden, node, network, grade, volumes, writable, limits } =
+        deployment;
+    // Our labels come last, so that no image takes their place.
+    let mut all_labels: Labels = overridden.iter().map(|name| (name.clone(), String::new())).collect();
+    all_labels.extend(labels.clone());
     let memory = to_i64(limits.memory_mib * MIB);
     let container = TaskSpecContainerSpec {
         image: Some(image.clone()),
-        labels: Some(labels.clone()),
+        labels: Some(all_labels),
         hostname: Some("app".to_owned()),
         // Engines leave `false` out.
         read_only: (*grade != SandboxGrade::Writable).then_some(true),
@@ -243,6 +247,7 @@ mod tests {
             name: "muster-v-1-1".into(),
             image: "docker.io/ada/app@sha256:00".into(),
             labels: [("muster.slot".to_owned(), "s".to_owned())].into(),
+            overridden: vec!["traefik.enable".to_owned(), "muster.slot".to_owned()],
             node: NodeId::new("n1"),
             network: NetworkId::new("net1"),
             grade: SandboxGrade::Bare,
@@ -289,6 +294,13 @@ mod tests {
         let targets: Vec<_> = mounts.iter().map(|mount| mount.target.as_deref().unwrap()).collect();
         assert_eq!(targets, ["/data", "/database", "/tmp"]);
         assert!(mounts.iter().all(|mount| mount.typ == Some(MountType::VOLUME) && mount.source.is_none()));
+    }
+
+    #[test]
+    fn no_label_of_an_image_has_a_value() {
+        let labels = container(SandboxGrade::ReadOnly).labels.unwrap();
+        let expected = [("traefik.enable", ""), ("muster.slot", "s")];
+        assert_eq!(labels, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
     }
 
     #[test]

@@ -75,6 +75,7 @@ impl<'a> SlotRun<'a> {
                     name: format!("{name}-{index}"),
                     image: context.images.name(&image, &resolved.digest),
                     labels: labels.clone(),
+                    overridden: resolved.labels.clone(),
                     node: lease.node().id.clone(),
                     network: lease.network().clone(),
                     grade,

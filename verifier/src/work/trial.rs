@@ -143,6 +143,7 @@ impl<'a> Trial<'a> {
             name: self.name.clone(),
             image: self.order.name.clone(),
             labels,
+            overridden: self.settings.labels.clone(),
             node: NodeId::new("local"),
             network: NetworkId::new(self.name.clone()),
             grade: self.order.grade,

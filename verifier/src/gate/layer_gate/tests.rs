@@ -26,6 +26,7 @@ fn sending(bytes: Vec<u8>) -> ScriptedRegistry {
 /// Returns an image of one layer.
 fn image_of(layer: &[u8]) -> ResolvedImage {
     ResolvedImage {
+        labels: Vec::new(),
         digest: sha(b"manifest"),
         size_bytes: layer.len() as u64,
         volumes: vec![],

@@ -42,6 +42,7 @@ async fn scene() -> GateScene {
     let manifest = json!({ "schemaVersion": 2, "mediaType": DOCKER_MANIFEST }).to_string();
     let (digest, config) = (sha(manifest.as_bytes()), sha(b"{}"));
     let resolved = ResolvedImage {
+        labels: Vec::new(),
         digest: digest.clone(),
         size_bytes: 0,
         volumes: vec![],

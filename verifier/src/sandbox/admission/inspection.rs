@@ -141,6 +141,7 @@ impl Inspection {
             name,
             image: image.to_owned(),
             labels: self.labels.clone(),
+            overridden: Vec::new(),
             node: self.node.id.clone(),
             network: network.clone(),
             grade,

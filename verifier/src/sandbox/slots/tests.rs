@@ -71,6 +71,7 @@ async fn used(slots: &Slots) -> (SlotLease, NetworkId) {
         name: format!("in-{network}"),
         image: "ada/app".into(),
         labels: Labels::from([(label::SLOT.to_owned(), lease.name().to_owned())]),
+        overridden: Vec::new(),
         node: lease.node().id.clone(),
         network: network.clone(),
         grade: lease.grade(),
