@@ -17,6 +17,7 @@ mod submit;
 mod terminal;
 mod try_image;
 mod up;
+mod verify;
 mod visibility;
 
 use std::fmt::Display;
@@ -46,6 +47,7 @@ enum CliCommand {
     Stats(stats::StatsCommand),
     Replay(replay::ReplayCommand),
     Rebuild(rebuild::RebuildCommand),
+    Verify(verify::VerifyCommand),
     Rejudge(rejudge::RejudgeCommand),
     Hide(visibility::HideCommand),
     Show(visibility::ShowCommand),
@@ -95,6 +97,7 @@ impl Cli {
                 CliCommand::Stats(stats) => stats.run().await,
                 CliCommand::Replay(replay) => replay.run().await,
                 CliCommand::Rebuild(rebuild) => rebuild.run().await,
+                CliCommand::Verify(verify) => verify.run().await,
                 CliCommand::Rejudge(rejudge) => rejudge.run().await,
                 CliCommand::Hide(hide) => hide.run().await,
                 CliCommand::Show(show) => show.run().await,

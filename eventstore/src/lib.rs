@@ -28,7 +28,7 @@ pub use checkpoint::{LogCheckpoint, LogIdentity};
 pub use error::{AppendError, EventPlace, ReadError};
 pub use event::{EventMetadata, NewEvent, RecordedEvent};
 pub use line::OneLine;
-pub use sqlite::{LogCondition, OpenLogError, SqliteStore};
+pub use sqlite::{LogCondition, LogReport, OpenLogError, SqliteStore, verify_log};
 pub use stream::{
     EventFilter, ExpectedRevision, Position, ReadDirection, Revision, StreamName, StreamNameError,
 };

@@ -15,6 +15,7 @@ mod checksum;
 mod condition;
 mod damage;
 mod idempotency;
+mod journal;
 mod open;
 mod pages;
 mod read_error;
@@ -22,12 +23,14 @@ mod readers;
 mod schema;
 mod streams;
 mod subscribe;
+mod verify;
 mod write;
 mod writer;
 
 pub use condition::LogCondition;
 pub use open::OpenLogError;
 pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer, StreamPage};
+pub use verify::{LogReport, verify_log};
 pub(crate) use write::{StreamWrite, WriteAction, WriteCondition, WriteError, WriteReceipt};
 
 use std::{
@@ -49,9 +52,10 @@ use tokio::{
 use self::{
     background::BackgroundCheck,
     check::check_newest,
+    journal::{JOURNAL_MAX, LogJournal},
     read_error::read_error,
     readers::ReaderPool,
-    writer::{WriteJob, WriterJob},
+    writer::{LogWriter, WriteJob, WriterJob},
 };
 use crate::{
     Append, AppendError, AppendReceipt, EventFilter, EventPage, ExpectedRevision, NewEvent, Position, Read,
@@ -110,10 +114,18 @@ impl SqliteStore {
         });
         let (jobs, queue) = mpsc::unbounded_channel();
         let thread_error = |error| OpenLogError::Lock { path: path.to_owned(), error };
-        let noted = condition.clone();
+        let readers = Arc::new(ReaderPool::new(path.to_owned()));
+        let writer = LogWriter {
+            connection,
+            head: new_head,
+            condition: condition.clone(),
+            refused,
+            journal: LogJournal::new(path, Arc::clone(&readers), JOURNAL_MAX),
+            lock,
+        };
         let writer = std::thread::Builder::new()
             .name("event-log".to_owned())
-            .spawn(move || writer::run(connection, queue, new_head, noted, refused, lock))
+            .spawn(move || writer.run(queue))
             .map_err(thread_error)?;
         let check = BackgroundCheck::start(path, jobs.clone(), condition).map_err(thread_error)?;
         Ok(Self {
@@ -122,7 +134,7 @@ impl SqliteStore {
                 room: Arc::new(Semaphore::new(QUEUE_BYTES)),
                 head,
                 shown_head: Mutex::default(),
-                readers: Arc::new(ReaderPool::new(path.to_owned())),
+                readers,
                 writer: Mutex::new(Some(writer)),
                 check,
                 condition: watched,

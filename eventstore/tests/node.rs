@@ -20,6 +20,7 @@ use event_store::{
         self, NodeConfig, NodeCredentials, ServeError, TlsFiles,
         profiled::{self, ServerProfile, ServerTrouble},
     },
+    verify_log,
 };
 use futures::{StreamExt, future::join_all};
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ struct TestNode {
     address: std::net::SocketAddr,
     stop: CancellationToken,
     served: JoinHandle<Result<(), ServeError>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl TestNode {
@@ -60,7 +61,7 @@ impl TestNode {
         let stop = CancellationToken::new();
         let served = tokio::spawn(node::serve(listener, log.clone(), config, stop.clone().cancelled_owned()));
         let client = client(&format!("esdb://{user}localhost:{}?{parameters}", address.port()));
-        Self { client, log, address, stop, served, _folder: folder }
+        Self { client, log, address, stop, served, folder }
     }
 
     async fn append(&self, stream: &str, events: Vec<EventData>) -> u64 {
@@ -102,6 +103,9 @@ async fn every_recorded_request_is_answered_as_a_real_server_did_but_for_the_tab
     let differences = recorded::replay(recording, node.address, |_| true).await;
     let unexplained = recorded::unexplained(&differences, include_str!("../../docs/eventstore.md"));
     assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
+    // The recorded requests delete, truncate and revive streams. All of that is whole to the check of the file.
+    let report = verify_log(&node.folder.path().join("log.db"), |_| Ok(())).unwrap();
+    assert!(report.events > 500 && report.damaged == 0, "{report:?}");
 }
 
 /// The answers in which the test servers differ from real ones.

@@ -1,5 +1,5 @@
 //! `muster eventstore` as a process. It serves a client of another language, with a password and TLS.
-//! Readers that stop reading cost it no memory.
+//! Readers that stop reading cost it no memory. Also `muster verify`, which checks its file.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use event_store::testing::new_event;
+use event_store::testing::{append_foreign, event_about, new_event};
 use event_store::{
-    Append, EsdbStore, EventFilter, ExpectedRevision, NewEvent, Position, Read, ReadDirection, StreamName,
-    Subscribe,
+    Append, EsdbStore, EventFilter, ExpectedRevision, NewEvent, Position, Read, ReadDirection, SqliteStore,
+    StreamName, Subscribe,
 };
 use futures::StreamExt;
 use futures::future::join_all;
@@ -194,6 +194,48 @@ fn a_terminal_shows_a_progress_bar(data: &str, folder: &Path) {
     fs::write(to("seen.ndjson"), &whole[..cut]).unwrap();
     assert_eq!(run("sh", &["-c", &replay(&to("seen.ndjson"))]), "");
     assert!(fs::read(to("seen.ndjson")).unwrap() == whole, "it is whole again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_names_the_damages_of_a_log_at_rest_and_in_use() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, file) = (folder.path().display().to_string(), folder.path().join("events.sqlite"));
+    let verify = |expected: i32| {
+        let verify =
+            Command::new(env!("CARGO_BIN_EXE_muster")).args(["verify", "--data", &data]).output().unwrap();
+        let said = [verify.stdout, verify.stderr].concat();
+        assert_eq!(verify.status.code(), Some(expected), "{}", String::from_utf8_lossy(&said));
+        String::from_utf8(said).unwrap()
+    };
+    assert!(verify(2).contains("cannot read"), "there is no log yet");
+
+    let store = SqliteStore::open(&file).unwrap();
+    let (id, other) = (Uuid::new_v4(), StreamName::of("other", Uuid::new_v4()));
+    let ours = StreamName::of("submission", id);
+    store.append(&other, ExpectedRevision::NoStream, vec![new_event("Tested", "\"marked\"")]).await.unwrap();
+    append_foreign(&store, &ours, "Note", "text", "none").await;
+    let said = verify(0);
+    assert!(said.contains("1 events of strangers") && said.contains("read 2 events of 2 streams"), "{said}");
+    store.append(&ours, ExpectedRevision::Any, vec![event_about(id, 1, "Passed", "7")]).await.unwrap();
+    let said = verify(1);
+    assert!(said.contains(&format!("damaged: position 3, revision 1, stream {ours}: ")), "{said}");
+    store.close().await;
+
+    let mut bytes = fs::read(&file).unwrap();
+    let at = bytes.windows(8).position(|bytes| bytes == b"\"marked\"").unwrap();
+    bytes[at + 3] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let said = verify(1);
+    let damage = format!("damaged: position 1, revision 0, stream {other}: the checksum is wrong");
+    assert!(said.contains(&damage) && said.contains("damaged at 2 places"), "{said}");
+
+    let server = Command::new(env!("CARGO_BIN_EXE_muster"))
+        .args(["verify", "--eventstore", "esdb://u:secret@127.0.0.1:9"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(server.stderr).unwrap();
+    assert_eq!(server.status.code(), Some(2), "{said}");
+    assert!(said.contains("checks the file of an embedded log") && !said.contains("secret"), "{said}");
 }
 
 fn event() -> NewEvent {

@@ -38,7 +38,7 @@ const RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// Checksums to add to events that have none, in the order of their positions.
 pub(super) struct ChecksumJob {
     checksums: Vec<(Position, u32)>,
-    reply: oneshot::Sender<rusqlite::Result<()>>,
+    reply: oneshot::Sender<Result<(), String>>,
 }
 
 /// The thread that checks.
@@ -180,10 +180,11 @@ impl CheckPass {
 
 impl ChecksumJob {
     /// Adds the checksums in a transaction, and answers. If an event has one meanwhile, it keeps it.
-    pub(super) fn carry_out(self, log: &mut Connection) {
+    pub(super) fn carry_out(self, log: &mut Connection) -> rusqlite::Result<()> {
         let added = add_checksums(log, &self.checksums);
         // A check that has stopped wants no answer.
-        let _ = self.reply.send(added);
+        let _ = self.reply.send(added.as_ref().copied().map_err(ToString::to_string));
+        added
     }
 
     /// Leaves the checksums to the next start, because nothing may be written any more. The check goes on.

@@ -50,7 +50,7 @@ pub(super) struct CheckedPage {
     pub(super) unsummed: Vec<(Position, u32)>,
 }
 
-/// Checks at most `max` events after a position, and calls `each` with every whole one.
+/// Checks at most `max` events after a position, and calls `each` with every event, or with its damage.
 ///
 /// # Errors
 /// If the file cannot be read there.
@@ -58,7 +58,7 @@ pub(super) fn check_page(
     log: &Connection,
     after: Position,
     max: usize,
-    mut each: impl FnMut(&RowContent<'_>) -> Option<FoundDamage>,
+    mut each: impl FnMut(Result<&RowContent<'_>, &FoundDamage>) -> Option<FoundDamage>,
 ) -> Result<CheckedPage, ReadError> {
     let mut statement = log
         .prepare_cached(&format!(
@@ -72,7 +72,7 @@ pub(super) fn check_page(
         let Some(row) = rows.next().map_err(read_error)? else { break };
         let position: u64 = row.get(2).map_err(read_error)?;
         if position != page.next.0 + 1 {
-            page.damage.extend(found(missing_position(page.next.0 + 1))?);
+            page.damage.push(found(missing_position(page.next.0 + 1))?);
         }
         page.events += 1;
         page.next = Position(position);
@@ -82,9 +82,13 @@ pub(super) fn check_page(
                 if row.get::<_, Option<u32>>(9).map_err(read_error)?.is_none() {
                     page.unsummed.push((page.next, content.checksum()));
                 }
-                page.damage.extend(each(&content));
+                page.damage.extend(each(Ok(&content)));
             }
-            Err(error) => page.damage.extend(found(error)?),
+            Err(error) => {
+                let damage = found(error)?;
+                page.damage.extend(each(Err(&damage)));
+                page.damage.push(damage);
+            }
         }
     }
     page.end = page.next >= head(log).map_err(read_error)?;
@@ -128,9 +132,9 @@ fn first_to_check(log: &Connection, head: Position) -> Result<Position, ReadErro
 }
 
 /// Returns the damage that an error tells of, or the error if it tells of none.
-fn found(error: ReadError) -> Result<Option<FoundDamage>, ReadError> {
+fn found(error: ReadError) -> Result<FoundDamage, ReadError> {
     match error {
-        ReadError::DamagedEvent { place, why } => Ok(Some(FoundDamage { place, why })),
+        ReadError::DamagedEvent { place, why } => Ok(FoundDamage { place, why }),
         error => Err(error),
     }
 }

@@ -10,10 +10,13 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::schema::{self, SCHEMA_VERSION};
+use super::{
+    journal::JOURNAL_MAX,
+    schema::{self, SCHEMA_VERSION},
+};
 
 /// The wait for a lock. Only recovery and checkpoints lock the file, and both are short.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The reason why the log could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,22 @@ pub enum OpenLogError {
         path: PathBuf,
         /// The version in the file.
         found: i32,
+    },
+    /// The log was written by an older program, and nothing was changed.
+    #[error("{} has schema version {found}; the next start of the log brings it to version {SCHEMA_VERSION}", path.display())]
+    OlderVersion {
+        /// The path of the log.
+        path: PathBuf,
+        /// The version in the file.
+        found: i32,
+    },
+    /// The file is missing, too short, or not readable.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// The path of the log.
+        path: PathBuf,
+        /// The error of the operating system.
+        error: io::Error,
     },
     /// The log cannot be kept as we need it, e.g. because the file system has no shared memory: readers would hold up the
     /// writer.
@@ -88,7 +107,7 @@ pub(super) fn writer(path: &Path) -> Result<Connection, OpenLogError> {
     connection.pragma_update(None, "synchronous", "full").map_err(failed)?;
     connection.pragma_update(None, "cache_size", -16 * 1024).map_err(failed)?;
     connection
-        .pragma_update_and_check(None, "journal_size_limit", 64 * 1024 * 1024, |_| Ok(()))
+        .pragma_update_and_check(None, "journal_size_limit", JOURNAL_MAX, |_| Ok(()))
         .map_err(failed)?;
     Ok(connection)
 }

@@ -308,7 +308,7 @@ pub(super) fn tombstone(log: &Connection, name: &StreamName) -> Result<Option<St
     stored_event(&check_checksum(log, row)?).map(Some)
 }
 
-fn stored_event(content: &RowContent<'_>) -> Result<StoredEvent, ReadError> {
+pub(super) fn stored_event(content: &RowContent<'_>) -> Result<StoredEvent, ReadError> {
     let whole = || -> Result<_, String> {
         let id = Uuid::from_slice(content.id).map_err(|error| format!("its id: {error}"))?;
         let recorded_at = Timestamp::from_microsecond(content.recorded_at_us)

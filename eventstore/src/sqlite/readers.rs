@@ -2,12 +2,19 @@
 
 use std::{
     path::PathBuf,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    task::{Context, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
 };
 
 use rusqlite::Transaction;
-use tokio::{sync::Semaphore, task::JoinError, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinError,
+    time::timeout,
+};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{open, read_error::read_error};
@@ -34,6 +41,22 @@ impl ReaderPool {
     /// Closes the connections that are not in use.
     pub(super) fn close_idle(&self) {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Waits until no connection is in use, and lets none be used until the answer is dropped. Blocks the thread. Returns
+    /// `None` if the readers take longer than `longest`.
+    pub(super) fn pause(&self, longest: Duration) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(CONNECTIONS).unwrap_or(u32::MAX);
+        let deadline = Instant::now() + longest;
+        // Later readers queue behind this request, so it is answered although they overlap.
+        let mut permit = pin!(Arc::clone(&self.permits).acquire_many_owned(all));
+        let waker = Waker::from(Arc::new(ThreadWaker(thread::current())));
+        loop {
+            if let Poll::Ready(permit) = permit.as_mut().poll(&mut Context::from_waker(&waker)) {
+                return permit.ok();
+            }
+            thread::park_timeout(deadline.checked_duration_since(Instant::now())?);
+        }
     }
 
     /// Runs `work` on one of the connections, in one snapshot of the log.
@@ -69,6 +92,15 @@ impl ReaderPool {
             result
         });
         job.await.map_err(aborted)?
+    }
+}
+
+/// Wakes the thread that waits for the readers.
+struct ThreadWaker(Thread);
+
+impl Wake for ThreadWaker {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 

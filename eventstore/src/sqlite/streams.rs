@@ -96,29 +96,58 @@ impl StreamRow {
         Timestamp::now().as_microsecond().saturating_sub(age_us)
     }
 
+    /// Returns true if the limits are those of the stream's newest metadata. `None` means that the stream has none, and
+    /// `Some(None)` that it is not known.
+    pub(super) fn hides_as(&self, metadata: Option<Option<&[u8]>>, name: &StreamName) -> bool {
+        let limits = &self.limits;
+        let Some(metadata) = metadata else {
+            return limits.truncate_before == Some(0)
+                && limits.max_count == name.described().map(|_| 1)
+                && limits.max_age_s.is_none();
+        };
+        let Some(metadata) = metadata else { return true };
+        let said = StreamLimits::parse(metadata);
+        let hidden = limits.truncate_before.unwrap_or_default();
+        limits.max_count == said.max_count
+            && limits.max_age_s == said.max_age_s
+            // Without a `$tb` the events are hidden that an earlier one deleted.
+            && said.truncate_before.map_or(hidden <= self.next_revision(), |before| hidden == before)
+    }
+
     pub(super) fn set_last_revision(&self, log: &Connection, revision: Revision) -> rusqlite::Result<()> {
         log.prepare_cached("UPDATE streams SET last_revision = ?2 WHERE id = ?1")?
             .execute(params![self.id, revision])?;
         Ok(())
     }
 
-    /// Applies the limits of the stream's metadata. Metadata that cannot be parsed sets no limits, as in
-    /// EventStoreDB.
+    /// Applies the limits of the stream's metadata.
     pub(super) fn set_metadata(&self, log: &Connection, metadata: &[u8]) -> rusqlite::Result<()> {
-        let limits: StreamLimits = serde_json::from_slice(metadata).unwrap_or_default();
+        let limits = StreamLimits::parse(metadata);
         // Metadata without a `$tb` revives a deleted stream, but not the events that were deleted.
         let floor = if self.is_deleted() { self.next_revision() } else { 0 };
-        let bounded = |limit: Option<u64>| limit.filter(|limit| (1..=TOMBSTONE_REVISION).contains(limit));
         log.prepare_cached(
             "UPDATE streams SET truncate_before = ?2, max_count = ?3, max_age_s = ?4 WHERE id = ?1",
         )?
         .execute(params![
             self.id,
-            limits.truncate_before.unwrap_or(floor).min(TOMBSTONE_REVISION),
-            bounded(limits.max_count),
-            bounded(limits.max_age_s),
+            limits.truncate_before.unwrap_or(floor),
+            limits.max_count,
+            limits.max_age_s,
         ])?;
         Ok(())
+    }
+}
+
+impl StreamLimits {
+    /// Reads the limits from a stream's metadata. Metadata that cannot be parsed sets none, as in EventStoreDB.
+    fn parse(metadata: &[u8]) -> Self {
+        let limits: Self = serde_json::from_slice(metadata).unwrap_or_default();
+        let bounded = |limit: Option<u64>| limit.filter(|limit| (1..=TOMBSTONE_REVISION).contains(limit));
+        Self {
+            truncate_before: limits.truncate_before.map(|before| before.min(TOMBSTONE_REVISION)),
+            max_count: bounded(limits.max_count),
+            max_age_s: bounded(limits.max_age_s),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
     apply::{LogTail, apply},
     background::ChecksumJob,
     condition::LogCondition,
+    journal::LogJournal,
     read_error::is_corrupt,
     write::{StreamWrite, WriteError, WriteReceipt},
 };
@@ -38,47 +39,81 @@ pub(super) struct WriteJob {
 
 pub(super) type WriteResult = Result<WriteReceipt, WriteError>;
 
-/// Serves jobs until all senders are dropped. Holds the log's lock until the file is closed. If the log's condition has a
-/// refusal, every write gets `refused`.
-pub(super) fn run(
-    mut connection: Connection,
-    mut jobs: UnboundedReceiver<WriterJob>,
-    head: watch::Sender<Position>,
-    condition: watch::Sender<LogCondition>,
-    mut refused: Option<WriteError>,
-    lock: File,
-) {
-    while let Some(first) = jobs.blocking_recv() {
-        let (batch, checksums) = take_batch(first, &mut jobs);
-        let writes: Vec<_> = batch.iter().map(|job| &job.write).collect();
-        let answers = match &refused {
-            Some(error) => vec![Err(error.clone()); writes.len()],
-            None if writes.is_empty() => Vec::new(),
-            None => {
-                let outcome = write_all(&mut connection, &writes);
-                if let Some(position) = outcome.head {
-                    // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
-                    head.send_if_modified(|head| std::mem::replace(head, position) != position);
-                }
-                if let Some(unconfirmed) = outcome.unconfirmed {
-                    condition.send_modify(|condition| condition.refusal = Some(unconfirmed.to_string()));
-                    refused = Some(unconfirmed);
-                }
-                outcome.answers
+/// The state of the thread that writes.
+pub(super) struct LogWriter {
+    pub(super) connection: Connection,
+    pub(super) head: watch::Sender<Position>,
+    pub(super) condition: watch::Sender<LogCondition>,
+    /// The answer to every write, if the log takes none.
+    pub(super) refused: Option<WriteError>,
+    pub(super) journal: LogJournal,
+    /// The log's lock, held until the file is closed.
+    pub(super) lock: File,
+}
+
+impl LogWriter {
+    /// Serves jobs until all senders are dropped.
+    pub(super) fn run(mut self, mut jobs: UnboundedReceiver<WriterJob>) {
+        while let Some(first) = jobs.blocking_recv() {
+            let (batch, checksums) = take_batch(first, &mut jobs);
+            let answers = self.write(&batch);
+            answer(batch, answers);
+            if let Some(job) = checksums {
+                self.add_checksums(job);
             }
-        };
-        answer(batch, answers);
-        match (checksums, &refused) {
-            (Some(job), None) => job.carry_out(&mut connection),
-            (Some(job), Some(_)) => job.postpone(),
-            (None, _) => {}
+            if self.refused.is_none()
+                && let Err(error) = self.journal.bound(&self.connection)
+            {
+                tracing::warn!(%error, "the journal of the event log could not be emptied");
+                self.stop_if_unconfirmed(&error);
+            }
+        }
+        // The file must be flushed and closed before the next process may open it.
+        if let Err((_, error)) = self.connection.close() {
+            tracing::warn!(%error, "the event log was not closed cleanly; no event is lost");
+        }
+        drop(self.lock);
+    }
+
+    fn write(&mut self, batch: &[WriteJob]) -> Vec<WriteResult> {
+        if let Some(error) = &self.refused {
+            return vec![Err(error.clone()); batch.len()];
+        }
+        if batch.is_empty() {
+            return Vec::new();
+        }
+        let writes: Vec<_> = batch.iter().map(|job| &job.write).collect();
+        let outcome = write_all(&mut self.connection, &writes);
+        if let Some(position) = outcome.head {
+            // Subscribers hear first, so that a writer finds its event delivered soon after its answer.
+            self.head.send_if_modified(|head| std::mem::replace(head, position) != position);
+        }
+        if let Some(unconfirmed) = outcome.unconfirmed {
+            self.stop(unconfirmed);
+        }
+        outcome.answers
+    }
+
+    fn add_checksums(&mut self, job: ChecksumJob) {
+        if self.refused.is_some() {
+            job.postpone();
+        } else if let Err(error) = job.carry_out(&mut self.connection) {
+            self.stop_if_unconfirmed(&error);
         }
     }
-    // The file must be flushed and closed before the next process may open it.
-    if let Err((_, error)) = connection.close() {
-        tracing::warn!(%error, "the event log was not closed cleanly; no event is lost");
+
+    fn stop_if_unconfirmed(&mut self, error: &rusqlite::Error) {
+        if is_unconfirmed(error) {
+            self.stop(write_error(error));
+        }
     }
-    drop(lock);
+
+    /// Writes nothing more.
+    fn stop(&mut self, why: WriteError) {
+        tracing::error!("the event log takes no more appends until a restart: {why}");
+        self.condition.send_modify(|condition| condition.refusal = Some(why.to_string()));
+        self.refused = Some(why);
+    }
 }
 
 /// Takes the writes that wait, up to a job of checksums.
@@ -130,7 +165,6 @@ fn write_all(connection: &mut Connection, writes: &[&StreamWrite]) -> WrittenBat
     };
     let failed = write_error(&error);
     if is_unconfirmed(&error) {
-        tracing::error!(%error, "the disk did not confirm a write; the event log takes no more until a restart");
         let answers = vec![Err(failed.clone()); writes.len()];
         return WrittenBatch { answers, head: None, unconfirmed: Some(failed) };
     }

@@ -1,5 +1,7 @@
 //! Damaged logs: each damage is named with its place, reading ends there, and what is whole can be read.
 
+mod verify;
+
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
