@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use event_store::node::{self, NodeConfig};
-use event_store::{EsdbStore, EventStore, SqliteStore};
+use event_store::{EsdbStore, EventStore, LogCondition, SqliteStore};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::LogLocation;
@@ -36,6 +37,14 @@ impl EventLog {
         match self {
             Self::Embedded(log) => Arc::new(log.clone()),
             Self::Esdb(log) => Arc::new(log.clone()),
+        }
+    }
+
+    /// Watches the condition of the log's file, if this process has it open.
+    pub(crate) fn condition(&self) -> Option<watch::Receiver<LogCondition>> {
+        match self {
+            Self::Embedded(log) => Some(log.condition()),
+            Self::Esdb(_) => None,
         }
     }
 

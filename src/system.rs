@@ -116,6 +116,7 @@ async fn run_over(
     }
     let mut operations = Operations {
         log: store.clone(),
+        log_condition: log.condition(),
         views: None,
         pause_reason: None,
         verifying: None,

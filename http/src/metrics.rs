@@ -35,6 +35,7 @@ struct MetricsInner {
     pins: OptionalGauge,
     set_aside: OptionalGauge,
     standing_still: OptionalGauge,
+    log_damages: OptionalGauge,
     head: OptionalGauge,
     checkpoint: OptionalGauge,
     lag: OptionalGauge,
@@ -119,6 +120,10 @@ impl Metrics {
             "submissions_standing_still",
             "Submissions with an event that this version cannot read, counted up to 1000",
         );
+        let log_damages = gauge(
+            "log_damages",
+            "Damages of the log's file that were found since it was opened, counted up to 10",
+        );
         let head = gauge("log_position", "Position of the newest event in the log");
         let checkpoint = gauge("views_position", "Position up to which the views have applied the log");
         let lag =
@@ -135,6 +140,7 @@ impl Metrics {
             pins,
             set_aside,
             standing_still,
+            log_damages,
             head,
             checkpoint,
             lag,
@@ -168,6 +174,10 @@ impl Metrics {
         self.0.pins.set(totals.pins);
         self.0.set_aside.set(totals.set_aside);
         self.0.standing_still.set(totals.standing_still);
+    }
+
+    pub(crate) fn set_log_damages(&self, damages: usize) {
+        self.0.log_damages.set(damages as u64);
     }
 
     pub(crate) fn set_head(&self, head: Position) {

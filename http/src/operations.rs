@@ -9,7 +9,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
-use event_store::{EventFilter, Position, Read, ReadError};
+use event_store::{EventFilter, LogCondition, Position, Read, ReadError};
 use jiff::Timestamp;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -36,6 +36,8 @@ const LAG_EVENTS_MAX: usize = 10_000;
 pub struct Operations {
     /// The event log. A process is never ready without it.
     pub log: Arc<dyn Read>,
+    /// The condition of the log's file, if this process has it open.
+    pub log_condition: Option<watch::Receiver<LogCondition>>,
     /// The views, if this process writes or reads them.
     pub views: Option<Arc<dyn MonitoredViews>>,
     /// The reason why this process does nothing at present, in a sentence for the operator; holds `None` while it works.
@@ -135,8 +137,10 @@ async fn healthz() -> &'static str {
 async fn readyz(State(process): State<Arc<Operations>>) -> impl IntoResponse {
     let stopping = process.stopping.is_cancelled().then(|| "the process is stopping".to_owned());
     let paused = process.pause_reason.as_ref().and_then(|reason| reason.borrow().clone());
-    let reasons: Vec<String> =
-        stopping.into_iter().chain(paused).chain(process.store_problem().await).collect();
+    let refusal = process.log_condition.as_ref().and_then(|condition| condition.borrow().refusal.clone());
+    let refusal = refusal.map(|why| format!("the log takes no appends: {why}"));
+    let problem = process.store_problem().await;
+    let reasons: Vec<String> = stopping.into_iter().chain(paused).chain(refusal).chain(problem).collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready: reasons.is_empty(), reasons, verifying: process.verifying() }))
 }
@@ -172,6 +176,9 @@ async fn verifying(State(process): State<Arc<Operations>>) -> Response {
     ),
 )]
 async fn metrics(State(process): State<Arc<Operations>>) -> Response {
+    if let Some(condition) = &process.log_condition {
+        process.metrics.set_log_damages(condition.borrow().damages.len());
+    }
     // A gauge that cannot be read keeps its value: an operator needs the others most when a store is away.
     if let Ok(head) = process.head().await {
         process.metrics.set_head(head);

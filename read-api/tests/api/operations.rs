@@ -1,5 +1,6 @@
 //! `/healthz`, `/readyz`, `/metrics`, and unknown paths.
 
+use event_store::LogCondition;
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -49,6 +50,23 @@ async fn a_process_is_not_ready_without_its_log() {
     // The submission is only in the log, so it cannot be read, but its existence is not denied.
     world.problem(&format!("/api/v1/submissions/{id}"), StatusCode::SERVICE_UNAVAILABLE).await;
     assert_eq!(world.get("/readyz").await.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test]
+async fn a_process_whose_log_takes_no_appends_is_not_ready_and_damages_are_counted() {
+    let world = World::new().await;
+    let damages = vec!["position 3, revision 1, stream s: the checksum is wrong".to_owned()];
+    world.log_condition.send_replace(LogCondition { damages, refusal: None });
+    assert_eq!(world.get("/readyz").await.status(), StatusCode::OK, "the rest can be read and written");
+    let metrics = world.get("/metrics").await.text().await.unwrap();
+    assert!(metrics.contains("muster_log_damages 1\n"), "{metrics}");
+
+    let refusal = Some("the event log is damaged: position 9".to_owned());
+    world.log_condition.send_modify(|condition| condition.refusal = refusal);
+    let response = world.get("/readyz").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let reasons = json!(["the log takes no appends: the event log is damaged: position 9"]);
+    assert_eq!(response.json::<Value>().await.unwrap()["reasons"], reasons);
 }
 
 #[tokio::test]

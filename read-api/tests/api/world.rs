@@ -13,7 +13,7 @@ use domain::submission::{
 };
 use domain::testing::{located_in, submitted_by};
 use event_store::testing::event_about;
-use event_store::{Append, ExpectedRevision, Position, Read, SqliteStore, StreamName};
+use event_store::{Append, ExpectedRevision, LogCondition, Position, Read, SqliteStore, StreamName};
 use http_edge::{Metrics, Operations, OrganiserToken};
 use projections::{MemoryViews, ViewQueries};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
@@ -37,6 +37,7 @@ pub(crate) struct World {
     pub(crate) queries: Arc<CountingQueries>,
     pub(crate) pause_reason: watch::Sender<Option<String>>,
     pub(crate) unknown_rules: watch::Sender<BTreeSet<String>>,
+    pub(crate) log_condition: watch::Sender<LogCondition>,
     pub(crate) stopping: CancellationToken,
     pub(crate) client: Client,
     address: SocketAddr,
@@ -60,6 +61,7 @@ impl World {
         let views = Arc::new(MemoryViews::new());
         let queries = Arc::new(CountingQueries::new(views.clone()));
         let (pause_sender, pause_reason) = watch::channel(None);
+        let (condition_sender, log_condition) = watch::channel(LogCondition::default());
         let (unknown_sender, unknown_rules) = watch::channel(BTreeSet::new());
         let stopping = CancellationToken::new();
         let metrics = Metrics::new();
@@ -78,6 +80,7 @@ impl World {
         });
         let routes = routes.merge(http_edge::operations(Operations {
             log: Arc::new(store.clone()),
+            log_condition: Some(log_condition),
             views: Some(Arc::new(WatchedQueries(queries.clone()))),
             pause_reason: None,
             verifying: Some(pause_reason),
@@ -95,6 +98,7 @@ impl World {
             views,
             queries,
             pause_reason: pause_sender,
+            log_condition: condition_sender,
             unknown_rules: unknown_sender,
             stopping,
             client: Client::new(),
