@@ -19,7 +19,6 @@ pub use telemetry::{LogFormat, TelemetrySettings};
 pub use typed::SettingError;
 
 use std::fmt;
-use std::fs;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -226,6 +225,7 @@ fn rate(text: &str) -> Result<Option<RateLimit>, commands::RateLimitError> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::path::Path;
 
     use clap::FromArgMatches;
