@@ -12,7 +12,9 @@ use std::{
 };
 
 use event_store::testing::{event_of_size, new_stream};
-use event_store::{Append, EventFilter, ExpectedRevision, Position, Read, SqliteStore, StreamName};
+use event_store::{
+    Append, EventFilter, ExpectedRevision, Position, Read, SqliteStore, StreamName, verify_log,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -30,6 +32,9 @@ async fn a_killed_process_loses_nothing_that_it_acknowledged() {
         assert!(acknowledged.len() > before, "the storm of kill {kill} acknowledged nothing");
     }
 
+    // The journal of the killed process is still there.
+    let report = verify_log(&path, |_| Ok(())).unwrap();
+    assert_eq!(report.damages, Vec::<String>::new());
     let store = SqliteStore::open(&path).unwrap();
     let mut at = Position::START;
     let mut log = HashMap::new();

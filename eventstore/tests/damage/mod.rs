@@ -1,5 +1,6 @@
 //! Damaged logs: each damage is named with its place, reading ends there, and what is whole can be read.
 
+mod failing_disk;
 mod verify;
 
 use std::path::{Path, PathBuf};
