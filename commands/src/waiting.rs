@@ -66,7 +66,7 @@ impl WaitingSubmissions {
     /// Forgets submissions as the log says that they have ended. Never returns.
     pub async fn follow(self, log: Arc<dyn EventStore>) {
         let kinds = ["Passed", "Failed", "GivenUp", "Withdrawn"].map(str::to_owned).to_vec();
-        let filter = EventFilter { kinds, stream_prefix: Some(format!("{CATEGORY}-")) };
+        let filter = EventFilter { kinds, ..EventFilter::stream_prefix(format!("{CATEGORY}-")) };
         let mut after = None;
         loop {
             if let Some(from) = &mut after {

@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
-use crate::{Position, ReadError, Revision, StreamName};
+use crate::{
+    Position, ReadError, Revision, StreamName,
+    stream::{METADATA_KIND, TOMBSTONE_KIND},
+};
 
 /// An event to be appended.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +63,28 @@ pub struct RecordedEvent {
     pub recorded_at: Timestamp,
 }
 
+/// The `$tb` of a deleted stream.
+const DELETED_BEFORE: u64 = i64::MAX as u64;
+
+/// The part of a stream's metadata that can delete the stream.
+#[derive(Deserialize)]
+struct DeletingLimits {
+    #[serde(rename = "$tb")]
+    truncate_before: Option<u64>,
+}
+
 impl RecordedEvent {
+    /// Returns the stream that the event deletes, if it is an event of the store itself that deletes one: for good, or so
+    /// that new events may follow.
+    pub fn deleted_stream(&self) -> Option<StreamName> {
+        if self.kind == TOMBSTONE_KIND {
+            return Some(self.stream.clone());
+        }
+        let described = self.stream.described().filter(|_| self.kind == METADATA_KIND)?;
+        let limits: DeletingLimits = serde_json::from_slice(&self.data).ok()?;
+        (limits.truncate_before == Some(DELETED_BEFORE)).then_some(described)
+    }
+
     /// Decodes the metadata of an event that this application wrote.
     ///
     /// # Errors

@@ -63,6 +63,12 @@ impl fmt::Display for StreamName {
     }
 }
 
+/// The type of the event that deletes its stream for good.
+pub(crate) const TOMBSTONE_KIND: &str = "$streamDeleted";
+
+/// The type of the event that sets a stream's metadata, in a stream of its own.
+pub(crate) const METADATA_KIND: &str = "$metadata";
+
 /// The number of an event within its stream, from 0, without gaps.
 pub type Revision = u64;
 
@@ -110,6 +116,9 @@ pub struct EventFilter {
     pub kinds: Vec<String>,
     /// The beginning of the names of the streams that pass. If `None`, all streams pass.
     pub stream_prefix: Option<String>,
+    /// True if the store's own events that may delete such streams pass too, for
+    /// [`RecordedEvent::deleted_stream`](crate::RecordedEvent::deleted_stream).
+    pub deletions: bool,
 }
 
 impl EventFilter {
@@ -124,8 +133,21 @@ impl EventFilter {
             && self.stream_prefix.as_deref().is_none_or(|prefix| stream.starts_with(prefix))
     }
 
-    /// Returns true if an event passes and does not belong to the store itself.
+    /// Passes the store's own events that may delete streams, too.
+    #[must_use]
+    pub fn with_deletions(self) -> Self {
+        Self { deletions: true, ..self }
+    }
+
+    /// Returns true if an event passes for a user of the port: it does not belong to the store itself, or it may delete
+    /// a stream and the user asks for such events.
     pub(crate) fn passes_user(&self, stream: &str, kind: &str) -> bool {
-        !stream.starts_with('$') && !kind.starts_with('$') && self.passes(stream, kind)
+        let deleted = match kind {
+            TOMBSTONE_KIND => stream,
+            METADATA_KIND => stream.strip_prefix("$$").unwrap_or("$"),
+            _ => return !stream.starts_with('$') && !kind.starts_with('$') && self.passes(stream, kind),
+        };
+        let prefix = self.stream_prefix.as_deref().unwrap_or_default();
+        self.deletions && deleted.starts_with(prefix) && !deleted.starts_with('$')
     }
 }

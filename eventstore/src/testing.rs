@@ -62,6 +62,16 @@ pub async fn append_foreign(
     receipt.position
 }
 
+/// Deletes a stream so that it may be written to again, as a stranger's client does.
+///
+/// # Panics
+/// If the log refuses it.
+pub async fn soft_delete(log: &SqliteStore, stream: &StreamName) {
+    let (condition, action) = (WriteCondition::Any, WriteAction::Delete);
+    let write = StreamWrite { stream: stream.clone(), condition, action };
+    log.write(write).await.expect("the log deletes the stream");
+}
+
 /// Deletes a stream for good, as a stranger's client does.
 ///
 /// # Panics

@@ -13,10 +13,10 @@ use std::{
     time::Duration,
 };
 
-use event_store::testing::{event_of_size, new_stream};
+use event_store::testing::{event_of_size, new_stream, soft_delete, tombstone};
 use event_store::{
-    Append, ConnectError, EsdbStore, EventFilter, ExpectedRevision, Position, Read, ReadDirection, ReadError,
-    SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
+    Append, ConnectError, EsdbStore, EventFilter, EventStore, ExpectedRevision, Position, Read,
+    ReadDirection, ReadError, SqliteStore, StreamName, Subscribe, Subscription, SubscriptionItem,
     node::{
         self,
         profiled::{self, ServerProfile, ServerTrouble},
@@ -355,6 +355,62 @@ async fn a_subscription_ends_at_a_log_that_was_restored_meanwhile_and_has_grown_
         matches!(&ended, Some(Err(ReadError::OtherLog { after: Position(2), why })) if why.contains("restored")),
         "{ended:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_that_asks_for_deletions_is_told_of_both_kinds() {
+    let folder = TempDir::new().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let [kept, soft, gone] = [(); 3].map(|()| new_stream());
+    for stream in [&kept, &soft, &gone] {
+        log.append(stream, ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    }
+    soft_delete(&log, &soft).await;
+    tombstone(&log, &gone).await;
+    log.append(&kept, ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
+    let mut stores: Vec<Box<dyn EventStore>> = vec![Box::new(log.clone())];
+    let stop = CancellationToken::new();
+    let _stop = stop.clone().drop_guard();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut addresses = vec![listener.local_addr().unwrap()];
+    tokio::spawn(node::serve(
+        listener,
+        log.clone(),
+        node::NodeConfig::default(),
+        stop.clone().cancelled_owned(),
+    ));
+    for profile in [ServerProfile::V23_10_8, ServerProfile::V24_10_14] {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        addresses.push(listener.local_addr().unwrap());
+        let stop = stop.clone().cancelled_owned();
+        tokio::spawn(profiled::serve(listener, log.clone(), profile, ServerTrouble::default(), stop));
+    }
+    for address in addresses {
+        stores.push(Box::new(EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap()));
+    }
+    for store in &stores {
+        let prefixed = EventFilter::stream_prefix("test-");
+        for (filter, deletions) in [
+            (EventFilter::default(), false),
+            (EventFilter::default().with_deletions(), true),
+            (prefixed.clone(), false),
+            (prefixed.with_deletions(), true),
+        ] {
+            let mut deliveries = store.subscribe(Position::START, filter.clone());
+            let mut delivered = Vec::new();
+            loop {
+                match timeout(DEADLINE, deliveries.next()).await.expect("in time").unwrap().unwrap() {
+                    SubscriptionItem::Event(event) => delivered.push(event),
+                    SubscriptionItem::CaughtUp(_) => break,
+                    SubscriptionItem::Checkpoint(_) => {}
+                }
+            }
+            assert_eq!(delivered, store.read_all(Position::START, &filter, 100).await.unwrap().events);
+            let deleted: Vec<_> = delivered.iter().filter_map(|event| event.deleted_stream()).collect();
+            let expected = if deletions { vec![soft.clone(), gone.clone()] } else { vec![] };
+            assert_eq!((deleted, delivered.len()), (expected, if deletions { 6 } else { 4 }));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

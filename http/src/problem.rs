@@ -139,7 +139,7 @@ impl From<ReadError> for Problem {
                 Self::unavailable("The event log cannot be read at present; try again in a few seconds.")
             }
             ReadError::StreamDeleted(_) => {
-                Self::new(StatusCode::GONE, "An operator deleted this from the log for good.")
+                Self::new(StatusCode::GONE, "An operator deleted this from the log.")
             }
             ReadError::BeyondEnd { .. } | ReadError::OtherLog { .. } => {
                 Self::parameter("after", error.to_string())

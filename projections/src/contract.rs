@@ -7,6 +7,7 @@
 //! projections::contract!(open);
 //! ```
 
+mod deletions;
 pub mod history;
 mod pins;
 mod queue;
@@ -21,6 +22,7 @@ use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::Position;
 
+pub use deletions::*;
 pub use history::EventHistory;
 pub use pins::*;
 pub use queue::*;
@@ -47,6 +49,7 @@ macro_rules! contract {
             a_submission_that_stands_still_goes_on_at_the_same_event
             a_submission_that_goes_on_may_stand_still_again
             strangers_events_are_counted_once
+            a_deleted_submission_is_in_no_view
             unfinished_submissions_are_listed_oldest_first
             overdue_submissions_are_listed_oldest_first
             submissions_being_verified_are_listed_oldest_first

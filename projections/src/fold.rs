@@ -9,18 +9,18 @@ pub(crate) mod owner;
 pub(crate) mod project;
 pub(crate) mod totals;
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 
-use domain::submission::SubmissionId;
+use domain::submission::{Event, SubmissionId};
 
 use self::owner::{OwnerPasses, PinChange};
-use self::project::EventEffects;
+use self::project::{EventEffects, PassChange};
 use self::totals::{CounterKey, Counters, RecentActivity};
 use crate::EventEnvelope;
 use crate::map::index::CellIndex;
 use crate::map::mercator::MercatorPoint;
-use crate::view::{Pin, StatusView};
+use crate::view::{DeletionView, Pin, StatusView};
 
 /// The state of the views, or the part of it that a batch touches.
 #[derive(Debug, Default)]
@@ -53,12 +53,51 @@ impl ViewState {
             owner.apply(pass, envelope.position)
         });
         totals::count_effects(&mut self.counters, &effects);
-        if let Some(PinChange { before, after }) = &pin_change {
-            before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.remove_pin(pin));
-            after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.add_pin(pin));
+        if let Some(pin_change) = &pin_change {
+            self.replace_pin(pin_change);
         }
         self.recent.apply(envelope, &effects);
         (effects, pin_change)
+    }
+
+    /// Takes a submission out of the totals and of its owner's pin, and returns its view and the owner's pin before and after
+    /// if it counted; `None` if the submission is not known. The failures of entries that a long timeline has left out stay
+    /// counted.
+    pub(crate) fn delete(&mut self, deletion: &DeletionView) -> Option<(StatusView, Option<PinChange>)> {
+        let view = self.statuses.remove(&deletion.id)?;
+        totals::add(&mut self.counters, CounterKey::Status(view.status), -1);
+        for entry in &view.timeline {
+            match &entry.event {
+                Event::Failed(failed) => {
+                    for reason in &failed.reasons {
+                        totals::add(&mut self.counters, CounterKey::Failure(reason.code), -1);
+                    }
+                }
+                Event::VerificationInterrupted(interrupted) => {
+                    totals::add(&mut self.counters, CounterKey::Interruption(interrupted.code), -1);
+                }
+                _ => {}
+            }
+        }
+        let pin_change = view.counts_since().map(|pass| {
+            let owner = self.owners.entry(view.owner.clone()).or_default();
+            let mut change = owner.apply(&PassChange::Revoked(pass.position), deletion.position);
+            if let Some(gone) = owner.pin.as_mut().filter(|pin| pin.passes == 0) {
+                // The place tells listeners where the pin was. What the participant wrote goes with the submission.
+                (gone.name, gone.twitter, gone.answers) = (String::new(), None, BTreeMap::new());
+                change.after = Some(gone.clone());
+            }
+            change
+        });
+        if let Some(pin_change) = &pin_change {
+            self.replace_pin(pin_change);
+        }
+        Some((view, pin_change))
+    }
+
+    fn replace_pin(&mut self, PinChange { before, after }: &PinChange) {
+        before.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.remove_pin(pin));
+        after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.add_pin(pin));
     }
 
     fn add_pin(&mut self, pin: &Pin) {

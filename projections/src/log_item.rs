@@ -1,11 +1,11 @@
 //! Turns events of the log into changes of the views. Reading never fails: a stranger's event is set aside, and an event of
 //! ours that this version cannot read makes its submission stand still.
 
-use domain::{StoredEvent, UnreadEvent};
+use domain::{StoredEvent, SubmissionId, UnreadEvent};
 use event_store::{Position, RecordedEvent};
 
 use crate::EventEnvelope;
-use crate::view::{SandboxView, SetAsideEvent, StandstillView};
+use crate::view::{DeletionView, SandboxView, SetAsideEvent, StandstillView};
 
 /// An event of the log, as the views take it.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,6 +18,8 @@ pub enum LogItem {
     Standstill(Box<StandstillView>),
     /// A stranger's event in a stream with a name of ours.
     SetAside(Box<SetAsideEvent>),
+    /// An operator deleted the stream of a submission.
+    Deleted(DeletionView),
     /// Nothing up to this position concerns the views.
     Irrelevant(Position),
 }
@@ -25,6 +27,11 @@ pub enum LogItem {
 impl LogItem {
     /// Reads a recorded event.
     pub fn read(recorded: &RecordedEvent) -> Self {
+        if let Some(deleted) = recorded.deleted_stream() {
+            let id = SubmissionId::from_stream(deleted.as_str());
+            let deletion = |id| DeletionView { id, position: recorded.position, at: recorded.recorded_at };
+            return id.map_or(Self::Irrelevant(recorded.position), |id| Self::Deleted(deletion(id)));
+        }
         let stream = recorded.stream.as_str();
         match StoredEvent::read(stream, &recorded.kind, &recorded.metadata, &recorded.data) {
             StoredEvent::Submission(id, event) => Self::Event(Box::new(EventEnvelope {
@@ -71,7 +78,11 @@ impl LogItem {
     pub fn into_event(self) -> Option<EventEnvelope> {
         match self {
             Self::Event(envelope) => Some(*envelope),
-            Self::Sandbox(_) | Self::Standstill(_) | Self::SetAside(_) | Self::Irrelevant(_) => None,
+            Self::Sandbox(_)
+            | Self::Standstill(_)
+            | Self::SetAside(_)
+            | Self::Deleted(_)
+            | Self::Irrelevant(_) => None,
         }
     }
 
@@ -82,6 +93,7 @@ impl LogItem {
             Self::Sandbox(sandbox) => sandbox.position,
             Self::Standstill(standstill) => standstill.position,
             Self::SetAside(event) => event.position,
+            Self::Deleted(deletion) => deletion.position,
             Self::Irrelevant(position) => *position,
         }
     }
@@ -94,12 +106,14 @@ pub(crate) struct LogBatch {
     pub(crate) sandboxes: Vec<SandboxView>,
     pub(crate) set_aside: Vec<SetAsideEvent>,
     pub(crate) standstill: Option<StandstillView>,
+    /// A deletion, in a part of its own.
+    pub(crate) deletion: Option<DeletionView>,
     /// The position up to which the part reaches.
     pub(crate) upto: Position,
 }
 
 impl LogBatch {
-    /// Splits items into parts, each of which ends where a submission comes to stand still. The part reaches up to that
+    /// Splits items into parts, each of which ends where a submission comes to stand still or is deleted. The part reaches up to that
     /// event and not beyond: the event counts as applied only once the standstill is recorded.
     pub(crate) fn split(items: impl IntoIterator<Item = LogItem>) -> Vec<Self> {
         let (mut parts, mut part) = (Vec::new(), Self::default());
@@ -113,6 +127,11 @@ impl LogBatch {
                 LogItem::Standstill(standstill) => {
                     part.standstill = Some(*standstill);
                     parts.push(std::mem::take(&mut part));
+                }
+                LogItem::Deleted(deletion) => {
+                    parts.push(std::mem::take(&mut part));
+                    parts.push(Self { deletion: Some(deletion), upto: position, ..Self::default() });
+                    continue;
                 }
             }
             part.upto = part.upto.max(position);

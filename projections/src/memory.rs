@@ -1,29 +1,30 @@
 //! The views in memory. Readers share a lock; the writer takes it for a few
 //! events at a time.
 
+mod pin_index;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use domain::queue::FairQueue;
 use domain::submission::SubmissionId;
-use domain::text::unaccented;
 use event_store::{EventFilter, LogCheckpoint, LogIdentity, Position, Read, ReadError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
+use self::pin_index::{PinIndex, starting_with};
 use crate::fold::owner::PinChange;
 use crate::fold::project::EventEffects;
 use crate::fold::{ViewState, totals};
 use crate::log_item::LogBatch;
 use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
-use crate::map::grid::{CellId, ZOOM_MAX};
+use crate::map::grid::ZOOM_MAX;
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
-use crate::search_keys::SearchKeys;
 use crate::view::{
-    BoundingBox, MapFeature, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
-    StandstillView, StatsView, StatusView, SubmissionStatus,
+    BoundingBox, DeletionView, MapFeature, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent,
+    SetAsideView, StandstillView, StatsView, StatusView, SubmissionStatus,
 };
 use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, QueryError, ViewQueries, ViewStore};
 
@@ -54,19 +55,9 @@ struct MemoryState {
     sandboxes: BTreeMap<String, SandboxView>,
     set_aside: SetAsideView,
     standstills: BTreeMap<SubmissionId, StandstillView>,
+    deletions: BTreeMap<SubmissionId, DeletionView>,
     checkpoint: Position,
     resume: LogCheckpoint,
-}
-
-/// The pins of all owners, with an index for each way to find them.
-#[derive(Debug, Default)]
-struct PinIndex {
-    /// The pins that are or were on the map.
-    by_position: BTreeMap<Position, Pin>,
-    by_cell: BTreeSet<(CellId, Position)>,
-    names: BTreeSet<(String, Position)>,
-    last_names: BTreeSet<(String, Position)>,
-    cities: BTreeSet<(String, Position)>,
 }
 
 /// A point in the history of a log.
@@ -99,7 +90,7 @@ impl MemoryViews {
             HistoryPoint::Time(time) => last_recorded_by(log, time).await?,
         };
         let views = Self::new();
-        let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
+        let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX).with_deletions();
         let mut after = Position::START;
         while after < end {
             let page = log.read_all(after, &filter, PAGE_EVENTS).await?;
@@ -110,6 +101,7 @@ impl MemoryViews {
                 let mut state = views.write();
                 state.set_aside.add(&part.set_aside);
                 part.standstill.iter().for_each(|standstill| state.stand_still(standstill));
+                part.deletion.iter().for_each(|deletion| state.delete(deletion));
             }
             after = page.next;
             views.fold(&[], after.min(end));
@@ -178,6 +170,17 @@ impl ViewStore for MemoryViews {
         Ok(())
     }
 
+    async fn apply_deletion(&self, from: Position, deletion: &DeletionView) -> Result<(), ApplyError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let checkpoint = self.read().checkpoint;
+        if checkpoint != from {
+            return Err(ApplyError::Overtaken(checkpoint));
+        }
+        self.write().delete(deletion);
+        self.fold(&[], deletion.position);
+        Ok(())
+    }
+
     async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
         self.write().resume.log.get_or_insert(log);
         Ok(())
@@ -239,6 +242,10 @@ impl ViewQueries for MemoryViews {
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
         Ok(self.read().fold.statuses.get(&id).cloned())
+    }
+
+    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
+        Ok(self.read().deletions.get(&id).copied())
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
@@ -351,9 +358,8 @@ impl MemoryState {
         if effects.status.is_some() || effects.leaves.is_some() || effects.resumed {
             self.update_queue(envelope, &effects);
         }
-        if let Some(PinChange { before, after }) = pin_change {
-            before.iter().for_each(|pin| self.pins.remove(pin));
-            after.into_iter().for_each(|pin| self.pins.insert(pin));
+        if let Some(pin_change) = pin_change {
+            self.replace_pin(pin_change);
         }
     }
 
@@ -370,6 +376,25 @@ impl MemoryState {
             self.unfinished.remove(&view.accepted());
             self.queue.remove(id);
         }
+    }
+
+    /// Takes a submission out of all views.
+    fn delete(&mut self, deletion: &DeletionView) {
+        let id = deletion.id;
+        self.deletions.entry(id).or_insert(*deletion);
+        self.standstills.remove(&id);
+        self.queue.remove(id);
+        let Some((view, pin_change)) = self.fold.delete(deletion) else { return };
+        self.unfinished.remove(&view.accepted());
+        self.given_up.remove(&view.accepted());
+        if let Some(pin_change) = pin_change {
+            self.replace_pin(pin_change);
+        }
+    }
+
+    fn replace_pin(&mut self, PinChange { before, after }: PinChange) {
+        before.iter().for_each(|pin| self.pins.remove(pin));
+        after.into_iter().for_each(|pin| self.pins.insert(pin));
     }
 
     fn update_queue(&mut self, envelope: &EventEnvelope, effects: &EventEffects) {
@@ -411,49 +436,4 @@ impl MemoryState {
         };
         cluster.feature(expansion_zoom)
     }
-}
-
-impl PinIndex {
-    fn insert(&mut self, pin: Pin) {
-        if pin.passes > 0 {
-            self.by_cell.insert((pin_cell(&pin), pin.position));
-            let SearchKeys { name, last_name, city } = SearchKeys::new(&pin);
-            self.names.insert((name, pin.position));
-            self.last_names.extend(last_name.map(|name| (name, pin.position)));
-            self.cities.insert((city, pin.position));
-        }
-        self.by_position.insert(pin.position, pin);
-    }
-
-    fn remove(&mut self, pin: &Pin) {
-        self.by_position.remove(&pin.position);
-        self.by_cell.remove(&(pin_cell(pin), pin.position));
-        let SearchKeys { name, last_name, city } = SearchKeys::new(pin);
-        self.names.remove(&(name, pin.position));
-        if let Some(name) = last_name {
-            self.last_names.remove(&(name, pin.position));
-        }
-        self.cities.remove(&(city, pin.position));
-    }
-
-    fn in_cell(&self, cell: CellId) -> impl Iterator<Item = Position> {
-        let all = (cell, Position::START)..=(cell, Position(u64::MAX));
-        self.by_cell.range(all).map(|(_, position)| *position)
-    }
-}
-
-fn pin_cell(pin: &Pin) -> CellId {
-    CellId::containing(MercatorPoint::from_pin(pin), ZOOM_MAX)
-}
-
-/// Returns the positions of the entries that begin with `text`, sorted by entry.
-fn starting_with<'a>(
-    index: &'a BTreeSet<(String, Position)>,
-    text: &str,
-) -> impl Iterator<Item = Position> + use<'a> {
-    let text = unaccented(text);
-    index
-        .range((text.clone(), Position::START)..)
-        .take_while(move |(key, _)| key.starts_with(&text))
-        .map(|(_, position)| *position)
 }

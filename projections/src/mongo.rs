@@ -49,7 +49,7 @@ use self::collections::ViewCollections;
 use self::polling::PolledState;
 use self::queue::CachedQueue;
 pub use self::rebuild::RebuildError;
-use crate::view::{SandboxView, SetAsideEvent, StandstillView};
+use crate::view::{DeletionView, SandboxView, SetAsideEvent, StandstillView};
 use crate::{ApplyError, EventEnvelope, QueryError, ViewStore};
 
 /// The name of the database if the address has none.
@@ -176,6 +176,12 @@ impl ViewStore for MongoViews {
         upto: Position,
     ) -> Result<(), ApplyError> {
         timeout(BATCH_DEADLINE, self.apply_batch(from, events, upto))
+            .await
+            .unwrap_or_else(|_| Err(ApplyError::Unavailable(describe(&late(BATCH_DEADLINE)))))
+    }
+
+    async fn apply_deletion(&self, from: Position, deletion: &DeletionView) -> Result<(), ApplyError> {
+        timeout(BATCH_DEADLINE, self.delete_submission(from, deletion))
             .await
             .unwrap_or_else(|_| Err(ApplyError::Unavailable(describe(&late(BATCH_DEADLINE)))))
     }

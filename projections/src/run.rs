@@ -159,7 +159,7 @@ async fn apply_from_checkpoint(
     };
     let (sender, mut items) = mpsc::channel(BATCH);
     // Without a filter, so that the checkpoint reaches the end of the log.
-    let deliveries = log.subscribe(resume, EventFilter::default());
+    let deliveries = log.subscribe(resume, EventFilter::default().with_deletions());
     // The views have seen the strangers' events between both.
     let seen = checkpoint;
     let deliveries = deliveries.filter(move |item| {
@@ -248,6 +248,15 @@ async fn apply_part(
         );
         views.record_set_aside(&part.set_aside).await?;
     }
+    if let Some(deletion) = &part.deletion {
+        tracing::info!(
+            "submission {} was deleted from the log at position {}",
+            deletion.id,
+            deletion.position
+        );
+        views.apply_deletion(checkpoint, deletion).await?;
+        return Ok(deletion.position);
+    }
     let upto = part.upto.max(checkpoint);
     if upto > checkpoint {
         views.apply(checkpoint, &part.events, upto).await?;
@@ -298,7 +307,10 @@ async fn read_submission(
                 match LogItem::read(&recorded) {
                     LogItem::Event(envelope) => events.push(*envelope),
                     LogItem::Standstill(standstill) => return Ok((events, Some(*standstill))),
-                    LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_) => {}
+                    LogItem::Sandbox(_)
+                    | LogItem::SetAside(_)
+                    | LogItem::Deleted(_)
+                    | LogItem::Irrelevant(_) => {}
                 }
             }
             SubscriptionItem::Checkpoint(at) if at < checkpoint => {}

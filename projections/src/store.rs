@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::view::{
-    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
-    StatsView, StatusView,
+    BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
+    StandstillView, StatsView, StatusView,
 };
 
 /// An event of a submission with its place in the log.
@@ -45,6 +45,13 @@ pub trait ViewStore: ViewQueries {
 
     /// Notes which log the views follow, unless they know.
     async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError>;
+
+    /// Takes a submission out of all views, because its stream was deleted, and moves the checkpoint to the deletion. Later
+    /// events of the submission change nothing.
+    ///
+    /// # Errors
+    /// [`ApplyError::Overtaken`] if the checkpoint is not `from`.
+    async fn apply_deletion(&self, from: Position, deletion: &DeletionView) -> Result<(), ApplyError>;
 
     /// Records a report on a verifier's sandbox, unless a report of the same verifier at the same or a
     /// later position is recorded. The checkpoint does not move.
@@ -88,6 +95,9 @@ pub trait ViewQueries: Send + Sync {
 
     /// Returns a submission's view, or `None` if the submission is not known.
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError>;
+
+    /// Returns the deletion of a submission, or `None` if its stream was not deleted.
+    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError>;
 
     /// Returns a submission's queue position, or `None` if the submission does not wait.
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError>;

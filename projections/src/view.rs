@@ -106,6 +106,17 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
+/// The deletion of a submission's stream by an operator. The views have nothing else of the submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeletionView {
+    /// The submission.
+    pub id: SubmissionId,
+    /// The position of the store's own event that deleted the stream.
+    pub position: Position,
+    /// The time of the deletion.
+    pub at: Timestamp,
+}
+
 /// The participant's place, as typed and as found.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct LocationView {

@@ -338,3 +338,8 @@ async fn views_stop_at_another_log_and_at_one_that_was_restored() {
     another_log::views_stop_at_a_log_of_another_identity(open().await.views()).await;
     another_log::views_go_on_with_a_copy_that_has_all_they_know(open().await.views()).await;
 }
+
+#[tokio::test]
+async fn deletions_are_followed() {
+    another_log::deletions_are_followed(open().await.views(), open().await.views()).await;
+}

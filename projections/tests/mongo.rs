@@ -443,3 +443,8 @@ async fn views_are_rebuilt_from_a_restored_log_if_the_operator_says_so() {
     another_log::project(&short.0, &subject.views(), head).await;
     assert_same(&*other, &*subject.views, rest.submissions()).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn deletions_are_followed() {
+    another_log::deletions_are_followed(open().await.views(), open().await.views()).await;
+}

@@ -19,8 +19,8 @@ use futures::StreamExt;
 use jiff::Timestamp;
 use projections::contract::{EventHistory, assert_same};
 use projections::view::{
-    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView, StandstillView,
-    StatsView, StatusView,
+    BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
+    StandstillView, StatsView, StatusView,
 };
 use projections::{ApplyError, EventEnvelope, MemoryViews, QueryError, ViewQueries, ViewStore, run};
 use support::{log, write};
@@ -143,6 +143,10 @@ impl ViewStore for SmallStore {
         self.views.apply(from, events, upto).await
     }
 
+    async fn apply_deletion(&self, from: Position, deletion: &DeletionView) -> Result<(), ApplyError> {
+        self.views.apply_deletion(from, deletion).await
+    }
+
     async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
         self.views.note_log(log).await
     }
@@ -186,6 +190,10 @@ impl ViewQueries for SmallStore {
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
         self.views.status(id).await
+    }
+
+    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
+        self.views.deletion(id).await
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {

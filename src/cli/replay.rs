@@ -113,7 +113,7 @@ impl ReplayCommand {
         let (sink, last) = HistorySink::open(self.format, self.excel, self.output.as_deref())?;
         let stream_prefix = self.stream.filter(|stream| !stream.is_empty());
         let filter = HistoryFilter {
-            events: EventFilter { kinds: self.r#type, stream_prefix },
+            events: EventFilter { kinds: self.r#type, stream_prefix, deletions: false },
             owner: self.owner.filter(|owner| !owner.is_empty()),
             since: self.since,
             until: self.until,

@@ -119,7 +119,7 @@ impl WhichSubmissions {
 
 /// Returns the submissions of an owner that ever passed, hidden or not.
 async fn passed_of(source: &HistorySource, owner: &str) -> Result<Vec<SubmissionId>, CliError> {
-    let events = EventFilter { kinds: vec!["Passed".to_owned()], stream_prefix: None };
+    let events = EventFilter { kinds: vec!["Passed".to_owned()], ..EventFilter::default() };
     let filter = HistoryFilter { events, owner: Some(owner.to_owned()), ..HistoryFilter::default() };
     let mut lines = source.lines(HistoryQuery { filter, ..HistoryQuery::default() });
     let mut passed = BTreeSet::new();

@@ -35,7 +35,7 @@ fn stream_of(digest: &str) -> StreamName {
 }
 
 async fn published(log: &SqliteStore) -> Vec<RecordedEvent> {
-    let filter = EventFilter { kinds: vec![ChallengePublished::KIND.to_owned()], stream_prefix: None };
+    let filter = EventFilter { kinds: vec![ChallengePublished::KIND.to_owned()], ..EventFilter::default() };
     log.read_all(Position::START, &filter, 100).await.unwrap().events
 }
 

@@ -49,13 +49,13 @@ pub async fn the_log_is_filtered_by_type(store: impl EventStore) {
     let all = [event(&a, "1"), event(&b, "2"), event(&c, "3"), event(&a, "4")];
     append(&store, &category.stream(), ExpectedRevision::NoStream, &all).await;
     let kinds = async |kinds: Vec<String>| {
-        let filter = EventFilter { kinds, stream_prefix: None };
+        let filter = EventFilter { kinds, ..EventFilter::default() };
         ids(&read_log(&store, filter).await)
     };
     let of = |wanted: &[usize]| wanted.iter().map(|&n| all[n].id).collect::<Vec<_>>();
     assert_eq!(kinds(vec![a.clone()]).await, of(&[0, 3]), "a type, not a prefix of one");
     assert_eq!(kinds(vec![b, c]).await, of(&[1, 2]));
-    let both = EventFilter { kinds: vec![a], stream_prefix: Some("no such stream".to_owned()) };
+    let both = EventFilter { kinds: vec![a], ..EventFilter::stream_prefix("no such stream") };
     assert_eq!(read_log(&store, both).await, []);
 }
 

@@ -36,6 +36,9 @@ pub(super) const CHECKPOINT_EVENTS: u32 = 1000;
 /// The expression that passes the types that do not belong to the server.
 const USER_KINDS: &str = r"^[^\$].*";
 
+/// The same, and the types of which the server's own events are that may delete a stream.
+const USER_KINDS_AND_DELETIONS: &str = r"^([^\$].*|\$streamDeleted|\$metadata)$";
+
 pub(super) fn stream_request(
     stream: &StreamName,
     from: Revision,
@@ -102,6 +105,14 @@ fn read_request(
 fn server_filter(filter: &EventFilter) -> FilterOptions {
     let prefixes = |prefix: Vec<String>| Expression { regex: String::new(), prefix };
     let filter = match (&filter.stream_prefix, &filter.kinds[..]) {
+        // The metadata of a stream stands in a stream of its own.
+        (Some(prefix), _) if filter.deletions => {
+            Filter::StreamIdentifier(prefixes(vec![prefix.clone(), format!("$${prefix}")]))
+        }
+        (None, []) if filter.deletions => {
+            let regex = USER_KINDS_AND_DELETIONS.to_owned();
+            Filter::EventType(Expression { regex, prefix: Vec::new() })
+        }
         (Some(prefix), _) => Filter::StreamIdentifier(prefixes(vec![prefix.clone()])),
         (None, []) => Filter::EventType(Expression { regex: USER_KINDS.to_owned(), prefix: Vec::new() }),
         (None, kinds) => Filter::EventType(prefixes(kinds.to_vec())),

@@ -9,10 +9,14 @@ use uuid::Uuid;
 use super::{
     checksum::RowContent,
     idempotency::{WriteCheck, check},
-    streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION, TRUNCATE_BEFORE},
+    streams::{StreamRow, TOMBSTONE_REVISION, TRUNCATE_BEFORE},
     write::{StreamWrite, WriteAction, WriteError, WriteReceipt},
 };
-use crate::{Position, Revision, StreamName, append_request::ProposedEvent};
+use crate::{
+    Position, Revision, StreamName,
+    append_request::ProposedEvent,
+    stream::{METADATA_KIND, TOMBSTONE_KIND},
+};
 
 /// The end of the log, as the transaction sees it.
 pub(super) struct LogTail {
@@ -67,7 +71,7 @@ pub(super) fn apply(
         WriteAction::Append(events) => append(log, tail, &write.stream, events)?,
         WriteAction::Delete => delete(log, tail, &write.stream)?,
         WriteAction::Tombstone => {
-            let tombstone = [ProposedEvent::system_event("$streamDeleted", Bytes::new())];
+            let tombstone = [ProposedEvent::system_event(TOMBSTONE_KIND, Bytes::new())];
             let stream = StreamRow::load_or_create(log, &write.stream)?;
             insert(log, tail, (&write.stream, &stream), TOMBSTONE_REVISION, &tombstone)?
         }

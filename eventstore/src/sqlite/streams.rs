@@ -12,9 +12,6 @@ pub(super) const TOMBSTONE_REVISION: Revision = i64::MAX as Revision;
 /// The field of a stream's metadata that hides the revisions before it.
 pub(super) const TRUNCATE_BEFORE: &str = "$tb";
 
-/// The type of the event that sets a stream's metadata.
-pub(super) const METADATA_KIND: &str = "$metadata";
-
 /// A stream that has events, or metadata, or both.
 pub(super) struct StreamRow {
     pub(super) id: i64,

@@ -55,7 +55,7 @@ pub async fn the_views_go_on_at_the_last_event_that_they_know(subject: &dyn View
     let reopened = subject.reopened().await;
     assert_eq!(reopened.resume_point().await.expect("readable"), point(Some(log)), "the first counts");
     assert_eq!(reopened.checkpoint().await.expect("readable"), beyond);
-    views.resume(last.id, beyond, &[last.clone()], None).await.expect("resumed");
+    views.resume(last.id, beyond, std::slice::from_ref(&last), None).await.expect("resumed");
     assert_eq!(views.resume_point().await.expect("readable"), point(Some(log)));
 }
 

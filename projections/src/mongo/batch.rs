@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use domain::submission::{Event, SubmissionId};
 use event_store::Position;
-use mongodb::bson::{doc, to_bson};
+use mongodb::bson::{Document, doc, to_bson};
 use mongodb::error::Result;
 use mongodb::options::{FindOptions, ReturnDocument};
 use mongodb::{ClientSession, Collection};
@@ -13,7 +13,8 @@ use mongodb::{ClientSession, Collection};
 use super::blocks::{StoredBlocks, load_blocks};
 use super::collections::ViewCollections;
 use super::documents::{
-    Generation, GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline, number,
+    DeletionDocument, Generation, GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline,
+    number,
 };
 use super::transaction::{DocumentWrite, RetryingTransaction, TransactionEnd, find, with_ids, write};
 use super::{MongoViews, describe};
@@ -21,7 +22,7 @@ use crate::fold::ViewState;
 use crate::fold::owner::OwnerPasses;
 use crate::fold::project::PassChange;
 use crate::map::mercator::MercatorPoint;
-use crate::view::{Pin, StandstillView};
+use crate::view::{DeletionView, Pin, StandstillView};
 use crate::{ApplyError, EventEnvelope};
 
 impl MongoViews {
@@ -48,6 +49,18 @@ impl MongoViews {
         let collections = self.collections().map_err(unavailable)?;
         let resumed = collections.resume(&self.client, id, checkpoint, events, next);
         self.applied(collections.generation, resumed.await.map_err(unavailable)?, checkpoint).await
+    }
+
+    pub(super) async fn delete_submission(
+        &self,
+        from: Position,
+        deletion: &DeletionView,
+    ) -> std::result::Result<(), ApplyError> {
+        let unavailable = |error| ApplyError::Unavailable(describe(&error));
+        let collections = self.collections().map_err(unavailable)?;
+        let deleted =
+            collections.delete_submission(&self.client, from, deletion).await.map_err(unavailable)?;
+        self.applied(collections.generation, deleted, deletion.position).await
     }
 
     async fn applied(
@@ -79,6 +92,36 @@ impl ViewCollections {
         let mut transaction = RetryingTransaction::new(client).await?;
         loop {
             let work = self.move_checkpoint_and_apply(transaction.begin().await?, from, events, upto).await;
+            match transaction.end(work).await? {
+                TransactionEnd::Committed(()) => return Ok(true),
+                TransactionEnd::Aborted => return Ok(false),
+                TransactionEnd::Retry => {}
+            }
+        }
+    }
+
+    /// Takes a submission out of the views. Returns false like [`Self::apply`].
+    pub(super) async fn delete_submission(
+        &self,
+        client: &mongodb::Client,
+        from: Position,
+        deletion: &DeletionView,
+    ) -> Result<bool> {
+        let mut transaction = RetryingTransaction::new(client).await?;
+        loop {
+            let session = transaction.begin().await?;
+            let work = async {
+                let Some(head) = self.move_checkpoint(session, from, &[], deletion.position).await? else {
+                    return Ok(None);
+                };
+                let id = deletion.id.to_string();
+                self.standstills::<Document>().delete_one(doc! { "_id": &id }).session(&mut *session).await?;
+                let noted = DocumentWrite::update(id, &DeletionDocument::new(deletion));
+                self.write(session, &self.deletions(), [noted]).await?;
+                self.apply_events(session, head, &[], Some(deletion), deletion.position).await?;
+                Ok(Some(()))
+            };
+            let work = work.await;
             match transaction.end(work).await? {
                 TransactionEnd::Committed(()) => return Ok(true),
                 TransactionEnd::Aborted => return Ok(false),
@@ -124,25 +167,36 @@ impl ViewCollections {
         events: &[EventEnvelope],
         upto: Position,
     ) -> Result<Option<()>> {
+        let Some(head) = self.move_checkpoint(session, from, events, upto).await? else { return Ok(None) };
+        if !events.is_empty() {
+            self.apply_events(session, head, events, None, upto).await?;
+        }
+        Ok(Some(()))
+    }
+
+    /// Moves the checkpoint, and returns the head before; `None` if the checkpoint is not `from` or the generation is
+    /// retired.
+    async fn move_checkpoint(
+        &self,
+        session: &mut ClientSession,
+        from: Position,
+        events: &[EventEnvelope],
+        upto: Position,
+    ) -> Result<Option<GenerationHead>> {
         // First, so that two projections conflict here.
         let mut changes = doc! { "checkpoint": number(upto) };
         if let Some(last) = events.last().filter(|last| last.position > from) {
             let event = last.event_id.to_string();
             changes.insert("resume", doc! { "position": number(last.position), "event": event });
         }
-        let head = Self::heads(self.database())
+        Self::heads(self.database())
             .find_one_and_update(
                 doc! { "_id": self.generation, "checkpoint": number(from), "retired": false },
                 doc! { "$set": changes },
             )
             .return_document(ReturnDocument::Before)
-            .session(&mut *session)
-            .await?;
-        let Some(head) = head else { return Ok(None) };
-        if !events.is_empty() {
-            self.apply_events(session, head, events, upto).await?;
-        }
-        Ok(Some(()))
+            .session(session)
+            .await
     }
 
     async fn apply_events(
@@ -150,12 +204,14 @@ impl ViewCollections {
         session: &mut ClientSession,
         head: GenerationHead,
         events: &[EventEnvelope],
+        deletion: Option<&DeletionView>,
         upto: Position,
     ) -> Result<()> {
         let stored_upto = head.checkpoint;
         // Readers keep what they know of the stored checkpoint, and ask for the changes after it.
         let changed = upto.max(seen_after(stored_upto));
-        let (mut state, blocks) = self.load(session, head, events).await?;
+        let (mut state, blocks) =
+            self.load(session, head, events, deletion.map(|deletion| deletion.id)).await?;
         let stored: HashMap<SubmissionId, StoredTimeline> =
             state.statuses.values().map(|view| (view.id, StoredTimeline::of(view))).collect();
         let stored_owners: HashSet<String> = state.owners.keys().cloned().collect();
@@ -176,6 +232,14 @@ impl ViewCollections {
             pins.extend(pin_change.and_then(|change| change.after).map(|pin| (pin.owner.clone(), pin)));
         }
 
+        let deleted = deletion.and_then(|deletion| {
+            let (view, pin_change) = state.delete(deletion)?;
+            if let Some(pass) = view.counts_since() {
+                passes.insert(pass.position, None);
+            }
+            pins.extend(pin_change.and_then(|change| change.after).map(|pin| (pin.owner.clone(), pin)));
+            Some(DocumentWrite::delete(view.id.to_string()))
+        });
         let statuses = std::mem::take(&mut state.statuses).into_values().filter_map(|view| {
             let (before, moved) = (stored.get(&view.id).copied(), queue_moves.get(&view.id).copied());
             let unchanged = before == Some(StoredTimeline::of(&view));
@@ -187,7 +251,7 @@ impl ViewCollections {
                     .and_then(|by| DocumentWrite::update(document.id.as_str(), &by)),
             })
         });
-        self.write(session, &self.statuses(), statuses).await?;
+        self.write(session, &self.statuses(), statuses.chain(deleted)).await?;
 
         let pins = pins.into_values().map(PinDocument::new).map(|document| {
             if stored_owners.contains(&document.owner) {
@@ -227,9 +291,11 @@ impl ViewCollections {
         session: &mut ClientSession,
         head: GenerationHead,
         events: &[EventEnvelope],
+        deleted: Option<SubmissionId>,
     ) -> Result<(ViewState, StoredBlocks)> {
         let mut state = ViewState { recent: head.recent, ..ViewState::default() };
-        let ids: BTreeSet<String> = events.iter().map(|envelope| envelope.id.to_string()).collect();
+        let ids = events.iter().map(|envelope| envelope.id).chain(deleted);
+        let ids: BTreeSet<String> = ids.map(|id| id.to_string()).collect();
         let statuses =
             find(&self.statuses(), session, with_ids(ids.into_iter().collect()), FindOptions::default())
                 .await?;
@@ -274,6 +340,9 @@ impl ViewCollections {
             }
         }
 
+        if let Some(view) = deleted.and_then(|id| state.statuses.get(&id)) {
+            *changed_passes.entry(view.owner.clone()).or_default() += 1;
+        }
         let names = changed_passes.keys().cloned().collect();
         for document in find(&self.pins(), session, with_ids(names), FindOptions::default()).await? {
             let changes = changed_passes.get(&document.owner).copied().unwrap_or(0);

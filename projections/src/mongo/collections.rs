@@ -8,8 +8,8 @@ use mongodb::options::IndexOptions;
 use mongodb::{ClientSession, Collection, Database, IndexModel};
 
 use super::documents::{
-    BlockDocument, CounterDocument, CurrentGeneration, Generation, GenerationHead, PassDocument, PinDocument,
-    StatusDocument,
+    BlockDocument, CounterDocument, CurrentGeneration, DeletionDocument, Generation, GenerationHead,
+    PassDocument, PinDocument, StatusDocument,
 };
 
 /// The version of the documents' shapes. Views of another version are left
@@ -72,6 +72,11 @@ impl ViewCollections {
         self.collection("standstills")
     }
 
+    /// Returns the collection of the submissions that were deleted from the log.
+    pub(super) fn deletions(&self) -> Collection<DeletionDocument> {
+        self.collection("deletions")
+    }
+
     /// Creates the collections and indexes that are missing.
     pub(super) async fn create(&self) -> Result<()> {
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
@@ -98,6 +103,7 @@ impl ViewCollections {
             .await?;
         self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
         self.blocks().create_index(index(doc! { "changed": 1, "_id": 1 })).await?;
+        self.deletions().create_index(index(doc! { "position": 1 })).await?;
         self.standstills::<Document>().create_index(index(doc! { "position": 1 })).await?;
         // Fails if the collection exists, which is as good.
         let _ = self.database.create_collection(self.counters().name()).await;
@@ -141,6 +147,7 @@ impl ViewCollections {
         self.blocks().drop().await?;
         self.unread::<Document>().drop().await?;
         self.standstills::<Document>().drop().await?;
+        self.deletions().drop().await?;
         Self::heads(&self.database).delete_one(doc! { "_id": self.generation }).await?;
         Ok(())
     }

@@ -11,7 +11,7 @@ use crate::fold::totals::{CounterKey, RecentActivity};
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
 use crate::search_keys::SearchKeys;
-use crate::view::{HiddenReason, Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
+use crate::view::{DeletionView, HiddenReason, Pin, ReasonView, StatusView, SubmissionStatus, WaitReason};
 
 /// The number of a build of the views.
 pub(super) type Generation = u32;
@@ -142,6 +142,16 @@ pub(super) struct PinDocument {
     pub(super) pin: Pin,
 }
 
+/// A submission that was deleted from the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct DeletionDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: String,
+    pub(super) position: Position,
+    /// In milliseconds since 1970.
+    pub(super) at: i64,
+}
+
 /// A pass that counts, as the pin that it would be.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct PassDocument {
@@ -270,6 +280,19 @@ impl StatusDocument {
             update.insert("$unset", unset);
         }
         Ok(update)
+    }
+}
+
+impl DeletionDocument {
+    pub(super) fn new(deletion: &DeletionView) -> Self {
+        let DeletionView { id, position, at } = deletion;
+        Self { id: id.to_string(), position: *position, at: at.as_millisecond() }
+    }
+
+    /// Returns the view, or `None` if the document is not ours.
+    pub(super) fn view(&self) -> Option<DeletionView> {
+        let at = Timestamp::from_millisecond(self.at).ok()?;
+        Some(DeletionView { id: self.id.parse().ok()?, position: self.position, at })
     }
 }
 

@@ -22,7 +22,8 @@ use crate::map::grid::CellId;
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
 use crate::view::{
-    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
+    BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView,
+    StatsView, StatusView,
 };
 use crate::{QueryError, ViewQueries};
 
@@ -48,6 +49,14 @@ impl ViewQueries for MongoViews {
         within_deadline(async {
             let found = self.collections()?.statuses().find_one(doc! { "_id": id.to_string() }).await?;
             Ok(found.map(|document| document.view))
+        })
+        .await
+    }
+
+    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
+        within_deadline(async {
+            let found = self.collections()?.deletions().find_one(doc! { "_id": id.to_string() }).await?;
+            Ok(found.and_then(|document| document.view()))
         })
         .await
     }

@@ -78,12 +78,17 @@ impl MongoViews {
                 find_queued(collections, &mut session, doc! { "moved": { "$gt": number(since) } }).await?
             }
         };
+        let deleted = doc! { "position": { "$gt": number(since) } };
+        let deleted = find(&collections.deletions(), &mut session, deleted, FindOptions::default()).await?;
 
         let mut cached = self.cached_queue();
         if since == Position::START {
             *cached = CachedQueue { generation: collections.generation, ..CachedQueue::default() };
         }
         cached.update(&changed);
+        for id in deleted.iter().filter_map(|deletion| deletion.id.parse().ok()) {
+            cached.queue.remove(id);
+        }
         cached.checkpoint = head.checkpoint;
         cached.recent = head.recent;
         Ok(())

@@ -16,7 +16,7 @@ use super::documents::{CurrentGeneration, GenerationHead};
 use super::transaction::{RetryingTransaction, TransactionEnd};
 use super::{BATCH_DEADLINE, MongoViews, describe, late, own_error};
 use crate::log_item::LogBatch;
-use crate::{BATCH, EventEnvelope, LogItem};
+use crate::{BATCH, LogItem};
 
 /// The time for which a batch is retried while MongoDB is away. An election takes
 /// about twelve seconds.
@@ -84,11 +84,11 @@ impl MongoViews {
         let (mut at, mut read) = (Position::START, Position::START);
         loop {
             // Without a filter, because strangers write into the streams of verifiers too.
-            let page = log.read_all(read, &EventFilter::default(), BATCH).await?;
+            let page = log.read_all(read, &EventFilter::default().with_deletions(), BATCH).await?;
             read = page.next;
             for part in LogBatch::split(page.events.iter().map(LogItem::read)) {
                 if part.upto > at {
-                    self.apply_with_retry(&new, at, &part.events, part.upto).await?;
+                    self.apply_with_retry(&new, at, &part).await?;
                     at = part.upto;
                 }
                 retried(|| new.write_unread(&part)).await?;
@@ -133,12 +133,16 @@ impl MongoViews {
         &self,
         new: &ViewCollections,
         at: Position,
-        events: &[EventEnvelope],
-        upto: Position,
+        part: &LogBatch,
     ) -> std::result::Result<(), RebuildError> {
+        let upto = part.upto;
+        let apply = async || match &part.deletion {
+            Some(deletion) => new.delete_submission(&self.client, at, deletion).await,
+            None => new.apply(&self.client, at, &part.events, upto).await,
+        };
         let (since, mut maybe_applied) = (Instant::now(), false);
         loop {
-            let applied = timeout(BATCH_DEADLINE, new.apply(&self.client, at, events, upto)).await;
+            let applied = timeout(BATCH_DEADLINE, apply()).await;
             match applied.unwrap_or_else(|_| Err(late(BATCH_DEADLINE))) {
                 Ok(true) => return Ok(()),
                 // The reply to an earlier try may have been lost.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use event_store::{EventFilter, LogIdentity, Position, Read, ReadError, SqliteStore};
+use domain::submission::{CATEGORY, SubmissionId};
+use event_store::testing::{soft_delete, tombstone};
+use event_store::{EventFilter, LogIdentity, Position, Read, ReadError, SqliteStore, StreamName};
 use projections::contract::EventHistory;
 use projections::{LogItem, ProjectionError, ViewStore, run};
 use tempfile::TempDir;
@@ -102,4 +104,34 @@ async fn project_part(log: &SqliteStore, views: &Arc<dyn ViewStore>, upto: Posit
         .filter_map(|event| LogItem::read(event).into_event())
         .collect();
     views.apply(Position::START, &events, upto).await.unwrap();
+}
+
+/// The views learn of deletions while they follow the log, and also from a log from which the streams are gone already.
+pub(crate) async fn deletions_are_followed(views: Arc<dyn ViewStore>, later: Arc<dyn ViewStore>) {
+    let folder = TempDir::new().unwrap();
+    let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let mut history = EventHistory::new();
+    let gone = [0, 1].map(|city| history.submit_and_pass(&format!("gone{city}"), city));
+    let kept = history.submit_and_pass("ada", 2);
+    write(&log, &history.events).await;
+    project(&log, &views, log.head().await.unwrap()).await;
+    assert_eq!(views.stats().await.unwrap().pins, 3);
+
+    let stream = |id: SubmissionId| StreamName::of(CATEGORY, id.0);
+    soft_delete(&log, &stream(gone[0])).await;
+    tombstone(&log, &stream(gone[1])).await;
+    // A soft delete and a tombstone are one event each.
+    let end = Position(log.head().await.unwrap().0 + 2);
+    for views in [views, later] {
+        project(&log, &views, end).await;
+        for id in gone {
+            assert_eq!(views.status(id).await.unwrap(), None);
+            assert!(views.deletion(id).await.unwrap().is_some());
+        }
+        assert!(views.status(kept).await.unwrap().is_some());
+        assert_eq!(views.stats().await.unwrap().pins, 1);
+        // They go on at an event of ours, and are not at another log after a restart.
+        assert!(views.resume_point().await.unwrap().position < end);
+        project(&log, &views, end).await;
+    }
 }

@@ -163,7 +163,11 @@ impl HistoryParameters {
             Some(_) => return Err(Problem::parameter("follow", "write true or false")),
         };
         let filter = HistoryFilter {
-            events: EventFilter { kinds, stream_prefix: self.stream.filter(|stream| !stream.is_empty()) },
+            events: EventFilter {
+                kinds,
+                stream_prefix: self.stream.filter(|stream| !stream.is_empty()),
+                deletions: false,
+            },
             owner: self.owner.filter(|owner| !owner.is_empty()),
             since: timestamp("since", self.since)?,
             until: timestamp("until", self.until)?,

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::submission::{CATEGORY, SubmissionId};
-use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, Revision, StreamName};
+use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, StreamName};
 use http_edge::Problem;
 use jiff::Timestamp;
 use projections::view::StatusView;
@@ -31,12 +31,6 @@ const AWAY: Duration = Duration::from_secs(1);
 /// The number of events of one stream that are read at a time.
 const PAGE_EVENTS: usize = 500;
 
-/// The number of events of ours from which on a stream is too long to be folded for one response.
-const OWN_EVENTS_MAX: usize = 5_000;
-
-/// The number of events from which on a stream is too long to be read for one response. Strangers' events count too.
-const STREAM_EVENTS_MAX: Revision = 50_000;
-
 /// Reads submissions so that a client always sees its own writes.
 pub(crate) struct SubmissionReader {
     queries: Arc<dyn ViewQueries>,
@@ -51,8 +45,23 @@ impl SubmissionReader {
     }
 
     /// Returns the submission with every event that was recorded before this call, or `None` if there is none of this
-    /// id. While the log is away, what the views know is the answer.
+    /// id. While the log is away, what the views know is the answer. Answers 410 if the submission was deleted.
     pub(crate) async fn get(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
+        match self.find(id).await? {
+            Some(view) => Ok(Some(view)),
+            None => self.deleted(id).await,
+        }
+    }
+
+    /// Answers 410 if the submission's stream was deleted, or else `None`.
+    async fn deleted(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
+        match self.queries.deletion(id).await.map_err(views_unavailable)? {
+            Some(_) => Err(ReadError::StreamDeleted(StreamName::of(CATEGORY, id.0)).into()),
+            None => Ok(None),
+        }
+    }
+
+    async fn find(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
         let current = match self.ask(PATIENCE, self.log.head()).await {
             Ok(head) => self.views_reach(head).await,
             Err(_) => false,
@@ -70,12 +79,11 @@ impl SubmissionReader {
         let read =
             match self.ask(patience, self.log.read_stream(&stream, next, ReadDirection::Forwards, 1)).await {
                 Ok(newer) if newer.is_empty() => return Ok(view),
-                Ok(_) => self.items(&stream, patience, |_| true).await,
+                Ok(_) => self.fold(&stream, patience, |_| true).await,
                 Err(error) => Err(error),
             };
         match read {
-            Ok(Some(items)) => Ok(folded(&items)?.or(view)),
-            Ok(None) => Ok(view),
+            Ok(folded) => Ok(folded.into_view()?.or(view)),
             // Restoring the log takes the operator, so the view must not hide the damage. Nor may it hide that the
             // submission was deleted.
             Err(
@@ -132,37 +140,41 @@ impl SubmissionReader {
     /// submitted later.
     pub(crate) async fn at(&self, id: SubmissionId, time: Timestamp) -> Result<Option<StatusView>, Problem> {
         let stream = StreamName::of(CATEGORY, id.0);
-        let items = self.items(&stream, PATIENCE_WITHOUT_VIEW, |event| event.recorded_at <= time).await?;
-        items.map_or(Ok(None), |items| folded(&items))
+        let folded = self.fold(&stream, PATIENCE_WITHOUT_VIEW, |event| event.recorded_at <= time).await?;
+        match folded.into_view()? {
+            Some(view) => Ok(Some(view)),
+            None => self.deleted(id).await,
+        }
     }
 
-    /// Reads our events of a stream, up to the last for which `include` is true. Returns `None` if there are too many
-    /// for one response. The log has `patience` to answer for each page.
-    async fn items(
+    /// Folds our events of a stream, up to the last for which `include` is true. A page of events is in memory at a time, so
+    /// the stream may have any length. The log has `patience` to answer for each page.
+    async fn fold(
         &self,
         stream: &StreamName,
         patience: Duration,
         include: impl Fn(&RecordedEvent) -> bool,
-    ) -> Result<Option<Vec<LogItem>>, ReadError> {
+    ) -> Result<FoldedStream, ReadError> {
         let reading = async {
-            let (mut items, mut included, mut next) = (Vec::new(), 0, 0);
-            while next < STREAM_EVENTS_MAX && items.len() < OWN_EVENTS_MAX {
+            let (mut folded, mut next) = (FoldedStream::default(), 0);
+            // What was folded up to the last event that is included, if others follow it.
+            let mut included = None;
+            loop {
                 let page = self.log.read_stream(stream, next, ReadDirection::Forwards, PAGE_EVENTS);
                 let page = self.ask(patience, page).await?;
                 for event in &page {
                     next = event.revision + 1;
-                    let item = LogItem::read(event);
-                    if matches!(item, LogItem::Event(_) | LogItem::Standstill(_)) {
-                        items.push(item);
-                        included = if include(event) { items.len() } else { included };
+                    if include(event) {
+                        included = None;
+                    } else if included.is_none() {
+                        included = Some(folded.clone());
                     }
+                    folded.apply(&LogItem::read(event));
                 }
                 if page.len() < PAGE_EVENTS {
-                    items.truncate(included);
-                    return Ok(Some(items));
+                    return Ok(included.unwrap_or(folded));
                 }
             }
-            Ok(None)
         };
         tokio::time::timeout(STREAM_PATIENCE, reading)
             .await
@@ -170,22 +182,37 @@ impl SubmissionReader {
     }
 }
 
-/// Folds the items of one submission. Answers 503 if this version cannot read the first.
-fn folded(items: &[LogItem]) -> Result<Option<StatusView>, Problem> {
-    let mut view = None;
-    for item in items {
-        match (item, &mut view) {
+/// A stream, folded so far.
+#[derive(Debug, Clone, Default)]
+struct FoldedStream {
+    view: Option<StatusView>,
+    /// The message of a first event that this version cannot read.
+    unread: Option<String>,
+}
+
+impl FoldedStream {
+    fn apply(&mut self, item: &LogItem) {
+        match (item, &mut self.view) {
+            _ if self.unread.is_some() => {}
             (LogItem::Event(envelope), view) => StatusView::apply(view, envelope),
             (LogItem::Standstill(standstill), Some(view)) => {
                 view.stand_still(standstill);
             }
-            (LogItem::Standstill(standstill), None) => {
-                return Err(Problem::unavailable(standstill.message.clone()));
-            }
-            (LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Irrelevant(_), _) => {}
+            (LogItem::Standstill(standstill), None) => self.unread = Some(standstill.message.clone()),
+            (
+                LogItem::Sandbox(_) | LogItem::SetAside(_) | LogItem::Deleted(_) | LogItem::Irrelevant(_),
+                _,
+            ) => {}
         }
     }
-    Ok(view)
+
+    /// Returns the submission. Answers 503 if this version cannot read its first event.
+    fn into_view(self) -> Result<Option<StatusView>, Problem> {
+        match self.unread {
+            Some(message) => Err(Problem::unavailable(message)),
+            None => Ok(self.view),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -196,7 +223,7 @@ mod tests {
     use axum::http::StatusCode;
     use domain::submission::Event;
     use domain::testing::submitted_by;
-    use event_store::{EventFilter, EventPage};
+    use event_store::{EventFilter, EventPage, Revision};
     use projections::{EventEnvelope, MemoryViews, ViewStore};
     use uuid::Uuid;
 

@@ -8,7 +8,8 @@ use domain::SubmissionId;
 use event_store::{LogCheckpoint, Position};
 use jiff::Timestamp;
 use projections::view::{
-    BoundingBox, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView, StatsView, StatusView,
+    BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView,
+    StatsView, StatusView,
 };
 use projections::{MemoryViews, QueryError, ViewQueries};
 use tokio::sync::watch;
@@ -65,6 +66,10 @@ impl ViewQueries for CountingQueries {
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
         self.count().status(id).await
+    }
+
+    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
+        self.count().deletion(id).await
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {

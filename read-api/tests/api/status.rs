@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use domain::Challenge;
+use event_store::StreamName;
+use event_store::testing::{soft_delete, tombstone};
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -98,6 +100,60 @@ async fn a_client_reads_its_own_writes_while_the_views_stand_still() {
     world.stop_projecting();
     world.record(id, [rejudge(), started(2), failed(2)]).await;
     assert_eq!(world.json(&path).await["status"], "failed");
+}
+
+#[tokio::test]
+async fn a_deleted_submission_is_gone_whether_the_views_know_it_or_not() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let (soft, tombstoned) = (world.pass("ada", LONDON).await, world.pass("bob", LONDON).await);
+    let kept = world.pass("eve", LONDON).await;
+    world.project();
+    world.settle().await;
+    assert_eq!(world.json("/api/v1/stats").await["pins"], 3);
+    soft_delete(&world.store, &StreamName::of("submission", soft.0)).await;
+    tombstone(&world.store, &StreamName::of("submission", tombstoned.0)).await;
+    let path = |id| format!("/api/v1/submissions/{id}");
+    let both_are_gone = async {
+        for id in [soft, tombstoned] {
+            while world.get(&path(id)).await.status() != StatusCode::GONE {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), both_are_gone).await.expect("the views are told");
+    for id in [soft, tombstoned] {
+        let gone = world.problem(&path(id), StatusCode::GONE).await;
+        assert!(gone["detail"].as_str().unwrap().contains("deleted"), "{gone}");
+        world.problem(&format!("{}/events", path(id)), StatusCode::GONE).await;
+        world.problem(&format!("{}?at=2016-03-21T12:00:00Z", path(id)), StatusCode::GONE).await;
+    }
+    assert_eq!(world.json(&path(kept)).await["status"], "passed");
+    assert_eq!(world.json("/api/v1/stats").await["pins"], 1);
+
+    // The views do not learn of this one.
+    world.stop_projecting();
+    tombstone(&world.store, &StreamName::of("submission", kept.0)).await;
+    world.submit("joe", LONDON).await;
+    world.problem(&path(kept), StatusCode::GONE).await;
+}
+
+#[tokio::test]
+async fn a_very_long_stream_is_folded_too() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.submit("ada", LONDON).await;
+    for attempt in 1..=2600 {
+        if attempt % 400 == 1 {
+            let attempts = attempt..=(attempt + 399).min(2600);
+            world.record(id, attempts.flat_map(|attempt| [started(attempt), failed(attempt)])).await;
+        }
+    }
+    let path = format!("/api/v1/submissions/{id}");
+    let status = world.json(&path).await;
+    assert_eq!((&status["status"], &status["revision"]), (&"failed".into(), &5200.into()));
+    let at = status["timeline"][10]["at"].as_str().unwrap().to_owned();
+    assert!(world.json(&format!("{path}?at={at}")).await["revision"].as_u64().unwrap() >= 10);
+    let now = jiff::Timestamp::now();
+    assert_eq!(world.json(&format!("{path}?at={now}")).await["revision"], 5200);
 }
 
 #[tokio::test]

@@ -64,7 +64,7 @@ pub(super) async fn select(
         FilterCondition::Owner(owner) => Some(owner.clone()),
         _ => None,
     });
-    let events = EventFilter { kinds, stream_prefix: None };
+    let events = EventFilter { kinds, ..EventFilter::default() };
     let filter = HistoryFilter { events, owner, ..HistoryFilter::default() };
     let source = HistorySource::Server(client.clone(), token.clone());
     let mut lines = source.lines(HistoryQuery { filter, ..HistoryQuery::default() });
