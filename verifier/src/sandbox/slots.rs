@@ -121,6 +121,11 @@ impl Slots {
         self.keeper.pool().has_free()
     }
 
+    /// Returns true if submissions are verified at present, also if no slot is free.
+    pub(crate) fn are_in_use(&self) -> bool {
+        self.keeper.health.borrow().pause_reason.is_none()
+    }
+
     /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. Returns `None` if no slot is ready,
     /// if as many submissions are under way as the nodes allow, or if another attempt waits for the ready ones.
     pub(crate) fn take(&self, avoid: Option<&NodeId>) -> Option<SlotLease> {

@@ -39,7 +39,6 @@ pub(super) async fn remove(engine: &Engine, verifier: &str, is_live: IsLive<'_>)
 }
 
 /// Returns the engine's node if the fate of each container is known.
-
 async fn sweep(
     engine: &Engine,
     verifier: &str,

@@ -93,8 +93,14 @@ struct ClaimedSubmission {
 }
 
 impl AttemptRunner {
-    /// Claims the submission, and brings it to a verdict or back to the queue.
-    pub(crate) async fn run(&self, ticket: Ticket, lease: SlotLease, stop: &CancellationToken) -> AttemptEnd {
+    /// Claims the submission, and brings it to a verdict or back to the queue. `looked` is the look at its images, if there was one.
+    pub(crate) async fn run(
+        &self,
+        ticket: Ticket,
+        looked: Option<LookedUpImages>,
+        lease: SlotLease,
+        stop: &CancellationToken,
+    ) -> AttemptEnd {
         let id = ticket.id;
         let began = Instant::now();
         let (claimed, lease) =
@@ -122,7 +128,7 @@ impl AttemptRunner {
         tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
-        let work = AssertUnwindSafe(self.verify(&claimed, lease)).catch_unwind();
+        let work = AssertUnwindSafe(self.verify(&claimed, looked, lease)).catch_unwind();
         let outcome = tokio::select! {
             outcome = timeout(time, work) => match outcome {
                 Ok(Ok(outcome)) => outcome,
@@ -237,15 +243,19 @@ impl AttemptRunner {
         slot.flatten().ok_or(CommandError::Contended(1))
     }
 
-    /// Looks the images up, runs them, and returns the observations that decide the verdict, and what was looked at.
+    /// Runs the images, and returns the observations that decide the verdict, and what was looked at.
     async fn verify(
         &self,
         claimed: &ClaimedSubmission,
+        looked: Option<LookedUpImages>,
         lease: SlotLease,
     ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
         let ClaimedSubmission { context, facts, .. } = claimed;
-        let LookedUpImages { mut findings, runnable, found, passes: _passes } =
-            self.look_up(context, facts).await;
+        let looked = match looked.filter(|looked| looked.is_of(facts)) {
+            Some(looked) => looked,
+            None => self.look_up(context, facts).await,
+        };
+        let LookedUpImages { mut findings, runnable, found, passes: _passes, .. } = looked;
         if !runnable.is_empty() && !is_decided(context, facts, &findings) {
             let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();

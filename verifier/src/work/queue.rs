@@ -101,7 +101,7 @@ enum ClaimStage {
         /// The moment from which it may be taken without one.
         probe_from: Timestamp,
     },
-    /// This verifier is about to claim the submission.
+    /// The submission waits, and this verifier is about to claim it.
     Taken,
     Claimed,
 }
@@ -215,16 +215,20 @@ impl ClaimQueue {
         }
         let id = self.order.candidates().next()?;
         self.order.hold(id);
-        self.leave_indexes(id);
         let entry = self.entries.get_mut(&id)?;
         entry.stage = ClaimStage::Taken;
         Some(Ticket { id, cause: entry.cause, since: entry.since })
     }
 
+    /// Returns true if this verifier took the submission, and nothing has happened to it since.
+    pub(crate) fn is_taken(&self, id: SubmissionId) -> bool {
+        self.entries.get(&id).is_some_and(|entry| matches!(entry.stage, ClaimStage::Taken))
+    }
+
     /// Puts back a submission that could not be claimed. It is not given out again before `not_before`; by
     /// then the log has said why.
     pub(crate) fn put_back(&mut self, id: SubmissionId, not_before: Timestamp) {
-        if self.entries.get(&id).is_some_and(|entry| matches!(entry.stage, ClaimStage::Taken)) {
+        if self.is_taken(id) {
             self.order.requeue(id);
             self.set_stage(id, ClaimStage::Parked(not_before), |_| {});
         }
@@ -288,8 +292,8 @@ impl ClaimQueue {
         match stage {
             ClaimStage::Parked(moment) => self.parked.remove(&(*moment, id)),
             ClaimStage::Unwell { probe_from, .. } => self.unwell.remove(&(*probe_from, id)),
-            ClaimStage::Ready => self.ready.remove(&(*queued, id)),
-            ClaimStage::Taken | ClaimStage::Claimed => false,
+            ClaimStage::Ready | ClaimStage::Taken => self.ready.remove(&(*queued, id)),
+            ClaimStage::Claimed => false,
         };
         self.paused.remove(&(*queued, id));
     }

@@ -1,7 +1,7 @@
-//! The verifier's main loop: applies the log to the queue, starts an attempt at the next submission when a
-//! slot is free, and interrupts claims whose deadline has passed.
+//! The verifier's main loop: applies the log to the queue, looks at the images of the next submissions, starts an attempt at one
+//! when a slot is free, and interrupts claims whose deadline has passed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,10 +20,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::sandbox::slots::Slots;
 use crate::work::attempt::{AttemptEnd, AttemptRunner};
-use crate::work::queue::{ClaimQueue, EventRef, HeldClaim};
+use crate::work::image_look::LookedUpImages;
+use crate::work::queue::{ClaimQueue, EventRef, HeldClaim, Ticket};
 
 /// The interval at which deadlines and moments of retry are checked.
 const TICK: Duration = Duration::from_millis(250);
+
+/// The number of submissions without a slot whose images are looked at, or were. A slow registry thus delays so many others at most
+/// until they have a slot.
+const LOOKS_AHEAD: usize = 16;
 
 /// The pause before a submission that could not be claimed is tried again. By then the log has delivered the
 /// reason.
@@ -59,6 +64,11 @@ struct LoopState {
     place: LogCheckpoint,
     /// True once the queue has every event that was recorded before the start.
     caught_up: bool,
+    /// The looks under way, and those that are done, in their order.
+    looking: JoinSet<LookedAhead>,
+    looked: VecDeque<LookedAhead>,
+    /// The submissions of both.
+    ahead: HashSet<SubmissionId>,
     /// The attempts under way.
     under_way: JoinSet<(SubmissionId, AttemptEnd)>,
     /// The token that stops each attempt under way.
@@ -66,6 +76,9 @@ struct LoopState {
     /// The claims that are being interrupted.
     interrupting: JoinSet<()>,
 }
+
+/// A submission whose images were looked at, as far as that was possible.
+type LookedAhead = (Ticket, Option<LookedUpImages>);
 
 impl WorkLoop {
     /// Verifies until `shutdown`. Then waits for the attempts under way, and interrupts them after the grace
@@ -75,12 +88,16 @@ impl WorkLoop {
             queue: ClaimQueue::new(Arc::clone(&self.attempts.runs)),
             place: LogCheckpoint::default(),
             caught_up: false,
+            looking: JoinSet::new(),
+            looked: VecDeque::new(),
+            ahead: HashSet::new(),
             under_way: JoinSet::new(),
             stops: HashMap::new(),
             interrupting: JoinSet::new(),
         };
         let stop = CancellationToken::new();
         let ended = self.work(&mut state, &shutdown, &stop).await;
+        state.looking.shutdown().await;
         let finish = async { while state.under_way.join_next().await.is_some() {} };
         if timeout(self.grace, finish).await.is_err() {
             stop.cancel();
@@ -124,6 +141,8 @@ impl WorkLoop {
                     },
                     None => log = self.subscribe_again(state.place).await?,
                 },
+                // A look that was aborted has no attempt.
+                Some(done) = state.looking.join_next() => state.looked.extend(done.ok()),
                 Some(done) = state.under_way.join_next() => if let Ok((id, end)) = done {
                     state.stops.remove(&id);
                     match end {
@@ -230,19 +249,43 @@ impl WorkLoop {
         }
     }
 
+    /// Begins attempts at the submissions that were looked at, as long as slots are free, and looks at the images of the next ones.
     fn begin_next(&self, state: &mut LoopState, stop: &CancellationToken) {
-        while self.slots.has_free() {
-            let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
+        while self.slots.has_free()
+            && let Some((ticket, looked)) = state.looked.pop_front()
+        {
+            if !state.queue.is_taken(ticket.id) {
+                state.ahead.remove(&ticket.id);
+                continue;
+            }
+            if looked.as_ref().is_some_and(LookedUpImages::is_old) {
+                self.look(state, ticket);
+                continue;
+            }
             // An attempt that needed a second slot may have taken the last one meanwhile.
             let avoid = self.attempts.last_failed_on(ticket.id);
             let Some(lease) = self.slots.take(avoid.as_ref()) else {
-                state.queue.put_back(ticket.id, Timestamp::now());
-                return;
+                state.looked.push_front((ticket, looked));
+                break;
             };
+            state.ahead.remove(&ticket.id);
             let (attempts, stop) = (Arc::clone(&self.attempts), stop.child_token());
             state.stops.insert(ticket.id, stop.clone());
-            state.under_way.spawn(async move { (ticket.id, attempts.run(ticket, lease, &stop).await) });
+            let attempt = async move { (ticket.id, attempts.run(ticket, looked, lease, &stop).await) };
+            state.under_way.spawn(attempt);
         }
+        while state.ahead.len() < LOOKS_AHEAD && (self.slots.has_free() || self.slots.are_in_use()) {
+            let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
+            // If it was queued again since its look began, the first look is enough.
+            if state.ahead.insert(ticket.id) {
+                self.look(state, ticket);
+            }
+        }
+    }
+
+    fn look(&self, state: &mut LoopState, ticket: Ticket) {
+        let attempts = Arc::clone(&self.attempts);
+        state.looking.spawn(async move { (ticket, attempts.look_ahead(ticket).await) });
     }
 
     /// Interrupts the claims of an earlier process with this verifier's name. Only one process has the name

@@ -111,7 +111,7 @@ impl AttemptScene {
     /// Makes one attempt, and returns the submission's events.
     async fn attempted(&self) -> Vec<Event> {
         let ticket = Ticket { id: self.id, cause: Uuid::now_v7(), since: Position::START };
-        let end = self.attempts.run(ticket, self.lease().await, &CancellationToken::new()).await;
+        let end = self.attempts.run(ticket, None, self.lease().await, &CancellationToken::new()).await;
         assert_eq!(end, AttemptEnd::Reported);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
@@ -398,7 +398,7 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let first = stage.lease().await;
     let failed_on = first.node().id.clone();
-    let end = stage.attempts.run(ticket, first, &CancellationToken::new()).await;
+    let end = stage.attempts.run(ticket, None, first, &CancellationToken::new()).await;
     assert_eq!(end, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
     assert_eq!(stage.attempts.last_failed_on(stage.id), Some(failed_on.clone()), "another node comes first");
@@ -419,11 +419,11 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
         }
     };
     let never = CancellationToken::new();
-    while stage.attempts.run(ticket, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
+    while stage.attempts.run(ticket, None, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll, "the nodes may both be ill");
 
     others_run();
-    while stage.attempts.run(ticket, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
+    while stage.attempts.run(ticket, None, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
     let events = stage.events().await;
     assert_eq!(failure(&events), FailureCode::DidNotStart);
     let Some(Event::Failed(failed)) = events.last() else { unreachable!("it failed") };
@@ -495,7 +495,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
         let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
     };
-    let (made, ()) = tokio::join!(stage.attempts.run(ticket, lease, &never), overtaking);
+    let (made, ()) = tokio::join!(stage.attempts.run(ticket, None, lease, &never), overtaking);
     assert_eq!(made, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
 }
@@ -512,7 +512,7 @@ async fn a_stop_puts_the_submission_back() {
         }
         stop.cancel();
     };
-    tokio::join!(stage.attempts.run(ticket, lease, &stop), stopping);
+    tokio::join!(stage.attempts.run(ticket, None, lease, &stop), stopping);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::VerifierStopped);
     stage.attempts.context.slots.close().await;
     assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
@@ -581,7 +581,8 @@ async fn only_one_of_two_verifiers_claims() {
         metrics: VerifierMetrics::default(),
     };
     let never = CancellationToken::new();
-    let (a, b) = tokio::join!(stage.attempts.run(ticket, one, &never), rival.run(ticket, other, &never));
+    let (a, b) =
+        tokio::join!(stage.attempts.run(ticket, None, one, &never), rival.run(ticket, None, other, &never));
     assert!(a != b, "one of them");
     let verdicts = stage.events().await.iter().filter(|event| matches!(event, Event::Passed(_))).count();
     assert_eq!(verdicts, 1);
@@ -598,7 +599,7 @@ async fn what_was_deleted_or_cannot_be_read_is_not_claimed() {
             tombstone(&stage.store, &stream).await;
         }
         let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
-        let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
+        let end = stage.attempts.run(ticket, None, stage.lease().await, &CancellationToken::new()).await;
         assert_eq!(end, AttemptEnd::NothingToClaim);
     }
 }
@@ -646,6 +647,60 @@ async fn the_main_loop_goes_on_over_strangers_and_deleted_streams() {
     working.await.unwrap().unwrap();
 }
 
+/// A scene has two slots, and three submissions wait for a registry that never answers.
+#[tokio::test]
+async fn a_registry_that_does_not_answer_keeps_no_slot_from_others() {
+    let AttemptScene { attempts, store, id, _registry, _directory, .. } = given([], []).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = StreamName::of("submission", id.0);
+    let first = store.read_stream(&stream, 0, ReadDirection::Forwards, 1).await.unwrap();
+    let Event::Submitted(like) = first[0].decode(Event::from_stored).unwrap() else { panic!("submitted") };
+    let submit = async |owner: &str, registry: &str| {
+        let (id, image) = (SubmissionId(Uuid::now_v7()), format!("{registry}/{owner}/app"));
+        let image: ImageRef = image.parse().unwrap();
+        let submitted = Submitted { owner: image.owner().unwrap(), images: vec![image], ..like.clone() };
+        let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
+        attempts.commands.handle(id, Command::Submit(Box::new(submitted)), cause).await.unwrap();
+        id
+    };
+    let mut waiting = Vec::new();
+    for owner in ["eve", "mallory", "trudy"] {
+        waiting.push(submit(owner, &silent.local_addr().unwrap().to_string()).await);
+    }
+    let last = submit("zoe", &_registry.address).await;
+    let (shutdown, slots) = (CancellationToken::new(), attempts.context.slots.clone());
+    let work = WorkLoop {
+        store: Arc::new(store.clone()),
+        commands: attempts.commands.clone(),
+        verifier: "v1".into(),
+        attempts: Arc::new(attempts),
+        slots,
+        grace: Duration::ZERO,
+    };
+    let kinds = async |id: SubmissionId| -> Vec<String> {
+        let stream = StreamName::of("submission", id.0);
+        let events = store.read_stream(&stream, 0, ReadDirection::Forwards, 50).await.unwrap();
+        events.into_iter().map(|event| event.kind.to_string()).collect()
+    };
+    let judged = async {
+        for id in [id, last] {
+            while !kinds(id).await.iter().any(|kind| matches!(kind.as_str(), "Passed" | "Failed")) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    };
+    let judged = async {
+        let judged = timeout(Duration::from_secs(40), judged).await;
+        shutdown.cancel();
+        judged
+    };
+    let (worked, judged) = tokio::join!(work.until(shutdown.clone()), judged);
+    assert!(worked.is_ok() && judged.is_ok());
+    for id in waiting {
+        assert_eq!(kinds(id).await, ["Submitted"], "it has no claim");
+    }
+}
+
 /// Makes the scene's submission one that names these rules.
 async fn submitted_under(stage: &mut AttemptScene, rules: String) {
     let Some(Event::Submitted(mut submitted)) = stage.events().await.into_iter().next() else {
@@ -688,7 +743,7 @@ async fn a_submission_whose_rules_are_of_a_newer_version_is_left_to_others() {
     stage.store.append(&stream, ExpectedRevision::NoStream, vec![newer]).await.unwrap();
     submitted_under(&mut stage, rules.clone()).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
-    let end = stage.attempts.run(ticket, stage.lease().await, &CancellationToken::new()).await;
+    let end = stage.attempts.run(ticket, None, stage.lease().await, &CancellationToken::new()).await;
     assert_eq!(end, AttemptEnd::LeftToOthers);
     assert_eq!(*stage.attempts.unknown_rules.borrow(), BTreeSet::from([rules]));
     assert_eq!(stage.events().await.len(), 1, "it was claimed");

@@ -399,14 +399,16 @@ fn the_figures_tell_who_waits_for_the_turn_who_pauses_and_who_is_claimed() {
         log.queue.figures(second(60)).map(|(state, figures)| (state, figures.count, figures.oldest.as_secs()))
     };
     assert_eq!(shown(&log), [("ready", 2, 59), ("paused", 1, 55), ("claimed", 1, 57)]);
+    // It waits until it is claimed.
     log.queue.take(second(60)).unwrap();
-    assert_eq!(shown(&log), [("ready", 1, 58), ("paused", 1, 55), ("claimed", 1, 57)]);
+    assert!(log.queue.is_taken(submission(1)));
+    assert_eq!(shown(&log), [("ready", 2, 59), ("paused", 1, 55), ("claimed", 1, 57)]);
     log.queue.put_back(submission(1), second(61));
     log.passed(3).says(2, withdrawn());
     assert_eq!(shown(&log), [("ready", 0, 0), ("paused", 2, 59), ("claimed", 0, 0)]);
     // The moments of all have come.
     log.queue.take(second(600)).unwrap();
-    assert_eq!(shown(&log)[0].1 + shown(&log)[1].1, 1);
+    assert_eq!(shown(&log)[0].1 + shown(&log)[1].1, 2);
     log.passed(1).passed(4);
     assert_eq!(shown(&log), [("ready", 0, 0), ("paused", 0, 0), ("claimed", 0, 0)]);
 }
