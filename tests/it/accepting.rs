@@ -3,10 +3,15 @@
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::extract::State;
+use axum::http::HeaderMap;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 use testbed::until;
 
+use crate::support::ports::free_address;
+use crate::support::system::TOKEN;
 use crate::support::{Part, Shape, System, ada, in_both_shapes};
 
 in_both_shapes! {
@@ -100,6 +105,64 @@ async fn a_client_over_its_rate_limit_gets_a_retry_time(shape: Shape) {
     }
     assert!(refused > 0);
     assert!(system.status(&uuid::Uuid::new_v4().to_string()).await.is_none());
+}
+
+/// A message and its `webhook-id`.
+type Message = (String, Value);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn organisers_hear_of_a_long_queue_although_their_receiver_and_muster_were_down() {
+    let (receiver, files) = (free_address(), tempfile::tempdir().unwrap());
+    let file = files.path().join("webhooks.toml").display().to_string();
+    let secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    let hook = format!(
+        "pages = \"https://muster.example\"\nqueue_long = 1\nallow = [\"127.0.0.1\"]\n\
+         [[webhook]]\nname = \"ops\"\nurl = \"http://{receiver}/hook\"\nsecret = \"{secret}\"\n"
+    );
+    std::fs::write(&file, hook).unwrap();
+    let mut system = System::start_set(&["--webhooks", &file]).await;
+    system.submit("one", &ada()).await;
+    shown(&system, |hook| hook["waiting"] == 1 && hook["last"]["failure"].is_string()).await;
+    system.kill();
+    system.restart().await;
+
+    let (sender, mut messages) = tokio::sync::mpsc::unbounded_channel::<Message>();
+    let listener = tokio::net::TcpListener::bind(receiver).await.unwrap();
+    let receive = async |State(sender): State<tokio::sync::mpsc::UnboundedSender<Message>>,
+                         headers: HeaderMap,
+                         body: axum::Json<Value>| {
+        let _ = sender.send((headers["webhook-id"].to_str().unwrap().to_owned(), body.0));
+    };
+    let app = Router::new().fallback(receive).with_state(sender);
+    let serving = tokio::spawn(async { axum::serve(listener, app).await.unwrap() });
+    let retry = system.http().post(system.url("/api/v1/webhooks/ops/retry"));
+    assert_eq!(retry.bearer_auth(TOKEN).send().await.unwrap().status(), StatusCode::ACCEPTED);
+    let (_, message) = messages.recv().await.unwrap();
+    assert_eq!((&message["type"], &message["data"]["waiting"]), (&json!("queue_long"), &json!(1)));
+    assert_eq!(message["data"]["link"], "https://muster.example/organise");
+    shown(&system, |hook| hook["waiting"] == 0 && hook["delivered"] == 1).await;
+    assert!(messages.try_recv().is_err(), "it is told once");
+
+    let anybody = system.http().get(system.url("/api/v1/webhooks")).send().await.unwrap();
+    assert_eq!(anybody.status(), StatusCode::UNAUTHORIZED);
+    let metrics = system.http().get(system.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let delivered = "muster_webhook_tries_total{webhook=\"ops\",outcome=\"delivered\"} 1";
+    assert!(metrics.contains(delivered), "{metrics}");
+    assert!(!system.log_tail().contains(&secret["whsec_".len()..]));
+    serving.abort();
+}
+
+/// Waits until the state of the only webhook is such.
+async fn shown(system: &System, is_so: impl Fn(&Value) -> bool) {
+    let mut seen = Value::Null;
+    let waited = until("the webhook's state", Duration::from_secs(30), async || {
+        let answer =
+            system.http().get(system.url("/api/v1/webhooks")).bearer_auth(TOKEN).send().await.ok()?;
+        seen = answer.json().await.ok()?;
+        is_so(&seen["webhooks"][0]).then_some(())
+    });
+    let waited = waited.await;
+    waited.unwrap_or_else(|error| panic!("{error}: {seen:#}\n{}", system.log_tail()));
 }
 
 async fn post(system: &System, body: String) -> reqwest::Response {
