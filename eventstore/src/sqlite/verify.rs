@@ -18,9 +18,9 @@ use super::{
     pages::{head, stored_event},
     read_error::read_error,
     schema::{self, SCHEMA_VERSION},
-    streams::{METADATA_KIND, StreamRow, TOMBSTONE_REVISION},
+    streams::{StreamRow, TOMBSTONE_REVISION},
 };
-use crate::{EventPlace, Position, ReadError, RecordedEvent, Revision, StreamName};
+use crate::{EventPlace, Position, ReadError, RecordedEvent, Revision, StreamName, stream::METADATA_KIND};
 
 /// The number of damages that a report has.
 const DAMAGES_MAX: usize = 1000;
