@@ -57,6 +57,20 @@ async fn a_whole_log_is_whole_at_rest_and_in_use() {
 }
 
 #[tokio::test]
+async fn a_copy_that_sqlite_made_of_a_log_in_use_is_whole() {
+    let log = TwoStreams::written().await;
+    let store = SqliteStore::open(log.path()).unwrap();
+    store.append(&log.streams[0], ExpectedRevision::Any, vec![event_of_size(0)]).await.unwrap();
+    let copy = log.path().with_file_name("copy.db");
+    log.edit(&format!("VACUUM INTO '{}'", copy.display()));
+    let whole = LogReport { events: 7, streams: 2, ..LogReport::default() };
+    assert_eq!(verify_log(&copy, |_| Ok(())).unwrap(), whole);
+    let restored = SqliteStore::open(&copy).unwrap();
+    restored.append(&log.streams[0], ExpectedRevision::Exact(3), vec![event_of_size(0)]).await.unwrap();
+    assert_eq!(verify_log(&copy, |_| Ok(())).unwrap(), LogReport { events: 8, ..whole });
+}
+
+#[tokio::test]
 async fn every_flipped_bit_is_found_or_changes_nothing() {
     let log = TwoStreams::written().await;
     let whole = fs::read(log.path()).unwrap();
