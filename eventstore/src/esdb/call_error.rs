@@ -161,7 +161,7 @@ mod tests {
 
     fn judged(status: Status, user: Option<&str>) -> String {
         match CallVerdict::of(&status, CallSubject::Log, user) {
-            CallVerdict::Final(CallError::Refused(why)) => why,
+            CallVerdict::Final(CallError::Refused(why) | CallError::OtherLog(why)) => why,
             other => panic!("{other:?}"),
         }
     }
