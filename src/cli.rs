@@ -51,6 +51,7 @@ enum CliCommand {
     Rejudge(rejudge::RejudgeCommand),
     Hide(visibility::HideCommand),
     Show(visibility::ShowCommand),
+    Correct(visibility::CorrectCommand),
     Withdraw(visibility::WithdrawCommand),
     Doctor(doctor::DoctorCommand),
 }
@@ -101,6 +102,7 @@ impl Cli {
                 CliCommand::Rejudge(rejudge) => rejudge.run().await,
                 CliCommand::Hide(hide) => hide.run().await,
                 CliCommand::Show(show) => show.run().await,
+                CliCommand::Correct(correct) => correct.run().await,
                 CliCommand::Withdraw(withdraw) => withdraw.run().await,
                 CliCommand::Doctor(doctor) => doctor.run().await,
             }

@@ -147,7 +147,7 @@ impl Commands {
     ) -> Result<HandledCommand, CommandError> {
         self.within_deadline(async {
             // The log has the rules before an event names them, unless it refuses them.
-            if matches!(command, Command::Submit(_) | Command::RequestRejudge { .. }) {
+            if matches!(command, Command::Submit(_) | Command::RequestRejudge(_)) {
                 self.rules.publish_unless_refused().await?;
             }
             // The stream of a new submission is empty. If it is not, the append reports a conflict.

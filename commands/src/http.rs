@@ -99,6 +99,7 @@ pub fn router(
         .routes(routes!(submissions::rejudge))
         .routes(routes!(visibility::hide))
         .routes(routes!(visibility::show))
+        .routes(routes!(visibility::correct))
         .routes(routes!(visibility::withdraw))
         .routes(routes!(compat_2016::compete))
         .routes(routes!(challenge::challenge))

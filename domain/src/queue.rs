@@ -73,7 +73,8 @@ impl FairQueue {
             | Event::ContainersStarted(_)
             | Event::Probed(_)
             | Event::Hidden(_)
-            | Event::Shown(_) => {}
+            | Event::Shown(_)
+            | Event::NameCorrected(_) => {}
         }
     }
 

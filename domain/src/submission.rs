@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Until the first verdict, `Withdrawn` ends a submission that waits or is verified. `Hidden` and `Shown` change no
-//! state but only the map, and come at any time.
+//! state but only the map, and come at any time, as does `NameCorrected`.
 //!
 //! In reading order: the events ([`event`]), the state that they fold into ([`state`]), and the decisions on commands
 //! ([`decide`](mod@decide)).

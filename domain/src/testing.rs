@@ -70,6 +70,7 @@ pub fn ada() -> Submitted {
         images: vec!["ada/voting".parse().unwrap(), "ada/result".parse().unwrap()],
         answers: BTreeMap::from([("vote".into(), "Python".into())]),
         owner: "docker.io/ada".into(),
+        venue: None,
     }
 }
 
@@ -166,15 +167,24 @@ pub fn expire(attempt: u32, at: Timestamp) -> Command {
 }
 
 pub fn rejudge() -> Command {
-    Command::RequestRejudge { by: "organiser".into(), why: "new rules".into() }
+    Command::RequestRejudge(act("new rules"))
 }
 
 pub fn hide() -> Command {
-    Command::Hide { by: "organiser".into(), why: "a slur".into() }
+    Command::Hide(act("a slur"))
 }
 
 pub fn show() -> Command {
-    Command::Show { by: "organiser".into(), why: "a name".into() }
+    Command::Show(act("a name"))
+}
+
+pub fn correct(name: &str) -> Command {
+    Command::CorrectName { act: act("a typo"), name: name.into() }
+}
+
+/// Returns an act of an organiser who has the token that all share.
+pub fn act(why: &str) -> OrganiserAct {
+    OrganiserAct { by: "organiser".into(), why: why.into(), person: None }
 }
 
 pub fn submitted() -> Event {
@@ -236,8 +246,10 @@ pub fn with_optional_fields() -> Vec<Event> {
     vec![
         Event::Passed(Passed { attempt: 1, basis: basis.clone() }),
         Event::Failed(Failed { attempt: 1, reasons: vec![], basis }),
-        Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into(), rules }),
-        Event::Hidden(Hidden { by: "Muster".into(), why: "a word".into(), held: true }),
+        Event::RejudgeRequested(RejudgeRequested { act: act("new rules"), rules }),
+        Event::Hidden(Hidden { act: OrganiserAct { by: "Muster".into(), ..act("a word") }, held: true }),
+        Event::Shown(Shown { act: OrganiserAct { person: Some("Grace".into()), ..act("a name") } }),
+        Event::Submitted(Submitted { venue: Some("berlin".into()), ..ada() }),
     ]
 }
 
@@ -257,15 +269,19 @@ pub fn given_up(attempt: u32) -> Event {
 }
 
 pub fn rejudge_requested() -> Event {
-    Event::RejudgeRequested(RejudgeRequested { by: "organiser".into(), why: "new rules".into(), rules: None })
+    Event::RejudgeRequested(RejudgeRequested { act: act("new rules"), rules: None })
 }
 
 pub fn hidden() -> Event {
-    Event::Hidden(Hidden { by: "organiser".into(), why: "a slur".into(), held: false })
+    Event::Hidden(Hidden { act: act("a slur"), held: false })
 }
 
 pub fn shown() -> Event {
-    Event::Shown(Shown { by: "organiser".into(), why: "a name".into() })
+    Event::Shown(Shown { act: act("a name") })
+}
+
+pub fn corrected(name: &str) -> Event {
+    Event::NameCorrected(NameCorrected { act: act("a typo"), name: name.into() })
 }
 
 pub fn withdrawn() -> Event {
@@ -299,6 +315,7 @@ pub fn one_of_each() -> Vec<Event> {
         shown(),
         withdrawn(),
         given_up(1),
+        corrected("Ada King"),
     ]
 }
 

@@ -64,6 +64,7 @@ macro_rules! contract {
             a_rejudge_that_passes_again_leaves_the_pin_alone
             a_hidden_submission_has_no_pin_until_it_is_shown_again
             a_submission_that_is_hidden_before_its_verdict_gets_no_pin
+            a_corrected_name_is_on_the_pin_and_in_the_search
             hiding_and_showing_in_one_batch_leaves_the_pin_where_it_was
             changed_pins_are_returned_in_the_order_of_their_changes
             pins_are_found_by_name_and_by_city

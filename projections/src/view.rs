@@ -58,7 +58,7 @@ pub struct StatusView {
     /// not part of this view.
     #[schema(required)]
     pub waiting: Option<WaitReason>,
-    /// The name of the participant.
+    /// The name of the participant, as submitted or as an organiser corrected it.
     pub name: String,
     /// The participant's Twitter account as `@account`.
     #[schema(required)]
@@ -71,6 +71,9 @@ pub struct StatusView {
     pub answers: BTreeMap<String, String>,
     /// The registry namespace that all images share.
     pub owner: String,
+    /// The short name of the participant's venue. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<String>,
     /// The id of the challenge.
     pub challenge: String,
     /// The number of attempts that were started.
@@ -317,6 +320,9 @@ pub struct Pin {
     pub lon: f64,
     /// The further answers by field name.
     pub answers: BTreeMap<String, String>,
+    /// The short name of the participant's venue. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<String>,
     /// The number of the owner's submissions that count. 0 means that the pin was removed.
     pub passes: u64,
     /// The time of the newest pass.

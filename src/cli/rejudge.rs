@@ -77,9 +77,10 @@ impl RejudgeCommand {
         if self.dry_run {
             return preview(&client, &rules, &ids).await;
         }
+        let body = serde_json::json!({ "why": self.why });
         let mut refused = 0;
         for id in &ids {
-            match client.organise(*id, "rejudge", &self.why, &self.token).await {
+            match client.organise(*id, "rejudge", &body, &self.token).await {
                 Ok(()) => println!("{id}: queued for a rejudge"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;

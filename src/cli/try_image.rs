@@ -134,6 +134,7 @@ fn anonymous(challenge: &Challenge, image: ImageRef) -> Submitted {
         images: vec![image],
         answers: BTreeMap::new(),
         owner: String::new(),
+        venue: None,
     }
 }
 

@@ -32,6 +32,28 @@ pub(super) struct ShowCommand {
     which: WhichSubmissions,
 }
 
+/// Corrects the spelling of the name that a submission shows. The typed name stays in history.
+///
+/// Exit codes: 0 done, 2 the request is wrong, 3 the server cannot be reached.
+#[derive(Debug, clap::Args)]
+pub(super) struct CorrectCommand {
+    /// Id of the submission
+    id: SubmissionId,
+
+    /// Name as it is shown from now on
+    name: String,
+
+    /// Reason to record in history; the participant reads it
+    #[arg(long, value_name = "TEXT")]
+    why: String,
+
+    #[command(flatten)]
+    server: ServerOption,
+
+    #[command(flatten)]
+    token: TokenOption,
+}
+
 /// Withdraws a submission that has no verdict yet. It is never judged.
 ///
 /// Exit codes: 0 done, 2 it has a verdict or does not exist, 3 the server cannot be reached.
@@ -80,6 +102,21 @@ impl ShowCommand {
     }
 }
 
+impl CorrectCommand {
+    pub(super) async fn run(self) -> Exit {
+        let body = serde_json::json!({ "name": self.name, "why": self.why });
+        let corrected =
+            async { self.server.client()?.organise(self.id, "correct", &body, &self.token).await };
+        match corrected.await {
+            Ok(()) => {
+                println!("{}: corrected", self.id);
+                Exit::Success
+            }
+            Err(error) => error.fail(),
+        }
+    }
+}
+
 impl WithdrawCommand {
     pub(super) async fn run(self) -> Exit {
         let withdrawn = async { self.server.client()?.withdraw(self.id).await };
@@ -101,9 +138,10 @@ impl WhichSubmissions {
             Some(owner) => passed_of(&HistorySource::Server(client.clone(), token.clone()), owner).await?,
             None => self.ids,
         };
+        let body = serde_json::json!({ "why": self.why });
         let mut refused = 0;
         for id in &ids {
-            match client.organise(*id, command, &self.why, &token).await {
+            match client.organise(*id, command, &body, &token).await {
                 Ok(()) => println!("{id}: {done}"),
                 Err(error) if error.exit() == Exit::Refused => {
                     refused += 1;

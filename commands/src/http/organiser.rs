@@ -1,10 +1,12 @@
 //! The requests of organisers: their body, and the command that each leads to.
 
 use domain::challenge::hidden_character;
+use domain::submission::OrganiserAct;
 use domain::text::{is_seen, trimmed};
 use domain::{Command, SubmissionId};
 use event_store::Position;
 use http_edge::{FieldProblem, JsonObject, Problem};
+use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -27,10 +29,17 @@ pub(super) struct OrganiserRequest {
     by: String,
 }
 
-/// The reason of an organiser's command, and the organiser's name.
-pub(super) struct OrganiserReason {
-    pub(super) why: String,
-    pub(super) by: String,
+/// The body of an organiser's correction.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "only describes the body in /openapi.json")]
+pub(super) struct CorrectionRequest {
+    /// The name as it is shown from now on. It meets the challenge's rules for names; refused words are the organiser's affair.
+    name: String,
+    /// The reason, 1 to 500 characters on one line. The participant reads it.
+    why: String,
+    /// The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it.
+    #[schema(required = false)]
+    by: String,
 }
 
 /// Carries out the command that an organiser's request leads to. Returns the log's position of the submission's newest event.
@@ -41,43 +50,69 @@ pub(super) async fn organise(
     api: &WriteApi,
     id: &str,
     fields: JsonObject,
-    command: fn(OrganiserReason) -> Command,
+    command: fn(OrganiserAct) -> Command,
+) -> Result<(SubmissionId, Position), Problem> {
+    let act = read_act(fields, Vec::new()).map_err(Problem::fields)?;
+    handle(api, id, command(act.clone()), act).await
+}
+
+/// Carries out a correction. Returns the log's position of the submission's newest event.
+///
+/// # Errors
+/// Any problem of the id, the fields or the command.
+pub(super) async fn correct_name(
+    api: &WriteApi,
+    id: &str,
+    mut fields: JsonObject,
+) -> Result<(SubmissionId, Position), Problem> {
+    let typed = fields.0.remove("name");
+    let name = typed.as_ref().and_then(Value::as_str).map(trimmed).unwrap_or_default();
+    let fault = api.commands.challenge().name.fault(name).map(|why| FieldProblem::new("name", why));
+    let act = read_act(fields, fault.into_iter().collect()).map_err(Problem::fields)?;
+    let command = Command::CorrectName { act: act.clone(), name: name.to_owned() };
+    handle(api, id, command, act).await
+}
+
+async fn handle(
+    api: &WriteApi,
+    id: &str,
+    command: Command,
+    act: OrganiserAct,
 ) -> Result<(SubmissionId, Position), Problem> {
     let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let reason = OrganiserReason::from_fields(fields).map_err(Problem::fields)?;
-    let cause = Cause { actor: Actor::Organiser(reason.by.clone()), id: Uuid::now_v7() };
-    let handled = api.commands.handle(id, command(reason), cause).await?;
+    let cause = Cause { actor: Actor::Organiser(act.by), id: Uuid::now_v7() };
+    let handled = api.commands.handle(id, command, cause).await?;
     Ok((id, handled.position))
 }
 
-impl OrganiserReason {
-    /// Reads the fields of a body.
-    ///
-    /// # Errors
-    /// Every wrong or unknown field.
-    fn from_fields(JsonObject(mut fields): JsonObject) -> Result<Self, Vec<FieldProblem>> {
-        let mut errors = Vec::new();
-        let mut text = |field: &str, chars_max: usize, default: &str| {
-            let value = fields.remove(field);
-            let text = value.as_ref().map_or(Some(default), |value| value.as_str()).map(trimmed);
-            let fault = match text {
-                Some(text) if is_seen(text) && text.chars().count() <= chars_max => {
-                    match hidden_character(text) {
-                        None => return text.to_owned(),
-                        Some(hidden) => {
-                            let point = u32::from(hidden);
-                            format!("A character cannot be seen (U+{point:04X}); write the text without.")
-                        }
+/// Reads the reason and the organiser's name.
+///
+/// # Errors
+/// `errors`, and every wrong or unknown field.
+fn read_act(
+    JsonObject(mut fields): JsonObject,
+    mut errors: Vec<FieldProblem>,
+) -> Result<OrganiserAct, Vec<FieldProblem>> {
+    let mut text = |field: &str, chars_max: usize, default: &str| {
+        let value = fields.remove(field);
+        let text = value.as_ref().map_or(Some(default), |value| value.as_str()).map(trimmed);
+        let fault = match text {
+            Some(text) if is_seen(text) && text.chars().count() <= chars_max => {
+                match hidden_character(text) {
+                    None => return text.to_owned(),
+                    Some(hidden) => {
+                        let point = u32::from(hidden);
+                        format!("A character cannot be seen (U+{point:04X}); write the text without.")
                     }
                 }
-                _ => format!("Write a text of 1 to {chars_max} characters."),
-            };
-            errors.push(FieldProblem::new(field, fault));
-            String::new()
+            }
+            _ => format!("Write a text of 1 to {chars_max} characters."),
         };
-        let why = text("why", WHY_CHARS_MAX, "");
-        let by = text("by", BY_CHARS_MAX, "organiser");
-        errors.extend(fields.keys().map(|field| FieldProblem::new(field, "There is no field of this name.")));
-        if errors.is_empty() { Ok(Self { why, by }) } else { Err(errors) }
-    }
+        errors.push(FieldProblem::new(field, fault));
+        String::new()
+    };
+    let why = text("why", WHY_CHARS_MAX, "");
+    let by = text("by", BY_CHARS_MAX, "organiser");
+    errors.extend(fields.keys().map(|field| FieldProblem::new(field, "There is no field of this name.")));
+    if errors.is_empty() { Ok(OrganiserAct { by, why, person: None }) } else { Err(errors) }
 }

@@ -26,7 +26,7 @@ use crate::{Actor, Cause, CommandError};
 use super::{
     RateLimits, WriteApi,
     fields::{self, ParsedFields},
-    organiser::{OrganiserReason, OrganiserRequest, organise},
+    organiser::{OrganiserRequest, organise},
     problem::stopping,
 };
 
@@ -158,8 +158,7 @@ pub(super) async fn rejudge(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<AcceptedCommand, Problem> {
-    let command = |OrganiserReason { why, by }| Command::RequestRejudge { by, why };
-    let (id, position) = organise(&api, &id, fields, command).await?;
+    let (id, position) = organise(&api, &id, fields, Command::RequestRejudge).await?;
     Ok(AcceptedCommand::new(id, position))
 }
 

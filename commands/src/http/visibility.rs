@@ -1,5 +1,5 @@
-//! The requests that take a submission off the map or out of the queue: an organiser hides it and shows it again, its
-//! participant withdraws it. A repeated request changes nothing and is answered alike.
+//! The requests that change what of a submission is shown, and whether it is judged: an organiser hides it, shows it again and
+//! corrects its name, its participant withdraws it. A repeated request changes nothing and is answered alike.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use uuid::Uuid;
 use crate::{Actor, Cause};
 
 use super::WriteApi;
-use super::organiser::{OrganiserReason, OrganiserRequest, organise};
+use super::organiser::{CorrectionRequest, OrganiserRequest, correct_name, organise};
 use super::problem::no_such_submission;
 use super::submissions::SubmissionLinks;
 
@@ -68,8 +68,7 @@ pub(super) async fn hide(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let command = |OrganiserReason { why, by }| Command::Hide { by, why };
-    let (id, position) = organise(&api, &id, fields, command).await?;
+    let (id, position) = organise(&api, &id, fields, Command::Hide).await?;
     Ok(Json(RecordedCommand::new(id, position)))
 }
 
@@ -109,8 +108,48 @@ pub(super) async fn show(
     _: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let command = |OrganiserReason { why, by }| Command::Show { by, why };
-    let (id, position) = organise(&api, &id, fields, command).await?;
+    let (id, position) = organise(&api, &id, fields, Command::Show).await?;
+    Ok(Json(RecordedCommand::new(id, position)))
+}
+
+/// Corrects the spelling of the participant's name.
+///
+/// The pin, the status and the search show the new name. The name that was submitted stays in the history, and the app still answers
+/// with it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/submissions/{id}/correct",
+    tag = "organisers",
+    security(("token" = [])),
+    params(("id" = Uuid, Path, description = "The id of the submission")),
+    request_body(
+        content = CorrectionRequest,
+        description = "The name, the reason, and the organiser's name.",
+        example = json!({"name": "Ada Lovelace", "why": "A typing error.", "by": "Grace"}),
+    ),
+    responses(
+        (status = 200, description = "The name is shown as the request says.", body = RecordedCommand),
+        (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
+        (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
+        (status = 410, description = "The submission was deleted from the log by an operator.", body = Problem, content_type = "application/problem+json"),
+        (status = 413, description = "The body is larger than 64 KiB.", body = Problem, content_type = "application/problem+json"),
+        (status = 415, description = "The content type is not JSON.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "Fields are wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many requests; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The event log cannot be written; see Retry-After.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(super) async fn correct(
+    State(api): State<Arc<WriteApi>>,
+    PathParameters(id): PathParameters<String>,
+    _: Organiser,
+    fields: JsonObject,
+) -> Result<Json<RecordedCommand>, Problem> {
+    let (id, position) = correct_name(&api, &id, fields).await?;
     Ok(Json(RecordedCommand::new(id, position)))
 }
 

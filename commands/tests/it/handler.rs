@@ -5,6 +5,7 @@ use std::sync::Arc;
 use commands::{Actor, CommandError, Commands, HandledCommand};
 use domain::challenge::{Evidence, Observation};
 use domain::submission::{FailureCode, SCHEMA};
+use domain::testing::act;
 use domain::{Challenge, Command, Rejection, SubmissionId};
 use event_store::testing::{append_foreign, event_about, tombstone};
 use event_store::{Append, ExpectedRevision, Read, ReadDirection, StreamName};
@@ -42,7 +43,7 @@ fn fail(attempt: u32) -> Command {
 }
 
 fn rejudge() -> Command {
-    Command::RequestRejudge { by: "Grace".into(), why: "new rules".into() }
+    Command::RequestRejudge(act("new rules"))
 }
 
 fn verifier(name: &str) -> commands::Cause {
@@ -133,7 +134,7 @@ async fn an_organiser_who_hides_a_submission_costs_no_attempt() {
     let commands = commands(log.clone());
     let (id, _) = submitted(&commands).await;
     commands.handle(id, claim("v1"), verifier("v1")).await.unwrap();
-    let hide = Command::Hide { by: "Grace".into(), why: "a slur".into() };
+    let hide = Command::Hide(act("a slur"));
     commands.handle(id, hide, by(Actor::Organiser("Grace".into()))).await.unwrap();
     commands.handle(id, fail(1), verifier("v1")).await.unwrap();
     assert_eq!(history(&log, id).await, ["Submitted", "VerificationStarted", "Hidden", "Probed", "Failed"]);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use commands::{Actor, CommandError, Commands};
 use domain::challenge::{ChallengePublished, Evidence, Observation, RequiredImages};
 use domain::submission::{ChallengeId, FailureCode, Submitted};
-use domain::testing::answered;
+use domain::testing::{act, answered};
 use domain::{Challenge, Command, Event, Submission, SubmissionId};
 use event_store::testing::{append_foreign, event_about, tombstone};
 use event_store::{
@@ -96,7 +96,7 @@ async fn given_other_rules_in_force_then_a_submission_is_judged_by_its_own_until
     let Event::Passed(passed) = verify(&later, id, 1).await.unwrap() else { panic!("any image suffices") };
     assert_eq!(passed.basis.rules, Some(Challenge::birthday().digest()));
 
-    let rejudge = Command::RequestRejudge { by: "Grace".into(), why: "new rules".into() };
+    let rejudge = Command::RequestRejudge(act("new rules"));
     let asked = later.handle(id, rejudge, by(Actor::Organiser("Grace".into()))).await.unwrap();
     let [Event::RejudgeRequested(asked)] = &asked.events[..] else { panic!("{asked:?}") };
     assert_eq!(asked.rules, Some(stricter().digest()));

@@ -51,6 +51,23 @@ async fn an_entry_with_a_refused_word_is_held_until_an_organiser_shows_it() {
 }
 
 #[tokio::test]
+async fn an_organiser_corrects_a_name_and_the_history_keeps_the_typed_one() {
+    let (log, _directory) = log();
+    let app = App::on(Arc::new(log), settings());
+    let id = app.submit(&entry()).await.id();
+    let name = id.to_string();
+    let typo = json!({"name": " Ada King ", "why": "a typing error", "by": "Grace"});
+    ask(&app, None, &name, "correct", &typo).await.problem(401);
+    let wrong = ask(&app, Some(TOKEN), &name, "correct", &json!({"name": "\u{3164}", "y": 1})).await;
+    assert_eq!(wrong.problem(422).wrong_fields(), ["name", "why", "y"]);
+    for _ in 0..2 {
+        assert_eq!(ask(&app, Some(TOKEN), &name, "correct", &typo).await.status, 200);
+        assert_eq!(history(&*app.log, id).await, ["Submitted", "NameCorrected"]);
+    }
+    app.submit_keyed("k", &entry_with(json!({"name": "Ada King"}))).await;
+}
+
+#[tokio::test]
 async fn only_organisers_may_hide_a_submission_and_a_repeated_request_changes_nothing() {
     let (log, _directory) = log();
     let app = App::on(Arc::new(log), settings());

@@ -260,6 +260,7 @@ impl ValidatedForm {
             images: self.images,
             answers: self.answers,
             owner: self.owner,
+            venue: None,
         }
     }
 }

@@ -47,7 +47,7 @@ impl NameRules {
     }
 
     /// Returns the reason why a name cannot be shown on the map, in words for the participant.
-    pub(super) fn fault(&self, name: &str) -> Option<String> {
+    pub fn fault(&self, name: &str) -> Option<String> {
         let length = name.graphemes(true).count();
         if !(self.min_chars..=self.max_chars).contains(&length) || !is_seen(name) {
             Some(format!("A name has {} to {} characters that can be seen.", self.min_chars, self.max_chars))

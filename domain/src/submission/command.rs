@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::event::{JudgedImage, PulledImage, StartedImage, Submitted};
+use super::event::{JudgedImage, OrganiserAct, PulledImage, StartedImage, Submitted};
 use super::failure::InterruptionCode;
 use crate::challenge::Observation;
 
@@ -52,11 +52,13 @@ pub enum Command {
     /// A verifier has noticed that the deadline of a claim has passed.
     Expire { attempt: u32, at: Timestamp, others_run: bool },
     /// An organiser asks for another attempt.
-    RequestRejudge { by: String, why: String },
+    RequestRejudge(OrganiserAct),
     /// An organiser takes the submission off the map, now and whatever its verdict will be.
-    Hide { by: String, why: String },
+    Hide(OrganiserAct),
     /// An organiser lets a hidden submission count on the map again.
-    Show { by: String, why: String },
+    Show(OrganiserAct),
+    /// An organiser corrects the spelling of the name that is shown. It meets the challenge's rules for names.
+    CorrectName { act: OrganiserAct, name: String },
     /// The participant withdraws the submission. It must never have had a verdict.
     Withdraw,
 }

@@ -6,8 +6,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::command::{Command, PlatformFault};
 use super::event::{
-    ContainersStarted, Event, Failed, GivenUp, Hidden, ImagesPulled, Passed, Probed, RejudgeRequested, Shown,
-    Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted, Withdrawn,
+    ContainersStarted, Event, Failed, GivenUp, Hidden, ImagesPulled, NameCorrected, OrganiserAct, Passed,
+    Probed, RejudgeRequested, Shown, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
+    Withdrawn,
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
@@ -151,25 +152,26 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
             | Command::Expire { attempt, .. },
         ) => Err(Rejection::Superseded(attempt)),
 
-        (S::Judged { .. } | S::GivenUp { .. }, Command::RequestRejudge { by, why }) => {
-            Ok(vec![Event::RejudgeRequested(RejudgeRequested { by, why, rules: Some(challenge.digest()) })])
+        (S::Judged { .. } | S::GivenUp { .. }, Command::RequestRejudge(act)) => {
+            Ok(vec![Event::RejudgeRequested(RejudgeRequested { act, rules: Some(challenge.digest()) })])
         }
-        (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge { .. }) => {
-            Err(Rejection::NotJudged)
-        }
+        (S::Waiting { .. } | S::Verifying { .. }, Command::RequestRejudge(_)) => Err(Rejection::NotJudged),
 
         (S::Withdrawn { .. }, Command::Withdraw) => Ok(vec![]),
         (
             S::Withdrawn { .. },
             Command::Claim { .. }
-            | Command::RequestRejudge { .. }
-            | Command::Hide { .. }
-            | Command::Show { .. },
+            | Command::RequestRejudge(_)
+            | Command::Hide(_)
+            | Command::Show(_)
+            | Command::CorrectName { .. },
         ) => Err(Rejection::Withdrawn),
-        (_, Command::Hide { by, why }) => {
-            Ok(unless(is_hidden(state), Event::Hidden(Hidden { by, why, held: false })))
+        (_, Command::Hide(act)) => Ok(unless(is_hidden(state), Event::Hidden(Hidden { act, held: false }))),
+        (_, Command::Show(act)) => Ok(unless(!is_hidden(state), Event::Shown(Shown { act }))),
+        (_, Command::CorrectName { act, name }) => {
+            let is_shown = state.facts().is_some_and(|facts| facts.shown_name == name);
+            Ok(unless(is_shown, Event::NameCorrected(NameCorrected { act, name })))
         }
-        (_, Command::Show { by, why }) => Ok(unless(!is_hidden(state), Event::Shown(Shown { by, why }))),
         // A rejudge does not let its participant keep a pin by leaving.
         (S::Waiting { facts, .. } | S::Verifying { facts, .. }, Command::Withdraw) if !facts.was_judged => {
             Ok(vec![Event::Withdrawn(Withdrawn {})])
@@ -182,7 +184,10 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
 /// Returns the acceptance, and the hiding of an entry that waits for an organiser's look.
 fn accepted(challenge: &Challenge, submitted: Submitted) -> Vec<Event> {
     let held = challenge.reason_to_hold(&submitted.participant);
-    let held = held.map(|why| Event::Hidden(Hidden { by: HOLDER.to_owned(), why, held: true }));
+    let held = held.map(|why| {
+        let act = OrganiserAct { by: HOLDER.to_owned(), why, person: None };
+        Event::Hidden(Hidden { act, held: true })
+    });
     std::iter::once(Event::Submitted(submitted)).chain(held).collect()
 }
 

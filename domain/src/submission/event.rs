@@ -86,6 +86,8 @@ events! {
     Withdrawn,
     /// The platform could not run the submission, and does not try again by itself.
     GivenUp,
+    /// An organiser corrected the spelling of the name that is shown. The name that was submitted stays in the history.
+    NameCorrected,
 }
 
 /// The data of [`Event::Submitted`]: the entry of a participant.
@@ -103,6 +105,9 @@ pub struct Submitted {
     pub answers: BTreeMap<String, String>,
     /// The registry namespace that all images share, e.g. `docker.io/alice`.
     pub owner: String,
+    /// The short name of the venue that the participant belongs to. Absent if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub venue: Option<String>,
 }
 
 /// The challenge and the rules that a submission was accepted under.
@@ -312,6 +317,7 @@ impl Event {
             | Self::RejudgeRequested(_)
             | Self::Hidden(_)
             | Self::Shown(_)
+            | Self::NameCorrected(_)
             | Self::Withdrawn(_) => None,
             Self::VerificationStarted(VerificationStarted { attempt, .. })
             | Self::ImagesPulled(ImagesPulled { attempt, .. })
@@ -385,6 +391,7 @@ mod tests {
             r#"Shown {"by":"organiser","why":"a name"}"#.to_owned(),
             "Withdrawn {}".to_owned(),
             r#"GivenUp {"attempt":1,"interruptions":13,"code":"no_capacity","message":"full"}"#.to_owned(),
+            r#"NameCorrected {"by":"organiser","why":"a typo","name":"Ada King"}"#.to_owned(),
         ];
         assert_eq!(stored, expected);
     }
@@ -405,8 +412,13 @@ mod tests {
             format!(r#"Failed {{"attempt":1,"reasons":[],{basis}}}"#),
             r#"RejudgeRequested {"by":"organiser","why":"new rules","rules":"sha256:r"}"#.to_owned(),
             r#"Hidden {"by":"Muster","why":"a word","held":true}"#.to_owned(),
+            r#"Shown {"by":"organiser","why":"a name","person":"Grace"}"#.to_owned(),
         ];
-        assert_eq!(stored, expected);
+        assert_eq!(stored[..expected.len()], expected);
+        assert!(
+            stored[expected.len()].ends_with(r#""owner":"docker.io/ada","venue":"berlin"}"#),
+            "{stored:?}"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Given a history, organisers hide and show a submission, and its participant withdraws it.
 
-use super::event::Hidden;
+use super::event::{Hidden, OrganiserAct};
 use super::*;
 use crate::challenge::{Challenge, FoundWordAction};
 use crate::testing::*;
@@ -49,10 +49,26 @@ fn an_entry_with_a_refused_word_is_held_if_the_challenge_says_so() {
     assert_eq!(holding("sh1t", FoundWordAction::Refuse), ["Submitted"], "the form refuses it, not the log");
 
     let why = "The word shit in name waits for an organiser's look.".into();
-    let held = Event::Hidden(Hidden { by: "Muster".into(), why, held: true });
+    let held =
+        Event::Hidden(Hidden { act: OrganiserAct { by: "Muster".into(), why, person: None }, held: true });
     given([submitted(), held.clone()]).when(hide()).then([]);
     given([submitted(), held.clone()]).when(claim_by("v1")).then([started(1)]);
     given([submitted(), held]).when(show()).then([shown()]);
+}
+
+#[test]
+fn an_organiser_corrects_the_name_that_is_shown_and_the_verdict_keeps_to_the_one_submitted() {
+    given([submitted()]).when(correct("Ada King")).then([corrected("Ada King")]);
+    given([submitted()]).when(correct("Ada Lovelace")).then([]);
+    let renamed = [verified_once(), vec![corrected("Ada King")]].concat();
+    given(renamed.clone()).when(correct("Ada King")).then([]);
+    given(renamed.clone()).when(correct("Ada Lovelace")).then([corrected("Ada Lovelace")]);
+    given(renamed).when(submit()).then([]);
+    given([submitted(), corrected("Ada King"), started(1)])
+        .when(conclude(1, [answered(&ada(), 0)]))
+        .then([probed_right(1), by_the_rules(passed(1))]);
+    given([submitted(), withdrawn()]).when(correct("Ada King")).then_rejected(Rejection::Withdrawn);
+    given([]).when(correct("Ada King")).then_rejected(Rejection::Unknown);
 }
 
 #[test]

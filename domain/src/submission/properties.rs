@@ -15,7 +15,7 @@ fn any_event() -> impl Strategy<Value = Event> {
 
 /// Generates commands of verifiers that race, repeat themselves and come late.
 fn any_command() -> impl Strategy<Value = Command> {
-    (0usize..12, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
+    (0usize..13, 0u32..4, prop::bool::ANY).prop_map(|(which, attempt, flag)| match which {
         0 => submit(),
         1 => Command::Claim {
             verifier: if flag { "v1" } else { "v2" }.into(),
@@ -32,6 +32,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         8 => rejudge(),
         9 => hide(),
         10 => show(),
+        11 => correct(if flag { "Ada" } else { "Ada Lovelace" }),
         _ => Command::Withdraw,
     })
 }
@@ -63,7 +64,7 @@ proptest! {
             state = events.iter().fold(state, Submission::evolve);
 
             // A verifier that is unsure if its report arrived may repeat it without effect.
-            let repetition_is_a_new_request = matches!(command, Command::RequestRejudge { .. });
+            let repetition_is_a_new_request = matches!(command, Command::RequestRejudge(_));
             if !repetition_is_a_new_request && !events.is_empty() {
                 prop_assert_eq!(decide(&challenge, &state, command), Ok(vec![]));
             }

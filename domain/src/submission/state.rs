@@ -48,6 +48,8 @@ pub struct SubmissionFacts {
     pub was_judged: bool,
     /// True while an organiser hides the submission.
     pub is_hidden: bool,
+    /// The participant's name as it is shown: as submitted, or as an organiser corrected it.
+    pub shown_name: String,
     /// The number of these attempts during which the platform ran images of other owners.
     pub tries: u32,
     /// The digest of each image when it was first pulled. Later attempts run the same digests.
@@ -102,6 +104,7 @@ impl Submission {
                     interruptions: 0,
                     was_judged: false,
                     is_hidden: false,
+                    shown_name: submitted.participant.name.clone(),
                     tries: 0,
                     digests: BTreeMap::new(),
                 },
@@ -162,6 +165,7 @@ impl Submission {
             }
             (state, Event::Hidden(_)) => state.marked_hidden(true),
             (state, Event::Shown(_)) => state.marked_hidden(false),
+            (state, Event::NameCorrected(corrected)) => state.with_name(&corrected.name),
 
             (
                 state,
@@ -193,15 +197,28 @@ impl Submission {
     }
 
     fn marked_hidden(mut self, is_hidden: bool) -> Self {
-        match &mut self {
-            Self::Unknown => {}
+        if let Some(facts) = self.facts_mut() {
+            facts.is_hidden = is_hidden;
+        }
+        self
+    }
+
+    fn with_name(mut self, name: &str) -> Self {
+        if let Some(facts) = self.facts_mut() {
+            name.clone_into(&mut facts.shown_name);
+        }
+        self
+    }
+
+    fn facts_mut(&mut self) -> Option<&mut SubmissionFacts> {
+        match self {
+            Self::Unknown => None,
             Self::Waiting { facts, .. }
             | Self::Verifying { facts, .. }
             | Self::Judged { facts, .. }
             | Self::Withdrawn { facts }
-            | Self::GivenUp { facts } => facts.is_hidden = is_hidden,
+            | Self::GivenUp { facts } => Some(facts),
         }
-        self
     }
 
     fn judged(facts: SubmissionFacts, verdict: Verdict) -> Self {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use domain::submission::{
-    Event, Failed, FailureCode, GivenUp, Hidden, ImagesPulled, InterruptionCode, Participant, Passed, Reason,
-    RejudgeRequested, Shown, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
-    Withdrawn,
+    Event, Failed, FailureCode, GivenUp, Hidden, ImagesPulled, InterruptionCode, NameCorrected, Participant,
+    Passed, Reason, RejudgeRequested, Shown, Submitted, VerdictBasis, VerificationInterrupted,
+    VerificationStarted, Withdrawn,
 };
-use domain::testing::{located_in, submitted_by};
+use domain::testing::{act, located_in, submitted_by};
 use domain::{ImageRef, SubmissionId};
 use event_store::Position;
 use jiff::{SignedDuration, Timestamp};
@@ -87,7 +87,10 @@ impl EventHistory {
                     history.submit(&owner, city);
                 }
                 Some((id, phase)) if phase != SubmissionPhase::Withdrawn && history.draw(16) == 0 => {
-                    if history.submissions[&id].is_hidden {
+                    if history.draw(3) == 0 {
+                        let name = format!("Name {}", history.draw(4));
+                        history.correct(id, &name);
+                    } else if history.submissions[&id].is_hidden {
                         history.show(id)
                     } else {
                         history.hide(id)
@@ -197,20 +200,27 @@ impl EventHistory {
 
     /// Adds an organiser's wish to rejudge the submission.
     pub fn rejudge(&mut self, id: SubmissionId) {
-        let asked = RejudgeRequested { by: "organiser".to_owned(), why: "new rules".to_owned(), rules: None };
+        let asked = RejudgeRequested { act: act("new rules"), rules: None };
         self.add(id, Event::RejudgeRequested(asked), SubmissionPhase::Waiting);
     }
 
     /// Adds the event that an organiser hid the submission.
     pub fn hide(&mut self, id: SubmissionId) {
-        let hidden = Hidden { by: "organiser".to_owned(), why: "a slur".to_owned(), held: false };
+        let hidden = Hidden { act: act("a slur"), held: false };
         self.mark(id, Event::Hidden(hidden), true);
     }
 
     /// Adds the event that an organiser shows the submission again.
     pub fn show(&mut self, id: SubmissionId) {
-        let shown = Shown { by: "organiser".to_owned(), why: "a name".to_owned() };
+        let shown = Shown { act: act("a name") };
         self.mark(id, Event::Shown(shown), false);
+    }
+
+    /// Adds the event that an organiser corrected the participant's name.
+    pub fn correct(&mut self, id: SubmissionId, name: &str) {
+        let corrected = NameCorrected { act: act("a typo"), name: name.to_owned() };
+        let phase = self.submissions[&id].phase;
+        self.add(id, Event::NameCorrected(corrected), phase);
     }
 
     /// Adds the event that the participant withdrew the submission.

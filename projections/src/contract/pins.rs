@@ -128,6 +128,29 @@ pub async fn a_submission_that_is_hidden_before_its_verdict_gets_no_pin(subject:
     assert_eq!(shown(&*views, WORLD, 3).await, []);
 }
 
+pub async fn a_corrected_name_is_on_the_pin_and_in_the_search(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let [older, newer] = [0, 2].map(|city| history.submit_and_pass("ada", city));
+    catch_up(&*views, &history).await;
+    history.correct(newer, "Ada King");
+    history.correct(older, "Ada Byron");
+    catch_up(&*views, &history).await;
+    let [pin] = &pins(&*views).await[..] else { panic!("one pin") };
+    assert_eq!((pin.name.as_str(), pin.passes, pin.position), ("Ada King", 2, history.head()));
+    assert_eq!(views.find_pins("king", 9).await.expect("readable").len(), 1);
+    let status = views.status(newer).await.expect("readable").expect("submitted");
+    assert_eq!(status.name, "Ada King");
+    // The older one comes forward under its own new name, and a hidden one is corrected unseen.
+    history.hide(newer);
+    history.correct(newer, "Augusta King");
+    catch_up(&*views, &history).await;
+    assert_eq!(pins(&*views).await[0].name, "Ada Byron");
+    history.show(newer);
+    catch_up(&*views, &history).await;
+    assert_eq!(pins(&*views).await[0].name, "Augusta King");
+}
+
 pub async fn hiding_and_showing_in_one_batch_leaves_the_pin_where_it_was(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
     let mut history = EventHistory::new();

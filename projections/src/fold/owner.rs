@@ -35,6 +35,10 @@ impl OwnerPasses {
                 let place = self.passes.partition_point(|pass| pass.position < pin.position);
                 self.passes.insert(place, Pin::clone(pin));
             }
+            PassChange::Corrected(pin) => {
+                let same = self.passes.iter_mut().find(|pass| pass.position == pin.position);
+                same.into_iter().for_each(|pass| *pass = Pin::clone(pin));
+            }
             PassChange::Revoked(since) => {
                 self.count = self.count.saturating_sub(1);
                 self.passes.retain(|pass| pass.position != *since);
@@ -60,6 +64,7 @@ mod tests {
             lat: 0.0,
             lon: 0.0,
             answers: Default::default(),
+            venue: None,
             passes: 0,
             passed_at: "2016-03-21T12:00:00Z".parse().unwrap(),
             position: Position(position),

@@ -4,7 +4,7 @@
 //! [`EventEffects`]: the changes to the views that many submissions share. The
 //! view before and the event are all it needs.
 
-use domain::submission::{Event, FailureCode, GivenUp, InterruptionCode, Submitted};
+use domain::submission::{Event, FailureCode, GivenUp, InterruptionCode, OrganiserAct, Submitted};
 use event_store::Position;
 use jiff::Timestamp;
 
@@ -50,6 +50,8 @@ pub(crate) enum PassChange {
     Counts(Box<Pin>),
     /// The submission failed or was hidden. It had counted since the pass at this position.
     Revoked(Position),
+    /// The submission's name was corrected, and it counts since the pass at the pin's position.
+    Corrected(Box<Pin>),
 }
 
 impl StatusView {
@@ -85,6 +87,7 @@ impl StatusView {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
+            | Event::NameCorrected(_)
             | Event::Withdrawn(_)
             | Event::GivenUp(_) => None,
         }
@@ -177,6 +180,7 @@ impl StatusView {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
+            | Event::NameCorrected(_)
             | Event::Withdrawn(_)
             | Event::GivenUp(_) => since,
         })
@@ -204,6 +208,7 @@ impl StatusView {
             images: submitted.images.clone(),
             answers: submitted.answers.clone(),
             owner: submitted.owner.clone(),
+            venue: submitted.venue.clone(),
             challenge: submitted.challenge.id.clone(),
             attempts: 0,
             reasons: vec![],
@@ -274,13 +279,19 @@ impl StatusView {
             }
             Event::Hidden(hidden) => {
                 effects.pass = self.counts_since().map(|entry| PassChange::Revoked(entry.position));
-                let (by, why) = (hidden.by.clone(), hidden.why.clone());
+                let OrganiserAct { by, why, .. } = hidden.act.clone();
                 self.hidden = Some(HiddenReason { by, why, since: envelope.recorded_at, held: hidden.held });
             }
             Event::Shown(_) => {
                 if self.hidden.take().is_some() {
                     effects.pass = self.counts_since().map(|pass| self.counts(pass.at, pass.position));
                 }
+            }
+            Event::NameCorrected(corrected) => {
+                self.name.clone_from(&corrected.name);
+                effects.pass = self
+                    .counts_since()
+                    .map(|pass| PassChange::Corrected(Box::new(self.pin_since(pass.at, pass.position))));
             }
             Event::Withdrawn(_) => {
                 self.status = SubmissionStatus::Withdrawn;
@@ -346,7 +357,12 @@ impl StatusView {
 
     /// Returns the change that lets the submission count since its pass at this time and position.
     fn counts(&self, passed_at: Timestamp, position: Position) -> PassChange {
-        PassChange::Counts(Box::new(Pin {
+        PassChange::Counts(Box::new(self.pin_since(passed_at, position)))
+    }
+
+    /// Returns the pin that the submission would be by its pass at this time and position.
+    fn pin_since(&self, passed_at: Timestamp, position: Position) -> Pin {
+        Pin {
             owner: self.owner.clone(),
             name: self.name.clone(),
             twitter: self.twitter.clone(),
@@ -355,10 +371,11 @@ impl StatusView {
             lat: self.location.lat,
             lon: self.location.lon,
             answers: self.answers.clone(),
+            venue: self.venue.clone(),
             passes: 0,
             passed_at,
             position,
-        }))
+        }
     }
 }
 

@@ -104,6 +104,7 @@ pub(crate) mod tests {
             lat,
             lon,
             answers: BTreeMap::new(),
+            venue: None,
             passes: 1,
             passed_at: jiff::Timestamp::UNIX_EPOCH,
             position: Position(position),

@@ -225,7 +225,9 @@ impl ViewCollections {
                 queue_moves.insert(envelope.id, envelope.position.max(seen_after(stored_upto)));
             }
             match effects.pass {
-                Some(PassChange::Counts(pin)) => passes.insert(pin.position, Some(*pin)),
+                Some(PassChange::Counts(pin) | PassChange::Corrected(pin)) => {
+                    passes.insert(pin.position, Some(*pin))
+                }
                 Some(PassChange::Revoked(since)) => passes.insert(since, None),
                 None => None,
             };
@@ -323,7 +325,9 @@ impl ViewCollections {
                     changed_passes.entry(owner).or_default();
                     places.insert(place);
                 }
-                Event::Failed(_) | Event::Hidden(_) => *changed_passes.entry(owner).or_default() += 1,
+                Event::Failed(_) | Event::Hidden(_) | Event::NameCorrected(_) => {
+                    *changed_passes.entry(owner).or_default() += 1;
+                }
                 Event::Shown(_) => {
                     *changed_passes.entry(owner).or_default() += 1;
                     places.insert(place);

@@ -88,6 +88,8 @@ struct StatusChanges<'a> {
     attempts: u32,
     #[serde(rename = "view.reasons")]
     reasons: &'a [ReasonView],
+    #[serde(rename = "view.name")]
+    name: &'a str,
     #[serde(rename = "view.hidden")]
     hidden: &'a Option<HiddenReason>,
     #[serde(rename = "view.judged_at")]
@@ -244,6 +246,7 @@ impl StatusDocument {
             waiting: &view.waiting,
             attempts: view.attempts,
             reasons: &view.reasons,
+            name: &view.name,
             hidden: &view.hidden,
             judged_at: view.judged_at,
             revision: view.revision,

@@ -149,6 +149,7 @@ fn verifier_and_node(view: &StatusView) -> Option<(&str, Option<&str>)> {
             | Event::RejudgeRequested(_)
             | Event::Hidden(_)
             | Event::Shown(_)
+            | Event::NameCorrected(_)
             | Event::Withdrawn(_)
             | Event::GivenUp(_) => None,
         };

@@ -263,11 +263,7 @@ pub(crate) fn interrupted(attempt: u32) -> Event {
 }
 
 pub(crate) fn rejudge() -> Event {
-    Event::RejudgeRequested(RejudgeRequested {
-        by: "organiser".to_owned(),
-        why: "new rules".to_owned(),
-        rules: None,
-    })
+    Event::RejudgeRequested(RejudgeRequested { act: domain::testing::act("new rules"), rules: None })
 }
 
 /// A live stream, read message by message.

@@ -97,12 +97,12 @@ impl MusterClient {
         &self,
         id: SubmissionId,
         command: &str,
-        why: &str,
+        body: &serde_json::Value,
         token: &TokenOption,
     ) -> Result<(), ClientError> {
         let send = async || -> Result<CommandReply, ClientError> {
             let post = self.http.post(self.url(&format!("/api/v1/submissions/{id}/{command}")));
-            let post = post.json(&serde_json::json!({ "why": why }));
+            let post = post.json(body);
             self.ask(token.authorise(post.timeout(RESPONSE_DEADLINE))).await
         };
         patiently(send).await.map(drop)

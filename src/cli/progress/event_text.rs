@@ -60,16 +60,28 @@ pub(in crate::cli) fn lines_of_event(event: &Event) -> Vec<String> {
             )]
         }
         Event::RejudgeRequested(request) => {
-            vec![format!("rejudge requested by {}: {}", printable(&request.by), printable(&request.why))]
+            vec![format!(
+                "rejudge requested by {}: {}",
+                printable(&request.act.by),
+                printable(&request.act.why)
+            )]
         }
         Event::Hidden(hidden) if hidden.held => {
-            vec![format!("held for an organiser's look: {}", printable(&hidden.why))]
+            vec![format!("held for an organiser's look: {}", printable(&hidden.act.why))]
         }
         Event::Hidden(hidden) => {
-            vec![format!("hidden from the map by {}: {}", printable(&hidden.by), printable(&hidden.why))]
+            vec![format!(
+                "hidden from the map by {}: {}",
+                printable(&hidden.act.by),
+                printable(&hidden.act.why)
+            )]
+        }
+        Event::NameCorrected(corrected) => {
+            let by = printable(&corrected.act.by);
+            vec![format!("name corrected by {by}: {}", printable(&corrected.name))]
         }
         Event::Shown(shown) => {
-            vec![format!("shown again by {}: {}", printable(&shown.by), printable(&shown.why))]
+            vec![format!("shown again by {}: {}", printable(&shown.act.by), printable(&shown.act.why))]
         }
         Event::Withdrawn(_) => vec!["withdrawn by the participant".to_owned()],
         Event::GivenUp(given_up) => vec![
@@ -114,8 +126,9 @@ fn text_of_place(place: &QueuePlace) -> String {
 }
 
 fn text_of_step(reply: &StatusReply) -> &'static str {
-    // Hiding and showing are no steps.
-    let is_step = |event: &&Event| !matches!(event, Event::Hidden(_) | Event::Shown(_));
+    // The acts of organisers are no steps.
+    let is_step =
+        |event: &&Event| !matches!(event, Event::Hidden(_) | Event::Shown(_) | Event::NameCorrected(_));
     let mut newest = reply.view.timeline.iter().rev().map(|entry| &entry.event).filter(is_step);
     match (newest.next(), newest.next()) {
         (Some(Event::ContainersStarted(_)), Some(Event::ContainersStarted(_))) => {

@@ -89,6 +89,7 @@ fn ending(event: &Event) -> (Option<&'static str>, Option<String>) {
         | Event::RejudgeRequested(_)
         | Event::Hidden(_)
         | Event::Shown(_)
+        | Event::NameCorrected(_)
         | Event::Withdrawn(_) => (None, None),
     }
 }

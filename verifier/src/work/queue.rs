@@ -158,7 +158,8 @@ impl ClaimQueue {
             | Event::ContainersStarted(_)
             | Event::Probed(_)
             | Event::Hidden(_)
-            | Event::Shown(_) => return,
+            | Event::Shown(_)
+            | Event::NameCorrected(_) => return,
         };
         if !self.order.contains(id) {
             return;

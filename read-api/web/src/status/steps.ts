@@ -81,7 +81,7 @@ function presentStepOf(entries: TimelineEntry[]): PresentStep | undefined {
 
 /** Returns the entries that are steps. Hiding and showing change the map, and no step. */
 function stepsOf(timeline: TimelineEntry[]): TimelineEntry[] {
-  return timeline.filter(({ type }) => type !== "Hidden" && type !== "Shown");
+  return timeline.filter(({ type }) => type !== "Hidden" && type !== "Shown" && type !== "NameCorrected");
 }
 
 /** Returns true for the start of an attempt's second run, which confirms a failure. */
@@ -152,6 +152,15 @@ function describe(entry: TimelineEntry, spent: string): Step {
           : "An organiser hid it from the map",
         state: "done",
         details: [el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by))],
+      };
+    case "NameCorrected":
+      return {
+        title: "An organiser corrected the name that is shown",
+        state: "done",
+        details: [
+          el("p", {}, foreign(entry.data.name)),
+          el("p", {}, foreign(entry.data.why), " – ", foreign(entry.data.by)),
+        ],
       };
     case "Shown":
       return {

@@ -6,7 +6,7 @@ use domain::submission::{
     Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, VerdictBasis, VerificationInterrupted,
     VerificationStarted,
 };
-use domain::testing::{submitted_by, withdrawn};
+use domain::testing::{act, submitted_by, withdrawn};
 use proptest::prelude::*;
 
 use super::*;
@@ -202,7 +202,7 @@ fn parked_submissions_are_not_walked() {
 
 #[test]
 fn a_rejudged_submission_waits_again_at_the_end_of_its_line() {
-    let again = Event::RejudgeRequested(RejudgeRequested { by: "o".into(), why: "w".into(), rules: None });
+    let again = Event::RejudgeRequested(RejudgeRequested { act: act("w"), rules: None });
     let mut log = log();
     log.submitted(1, "ada").passed(1);
     assert!(!log.queue.knows(submission(1)));
