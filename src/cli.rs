@@ -15,6 +15,7 @@ mod stats;
 mod status;
 mod submit;
 mod terminal;
+mod token;
 mod try_image;
 mod up;
 mod verify;
@@ -53,6 +54,7 @@ enum CliCommand {
     Show(visibility::ShowCommand),
     Correct(visibility::CorrectCommand),
     Withdraw(visibility::WithdrawCommand),
+    Token(token::TokenCommand),
     Doctor(doctor::DoctorCommand),
 }
 
@@ -104,6 +106,7 @@ impl Cli {
                 CliCommand::Show(show) => show.run().await,
                 CliCommand::Correct(correct) => correct.run().await,
                 CliCommand::Withdraw(withdraw) => withdraw.run().await,
+                CliCommand::Token(token) => token.run().await,
                 CliCommand::Doctor(doctor) => doctor.run().await,
             }
         });

@@ -8,8 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use commands::{Commands, Gazetteer, WaitingSubmissions};
+<<<<<<< HEAD
 use event_store::{AppendError, EventStore, LogIdentity, node};
 use http_edge::{Metrics, Operations};
+=======
+use event_store::node;
+use http_edge::{Metrics, Operations, OrganiserTokens};
+>>>>>>> f861bcf (http, commands: give organisers tokens by name, each with a role)
 use projections::{MemoryViews, MongoViews};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
@@ -121,6 +126,11 @@ async fn run_over(
         pause_reason: None,
         verifying: None,
         metrics: metrics.clone(),
+        // A process without the public API has its listener for operators alone.
+        tokens: roles
+            .iter()
+            .any(|role| role.is_served())
+            .then(|| OrganiserTokens::new(settings.token.clone(), log.store())),
         stopping: stopping.clone(),
     };
     if has(Role::Verifier) {

@@ -98,6 +98,10 @@ impl Commands {
         Self { store, rules, waiting: Arc::new(Semaphore::new(WAITING_MAX)) }
     }
 
+    pub(crate) fn log(&self) -> &Arc<dyn Append> {
+        &self.store
+    }
+
     /// Returns the challenge in force.
     pub fn challenge(&self) -> &Arc<Challenge> {
         self.rules.in_force()
@@ -208,7 +212,7 @@ impl Commands {
     }
 
     /// Gives a command [`DEADLINE`], if it need not wait or there is a place to wait.
-    async fn within_deadline<T>(
+    pub(crate) async fn within_deadline<T>(
         &self,
         work: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {

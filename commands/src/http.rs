@@ -10,6 +10,7 @@ mod organiser;
 mod places;
 mod problem;
 mod submissions;
+mod tokens;
 mod visibility;
 
 use std::sync::Arc;
@@ -19,7 +20,8 @@ use axum::extract::{FromRef, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use domain::SubmissionId;
-use http_edge::{ClientAddress, HoldsToken, OrganiserToken, Problem};
+use event_store::Read;
+use http_edge::{ClientAddress, HoldsToken, OrganiserToken, OrganiserTokens, Problem};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -33,7 +35,7 @@ pub struct WriteApiSettings {
     /// Secret UUID namespace for submission ids (UUIDv5 of owner and idempotency key). Keep it across restarts, or
     /// repeated keys submit again. Draw it at random: anyone who knows it can guess ids.
     pub key_space: Uuid,
-    /// The organiser's token; without it, every organiser is refused.
+    /// The organisers' token that all share. Without it, only tokens by name are taken.
     pub token: Option<OrganiserToken>,
     /// The rate limit of each client address; `None` for no limit.
     pub rate_by_address: Option<RateLimit>,
@@ -62,7 +64,7 @@ struct WriteApi {
     commands: Commands,
     gazetteer: &'static Gazetteer,
     key_space: Uuid,
-    token: Option<OrganiserToken>,
+    tokens: OrganiserTokens,
 }
 
 struct RateLimits {
@@ -86,8 +88,10 @@ pub fn router(
     settings: WriteApiSettings,
 ) -> OpenApiRouter {
     let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner, waiting } = settings;
+    let log: Arc<dyn Read> = Arc::clone(commands.log()) as _;
+    let tokens = OrganiserTokens::new(token, log);
     let state = ApiState {
-        api: Arc::new(WriteApi { commands, gazetteer, key_space, token }),
+        api: Arc::new(WriteApi { commands, gazetteer, key_space, tokens }),
         limits: Arc::new(RateLimits {
             by_address: rate_by_address.map(RateLimiter::new),
             by_owner: rate_by_owner.map(RateLimiter::new),
@@ -101,6 +105,8 @@ pub fn router(
         .routes(routes!(visibility::show))
         .routes(routes!(visibility::correct))
         .routes(routes!(visibility::withdraw))
+        .routes(routes!(tokens::add, tokens::list))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(compat_2016::compete))
         .routes(routes!(challenge::challenge))
         .routes(routes!(places::places))
@@ -154,8 +160,8 @@ impl RateLimits {
 }
 
 impl HoldsToken for ApiState {
-    fn token(&self) -> Option<&OrganiserToken> {
-        self.api.token.as_ref()
+    fn tokens(&self) -> &OrganiserTokens {
+        &self.api.tokens
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod error;
 mod handler;
+mod organiser_tokens;
 mod published_rules;
 
 mod http;
@@ -18,6 +19,7 @@ pub use gazetteer::{Gazetteer, GazetteerPlace, PLACE_CHARS_MAX, PlaceError, Plac
 pub use handler::{Actor, Cause, Commands, HandledCommand, read_event};
 
 pub use http::{EntryError, WriteApiSettings, read_entry, router};
+pub use organiser_tokens::TokenChangeError;
 pub use published_rules::RecordedRules;
 pub use rate_limit::{RateLimit, RateLimitError};
 pub use waiting::{QueueLength, WaitingSubmissions};

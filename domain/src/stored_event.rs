@@ -10,6 +10,9 @@ use crate::challenge::{self, ChallengePublished};
 use crate::sandbox::{self, SandboxReported};
 use crate::submission::{self, Event, SCHEMA, SubmissionId};
 
+/// The category of the stream with the tokens of organisers, which this crate does not read.
+const TOKENS_CATEGORY: &str = "organisers";
+
 /// An event of the log, as far as its reader can tell.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoredEvent {
@@ -161,7 +164,7 @@ impl From<EventDecodeError> for UnreadEvent {
 
 /// Returns whether a stream has a name of ours, so that only we write to it.
 pub fn is_our_stream(name: &str) -> bool {
-    [submission::CATEGORY, sandbox::CATEGORY, challenge::CATEGORY]
+    [submission::CATEGORY, sandbox::CATEGORY, challenge::CATEGORY, TOKENS_CATEGORY]
         .iter()
         .any(|category| name.strip_prefix(category).is_some_and(|rest| rest.starts_with('-')))
 }
@@ -262,6 +265,7 @@ mod tests {
             ("submission-x", true),
             ("sandbox-v1", true),
             ("challenge-1", true),
+            ("organisers-tokens", true),
             ("sandboxes-1", false),
             ("x", false),
         ] {

@@ -9,6 +9,7 @@ mod deadline;
 mod json_object;
 mod metrics;
 mod operations;
+mod organiser_tokens;
 mod parameters;
 mod problem;
 mod rejections;
@@ -20,7 +21,11 @@ pub use deadline::within_deadline;
 pub use json_object::JsonObject;
 pub use metrics::Metrics;
 pub use operations::{MonitoredViews, Operations, ViewTotals, operations};
+pub use organiser_tokens::{
+    OrganiserRole, OrganiserTokens, TokenAdded, TokenDirectory, TokenEvent, TokenHolder, UnknownRoleError,
+    hash_of, secret_of,
+};
 pub use parameters::{PathParameters, QueryParameters};
 pub use problem::{FieldProblem, Problem};
 pub use server_routes::server_routes;
-pub use token::{HoldsToken, Organiser, OrganiserToken, WeakTokenError};
+pub use token::{Administrator, HoldsToken, Organiser, OrganiserToken, Reader, WeakTokenError};

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
 use event_store::{EventFilter, LogCondition, Position, Read, ReadError};
@@ -20,7 +20,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::metrics::Metrics;
-use crate::{Problem, within_deadline};
+use crate::token::admit_operator;
+use crate::{OrganiserTokens, Problem, within_deadline};
 
 /// The time for the views to reach the head that the log had when the operator asked.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -47,6 +48,8 @@ pub struct Operations {
     pub verifying: Option<watch::Receiver<Option<String>>>,
     /// The metrics of this process; [`crate::server_routes`] takes the same.
     pub metrics: Metrics,
+    /// The tokens that `/metrics` demands. `None` on a listener that only operators reach.
+    pub tokens: Option<OrganiserTokens>,
     /// Cancelled when the process is asked to stop. It is no longer ready then.
     pub stopping: CancellationToken,
 }
@@ -166,16 +169,24 @@ async fn verifying(State(process): State<Arc<Operations>>) -> Response {
 }
 
 /// Returns counters and gauges in the text format of Prometheus.
+///
+/// On a listener that serves the public API, the token of an organiser or of an operator is needed.
 #[utoipa::path(
     get,
     path = "/metrics",
     tag = "operations",
+    security(("token" = [])),
     responses(
+        (status = 401, description = "The token is missing or wrong.", content_type = "application/problem+json", body = Problem),
+        (status = 403, description = "The token's role does not permit it, or this server has no token.", content_type = "application/problem+json", body = Problem),
         (status = 200, description = "The metrics of this process.", content_type = "application/openmetrics-text", body = String),
         (status = 503, description = "The response takes too long.", content_type = "application/problem+json", body = Problem),
     ),
 )]
-async fn metrics(State(process): State<Arc<Operations>>) -> Response {
+async fn metrics(State(process): State<Arc<Operations>>, headers: HeaderMap) -> Result<Response, Problem> {
+    if let Some(tokens) = &process.tokens {
+        admit_operator(tokens, &headers).await?;
+    }
     if let Some(condition) = &process.log_condition {
         process.metrics.set_log_damages(condition.borrow().damages.len());
     }
@@ -196,7 +207,7 @@ async fn metrics(State(process): State<Arc<Operations>>) -> Response {
         process.metrics.set_totals(&totals);
     }
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, media_type)], process.metrics.to_text()).into_response()
+    Ok(([(header::CONTENT_TYPE, media_type)], process.metrics.to_text()).into_response())
 }
 
 impl Operations {

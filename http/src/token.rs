@@ -1,4 +1,4 @@
-//! The organiser's token: a secret that a request for organisers carries as a bearer token (RFC 6750).
+//! The tokens of organisers: secrets that requests carry as bearer tokens (RFC 6750), and the rights that they give.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq;
 use zxcvbn::zxcvbn;
 
 use crate::Problem;
+use crate::organiser_tokens::{LookupError, OrganiserRole, OrganiserTokens, TokenHolder};
 
 /// The smallest number of characters of a token.
 const CHARS_MIN: usize = 16;
@@ -37,14 +38,33 @@ pub enum WeakTokenError {
     Unsendable,
 }
 
-/// A request that carries the organiser's token. A handler with this argument is for organisers only.
+/// A request of an organiser who may moderate. A handler with this argument is for organisers only.
 #[derive(Debug)]
-pub struct Organiser;
+pub struct Organiser {
+    /// The name of the organiser's token. `None` for the one that all share.
+    pub person: Option<String>,
+    /// The venue whose submissions the organiser may moderate. `None` for all submissions.
+    pub venue: Option<String>,
+}
 
-/// A state of handlers that knows the organiser's token.
+/// A request of an organiser of everything, who may add and revoke tokens.
+#[derive(Debug)]
+pub struct Administrator {
+    /// The name of the organiser's token. `None` for the one that all share.
+    pub person: Option<String>,
+}
+
+/// A request of somebody who may read what only organisers and analysts see.
+#[derive(Debug)]
+pub struct Reader {
+    /// The venue whose submissions may be read. `None` for all submissions.
+    pub venue: Option<String>,
+}
+
+/// A state of handlers that knows the organisers' tokens.
 pub trait HoldsToken {
-    /// Returns the token, or `None` if this server has none and so refuses every organiser.
-    fn token(&self) -> Option<&OrganiserToken>;
+    /// Returns the tokens that are taken.
+    fn tokens(&self) -> &OrganiserTokens;
 }
 
 impl OrganiserToken {
@@ -53,8 +73,13 @@ impl OrganiserToken {
         (!secret.is_empty()).then(|| Self(secret.into()))
     }
 
+    /// Returns the value of the header `Authorization` that presents the token.
+    pub fn to_header(&self) -> String {
+        format!("Bearer {}", self.0)
+    }
+
     /// Compares in constant time, so that the duration does not reveal the token.
-    fn equals(&self, presented: &str) -> bool {
+    pub(crate) fn equals(&self, presented: &str) -> bool {
         self.0.as_bytes().ct_eq(presented.as_bytes()).into()
     }
 }
@@ -102,8 +127,8 @@ impl fmt::Debug for OrganiserToken {
 }
 
 impl<T: HoldsToken + ?Sized> HoldsToken for Arc<T> {
-    fn token(&self) -> Option<&OrganiserToken> {
-        T::token(self)
+    fn tokens(&self) -> &OrganiserTokens {
+        T::tokens(self)
     }
 }
 
@@ -111,19 +136,85 @@ impl<S: HoldsToken + Sync> FromRequestParts<S> for Organiser {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Some(token) = state.token() else {
-            let detail = "This server has no organiser's token; set MUSTER_TOKEN and start Muster again.";
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-        };
-        match bearer_token(&parts.headers) {
-            Some(presented) if token.equals(presented) => Ok(Self),
-            Some(_) => Err(Problem::new(StatusCode::UNAUTHORIZED, "The organiser's token is wrong.")),
-            None => {
-                let detail = "This is for organisers: send the header “Authorization: Bearer TOKEN”.";
-                Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
-            }
+        let TokenHolder { person, role } = holder(state.tokens(), &parts.headers).await?;
+        match role {
+            OrganiserRole::Organiser => Ok(Self { person, venue: None }),
+            OrganiserRole::Venue(venue) => Ok(Self { person, venue: Some(venue) }),
+            role => Err(forbidden(&role)),
         }
     }
+}
+
+impl<S: HoldsToken + Sync> FromRequestParts<S> for Administrator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let TokenHolder { person, role } = holder(state.tokens(), &parts.headers).await?;
+        match role {
+            OrganiserRole::Organiser => Ok(Self { person }),
+            role => Err(forbidden(&role)),
+        }
+    }
+}
+
+impl<S: HoldsToken + Sync> FromRequestParts<S> for Reader {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match holder(state.tokens(), &parts.headers).await?.role {
+            OrganiserRole::Organiser | OrganiserRole::Analyst => Ok(Self { venue: None }),
+            OrganiserRole::Venue(venue) => Ok(Self { venue: Some(venue) }),
+            role @ OrganiserRole::Operator => Err(forbidden(&role)),
+        }
+    }
+}
+
+/// Refuses requests for metrics that carry no operator's or organiser's token.
+///
+/// # Errors
+/// 401, 403, or 503 if the token cannot be looked up.
+pub(crate) async fn admit_operator(tokens: &OrganiserTokens, headers: &HeaderMap) -> Result<(), Problem> {
+    match holder(tokens, headers).await?.role {
+        OrganiserRole::Organiser | OrganiserRole::Operator => Ok(()),
+        role => Err(forbidden(&role)),
+    }
+}
+
+/// Returns the holder of the request's token.
+///
+/// # Errors
+/// 401 without a token that is taken, 403 if the server has none, 503 if the token cannot be looked up.
+async fn holder(tokens: &OrganiserTokens, headers: &HeaderMap) -> Result<TokenHolder, Problem> {
+    let presented = bearer_token(headers);
+    let found = match presented {
+        Some(presented) => tokens.holder(presented).await.map_err(unknown)?,
+        None => None,
+    };
+    match (found, presented) {
+        (Some(holder), _) => Ok(holder),
+        (None, _) if !tokens.has_shared() => {
+            let detail = "This server has no organiser's token; set MUSTER_TOKEN and start Muster again.";
+            Err(Problem::new(StatusCode::FORBIDDEN, detail))
+        }
+        (None, Some(_)) => Err(Problem::new(StatusCode::UNAUTHORIZED, "The organiser's token is wrong.")),
+        (None, None) => {
+            let detail = "This is for organisers: send the header “Authorization: Bearer TOKEN”.";
+            Err(Problem::new(StatusCode::UNAUTHORIZED, detail))
+        }
+    }
+}
+
+fn forbidden(role: &OrganiserRole) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, format!("A token of the role {role} does not permit this."))
+}
+
+fn unknown(error: LookupError) -> Problem {
+    let reason = match error {
+        LookupError::Late => "it does not answer in time".to_owned(),
+        LookupError::Unreadable(error) => error.to_string(),
+    };
+    tracing::warn!(%reason, "a token cannot be looked up in the event log");
+    Problem::unavailable("The event log cannot be read at present, so your token cannot be checked.")
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use event_store::{Read, Subscribe};
-use http_edge::{HoldsToken, Metrics, OrganiserToken, Problem};
+use http_edge::{HoldsToken, Metrics, OrganiserToken, OrganiserTokens, Problem};
 use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -24,7 +24,7 @@ pub struct ReadApi {
     pub log: Arc<dyn Read>,
     /// The same log, for readers that follow it.
     pub subscribe: Arc<dyn Subscribe>,
-    /// The organiser's token. Without it, every route for organisers answers 403.
+    /// The organisers' token that all share. Without it, only tokens by name are taken.
     pub token: Option<OrganiserToken>,
     /// Why nothing is verified at present, in a sentence for participants; `None` while a verifier works.
     pub pause_reason: watch::Receiver<Option<String>>,
@@ -48,7 +48,7 @@ pub(crate) struct ReadState {
     pub(crate) subscribe: Arc<dyn Subscribe>,
     pub(crate) submissions: SubmissionReader,
     pub(crate) past: PastViews,
-    pub(crate) token: Option<OrganiserToken>,
+    pub(crate) tokens: OrganiserTokens,
     pub(crate) pause_reason: watch::Receiver<Option<String>>,
     pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
     pub(crate) pause_cause: watch::Receiver<Option<String>>,
@@ -66,10 +66,10 @@ impl ReadState {
             past: PastViews::new(Arc::clone(&api.log)),
             live: LiveFeed::start(Arc::clone(&api.queries), api.stopping.clone()),
             readers: LiveReaders::new(api.readers, api.metrics),
+            tokens: OrganiserTokens::new(api.token, Arc::clone(&api.log)),
             queries: api.queries,
             log: api.log,
             subscribe: api.subscribe,
-            token: api.token,
             pause_reason: api.pause_reason,
             unknown_rules: api.unknown_rules,
             pause_cause: api.pause_cause,
@@ -88,7 +88,7 @@ impl ReadState {
 }
 
 impl HoldsToken for ReadState {
-    fn token(&self) -> Option<&OrganiserToken> {
-        self.token.as_ref()
+    fn tokens(&self) -> &OrganiserTokens {
+        &self.tokens
     }
 }

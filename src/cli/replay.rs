@@ -50,6 +50,10 @@ pub(super) struct ReplayCommand {
     #[arg(long)]
     owner: Option<String>,
 
+    /// Short name of the venue whose submissions to export: berlin
+    #[arg(long)]
+    venue: Option<String>,
+
     /// Export events recorded at this moment or later: 2026-03-21T12:00:00Z
     #[arg(long, value_name = "MOMENT")]
     since: Option<Timestamp>,
@@ -115,6 +119,7 @@ impl ReplayCommand {
         let filter = HistoryFilter {
             events: EventFilter { kinds: self.r#type, stream_prefix, deletions: false },
             owner: self.owner.filter(|owner| !owner.is_empty()),
+            venue: self.venue.filter(|venue| !venue.is_empty()),
             since: self.since,
             until: self.until,
         };
@@ -162,8 +167,9 @@ async fn export(
 ) -> Result<(), CliError> {
     let bar = LogProgressBar::new(query.after, source.head().await?, quiet);
     let mut submitters = SubmitterCache::default();
-    // A server filters by owner itself.
-    let owner = query.filter.owner.clone().filter(|_| matches!(source, HistorySource::Log(_)));
+    // A server filters by owner and venue itself.
+    let is_unfiltered = matches!(source, HistorySource::Log(_)) && query.filter.selects_submissions();
+    let filter = is_unfiltered.then(|| query.filter.clone());
     let follow = query.follow;
     let mut lines = source.lines(query);
     while let Some(item) = lines.next().await {
@@ -174,15 +180,13 @@ async fn export(
                 continue;
             }
         };
-        if !format.is_flat() && owner.is_none() {
+        if !format.is_flat() && filter.is_none() {
             sink.write(SinkEntry::Line(&line))?;
         } else {
             let event = line.event();
             let submitter = submitters.submitter(source, &line, event.as_ref()).await?;
-            if owner
-                .as_ref()
-                .is_some_and(|owner| submitter.as_ref().is_none_or(|submitter| submitter.owner != *owner))
-            {
+            let is_taken = |filter| submitter.as_ref().is_some_and(|submitter| submitter.is_taken_by(filter));
+            if !filter.as_ref().is_none_or(is_taken) {
                 continue;
             }
             match format.is_flat() {

@@ -12,6 +12,7 @@ use testbed::until;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
+use crate::support::system::TOKEN;
 use crate::support::{Log, Shape, System};
 
 const READERS: usize = 10_000;
@@ -140,7 +141,7 @@ async fn read(mut stream: TcpStream, seen: Arc<[AtomicU64]>, n: usize) {
 }
 
 async fn metrics(system: &System) -> String {
-    let answer = system.http().get(system.url("/metrics")).send().await.unwrap();
+    let answer = system.http().get(system.url("/metrics")).bearer_auth(TOKEN).send().await.unwrap();
     answer.text().await.unwrap()
 }
 

@@ -164,7 +164,8 @@ async fn says_why(system: &System, part: Part, why: &str) {
 }
 
 async fn ask(system: &System, part: Part, path: &str) -> Option<(StatusCode, String)> {
-    let answer = system.http().get(system.part_url(part, path)).send().await.ok()?;
+    let request = system.http().get(system.part_url(part, path)).bearer_auth(TOKEN);
+    let answer = request.send().await.ok()?;
     Some((answer.status(), answer.text().await.ok()?))
 }
 

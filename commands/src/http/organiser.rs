@@ -1,11 +1,12 @@
 //! The requests of organisers: their body, and the command that each leads to.
 
+use axum::http::StatusCode;
 use domain::challenge::hidden_character;
 use domain::submission::OrganiserAct;
 use domain::text::{is_seen, trimmed};
 use domain::{Command, SubmissionId};
 use event_store::Position;
-use http_edge::{FieldProblem, JsonObject, Problem};
+use http_edge::{FieldProblem, JsonObject, Organiser, Problem};
 use serde_json::Value;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -49,11 +50,12 @@ pub(super) struct CorrectionRequest {
 pub(super) async fn organise(
     api: &WriteApi,
     id: &str,
+    organiser: Organiser,
     fields: JsonObject,
     command: fn(OrganiserAct) -> Command,
 ) -> Result<(SubmissionId, Position), Problem> {
     let act = read_act(fields, Vec::new()).map_err(Problem::fields)?;
-    handle(api, id, command(act.clone()), act).await
+    handle(api, id, organiser, act, command).await
 }
 
 /// Carries out a correction. Returns the log's position of the submission's newest event.
@@ -63,26 +65,44 @@ pub(super) async fn organise(
 pub(super) async fn correct_name(
     api: &WriteApi,
     id: &str,
+    organiser: Organiser,
     mut fields: JsonObject,
 ) -> Result<(SubmissionId, Position), Problem> {
     let typed = fields.0.remove("name");
     let name = typed.as_ref().and_then(Value::as_str).map(trimmed).unwrap_or_default();
     let fault = api.commands.challenge().name.fault(name).map(|why| FieldProblem::new("name", why));
     let act = read_act(fields, fault.into_iter().collect()).map_err(Problem::fields)?;
-    let command = Command::CorrectName { act: act.clone(), name: name.to_owned() };
-    handle(api, id, command, act).await
+    let name = name.to_owned();
+    handle(api, id, organiser, act, |act| Command::CorrectName { act, name }).await
 }
 
 async fn handle(
     api: &WriteApi,
     id: &str,
-    command: Command,
+    organiser: Organiser,
     act: OrganiserAct,
+    command: impl FnOnce(OrganiserAct) -> Command,
 ) -> Result<(SubmissionId, Position), Problem> {
     let id: SubmissionId = id.parse().map_err(|_| no_such_submission())?;
-    let cause = Cause { actor: Actor::Organiser(act.by), id: Uuid::now_v7() };
-    let handled = api.commands.handle(id, command, cause).await?;
+    admit_venue(api, id, organiser.venue.as_deref()).await?;
+    let actor = Actor::Organiser(organiser.person.clone().unwrap_or_else(|| act.by.clone()));
+    let act = OrganiserAct { person: organiser.person, ..act };
+    let handled = api.commands.handle(id, command(act), Cause { actor, id: Uuid::now_v7() }).await?;
     Ok((id, handled.position))
+}
+
+/// Refuses an organiser of one venue the submissions of others.
+///
+/// # Errors
+/// 403, or any error of the log.
+async fn admit_venue(api: &WriteApi, id: SubmissionId, venue: Option<&str>) -> Result<(), Problem> {
+    let Some(venue) = venue else { return Ok(()) };
+    let (submitted, _) = api.commands.recorded(id).await?.ok_or_else(no_such_submission)?;
+    if submitted.venue.as_deref() == Some(venue) {
+        return Ok(());
+    }
+    let detail = format!("Your token is for the venue {venue}, to which this submission does not belong.");
+    Err(Problem::new(StatusCode::FORBIDDEN, detail))
 }
 
 /// Reads the reason and the organiser's name.

@@ -140,7 +140,7 @@ pub(super) async fn submit(
         (status = 202, description = "The submission waits for another attempt.", body = AcceptedCommand, headers(("Location" = String))),
         (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission has no verdict yet, or it was withdrawn.", body = Problem, content_type = "application/problem+json"),
@@ -155,10 +155,10 @@ pub(super) async fn submit(
 pub(super) async fn rejudge(
     State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
-    _: Organiser,
+    organiser: Organiser,
     fields: JsonObject,
 ) -> Result<AcceptedCommand, Problem> {
-    let (id, position) = organise(&api, &id, fields, Command::RequestRejudge).await?;
+    let (id, position) = organise(&api, &id, organiser, fields, Command::RequestRejudge).await?;
     Ok(AcceptedCommand::new(id, position))
 }
 

@@ -50,7 +50,7 @@ pub(super) struct RecordedCommand {
         (status = 200, description = "The submission is hidden.", body = RecordedCommand),
         (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
@@ -65,10 +65,10 @@ pub(super) struct RecordedCommand {
 pub(super) async fn hide(
     State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
-    _: Organiser,
+    organiser: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let (id, position) = organise(&api, &id, fields, Command::Hide).await?;
+    let (id, position) = organise(&api, &id, organiser, fields, Command::Hide).await?;
     Ok(Json(RecordedCommand::new(id, position)))
 }
 
@@ -90,7 +90,7 @@ pub(super) async fn hide(
         (status = 200, description = "The submission is not hidden.", body = RecordedCommand),
         (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
@@ -105,10 +105,10 @@ pub(super) async fn hide(
 pub(super) async fn show(
     State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
-    _: Organiser,
+    organiser: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let (id, position) = organise(&api, &id, fields, Command::Show).await?;
+    let (id, position) = organise(&api, &id, organiser, fields, Command::Show).await?;
     Ok(Json(RecordedCommand::new(id, position)))
 }
 
@@ -131,7 +131,7 @@ pub(super) async fn show(
         (status = 200, description = "The name is shown as the request says.", body = RecordedCommand),
         (status = 400, description = "The id or the body is malformed.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no submission of this id.", body = Problem, content_type = "application/problem+json"),
         (status = 408, description = "The body did not arrive in time.", body = Problem, content_type = "application/problem+json"),
         (status = 409, description = "The submission was withdrawn.", body = Problem, content_type = "application/problem+json"),
@@ -146,10 +146,10 @@ pub(super) async fn show(
 pub(super) async fn correct(
     State(api): State<Arc<WriteApi>>,
     PathParameters(id): PathParameters<String>,
-    _: Organiser,
+    organiser: Organiser,
     fields: JsonObject,
 ) -> Result<Json<RecordedCommand>, Problem> {
-    let (id, position) = correct_name(&api, &id, fields).await?;
+    let (id, position) = correct_name(&api, &id, organiser, fields).await?;
     Ok(Json(RecordedCommand::new(id, position)))
 }
 

@@ -8,6 +8,7 @@ mod period;
 mod published_rules;
 mod rejections;
 mod support;
+mod tokens;
 mod visibility;
 mod write_api;
 mod write_api_limits;

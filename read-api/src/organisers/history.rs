@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use domain::submission::{Event, SubmissionId};
@@ -19,7 +19,7 @@ use event_store::{
     StreamName, Subscription, SubscriptionItem,
 };
 use futures::{Stream, StreamExt};
-use http_edge::{ClientAddress, Organiser, Problem, QueryParameters};
+use http_edge::{ClientAddress, Problem, QueryParameters, Reader};
 use jiff::Timestamp;
 use projections::LogItem;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub(crate) struct HistoryParameters {
     stream: Option<String>,
     /// Only submissions of this registry namespace: `docker.io/alice`.
     owner: Option<String>,
+    /// Only submissions of the venue with this short name: `berlin`. An organiser of one venue gets that venue's only.
+    venue: Option<String>,
     /// Only events recorded at this moment or later: `2026-03-21T12:00:00Z`.
     since: Option<String>,
     /// Only events recorded before this moment.
@@ -118,17 +120,24 @@ pub(crate) struct HistoryLine<'a> {
         (status = 200, description = "The events, one a line.", body = HistoryLine<'static>, content_type = "application/x-ndjson"),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The log cannot be read, or too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn history(
     State(state): State<Arc<ReadState>>,
-    _: Organiser,
+    reader: Reader,
     client: ClientAddress,
     QueryParameters(parameters): QueryParameters<HistoryParameters>,
 ) -> Result<Response, Problem> {
-    let (filter, after, follow) = parameters.parse()?;
+    let (mut filter, after, follow) = parameters.parse()?;
+    if let Some(own) = reader.venue {
+        if filter.venue.as_ref().is_some_and(|asked| *asked != own) {
+            let detail = format!("Your token is for the venue {own} only.");
+            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
+        }
+        filter.venue = Some(own);
+    }
     let permit = state.readers.admit(client)?;
     // The first page is read before the response begins, so that an error gets its own status.
     after.check(&*state.log, None).await?;
@@ -169,6 +178,7 @@ impl HistoryParameters {
                 deletions: false,
             },
             owner: self.owner.filter(|owner| !owner.is_empty()),
+            venue: self.venue.filter(|venue| !venue.is_empty()),
             since: timestamp("since", self.since)?,
             until: timestamp("until", self.until)?,
         };
@@ -176,39 +186,39 @@ impl HistoryParameters {
     }
 }
 
-/// A filter, and the owners of streams that it needs.
+/// A filter, and the submitters of streams that it needs.
 struct HistorySelector {
     filter: HistoryFilter,
-    owner: Option<OwnerFilter>,
+    submissions: Option<SubmissionSelector>,
 }
 
 impl HistorySelector {
     fn new(filter: HistoryFilter) -> Self {
-        let owner = filter.owner.clone().map(OwnerFilter::new);
-        Self { filter, owner }
+        let submissions = filter.selects_submissions().then(|| SubmissionSelector::new(filter.clone()));
+        Self { filter, submissions }
     }
 
     async fn matches(&mut self, log: &dyn Read, event: &RecordedEvent) -> Result<bool, ReadError> {
-        match &mut self.owner {
+        match &mut self.submissions {
             _ if !self.filter.is_in_period(event) => Ok(false),
-            Some(owner) => owner.owns(log, &event.stream).await,
+            Some(submissions) => submissions.has(log, &event.stream).await,
             None => Ok(true),
         }
     }
 }
 
-/// The submissions of one owner. Only the acceptance of a submission names its owner, so the answers are remembered.
-struct OwnerFilter {
-    name: String,
+/// The submissions of an owner or a venue. Only the acceptance of a submission names both, so the answers are remembered.
+struct SubmissionSelector {
+    filter: HistoryFilter,
     streams: HashMap<StreamName, bool>,
 }
 
-impl OwnerFilter {
-    fn new(name: String) -> Self {
-        Self { name, streams: HashMap::new() }
+impl SubmissionSelector {
+    fn new(filter: HistoryFilter) -> Self {
+        Self { filter, streams: HashMap::new() }
     }
 
-    async fn owns(&mut self, log: &dyn Read, stream: &StreamName) -> Result<bool, ReadError> {
+    async fn has(&mut self, log: &dyn Read, stream: &StreamName) -> Result<bool, ReadError> {
         if let Some(known) = self.streams.get(stream) {
             return Ok(*known);
         }
@@ -220,18 +230,18 @@ impl OwnerFilter {
         if matches!(first.as_deref(), Ok([event]) if !matches!(LogItem::read(event), LogItem::Event(_))) {
             first = log.read_stream(stream, 0, ReadDirection::Forwards, FIRST_EVENTS).await;
         }
-        let owns = match first {
+        let has = match first {
             // The events of a deleted stream stay in the log, but do not name their owner any more.
             Err(ReadError::StreamDeleted(_)) => false,
             first => first?.iter().filter_map(|event| LogItem::read(event).into_event()).any(
-                |envelope| matches!(envelope.event, Event::Submitted(submitted) if submitted.owner == self.name),
+                |envelope| matches!(envelope.event, Event::Submitted(submitted) if self.filter.takes(&submitted)),
             ),
         };
         if self.streams.len() >= STREAMS_REMEMBERED {
             self.streams.clear();
         }
-        self.streams.insert(stream.clone(), owns);
-        Ok(owns)
+        self.streams.insert(stream.clone(), has);
+        Ok(has)
     }
 }
 

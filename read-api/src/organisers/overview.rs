@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use domain::submission::{FailureCode, InterruptionCode};
-use http_edge::{Organiser, Problem};
+use http_edge::{Problem, Reader};
 use projections::view::{SetAsideView, StandstillView, StatusView, SubmissionStatus};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -68,13 +68,13 @@ pub(crate) struct OrganiserOverview {
     responses(
         (status = 200, description = "The state of the event.", body = OrganiserOverview),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn overview(
     State(state): State<Arc<ReadState>>,
-    _: Organiser,
+    reader: Reader,
 ) -> Result<Json<OrganiserOverview>, Problem> {
     let stats = state.queries.stats().await.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
@@ -82,7 +82,7 @@ pub(crate) async fn overview(
     let given_up = state.queries.given_up(GIVEN_UP_MAX).await.map_err(views_unavailable)?;
     let standing_still = state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?;
     let set_aside = state.queries.set_aside().await.map_err(views_unavailable)?;
-    Ok(Json(OrganiserOverview {
+    let mut overview = OrganiserOverview {
         pause_reason: state.pause_reason.borrow().clone(),
         pause_cause: state.pause_cause.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
@@ -96,5 +96,24 @@ pub(crate) async fn overview(
         interruptions: stats.interruptions,
         waited_ms_p50: stats.waited_ms_p50,
         waited_ms_p95: stats.waited_ms_p95,
-    }))
+    };
+    if let Some(venue) = reader.venue {
+        overview.keep_venue(&venue);
+    }
+    Ok(Json(overview))
+}
+
+impl OrganiserOverview {
+    /// Leaves out what is not of this venue. The numbers count what is listed.
+    fn keep_venue(&mut self, venue: &str) {
+        let is_of_venue = |view: &StatusView| view.venue.as_deref() == Some(venue);
+        self.unfinished.retain(is_of_venue);
+        self.given_up.retain(is_of_venue);
+        let count = |status| self.unfinished.iter().filter(|view| view.status == status).count() as u64;
+        self.waiting = count(SubmissionStatus::Submitted);
+        self.verifying = count(SubmissionStatus::Verifying);
+        self.given_up_count = self.given_up.len() as u64;
+        (self.standing_still, self.set_aside) = Default::default();
+        (self.failures, self.interruptions) = Default::default();
+    }
 }

@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::sandbox::{SandboxGrade, SandboxNode, SandboxNodeState, SandboxRegistry};
 use domain::submission::Event;
-use http_edge::{Organiser, Problem};
+use http_edge::{Problem, Reader};
 use jiff::Timestamp;
 use projections::view::{SandboxView, StatusView};
 use serde::Serialize;
@@ -96,13 +96,13 @@ pub(crate) struct NodeInUse {
     responses(
         (status = 200, description = "The sandboxes of all verifiers.", body = SandboxList),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role does not permit it, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn sandbox(
     State(state): State<Arc<ReadState>>,
-    _: Organiser,
+    _: Reader,
 ) -> Result<Json<SandboxList>, Problem> {
     let reports = state.queries.sandboxes().await.map_err(views_unavailable)?;
     let verifying = state.queries.verifying(VERIFYING_MAX).await.map_err(views_unavailable)?;

@@ -85,6 +85,7 @@ impl World {
             pause_reason: None,
             verifying: Some(pause_reason),
             metrics: metrics.clone(),
+            tokens: None,
             stopping: stopping.clone(),
         }));
         let site = http_edge::server_routes(routes, &metrics, read_api::not_found_page);

@@ -44,6 +44,25 @@ pub(crate) struct ProbeReply {
     pub(crate) compare: Vec<String>,
 }
 
+/// A token that was made.
+#[derive(Debug, Deserialize)]
+struct NewTokenReply {
+    token: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct TokenListReply {
+    tokens: Vec<ListedTokenReply>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ListedTokenReply {
+    name: String,
+    role: String,
+    added_at: Timestamp,
+    added_by: Option<String>,
+}
+
 /// The response to a command. Its fields are not needed: the status is another request.
 #[derive(Debug, Deserialize)]
 struct CommandReply {}
@@ -106,6 +125,40 @@ impl MusterClient {
             self.ask(token.authorise(post.timeout(RESPONSE_DEADLINE))).await
         };
         patiently(send).await.map(drop)
+    }
+
+    /// Adds a token by name, and returns its secret.
+    pub(crate) async fn add_token(
+        &self,
+        name: &str,
+        role: &str,
+        token: &TokenOption,
+    ) -> Result<String, ClientError> {
+        let body = serde_json::json!({ "name": name, "role": role });
+        let post = self.http.post(self.url("/api/v1/tokens")).json(&body).timeout(RESPONSE_DEADLINE);
+        let made: NewTokenReply = self.ask(token.authorise(post)).await?;
+        Ok(made.token)
+    }
+
+    /// Returns a line for each token by name: the name, the role, when it was added and by whom.
+    pub(crate) async fn tokens(&self, token: &TokenOption) -> Result<Vec<String>, ClientError> {
+        let get = self.get("/api/v1/tokens", &[]).timeout(RESPONSE_DEADLINE);
+        let list: TokenListReply = self.ask(token.authorise(get)).await?;
+        let lines = list.tokens.into_iter().map(|ListedTokenReply { name, role, added_at, added_by }| {
+            let by = added_by.map(|by| format!(" by {by}")).unwrap_or_default();
+            format!("{name}  {role}  added {added_at}{by}")
+        });
+        Ok(lines.collect())
+    }
+
+    /// Revokes a token by name.
+    pub(crate) async fn revoke_token(&self, name: &str, token: &TokenOption) -> Result<(), ClientError> {
+        let mut url = self.url("/api/v1/tokens");
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push(name);
+        }
+        let delete = self.http.delete(url).timeout(RESPONSE_DEADLINE);
+        self.open(token.authorise(delete)).await.map(drop)
     }
 
     /// Withdraws a submission.

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use futures::future::join_all;
-use reqwest::header::RETRY_AFTER;
+use http_edge::OrganiserToken;
+use reqwest::header::{AUTHORIZATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 
 use super::DoctorFinding;
@@ -58,7 +59,7 @@ async fn examine(registry: &str, insecure: &[String]) -> DoctorFinding {
     let host = if registry == DOCKER_HUB { "registry-1.docker.io" } else { registry };
     let scheme =
         if insecure.iter().any(|one| one == registry) || is_loopback(host) { "http" } else { "https" };
-    match ask(&format!("{scheme}://{host}/v2/"), is_loopback(host)).await {
+    match ask(&format!("{scheme}://{host}/v2/"), is_loopback(host), None).await {
         // A registry that requires a login answers 401.
         Ok(answer) if answer.status().is_success() || answer.status() == StatusCode::UNAUTHORIZED => {
             DoctorFinding::ok(format!("registry {registry}: answers"))
@@ -84,7 +85,7 @@ async fn examine(registry: &str, insecure: &[String]) -> DoctorFinding {
 
 /// Checks a domain to which the challenge lets a registry send its clients. Any answer over TLS will do.
 async fn examine_further(registry: &str, host: &str) -> DoctorFinding {
-    match ask(&format!("https://{host}/"), is_loopback(host)).await {
+    match ask(&format!("https://{host}/"), is_loopback(host), None).await {
         Ok(_) => DoctorFinding::ok(format!("registry {registry}: its further host {host} answers")),
         Err(error) => DoctorFinding::unseen(
             format!("registry {registry}: its further host {host}: {}", root(&error)),
@@ -93,12 +94,17 @@ async fn examine_further(registry: &str, host: &str) -> DoctorFinding {
     }
 }
 
-async fn ask(url: &str, is_local: bool) -> reqwest::Result<Response> {
+async fn ask(url: &str, is_local: bool, token: Option<&OrganiserToken>) -> reqwest::Result<Response> {
     let mut http = reqwest::Client::builder().timeout(DEADLINE);
     if is_local {
         http = http.no_proxy();
     }
-    http.build()?.get(url).send().await
+    let request = http.build()?.get(url);
+    let request = match token {
+        Some(token) => request.header(AUTHORIZATION, token.to_header()),
+        None => request,
+    };
+    request.send().await
 }
 
 fn limit(registry: &str, pulls: u64, when: &str) -> DoctorFinding {
@@ -110,11 +116,11 @@ impl KnownLimits {
     /// Asks the Muster that serves at the address in the settings. It knows nothing if none does.
     async fn of_running(settings: &Settings) -> Self {
         let address = settings.listen.unwrap_or_else(|| settings.api());
-        Self::at(&format!("http://{address}/metrics")).await
+        Self::at(&format!("http://{address}/metrics"), settings.token.as_ref()).await
     }
 
-    async fn at(url: &str) -> Self {
-        let text = match ask(url, true).await {
+    async fn at(url: &str, token: Option<&OrganiserToken>) -> Self {
+        let text = match ask(url, true, token).await {
             Ok(answer) => answer.text().await,
             Err(error) => Err(error),
         };
@@ -213,14 +219,14 @@ mod tests {
             "muster_verifier_registry_pause_seconds{registry=\"ghcr.io\"} 0\n",
             "muster_verifier_registry_pulls_remaining{registry=\"docker.io\"} 3\n",
         );
-        let known = KnownLimits::at(&format!("http://{}/metrics", answering(metrics).await)).await;
+        let known = KnownLimits::at(&format!("http://{}/metrics", answering(metrics).await), None).await;
         let paused = known.pause("docker.io").unwrap();
         assert!(paused.subject.contains("does not ask it for 1740 s"), "{paused}");
         assert_eq!((known.pause("ghcr.io"), known.pause("quay.io")), (None, None));
         assert_eq!((known.pulls("docker.io"), known.pulls("ghcr.io")), (Some(3), None));
         assert_eq!(limit("docker.io", 3, "now").state, FindingState::Warn);
         assert_eq!(limit("docker.io", 90, "now").state, FindingState::Ok);
-        let nobody = KnownLimits::at("http://127.0.0.1:9/metrics").await;
+        let nobody = KnownLimits::at("http://127.0.0.1:9/metrics", None).await;
         assert_eq!(nobody.pulls("docker.io"), None);
     }
 }

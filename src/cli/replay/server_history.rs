@@ -149,6 +149,7 @@ fn parameters(query: &HistoryQuery) -> Vec<(&'static str, String)> {
     add("type", (!filter.events.kinds.is_empty()).then(|| filter.events.kinds.join(",")));
     add("stream", filter.events.stream_prefix.clone());
     add("owner", filter.owner.clone());
+    add("venue", filter.venue.clone());
     add("since", filter.since.map(|since| since.to_string()));
     add("until", filter.until.map(|until| until.to_string()));
     add("follow", query.follow.then(|| "true".to_owned()));

@@ -46,7 +46,7 @@ pub(crate) struct HistoryQuery {
 
 /// A step of reading history.
 pub(crate) enum HistoryItem {
-    /// An event. The log does not filter by owner, so the reader must do it; a server does.
+    /// An event. The log does not filter by owner and venue, so the reader must do it; a server does.
     Line(Box<EventLine>),
     /// Every event up to this position was considered.
     Upto(u64),

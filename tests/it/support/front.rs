@@ -62,7 +62,8 @@ impl Drop for Front {
 async fn forward(State(behind): State<Arc<Behind>>, request: Request) -> Response {
     let (asked, body) = request.into_parts();
     let to = match (&asked.method, asked.uri.path()) {
-        (&Method::POST, _) | (_, "/api/v1/challenge" | "/api/v1/places") => &behind.commands,
+        (&Method::POST | &Method::DELETE, _)
+        | (_, "/api/v1/challenge" | "/api/v1/places" | "/api/v1/tokens") => &behind.commands,
         _ => &behind.read_api,
     };
     if asked.uri.path() == "/api/v1/pins" {

@@ -114,6 +114,12 @@ impl App {
         Answer { status: parts.status, headers: parts.headers, body }
     }
 
+    /// Sends a request with a bearer token.
+    pub(crate) async fn send_as(&self, token: &str, mut request: Request<Body>) -> Answer {
+        request.headers_mut().insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+        self.send(request).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
