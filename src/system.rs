@@ -8,13 +8,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use axum::Router;
 use commands::{Commands, Gazetteer, WaitingSubmissions};
-<<<<<<< HEAD
 use event_store::{AppendError, EventStore, LogIdentity, node};
-use http_edge::{Metrics, Operations};
-=======
-use event_store::node;
 use http_edge::{Metrics, Operations, OrganiserTokens};
->>>>>>> f861bcf (http, commands: give organisers tokens by name, each with a role)
 use projections::{MemoryViews, MongoViews};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
@@ -119,6 +114,7 @@ async fn run_over(
         tracing::info!("the event log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
+    let tokens = OrganiserTokens::new(settings.token.clone(), log.store());
     let mut operations = Operations {
         log: store.clone(),
         log_condition: log.condition(),
@@ -127,19 +123,11 @@ async fn run_over(
         verifying: None,
         metrics: metrics.clone(),
         // A process without the public API has its listener for operators alone.
-        tokens: roles
-            .iter()
-            .any(|role| role.is_served())
-            .then(|| OrganiserTokens::new(settings.token.clone(), log.store())),
+        tokens: roles.iter().any(|role| role.is_served()).then(|| tokens.clone()),
         stopping: stopping.clone(),
     };
     if has(Role::Verifier) {
-        let verifier = Verifier::new(log.store(), commands.clone(), verifier(&settings, key_space))
-            .context(
-                "the settings swarm, swarm-certificates, slots and gate-… \
-                 (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS, \
-                 --gate-listen, MUSTER_GATE_LISTEN)",
-            )?;
+        let verifier = new_verifier(log, &commands, &settings, key_space)?;
         metrics.register(|registry| verifier.metrics().register(registry));
         let pause_reason = parts.watch_health(verifier.health(), metrics.clone());
         // A process that only verifies is not ready during a pause. Other processes still serve their readers.
@@ -171,7 +159,7 @@ async fn run_over(
         waiting = WaitingSubmissions::new(length.clone());
         if has(Role::Webhooks) {
             let webhooks = Webhooks::new(webhooks_for(&settings, roles)?);
-            routes = routes.merge(webhooks.routes(settings.token.clone()));
+            routes = routes.merge(webhooks.routes(tokens));
             let sources = WebhookSources::new(store.clone(), views.clone(), length, &settings.data);
             parts.start("webhooks", webhooks.deliver(sources, metrics.clone(), stopping.clone()));
         }
@@ -205,6 +193,20 @@ async fn run_over(
         parts.serve_http(listener, routes)?;
     }
     parts.wait_for_all().await
+}
+
+fn new_verifier(
+    log: &EventLog,
+    commands: &Commands,
+    settings: &Settings,
+    key_space: Uuid,
+) -> anyhow::Result<Verifier> {
+    Verifier::new(log.store(), commands.clone(), verifier(settings, key_space))
+        .context(
+                "the settings swarm, swarm-certificates, slots and gate-… \
+                 (--swarm, MUSTER_SWARM, --swarm-certificates, MUSTER_SWARM_CERTIFICATES, --slots, MUSTER_SLOTS, \
+                 --gate-listen, MUSTER_GATE_LISTEN)",
+            )
 }
 
 /// Keeps the views up to date with the log, which gets an identity first.

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use commands::QueueLength;
 use event_store::Follow;
-use http_edge::{Metrics, OrganiserToken};
+use http_edge::{Metrics, OrganiserTokens};
 use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -80,8 +80,8 @@ impl Webhooks {
     }
 
     /// Returns the routes for organisers.
-    pub(crate) fn routes(&self, token: Option<OrganiserToken>) -> OpenApiRouter {
-        routes::router(WebhooksApi { boards: self.boards.clone(), token })
+    pub(crate) fn routes(&self, tokens: OrganiserTokens) -> OpenApiRouter {
+        routes::router(WebhooksApi { boards: self.boards.clone(), tokens })
     }
 
     /// Delivers until the process is asked to stop. If another process of this data directory delivers, waits for its

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use http_edge::{HoldsToken, Organiser, OrganiserToken, PathParameters, Problem, within_deadline};
+use http_edge::{Administrator, HoldsToken, OrganiserTokens, PathParameters, Problem, within_deadline};
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -17,7 +17,7 @@ use super::board::{HookBoard, WebhookView};
 /// The state that the handlers share.
 pub(super) struct WebhooksApi {
     pub(super) boards: Vec<Arc<HookBoard>>,
-    pub(super) token: Option<OrganiserToken>,
+    pub(super) tokens: OrganiserTokens,
 }
 
 /// The webhooks of this process.
@@ -28,8 +28,8 @@ pub(crate) struct WebhookList {
 }
 
 impl HoldsToken for WebhooksApi {
-    fn token(&self) -> Option<&OrganiserToken> {
-        self.token.as_ref()
+    fn tokens(&self) -> &OrganiserTokens {
+        &self.tokens
     }
 }
 
@@ -52,10 +52,10 @@ pub(super) fn router(api: WebhooksApi) -> OpenApiRouter {
     responses(
         (status = 200, description = "The webhooks.", body = WebhookList),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role is not `organiser`, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
-pub(crate) async fn webhooks(State(api): State<Arc<WebhooksApi>>, _: Organiser) -> Json<WebhookList> {
+pub(crate) async fn webhooks(State(api): State<Arc<WebhooksApi>>, _: Administrator) -> Json<WebhookList> {
     Json(WebhookList { webhooks: api.boards.iter().map(|board| board.view()).collect() })
 }
 
@@ -70,14 +70,14 @@ pub(crate) async fn webhooks(State(api): State<Arc<WebhooksApi>>, _: Organiser) 
     responses(
         (status = 202, description = "The messages are tried now.", body = WebhookView),
         (status = 401, description = "The organiser's token is missing or wrong.", body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "This server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "The token's role is not `organiser`, or this server has no organiser's token.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no webhook of this name.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn retry(
     State(api): State<Arc<WebhooksApi>>,
     PathParameters(name): PathParameters<String>,
-    _: Organiser,
+    _: Administrator,
 ) -> Result<(StatusCode, Json<WebhookView>), Problem> {
     let board = api.boards.iter().find(|board| board.view().is_named(&name));
     let board = board.ok_or_else(|| Problem::not_found("There is no webhook of this name."))?;
