@@ -249,6 +249,27 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/submissions/{id}/correct": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Corrects the spelling of the participant's name.
+         * @description The pin, the status and the search show the new name. The name that was submitted stays in the history, and the app still answers
+         *     with it.
+         */
+        post: operations["correct"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/submissions/{id}/events": {
         parameters: {
             query?: never;
@@ -355,6 +376,44 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the tokens by name, without their secrets. */
+        get: operations["list_tokens"];
+        put?: never;
+        /**
+         * Adds a token by name.
+         * @description The answer has the secret, which is shown only once: the log has its hash.
+         */
+        post: operations["add_token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/tokens/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a token by name. No process takes it any more. */
+        delete: operations["revoke_token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/webhooks": {
         parameters: {
             query?: never;
@@ -447,7 +506,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Returns counters and gauges in the text format of Prometheus. */
+        /**
+         * Returns counters and gauges in the text format of Prometheus.
+         * @description On a listener that serves the public API, the token of an organiser or of an operator is needed.
+         */
         get: operations["metrics"];
         put?: never;
         post?: never;
@@ -626,6 +688,15 @@ export interface components {
             /** @description The images whose containers run. */
             images: components["schemas"]["StartedImage"][];
         };
+        /** @description The body of an organiser's correction. */
+        CorrectionRequest: {
+            /** @description The name of the organiser, 1 to 50 characters; `organiser` if absent. The participant reads it. */
+            by?: string;
+            /** @description The name as it is shown from now on. It meets the challenge's rules for names; refused words are the organiser's affair. */
+            name: string;
+            /** @description The reason, 1 to 500 characters on one line. The participant reads it. */
+            why: string;
+        };
         /** @description A content digest: `sha256:` and 64 hexadecimal digits in lower case. */
         Digest: string;
         /** @description A fact about a submission, recorded once and never changed. */
@@ -694,6 +765,11 @@ export interface components {
             data: components["schemas"]["GivenUp"];
             /** @enum {string} */
             type: "GivenUp";
+        } | {
+            /** @description An organiser corrected the spelling of the name that is shown. The name that was submitted stays in the history. */
+            data: components["schemas"]["NameCorrected"];
+            /** @enum {string} */
+            type: "NameCorrected";
         };
         /** @description The data of [`Event::Failed`]: the reasons. */
         Failed: components["schemas"]["VerdictBasis"] & {
@@ -782,13 +858,9 @@ export interface components {
             message: string;
         };
         /** @description The data of [`Event::Hidden`]: an organiser takes the submission off the map. */
-        Hidden: {
-            /** @description The name of the organiser. */
-            by: string;
+        Hidden: components["schemas"]["OrganiserAct"] & {
             /** @description True if no organiser hid it: it has a refused word, and waits for an organiser's look. */
             held?: boolean;
-            /** @description The reason that the organiser gave. The participant reads it. */
-            why: string;
         };
         /** @description The reason why a submission is hidden from the map. */
         HiddenReason: {
@@ -920,6 +992,20 @@ export interface components {
             /** @description Why the verifier does not ask the registry; `null` if it does. */
             reason: string | null;
         };
+        /** @description A token, without its secret. */
+        ListedToken: {
+            /**
+             * Format: date-time
+             * @description The time at which the token was added.
+             */
+            added_at: string;
+            /** @description The name of the token by which it was added; null if that was the one that all share. */
+            added_by: string | null;
+            /** @description The name of the person. */
+            name: string;
+            /** @description The role. */
+            role: string;
+        };
         /** @description The participant's location: the text as typed, and the place that the text means. */
         Location: components["schemas"]["Place"] & {
             /** @description The text as the participant typed it. */
@@ -955,12 +1041,26 @@ export interface components {
             /** @description The URL of a tile, with `{z}`, `{x}` and `{y}` for the map to fill in. */
             url: string;
         };
+        /** @description The data of [`Event::NameCorrected`]: an organiser corrects the spelling of the participant's name. */
+        NameCorrected: components["schemas"]["OrganiserAct"] & {
+            /** @description The name as it is shown from now on. The app still answers with the name that was submitted. */
+            name: string;
+        };
         /** @description The length of a name, in characters as people count them: Unicode's extended grapheme clusters. */
         NameLength: {
             /** @description The largest number of characters. */
             max_chars: number;
             /** @description The smallest number of characters. */
             min_chars: number;
+        };
+        /** @description A token that was made. This answer is the only one with its secret. */
+        NewToken: {
+            /** @description The name of the person. */
+            name: string;
+            /** @description The role. */
+            role: string;
+            /** @description The secret, to be sent as `Authorization: Bearer TOKEN`. */
+            token: string;
         };
         /** @description A node of the Swarm, and the use of its slots. */
         NodeInUse: {
@@ -991,6 +1091,15 @@ export interface components {
          * @enum {string}
          */
         NoticeKind: "passed" | "failed" | "stuck" | "node_lost" | "queue_long";
+        /** @description Who asks for something, and why. */
+        OrganiserAct: {
+            /** @description The name that the organiser gave. The participant reads it. */
+            by: string;
+            /** @description The name of the organiser's token. Absent if the token is the one that all share. */
+            person?: string | null;
+            /** @description The reason that the organiser gave. The participant reads it. */
+            why: string;
+        };
         /** @description The state of the event, for organisers. */
         OrganiserOverview: {
             /** @description The number of failed verdicts for each failure code. */
@@ -1343,13 +1452,9 @@ export interface components {
             position: number;
         };
         /** @description The data of [`Event::RejudgeRequested`]: the organiser's wish. */
-        RejudgeRequested: {
-            /** @description The name of the organiser. */
-            by: string;
+        RejudgeRequested: components["schemas"]["OrganiserAct"] & {
             /** @description The digest of the rules in force then, by which the submission is judged again. */
             rules?: string | null;
-            /** @description The reason that the organiser gave. */
-            why: string;
         };
         /** @description The sandbox that an app runs in. */
         SandboxDescription: {
@@ -1425,12 +1530,7 @@ export interface components {
             newest: components["schemas"]["SetAsideEvent"][];
         };
         /** @description The data of [`Event::Shown`]: an organiser lets the submission count on the map again. */
-        Shown: {
-            /** @description The name of the organiser. */
-            by: string;
-            /** @description The reason that the organiser gave. The participant reads it. */
-            why: string;
-        };
+        Shown: components["schemas"]["OrganiserAct"];
         /** @description The event at which a submission stands still. Its state after the event is not known, so nothing is decided. */
         StandstillView: {
             /** @description `newer_version` if a newer version of Muster wrote the event, or `damaged`. */
@@ -1551,7 +1651,7 @@ export interface components {
             judged_at: string | null;
             /** @description The location as typed and as found in the gazetteer. */
             location: components["schemas"]["LocationView"];
-            /** @description The name of the participant. */
+            /** @description The name of the participant, as submitted or as an organiser corrected it. */
             name: string;
             /** @description The registry namespace that all images share. */
             owner: string;
@@ -1584,6 +1684,8 @@ export interface components {
             timeline_omitted?: number;
             /** @description The participant's Twitter account as `@account`. */
             twitter: string | null;
+            /** @description The short name of the participant's venue. Absent if there is none. */
+            venue?: string | null;
             waiting: components["schemas"]["WaitReason"] | null;
         };
         /**
@@ -1637,6 +1739,8 @@ export interface components {
             owner: string;
             /** @description The personal data. No other field is personal. */
             participant: components["schemas"]["Participant"];
+            /** @description The short name of the venue that the participant belongs to. Absent if there is none. */
+            venue?: string | null;
         };
         /** @description The length of a text, in Unicode characters. */
         TextLength: {
@@ -1662,6 +1766,18 @@ export interface components {
              * @description The event's position in the log.
              */
             position: number;
+        };
+        /** @description The tokens by name that are taken. */
+        TokenList: {
+            /** @description The tokens, by name. */
+            tokens: components["schemas"]["ListedToken"][];
+        };
+        /** @description The body of a request for a token. */
+        TokenRequest: {
+            /** @description The name of the person, 1 to 50 characters. */
+            name: string;
+            /** @description `organiser`, `venue:NAME`, `analyst` or `operator`. */
+            role: string;
         };
         /** @description What a verdict rests on. Verdicts of versions before the publication of rules do not say it. */
         VerdictBasis: {
@@ -1889,6 +2005,8 @@ export interface operations {
                 stream?: string;
                 /** @description Only submissions of this registry namespace: `docker.io/alice`. */
                 owner?: string;
+                /** @description Only submissions of the venue with this short name: `berlin`. An organiser of one venue gets that venue's only. */
+                venue?: string;
                 /** @description Only events recorded at this moment or later: `2026-03-21T12:00:00Z`. */
                 since?: string;
                 /** @description Only events recorded before this moment. */
@@ -1933,7 +2051,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2041,7 +2159,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2278,7 +2396,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2537,6 +2655,149 @@ export interface operations {
             };
         };
     };
+    correct: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The id of the submission */
+                id: string;
+            };
+            cookie?: never;
+        };
+        /** @description The name, the reason, and the organiser's name. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Ada Lovelace",
+                 *       "why": "A typing error.",
+                 *       "by": "Grace"
+                 *     }
+                 */
+                "application/json": components["schemas"]["CorrectionRequest"];
+            };
+        };
+        responses: {
+            /** @description The name is shown as the request says. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["RecordedCommand"];
+                };
+            };
+            /** @description The id or the body is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The organiser's token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no submission of this id. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was withdrawn. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The submission was deleted from the log by an operator. */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 KiB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content type is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fields are wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be written; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     stream_submission: {
         parameters: {
             query?: never;
@@ -2649,7 +2910,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2792,7 +3053,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -2934,7 +3195,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role does not permit it, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3103,6 +3364,258 @@ export interface operations {
             };
         };
     };
+    list_tokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The tokens that are taken. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenList"];
+                };
+            };
+            /** @description The token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token's role is not `organiser`, or this server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be read; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    add_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description The name of the person, and the role. */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "name": "Grace",
+                 *       "role": "venue:berlin"
+                 *     }
+                 */
+                "application/json": components["schemas"]["TokenRequest"];
+            };
+        };
+        responses: {
+            /** @description The token, with its secret. */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            /** @description The body is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token's role is not `organiser`, or this server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body did not arrive in time. */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is a token of this name. */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The body is larger than 64 KiB. */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The content type is not JSON. */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Fields are wrong. */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be read or written; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_token: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description The name of the token */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The token is revoked. */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The name is malformed. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token's role is not `organiser`, or this server has no organiser's token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no token of this name. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too many requests; see Retry-After. */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The event log cannot be read or written; see Retry-After. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_webhooks: {
         parameters: {
             query?: never;
@@ -3130,7 +3643,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role is not `organiser`, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3171,7 +3684,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description This server has no organiser's token. */
+            /** @description The token's role is not `organiser`, or this server has no organiser's token. */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -3337,6 +3850,24 @@ export interface operations {
                 };
                 content: {
                     "application/openmetrics-text": string;
+                };
+            };
+            /** @description The token is missing or wrong. */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The token's role does not permit it, or this server has no token. */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description The response takes too long. */
