@@ -116,6 +116,7 @@ async fn metrics_are_for_operators_where_the_public_api_is_served() {
             verifying: None,
             metrics: metrics.clone(),
             tokens,
+            log_condition: None,
             stopping: CancellationToken::new(),
         });
         server_routes(routes, &metrics, || None)

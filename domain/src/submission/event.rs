@@ -328,6 +328,7 @@ impl Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::submission::Reason;
     use crate::testing::{one_of_each, with_optional_fields};
 
     /// If this test fails, stored history would become unreadable. Write an upcaster, keep the old line as a sample in
