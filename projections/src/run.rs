@@ -1,7 +1,7 @@
 //! The projection: subscribes to the log and keeps the views up to date. When
 //! the log or the views are unavailable, it waits and tries again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use domain::submission::SubmissionId;
 use event_store::{
     EventFilter, Follow, LogIdentity, Position, ReadError, Subscribe, Subscription, SubscriptionItem,
 };
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,9 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5
 
 /// The number of submissions that stand still whose events are tried again at the start.
 const STANDSTILLS_MAX: usize = 10_000;
+
+/// The number of them whose events are read at a time.
+const STANDSTILLS_AT_ONCE: usize = 8;
 
 /// The reason why the projection stopped: to continue would skip an event.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,9 +59,9 @@ pub async fn run(
     views: Arc<dyn ViewStore>,
     shutdown: CancellationToken,
 ) -> Result<(), ProjectionError> {
-    let mut pace = BatchPace::default();
+    let (mut pace, mut unreadable) = (BatchPace::default(), HashSet::new());
     loop {
-        match apply_from_checkpoint(&*log, &*views, &shutdown, &mut pace).await {
+        match apply_from_checkpoint(&*log, &*views, &shutdown, &mut pace, &mut unreadable).await {
             StopReason::Shutdown => return Ok(()),
             StopReason::Overtaken(position) => {
                 tracing::info!(%position, "another projection moved the views; continuing from there");
@@ -140,6 +143,7 @@ async fn apply_from_checkpoint(
     views: &dyn ViewStore,
     shutdown: &CancellationToken,
     pace: &mut BatchPace,
+    unreadable: &mut HashSet<(SubmissionId, Position)>,
 ) -> StopReason {
     let mut checkpoint = match views.checkpoint().await {
         Ok(position) => position,
@@ -147,7 +151,7 @@ async fn apply_from_checkpoint(
     };
     let prepared = async {
         let resume = find_resume_point(log, views).await?;
-        resume_standstills(log, views, checkpoint).await?;
+        resume_standstills(log, views, checkpoint, unreadable).await?;
         Ok(resume)
     };
     let resume = tokio::select! {
@@ -270,21 +274,37 @@ async fn apply_part(
 }
 
 /// Goes on with submissions that an older version let stand still, if this version can read their events. Also forgets
-/// standstills of submissions that are further than that.
+/// standstills of submissions that are further than that. Those in `unreadable` were tried before by this process.
 async fn resume_standstills(
     subscribe: &dyn Subscribe,
     views: &dyn ViewStore,
     checkpoint: Position,
+    unreadable: &mut HashSet<(SubmissionId, Position)>,
 ) -> Result<(), StopReason> {
     let unavailable = |QueryError::Unavailable(why)| StopReason::Unavailable(why);
-    for standstill in views.standstills(STANDSTILLS_MAX).await.map_err(unavailable)? {
+    let mut standstills = views.standstills(STANDSTILLS_MAX).await.map_err(unavailable)?;
+    standstills.retain(|standstill| !unreadable.contains(&(standstill.id, standstill.position)));
+    let read = futures::stream::iter(standstills).map(|standstill| async move {
         let view = views.status(standstill.id).await.map_err(unavailable)?;
         let before = view.as_ref().map_or(Position::START, |view| view.position);
-        let (events, next) = read_submission(subscribe, standstill.id, before, checkpoint).await?;
         let is_further = view.is_some_and(|view| view.revision >= standstill.revision);
-        if is_further || events.first().is_some_and(|first| first.revision == standstill.revision) {
-            tracing::info!("submission {} goes on: this version can read its events", standstill.id);
-            views.resume(standstill.id, checkpoint, &events, next.as_ref()).await?;
+        let (events, next) = read_submission(subscribe, standstill.id, before, checkpoint).await?;
+        Ok::<_, StopReason>((standstill, is_further, events, next))
+    });
+    let mut read = std::pin::pin!(read.buffer_unordered(STANDSTILLS_AT_ONCE));
+    while let Some((standstill, is_further, events, next)) = read.try_next().await? {
+        let id = standstill.id;
+        if !is_further && events.first().is_none_or(|first| first.revision != standstill.revision) {
+            unreadable.insert((id, standstill.position));
+            continue;
+        }
+        views.resume(id, checkpoint, &events, next.as_ref()).await?;
+        match next {
+            Some(next) => {
+                tracing::info!("submission {id} goes on, up to position {}: {}", next.position, next.why)
+            }
+            None if is_further => tracing::info!("submission {id} is past the event at which it stood still"),
+            None => tracing::info!("submission {id} goes on: this version can read its events"),
         }
     }
     Ok(())

@@ -27,6 +27,7 @@ use support::{log, write};
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -44,6 +45,8 @@ struct EagerLog {
     log: SqliteStore,
     /// True if it sends checkpoints at which no event stands before, as some servers do.
     odd: bool,
+    /// The number of subscriptions to single submissions.
+    submissions_read: AtomicUsize,
 }
 
 #[tokio::test]
@@ -53,15 +56,29 @@ async fn a_batch_that_is_too_large_for_the_store_is_applied_in_parts() {
     let written = write(&log, &history.events).await;
     let head = written.last().unwrap().position;
     let store = SmallStore { views: MemoryViews::new(), max: 64, refused: AtomicUsize::new(0) };
+    let standstill = StandstillView {
+        id: SubmissionId(Uuid::new_v4()),
+        code: "newer_version".to_owned(),
+        message: "A newer version wrote it.".to_owned(),
+        r#type: "Exploded".to_owned(),
+        why: "its type is not known".to_owned(),
+        position: Position(1),
+        revision: 0,
+        since: jiff::Timestamp::UNIX_EPOCH,
+    };
+    store.record_standstill(&standstill).await.unwrap();
     let (views, shutdown) = (Arc::new(store), CancellationToken::new());
-    let projector =
-        tokio::spawn(run(Arc::new(EagerLog { log, odd: false }), views.clone(), shutdown.clone()));
+    let log = Arc::new(EagerLog { log, odd: true, submissions_read: AtomicUsize::new(0) });
+    let projector = tokio::spawn(run(log.clone(), views.clone(), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= head)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
 
     assert!(views.refused.load(Ordering::Relaxed) > 0, "the first batch was too large");
+    let tried = log.submissions_read.load(Ordering::Relaxed);
+    assert_eq!(tried, 1, "what this version cannot read is tried once, and not after each failure");
     let folded = MemoryViews::new();
+    folded.record_standstill(&standstill).await.unwrap();
     folded.apply(Position::START, &written, head).await.unwrap();
     assert_same(&*views, &folded, history.submissions()).await;
 }
@@ -73,7 +90,11 @@ async fn a_checkpoint_hides_no_event_and_is_never_stored() {
     history.submit_and_pass("ada", 0);
     let head = write(&log, &history.events).await.last().unwrap().position;
     let (views, shutdown) = (Arc::new(MemoryViews::new()), CancellationToken::new());
-    let projector = tokio::spawn(run(Arc::new(EagerLog { log, odd: true }), views.clone(), shutdown.clone()));
+    let projector = tokio::spawn(run(
+        Arc::new(EagerLog { log, odd: true, submissions_read: AtomicUsize::new(0) }),
+        views.clone(),
+        shutdown.clone(),
+    ));
     timeout(DEADLINE, views.watch().wait_for(|at| *at > Position::START)).await.unwrap().unwrap();
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
@@ -83,6 +104,7 @@ async fn a_checkpoint_hides_no_event_and_is_never_stored() {
 
 impl Subscribe for EagerLog {
     fn subscribe(&self, after: Position, filter: EventFilter) -> Subscription {
+        self.submissions_read.fetch_add(usize::from(filter.stream_prefix.is_some()), Ordering::Relaxed);
         let log = self.log.clone();
         let all = async move { log.read_all(after, &filter, EVENTS).await.unwrap().events };
         let ready = futures::stream::once(all).flat_map(futures::stream::iter);
