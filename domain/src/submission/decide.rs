@@ -12,7 +12,7 @@ use super::event::{
 };
 use super::failure::InterruptionCode;
 use super::state::{AttemptStep, Claim, RetryTime, Submission, SubmissionFacts};
-use crate::challenge::{Challenge, Verdict};
+use crate::challenge::{Challenge, Judgement, Verdict};
 
 /// The number of tries after which a submission is given up.
 pub const TRIES_MAX: u32 = 13;
@@ -114,13 +114,8 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         }
         (S::Verifying { facts, claim, .. }, Command::Conclude { attempt, observations, images }) => {
             under_way(claim, attempt)?;
-            let judgement = challenge.judge(&facts.submitted, &observations);
             let basis = VerdictBasis { rules: Some(challenge.digest()), images };
-            let verdict = match judgement.verdict.ok_or(Rejection::Inconclusive)? {
-                Verdict::Passed => Event::Passed(Passed { attempt, basis }),
-                Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons, basis }),
-            };
-            Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
+            verdict(attempt, challenge.judge(&facts.submitted, &observations), basis)
         }
         (S::Verifying { facts, claim, .. }, Command::Interrupt { attempt, fault, at, others_run }) => {
             under_way(claim, attempt)?;
@@ -217,6 +212,15 @@ fn claim(
             Ok(vec![Event::VerificationStarted(VerificationStarted { attempt, verifier, deadline })])
         }
     }
+}
+
+/// Returns the verdict of an attempt, after what was found.
+fn verdict(attempt: u32, judgement: Judgement, basis: VerdictBasis) -> Result<Vec<Event>, Rejection> {
+    let verdict = match judgement.verdict.ok_or(Rejection::Inconclusive)? {
+        Verdict::Passed => Event::Passed(Passed { attempt, basis }),
+        Verdict::Failed(reasons) => Event::Failed(Failed { attempt, reasons, basis }),
+    };
+    Ok(vec![Event::Probed(Probed { attempt, images: judgement.probes }), verdict])
 }
 
 /// Returns whether a moment has come that was recorded as at most `longest` ahead. A moment that is more than twice as far
