@@ -163,10 +163,7 @@ pub fn decide(challenge: &Challenge, state: &Submission, command: Command) -> Re
         ) => Err(Rejection::Withdrawn),
         (_, Command::Hide(act)) => Ok(unless(is_hidden(state), Event::Hidden(Hidden { act, held: false }))),
         (_, Command::Show(act)) => Ok(unless(!is_hidden(state), Event::Shown(Shown { act }))),
-        (_, Command::CorrectName { act, name }) => {
-            let is_shown = state.facts().is_some_and(|facts| facts.shown_name == name);
-            Ok(unless(is_shown, Event::NameCorrected(NameCorrected { act, name })))
-        }
+        (_, Command::CorrectName { act, name }) => Ok(corrected(state, act, name)),
         // A rejudge does not let its participant keep a pin by leaving.
         (S::Waiting { facts, .. } | S::Verifying { facts, .. }, Command::Withdraw) if !facts.was_judged => {
             Ok(vec![Event::Withdrawn(Withdrawn {})])
@@ -267,6 +264,11 @@ pub fn pause_after(interruptions: u32) -> Duration {
         long => (LONG_PAUSE, long - QUICK_TRIES),
     };
     first.saturating_mul(1 << doublings.min(10)).min(LONG_PAUSE_MAX)
+}
+
+fn corrected(state: &Submission, act: OrganiserAct, name: String) -> Vec<Event> {
+    let is_shown = state.facts().is_some_and(|facts| facts.shown_name == name);
+    unless(is_shown, Event::NameCorrected(NameCorrected { act, name }))
 }
 
 fn is_hidden(state: &Submission) -> bool {
