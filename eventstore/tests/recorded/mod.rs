@@ -152,10 +152,16 @@ async fn replay_live(client: &WireClient, steps: &[RecordedStep]) -> Vec<CallOut
     let (subscription, calls) = steps.split_last().unwrap();
     let mut outcomes = vec![ask(client, LIVE, &calls[0]).await];
     let mut open = client.open(wire_call(LIVE, subscription, None)).await.expect("it is subscribed");
-    let ended = open.read_until(|answers| answers.len() == 3).await;
+    let mut seen = 3;
+    let ended = open.read_until(|answers| answers.len() == seen).await;
     assert_eq!(ended, None, "it is caught up");
     for call in &calls[1..] {
         outcomes.push(ask(client, LIVE, call).await);
+        // The node reads what is new, and what was deleted meanwhile cannot be read any more.
+        if call.call == "Append" {
+            seen += 1;
+            assert_eq!(open.read_until(|answers| answers.len() == seen).await, None, "it is delivered");
+        }
     }
     outcomes.push(normalised(open.read_until(|_| false).await.unwrap()));
     outcomes
