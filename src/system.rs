@@ -90,7 +90,7 @@ pub async fn run(
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     data::ensure_directory(&settings.data)?;
-    let log = EventLog::open(&settings.eventstore).await?;
+    let log = EventLog::open(&settings.eventstore, &settings.data).await?;
     let ended = run_over(&log, settings, roles, listeners, stopping).await;
     log.close().await;
     ended

@@ -23,6 +23,8 @@ mod subscribe;
 #[cfg(test)]
 mod tests;
 
+pub use self::moment_index::IndexedPlace;
+
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
@@ -113,6 +115,17 @@ impl EsdbStore {
     pub async fn connect(address: &str) -> Result<Self, ConnectError> {
         let cluster = ServerCluster::new(ServerAddress::parse(address)?)?;
         Ok(Self { cluster: Arc::new(cluster), index: Arc::default() })
+    }
+
+    /// Learns places of the log by time that [`Self::places`] returned in an earlier process. Those of another log are
+    /// recognised before they are used.
+    pub fn learn_places(&self, places: Vec<IndexedPlace>) {
+        self.index.learn(places);
+    }
+
+    /// Returns the places of the log by time that are known, in the order of their positions.
+    pub fn places(&self) -> Vec<IndexedPlace> {
+        self.index.places()
     }
 
     /// Reads what `request` asks for, and stops after `bytes_max`.

@@ -23,7 +23,7 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use self::esdb::{ConnectError, EsdbStore};
+pub use self::esdb::{ConnectError, EsdbStore, IndexedPlace};
 pub use checkpoint::{LogCheckpoint, LogIdentity};
 pub use error::{AppendError, EventPlace, ReadError};
 pub use event::{EventMetadata, NewEvent, RecordedEvent};

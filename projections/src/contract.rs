@@ -79,6 +79,7 @@ macro_rules! contract {
             a_batch_that_does_not_begin_at_the_checkpoint_is_refused
             the_checkpoint_moves_without_events
             the_views_go_on_at_the_last_event_that_they_know
+            every_event_up_to_a_place_is_older_than_its_moment
             the_checkpoint_can_be_watched
             two_projections_at_once_count_each_event_once
             another_reader_sees_the_same

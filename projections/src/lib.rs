@@ -7,6 +7,7 @@
 
 mod fold;
 mod log_item;
+mod log_places;
 mod map;
 mod memory;
 mod mongo;
@@ -20,6 +21,7 @@ pub mod view;
 pub mod contract;
 
 pub use log_item::LogItem;
+pub use log_places::LogPlace;
 pub use map::ZOOM_MAX;
 pub use memory::{HistoryPoint, MemoryViews};
 pub use mongo::{MongoAddressError, MongoViews, RebuildError};

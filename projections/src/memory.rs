@@ -18,6 +18,7 @@ use crate::fold::owner::PinChange;
 use crate::fold::project::EventEffects;
 use crate::fold::{ViewState, totals};
 use crate::log_item::LogBatch;
+use crate::log_places::KnownPlaces;
 use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
 use crate::map::grid::ZOOM_MAX;
 use crate::map::mercator::MercatorPoint;
@@ -26,7 +27,9 @@ use crate::view::{
     BoundingBox, DeletionView, MapFeature, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent,
     SetAsideView, StandstillView, StatsView, StatusView, SubmissionStatus,
 };
-use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, QueryError, ViewQueries, ViewStore};
+use crate::{
+    ApplyError, EventEnvelope, LogItem, LogPlace, ProjectionError, QueryError, ViewQueries, ViewStore,
+};
 
 /// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
@@ -58,6 +61,7 @@ struct MemoryState {
     deletions: BTreeMap<SubmissionId, DeletionView>,
     checkpoint: Position,
     resume: LogCheckpoint,
+    places: KnownPlaces,
 }
 
 /// A point in the history of a log.
@@ -236,6 +240,10 @@ impl ViewQueries for MemoryViews {
         self.checkpoint.subscribe()
     }
 
+    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
+        Ok(self.read().places.before(moment))
+    }
+
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
         Ok(self.read().resume)
     }
@@ -350,6 +358,7 @@ impl MemoryState {
     fn apply(&mut self, envelope: &EventEnvelope) {
         let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
+        self.places.see(envelope);
         let resume = &mut self.resume;
         if envelope.position > resume.position {
             (resume.position, resume.event) = (envelope.position, Some(envelope.event_id));

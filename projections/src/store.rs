@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::LogPlace;
 use crate::view::{
     BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
     StandstillView, StatsView, StatusView,
@@ -92,6 +93,10 @@ pub trait ViewQueries: Send + Sync {
     /// Returns the place in the log from which a projection goes on: the last event of a submission that is applied. The
     /// views may have seen more of the log since then, but the events there are strangers' and may go at any time.
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError>;
+
+    /// Returns a place in the log before which every event of a submission was recorded before `moment`, the last that is
+    /// known; `None` if there is none.
+    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError>;
 
     /// Returns a submission's view, or `None` if the submission is not known.
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError>;

@@ -22,7 +22,9 @@ use projections::view::{
     BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent, SetAsideView,
     StandstillView, StatsView, StatusView,
 };
-use projections::{ApplyError, EventEnvelope, MemoryViews, QueryError, ViewQueries, ViewStore, run};
+use projections::{
+    ApplyError, EventEnvelope, LogPlace, MemoryViews, QueryError, ViewQueries, ViewStore, run,
+};
 use support::{log, write};
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -204,6 +206,10 @@ impl ViewQueries for SmallStore {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.views.watch()
+    }
+
+    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
+        self.views.place_before(moment).await
     }
 
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {

@@ -61,7 +61,7 @@ async fn rebuild(settings: Settings, other_log: bool) -> Result<(), CliError> {
     let views = MongoViews::open(&address)
         .await
         .map_err(|error| CliError::refused(format!("the setting views (--views, MUSTER_VIEWS): {error}")))?;
-    let log = EventLog::open(&settings.eventstore).await.map_err(|error| {
+    let log = EventLog::open(&settings.eventstore, &settings.data).await.map_err(|error| {
         let hint = "if another process has opened the log, name the address where it serves the log, with --eventstore esdb://…";
         CliError::failed(format!("{error:#}; {hint}"))
     })?;

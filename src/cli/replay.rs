@@ -133,7 +133,7 @@ impl ReplayCommand {
             Some(server) => HistorySource::Server(server.client()?, self.token),
             None => {
                 let settings = Settings::read(&self.log).map_err(|why| CliError::refused(why.to_string()))?;
-                let log = EventLog::open(&settings.eventstore).await;
+                let log = EventLog::open(&settings.eventstore, &settings.data).await;
                 HistorySource::Log(log.map_err(|error| {
                     let hint =
                         "if Muster runs, read from it with --server http://127.0.0.1:8080 --token SECRET";

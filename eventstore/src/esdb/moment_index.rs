@@ -1,5 +1,5 @@
-//! A sparse index of the log by time, kept in memory by whoever reads the log. With it, a reader who asks for
-//! what happened since a moment need not read the log from its start. Offsets cannot be searched instead: a server
+//! A sparse index of the log by time, made by whoever reads the log. With it, a reader who asks for what happened
+//! since a moment need not read the log from its start. Offsets cannot be searched instead: a server
 //! refuses every offset at which no event begins.
 
 use std::{
@@ -8,12 +8,24 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{Position, RecordedEvent};
 
 /// The largest number of places. When there are more, every second one is forgotten.
 const PLACES_MAX: usize = 8192;
+
+/// An event's place in the log by time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexedPlace {
+    /// The position of the event.
+    pub position: Position,
+    /// The time at which the log recorded it.
+    pub recorded_at: Timestamp,
+    /// The id of the event. Another event at the position means another log.
+    pub id: Uuid,
+}
 
 /// The places of some events, by their positions.
 #[derive(Default)]
@@ -38,14 +50,26 @@ impl MomentIndex {
         }
         index.unindexed = 0;
         index.places.insert(event.position, (event.recorded_at, event.id));
-        if index.places.len() > PLACES_MAX {
-            let mut keep = false;
-            index.places.retain(|_, _| {
-                keep = !keep;
-                keep
-            });
-            index.stride = index.stride * 2 + 1;
-        }
+        index.thin();
+    }
+
+    /// Learns places that an earlier process knew.
+    pub(super) fn learn(&self, places: Vec<IndexedPlace>) {
+        let mut index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let places = places.into_iter().map(|place| (place.position, (place.recorded_at, place.id)));
+        index.places.extend(places);
+        index.thin();
+    }
+
+    /// Returns all places.
+    pub(super) fn places(&self) -> Vec<IndexedPlace> {
+        let index = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = |(position, (recorded_at, id)): (&Position, &(Timestamp, Uuid))| IndexedPlace {
+            position: *position,
+            recorded_at: *recorded_at,
+            id: *id,
+        };
+        index.places.iter().map(place).collect()
     }
 
     /// Returns the last place before the first that is not older than `moment`.
@@ -63,6 +87,20 @@ impl MomentIndex {
     /// Forgets all places.
     pub(super) fn clear(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = IndexedPlaces::default();
+    }
+}
+
+impl IndexedPlaces {
+    /// Forgets every second place while there are too many.
+    fn thin(&mut self) {
+        while self.places.len() > PLACES_MAX {
+            let mut keep = false;
+            self.places.retain(|_, _| {
+                keep = !keep;
+                keep
+            });
+            self.stride = self.stride * 2 + 1;
+        }
     }
 }
 
@@ -97,6 +135,24 @@ mod tests {
             assert!(found < second.cast_unsigned(), "{found} stands before second {second}");
             assert!(second.cast_unsigned() - found <= 512, "{found} is far before second {second}");
         }
+    }
+
+    #[test]
+    fn another_process_goes_on_with_the_places() {
+        let index = MomentIndex::default();
+        (1..=20_000).for_each(|number| index.see(&event(number, number.cast_signed())));
+        let known: Vec<IndexedPlace> =
+            serde_json::from_str(&serde_json::to_string(&index.places()).unwrap()).unwrap();
+        let next = MomentIndex::default();
+        next.learn(known);
+        let moment = Timestamp::from_second(15_000).unwrap();
+        assert!(next.before(moment).is_some_and(|(at, _)| at.0 > 1_499_000));
+        assert_eq!(next.before(moment), index.before(moment));
+        // Its own places come beside those.
+        (20_001..=40_000).for_each(|number| next.see(&event(number, number.cast_signed())));
+        assert!(next.places().len() <= PLACES_MAX);
+        let moment = Timestamp::from_second(39_999).unwrap();
+        assert!(next.before(moment).is_some_and(|(at, _)| at.0 > 3_990_000));
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl EventHistory {
         id
     }
 
-    /// Moves the clock forward.
+    /// Moves the clock forward, or back if the duration is negative.
     pub fn wait(&mut self, duration: SignedDuration) {
         self.now += duration;
     }

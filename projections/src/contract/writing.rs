@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use event_store::{LogCheckpoint, LogIdentity, Position};
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::timeout;
 use uuid::Uuid;
 
@@ -57,6 +58,41 @@ pub async fn the_views_go_on_at_the_last_event_that_they_know(subject: &dyn View
     assert_eq!(reopened.checkpoint().await.expect("readable"), beyond);
     views.resume(last.id, beyond, std::slice::from_ref(&last), None).await.expect("resumed");
     assert_eq!(views.resume_point().await.expect("readable"), point(Some(log)));
+}
+
+pub async fn every_event_up_to_a_place_is_older_than_its_moment(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    for number in 0..300 {
+        history.submit_and_pass(&format!("owner{number}"), number % 5);
+        // The clock goes back an hour once.
+        let (hour, second) = (SignedDuration::from_hours(1), SignedDuration::from_secs(1));
+        history.wait(if number == 150 { -hour } else { second });
+    }
+    let mut from = Position::START;
+    for batch in history.events.chunks(100) {
+        let upto = batch[batch.len() - 1].position;
+        views.apply(from, batch, upto).await.expect("applied");
+        from = upto;
+    }
+    let reopened = subject.reopened().await;
+    let moments = history.events.iter().step_by(37).map(|event| event.recorded_at);
+    let end = history.events.iter().map(|event| event.recorded_at).max().expect("events");
+    let mut found = 0;
+    for moment in moments.chain([end + SignedDuration::from_secs(1)]) {
+        let Some(place) = views.place_before(moment).await.expect("readable") else { continue };
+        found += 1;
+        assert_eq!(reopened.place_before(moment).await.expect("readable"), Some(place));
+        let (before, after): (Vec<_>, Vec<_>) =
+            history.events.iter().partition(|event| event.position <= place.position);
+        assert_eq!(before.last().map(|event| event.event_id), Some(place.event_id));
+        assert!(before.iter().all(|event| event.recorded_at < moment), "{moment}: {place:?}");
+        if moment > end {
+            assert!(after.len() < 256, "{} events follow the last place", after.len());
+        }
+    }
+    assert!(found > 3, "{found} places");
+    assert_eq!(views.place_before(Timestamp::UNIX_EPOCH).await.expect("readable"), None);
 }
 
 pub async fn the_checkpoint_can_be_watched(subject: &dyn ViewsUnderTest) {

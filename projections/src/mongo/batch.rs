@@ -13,8 +13,8 @@ use mongodb::{ClientSession, Collection};
 use super::blocks::{StoredBlocks, load_blocks};
 use super::collections::ViewCollections;
 use super::documents::{
-    DeletionDocument, Generation, GenerationHead, PassDocument, PinDocument, StatusDocument, StoredTimeline,
-    number,
+    DeletionDocument, Generation, GenerationHead, PassDocument, PinDocument, PlaceDocument, StatusDocument,
+    StoredTimeline, number,
 };
 use super::transaction::{DocumentWrite, RetryingTransaction, TransactionEnd, find, with_ids, write};
 use super::{MongoViews, describe};
@@ -208,6 +208,10 @@ impl ViewCollections {
         upto: Position,
     ) -> Result<()> {
         let stored_upto = head.checkpoint;
+        let mut choosing = head.choosing.clone();
+        let places: Vec<PlaceDocument> =
+            events.iter().filter_map(|envelope| choosing.see(envelope)).map(PlaceDocument::from).collect();
+        self.write(session, &self.places(), places.iter().map(DocumentWrite::insert)).await?;
         // Readers keep what they know of the stored checkpoint, and ask for the changes after it.
         let changed = upto.max(seen_after(stored_upto));
         let (mut state, blocks) =
@@ -282,9 +286,9 @@ impl ViewCollections {
             .map(|(counter, by)| DocumentWrite::update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
         self.write(session, &self.counters(), counters).await?;
 
-        let recent =
-            DocumentWrite::update(self.generation, &doc! { "$set": { "recent": to_bson(&state.recent)? } });
-        self.write(session, &Self::heads(self.database()), [recent]).await
+        let kept = doc! { "recent": to_bson(&state.recent)?, "choosing": to_bson(&choosing)? };
+        let head = DocumentWrite::update(self.generation, &doc! { "$set": kept });
+        self.write(session, &Self::heads(self.database()), [head]).await
     }
 
     /// Loads the state that the events will touch, except for the sums.

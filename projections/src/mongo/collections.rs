@@ -9,7 +9,7 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 
 use super::documents::{
     BlockDocument, CounterDocument, CurrentGeneration, DeletionDocument, Generation, GenerationHead,
-    PassDocument, PinDocument, StatusDocument,
+    PassDocument, PinDocument, PlaceDocument, StatusDocument,
 };
 
 /// The version of the documents' shapes. Views of another version are left
@@ -77,6 +77,11 @@ impl ViewCollections {
         self.collection("deletions")
     }
 
+    /// Returns the collection of places in the log.
+    pub(super) fn places(&self) -> Collection<PlaceDocument> {
+        self.collection("places")
+    }
+
     /// Creates the collections and indexes that are missing.
     pub(super) async fn create(&self) -> Result<()> {
         let index = |keys: Document| IndexModel::builder().keys(keys).build();
@@ -103,6 +108,7 @@ impl ViewCollections {
             .await?;
         self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
         self.blocks().create_index(index(doc! { "changed": 1, "_id": 1 })).await?;
+        self.places().create_index(index(doc! { "newest_ms": 1, "_id": 1 })).await?;
         self.deletions().create_index(index(doc! { "position": 1 })).await?;
         self.standstills::<Document>().create_index(index(doc! { "position": 1 })).await?;
         // Fails if the collection exists, which is as good.
@@ -148,6 +154,7 @@ impl ViewCollections {
         self.unread::<Document>().drop().await?;
         self.standstills::<Document>().drop().await?;
         self.deletions().drop().await?;
+        self.places().drop().await?;
         Self::heads(&self.database).delete_one(doc! { "_id": self.generation }).await?;
         Ok(())
     }

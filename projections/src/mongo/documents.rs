@@ -7,7 +7,9 @@ use mongodb::bson::{Binary, Bson, Document, doc, to_bson, to_document};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::LogPlace;
 use crate::fold::totals::{CounterKey, RecentActivity};
+use crate::log_places::PlaceChooser;
 use crate::map::grid::{CellId, ZOOM_MAX};
 use crate::map::mercator::MercatorPoint;
 use crate::search_keys::SearchKeys;
@@ -45,6 +47,18 @@ pub(super) struct GenerationHead {
     /// The identity of the log, if it is known.
     #[serde(default)]
     pub(super) log: Option<String>,
+    /// The choice of places in the log.
+    #[serde(default)]
+    pub(super) choosing: PlaceChooser,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct PlaceDocument {
+    #[serde(rename = "_id")]
+    position: Position,
+    event_id: String,
+    newest_ms: i64,
 }
 
 /// The place in the log from which a projection goes on.
@@ -200,6 +214,21 @@ impl CurrentGeneration {
     }
 }
 
+impl From<LogPlace> for PlaceDocument {
+    fn from(place: LogPlace) -> Self {
+        let LogPlace { position, event_id, newest_ms } = place;
+        Self { position, event_id: event_id.to_string(), newest_ms }
+    }
+}
+
+impl PlaceDocument {
+    /// Returns the place, unless somebody else wrote the document.
+    pub(super) fn place(&self) -> Option<LogPlace> {
+        let event_id = self.event_id.parse().ok()?;
+        Some(LogPlace { position: self.position, event_id, newest_ms: self.newest_ms })
+    }
+}
+
 impl GenerationHead {
     pub(super) fn empty(id: Generation) -> Self {
         Self {
@@ -209,6 +238,7 @@ impl GenerationHead {
             recent: RecentActivity::default(),
             resume: Some(ResumeDocument::default()),
             log: None,
+            choosing: PlaceChooser::default(),
         }
     }
 

@@ -25,7 +25,7 @@ use crate::view::{
     BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView,
     StatsView, StatusView,
 };
-use crate::{QueryError, ViewQueries};
+use crate::{LogPlace, QueryError, ViewQueries};
 
 #[async_trait]
 impl ViewQueries for MongoViews {
@@ -35,6 +35,10 @@ impl ViewQueries for MongoViews {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.polled.watch()
+    }
+
+    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
+        within_deadline(self.read_place_before(moment)).await
     }
 
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
@@ -162,6 +166,13 @@ impl ViewQueries for MongoViews {
 }
 
 impl MongoViews {
+    async fn read_place_before(&self, moment: Timestamp) -> MongoResult<Option<LogPlace>> {
+        let before = doc! { "newest_ms": { "$lte": moment.as_millisecond() } };
+        let last = doc! { "newest_ms": -1, "_id": -1 };
+        let found = self.collections()?.places().find_one(before).sort(last).await?;
+        Ok(found.and_then(|document| document.place()))
+    }
+
     /// Reads the newest `max` submissions that match `filter` by the position in `field`, oldest first.
     async fn read_newest(&self, filter: Document, field: &str, max: usize) -> MongoResult<Vec<StatusView>> {
         let statuses = self.collections()?.statuses();

@@ -30,6 +30,7 @@ use uuid::Uuid;
 use crate::app::ReadState;
 use crate::conditional::to_json;
 use crate::organisers::history_filter::HistoryFilter;
+use crate::organisers::history_start::start_of;
 use crate::parameters;
 use crate::readers::ReaderPermit;
 
@@ -142,7 +143,7 @@ pub(crate) async fn history(
     // The first page is read before the response begins, so that an error gets its own status.
     after.check(&*state.log, None).await?;
     let after = match filter.since {
-        Some(since) => after.position.max(state.log.position_before(since).await?),
+        Some(since) => after.position.max(start_of(&*state.log, &*state.queries, since).await?),
         None => after.position,
     };
     let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;

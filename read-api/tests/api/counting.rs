@@ -11,7 +11,7 @@ use projections::view::{
     BoundingBox, DeletionView, MapView, Pin, QueuePlace, SandboxView, SetAsideView, StandstillView,
     StatsView, StatusView,
 };
-use projections::{MemoryViews, QueryError, ViewQueries};
+use projections::{LogPlace, MemoryViews, QueryError, ViewQueries};
 use tokio::sync::watch;
 
 pub(crate) struct CountingQueries {
@@ -58,6 +58,10 @@ impl ViewQueries for CountingQueries {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.views.watch()
+    }
+
+    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
+        self.count().place_before(moment).await
     }
 
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
