@@ -78,11 +78,23 @@ pub enum OpenLogError {
     },
 }
 
-/// Takes the log's lock, which is held until the returned file is dropped.
+/// The log's lock. It is released when it is dropped, and not only when its file is closed: a child process that is being
+/// started has the file open too, until its own program runs.
+#[derive(Debug)]
+pub(super) struct LogLock(File);
+
+impl Drop for LogLock {
+    fn drop(&mut self) {
+        // Closing the file releases it as well, but for such a child.
+        let _ = self.0.unlock();
+    }
+}
+
+/// Takes the log's lock.
 ///
 /// The lock has a file of its own, because closing any handle of the database file would drop the locks
 /// that SQLite holds on it.
-pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
+pub(super) fn lock(log: &Path) -> Result<LogLock, OpenLogError> {
     let mut name = OsString::from(log);
     name.push(".lock");
     let path = PathBuf::from(name);
@@ -91,7 +103,7 @@ pub(super) fn lock(log: &Path) -> Result<File, OpenLogError> {
         Err(error) => return Err(OpenLogError::Lock { path, error }),
     };
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(LogLock(file)),
         Err(TryLockError::WouldBlock) => Err(OpenLogError::InUse(log.to_owned())),
         Err(TryLockError::Error(error)) => Err(OpenLogError::Lock { path, error }),
     }
@@ -138,6 +150,18 @@ pub(super) fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenLogError 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_child_process_that_is_being_started_keeps_no_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log.db");
+        let held = lock(&log).unwrap();
+        let of_child = held.0.try_clone().unwrap();
+        assert!(matches!(lock(&log), Err(OpenLogError::InUse(_))));
+        drop(held);
+        drop(lock(&log).unwrap());
+        drop(of_child);
+    }
 
     #[test]
     fn another_journal_mode_is_refused() {

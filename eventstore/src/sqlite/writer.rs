@@ -4,8 +4,6 @@
 //! After the disk failed to confirm a write, the thread writes nothing more: the system may have dropped the
 //! pages, and would report the next write as safe without them.
 
-use std::fs::File;
-
 use rusqlite::{Connection, TransactionBehavior, ffi};
 use tokio::sync::{OwnedSemaphorePermit, mpsc::UnboundedReceiver, oneshot, watch};
 
@@ -14,6 +12,7 @@ use super::{
     background::ChecksumJob,
     condition::LogCondition,
     journal::LogJournal,
+    open::LogLock,
     read_error::is_corrupt,
     write::{StreamWrite, WriteError, WriteReceipt},
 };
@@ -48,7 +47,7 @@ pub(super) struct LogWriter {
     pub(super) refused: Option<WriteError>,
     pub(super) journal: LogJournal,
     /// The log's lock, held until the file is closed.
-    pub(super) lock: File,
+    pub(super) lock: LogLock,
 }
 
 impl LogWriter {
