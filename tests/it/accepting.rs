@@ -145,7 +145,8 @@ async fn organisers_hear_of_a_long_queue_although_their_receiver_and_muster_were
 
     let anybody = system.http().get(system.url("/api/v1/webhooks")).send().await.unwrap();
     assert_eq!(anybody.status(), StatusCode::UNAUTHORIZED);
-    let metrics = system.http().get(system.url("/metrics")).send().await.unwrap().text().await.unwrap();
+    let metrics = system.http().get(system.url("/metrics")).bearer_auth(TOKEN).send();
+    let metrics = metrics.await.unwrap().text().await.unwrap();
     let delivered = "muster_webhook_tries_total{webhook=\"ops\",outcome=\"delivered\"} 1";
     assert!(metrics.contains(delivered), "{metrics}");
     assert!(!system.log_tail().contains(&secret["whsec_".len()..]));
