@@ -155,7 +155,7 @@ async fn views_are_rebuilt_while_they_are_read() {
     refused_with(
         &[&views[..], &["--data", other.to_str().unwrap()]].concat(),
         1,
-        "the views belong to another log",
+        "the views follow another log than this one",
     );
     counted(&system, 13).await;
     assert!(system.terminate().await.success(), "{}", system.log_tail());
