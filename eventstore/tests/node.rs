@@ -120,6 +120,9 @@ const DIFFERENCES_OF_TEST_SERVERS: &str = "
 | `subscribe-checkpoints 28` | another client appended meanwhile |
 ";
 
+/// The append to a stream of the server, which only an administrator may make. The test server permits it.
+const STREAM_OF_THE_SERVER: &str = "| `login 28` | |";
+
 /// The positions so far beyond the end that 24.10.14 has other words for them.
 const FAR_BEYOND: &str = "| `read-all-positions 11 19` | |";
 
@@ -154,6 +157,19 @@ macro_rules! contract_of_real_servers {
             event_store::contract!(open);
         }
     )*};
+}
+
+mod with_a_login {
+    use super::*;
+
+    async fn open() -> (EsdbStore, TempDir) {
+        let (address, server, folder) = serve_as(ServerProfile::V23_10_8).await;
+        server.demand_logins();
+        let address = format!("esdb://admin:changeit@{address}?tls=false");
+        (EsdbStore::connect(&address).await.unwrap(), folder)
+    }
+
+    event_store::contract!(open);
 }
 
 contract_of_real_servers! {
@@ -193,6 +209,44 @@ async fn test_servers_answer_as_the_versions_that_they_are_named_after() {
     let differences = recorded::replay(recording, address, |_| true).await;
     let unexplained = recorded::unexplained(&differences, HEADER_LEFT_OUT);
     assert!(unexplained.is_empty(), "a follower: {}", unexplained.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_test_server_that_demands_logins_refuses_as_recorded() {
+    let (address, server, _folder) = serve_as(ServerProfile::V23_10_8).await;
+    server.demand_logins();
+    let mut recording: Value = serde_json::from_str(include_str!("recordings/23.10.8-login.json")).unwrap();
+    for steps in recording[0]["steps"].as_array_mut().unwrap().chunks_mut(6) {
+        // The recording has the login of a call with appends alone.
+        let login = steps[0]["request"]["headers"].clone();
+        steps.iter_mut().for_each(|step| step["request"]["headers"] = login.clone());
+    }
+    let differences = recorded::replay(&recording.to_string(), address, |_| true).await;
+    let unexplained = recorded::unexplained(&differences, STREAM_OF_THE_SERVER);
+    assert!(unexplained.is_empty(), "{}", unexplained.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_who_may_not_read_the_log_is_told_the_right_that_is_missing() {
+    let (address, server, _folder) = serve_as(ServerProfile::V23_10_8).await;
+    server.demand_logins();
+    let connected =
+        async |login: &str| EsdbStore::connect(&format!("esdb://{login}{address}?tls=false")).await.unwrap();
+    let analyst = connected("analyst:analystpw@").await;
+    let stream = new_stream();
+    analyst.append(&stream, event_store::ExpectedRevision::NoStream, vec![event_of_size(0)]).await.unwrap();
+    let read = async |store: &EsdbStore| store.read_all(Position::START, &EventFilter::default(), 1).await;
+    for (store, words) in [
+        (&analyst, &["\"analyst\" may not read $all", "$acl", "$$$all"][..]),
+        (&connected("analyst:wr0ng@").await, &["\"analyst\" with that password"]),
+        (&connected("").await, &["wants a login"]),
+    ] {
+        let refused = read(store).await.unwrap_err().to_string();
+        assert!(words.iter().all(|word| refused.contains(word)), "{refused}");
+        assert!(!refused.contains("analystpw") && !refused.contains("wr0ng"), "{refused}");
+    }
+    server.grant_log_to_analyst();
+    assert_eq!(read(&analyst).await.unwrap().events.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! events of the server itself stand between the others, and each version refuses requests and sends checkpoints
 //! in its own way. `tests/recordings` has the real servers' answers. A test can also put the server in trouble.
 
+mod logins;
 mod offsets;
 mod trouble;
 
@@ -131,6 +132,7 @@ impl Streams for ProfiledServer {
     type BatchAppendStream = ResponseStream<BatchAppendResp>;
 
     async fn read(&self, request: Request<ReadReq>) -> Result<Response<Self::ReadStream>, Status> {
+        self.trouble.check_login(request.metadata(), reads_log(request.get_ref()))?;
         self.trouble.check_read(request.metadata())?;
         let mut read = request.into_inner();
         let asked = self.place(&mut read)?;
@@ -384,6 +386,11 @@ impl ProfiledServer {
         });
         CaughtUp { position, ..caught_up }
     }
+}
+
+fn reads_log(read: &ReadReq) -> bool {
+    let of = read.options.as_ref().and_then(|options| options.stream_option.as_ref());
+    matches!(of, Some(StreamOption::All(_)))
 }
 
 fn refused_subscription() -> ResponseStream<ReadResp> {

@@ -8,7 +8,10 @@ use std::{
 use tokio::sync::watch;
 use tonic::{Code, Status, metadata::MetadataMap};
 
-use super::offsets::{OffsetKind, kind_of};
+use super::{
+    logins::{ServerUser, access_denied},
+    offsets::{OffsetKind, kind_of},
+};
 use crate::Position;
 
 /// Puts a running server in trouble. Clones share the server.
@@ -21,8 +24,20 @@ pub struct ServerTrouble {
 struct SharedTrouble {
     refusal: Mutex<CallRefusal>,
     scavenged: Mutex<BTreeSet<Position>>,
+    logins: Mutex<DemandedLogins>,
     /// The number of times that live subscribers were cut off.
     cut_off: watch::Sender<u64>,
+}
+
+/// The logins that a server demands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum DemandedLogins {
+    #[default]
+    None,
+    /// `admin:changeit`, who may do everything, and `analyst:analystpw`, who may not read the whole log.
+    Demanded,
+    /// The same, and an administrator let the analyst read the whole log.
+    Granted,
 }
 
 #[derive(Default)]
@@ -42,6 +57,16 @@ impl ServerTrouble {
     /// Serves all calls again.
     pub fn end(&self) {
         *self.refusal() = CallRefusal::None;
+    }
+
+    /// Demands the login `admin:changeit`, or `analyst:analystpw`, who may not read the whole log.
+    pub fn demand_logins(&self) {
+        *self.logins() = DemandedLogins::Demanded;
+    }
+
+    /// Lets the analyst read the whole log, as an administrator can.
+    pub fn grant_log_to_analyst(&self) {
+        *self.logins() = DemandedLogins::Granted;
     }
 
     /// Refuses every append, as a server that has just started.
@@ -110,6 +135,18 @@ impl ServerTrouble {
         self.shared.cut_off.subscribe()
     }
 
+    /// Checks the login of a call that reads the whole log or not.
+    pub(super) fn check_login(&self, headers: &MetadataMap, reads_log: bool) -> Result<(), Status> {
+        let demanded = *self.logins();
+        if demanded == DemandedLogins::None {
+            return Ok(());
+        }
+        match ServerUser::of(headers)? {
+            ServerUser::Analyst if reads_log && demanded == DemandedLogins::Demanded => Err(access_denied()),
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn check_read(&self, headers: &MetadataMap) -> Result<(), Status> {
         match &*self.refusal() {
             CallRefusal::Follower { host, port } if requires_leader(headers) => Err(not_leader(host, *port)),
@@ -118,6 +155,7 @@ impl ServerTrouble {
     }
 
     pub(super) fn check_write(&self, headers: &MetadataMap) -> Result<(), Status> {
+        self.check_login(headers, false)?;
         match &mut *self.refusal() {
             CallRefusal::None => Ok(()),
             CallRefusal::NotReady => Err(not_ready()),
@@ -133,6 +171,10 @@ impl ServerTrouble {
             // A follower passes other appends on to the leader.
             CallRefusal::Follower { .. } => Ok(()),
         }
+    }
+
+    fn logins(&self) -> MutexGuard<'_, DemandedLogins> {
+        self.shared.logins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn refusal(&self) -> MutexGuard<'_, CallRefusal> {
