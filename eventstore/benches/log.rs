@@ -14,10 +14,11 @@ use std::{
 
 use event_store::testing::new_event;
 use event_store::{
-    Append, EsdbStore, EventFilter, EventStore, ExpectedRevision, NewEvent, Position, SqliteStore,
+    Append, EsdbStore, EventFilter, EventStore, ExpectedRevision, NewEvent, Position, Read, SqliteStore,
     StreamName, Subscribe, SubscriptionItem, node,
 };
 use futures::{StreamExt, future::join_all};
+use jiff::SignedDuration;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use uuid::Uuid;
@@ -27,6 +28,10 @@ const SPAN: Duration = Duration::from_secs(3);
 
 /// The number of subscribers that stop reading.
 const STALLED: usize = 8;
+
+/// The length of a long stream, and the number of appends to it that are measured.
+const LONG: usize = 100_000;
+const MEASURED: usize = 500;
 
 /// The number of events in each append that fills the log.
 const FILL: usize = 1000;
@@ -50,11 +55,21 @@ async fn main() {
         println!("  over the wire, {writers:2} writers           {}", appends(&wire, writers).await);
     }
 
+    println!(
+        "appends to a stream of {LONG} events, a second (median of their times): exact, then any, revision expected"
+    );
+    println!("  embedded                            {}", long_stream(&embedded).await);
+    println!("  over the wire                       {}", long_stream(&wire).await);
+
     println!("from an append's return to its delivery (median, 99th percentile)");
     println!("  embedded                            {}", deliveries(&embedded).await);
     println!("  over the wire                       {}", deliveries(&wire).await);
 
     fill(&*embedded, events).await;
+    println!("finding the place of a moment in {events} events (median, 99th percentile)");
+    println!("  embedded                            {}", moments(&*embedded, SignedDuration::ZERO).await);
+    println!("  over the wire, read once            {}", read_moments(&address).await);
+
     println!("catching up with {events} events, events a second");
     println!("  reading the rows and no more        {}", rows(&folder.path().join("log.db")));
     println!("  embedded                            {}", catch_up(&*embedded).await);
@@ -105,6 +120,52 @@ async fn appends<S: EventStore + 'static>(store: &Arc<S>, writers: usize) -> Str
     });
     let times = join_all(writers).await.into_iter().flat_map(Result::unwrap).collect();
     rate(times, started)
+}
+
+/// Measures one writer of a long stream who knows the newest revision, and then one who expects any.
+async fn long_stream<S: EventStore + 'static>(store: &Arc<S>) -> String {
+    let stream = stream();
+    let mut newest = ExpectedRevision::NoStream;
+    for _ in 0..LONG / FILL {
+        let some = (0..FILL).map(|_| event()).collect();
+        newest = ExpectedRevision::Exact(store.append(&stream, newest, some).await.unwrap().revision);
+    }
+    let mut measured = Vec::new();
+    for expects_any in [false, true] {
+        let (started, mut times) = (Instant::now(), Vec::new());
+        for _ in 0..MEASURED {
+            let expected = if expects_any { ExpectedRevision::Any } else { newest };
+            let before = Instant::now();
+            let appended = store.append(&stream, expected, vec![event()]).await.unwrap();
+            times.push(before.elapsed());
+            newest = ExpectedRevision::Exact(appended.revision);
+        }
+        measured.push(rate(times, started));
+    }
+    measured.join(" ")
+}
+
+/// Measures how long it takes to find where a moment stands, for moments all over the log. A client begins earlier by the
+/// `margin`.
+async fn moments(store: &impl Read, margin: SignedDuration) -> String {
+    let first = store.read_all(Position::START, &EventFilter::default(), 1).await.unwrap().events;
+    let last = store.event_at(store.head().await.unwrap()).await.unwrap().unwrap();
+    let (from, span) = (first[0].recorded_at, last.recorded_at.duration_since(first[0].recorded_at));
+    let mut times = Vec::new();
+    for part in 0..100 {
+        let before = Instant::now();
+        store.position_before(from + margin + span * part / 100).await.unwrap();
+        times.push(before.elapsed());
+    }
+    format!("{:>10.2?} {:>10.2?}", percentile(&mut times, 50), percentile(&mut times, 99))
+}
+
+/// Measures the same of a client that has read the log once, as the views and the verifier do.
+async fn read_moments(address: &str) -> String {
+    let client = EsdbStore::connect(address).await.unwrap();
+    catch_up(&client).await;
+    // Two servers' clocks may differ, so a client looks a minute further back.
+    moments(&client, SignedDuration::from_mins(1)).await
 }
 
 async fn deliveries<S: EventStore + 'static>(store: &Arc<S>) -> String {
