@@ -33,7 +33,7 @@ pub(super) struct TokenRequest {
 pub(super) struct NewToken {
     /// The name of the person.
     name: String,
-    /// The role.
+    /// The role of the person: `organiser`, `venue:NAME`, `analyst` or `operator`.
     role: String,
     /// The secret, to be sent as `Authorization: Bearer TOKEN`.
     token: String,
@@ -51,7 +51,7 @@ pub(super) struct TokenList {
 pub(super) struct ListedToken {
     /// The name of the person.
     name: String,
-    /// The role.
+    /// The role of the person: `organiser`, `venue:NAME`, `analyst` or `operator`.
     role: String,
     /// The time at which the token was added.
     added_at: Timestamp,

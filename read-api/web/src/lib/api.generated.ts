@@ -1003,7 +1003,7 @@ export interface components {
             added_by: string | null;
             /** @description The name of the person. */
             name: string;
-            /** @description The role. */
+            /** @description The role of the person: `organiser`, `venue:NAME`, `analyst` or `operator`. */
             role: string;
         };
         /** @description The participant's location: the text as typed, and the place that the text means. */
@@ -1057,7 +1057,7 @@ export interface components {
         NewToken: {
             /** @description The name of the person. */
             name: string;
-            /** @description The role. */
+            /** @description The role of the person: `organiser`, `venue:NAME`, `analyst` or `operator`. */
             role: string;
             /** @description The secret, to be sent as `Authorization: Bearer TOKEN`. */
             token: string;
