@@ -73,6 +73,18 @@ mod on_24_10_14 {
     event_store::contract!(open);
 }
 
+mod with_a_login {
+    async fn open() -> (super::EsdbStore, super::RunningNode) {
+        let trouble = super::ServerTrouble::default();
+        trouble.demand_logins();
+        let (address, node) = super::serve_profile(super::ServerProfile::V23_10_8, trouble).await;
+        let address = address.replace("://", "://admin:changeit@");
+        (super::EsdbStore::connect(&address).await.unwrap(), node)
+    }
+
+    event_store::contract!(open);
+}
+
 async fn open_profile(profile: ServerProfile) -> (EsdbStore, RunningNode) {
     let (address, node) = serve_profile(profile, ServerTrouble::default()).await;
     (EsdbStore::connect(&address).await.unwrap(), node)

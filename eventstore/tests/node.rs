@@ -143,41 +143,6 @@ async fn serve_as(profile: ServerProfile) -> (std::net::SocketAddr, ServerTroubl
     (address, trouble, folder)
 }
 
-/// The contract of the port, for a store over a test server of each version.
-macro_rules! contract_of_real_servers {
-    ($($version:ident: $profile:ident)*) => {$(
-        mod $version {
-            use super::*;
-
-            async fn open() -> (EsdbStore, TempDir) {
-                let (address, _, folder) = serve_as(ServerProfile::$profile).await;
-                (EsdbStore::connect(&format!("esdb://{address}?tls=false")).await.unwrap(), folder)
-            }
-
-            event_store::contract!(open);
-        }
-    )*};
-}
-
-mod with_a_login {
-    use super::*;
-
-    async fn open() -> (EsdbStore, TempDir) {
-        let (address, server, folder) = serve_as(ServerProfile::V23_10_8).await;
-        server.demand_logins();
-        let address = format!("esdb://admin:changeit@{address}?tls=false");
-        (EsdbStore::connect(&address).await.unwrap(), folder)
-    }
-
-    event_store::contract!(open);
-}
-
-contract_of_real_servers! {
-    version_23_10_8: V23_10_8
-    version_24_10_3: V24_10_3
-    version_24_10_14: V24_10_14
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn test_servers_answer_as_the_versions_that_they_are_named_after() {
     for (profile, recording, own) in [
