@@ -130,8 +130,10 @@ async fn read(mut stream: TcpStream, seen: Arc<[AtomicU64]>, n: usize) {
     while stream.read_buf(&mut rest).await.is_ok_and(|read| read > 0) {
         let Some(end) = rest.iter().rposition(|byte| *byte == b'\n') else { continue };
         for line in rest[..end].split(|byte| *byte == b'\n') {
-            let id =
-                line.strip_prefix(b"id: ").and_then(|id| std::str::from_utf8(id).ok()?.trim().parse().ok());
+            // The position, and the mark of the log.
+            let id = line
+                .strip_prefix(b"id: ")
+                .and_then(|id| std::str::from_utf8(id).ok()?.trim().split('-').next()?.parse().ok());
             if let Some(id) = id {
                 seen[n].store(id, Ordering::Relaxed);
             }
