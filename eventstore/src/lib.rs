@@ -22,6 +22,7 @@ mod sqlite;
 mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod tls_files;
 
 pub use self::esdb::{ConnectError, EsdbStore, IndexedPlace};
 pub use checkpoint::{LogCheckpoint, LogIdentity};
@@ -32,6 +33,7 @@ pub use sqlite::{LogCondition, LogReport, OpenLogError, SqliteStore, verify_log}
 pub use stream::{
     EventFilter, ExpectedRevision, Position, ReadDirection, Revision, StreamName, StreamNameError,
 };
+pub use tls_files::{TlsFiles, TlsFilesError};
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;

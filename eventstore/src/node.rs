@@ -29,7 +29,7 @@ mod subscribe;
 
 pub use auth::NodeCredentials;
 
-use std::{fmt, future::Future, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, future::Future, net::SocketAddr, time::Duration};
 
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -46,7 +46,7 @@ use self::{
     },
     shared::NodeContext,
 };
-use crate::SqliteStore;
+use crate::{SqliteStore, TlsFiles, TlsFilesError};
 
 /// The largest message, in bytes, as clients expect of an EventStoreDB.
 const MAX_MESSAGE_BYTES: usize = 17 * 1024 * 1024;
@@ -77,15 +77,6 @@ pub struct NodeConfig {
     pub advertise: Option<String>,
 }
 
-/// The files of a certificate chain and its private key, both PEM.
-#[derive(Debug, Clone)]
-pub struct TlsFiles {
-    /// The path of the chain, the node's own certificate first.
-    pub certificate: PathBuf,
-    /// The path of the private key.
-    pub key: PathBuf,
-}
-
 /// The reason why the node does not serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
@@ -94,13 +85,8 @@ pub enum ServeError {
     #[error("{0} can be reached from elsewhere: that needs a password and TLS")]
     Unprotected(SocketAddr),
     /// The certificate or the key cannot be used.
-    #[error("{}: {why}", path.display())]
-    Tls {
-        /// The path of the certificate or of the key.
-        path: PathBuf,
-        /// The cause, as the TLS library reports it.
-        why: String,
-    },
+    #[error(transparent)]
+    Tls(#[from] TlsFilesError),
     /// The listener has no address or failed to accept.
     #[error("the event log's node failed: {0}")]
     Listener(#[from] std::io::Error),
@@ -125,7 +111,7 @@ pub async fn serve(
     if !address.ip().is_loopback() && (config.credentials.is_none() || config.tls.is_none()) {
         return Err(ServeError::Unprotected(address));
     }
-    let tls = config.tls.as_ref().map(listener::acceptor).transpose()?;
+    let tls = config.tls.as_ref().map(|files| files.acceptor(&["h2", "http/1.1"])).transpose()?;
     let member = GossipMember {
         host: config.advertise.clone().unwrap_or_else(|| address.ip().to_string()),
         port: address.port(),

@@ -15,9 +15,9 @@ use esdb::{
 use event_store::testing::{event_of_size, new_stream};
 use event_store::{
     Append, AppendError, EsdbStore, EventFilter, Position, Read, ReadDirection, ReadError, SqliteStore,
-    StreamName, Subscribe, SubscriptionItem,
+    StreamName, Subscribe, SubscriptionItem, TlsFiles,
     node::{
-        self, NodeConfig, NodeCredentials, ServeError, TlsFiles,
+        self, NodeConfig, NodeCredentials, ServeError,
         profiled::{self, ServerProfile, ServerTrouble},
     },
     verify_log,

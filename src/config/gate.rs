@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use verifier::{GateSettings, GateTlsFiles};
+use verifier::GateSettings;
 
 use super::typed::TypedSettings;
 use super::{SettingError, socket_address};
@@ -10,7 +10,7 @@ use super::{SettingError, socket_address};
 /// The directory within the data directory.
 const DIRECTORY: &str = "blobs";
 
-/// The bound of what the gate keeps, MiB.
+/// The bound of all layers that the gate keeps, MiB.
 const SPACE_MIB: u64 = 20 << 10;
 
 /// Returns `None` if nodes pull from the registries.
@@ -23,7 +23,7 @@ pub(super) fn from_typed(
 ) -> Result<Option<GateSettings>, SettingError> {
     let listen = typed.parse("gate-listen", None, |text| socket_address(text).map(Some))?;
     let address = typed.text("gate-address")?;
-    let tls = typed.list("gate-tls")?.map(|files| tls(&files)).transpose()?;
+    let tls = typed.tls_files("gate-tls")?;
     let space_mib = typed.parse("gate-space-mib", SPACE_MIB, |text| match text.parse() {
         Ok(mib) if mib > 0 => Ok(mib),
         _ => Err("a number of MiB above 0 is expected"),
@@ -39,11 +39,4 @@ pub(super) fn from_typed(
     }
     let directory = data.join(DIRECTORY);
     Ok(Some(GateSettings { listen, address, tls, directory, space_mib }))
-}
-
-fn tls(files: &[String]) -> Result<GateTlsFiles, SettingError> {
-    match files {
-        [certificate, key] => Ok(GateTlsFiles { certificate: certificate.into(), key: key.into() }),
-        _ => Err(SettingError::invalid("gate-tls", &files, "two files are expected, CERTIFICATE,KEY")),
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use event_store::node::{NodeConfig, NodeCredentials, TlsFiles};
+use event_store::node::{NodeConfig, NodeCredentials};
 
 use super::typed::TypedSettings;
 use super::{SettingError, socket_address};
@@ -25,7 +25,7 @@ impl NodeSettings {
         let config = NodeConfig {
             credentials: login(typed, "eventstore-login")?,
             reader: login(typed, "eventstore-reader")?,
-            tls: typed.list("eventstore-tls")?.map(|files| tls(&files)).transpose()?,
+            tls: typed.tls_files("eventstore-tls")?,
             advertise: typed.text("eventstore-advertise")?,
         };
         if config.reader.is_some() && config.credentials.is_none() {
@@ -51,12 +51,5 @@ fn login(typed: &mut TypedSettings, setting: &'static str) -> Result<Option<Node
             Ok(Some(NodeCredentials { user: user.to_owned(), password: password.to_owned() }))
         }
         _ => Err(SettingError::hidden(setting, "USER:PASSWORD is expected")),
-    }
-}
-
-fn tls(files: &[String]) -> Result<TlsFiles, SettingError> {
-    match files {
-        [certificate, key] => Ok(TlsFiles { certificate: certificate.into(), key: key.into() }),
-        _ => Err(SettingError::invalid("eventstore-tls", &files, "two files are expected, CERTIFICATE,KEY")),
     }
 }

@@ -6,6 +6,7 @@ use std::io;
 use std::path::Path;
 
 use clap::Args;
+use event_store::TlsFiles;
 use serde::Serialize;
 use toml::{Table, Value};
 
@@ -69,6 +70,17 @@ impl TypedSettings {
                 items.iter().map(text).collect::<Result<_, _>>().map(Some)
             }
             Some(_) => Err(not_a_list()),
+        }
+    }
+
+    /// Takes a setting that names a certificate and its key.
+    pub(super) fn tls_files(&mut self, key: &str) -> Result<Option<TlsFiles>, SettingError> {
+        match self.list(key)?.as_deref() {
+            None => Ok(None),
+            Some([certificate, key]) => {
+                Ok(Some(TlsFiles { certificate: certificate.into(), key: key.into() }))
+            }
+            Some(files) => Err(SettingError::invalid(key, &files, "two files are expected, CERTIFICATE,KEY")),
         }
     }
 

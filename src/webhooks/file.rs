@@ -21,7 +21,7 @@ const NAME_BYTES_MAX: usize = 40;
 /// The number of waiting submissions from which a queue is long, if the file does not say it.
 const QUEUE_LONG: u64 = 500;
 
-/// The webhooks of organisers, and what they have in common.
+/// The webhooks of organisers, and their common settings.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WebhookSettings {
     pub(crate) hooks: Vec<WebhookSetting>,

@@ -23,7 +23,7 @@ mod served_images;
 use domain::submission::FailureCode;
 
 pub(crate) use self::gate_server::GateServer;
-pub use self::gate_server::{GateSettings, GateTlsFiles};
+pub use self::gate_server::GateSettings;
 pub(crate) use self::layer_gate::LayerGate;
 pub use self::reach::{GateReach, gate_reach};
 pub(crate) use self::served_images::{ImageSource, ServedPass};

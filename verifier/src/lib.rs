@@ -25,7 +25,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::gate::{GateReach, GateSettings, GateTlsFiles, gate_reach};
+pub use crate::gate::{GateReach, GateSettings, gate_reach};
 use crate::gate::{GateServer, ImageSource, LayerGate};
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};

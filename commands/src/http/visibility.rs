@@ -1,4 +1,4 @@
-//! The requests that change what of a submission is shown, and whether it is judged: an organiser hides it, shows it again and
+//! The requests that change how a submission is shown, and whether it is judged: an organiser hides it, shows it again and
 //! corrects its name, its participant withdraws it. A repeated request changes nothing and is answered alike.
 
 use std::sync::Arc;

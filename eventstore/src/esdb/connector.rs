@@ -261,8 +261,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        SqliteStore,
-        node::{self, NodeConfig, TlsFiles},
+        SqliteStore, TlsFiles,
+        node::{self, NodeConfig},
     };
 
     async fn failure(address: &str) -> String {

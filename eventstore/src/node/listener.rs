@@ -16,18 +16,11 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     time::{sleep, timeout},
 };
-use tokio_rustls::{
-    TlsAcceptor,
-    rustls::{
-        ServerConfig,
-        crypto::aws_lc_rs,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    },
-};
+use tokio_rustls::TlsAcceptor;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::transport::server::Connected;
 
-use super::{PING_INTERVAL, ServeError, TlsFiles};
+use super::PING_INTERVAL;
 
 /// The largest number of connections. More wait in the system's queue.
 const MAX_CONNECTIONS: usize = 1024;
@@ -37,28 +30,6 @@ const HANDSHAKE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// The pause after a connection could not be accepted, e.g. because no file descriptor was left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Makes the acceptor of TLS connections from the files of `tls`.
-///
-/// It names its cryptography provider, because the process-wide default is not ours to install: clients of
-/// other protocols in this process insist on installing it.
-pub(super) fn acceptor(tls: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
-    let unusable = |path: &std::path::Path, why: String| ServeError::Tls { path: path.to_owned(), why };
-    let of_certificate = |why: String| unusable(&tls.certificate, why);
-    let chain = CertificateDer::pem_file_iter(&tls.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| of_certificate(error.to_string()))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| unusable(&tls.key, error.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| of_certificate(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| of_certificate(error.to_string()))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
 
 /// Accepts connections until the stream is dropped.
 pub(super) fn connections(

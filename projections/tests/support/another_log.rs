@@ -1,4 +1,4 @@
-//! What every store of views does at another log, and at one that was restored from an older copy.
+//! The behaviour of every store of views at another log, and at one that was restored from an older copy.
 
 use std::sync::Arc;
 use std::time::Duration;

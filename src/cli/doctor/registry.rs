@@ -25,7 +25,7 @@ const DOCKER_HUB: &str = "docker.io";
 /// The remedy for a limit of Docker Hub's.
 const LOGIN: &str = "give a login with --registry-logins, and let the nodes use a pull-through cache";
 
-/// What a registry's pause means, where nothing can be done about it from here.
+/// The meaning of a registry's pause, where nothing can be done about it from here.
 const WAITING: &str = "submissions with its images wait until it answers again";
 
 /// The limits of registries as a Muster that runs here knows them, in the text of its metrics.
@@ -44,7 +44,7 @@ pub(super) async fn examine_all(settings: &Settings) -> Vec<DoctorFinding> {
         } else {
             None
         };
-        // A Muster that runs knows what the registry told it last, which may be long ago.
+        // A Muster that runs knows the last answer of the registry, which may be old.
         let pulls = told.map(|pulls| (pulls, "now"));
         let pulls = pulls.or_else(|| Some((known.pulls(registry)?, "when it told it last")));
         findings.extend(pulls.map(|(pulls, when)| limit(registry, pulls, when)));

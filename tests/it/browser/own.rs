@@ -1,4 +1,4 @@
-//! What a browser keeps for its participant: the list of what was sent from it, a link and a picture to take along, and a
+//! The things that a browser keeps for its participant: the list of what was sent from it, a link and a picture to take along, and a
 //! notification at the verdict.
 
 use domain::SubmissionId;

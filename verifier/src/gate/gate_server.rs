@@ -1,17 +1,13 @@
 //! The gate's settings, and its start: the socket, the certificate and the blobs that an earlier process left.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use domain::ImageRef;
 use domain::challenge::ResourceLimits;
+use event_store::TlsFiles;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::blob_store::BlobStore;
 use super::listener;
@@ -25,18 +21,11 @@ pub struct GateSettings {
     /// The `HOST:PORT` by which nodes reach the gate. `None` for the address that it listens on.
     pub address: Option<String>,
     /// The files of its certificate chain and of its private key, in PEM. `None` for plain HTTP.
-    pub tls: Option<GateTlsFiles>,
+    pub tls: Option<TlsFiles>,
     /// The directory of the layers that it keeps.
     pub directory: PathBuf,
     /// The bound of what it keeps, MiB.
     pub space_mib: u64,
-}
-
-/// The gate's certificate chain and its private key, two PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GateTlsFiles {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
 }
 
 /// The gate with its socket, before it serves.
@@ -72,6 +61,9 @@ impl GateServer {
         if !is_address(&address) {
             return Err(format!("engines cannot read the gate's address {address:?}: HOST:PORT is expected"));
         }
+        let acceptor = |files: &TlsFiles| {
+            files.acceptor(&["http/1.1"]).map_err(|error| format!("the gate's certificate and key: {error}"))
+        };
         let tls = tls.as_ref().map(acceptor).transpose()?;
         let blobs = BlobStore::open(directory, space_mib << 20)
             .map_err(|error| unusable(format!("the gate's directory {}", directory.display()), &error))?;
@@ -107,27 +99,10 @@ fn is_address(address: &str) -> bool {
     address.contains(':') && named.is_ok_and(|image| image.registry() == address)
 }
 
-/// Returns the acceptor of TLS connections. It names its cryptography, because a library must not set the process-wide default.
-fn acceptor(files: &GateTlsFiles) -> Result<TlsAcceptor, String> {
-    let unusable = |path: &Path, why: String| format!("the gate's file {}: {why}", path.display());
-    let of_certificate = |why: String| unusable(&files.certificate, why);
-    let chain = CertificateDer::pem_file_iter(&files.certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| of_certificate(error.to_string()))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unusable(&files.key, error.to_string()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| of_certificate(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| of_certificate(error.to_string()))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use rcgen::generate_simple_self_signed;
     use reqwest::{Certificate, Client};
 
@@ -151,7 +126,7 @@ mod tests {
     async fn a_client_that_trusts_the_certificate_is_served_over_tls() {
         let directory = tempfile::tempdir().unwrap();
         let made = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let files = GateTlsFiles {
+        let files = TlsFiles {
             certificate: directory.path().join("cert.pem"),
             key: directory.path().join("key.pem"),
         };
@@ -177,7 +152,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let usual = settings(directory.path());
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let tls = Some(GateTlsFiles { certificate: "/nowhere.pem".into(), key: "/nowhere.pem".into() });
+        let tls = Some(TlsFiles { certificate: "/nowhere.pem".into(), key: "/nowhere.pem".into() });
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         for (wrong, words) in [

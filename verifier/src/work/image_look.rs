@@ -25,7 +25,7 @@ const HOLDS: Duration = Duration::from_secs(60);
 
 /// The images of a submission after their lookup.
 pub(crate) struct LookedUpImages {
-    /// What was found about those that cannot be run.
+    /// The findings about those that cannot be run.
     pub(super) findings: Vec<(ImageRef, AppFinding)>,
     pub(super) runnable: Vec<(ImageRef, ResolvedImage)>,
     /// The digests of all that were found.

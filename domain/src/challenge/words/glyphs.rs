@@ -27,7 +27,7 @@ pub(super) struct Glyph {
     token: usize,
 }
 
-/// What a glyph is.
+/// The kind of a glyph.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum GlyphForm {
     /// A Latin letter.
