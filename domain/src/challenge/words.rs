@@ -109,6 +109,19 @@ mod tests {
     }
 
     #[test]
+    fn a_name_of_signs_does_not_search_for_hours() {
+        let rules = WordRules::default();
+        for sign in ["*", "#", "1", ".", "* "] {
+            for letter in 'a'..='z' {
+                let name: String = format!("{letter}{}", sign.repeat(49)).chars().take(50).collect();
+                rules.find(&name);
+                rules.find(&format!("{letter}{sign}").repeat(25).chars().take(50).collect::<String>());
+            }
+        }
+        assert_eq!(rules.find("sh*t"), Some("shit"));
+    }
+
+    #[test]
     fn only_the_languages_of_the_challenge_count_and_an_organiser_may_allow_a_name() {
         let german = WordRules { languages: [WordLanguage::De].into(), ..WordRules::default() };
         assert_eq!(german.find("Arschloch"), Some("arschloch"));

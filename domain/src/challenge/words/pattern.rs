@@ -3,6 +3,8 @@
 //! A word in disguise has letters that are replaced (`sh1t`), left out (`sh*t`), repeated (`shiiit`) or set apart
 //! (`s.h.i.t`). Names have all of these for good reasons as well, so each disguise counts only where hardly a name has it.
 
+use std::cell::Cell;
+
 use super::WordLanguage;
 use super::dictionary::WordUse;
 use super::glyphs::{Glyph, GlyphForm, GlyphText};
@@ -10,6 +12,10 @@ use crate::text::unaccented;
 
 /// The number of signs in a row that a disguise sets between two letters.
 const SIGNS_MAX: u8 = 3;
+
+/// The number of steps of a search for one word from one place. Names and their disguises take a few dozen; a name of many signs,
+/// each of which may stand for any letter or for none, would take hours.
+const STEPS_MAX: u32 = 1000;
 
 /// A word that is not taken, or several words in a row.
 pub(super) struct WordPattern {
@@ -32,6 +38,7 @@ struct WordSearch<'a> {
     pattern: &'a WordPattern,
     text: &'a GlyphText,
     start: usize,
+    steps_left: Cell<u32>,
 }
 
 /// The disguises of the letters that were matched so far.
@@ -79,7 +86,7 @@ impl WordPattern {
     /// Returns true if the word is in the text, except within a word that is allowed.
     pub(super) fn is_in(&self, text: &GlyphText, is_allowed: &impl Fn(&str) -> bool) -> bool {
         (0..text.glyphs.len()).any(|start| {
-            let search = WordSearch { pattern: self, text, start };
+            let search = WordSearch { pattern: self, text, start, steps_left: Cell::new(STEPS_MAX) };
             let glyph = text.glyphs[start];
             let begins = glyph.form != GlyphForm::Blank && self.letters[0].is(glyph);
             // A disguise that sets letters apart has allowed words no more.
@@ -97,6 +104,8 @@ impl PatternLetter {
 impl WordSearch<'_> {
     /// Returns true if the letters from this one on follow in the text.
     fn matches(&self, letter: usize, at: usize, disguise: WordDisguise) -> bool {
+        let Some(left) = self.steps_left.get().checked_sub(1) else { return false };
+        self.steps_left.set(left);
         let letters = &self.pattern.letters;
         if letter == letters.len() && self.counts(at, disguise) {
             return true;
