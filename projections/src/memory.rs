@@ -135,10 +135,10 @@ impl MemoryViews {
     }
 }
 
-/// Returns the position of the last event of a submission that was recorded up to `time`. Reads the whole log, because an
+/// Returns the position of the last event of a submission, or of its deletion, that was recorded up to `time`. Reads the whole log, because an
 /// event may have an earlier moment than one before it: a clock can be set back.
 async fn last_recorded_by(log: &dyn Read, time: Timestamp) -> Result<Position, ReadError> {
-    let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX);
+    let filter = EventFilter::stream_prefix(crate::STREAM_PREFIX).with_deletions();
     let (mut after, mut last) = (Position::START, Position::START);
     loop {
         let page = log.read_all(after, &filter, PAGE_EVENTS).await?;

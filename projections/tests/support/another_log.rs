@@ -6,8 +6,9 @@ use std::time::Duration;
 use domain::submission::{CATEGORY, SubmissionId};
 use event_store::testing::{soft_delete, tombstone};
 use event_store::{EventFilter, LogIdentity, Position, Read, ReadError, SqliteStore, StreamName};
+use jiff::Timestamp;
 use projections::contract::EventHistory;
-use projections::{LogItem, ProjectionError, ViewStore, run};
+use projections::{HistoryPoint, LogItem, MemoryViews, ProjectionError, ViewQueries, ViewStore, run};
 use tempfile::TempDir;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -134,4 +135,8 @@ pub(crate) async fn deletions_are_followed(views: Arc<dyn ViewStore>, later: Arc
         assert!(views.resume_point().await.unwrap().position < end);
         project(&log, &views, end).await;
     }
+    // The deletions are the last events, and a moment after them has them as well.
+    let now = MemoryViews::at(&log, HistoryPoint::Time(Timestamp::now())).await.unwrap();
+    assert_eq!(now.stats().await.unwrap().pins, 1);
+    assert_eq!(now.status(gone[1]).await.unwrap(), None);
 }
