@@ -155,7 +155,7 @@ impl TokenDirectory {
             let from = directory.revision.map_or(0, |newest| newest + 1);
             let page = log.read_stream(&stream, from, ReadDirection::Forwards, PAGE_EVENTS).await?;
             page.iter().for_each(|event| directory.apply(event));
-            if page.len() < PAGE_EVENTS || directory.is_full() {
+            if page.len() < PAGE_EVENTS {
                 return Ok(directory);
             }
         }
@@ -165,7 +165,7 @@ impl TokenDirectory {
         StreamName::new(STREAM).expect("a constant that is tested")
     }
 
-    /// Returns true if the stream has so many events that no more are read.
+    /// Returns true if the stream has so many events that no token is added to it.
     pub fn is_full(&self) -> bool {
         self.revision.is_some_and(|newest| newest >= EVENTS_MAX)
     }

@@ -191,7 +191,7 @@ fn last_line(file: &mut File) -> io::Result<(Option<String>, u64)> {
     file.seek(SeekFrom::Start(start))?;
     let mut tail = Vec::new();
     file.take(TAIL_BYTES).read_to_end(&mut tail)?;
-    if tail.is_empty() {
+    if tail.is_empty() || tail == BYTE_ORDER_MARK {
         return Ok((None, 0));
     }
     let end = tail.iter().rposition(|byte| *byte == b'\n').unwrap_or(tail.len());
@@ -280,7 +280,10 @@ mod tests {
         assert_eq!(reopened(OutputFormat::Csv, names), (Ok(None), names.to_owned()));
         let marked = format!("\u{feff}{names}");
         assert_eq!(reopened(OutputFormat::Csv, &marked), (Ok(None), marked.clone()));
-        assert_eq!(reopened(OutputFormat::Csv, ""), (Ok(None), "\u{feff}".to_owned()), "for Excel");
+        // An earlier run may have written the mark and found no event.
+        for empty in ["", "\u{feff}"] {
+            assert_eq!(reopened(OutputFormat::Csv, empty), (Ok(None), "\u{feff}".to_owned()), "for Excel");
+        }
 
         let moment: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
         let recorded = Some(("s-1".to_owned(), 4, moment));

@@ -131,8 +131,11 @@ impl BlobStore {
             Ok((file, size))
         });
         if let Err(error) = &opened {
-            tracing::warn!(%error, "the blob {digest} of the gate cannot be read, and is fetched again");
-            self.remove(digest);
+            tracing::warn!(%error, "the blob {digest} of the gate cannot be read");
+            // One that is gone is fetched again. Too few file descriptors are no fault of the blob.
+            if error.kind() == io::ErrorKind::NotFound {
+                self.remove(digest);
+            }
         }
         opened.ok()
     }
