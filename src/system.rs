@@ -36,6 +36,9 @@ const END_DEADLINE: Duration = Duration::from_secs(55);
 /// The pause after the rules or the log's identity could not be published.
 const PUBLISHING_PAUSE: Duration = Duration::from_secs(2);
 
+/// The time that the views wait for the log's identity.
+const IDENTITY_WAIT: Duration = Duration::from_secs(10);
+
 /// The time without a verdict after which nothing counts as verified, in longest attempts.
 const ATTEMPTS_OF_PATIENCE: u32 = 3;
 
@@ -215,7 +218,11 @@ async fn project(
     views: Arc<dyn projections::ViewStore>,
     stopping: CancellationToken,
 ) -> Result<(), projections::ProjectionError> {
-    stopping.run_until_cancelled(identify_log(log.clone())).await;
+    // A log that takes no appends can be read, so the views do not wait for long.
+    let identified = timeout(IDENTITY_WAIT, identify_log(log.clone()));
+    if let Some(Err(_)) = stopping.run_until_cancelled(identified).await {
+        tracing::warn!("the log has no identity yet; the views recognise it by its events alone");
+    }
     projections::run(log, views, stopping).await
 }
 

@@ -63,6 +63,10 @@ impl LogIdentity {
             if let Some(identity) = identity(&first) {
                 return Ok(identity);
             }
+            if first.len() >= EVENTS_MAX {
+                let why = format!("the stream {STREAM} begins with {EVENTS_MAX} events of strangers");
+                return Err(AppendError::Refused(why));
+            }
             match append_identity(log, first.last().map(|event| event.revision)).await {
                 Err(AppendError::Conflict { .. }) => {}
                 appended => return appended,

@@ -1,5 +1,7 @@
 //! `muster verify`: checks the embedded log from its first page to its last event.
 
+use std::io::ErrorKind;
+
 use domain::{StoredEvent, UnreadCause, UnreadEvent};
 use event_store::{OpenLogError, RecordedEvent, verify_log};
 
@@ -97,6 +99,10 @@ impl PassedOver {
 
 fn failure(error: OpenLogError) -> CliError {
     match error {
+        // A log that was cut short is damaged, and not only out of reach.
+        OpenLogError::Unreadable { error: cut, .. } if cut.kind() == ErrorKind::UnexpectedEof => {
+            CliError::failed("the file is too short for a log: restore it from a backup")
+        }
         OpenLogError::Version { .. }
         | OpenLogError::OlderVersion { .. }
         | OpenLogError::Unreadable { .. } => CliError::refused(error.to_string()),

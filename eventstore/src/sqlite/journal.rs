@@ -46,10 +46,12 @@ impl LogJournal {
         if length <= self.next {
             return Ok(());
         }
+        // If somebody still reads, or the disk fails: try again when it has grown by another quarter.
+        self.next = length + self.max / 4;
         let paused = self.readers.pause(READERS_WAIT);
-        let emptied = paused.is_some() && empty(log)?;
-        // Somebody still reads: try again when it has grown by another quarter.
-        self.next = if emptied { self.max } else { length + self.max / 4 };
+        if paused.is_some() && empty(log)? {
+            self.next = self.max;
+        }
         Ok(())
     }
 
