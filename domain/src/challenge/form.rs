@@ -186,21 +186,17 @@ impl Challenge {
 
     /// Returns the reason why an entry is held for an organiser's look, or `None` if it is not.
     pub(crate) fn reason_to_hold(&self, participant: &Participant) -> Option<String> {
-        if self.words.found != FoundWordAction::Hold {
-            return None;
-        }
+        let holds = self.words.found == FoundWordAction::Hold;
         let texts = [("name", Some(&participant.name)), ("twitter", participant.twitter.as_ref())];
-        let (field, word) =
-            texts.into_iter().find_map(|(field, text)| Some((field, self.refused_word(text?)?)))?;
+        let mut texts = texts.into_iter().filter(|_| holds);
+        let (field, word) = texts.find_map(|(field, text)| Some((field, self.refused_word(text?)?)))?;
         Some(format!("The word {word} in {field} waits for an organiser's look."))
     }
 
     /// Returns the reason why a text is refused for a word in it, in words for the participant.
     fn word_fault(&self, text: &str) -> Option<String> {
-        if self.words.found != FoundWordAction::Refuse {
-            return None;
-        }
-        let word = self.refused_word(text)?;
+        let refuses = self.words.found == FoundWordAction::Refuse;
+        let word = refuses.then(|| self.refused_word(text))??;
         Some(format!("The word {word} is not taken here. If it is a part of your name, tell an organiser."))
     }
 
