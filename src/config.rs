@@ -25,6 +25,7 @@ use std::sync::Arc;
 
 use commands::RateLimit;
 use domain::Challenge;
+use domain::challenge::PlacedVenue;
 use event_store::EsdbStore;
 use http_edge::OrganiserToken;
 use read_api::MapTiles;
@@ -49,6 +50,8 @@ pub struct Settings {
     /// The directory of the certificates for engines over `tcp://`.
     pub swarm_certificates: Option<PathBuf>,
     pub challenge: Arc<Challenge>,
+    /// The challenge's venues at their places.
+    pub venues: Vec<PlacedVenue>,
     /// The token that organisers send.
     pub token: Option<OrganiserToken>,
     /// The source of map tiles; `None` for the built-in world map.
@@ -119,6 +122,7 @@ impl Settings {
         let data = typed.text("data")?.map_or_else(|| "muster-data".into(), PathBuf::from);
         let log = LogLocation::Sqlite(data.join("events.sqlite"));
         let gate = gate::from_typed(typed, &data)?;
+        let (rules, venues) = typed.parse("challenge", (Challenge::birthday(), Vec::new()), challenge)?;
         Ok(Self {
             listen: typed.parse("listen", None, |text| socket_address(text).map(Some))?,
             data,
@@ -126,7 +130,8 @@ impl Settings {
             views: typed.parse_hidden("views", ViewsLocation::Memory, ViewsLocation::parse)?,
             swarm: engines(typed)?,
             swarm_certificates: typed.text("swarm-certificates")?.map(PathBuf::from),
-            challenge: Arc::new(typed.parse("challenge", Challenge::birthday(), challenge)?),
+            challenge: Arc::new(rules),
+            venues,
             token: typed.parse_hidden("token", None, |secret| secret.parse().map(Some))?,
             tiles: tiles(typed)?,
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),

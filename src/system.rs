@@ -300,6 +300,7 @@ fn write_api(
         rate_by_address: settings.rate_by_address,
         rate_by_owner: settings.rate_by_owner,
         waiting,
+        venues: settings.venues.clone(),
     }
 }
 

@@ -20,6 +20,7 @@ use axum::extract::{FromRef, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use domain::SubmissionId;
+use domain::challenge::PlacedVenue;
 use event_store::Read;
 use http_edge::{ClientAddress, HoldsToken, OrganiserToken, OrganiserTokens, Problem};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,6 +44,8 @@ pub struct WriteApiSettings {
     pub rate_by_owner: Option<RateLimit>,
     /// The submissions that wait, whose number is bounded.
     pub waiting: WaitingSubmissions,
+    /// The challenge's venues at their places.
+    pub venues: Vec<PlacedVenue>,
 }
 
 impl Default for WriteApiSettings {
@@ -55,6 +58,7 @@ impl Default for WriteApiSettings {
             rate_by_address: Some(RateLimit::BY_ADDRESS),
             rate_by_owner: Some(RateLimit::BY_OWNER),
             waiting: WaitingSubmissions::default(),
+            venues: Vec::new(),
         }
     }
 }
@@ -65,6 +69,7 @@ struct WriteApi {
     gazetteer: &'static Gazetteer,
     key_space: Uuid,
     tokens: OrganiserTokens,
+    venues: Vec<PlacedVenue>,
 }
 
 struct RateLimits {
@@ -87,11 +92,11 @@ pub fn router(
     gazetteer: &'static Gazetteer,
     settings: WriteApiSettings,
 ) -> OpenApiRouter {
-    let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner, waiting } = settings;
+    let WriteApiSettings { key_space, token, rate_by_address, rate_by_owner, waiting, venues } = settings;
     let log: Arc<dyn Read> = Arc::clone(commands.log()) as _;
     let tokens = OrganiserTokens::new(token, log);
     let state = ApiState {
-        api: Arc::new(WriteApi { commands, gazetteer, key_space, tokens }),
+        api: Arc::new(WriteApi { commands, gazetteer, key_space, tokens, venues }),
         limits: Arc::new(RateLimits {
             by_address: rate_by_address.map(RateLimiter::new),
             by_owner: rate_by_owner.map(RateLimiter::new),

@@ -10,6 +10,7 @@ mod published_rules;
 
 mod http;
 mod rate_limit;
+mod venues;
 mod waiting;
 
 mod gazetteer;
@@ -22,4 +23,5 @@ pub use http::{EntryError, WriteApiSettings, read_entry, router};
 pub use organiser_tokens::TokenChangeError;
 pub use published_rules::RecordedRules;
 pub use rate_limit::{RateLimit, RateLimitError};
+pub use venues::{VenueLocationError, place_venues};
 pub use waiting::{QueueLength, WaitingSubmissions};

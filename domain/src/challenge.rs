@@ -18,6 +18,7 @@ mod published;
 mod refused;
 mod rejudge;
 mod unique_keys;
+mod venue;
 mod words;
 
 pub use form::{ANSWER_CHARS_MAX, LOCATION_CHARS_MAX, TWITTER_LETTERS};
@@ -28,6 +29,7 @@ pub use period::ChallengePhase;
 pub use published::{CATEGORY, ChallengePublished, SCHEMA};
 pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;
+pub use venue::{PlacedVenue, Venue, VenueClaim, VenueMembership, VenueNetwork, Venues};
 pub use words::{FoundWordAction, WordLanguage, WordRules};
 
 /// The largest number of further writable paths.
@@ -69,6 +71,9 @@ pub struct Challenge {
     // The table is written only if it says something, so that files without it keep their digest.
     #[serde(default, skip_serializing_if = "SandboxRules::is_default")]
     pub sandbox: SandboxRules,
+    /// The rooms of the event. Never written: their networks and codes stay in the file.
+    #[serde(default, skip_serializing)]
+    pub venues: Venues,
     /// The digest under which the rules were read from the log. `None` for a file's.
     #[serde(skip)]
     published_as: Option<String>,
@@ -278,6 +283,8 @@ impl Challenge {
         } else if self.opens.zip(self.closes).is_some_and(|(opens, closes)| closes <= opens) {
             Some("closes is later than opens".into())
         } else if let Some(what) = self.name.contradiction().or_else(|| self.refused_words.contradiction()) {
+            Some(what)
+        } else if let Some(what) = self.venues.contradiction() {
             Some(what)
         } else if self.images.min == 0 || self.images.min > self.images.max || self.images.max > 10 {
             Some("images.min is at least 1, images.max at least images.min and at most 10".into())

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use commands::{Gazetteer, place_venues};
 use domain::Challenge;
+use domain::challenge::PlacedVenue;
 use verifier::RegistryLogins;
 
 use crate::webhooks::WebhookSettings;
@@ -17,8 +19,11 @@ pub fn read_challenge(path: &Path) -> Result<Challenge, String> {
     Challenge::parse(&text).map_err(|error| error.to_string())
 }
 
-pub(super) fn challenge(path: &str) -> Result<Challenge, String> {
-    read_challenge(Path::new(path))
+/// Reads the file that describes a challenge, and finds its venues' places.
+pub(super) fn challenge(path: &str) -> Result<(Challenge, Vec<PlacedVenue>), String> {
+    let challenge = read_challenge(Path::new(path))?;
+    let venues = place_venues(&challenge.venues, Gazetteer::shipped()).map_err(|error| error.to_string())?;
+    Ok((challenge, venues))
 }
 
 pub(super) fn logins(path: &str) -> Result<RegistryLogins, String> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::{Json, extract::State};
 use domain::Challenge;
 use domain::challenge::{
-    ANSWER_CHARS_MAX, ChallengePublished, HttpProbeRules, LOCATION_CHARS_MAX, NameRules, ProbeRules,
-    RequiredImages, TWITTER_LETTERS,
+    ANSWER_CHARS_MAX, ChallengePublished, HttpProbeRules, LOCATION_CHARS_MAX, NameRules, PlacedVenue,
+    ProbeRules, RequiredImages, TWITTER_LETTERS,
 };
 use domain::submission::ChallengeId;
 use http_edge::{Problem, QueryParameters};
@@ -44,6 +44,30 @@ pub(super) struct ChallengeDescription {
     probe: ProbeDescription,
     /// The sandbox that an app runs in.
     sandbox: SandboxDescription,
+    /// The rooms of the event. A submission names its own by `venue`, `venue_code`, or the client's network.
+    venues: Vec<VenueDescription>,
+}
+
+/// A room of the event.
+#[derive(Debug, Serialize, ToSchema)]
+struct VenueDescription {
+    /// The short name, by which submissions and links name the venue.
+    name: String,
+    /// The title to show to people.
+    title: String,
+    /// The city and its country.
+    location: String,
+    /// The position of the city.
+    position: VenuePosition,
+}
+
+/// A position on the map.
+#[derive(Debug, Serialize, ToSchema)]
+struct VenuePosition {
+    /// The latitude in degrees north.
+    lat: f64,
+    /// The longitude in degrees east.
+    lon: f64,
 }
 
 /// Rules that were in force at some time, as the log has them.
@@ -211,7 +235,7 @@ pub(super) async fn challenge(
     QueryParameters(query): QueryParameters<ChallengeQuery>,
 ) -> Result<Json<ChallengeReply>, Problem> {
     Ok(Json(match query.digest {
-        None => ChallengeReply::InForce(Box::new(describe(api.commands.challenge()))),
+        None => ChallengeReply::InForce(Box::new(describe(api.commands.challenge(), &api.venues))),
         Some(digest) => ChallengeReply::Published(published(&api, &digest).await?),
     }))
 }
@@ -241,7 +265,7 @@ async fn published(api: &WriteApi, digest: &str) -> Result<PublishedChallenge, P
     }
 }
 
-fn describe(challenge: &Challenge) -> ChallengeDescription {
+fn describe(challenge: &Challenge, venues: &[PlacedVenue]) -> ChallengeDescription {
     let ProbeRules::Http(HttpProbeRules { port, path, compare, .. }) = challenge.probe.clone();
     let answers = challenge.answers.iter().map(|(field, rule)| AnswerDescription {
         field: field.clone(),
@@ -267,6 +291,19 @@ fn describe(challenge: &Challenge) -> ChallengeDescription {
         answers: answers.collect(),
         probe: ProbeDescription { port, path, compare },
         sandbox: SandboxDescription::new(challenge),
+        venues: venues.iter().map(VenueDescription::new).collect(),
+    }
+}
+
+impl VenueDescription {
+    fn new(venue: &PlacedVenue) -> Self {
+        let place = &venue.location.place;
+        Self {
+            name: venue.name.clone(),
+            title: venue.title.clone(),
+            location: venue.location.typed.clone(),
+            position: VenuePosition { lat: place.lat, lon: place.lon },
+        }
     }
 }
 

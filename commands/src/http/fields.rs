@@ -152,7 +152,7 @@ fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
 
 fn resolve(gazetteer: &Gazetteer, location: &str) -> Result<Place, FieldProblem> {
     match gazetteer.resolve(location) {
-        Ok(place) => Ok(Place { city: place.city, country: place.country, lat: place.lat, lon: place.lon }),
+        Ok(place) => Ok(place.into()),
         Err(error) => {
             let message = sentence(&error.to_string());
             let suggestions = match error {

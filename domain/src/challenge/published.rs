@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::name::NameRules;
 use super::refused::RefusedWords;
+use super::venue::Venues;
 use super::words::WordRules;
 use super::{
     AnswerRule, Challenge, ChallengeError, HttpProbeRules, ImageRules, ProbeRules, RequiredImages,
@@ -196,6 +197,7 @@ impl ChallengePublished {
                 grade: Some(text.sandbox.grade).filter(|grade| *grade != SandboxGrade::Bare),
                 writable: text.sandbox.writable,
             },
+            venues: Venues::default(),
             published_as: Some(self.challenge.rules.clone()),
         };
         match challenge.contradiction() {

@@ -632,6 +632,8 @@ export interface components {
             sandbox: components["schemas"]["SandboxDescription"];
             /** @description The title to show to people. */
             title: string;
+            /** @description The rooms of the event. A submission names its own by `venue`, `venue_code`, or the client's network. */
+            venues: components["schemas"]["VenueDescription"][];
         };
         /** @description The challenge and the rules that a submission was accepted under. */
         ChallengeId: {
@@ -1778,6 +1780,30 @@ export interface components {
             name: string;
             /** @description `organiser`, `venue:NAME`, `analyst` or `operator`. */
             role: string;
+        };
+        /** @description A room of the event. */
+        VenueDescription: {
+            /** @description The city and its country. */
+            location: string;
+            /** @description The short name, by which submissions and links name the venue. */
+            name: string;
+            /** @description The position of the city. */
+            position: components["schemas"]["VenuePosition"];
+            /** @description The title to show to people. */
+            title: string;
+        };
+        /** @description A position on the map. */
+        VenuePosition: {
+            /**
+             * Format: double
+             * @description The latitude in degrees north.
+             */
+            lat: number;
+            /**
+             * Format: double
+             * @description The longitude in degrees east.
+             */
+            lon: number;
         };
         /** @description What a verdict rests on. Verdicts of versions before the publication of rules do not say it. */
         VerdictBasis: {
