@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use testbed::{App, Layer};
 
 use super::attack::Attack;
-use super::attack::Deserves::{Fail, Pass};
+use super::attack::Deserves::{Fail, FailEither, Pass};
 
 /// The amount with which an app has escaped from a place in memory. It is a little more than the challenge
 /// allows in each writable directory.
@@ -19,6 +19,11 @@ const BEYOND_MEMORY_MIB: &str = "100";
 /// The end of an app that uses too much memory.
 const OUT_OF_MEMORY: super::attack::Deserves = Fail("out_of_memory", "32 MiB");
 
+/// The end of an app that fills its memory with the kernel's records of files. The kernel frees and makes them again for
+/// seconds before it kills the app, so on a slow machine the challenge's patience may end first.
+const OUT_OF_FILES: super::attack::Deserves =
+    FailEither([("out_of_memory", "32 MiB"), ("nothing_on_port", "80")]);
+
 pub(crate) fn all(grade: SandboxGrade) -> Vec<Attack> {
     let thousandfold = App::playing(&["page-cache", "/zeros"], &Value::Null)
         .with_layers([Layer::zeros("zeros", 64).unwrap()]);
@@ -27,7 +32,7 @@ pub(crate) fn all(grade: SandboxGrade) -> Vec<Attack> {
         Attack::playing("cpu-burn", &["cpu-burn"], Fail("nothing_on_port", "80")),
         Attack::playing("memory-bomb", &["memory-bomb"], OUT_OF_MEMORY),
         Attack::playing("shared-memory-bomb", &["fill", "200", "/dev/shm", "/dev", "/tmp"], OUT_OF_MEMORY),
-        Attack::playing("many-files", &["many-files", "/tmp"], OUT_OF_MEMORY),
+        Attack::playing("many-files", &["many-files", "/tmp"], OUT_OF_FILES),
         Attack::playing("log-flood", &["log-flood"], Pass),
         // The app reads a layer that expands a thousandfold.
         Attack::new("thousandfold-layer", thousandfold, Pass),
@@ -54,19 +59,19 @@ fn of_places_in_memory() -> Vec<Attack> {
 fn of_the_root() -> Vec<Attack> {
     let fill =
         |name, directory: &str| Attack::playing(name, &["fill", BEYOND_MEMORY_MIB, directory], OUT_OF_MEMORY);
-    let in_volume = |name, mode: &[&str]| {
+    let in_volume = |name, mode: &[&str], deserves| {
         let app = App::playing(mode, &Value::Null).with("Volumes", json!({ "/data": {} }));
-        Attack::new(name, app, OUT_OF_MEMORY)
+        Attack::new(name, app, deserves)
     };
     let mut attacks = vec![
         fill("fill-root", "/"),
         fill("fill-tmp", "/tmp"),
         fill("fill-etc", "/etc"),
-        in_volume("fill-volume", &["fill", BEYOND_MEMORY_MIB, "/data"]),
-        in_volume("many-files-in-volume", &["many-files", "/data"]),
-        Attack::playing("many-files-in-root", &["many-files", "/"], OUT_OF_MEMORY),
+        in_volume("fill-volume", &["fill", BEYOND_MEMORY_MIB, "/data"], OUT_OF_MEMORY),
+        in_volume("many-files-in-volume", &["many-files", "/data"], OUT_OF_FILES),
+        Attack::playing("many-files-in-root", &["many-files", "/"], OUT_OF_FILES),
         Attack::playing("sparse-file", &["sparse", "/"], OUT_OF_MEMORY),
-        in_volume("sparse-file-in-volume", &["sparse", "/data"]),
+        in_volume("sparse-file-in-volume", &["sparse", "/data"], OUT_OF_MEMORY),
         Attack::playing("fill-hosts", &["append", BEYOND_MEMORY_MIB, "/etc/hosts"], OUT_OF_MEMORY),
         Attack::playing("write-to-the-kernel", &["write-anywhere", "kernel"], Pass),
     ];

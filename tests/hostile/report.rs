@@ -87,9 +87,8 @@ impl Report {
     }
 
     pub(crate) fn assert_fine(&self) {
-        let wrong: Vec<&str> =
-            self.ended.iter().filter(|ended| ended.wrong.is_some()).map(|ended| &*ended.name).collect();
-        assert!(wrong.is_empty(), "these do not end as they deserve: {wrong:?}");
+        let wrong = self.wrong();
+        assert!(wrong.is_empty(), "these do not end as they deserve:\n{wrong}");
         for met in [&self.alone, &self.beside] {
             assert!(met.wronged.is_empty(), "honest ones were wronged: {:#?}", met.wronged);
         }
@@ -100,10 +99,14 @@ impl Report {
         assert!(self.log_kib <= LOG_KIB, "a log grew to {} KiB", self.log_kib);
     }
 
-    fn told(&self) -> String {
+    /// Returns each attack that has another end than it deserves, and the end.
+    fn wrong(&self) -> String {
         let wrong = self.ended.iter().filter_map(|ended| Some((&ended.name, ended.wrong.as_ref()?)));
-        let wrong: String =
-            wrong.map(|(name, wrong)| format!("{name} does not end as it deserves: {wrong}\n")).collect();
+        wrong.map(|(name, wrong)| format!("{name} does not end as it deserves: {wrong}\n")).collect()
+    }
+
+    fn told(&self) -> String {
+        let wrong = self.wrong();
         let Self { alone, beside, before, after, log_kib, .. } = self;
         format!(
             "\n{}\n{wrong}honest alone: median {:.2?}, longest {:.2?}\nhonest beside: {} of them, median {:.2?}, \
