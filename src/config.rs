@@ -27,7 +27,7 @@ use commands::RateLimit;
 use domain::Challenge;
 use domain::challenge::PlacedVenue;
 use event_store::EsdbStore;
-use http_edge::OrganiserToken;
+use http_edge::{OrganiserToken, TrustedProxies, UnknownNetworkError};
 use read_api::MapTiles;
 use serde::Serialize;
 use verifier::{GateSettings, RegistryLogins};
@@ -66,6 +66,8 @@ pub struct Settings {
     pub(crate) webhooks: Option<WebhookSettings>,
     /// The number of slots of each node; `None` for as many as fit.
     pub slots: Option<usize>,
+    /// The proxies that are believed when they name the client.
+    pub trusted_proxies: TrustedProxies,
     /// The rate limit of one client address; `None` for no limit.
     pub rate_by_address: Option<RateLimit>,
     /// The rate limit of one owner; `None` for no limit.
@@ -139,6 +141,7 @@ impl Settings {
             gate,
             webhooks: typed.parse("webhooks", None, webhooks)?,
             slots: typed.parse("slots", None, slots)?,
+            trusted_proxies: proxies(typed)?,
             rate_by_address: typed.parse("rate-by-address", Some(RateLimit::BY_ADDRESS), rate)?,
             rate_by_owner: typed.parse("rate-by-owner", Some(RateLimit::BY_OWNER), rate)?,
             node: NodeSettings::from_typed(typed)?,
@@ -191,6 +194,14 @@ impl fmt::Debug for ViewsLocation {
 fn socket_address(text: &str) -> Result<SocketAddr, String> {
     let expected = || "an address and a port are expected, as in 127.0.0.1:8080".to_owned();
     text.to_socket_addrs().map_err(|error| format!("{} ({error})", expected()))?.next().ok_or_else(expected)
+}
+
+fn proxies(typed: &mut TypedSettings) -> Result<TrustedProxies, SettingError> {
+    let networks = typed.list("trusted-proxies")?.unwrap_or_default();
+    networks.join(",").parse().map_err(|UnknownNetworkError { network }| {
+        let why = "a network or an address is expected, as in 10.0.0.0/24,2001:db8::7";
+        SettingError::invalid("trusted-proxies", &network, why)
+    })
 }
 
 /// Reads the engines' addresses, which are shown in many messages.
@@ -269,7 +280,7 @@ mod tests {
         let settings = read(
             &["--listen", "127.0.0.1:2", "--data", "", "--log", " "],
             "listen = \"127.0.0.1:1\"\nslots = 8\nswarm = [\"tcp://a:1\", \"tcp://b:1\"]\n\
-             data = \"/d\"\nrate-by-owner = \"off\"\ninsecure-registries = \"a:1, b:1\"\ntoken = \"\"\n\
+             data = \"/d\"\nrate-by-owner = \"off\"\ntrusted-proxies = [\"10.0.0.0/8\", \"::2\"]\ninsecure-registries = \"a:1, b:1\"\ntoken = \"\"\n\
              log = \"warn\"\nlog-format = \"json\"\n",
         )
         .unwrap();
@@ -278,6 +289,7 @@ mod tests {
         assert_eq!(settings.swarm, ["tcp://a:1", "tcp://b:1"]);
         assert_eq!(settings.insecure_registries, ["a:1", "b:1"]);
         assert_eq!(settings.data, Path::new("/d"));
+        assert_eq!(Ok(settings.trusted_proxies), "10.0.0.0/8,::2/128".parse());
         assert!(settings.rate_by_owner.is_none() && settings.token.is_none());
         assert_eq!(settings.telemetry, TelemetrySettings { filter: "warn".into(), format: LogFormat::Json });
     }
@@ -297,7 +309,7 @@ mod tests {
         fs::write(wrong_challenge.path(), "id = 7").unwrap();
         let wrong_challenge = wrong_challenge.path().to_str().unwrap();
         let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
-        let flags: [(&str, &[&str]); 20] = [
+        let flags: [(&str, &[&str]); 21] = [
             ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
             ("--eventstore", &["--eventstore", "postgres://x"]),
             ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
@@ -309,6 +321,7 @@ mod tests {
             ("MUSTER_GATE_TLS", &["--gate-tls", "one"]),
             ("MUSTER_GATE_SPACE_MIB", &["--gate-space-mib", "0"]),
             ("MUSTER_SLOTS", &["--slots", "0"]),
+            ("MUSTER_TRUSTED_PROXIES", &["--trusted-proxies", "10.0.0.0/24,10.0.0.0/33"]),
             ("MUSTER_RATE_BY_OWNER", &["--rate-by-owner", "often"]),
             ("--tiles, MUSTER_TILES", &["--tiles", with_brace, "--tiles-attribution", "© somebody"]),
             ("who made them", &["--tiles", "https://example.org/{z}/{x}/{y}.png"]),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use axum::Router;
+use axum::{Extension, Router};
 use commands::{Commands, Gazetteer, WaitingSubmissions};
 use event_store::{AppendError, EventStore, LogIdentity, node};
 use http_edge::{Metrics, Operations, OrganiserTokens};
@@ -117,6 +117,7 @@ async fn run_over(
         tracing::info!("the event log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
+    let proxies = settings.trusted_proxies.clone();
     let tokens = OrganiserTokens::new(settings.token.clone(), log.store());
     let mut operations = Operations {
         log: store.clone(),
@@ -192,7 +193,8 @@ async fn run_over(
     }
     if let Some(listener) = listeners.http {
         let routes = routes.merge(http_edge::operations(operations));
-        let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
+        let routes =
+            http_edge::server_routes(routes, &metrics, read_api::not_found_page).layer(Extension(proxies));
         parts.serve_http(listener, routes)?;
     }
     parts.wait_for_all().await

@@ -4,8 +4,9 @@ use std::convert::Infallible;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
-use axum::http::HeaderMap;
 use axum::http::request::Parts;
+
+use crate::TrustedProxies;
 
 /// The address of a client; of an IPv6 address its /64 network, because a customer has all addresses of one.
 ///
@@ -18,13 +19,6 @@ impl ClientAddress {
     /// Returns the address, or `None` if the server does not know it.
     pub fn ip(self) -> Option<IpAddr> {
         self.0
-    }
-
-    /// Returns the address of the client that `peer` forwards for, if `peer` is a proxy on this machine. The header
-    /// `X-Forwarded-For` of any other peer is not trusted.
-    fn behind(peer: IpAddr, headers: &HeaderMap) -> Self {
-        let peer = peer.to_canonical();
-        Self::from(if peer.is_loopback() { forwarded_for(headers).unwrap_or(peer) } else { peer })
     }
 }
 
@@ -40,38 +34,47 @@ impl From<IpAddr> for ClientAddress {
 impl<S: Sync> FromRequestParts<S> for ClientAddress {
     type Rejection = Infallible;
 
+    /// Takes the peer's address, or the address that a trusted proxy names. A server without [`TrustedProxies`] among its
+    /// extensions trusts the proxies of its own machine.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        Ok(peer.map_or_else(Self::default, |ConnectInfo(peer)| Self::behind(peer.ip(), &parts.headers)))
+        let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
+            return Ok(Self::default());
+        };
+        let own_machine = TrustedProxies::default();
+        let proxies = parts.extensions.get::<TrustedProxies>().unwrap_or(&own_machine);
+        Ok(proxies.client_of(peer.ip(), &parts.headers).into())
     }
-}
-
-/// Returns the last entry of `X-Forwarded-For`. A proxy appends it; the client itself may have written the others.
-fn forwarded_for(headers: &HeaderMap) -> Option<IpAddr> {
-    let header = headers.get_all("x-forwarded-for").iter().next_back()?;
-    header.to_str().ok()?.rsplit(',').next()?.trim().parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use axum::http::Request;
 
-    fn client(peer: &str, forwarded_for: &str) -> ClientAddress {
-        let headers =
-            HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), forwarded_for.parse().unwrap())]);
-        ClientAddress::behind(peer.parse().unwrap(), &headers)
-    }
+    use super::*;
 
     fn address(text: &str) -> ClientAddress {
         text.parse::<IpAddr>().unwrap().into()
     }
 
-    #[test]
-    fn only_a_proxy_on_this_machine_names_another_client() {
-        assert_eq!(client("203.0.113.7", "198.51.100.1"), address("203.0.113.7"));
-        assert_eq!(client("::ffff:127.0.0.1", "198.51.100.1"), address("198.51.100.1"));
-        assert_eq!(client("::1", "198.51.100.9, 198.51.100.1"), address("198.51.100.1"));
-        assert_eq!(client("127.0.0.1", "nobody"), address("127.0.0.1"));
+    #[tokio::test]
+    async fn an_address_is_the_peers_or_what_a_trusted_proxy_names() {
+        let client = async |peer: Option<&str>, proxies: Option<&str>| {
+            let mut request = Request::new(());
+            request.headers_mut().insert("x-forwarded-for", "198.51.100.1".parse().unwrap());
+            if let Some(peer) = peer {
+                let peer = SocketAddr::new(peer.parse().unwrap(), 1234);
+                request.extensions_mut().insert(ConnectInfo(peer));
+            }
+            if let Some(proxies) = proxies {
+                request.extensions_mut().insert(proxies.parse::<TrustedProxies>().unwrap());
+            }
+            let Ok(client) = ClientAddress::from_request_parts(&mut request.into_parts().0, &()).await;
+            client
+        };
+        assert_eq!(client(Some("203.0.113.7"), None).await, address("203.0.113.7"));
+        assert_eq!(client(Some("203.0.113.7"), Some("203.0.113.0/24")).await, address("198.51.100.1"));
+        assert_eq!(client(Some("127.0.0.1"), None).await, address("198.51.100.1"));
+        assert_eq!(client(None, Some("203.0.113.0/24")).await, ClientAddress::default());
     }
 
     #[test]

@@ -15,6 +15,8 @@ mod problem;
 mod rejections;
 mod server_routes;
 mod token;
+mod token_watch;
+mod trusted_proxies;
 
 pub use client_address::ClientAddress;
 pub use deadline::within_deadline;
@@ -29,3 +31,5 @@ pub use parameters::{PathParameters, QueryParameters};
 pub use problem::{FieldProblem, Problem};
 pub use server_routes::server_routes;
 pub use token::{Administrator, HoldsToken, Organiser, OrganiserToken, Reader, WeakTokenError};
+pub use token_watch::TokenWatch;
+pub use trusted_proxies::{TrustedProxies, UnknownNetworkError};

@@ -186,11 +186,14 @@ impl TokenDirectory {
 }
 
 impl TokenEvent {
+    /// The type of a revocation, as stored.
+    pub(crate) const REVOKED: &str = "OrganiserTokenRevoked";
+
     /// Returns the event's type, as stored.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OrganiserTokenAdded(_) => "OrganiserTokenAdded",
-            Self::OrganiserTokenRevoked { .. } => "OrganiserTokenRevoked",
+            Self::OrganiserTokenRevoked { .. } => Self::REVOKED,
         }
     }
 
@@ -200,8 +203,13 @@ impl TokenEvent {
         tagged["data"].to_string().into_bytes()
     }
 
+    /// Returns true if the event ends the token of this name.
+    pub(crate) fn revokes(&self, person: &str) -> bool {
+        matches!(self, Self::OrganiserTokenRevoked { name, .. } if name == person)
+    }
+
     /// Returns `None` for an event that is not ours or that this version does not know.
-    fn read(event: &RecordedEvent) -> Option<Self> {
+    pub(crate) fn read(event: &RecordedEvent) -> Option<Self> {
         /// The part of our metadata by which our events are known.
         #[derive(Deserialize)]
         struct OwnMetadata {

@@ -57,6 +57,8 @@ pub struct Administrator {
 /// A request of somebody who may read what only organisers and analysts see.
 #[derive(Debug)]
 pub struct Reader {
+    /// The name of the reader's token. `None` for the one that all share.
+    pub person: Option<String>,
     /// The venue whose submissions may be read. `None` for all submissions.
     pub venue: Option<String>,
 }
@@ -161,9 +163,10 @@ impl<S: HoldsToken + Sync> FromRequestParts<S> for Reader {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        match holder(state.tokens(), &parts.headers).await?.role {
-            OrganiserRole::Organiser | OrganiserRole::Analyst => Ok(Self { venue: None }),
-            OrganiserRole::Venue(venue) => Ok(Self { venue: Some(venue) }),
+        let TokenHolder { person, role } = holder(state.tokens(), &parts.headers).await?;
+        match role {
+            OrganiserRole::Organiser | OrganiserRole::Analyst => Ok(Self { person, venue: None }),
+            OrganiserRole::Venue(venue) => Ok(Self { person, venue: Some(venue) }),
             role @ OrganiserRole::Operator => Err(forbidden(&role)),
         }
     }

@@ -165,6 +165,11 @@ struct HttpOptions {
     /// only /healthz, /readyz and /metrics there, and nothing by default]
     #[arg(long, env = "MUSTER_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+
+    /// Networks of the proxies in front, separated by commas: 10.0.0.0/24,2001:db8::7. They are believed when they name the
+    /// client in X-Forwarded-For or Forwarded [default: only proxies on this machine]
+    #[arg(long, env = "MUSTER_TRUSTED_PROXIES", value_name = "NETWORKS")]
+    trusted_proxies: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, clap::Args, Serialize)]

@@ -107,6 +107,23 @@ async fn a_client_over_its_rate_limit_gets_a_retry_time(shape: Shape) {
     assert!(system.status(&uuid::Uuid::new_v4().to_string()).await.is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_behind_trusted_proxies_have_a_rate_each() {
+    let system = System::start_set(&["--trusted-proxies", "203.0.113.0/24,2001:db8::/32"]).await;
+    let answer = async |through: &str| {
+        let post = system.http().post(system.url("/api/v1/submissions")).header("x-forwarded-for", through);
+        post.header("content-type", "application/json").body("{}").send().await.unwrap().status()
+    };
+    let mut refused = 0;
+    for port in 2000..2600 {
+        // What the client wrote in front does not make it another client.
+        let through = format!("192.0.2.{}, 198.51.100.1:{port}, 203.0.113.5, 2001:db8::5", port % 250);
+        refused += usize::from(answer(&through).await == StatusCode::TOO_MANY_REQUESTS);
+    }
+    assert!(refused > 0);
+    assert_eq!(answer("198.51.100.2, 203.0.113.5").await, StatusCode::UNPROCESSABLE_ENTITY);
+}
+
 /// A message and its `webhook-id`.
 type Message = (String, Value);
 

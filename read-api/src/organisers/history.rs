@@ -18,8 +18,8 @@ use event_store::{
     EventFilter, EventPage, LogCheckpoint, OneLine, Position, Read, ReadDirection, ReadError, RecordedEvent,
     StreamName, Subscription, SubscriptionItem,
 };
-use futures::{Stream, StreamExt};
-use http_edge::{ClientAddress, Problem, QueryParameters, Reader};
+use futures::{FutureExt, Stream, StreamExt};
+use http_edge::{ClientAddress, Problem, QueryParameters, Reader, TokenWatch};
 use jiff::Timestamp;
 use projections::LogItem;
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,7 @@ pub(crate) async fn history(
         filter.venue = Some(own);
     }
     let permit = state.readers.admit(client)?;
+    let watch = TokenWatch::new(&*state.subscribe, state.log.head().await?, reader.person);
     // The first page is read before the response begins, so that an error gets its own status.
     after.check(&*state.log, None).await?;
     let after = match filter.since {
@@ -147,7 +148,8 @@ pub(crate) async fn history(
         None => after.position,
     };
     let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;
-    let lines = lines(state, HistorySelector::new(filter), first, follow, permit).map(Ok::<_, Infallible>);
+    let lines =
+        lines(state, HistorySelector::new(filter), first, follow, permit, watch).map(Ok::<_, Infallible>);
     let headers = [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
     Ok((headers, Body::from_stream(lines)).into_response())
 }
@@ -254,6 +256,7 @@ fn lines(
     first: EventPage,
     follow: bool,
     permit: ReaderPermit,
+    mut watch: TokenWatch,
 ) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
         let _permit = permit;
@@ -265,22 +268,26 @@ fn lines(
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
-                    yield problem_line(error);
+                    yield problem_line(error.into());
                     return;
                 }
             }
             if page.end {
                 break;
             }
+            if let Some(problem) = watch.ended().now_or_never() {
+                yield problem_line(problem);
+                return;
+            }
             // A long history would delay the end of the process, so the client is told to continue later.
             if state.stopping.is_cancelled() {
-                yield problem_line(ReadError::Unavailable("the process is stopping".to_owned()));
+                yield problem_line(ReadError::Unavailable("the process is stopping".to_owned()).into());
                 return;
             }
             page = match state.log.read_all(page.next, &selector.filter.events, PAGE_EVENTS).await {
                 Ok(next) => next,
                 Err(error) => {
-                    yield problem_line(error);
+                    yield problem_line(error.into());
                     return;
                 }
             };
@@ -290,7 +297,17 @@ fn lines(
         }
         let mut subscription = state.subscribe.subscribe(page.next, selector.filter.events.clone());
         let stopping = state.stopping.clone();
-        while let Some(next) = stopping.run_until_cancelled(next_event(&mut subscription)).await.flatten() {
+        loop {
+            let next = tokio::select! {
+                biased;
+                () = stopping.cancelled() => return,
+                problem = watch.ended() => {
+                    yield problem_line(problem);
+                    return;
+                }
+                next = next_event(&mut subscription) => next,
+            };
+            let Some(next) = next else { return };
             let text = match next {
                 Ok(Some(event)) => to_lines(&*state.log, &mut selector, vec![event]).await,
                 Ok(None) => Ok(Bytes::from_static(b"\n")),
@@ -300,7 +317,7 @@ fn lines(
                 Ok(text) if text.is_empty() => {}
                 Ok(text) => yield text,
                 Err(error) => {
-                    yield problem_line(error);
+                    yield problem_line(error.into());
                     return;
                 }
             }
@@ -338,8 +355,8 @@ async fn to_lines(
     Ok(text.into())
 }
 
-fn problem_line(error: ReadError) -> Bytes {
-    let mut line = to_json(&serde_json::json!({ "problem": Problem::from(error) }));
+fn problem_line(problem: Problem) -> Bytes {
+    let mut line = to_json(&serde_json::json!({ "problem": problem }));
     line.push(b'\n');
     line.into()
 }

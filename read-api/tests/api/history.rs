@@ -4,6 +4,7 @@ use domain::SubmissionId;
 use domain::submission::{Event, SCHEMA};
 use event_store::testing::{append_foreign, event_about, tombstone};
 use event_store::{Append, ExpectedRevision, StreamName};
+use http_edge::{OrganiserRole, TokenAdded, TokenDirectory, TokenEvent, hash_of, secret_of};
 use read_api::ReaderLimits;
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
@@ -14,6 +15,11 @@ use uuid::Uuid;
 use crate::world::{DEADLINE, LONDON, TOKEN, TOKYO, World, failed, passed, problem, started, submitted};
 
 impl World {
+    async fn record_token(&self, event: &TokenEvent) {
+        let event = event_about(Uuid::new_v4(), SCHEMA, event.kind(), event.to_stored());
+        self.store.append(&TokenDirectory::stream(), ExpectedRevision::Any, vec![event]).await.unwrap();
+    }
+
     async fn as_organiser(&self, path: &str) -> Response {
         self.get_with(path, &[("authorization", &format!("Bearer {TOKEN}"))]).await
     }
@@ -164,6 +170,25 @@ async fn the_history_can_be_followed() {
 }
 
 #[tokio::test]
+async fn whoever_follows_is_cut_off_when_the_token_is_revoked() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let secret = secret_of([7; 32]);
+    world.record_token(&added("Grace", &secret)).await;
+    let path = "/api/v1/history?follow=true&type=Submitted";
+    let mut response = world.get_with(path, &[("authorization", &format!("Bearer {secret}"))]).await;
+    let revoked = |name: &str| TokenEvent::OrganiserTokenRevoked { name: name.to_owned(), person: None };
+    world.record_token(&revoked("Ada")).await;
+    world.submit("ada", LONDON).await;
+    let read = async { response.chunk().await.unwrap().expect("another's revocation ends nothing") };
+    let line = tokio::time::timeout(DEADLINE, read).await.expect("an event that is recorded arrives");
+    assert!(line.starts_with(b"{\"position\""), "{line:?}");
+
+    world.record_token(&revoked("Grace")).await;
+    let ended = tokio::time::timeout(DEADLINE, response.text()).await.expect("the response ends").unwrap();
+    assert!(ended.contains("Your token was revoked."), "{ended}");
+}
+
+#[tokio::test]
 async fn a_history_cut_short_by_a_stop_ends_with_a_problem() {
     const EVENTS: usize = 3000;
     let world = World::without_projection(ReaderLimits::default()).await;
@@ -240,4 +265,13 @@ async fn a_damaged_log_is_an_error_of_the_server_not_a_wrong_parameter() {
     let response = world.as_organiser("/api/v1/history?after=0").await;
     let problem = problem(response, StatusCode::INTERNAL_SERVER_ERROR).await;
     assert!(problem["detail"].as_str().unwrap().contains("is damaged"), "{problem}");
+}
+
+fn added(name: &str, secret: &str) -> TokenEvent {
+    TokenEvent::OrganiserTokenAdded(TokenAdded {
+        name: name.to_owned(),
+        role: OrganiserRole::Analyst,
+        hash: hash_of(secret),
+        person: None,
+    })
 }
