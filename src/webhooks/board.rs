@@ -26,7 +26,7 @@ pub(crate) struct WebhookView {
     /// The reason why nothing can be sent at all; `null` if all is well here.
     #[schema(required)]
     trouble: Option<String>,
-    /// The number of messages that wait to be delivered, up to 96. Further ones wait in the log.
+    /// The number of messages that wait to be delivered, up to 128. Further ones wait in the log.
     waiting: usize,
     /// The moment of the oldest event whose message waits.
     #[schema(required)]

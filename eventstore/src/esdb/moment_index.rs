@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{Position, RecordedEvent};
 
-/// The largest number of places. When there are more, every second one is forgotten.
+/// The largest number of places. When there are more, about half of them are forgotten.
 const PLACES_MAX: usize = 8192;
 
 /// An event's place in the log by time.
@@ -91,16 +91,26 @@ impl MomentIndex {
 }
 
 impl IndexedPlaces {
-    /// Forgets every second place while there are too many.
+    /// Forgets places that are near others, if there are too many. Places of earlier processes are farther apart than those of
+    /// this one, so they stay.
     fn thin(&mut self) {
-        while self.places.len() > PLACES_MAX {
-            let mut keep = false;
-            self.places.retain(|_, _| {
-                keep = !keep;
-                keep
-            });
-            self.stride = self.stride * 2 + 1;
+        if self.places.len() <= PLACES_MAX {
+            return;
         }
+        let (Some(first), Some(last)) = (self.places.keys().next(), self.places.keys().next_back()) else {
+            return;
+        };
+        let distance = (last.0 - first.0) / (PLACES_MAX as u64 / 2) + 1;
+        let mut kept = *first;
+        let first = kept;
+        self.places.retain(|position, _| {
+            let is_far = *position == first || position.0 - kept.0 >= distance;
+            if is_far {
+                kept = *position;
+            }
+            is_far
+        });
+        self.stride = self.stride * 2 + 1;
     }
 }
 
@@ -153,6 +163,22 @@ mod tests {
         assert!(next.places().len() <= PLACES_MAX);
         let moment = Timestamp::from_second(39_999).unwrap();
         assert!(next.before(moment).is_some_and(|(at, _)| at.0 > 3_990_000));
+    }
+
+    #[test]
+    fn the_places_of_many_processes_stay_as_near_as_those_of_one() {
+        let mut known = Vec::new();
+        let mut last = 0;
+        for _ in 0..40 {
+            let index = MomentIndex::default();
+            index.learn(known);
+            (last + 1..=last + 10_000).for_each(|number| index.see(&event(number, number.cast_signed())));
+            last += 10_000;
+            known = index.places();
+            assert!(known.len() <= PLACES_MAX);
+        }
+        let far = known.windows(2).map(|pair| (pair[1].position.0 - pair[0].position.0) / 100).max().unwrap();
+        assert!(far <= 8 * last / PLACES_MAX as u64, "{far} events have no place");
     }
 
     #[test]

@@ -1947,7 +1947,7 @@ export interface components {
             oldest_waiting_at: string | null;
             /** @description The reason why nothing can be sent at all; `null` if all is well here. */
             trouble: string | null;
-            /** @description The number of messages that wait to be delivered, up to 96. Further ones wait in the log. */
+            /** @description The number of messages that wait to be delivered, up to 128. Further ones wait in the log. */
             waiting: number;
         };
         /** @description The data of [`Event::Withdrawn`]. There is none: the participant need not give a reason. */
