@@ -92,11 +92,13 @@ pub(super) fn log_page(
     let mut page = LogPage { events: Vec::new(), scanned: 0, next: span.from, end: false };
     let mut bytes = 0;
     while page.events.len() < span.max && bytes < PAGE_BYTES && page.scanned < scan_max {
-        let follows = page.scanned > 0 || span.direction == ReadDirection::Forwards;
-        let expected = follows.then(|| next_position(page.next, span.direction)).flatten();
+        let expected = match span.direction {
+            ReadDirection::Backwards if page.scanned == 0 => newest_before(log, span.from)?,
+            direction => next_position(page.next, direction),
+        };
         let checked = match rows.next() {
             Ok(Some(row)) => check_row(log, row, expected).map(Some),
-            Ok(None) => check_end(log, &page, span.direction).map(|()| None),
+            Ok(None) => check_end(log, &page, span.direction, expected).map(|()| None),
             Err(error) => Err(read_error(error)),
         };
         let content = match checked {
@@ -130,12 +132,24 @@ fn next_position(position: Position, direction: ReadDirection) -> Option<u64> {
     }
 }
 
-/// Fails if a page that found no more rows has not reached the newest position.
-fn check_end(log: &Connection, page: &LogPage, direction: ReadDirection) -> Result<(), ReadError> {
-    if direction == ReadDirection::Forwards && page.next < head(log).map_err(read_error)? {
-        return Err(damage::missing_position(page.next.0 + 1));
-    }
-    Ok(())
+/// Returns the position with which a page begins that is read backwards, or `None` if nothing is before `from`.
+fn newest_before(log: &Connection, from: Position) -> Result<Option<u64>, ReadError> {
+    let newest = head(log).map_err(read_error)?.0.min(from.0.saturating_sub(1));
+    Ok((newest > 0).then_some(newest))
+}
+
+/// Fails if a page that found no more rows has not reached the newest position, or the first one backwards.
+fn check_end(
+    log: &Connection,
+    page: &LogPage,
+    direction: ReadDirection,
+    expected: Option<u64>,
+) -> Result<(), ReadError> {
+    let missing = match direction {
+        ReadDirection::Forwards if page.next >= head(log).map_err(read_error)? => None,
+        ReadDirection::Forwards | ReadDirection::Backwards => expected.filter(|position| *position > 0),
+    };
+    missing.map_or(Ok(()), |position| Err(damage::missing_position(position)))
 }
 
 /// Returns the content of the next row of the log, if the row is whole and no other is missing before it.
@@ -327,4 +341,41 @@ pub(super) fn stored_event(content: &RowContent<'_>) -> Result<StoredEvent, Read
         recorded_at,
     };
     Ok(StoredEvent { event, json: content.json != 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{event_of_size, new_stream};
+    use crate::{Append, ExpectedRevision, SqliteStore};
+
+    #[tokio::test]
+    async fn an_event_that_is_missing_ends_what_is_read_backwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.db");
+        let backwards = async |delete: &str, from: u64| {
+            if !delete.is_empty() {
+                Connection::open(&path).unwrap().execute_batch(delete).unwrap();
+            }
+            let store = SqliteStore::open(&path).unwrap();
+            let span =
+                LogSpan { from: Position(from), direction: ReadDirection::Backwards, scan_max: 8, max: 8 };
+            let page = store.log_page(span, |_, _| Ok(true)).await;
+            store.close().await;
+            page.map(|page| {
+                (page.events.into_iter().map(|e| e.event.position.0).collect::<Vec<_>>(), page.end)
+            })
+        };
+        let store = SqliteStore::open(&path).unwrap();
+        let events = (0..6).map(|_| event_of_size(10)).collect();
+        store.append(&new_stream(), ExpectedRevision::Any, events).await.unwrap();
+        store.close().await;
+        assert_eq!(backwards("", u64::MAX).await.unwrap(), (vec![6, 5, 4, 3, 2, 1], true));
+        assert_eq!(backwards("", 3).await.unwrap(), (vec![2, 1], true));
+        assert_eq!(backwards("", 1).await.unwrap(), (vec![], true));
+        assert_eq!(backwards("DELETE FROM events WHERE position = 4", 7).await.unwrap(), (vec![6, 5], false));
+        assert!(backwards("", 5).await.unwrap_err().to_string().contains('4'));
+        assert_eq!(backwards("DELETE FROM events WHERE position = 1", 4).await.unwrap(), (vec![3, 2], false));
+        assert!(backwards("", 2).await.is_err());
+    }
 }
