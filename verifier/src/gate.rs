@@ -8,6 +8,7 @@ mod blob_store;
 mod budget;
 mod gate_server;
 mod header;
+mod image_room;
 mod image_tree;
 mod layer;
 mod layer_gate;

@@ -10,13 +10,14 @@ use std::time::SystemTime;
 
 use domain::Digest;
 
-/// The directory of finished blobs, each named by the hexadecimal digits of its SHA-256.
+/// The directory of finished blobs, each named by the hexadecimal digits of its SHA-256 and the number of its file.
 const FINISHED: &str = "sha256";
 
 /// The directory of blobs that are being received. A process that was killed leaves some there.
 const PARTIAL: &str = "partial";
 
-/// The blobs on the disk, within a bound in bytes. Clones share them.
+/// The blobs on the disk, within a bound in bytes. Clones share them. Methods that say so wait for the disk, so they belong on a
+/// thread that may block. None of them does so while it holds the lock.
 #[derive(Debug, Clone)]
 pub(crate) struct BlobStore(Arc<StoreInner>);
 
@@ -34,9 +35,9 @@ struct KeptBlobs {
     holders: HashMap<Digest, usize>,
     /// The bytes of all blobs, and those that are set aside for blobs that are being received.
     bytes: u64,
-    /// The number of uses and of drafts so far.
+    /// The number of uses and of files so far.
     uses: u64,
-    drafts: u64,
+    files: u64,
 }
 
 #[derive(Debug)]
@@ -44,13 +45,15 @@ struct KeptBlob {
     size: u64,
     /// The number of the last use, which tells which blob was used last.
     used: u64,
+    /// The number of its file. A blob that is removed and comes again has another file, which the removal does not meet.
+    file: u64,
 }
 
 /// A blob that is being received. It disappears unless it is kept.
 #[derive(Debug)]
 pub(super) struct BlobDraft {
     store: BlobStore,
-    path: PathBuf,
+    number: u64,
     file: File,
     /// The bytes that are set aside for it.
     size: u64,
@@ -78,7 +81,7 @@ pub(super) enum BlobStoreError {
 
 impl BlobStore {
     /// Opens a directory, and finds the blobs that are there. The least recently used ones are removed if there are more than
-    /// `bytes_max` bytes.
+    /// `bytes_max` bytes. Waits for the disk.
     ///
     /// # Errors
     /// If the directory cannot be created, read or cleaned.
@@ -93,19 +96,29 @@ impl BlobStore {
         let mut found = Vec::new();
         for entry in std::fs::read_dir(&finished)? {
             let entry = entry?;
-            let digest = entry.file_name().to_str().and_then(|hex| format!("sha256:{hex}").parse().ok());
-            let (Some(digest), metadata) = (digest, entry.metadata()?) else { continue };
-            found.push((metadata.modified()?, digest, metadata.len()));
+            let (name, metadata) = (entry.file_name(), entry.metadata()?);
+            let Some((digest, file)) = name.to_str().and_then(blob_of) else { continue };
+            found.push((metadata.modified()?, digest, file, metadata.len()));
         }
         found.sort_unstable_by_key(|(used, ..)| *used);
         let mut kept = KeptBlobs::default();
-        for (_, digest, size) in found {
-            kept.insert(digest, size);
+        let mut twice = Vec::new();
+        for (_, digest, file, size) in found {
+            kept.files = kept.files.max(file);
+            // The process was killed between the removal of one file and the arrival of the next.
+            twice.extend(kept.remove(&digest).map(|earlier| (digest.clone(), earlier.file)));
+            kept.insert(digest, size, file);
         }
         let inner = StoreInner { directory: directory.to_owned(), bytes_max, kept: Mutex::new(kept) };
         let store = Self(Arc::new(inner));
-        store.make_room(&mut store.kept(), 0);
+        twice.extend(store.kept().make_room(0, bytes_max).unwrap_or_default());
+        store.remove_files(&twice);
         Ok(store)
+    }
+
+    /// Returns the bound in bytes.
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.0.bytes_max
     }
 
     /// Keeps a blob from being removed, now and when it comes.
@@ -116,15 +129,13 @@ impl BlobStore {
 
     /// Returns true if the blob is here, and counts that as a use.
     pub(super) fn has(&self, digest: &Digest) -> bool {
-        self.kept().touch(digest)
+        self.kept().touch(digest).is_some()
     }
 
-    /// Opens a blob that is here, with its size.
+    /// Opens a blob that is here, with its size. Waits for the disk.
     pub(super) fn read(&self, digest: &Digest) -> Option<(File, u64)> {
-        if !self.has(digest) {
-            return None;
-        }
-        let opened = File::open(self.path(digest)).and_then(|file| {
+        let number = self.kept().touch(digest)?;
+        let opened = File::open(self.finished(digest, number)).and_then(|file| {
             // The order of use holds over a restart. It is no loss if the time cannot be written.
             let _ = file.set_modified(SystemTime::now());
             let size = file.metadata()?.len();
@@ -134,54 +145,57 @@ impl BlobStore {
             tracing::warn!(%error, "the blob {digest} of the gate cannot be read");
             // One that is gone is fetched again. Too few file descriptors are no fault of the blob.
             if error.kind() == io::ErrorKind::NotFound {
-                self.remove(digest);
+                let mut kept = self.kept();
+                if kept.by_digest.get(digest).is_some_and(|blob| blob.file == number) {
+                    kept.remove(digest);
+                }
             }
         }
         opened.ok()
     }
 
-    /// Removes a blob that is not as its digest says.
+    /// Removes a blob that is not as its digest says. Waits for the disk.
     pub(super) fn remove(&self, digest: &Digest) {
-        self.delete(&mut self.kept(), digest);
+        let removed = self.kept().remove(digest);
+        if let Some(blob) = removed {
+            self.remove_files(&[(digest.clone(), blob.file)]);
+        }
     }
 
-    /// Begins to receive a blob of this size. Removes the blobs that were used longest ago if there is no room.
+    /// Begins to receive a blob of this size. Removes the blobs that were used longest ago if there is no room, and none if that
+    /// would not make enough. Waits for the disk.
     pub(super) fn begin(&self, size: u64) -> Result<BlobDraft, BlobStoreError> {
-        let mut kept = self.kept();
-        if !self.make_room(&mut kept, size) {
-            return Err(BlobStoreError::Full { needed: size, bytes_max: self.0.bytes_max });
-        }
-        kept.drafts += 1;
-        let path = self.0.directory.join(PARTIAL).join(kept.drafts.to_string());
-        let file = File::options().create_new(true).write(true).open(&path)?;
-        kept.bytes += size;
-        Ok(BlobDraft { store: self.clone(), path, file, size, written: 0, fault: None })
+        let (removed, number) = {
+            let mut kept = self.kept();
+            let full = BlobStoreError::Full { needed: size, bytes_max: self.0.bytes_max };
+            let removed = kept.make_room(size, self.0.bytes_max).ok_or(full)?;
+            kept.bytes += size;
+            kept.files += 1;
+            (removed, kept.files)
+        };
+        self.remove_files(&removed);
+        let opened = File::options().create_new(true).write(true).open(self.partial(number));
+        let file = opened.inspect_err(|_| self.kept().bytes -= size)?;
+        Ok(BlobDraft { store: self.clone(), number, file, size, written: 0, fault: None })
     }
 
-    /// Removes blobs until `size` more bytes fit. Returns false if they do not.
-    fn make_room(&self, kept: &mut KeptBlobs, size: u64) -> bool {
-        while kept.bytes.saturating_add(size) > self.0.bytes_max {
-            let unused = kept.by_digest.iter().filter(|(digest, _)| !kept.holders.contains_key(*digest));
-            let Some(oldest) = unused.min_by_key(|(_, blob)| blob.used).map(|(digest, _)| digest.clone())
-            else {
-                return false;
-            };
-            self.delete(kept, &oldest);
-        }
-        true
-    }
-
-    fn delete(&self, kept: &mut KeptBlobs, digest: &Digest) {
-        let Some(blob) = kept.by_digest.remove(digest) else { return };
-        kept.bytes -= blob.size;
-        if let Err(error) = std::fs::remove_file(self.path(digest)) {
-            tracing::warn!(%error, "the blob {digest} of the gate cannot be removed");
+    fn remove_files(&self, blobs: &[(Digest, u64)]) {
+        for (digest, number) in blobs {
+            if let Err(error) = std::fs::remove_file(self.finished(digest, *number)) {
+                tracing::warn!(%error, "the blob {digest} of the gate cannot be removed");
+            }
         }
     }
 
-    fn path(&self, digest: &Digest) -> PathBuf {
+    fn finished(&self, digest: &Digest, number: u64) -> PathBuf {
         let text = digest.to_string();
-        self.0.directory.join(FINISHED).join(text.strip_prefix("sha256:").unwrap_or(&text))
+        let hex = text.strip_prefix("sha256:").unwrap_or(&text);
+        let name = if number == 0 { hex.to_owned() } else { format!("{hex}.{number}") };
+        self.0.directory.join(FINISHED).join(name)
+    }
+
+    fn partial(&self, number: u64) -> PathBuf {
+        self.0.directory.join(PARTIAL).join(number.to_string())
     }
 
     fn kept(&self) -> MutexGuard<'_, KeptBlobs> {
@@ -189,17 +203,61 @@ impl BlobStore {
     }
 }
 
+/// Returns the digest and the number of a blob's file. Files of earlier versions have no number.
+fn blob_of(name: &str) -> Option<(Digest, u64)> {
+    let (hex, number) = name.split_once('.').unwrap_or((name, "0"));
+    Some((format!("sha256:{hex}").parse().ok()?, number.parse().ok()?))
+}
+
 impl KeptBlobs {
-    fn touch(&mut self, digest: &Digest) -> bool {
+    /// Counts a use of a blob that is here, and returns the number of its file.
+    fn touch(&mut self, digest: &Digest) -> Option<u64> {
         self.uses += 1;
-        let used = self.uses;
-        self.by_digest.get_mut(digest).map(|blob| blob.used = used).is_some()
+        let blob = self.by_digest.get_mut(digest)?;
+        blob.used = self.uses;
+        Some(blob.file)
     }
 
-    fn insert(&mut self, digest: Digest, size: u64) {
+    fn insert(&mut self, digest: Digest, size: u64, file: u64) {
         self.uses += 1;
         self.bytes += size;
-        self.by_digest.insert(digest, KeptBlob { size, used: self.uses });
+        self.by_digest.insert(digest, KeptBlob { size, used: self.uses, file });
+    }
+
+    fn remove(&mut self, digest: &Digest) -> Option<KeptBlob> {
+        let blob = self.by_digest.remove(digest)?;
+        self.bytes -= blob.size;
+        Some(blob)
+    }
+
+    /// Takes blobs out until `size` more bytes fit, and returns their files. Returns `None`, and takes none out, if they would not
+    /// fit without all blobs that nobody holds.
+    fn make_room(&mut self, size: u64, bytes_max: u64) -> Option<Vec<(Digest, u64)>> {
+        let excess = self.bytes.saturating_add(size).saturating_sub(bytes_max);
+        if excess == 0 {
+            return Some(Vec::new());
+        }
+        let unused = self.by_digest.iter().filter(|(digest, _)| !self.holders.contains_key(*digest));
+        let mut unused: Vec<_> =
+            unused.map(|(digest, blob)| (blob.used, blob.size, digest.clone())).collect();
+        unused.sort_unstable_by_key(|(used, ..)| *used);
+        let (mut gained, mut chosen) = (0_u64, Vec::new());
+        for (_, size, digest) in unused {
+            if gained >= excess {
+                break;
+            }
+            gained += size;
+            chosen.push(digest);
+        }
+        if gained < excess {
+            return None;
+        }
+        Some(
+            chosen
+                .into_iter()
+                .filter_map(|digest| Some((digest.clone(), self.remove(&digest)?.file)))
+                .collect(),
+        )
     }
 }
 
@@ -213,7 +271,7 @@ impl BlobDraft {
         }
     }
 
-    /// Puts the blob in its place. The caller has checked its digest.
+    /// Puts the blob in its place. The caller has checked its digest. Waits for the disk.
     pub(super) fn keep(mut self, digest: &Digest) -> Result<(), BlobStoreError> {
         if let Some(fault) = self.fault.take() {
             return Err(fault.into());
@@ -221,10 +279,18 @@ impl BlobDraft {
         if self.written != self.size {
             return Err(io::Error::other("another number of bytes came than was announced").into());
         }
-        let mut kept = self.store.kept();
-        if !kept.by_digest.contains_key(digest) {
-            std::fs::rename(&self.path, self.store.path(digest))?;
-            kept.insert(digest.clone(), self.size);
+        let (store, number) = (self.store.clone(), self.number);
+        std::fs::rename(store.partial(number), store.finished(digest, number))?;
+        let is_new = {
+            let mut kept = store.kept();
+            let is_new = !kept.by_digest.contains_key(digest);
+            if is_new {
+                kept.insert(digest.clone(), self.size, number);
+            }
+            is_new
+        };
+        if !is_new {
+            store.remove_files(&[(digest.clone(), number)]);
         }
         Ok(())
     }
@@ -233,7 +299,7 @@ impl BlobDraft {
 impl Drop for BlobDraft {
     fn drop(&mut self) {
         // A draft that was kept has another name by now.
-        let _ = std::fs::remove_file(&self.path);
+        let _ = std::fs::remove_file(self.store.partial(self.number));
         self.store.kept().bytes -= self.size;
     }
 }
@@ -288,89 +354,4 @@ impl BlobStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::registry::digest_of;
-
-    fn digest(n: u8) -> Digest {
-        digest_of(&[n; 32])
-    }
-
-    fn put(store: &BlobStore, n: u8, size: usize) -> Result<(), BlobStoreError> {
-        let mut draft = store.begin(size as u64)?;
-        draft.write(&vec![n; size]);
-        draft.keep(&digest(n))
-    }
-
-    fn there(store: &BlobStore, numbers: &[u8]) -> Vec<bool> {
-        numbers.iter().map(|n| store.kept().by_digest.contains_key(&digest(*n))).collect()
-    }
-
-    fn files(directory: &Path) -> usize {
-        [FINISHED, PARTIAL].map(|name| std::fs::read_dir(directory.join(name)).unwrap().count()).iter().sum()
-    }
-
-    #[test]
-    fn the_blob_that_was_used_longest_ago_goes_first_and_never_one_that_is_held() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(directory.path(), 30).unwrap();
-        let hold = store.hold(&digest(1));
-        for n in 1..=3 {
-            put(&store, n, 10).unwrap();
-        }
-        assert!(store.has(&digest(2)));
-        put(&store, 4, 10).unwrap();
-        assert_eq!(there(&store, &[1, 2, 3, 4]), [true, true, false, true]);
-        put(&store, 5, 20).unwrap();
-        assert_eq!(there(&store, &[1, 2, 4, 5]), [true, false, false, true]);
-        assert!(matches!(put(&store, 6, 25), Err(BlobStoreError::Full { .. })));
-        drop(hold);
-        put(&store, 6, 25).unwrap();
-        assert_eq!((files(directory.path()), store.kept().bytes), (1, 25));
-    }
-
-    #[test]
-    fn what_is_being_received_counts_and_leaves_nothing_if_it_is_not_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(directory.path(), 30).unwrap();
-        let draft = store.begin(20).unwrap();
-        assert!(matches!(store.begin(11), Err(BlobStoreError::Full { .. })));
-        drop(draft);
-        let mut short = store.begin(20).unwrap();
-        short.write(b"x");
-        assert!(short.keep(&digest(1)).is_err());
-        let mut long = store.begin(1).unwrap();
-        long.write(&[0; 100]);
-        assert!(long.keep(&digest(1)).is_err());
-        assert_eq!((files(directory.path()), store.kept().bytes), (0, 0));
-        // Two that receive the same blob keep it once.
-        let drafts = [(); 2].map(|()| store.begin(3).unwrap());
-        for mut draft in drafts {
-            draft.write(b"abc");
-            draft.keep(&digest(1)).unwrap();
-        }
-        assert_eq!((files(directory.path()), store.kept().bytes), (1, 3));
-    }
-
-    #[test]
-    fn a_restart_finds_the_blobs_in_their_order_and_clears_the_rest_away() {
-        let directory = tempfile::tempdir().unwrap();
-        let store = BlobStore::open(directory.path(), 100).unwrap();
-        for n in 1..=3 {
-            put(&store, n, 10).unwrap();
-            let age = std::time::Duration::from_secs(100 - u64::from(n));
-            let file = File::options().write(true).open(store.path(&digest(n))).unwrap();
-            file.set_modified(SystemTime::now() - age).unwrap();
-        }
-        assert!(store.read(&digest(1)).is_some());
-        let draft = store.begin(50).unwrap();
-        std::mem::forget((draft, store));
-
-        let store = BlobStore::open(directory.path(), 20).unwrap();
-        assert_eq!(there(&store, &[1, 2, 3]), [true, false, true]);
-        assert_eq!((files(directory.path()), store.kept().bytes), (2, 20));
-        // A blob that somebody removed is not here.
-        std::fs::remove_file(store.path(&digest(1))).unwrap();
-        assert!(store.read(&digest(1)).is_none() && !store.has(&digest(1)));
-    }
-}
+mod tests;

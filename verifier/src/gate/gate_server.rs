@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::blob_store::BlobStore;
+use super::image_room::SHARES;
 use super::listener;
 use super::served_images::{ImageSource, ServedImages};
 
@@ -43,10 +44,10 @@ impl GateServer {
     /// The reason why a setting cannot be used.
     pub(crate) fn open(settings: &GateSettings, limits: &ResourceLimits) -> Result<Self, String> {
         let GateSettings { listen, address, tls, directory, space_mib } = settings;
-        if *space_mib < limits.image_mib {
+        if *space_mib < limits.image_mib.saturating_mul(SHARES) {
             let image_mib = limits.image_mib;
             return Err(format!(
-                "the gate may keep {space_mib} MiB, and the challenge allows images of {image_mib} MiB"
+                "the gate may keep {space_mib} MiB, the challenge allows images of {image_mib} MiB, and {SHARES} need room"
             ));
         }
         let unusable = |what: String, why: &dyn std::fmt::Display| format!("{what}: {why}");
@@ -156,7 +157,7 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         for (wrong, words) in [
-            (GateSettings { space_mib: 1, ..usual.clone() }, "allows images of 1024 MiB"),
+            (GateSettings { space_mib: 2047, ..usual.clone() }, "allows images of 1024 MiB"),
             (GateSettings { address: Some("gate".into()), ..usual.clone() }, "HOST:PORT is expected"),
             (
                 GateSettings { address: Some("Gate.lan:5443/x".into()), ..usual.clone() },

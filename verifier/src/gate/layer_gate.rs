@@ -8,15 +8,16 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use domain::challenge::ResourceLimits;
-use domain::submission::InterruptionCode;
+use domain::submission::{InterruptionCode, PlatformFault};
 use domain::{Challenge, Digest, ImageRef};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{AcquireError, Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
-use super::blob_store::{BlobStore, BlobStoreError, KeptReader};
+use super::blob_store::{BlobDraft, BlobStore, BlobStoreError, KeptReader};
 use super::budget::UnpackBudget;
+use super::image_room::ImageRoom;
 use super::image_tree::{ImageTree, MountPlan};
 use super::layer::{self, LayerReading};
 use super::memory::{KnownContent, KnownLayer, LayerMemory};
@@ -102,6 +103,21 @@ impl LayerGate {
         self.images.as_ref().map(ServedImages::blobs)
     }
 
+    /// Waits until all these images of one submission have room, if they are kept. They get it together, so that no two
+    /// submissions wait for each other.
+    ///
+    /// # Errors
+    /// The platform's fault, if there is no room in time.
+    pub(crate) async fn room_for(
+        &self,
+        images: &[&ResolvedImage],
+    ) -> Result<Vec<Option<ImageRoom>>, PlatformFault> {
+        match &self.images {
+            Some(served) => Ok(served.room().wait(images).await?.into_iter().map(Some).collect()),
+            None => Ok(images.iter().map(|_| None).collect()),
+        }
+    }
+
     /// Looks into each layer of an image, and checks that an engine can bear it. Returns the permission to pull the image from
     /// here, if nodes do so.
     pub(crate) async fn look_into(
@@ -109,6 +125,7 @@ impl LayerGate {
         registry: &RegistryClient,
         image: &ImageRef,
         resolved: &ResolvedImage,
+        room: Option<ImageRoom>,
         challenge: &Challenge,
     ) -> Result<Option<ServedPass>, LookupError> {
         let limits = &challenge.limits;
@@ -131,7 +148,7 @@ impl LayerGate {
         };
         ImageTree::new(&trees).check(&plan).map_err(participant)?;
         let served = self.images.as_ref().zip(holds);
-        Ok(served.map(|(images, holds)| images.admit(image, resolved, holds)))
+        Ok(served.map(|(images, holds)| images.admit(image, resolved, holds, room)))
     }
 }
 
@@ -188,7 +205,7 @@ impl ImageLook<'_> {
         let of_registry = self.gate.looks_of(self.image.registry());
         let _share = of_registry.acquire().await.map_err(stopping)?;
         let _look = self.gate.looks.acquire().await.map_err(stopping)?;
-        let draft = self.gate.blobs().map(|blobs| blobs.begin(layer.size)).transpose().map_err(not_kept)?;
+        let draft = self.begin_draft(layer.size).await?;
         let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
         let mut arriving = KeptReader::new(ArrivingLayer { pieces, piece: Bytes::new() }, draft);
         let budget = Arc::clone(&self.budget);
@@ -202,9 +219,23 @@ impl ImageLook<'_> {
                 limit.as_secs()
             )))
         });
-        let reading = reading.await;
-        fetched?;
-        let (reading, draft) = reading.map_err(a_bug)?;
+        let (reading, draft) = reading.await.map_err(a_bug)?;
+        let (known, is_kept) = match fetched.and_then(|()| self.arrived(layer, reading)) {
+            Ok(known) => {
+                // An image whose manifest tells another size is refused.
+                let is_kept = known.content.is_ok() && known.size == layer.size;
+                (Ok(known), is_kept)
+            }
+            Err(error) => (Err(error), false),
+        };
+        finish_draft(draft, is_kept.then(|| layer.digest.clone())).await?;
+        let known = known?;
+        self.remember(layer, &known);
+        Ok(known)
+    }
+
+    /// Returns what was read of a layer that arrived, if it is the layer.
+    fn arrived(&self, layer: &ImageLayer, reading: LayerReading) -> Result<KnownLayer, LookupError> {
         let digest = digest_of(&reading.digest);
         if digest != layer.digest {
             return Err(unavailable(&format!(
@@ -213,30 +244,33 @@ impl ImageLook<'_> {
                 layer.digest
             )));
         }
-        let known = known_layer(reading);
-        // An image whose manifest tells another size is refused.
-        if let (Some(draft), Ok(_)) = (draft, &known.content)
-            && known.size == layer.size
-        {
-            draft.keep(&digest).map_err(not_kept)?;
-        }
-        self.remember(layer, &known);
-        Ok(known)
+        Ok(known_layer(reading))
+    }
+
+    /// Begins to keep a layer, if nodes get images from here.
+    async fn begin_draft(&self, size: u64) -> Result<Option<BlobDraft>, LookupError> {
+        let Some(blobs) = self.gate.blobs().cloned() else { return Ok(None) };
+        let begun = spawn_blocking(move || blobs.begin(size)).await.map_err(a_bug)?;
+        begun.map(Some).map_err(not_kept)
     }
 
     /// Reads a layer that an earlier process kept, or that memory forgot. Its bytes are checked again.
     async fn read_kept(&self, layer: &ImageLayer) -> Result<Option<KnownLayer>, LookupError> {
         let Some(blobs) = self.gate.blobs() else { return Ok(None) };
         let _look = self.gate.looks.acquire().await.map_err(stopping)?;
-        let Some((file, _)) = blobs.read(&layer.digest) else { return Ok(None) };
         // A damaged file must not use up the budget of the image.
         let budget = UnpackBudget::of_image(self.limits.image_mib);
-        let reading = spawn_blocking(move || layer::read(file, &budget)).await.map_err(a_bug)?;
-        if digest_of(&reading.digest) != layer.digest {
-            tracing::warn!("the gate's blob {} is damaged, and is fetched again", layer.digest);
-            blobs.remove(&layer.digest);
-            return Ok(None);
-        }
+        let (blobs, digest) = (blobs.clone(), layer.digest.clone());
+        let read = move || {
+            let reading = layer::read(blobs.read(&digest)?.0, &budget);
+            if digest_of(&reading.digest) == digest {
+                return Some(reading);
+            }
+            tracing::warn!("the gate's blob {digest} is damaged, and is fetched again");
+            blobs.remove(&digest);
+            None
+        };
+        let Some(reading) = spawn_blocking(read).await.map_err(a_bug)? else { return Ok(None) };
         let known = known_layer(reading);
         if let Ok(content) = &known.content {
             self.budget.spend(content.unpacked, content.entries).map_err(participant)?;
@@ -298,6 +332,13 @@ impl Read for ArrivingLayer {
         self.piece.copy_to_slice(&mut buffer[..read]);
         Ok(read)
     }
+}
+
+/// Puts a draft in its place, or removes it.
+async fn finish_draft(draft: Option<BlobDraft>, digest: Option<Digest>) -> Result<(), LookupError> {
+    let Some(draft) = draft else { return Ok(()) };
+    let finish = move || digest.map_or(Ok(()), |digest| draft.keep(&digest));
+    spawn_blocking(finish).await.map_err(a_bug)?.map_err(not_kept)
 }
 
 fn known_layer(reading: LayerReading) -> KnownLayer {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
+use std::fs::File;
 use std::io::SeekFrom;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,7 +22,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::ReaderStream;
@@ -149,18 +150,25 @@ async fn answer<B>(images: &ServedImages, request: &Request<B>) -> Response<Body
     if let Some((repository, reference)) = path.rsplit_once("/blobs/") {
         let digest: Option<Digest> = reference.parse().ok();
         return match digest.and_then(|digest| images.blob(repository, &digest)) {
-            Some(blob) => with(blob_answer(request, blob).await, CONTENT_DIGEST, reference),
+            Some(ServedBlob::Bytes(all)) => {
+                with(bytes(request, &all, "application/octet-stream"), CONTENT_DIGEST, reference)
+            }
+            Some(ServedBlob::Layer(digest)) => {
+                let blobs = images.blobs().clone();
+                match spawn_blocking(move || blobs.read(&digest)).await {
+                    Ok(Some((file, size))) => {
+                        with(layer_answer(request, file, size).await, CONTENT_DIGEST, reference)
+                    }
+                    _ => not_found("BLOB_UNKNOWN"),
+                }
+            }
             None => not_found("BLOB_UNKNOWN"),
         };
     }
     not_found("UNSUPPORTED")
 }
 
-async fn blob_answer<B>(request: &Request<B>, blob: ServedBlob) -> Response<Body> {
-    let (file, size) = match blob {
-        ServedBlob::Bytes(all) => return bytes(request, &all, "application/octet-stream"),
-        ServedBlob::File(file, size) => (file, size),
-    };
+async fn layer_answer<B>(request: &Request<B>, file: File, size: u64) -> Response<Body> {
     let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
     let (first, length) = match asked_range(range, size) {
         AskedRange::Whole => (0, size),

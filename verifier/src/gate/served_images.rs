@@ -1,13 +1,13 @@
 //! The images that passed the look, for as long as attempts in hand need them. Nodes get these and no others.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use domain::{Digest, ImageRef};
 use sha2::{Digest as _, Sha256};
 
 use super::blob_store::{BlobHold, BlobStore};
+use super::image_room::{GateRoom, ImageRoom};
 use crate::registry::{ImageDocuments, ResolvedImage, digest_of};
 
 /// The longest name of an image without its digest that engines read.
@@ -27,6 +27,7 @@ pub(crate) enum ImageSource {
 pub(crate) struct ServedImages {
     address: Arc<str>,
     blobs: BlobStore,
+    room: GateRoom,
     by_repository: Arc<Mutex<HashMap<String, ServedRepository>>>,
 }
 
@@ -48,14 +49,15 @@ pub(crate) struct ServedPass {
     repository: String,
     digest: Digest,
     _holds: Vec<BlobHold>,
+    _room: Option<ImageRoom>,
 }
 
 /// A blob that a node may have.
 #[derive(Debug)]
 pub(super) enum ServedBlob {
     Bytes(Arc<[u8]>),
-    /// A file with its size.
-    File(File, u64),
+    /// The blob of this digest in the store.
+    Layer(Digest),
 }
 
 impl ImageSource {
@@ -71,7 +73,13 @@ impl ImageSource {
 impl ServedImages {
     /// Makes an empty set. `address` is the gate's `HOST:PORT`, as nodes name it.
     pub(crate) fn new(address: &str, blobs: BlobStore) -> Self {
-        Self { address: address.into(), blobs, by_repository: Arc::default() }
+        let room = GateRoom::new(blobs.bytes_max());
+        Self { address: address.into(), blobs, room, by_repository: Arc::default() }
+    }
+
+    /// Returns the room for images.
+    pub(super) fn room(&self) -> &GateRoom {
+        &self.room
     }
 
     pub(super) fn blobs(&self) -> &BlobStore {
@@ -89,6 +97,7 @@ impl ServedImages {
         image: &ImageRef,
         resolved: &ResolvedImage,
         holds: Vec<BlobHold>,
+        room: Option<ImageRoom>,
     ) -> ServedPass {
         let repository = repository_at(&self.address, image);
         let digest = resolved.digest.clone();
@@ -101,7 +110,7 @@ impl ServedImages {
                 holders: 0,
             })
             .holders += 1;
-        ServedPass { images: self.clone(), repository, digest, _holds: holds }
+        ServedPass { images: self.clone(), repository, digest, _holds: holds, _room: room }
     }
 
     /// Returns the manifest of this digest, if nodes may have it.
@@ -112,19 +121,13 @@ impl ServedImages {
 
     /// Returns the configuration or the layer of this digest, if nodes may have it.
     pub(super) fn blob(&self, repository: &str, digest: &Digest) -> Option<ServedBlob> {
-        let is_layer = {
-            let served = self.served();
-            let images = served.get(repository)?;
-            if let Some(image) = images.values().find(|image| image.documents.config_digest == *digest) {
-                return Some(ServedBlob::Bytes(Arc::clone(&image.documents.config)));
-            }
-            images.values().any(|image| image.layers.contains(digest))
-        };
-        if !is_layer {
-            return None;
+        let served = self.served();
+        let images = served.get(repository)?;
+        if let Some(image) = images.values().find(|image| image.documents.config_digest == *digest) {
+            return Some(ServedBlob::Bytes(Arc::clone(&image.documents.config)));
         }
-        let (file, size) = self.blobs.read(digest)?;
-        Some(ServedBlob::File(file, size))
+        let is_layer = images.values().any(|image| image.layers.contains(digest));
+        is_layer.then(|| ServedBlob::Layer(digest.clone()))
     }
 
     fn served(&self) -> MutexGuard<'_, HashMap<String, ServedRepository>> {

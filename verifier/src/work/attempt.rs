@@ -93,39 +93,26 @@ struct ClaimedSubmission {
 }
 
 impl AttemptRunner {
-    /// Claims the submission, and brings it to a verdict or back to the queue. `looked` is the look at its images, if there was one.
+    /// Claims the submission, and brings it to a verdict or back to the queue. `looked` is the look at its images. There is a lease if
+    /// the look alone does not decide.
     pub(crate) async fn run(
         &self,
         ticket: Ticket,
-        looked: Option<LookedUpImages>,
-        lease: SlotLease,
+        looked: LookedUpImages,
+        lease: Option<SlotLease>,
         stop: &CancellationToken,
     ) -> AttemptEnd {
         let id = ticket.id;
         let began = Instant::now();
-        let (claimed, lease) =
-            match self.metrics.time(AttemptStep::Claim, self.claim(ticket, lease, stop)).await {
-                Ok(claimed) => claimed,
-                Err(CommandError::UnknownRules(why)) => {
-                    tracing::debug!(why, "submission {id} is left to other verifiers");
-                    return AttemptEnd::LeftToOthers;
-                }
-                Err(
-                    why @ (CommandError::Rejected(Rejection::Unknown)
-                    | CommandError::Deleted(_)
-                    | CommandError::StandsStill(_)),
-                ) => {
-                    tracing::warn!(%why, "submission {id} cannot be claimed any more");
-                    return AttemptEnd::NothingToClaim;
-                }
-                Err(why) => {
-                    tracing::debug!(%why, "did not claim submission {id}");
-                    return AttemptEnd::NotClaimed;
-                }
-            };
+        let claim = self.claim(ticket, &looked, lease, stop);
+        let (claimed, lease) = match self.metrics.time(AttemptStep::Claim, claim).await {
+            Ok(claimed) => claimed,
+            Err(error) => return not_claimed(id, &error),
+        };
         let ClaimedSubmission { facts, journal, .. } = &claimed;
         let attempt = journal.claim.attempt;
-        tracing::info!(slot = lease.name(), "claimed submission {id}, attempt {attempt}");
+        let slot = lease.as_ref().map(SlotLease::name);
+        tracing::info!(slot, "claimed submission {id}, attempt {attempt}");
         let time = journal.claim.deadline.duration_since(Timestamp::now());
         let time = Duration::try_from(time).unwrap_or_default().saturating_sub(REPORT);
         let work = AssertUnwindSafe(self.verify(&claimed, looked, lease)).catch_unwind();
@@ -168,27 +155,26 @@ impl AttemptRunner {
         AttemptEnd::Reported
     }
 
-    /// Claims the submission by appending an event, if its rules can be carried out. Fails if another verifier was first.
+    /// Claims the submission by appending an event, if its rules can be carried out and the look was at what it is now. Fails if
+    /// another verifier was first.
     async fn claim(
         &self,
         ticket: Ticket,
-        lease: SlotLease,
+        looked: &LookedUpImages,
+        lease: Option<SlotLease>,
         stop: &CancellationToken,
-    ) -> Result<(ClaimedSubmission, SlotLease), CommandError> {
+    ) -> Result<(ClaimedSubmission, Option<SlotLease>), CommandError> {
         let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await?;
         let facts = state.facts().ok_or(Rejection::Unknown)?;
-        let ready = match self.commands.rules_of(facts).await {
-            Ok(challenge) => self.lease_for(&challenge, lease, stop).await.map(|lease| (challenge, lease)),
-            Err(error) => Err(error),
-        };
-        match &ready {
-            Ok(_) | Err(CommandError::Contended(_)) => self.note_rules(facts, None),
-            Err(CommandError::UnknownRules(why)) => self.note_rules(facts, Some(why)),
-            // A log that cannot be read says nothing of the rules.
-            Err(_) => {}
+        if !looked.is_of(facts) {
+            // Another look is due, and a slot does not wait for it.
+            return Err(CommandError::Contended(1));
         }
-        let (challenge, lease) = ready?;
-        self.registry.also_allow(&challenge.images.registry_hosts);
+        let challenge = self.known_rules(facts).await?;
+        let lease = match lease {
+            Some(lease) => Some(self.lease_for(facts, &challenge, lease, stop).await?),
+            None => None,
+        };
         let now = Timestamp::now();
         let time = SignedDuration::try_from(challenge.attempt_max()).unwrap_or(SignedDuration::MAX);
         let deadline = now.saturating_add(time).unwrap_or(Timestamp::MAX);
@@ -209,6 +195,20 @@ impl AttemptRunner {
         }
     }
 
+    /// Returns the rules by which a submission is judged, and notes whether they are known here.
+    pub(super) async fn known_rules(&self, facts: &SubmissionFacts) -> Result<Arc<Challenge>, CommandError> {
+        let rules = self.commands.rules_of(facts).await;
+        match &rules {
+            // A grade that they demand may be missing, which only a lease tells.
+            Ok(challenge) if challenge.sandbox.grade.is_some() => {}
+            Ok(_) => self.note_rules(facts, None),
+            Err(CommandError::UnknownRules(why)) => self.note_rules(facts, Some(why)),
+            // A log that cannot be read says nothing of the rules.
+            Err(_) => {}
+        }
+        rules
+    }
+
     /// Notes whether rules are unknown here, and why. The platform then says why their submissions wait.
     fn note_rules(&self, facts: &SubmissionFacts, unknown_why: Option<&str>) {
         let Some(rules) = &facts.rules else { return };
@@ -225,18 +225,22 @@ impl AttemptRunner {
     /// Returns a slot of the grade that the rules demand. This verifier's own file may demand less.
     async fn lease_for(
         &self,
+        facts: &SubmissionFacts,
         challenge: &Challenge,
         lease: SlotLease,
         stop: &CancellationToken,
     ) -> Result<SlotLease, CommandError> {
         let Some(grade) = challenge.sandbox.grade.filter(|grade| lease.grade() < *grade) else {
+            self.note_rules(facts, None);
             return Ok(lease);
         };
         let slots = &self.context.slots;
         if slots.highest_grade().is_none_or(|highest| highest < grade) {
             let why = format!("no node here has the grade {} that the rules demand", grade.as_str());
+            self.note_rules(facts, Some(&why));
             return Err(CommandError::UnknownRules(why));
         }
+        self.note_rules(facts, None);
         let (avoid, deadline) = (lease.node().id.clone(), Instant::now() + ANOTHER_SLOT);
         drop(lease);
         let slot = stop.run_until_cancelled(slots.wait(Some(&avoid), grade, deadline)).await;
@@ -247,16 +251,12 @@ impl AttemptRunner {
     async fn verify(
         &self,
         claimed: &ClaimedSubmission,
-        looked: Option<LookedUpImages>,
-        lease: SlotLease,
+        looked: LookedUpImages,
+        lease: Option<SlotLease>,
     ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
         let ClaimedSubmission { context, facts, .. } = claimed;
-        let looked = match looked.filter(|looked| looked.is_of(facts)) {
-            Some(looked) => looked,
-            None => self.look_up(context, facts).await,
-        };
         let LookedUpImages { mut findings, runnable, found, passes: _passes, .. } = looked;
-        if !runnable.is_empty() && !is_decided(context, facts, &findings) {
+        if let Some(lease) = lease {
             let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             // An app may fail for want of a place to write. A node of a higher grade then decides.
@@ -386,7 +386,31 @@ impl AttemptRunner {
     }
 }
 
-fn is_decided(context: &RunContext, facts: &SubmissionFacts, findings: &[(ImageRef, AppFinding)]) -> bool {
+/// Returns the end of an attempt whose submission could not be claimed, or not looked at.
+pub(super) fn not_claimed(id: SubmissionId, why: &CommandError) -> AttemptEnd {
+    match why {
+        CommandError::UnknownRules(_) => {
+            tracing::debug!(%why, "submission {id} is left to other verifiers");
+            AttemptEnd::LeftToOthers
+        }
+        CommandError::Rejected(Rejection::Unknown)
+        | CommandError::Deleted(_)
+        | CommandError::StandsStill(_) => {
+            tracing::warn!(%why, "submission {id} cannot be claimed any more");
+            AttemptEnd::NothingToClaim
+        }
+        _ => {
+            tracing::debug!(%why, "did not claim submission {id}");
+            AttemptEnd::NotClaimed
+        }
+    }
+}
+
+pub(super) fn is_decided(
+    context: &RunContext,
+    facts: &SubmissionFacts,
+    findings: &[(ImageRef, AppFinding)],
+) -> bool {
     context.challenge.judge(&facts.submitted, &observations(findings)).verdict.is_some()
 }
 

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
+use commands::CommandError;
 use domain::challenge::Evidence;
-use domain::submission::{JudgedImage, SubmissionFacts};
-use domain::{Digest, ImageRef};
+use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
+use domain::{Challenge, Digest, ImageRef, Rejection};
 use futures::FutureExt;
 use futures::future::join_all;
 use tokio::time::{Instant, timeout};
@@ -15,7 +17,7 @@ use tokio::time::{Instant, timeout};
 use crate::gate::ServedPass;
 use crate::metrics::AttemptStep;
 use crate::registry::{LookupError, ResolvedImage};
-use crate::work::attempt::AttemptRunner;
+use crate::work::attempt::{AttemptEnd, AttemptRunner, is_decided, not_claimed};
 use crate::work::loaded_stream::LoadedStream;
 use crate::work::queue::Ticket;
 use crate::work::slot_run::{AppFinding, RunContext};
@@ -32,6 +34,8 @@ pub(crate) struct LookedUpImages {
     pub(super) found: Vec<JudgedImage>,
     /// The permissions to pull the runnable ones from the gate.
     pub(super) passes: Vec<ServedPass>,
+    /// True if the images have to run: the findings alone do not decide.
+    needs_slot: bool,
     /// The rules and the earlier digests that the look was made by.
     rules: Option<String>,
     digests: BTreeMap<ImageRef, Digest>,
@@ -39,6 +43,35 @@ pub(crate) struct LookedUpImages {
 }
 
 impl LookedUpImages {
+    /// Makes the outcome of a look at these facts, before anything was looked at.
+    fn nothing(facts: &SubmissionFacts) -> Self {
+        Self {
+            findings: Vec::new(),
+            runnable: Vec::new(),
+            found: Vec::new(),
+            passes: Vec::new(),
+            needs_slot: false,
+            rules: facts.rules.clone(),
+            digests: facts.digests.clone(),
+            at: Instant::now(),
+        }
+    }
+
+    fn add_failed(&mut self, image: &ImageRef, error: LookupError) {
+        let finding = match error {
+            LookupError::Participant(code, message) => {
+                AppFinding::Confirmed(Evidence::Failure { code, message })
+            }
+            LookupError::Platform(fault) => AppFinding::PlatformFault(fault),
+        };
+        self.findings.push((image.clone(), finding));
+    }
+
+    /// Returns true if the attempt needs a slot.
+    pub(super) fn needs_slot(&self) -> bool {
+        self.needs_slot
+    }
+
     /// Returns true if so much time has passed that another look is due.
     pub(super) fn is_old(&self) -> bool {
         self.at.elapsed() > HOLDS
@@ -51,61 +84,83 @@ impl LookedUpImages {
 }
 
 impl AttemptRunner {
-    /// Looks at the images of a submission that is about to be claimed. Returns `None` if that is not possible: the attempt then says
-    /// why.
-    pub(super) async fn look_ahead(&self, ticket: Ticket) -> Option<LookedUpImages> {
-        let look = async {
-            let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await.ok()?;
-            let facts = state.facts()?;
-            let challenge = self.commands.rules_of(facts).await.ok()?;
-            self.registry.also_allow(&challenge.images.registry_hosts);
-            let context = RunContext { challenge, ..self.context.clone() };
-            Some(self.look_up(&context, facts).await)
+    /// Looks at the images of a submission that is about to be claimed. A look that fails, or takes too long, is one too: the
+    /// attempt tells what became of it. Returns the reason why there is nothing to look at, otherwise.
+    pub(super) async fn look_ahead(&self, ticket: Ticket) -> Result<LookedUpImages, AttemptEnd> {
+        let (facts, challenge) = self.about(ticket).await.map_err(|error| not_claimed(ticket.id, &error))?;
+        self.registry.also_allow(&challenge.images.registry_hosts);
+        let context = RunContext { challenge, ..self.context.clone() };
+        let longest = self.commands.attempt_max();
+        let look = AssertUnwindSafe(timeout(longest, self.look_up(&context, &facts))).catch_unwind();
+        let fault = match look.await {
+            Ok(Ok(looked)) => return Ok(looked),
+            Ok(Err(_)) => PlatformFault::new(
+                InterruptionCode::RegistryUnavailable,
+                format!("the look at the images took longer than {} s", longest.as_secs()),
+            ),
+            Err(_panic) => PlatformFault::new(
+                InterruptionCode::LeaseExpired,
+                "the look at the images failed by a bug; the verifier's log has the details",
+            ),
         };
-        let look = AssertUnwindSafe(timeout(self.commands.attempt_max(), look)).catch_unwind();
-        look.await.ok()?.ok()?
+        let mut looked = LookedUpImages::nothing(&facts);
+        let faults = facts.submitted.images.iter();
+        looked.findings =
+            faults.map(|image| (image.clone(), AppFinding::PlatformFault(fault.clone()))).collect();
+        Ok(looked)
+    }
+
+    /// Returns what a submission is, and the rules by which it is judged.
+    async fn about(&self, ticket: Ticket) -> Result<(SubmissionFacts, Arc<Challenge>), CommandError> {
+        let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await?;
+        let facts = state.facts().ok_or(Rejection::Unknown)?;
+        Ok((facts.clone(), self.known_rules(facts).await?))
     }
 
     /// Looks each image up in its registry, and looks into its layers.
-    pub(super) async fn look_up(&self, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
+    async fn look_up(&self, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
+        let challenge = &context.challenge;
+        let mut looked = LookedUpImages::nothing(facts);
         let lookups = facts.submitted.images.iter().map(|image| async move {
-            let (digest, looked_up) = self.look_into(context, image, facts.digests.get(image)).await;
-            (image.clone(), digest, looked_up)
+            let known = facts.digests.get(image);
+            let found = self.registry.look_up(image, known, &challenge.limits);
+            (image, known, self.metrics.time(AttemptStep::Lookup, found).await)
         });
-        let (mut findings, mut runnable, mut found) = (Vec::new(), Vec::new(), Vec::new());
-        let mut passes = Vec::new();
-        for (image, digest, looked_up) in join_all(lookups).await {
-            found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
+        let mut found = Vec::new();
+        for (image, known, looked_up) in join_all(lookups).await {
+            let digest =
+                looked_up.as_ref().map_or_else(|_| known.cloned(), |found| Some(found.digest.clone()));
+            looked.found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
             match looked_up {
-                Ok((resolved, pass)) => {
-                    runnable.push((image, resolved));
-                    passes.extend(pass);
-                }
-                Err(LookupError::Participant(code, message)) => {
-                    findings.push((image, AppFinding::Confirmed(Evidence::Failure { code, message })));
-                }
-                Err(LookupError::Platform(fault)) => findings.push((image, AppFinding::PlatformFault(fault))),
+                Ok(resolved) => found.push((image, resolved)),
+                Err(error) => looked.add_failed(image, error),
             }
         }
-        let (rules, digests) = (facts.rules.clone(), facts.digests.clone());
-        LookedUpImages { findings, runnable, found, passes, rules, digests, at: Instant::now() }
-    }
-
-    /// Returns the digest that the name led to, and the image if it can be run, with the permission to pull it from the gate.
-    async fn look_into(
-        &self,
-        context: &RunContext,
-        image: &ImageRef,
-        known: Option<&Digest>,
-    ) -> (Option<Digest>, Result<(ResolvedImage, Option<ServedPass>), LookupError>) {
-        let challenge = &context.challenge;
-        let found = self.registry.look_up(image, known, &challenge.limits);
-        let found = match self.metrics.time(AttemptStep::Lookup, found).await {
-            Ok(found) => found,
-            Err(error) => return (known.cloned(), Err(error)),
+        let resolved: Vec<&ResolvedImage> = found.iter().map(|(_, resolved)| resolved).collect();
+        let rooms = match self.gate.room_for(&resolved).await {
+            Ok(rooms) => rooms,
+            Err(fault) => {
+                found
+                    .iter()
+                    .for_each(|(image, _)| looked.add_failed(image, LookupError::Platform(fault.clone())));
+                return looked;
+            }
         };
-        let looked = self.gate.look_into(&self.registry, image, &found, challenge);
-        let looked = self.metrics.time(AttemptStep::Gate, looked).await;
-        (Some(found.digest.clone()), looked.map(|pass| (found, pass)))
+        let looks = found.into_iter().zip(rooms).map(|((image, resolved), room)| async move {
+            let into = self.gate.look_into(&self.registry, image, &resolved, room, challenge);
+            let into = self.metrics.time(AttemptStep::Gate, into).await;
+            (image, into.map(|pass| (resolved, pass)))
+        });
+        for (image, looked_into) in join_all(looks).await {
+            match looked_into {
+                Ok((resolved, pass)) => {
+                    looked.runnable.push((image.clone(), resolved));
+                    looked.passes.extend(pass);
+                }
+                Err(error) => looked.add_failed(image, error),
+            }
+        }
+        looked.needs_slot = !looked.runnable.is_empty() && !is_decided(context, facts, &looked.findings);
+        looked
     }
 }

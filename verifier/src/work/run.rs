@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::sandbox::slots::Slots;
+use crate::sandbox::slots::{SlotLease, Slots};
 use crate::work::attempt::{AttemptEnd, AttemptRunner};
 use crate::work::image_look::LookedUpImages;
 use crate::work::queue::{ClaimQueue, EventRef, HeldClaim, Ticket};
@@ -26,9 +26,11 @@ use crate::work::queue::{ClaimQueue, EventRef, HeldClaim, Ticket};
 /// The interval at which deadlines and moments of retry are checked.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The number of submissions without a slot whose images are looked at, or were. A slow registry thus delays so many others at most
-/// until they have a slot.
+/// The number of looks under way. A slow registry thus keeps at most so many others from being looked at.
 const LOOKS_AHEAD: usize = 16;
+
+/// The number of submissions that were looked at and wait for a slot.
+const LOOKED_AHEAD: usize = 16;
 
 /// The pause before a submission that could not be claimed is tried again. By then the log has delivered the
 /// reason.
@@ -66,7 +68,7 @@ struct LoopState {
     caught_up: bool,
     /// The looks under way, and those that are done, in their order.
     looking: JoinSet<LookedAhead>,
-    looked: VecDeque<LookedAhead>,
+    looked: VecDeque<(Ticket, LookedUpImages)>,
     /// The submissions of both.
     ahead: HashSet<SubmissionId>,
     /// The attempts under way.
@@ -77,8 +79,8 @@ struct LoopState {
     interrupting: JoinSet<()>,
 }
 
-/// A submission whose images were looked at, as far as that was possible.
-type LookedAhead = (Ticket, Option<LookedUpImages>);
+/// A submission whose images were looked at, or the reason why they were not.
+type LookedAhead = (Ticket, Result<LookedUpImages, AttemptEnd>);
 
 impl WorkLoop {
     /// Verifies until `shutdown`. Then waits for the attempts under way, and interrupts them after the grace
@@ -142,15 +144,12 @@ impl WorkLoop {
                     None => log = self.subscribe_again(state.place).await?,
                 },
                 // A look that was aborted has no attempt.
-                Some(done) = state.looking.join_next() => state.looked.extend(done.ok()),
+                Some(done) = state.looking.join_next() => if let Ok((ticket, looked)) = done {
+                    self.take_look(state, ticket, looked, stop);
+                },
                 Some(done) = state.under_way.join_next() => if let Ok((id, end)) = done {
                     state.stops.remove(&id);
-                    match end {
-                        AttemptEnd::NotClaimed => state.queue.put_back(id, later(CLAIM_PAUSE)),
-                        AttemptEnd::LeftToOthers => state.queue.put_back(id, later(OTHERS_PAUSE)),
-                        AttemptEnd::NothingToClaim => state.queue.stand_still(id),
-                        AttemptEnd::Reported => {}
-                    }
+                    state.end(id, end);
                 },
                 Some(_) = state.interrupting.join_next() => {}
                 _ = changes.changed() => {}
@@ -249,6 +248,27 @@ impl WorkLoop {
         }
     }
 
+    /// Takes the outcome of a look. An attempt that needs no slot begins at once.
+    fn take_look(
+        &self,
+        state: &mut LoopState,
+        ticket: Ticket,
+        looked: Result<LookedUpImages, AttemptEnd>,
+        stop: &CancellationToken,
+    ) {
+        match looked {
+            _ if !state.queue.is_taken(ticket.id) => {
+                state.ahead.remove(&ticket.id);
+            }
+            Err(end) => {
+                state.ahead.remove(&ticket.id);
+                state.end(ticket.id, end);
+            }
+            Ok(looked) if looked.needs_slot() => state.looked.push_back((ticket, looked)),
+            Ok(looked) => self.begin(state, ticket, looked, None, stop),
+        }
+    }
+
     /// Begins attempts at the submissions that were looked at, as long as slots are free, and looks at the images of the next ones.
     fn begin_next(&self, state: &mut LoopState, stop: &CancellationToken) {
         while self.slots.has_free()
@@ -258,7 +278,9 @@ impl WorkLoop {
                 state.ahead.remove(&ticket.id);
                 continue;
             }
-            if looked.as_ref().is_some_and(LookedUpImages::is_old) {
+            if looked.is_old() {
+                // The old look's room in the gate is free before the new one asks for some.
+                drop(looked);
                 self.look(state, ticket);
                 continue;
             }
@@ -268,19 +290,33 @@ impl WorkLoop {
                 state.looked.push_front((ticket, looked));
                 break;
             };
-            state.ahead.remove(&ticket.id);
-            let (attempts, stop) = (Arc::clone(&self.attempts), stop.child_token());
-            state.stops.insert(ticket.id, stop.clone());
-            let attempt = async move { (ticket.id, attempts.run(ticket, looked, lease, &stop).await) };
-            state.under_way.spawn(attempt);
+            self.begin(state, ticket, looked, Some(lease), stop);
         }
-        while state.ahead.len() < LOOKS_AHEAD && (self.slots.has_free() || self.slots.are_in_use()) {
+        while state.looking.len() < LOOKS_AHEAD
+            && state.looked.len() < LOOKED_AHEAD
+            && (self.slots.has_free() || self.slots.are_in_use())
+        {
             let Some(ticket) = state.queue.take(Timestamp::now()) else { return };
             // If it was queued again since its look began, the first look is enough.
             if state.ahead.insert(ticket.id) {
                 self.look(state, ticket);
             }
         }
+    }
+
+    fn begin(
+        &self,
+        state: &mut LoopState,
+        ticket: Ticket,
+        looked: LookedUpImages,
+        lease: Option<SlotLease>,
+        stop: &CancellationToken,
+    ) {
+        state.ahead.remove(&ticket.id);
+        let (attempts, stop) = (Arc::clone(&self.attempts), stop.child_token());
+        state.stops.insert(ticket.id, stop.clone());
+        let attempt = async move { (ticket.id, attempts.run(ticket, looked, lease, &stop).await) };
+        state.under_way.spawn(attempt);
     }
 
     fn look(&self, state: &mut LoopState, ticket: Ticket) {
@@ -338,6 +374,18 @@ impl WorkLoop {
                 }
             }
         });
+    }
+}
+
+impl LoopState {
+    /// Notes the end of an attempt, or the reason why there was none.
+    fn end(&mut self, id: SubmissionId, end: AttemptEnd) {
+        match end {
+            AttemptEnd::NotClaimed => self.queue.put_back(id, later(CLAIM_PAUSE)),
+            AttemptEnd::LeftToOthers => self.queue.put_back(id, later(OTHERS_PAUSE)),
+            AttemptEnd::NothingToClaim => self.queue.stand_still(id),
+            AttemptEnd::Reported => {}
+        }
     }
 }
 

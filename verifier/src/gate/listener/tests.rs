@@ -60,7 +60,7 @@ async fn scene() -> GateScene {
     let name = ImageSource::Gate(address.clone()).name(&image, &digest);
     let repository = name.strip_prefix(&format!("{address}/")).and_then(|rest| rest.split('@').next());
     let base = format!("http://{address}/v2/{}", repository.unwrap());
-    let pass = Some(images.admit(&image, &resolved, images.hold(&resolved)));
+    let pass = Some(images.admit(&image, &resolved, images.hold(&resolved), None));
     GateScene { base, digest, config, pass, images, serving, _directory: directory }
 }
 

@@ -20,7 +20,7 @@ use super::*;
 use crate::gate::ImageSource;
 use crate::health::Health;
 use crate::registry::RegistryLogins;
-use crate::registry::tests::{ScriptedRegistry, generous, sending};
+use crate::registry::tests::{ScriptedRegistry, generous, reply, scripted, sending};
 use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::fake::FakeSwarm;
@@ -108,10 +108,15 @@ impl AttemptScene {
         self.attempts.context.slots.wait(None, SandboxGrade::Bare, deadline).await.unwrap()
     }
 
+    /// Looks at the images, and makes an attempt in this slot.
+    async fn run(&self, ticket: Ticket, lease: SlotLease) -> AttemptEnd {
+        run(&self.attempts, ticket, lease, &CancellationToken::new()).await
+    }
+
     /// Makes one attempt, and returns the submission's events.
     async fn attempted(&self) -> Vec<Event> {
         let ticket = Ticket { id: self.id, cause: Uuid::now_v7(), since: Position::START };
-        let end = self.attempts.run(ticket, None, self.lease().await, &CancellationToken::new()).await;
+        let end = self.run(ticket, self.lease().await).await;
         assert_eq!(end, AttemptEnd::Reported);
         self.attempts.context.slots.close().await;
         let deployed = self.fake.deployed.lock().unwrap().len();
@@ -141,6 +146,21 @@ impl AttemptScene {
     }
 }
 
+async fn run(
+    attempts: &AttemptRunner,
+    ticket: Ticket,
+    lease: SlotLease,
+    stop: &CancellationToken,
+) -> AttemptEnd {
+    match attempts.look_ahead(ticket).await {
+        Ok(looked) => {
+            let lease = Some(lease).filter(|_| looked.needs_slot());
+            attempts.run(ticket, looked, lease, stop).await
+        }
+        Err(end) => end,
+    }
+}
+
 fn interruption(events: &[Event]) -> InterruptionCode {
     match events.last() {
         Some(Event::VerificationInterrupted(interrupted)) => interrupted.code,
@@ -164,6 +184,19 @@ fn no_way() -> Vec<Result<RequestResult, RelayError>> {
 async fn no_image_is_deployed_whose_layers_no_engine_can_unpack() {
     let scene = given_from(sending("no archive ".repeat(100)), 1, [], []).await;
     assert_eq!(failure(&scene.attempted().await), FailureCode::ImageRefused);
+    assert_eq!(scene.fake.deployed.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn a_look_that_fails_decides_without_a_slot() {
+    let failing = scripted(|_, _| reply("500 Internal Server Error", "", ""));
+    let scene = given_from(failing, 1, [], []).await;
+    let ticket = Ticket { id: scene.id, cause: Uuid::now_v7(), since: Position::START };
+    let looked = scene.attempts.look_ahead(ticket).await.unwrap();
+    assert!(!looked.needs_slot());
+    let end = scene.attempts.run(ticket, looked, None, &CancellationToken::new()).await;
+    assert_eq!(end, AttemptEnd::Reported);
+    assert_eq!(interruption(&scene.events().await), InterruptionCode::RegistryUnavailable);
     assert_eq!(scene.fake.deployed.lock().unwrap().len(), 0);
 }
 
@@ -398,7 +431,7 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let first = stage.lease().await;
     let failed_on = first.node().id.clone();
-    let end = stage.attempts.run(ticket, None, first, &CancellationToken::new()).await;
+    let end = stage.run(ticket, first).await;
     assert_eq!(end, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll);
     assert_eq!(stage.attempts.last_failed_on(stage.id), Some(failed_on.clone()), "another node comes first");
@@ -418,12 +451,11 @@ async fn an_image_that_two_nodes_cannot_start_gets_its_verdict() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let never = CancellationToken::new();
-    while stage.attempts.run(ticket, None, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
+    while stage.run(ticket, another(&failed_on).await).await != AttemptEnd::Reported {}
     assert_eq!(interruption(&stage.events().await), InterruptionCode::NodeIll, "the nodes may both be ill");
 
     others_run();
-    while stage.attempts.run(ticket, None, another(&failed_on).await, &never).await != AttemptEnd::Reported {}
+    while stage.run(ticket, another(&failed_on).await).await != AttemptEnd::Reported {}
     let events = stage.events().await;
     assert_eq!(failure(&events), FailureCode::DidNotStart);
     let Some(Event::Failed(failed)) = events.last() else { unreachable!("it failed") };
@@ -483,7 +515,6 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
     let stage = given([], (0..20).map(|_| Ok(Err(RequestFailure::Refused)))).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
     let lease = stage.lease().await;
-    let never = CancellationToken::new();
     let overtaking = async {
         let started =
             async || stage.events().await.iter().any(|event| matches!(event, Event::ContainersStarted(_)));
@@ -495,7 +526,7 @@ async fn a_verifier_that_was_overtaken_drops_its_verdict() {
         let cause = Cause { actor: Actor::Verifier("v2".into()), id: Uuid::now_v7() };
         stage.attempts.commands.handle(stage.id, command, cause).await.unwrap();
     };
-    let (made, ()) = tokio::join!(stage.attempts.run(ticket, None, lease, &never), overtaking);
+    let (made, ()) = tokio::join!(stage.run(ticket, lease), overtaking);
     assert_eq!(made, AttemptEnd::Reported);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::LeaseExpired);
 }
@@ -512,7 +543,7 @@ async fn a_stop_puts_the_submission_back() {
         }
         stop.cancel();
     };
-    tokio::join!(stage.attempts.run(ticket, None, lease, &stop), stopping);
+    tokio::join!(run(&stage.attempts, ticket, lease, &stop), stopping);
     assert_eq!(interruption(&stage.events().await), InterruptionCode::VerifierStopped);
     stage.attempts.context.slots.close().await;
     assert_eq!(stage.fake.removed.lock().unwrap().len(), 1);
@@ -581,8 +612,7 @@ async fn only_one_of_two_verifiers_claims() {
         metrics: VerifierMetrics::default(),
     };
     let never = CancellationToken::new();
-    let (a, b) =
-        tokio::join!(stage.attempts.run(ticket, None, one, &never), rival.run(ticket, None, other, &never));
+    let (a, b) = tokio::join!(stage.run(ticket, one), run(&rival, ticket, other, &never));
     assert!(a != b, "one of them");
     let verdicts = stage.events().await.iter().filter(|event| matches!(event, Event::Passed(_))).count();
     assert_eq!(verdicts, 1);
@@ -599,7 +629,7 @@ async fn what_was_deleted_or_cannot_be_read_is_not_claimed() {
             tombstone(&stage.store, &stream).await;
         }
         let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
-        let end = stage.attempts.run(ticket, None, stage.lease().await, &CancellationToken::new()).await;
+        let end = stage.run(ticket, stage.lease().await).await;
         assert_eq!(end, AttemptEnd::NothingToClaim);
     }
 }
@@ -743,7 +773,7 @@ async fn a_submission_whose_rules_are_of_a_newer_version_is_left_to_others() {
     stage.store.append(&stream, ExpectedRevision::NoStream, vec![newer]).await.unwrap();
     submitted_under(&mut stage, rules.clone()).await;
     let ticket = Ticket { id: stage.id, cause: Uuid::now_v7(), since: Position::START };
-    let end = stage.attempts.run(ticket, None, stage.lease().await, &CancellationToken::new()).await;
+    let end = stage.run(ticket, stage.lease().await).await;
     assert_eq!(end, AttemptEnd::LeftToOthers);
     assert_eq!(*stage.attempts.unknown_rules.borrow(), BTreeSet::from([rules]));
     assert_eq!(stage.events().await.len(), 1, "it was claimed");
