@@ -14,6 +14,11 @@ use super::DoctorFinding;
 /// a distribution may have fixed its own.
 const RUNC_FIXED: [(u32, u32, u32); 2] = [(1, 2, 8), (1, 3, 3)];
 
+/// The sizes of a slot's network that are advised: 16 to 64 addresses. It needs one for each image, for the relay and for the gateway,
+/// and one for each of the two engines that may take part.
+const SUBNET_LARGEST: u8 = 26;
+const SUBNET_SMALLEST: u8 = 28;
+
 /// The report of an engine about itself. Older engines leave out some fields.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -28,6 +33,20 @@ pub(super) struct EngineSetup {
     default_runtime: String,
     runc_commit: RuncCommit,
     registry_config: RegistryMirrors,
+    swarm: SwarmSetup,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct SwarmSetup {
+    /// Only managers know it.
+    cluster: Option<ClusterSetup>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ClusterSetup {
+    subnet_size: u8,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -68,6 +87,7 @@ pub(super) fn examine(endpoint: &str, has_certificates: bool, daemon: &EngineSet
         DoctorFinding::ok(format!("{}: {}", on("kernel"), daemon.kernel_version)),
         mirror(&on("pull-through cache"), &daemon.registry_config),
     ];
+    findings.extend(daemon.swarm.cluster.as_ref().map(|cluster| subnets(&on("networks"), cluster)));
     findings.push(root(endpoint, &on("data root"), &daemon.docker_root_dir));
     findings.push(DoctorFinding::unseen(
         format!("{}, {}", on("userland-proxy"), on("icc")),
@@ -102,6 +122,18 @@ fn transport(endpoint: &str, has_certificates: bool) -> DoctorFinding {
         "within this machine",
         "without TLS, so that everyone on the network can become root",
         cure,
+    )
+}
+
+/// Checks the size of the networks that the Swarm makes for slots. An app fills the kernel's table of neighbours with the addresses of
+/// its network.
+fn subnets(what: &str, ClusterSetup { subnet_size }: &ClusterSetup) -> DoctorFinding {
+    either(
+        (SUBNET_LARGEST..=SUBNET_SMALLEST).contains(subnet_size),
+        what.to_owned(),
+        &format!("/{subnet_size}"),
+        &format!("/{subnet_size}, in which an app can fill the kernel's table of neighbours"),
+        "make the Swarm anew: docker swarm init --default-addr-pool 10.0.0.0/8 --default-addr-pool-mask-length 28",
     )
 }
 
@@ -235,11 +267,13 @@ mod tests {
         assert_eq!(examine("tcp://10.0.0.7:2375", true, &silent).len(), 10);
         let known: EngineSetup = serde_json::from_str(
             r#"{"Driver":"overlay2","DriverStatus":[["Backing Filesystem","xfs"]],"CgroupVersion":"2",
-                "LoggingDriver":"local","DefaultRuntime":"runsc","RegistryConfig":{"Mirrors":["https://c/"]}}"#,
+                "LoggingDriver":"local","DefaultRuntime":"runsc","RegistryConfig":{"Mirrors":["https://c/"]},
+                "Swarm":{"Cluster":{"SubnetSize":28}}}"#,
         )
         .unwrap();
         let findings = examine("unix:///nowhere.sock", false, &known);
         let odd: Vec<_> = findings.iter().filter(|finding| finding.state != FindingState::Ok).collect();
         assert!(odd.iter().all(|finding| finding.state == FindingState::Unseen), "{odd:?}");
+        assert_eq!(subnets("networks", &ClusterSetup { subnet_size: 24 }).state, FindingState::Warn);
     }
 }

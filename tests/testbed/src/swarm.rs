@@ -40,6 +40,10 @@ pub(crate) enum Storage {
     Memory,
 }
 
+/// The addresses of the Swarm's networks, and the size of each: as `docs/security.md` advises.
+const POOL: &str = "10.0.0.0/8";
+const SUBNET: u32 = 28;
+
 impl Swarm {
     /// Starts the hosts `node1` to `nodeN` and joins them. All are managers, so three of them survive the
     /// loss of any one.
@@ -53,6 +57,8 @@ impl Swarm {
             .init_swarm(SwarmInitRequest {
                 advertise_addr: Some(first.address()),
                 listen_addr: Some(format!("{}:2377", first.address())),
+                default_addr_pool: Some(vec![POOL.to_owned()]),
+                subnet_size: Some(SUBNET),
                 ..Default::default()
             })
             .await
