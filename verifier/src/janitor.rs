@@ -2,8 +2,8 @@
 //! alone, so that it works while no manager is alive.
 //!
 //! Only Muster's containers and participants' images are removed. A container is Muster's if it has Muster's
-//! labels, which also hold its lifetime. An image is a participant's once a container of Muster was created
-//! from it: the janitor then gives it a tag in its own repository, `muster-` and the beginning of its id. So
+//! labels, which also hold its lifetime. An image is a participant's once Muster pulled it ahead or created a container
+//! from it: the image then gets a tag in its own repository, `muster-` and the beginning of its id. So
 //! the engine keeps this record over restarts of both programs. An image that has another tag too belongs to
 //! the operator.
 //!
@@ -161,13 +161,10 @@ impl Janitor {
 
     /// Notes that an image is used. Tags the image at its first use.
     async fn note_use(&mut self, docker: &Docker, id: &str, image: &ImageRef) -> Result<(), ApiError> {
-        let Some(tag) = mark::tag(id) else { return Ok(()) };
-        if self.used.insert(id.to_owned(), Instant::now()).is_some() {
+        if mark::tag(id).is_none() || self.used.insert(id.to_owned(), Instant::now()).is_some() {
             return Ok(());
         }
-        let repository = format!("{}/{}", image.registry(), image.repository());
-        let options = TagImageOptions { repo: Some(repository), tag: Some(tag) };
-        unless_gone(in_time(docker.tag_image(id, Some(options))).await)
+        mark_image(docker, id, image).await
     }
 
     /// Returns the time of the engine's own clock, by which the engine dates containers.
@@ -248,6 +245,14 @@ impl Janitor {
         }
         Ok(())
     }
+}
+
+/// Tags an image as a participant's, so that it is removed when it is idle.
+pub(crate) async fn mark_image(docker: &Docker, id: &str, image: &ImageRef) -> Result<(), ApiError> {
+    let Some(tag) = mark::tag(id) else { return Ok(()) };
+    let repository = format!("{}/{}", image.registry(), image.repository());
+    let options = TagImageOptions { repo: Some(repository), tag: Some(tag) };
+    unless_gone(in_time(docker.tag_image(id, Some(options))).await)
 }
 
 /// Removes containers side by side. One that the engine cannot remove delays neither the others nor the round for long.

@@ -37,7 +37,7 @@ use crate::sandbox::report::SandboxReporter;
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
 pub use crate::work::trial;
-use crate::work::{AttemptRunner, RunContext, WorkLoop};
+use crate::work::{AttemptRunner, NodePulls, RunContext, WorkLoop};
 
 /// The longest name of a verifier, because names of networks contain it.
 const NAME_MAX: usize = 30;
@@ -187,6 +187,7 @@ impl Verifier {
             commands: commands.clone(),
             registry,
             gate: LayerGate::new(served, metrics.clone()),
+            pulls: NodePulls::default(),
             runs: Arc::default(),
             ledger: Mutex::default(),
             context: RunContext { challenge, swarm, slots: slots.clone(), images },

@@ -70,6 +70,8 @@ pub(crate) enum AttemptStep {
     Lookup,
     /// The look into the layers of one image.
     Gate,
+    /// The pull of the images to a node, before a slot is taken.
+    PullAhead,
     /// The creation of the services.
     Deploy,
     Pull,
@@ -115,10 +117,11 @@ impl AttemptOutcome {
 }
 
 impl AttemptStep {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Claim,
         Self::Lookup,
         Self::Gate,
+        Self::PullAhead,
         Self::Deploy,
         Self::Pull,
         Self::Start,
@@ -132,6 +135,7 @@ impl AttemptStep {
             Self::Claim => "claim",
             Self::Lookup => "lookup",
             Self::Gate => "gate",
+            Self::PullAhead => "pull_ahead",
             Self::Deploy => "deploy",
             Self::Pull => "pull",
             Self::Start => "start",

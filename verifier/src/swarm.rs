@@ -10,6 +10,8 @@ mod ids;
 mod managers;
 mod node;
 mod orphans;
+mod pull;
+mod reservations;
 mod spec;
 mod starts;
 mod task;
@@ -89,7 +91,7 @@ pub(crate) type IsLive<'a> = &'a (dyn for<'name> Fn(&'name str) -> bool + Send +
 /// The labels of an object, by name.
 pub(crate) type Labels = HashMap<String, String>;
 
-/// A Docker Swarm. Every call returns within half a minute, also if nothing answers.
+/// A Docker Swarm. Every call but a pull returns within half a minute, also if nothing answers.
 #[async_trait]
 pub(crate) trait Swarm: Send + Sync {
     /// Returns the nodes for participants' containers in every state.
@@ -98,6 +100,9 @@ pub(crate) trait Swarm: Send + Sync {
     /// Returns the id of the image of Muster's own programs on a node, and imports the image if the node
     /// lacks it. Returns `None` if the node's engine is not among the configured ones.
     async fn own_image(&self, node: &NodeId) -> Result<Option<String>, SwarmError>;
+
+    /// Pulls the image of this name to a node, through the node's own engine. The caller has a deadline.
+    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError>;
 
     /// Creates a slot's network, or finds the network of this name and these labels.
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError>;
@@ -183,6 +188,17 @@ pub(crate) struct SwarmNode {
     pub(crate) engine: String,
     /// The node's own address, if other hosts can reach one.
     pub(crate) address: Option<IpAddr>,
+    pub(crate) others: OthersOnNode,
+}
+
+/// The parts of a node that are not this verifier's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct OthersOnNode {
+    /// The memory and the processors that services of strangers reserved.
+    pub(crate) memory_bytes: u64,
+    pub(crate) milli_cpus: u64,
+    /// The submissions that other verifiers have under way.
+    pub(crate) submissions: usize,
 }
 
 /// The order to run one image once, in one slot.
@@ -205,6 +221,16 @@ pub(crate) struct Deployment {
     /// Further paths that the challenge makes writable.
     pub(crate) writable: Vec<String>,
     pub(crate) limits: ResourceLimits,
+}
+
+/// The outcome of a pull of an image to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PullOutcome {
+    Pulled,
+    /// The node had the image.
+    WasThere,
+    /// The node's engine is not among the configured ones, or does not answer.
+    OutOfReach,
 }
 
 /// A service, named in one of the two ways that the engine accepts.

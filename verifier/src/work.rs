@@ -8,6 +8,7 @@ mod journal;
 mod loaded_stream;
 mod newest_runs;
 mod probe;
+mod pull_ahead;
 mod queue;
 mod run;
 mod run_ledger;
@@ -15,5 +16,6 @@ mod slot_run;
 pub mod trial;
 
 pub(crate) use attempt::AttemptRunner;
+pub(crate) use pull_ahead::NodePulls;
 pub(crate) use run::WorkLoop;
 pub(crate) use slot_run::RunContext;

@@ -10,6 +10,7 @@
 //! slots are used. This needs a few more slots than submissions under way. The nodes' resources limit the
 //! number of submissions under way.
 
+mod home;
 mod inspect;
 mod lease;
 mod pool;
@@ -31,6 +32,7 @@ use crate::metrics::VerifierMetrics;
 use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
 use crate::swarm::{Labels, NodeId, ServiceRef, Swarm, SwarmError, label};
 
+pub(crate) use home::NodeHome;
 use lease::Leftovers;
 pub(crate) use lease::SlotLease;
 use pool::{PlannedSlot, Slot, SlotPool};
@@ -126,10 +128,10 @@ impl Slots {
         self.keeper.health.borrow().pause_reason.is_none()
     }
 
-    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. Returns `None` if no slot is ready,
+    /// Takes a ready slot for a new attempt, if possible on its home, and on another node than `avoid`. Returns `None` if no slot is ready,
     /// if as many submissions are under way as the nodes allow, or if another attempt waits for the ready ones.
-    pub(crate) fn take(&self, avoid: Option<&NodeId>) -> Option<SlotLease> {
-        let slot = self.keeper.pool().take_first(avoid)?;
+    pub(crate) fn take(&self, avoid: Option<&NodeId>, home: Option<&NodeId>) -> Option<SlotLease> {
+        let slot = self.keeper.pool().take_first(avoid, home)?;
         Some(self.lend(slot))
     }
 

@@ -25,13 +25,15 @@ use super::engine::Engine;
 use super::managers::SwarmManagers;
 use super::node::sandbox_node;
 use super::orphans;
+use super::pull::{self, EnginesOfNodes};
+use super::reservations::Reservations;
 use super::spec::{dropped, service_spec};
 use super::starts;
 use super::task::TaskRow;
 use super::{
     Deployment, IsLive, LOG_BYTES, LOG_LINES, Labels, LastLines, NetworkId, NodeId, OrphanSweep,
-    OwnedResource, OwnedResources, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, Task,
-    TaskId, label,
+    OwnedResource, OwnedResources, PullOutcome, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError,
+    SwarmNode, Task, TaskId, label,
 };
 use crate::registry::RegistryLogins;
 use crate::relay::{Relay, RelaySpec, image};
@@ -52,6 +54,8 @@ pub(crate) struct DockerSwarm {
     verifier: String,
     managers: SwarmManagers,
     logins: RegistryLogins,
+    engines_of_nodes: EnginesOfNodes,
+    reservations: Reservations,
     /// True once a node was labelled for participants' containers.
     has_sandboxes: AtomicBool,
 }
@@ -73,6 +77,8 @@ impl DockerSwarm {
             verifier: verifier.to_owned(),
             managers: SwarmManagers::new(engines),
             logins,
+            engines_of_nodes: EnginesOfNodes::default(),
+            reservations: Reservations::default(),
             has_sandboxes: AtomicBool::new(false),
         }
     }
@@ -159,7 +165,14 @@ impl Swarm for DockerSwarm {
         let labelled = listed.iter().any(is_sandbox);
         let only_sandboxes = self.has_sandboxes.fetch_or(labelled, Ordering::Relaxed) || labelled;
         let sandboxes = listed.iter().filter(|node| is_sandbox(node) || !only_sandboxes);
-        Ok(sandboxes.filter_map(sandbox_node).collect())
+        let mut nodes: Vec<SwarmNode> = sandboxes.filter_map(sandbox_node).collect();
+        let query = &[("filters", r#"{"desired-state":["running"]}"#)];
+        let list = self.managers.ask(READ, |engine| async move { engine.get("/tasks", query).await });
+        let others = self.reservations.count(&self.verifier, list).await;
+        for node in &mut nodes {
+            node.others = others.get(&node.id).copied().unwrap_or_default();
+        }
+        Ok(nodes)
     }
 
     async fn own_image(&self, node: &NodeId) -> Result<Option<String>, SwarmError> {
@@ -167,6 +180,21 @@ impl Swarm for DockerSwarm {
             Some(engine) => Ok(Some(image::ensure(&engine.docker()?).await?.id)),
             None => Ok(None),
         }
+    }
+
+    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError> {
+        let engine = match self.engines_of_nodes.recall(node) {
+            Some(known) => known,
+            None => {
+                let found = self.engine_of(node).await;
+                self.engines_of_nodes.note(node, found.clone());
+                found
+            }
+        };
+        let Some(engine) = engine else { return Ok(PullOutcome::OutOfReach) };
+        let name: ImageRef =
+            image.parse().map_err(|_| SwarmError::Refused(format!("{image} is no image")))?;
+        Ok(pull::pull(&engine, &name, self.credentials(image)).await?)
     }
 
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError> {

@@ -11,8 +11,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::{
-    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OrphanSweep, OwnedResources, ServiceId,
-    ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task, TaskId, TaskPhase, label,
+    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OrphanSweep, OthersOnNode, OwnedResources,
+    PullOutcome, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task,
+    TaskId, TaskPhase, label,
 };
 use crate::health::NodeState;
 use crate::relay::{AppRequest, AppResponse, RelayError, RequestResult};
@@ -54,6 +55,9 @@ pub(crate) struct FakeSwarm {
     pub(crate) silent: Mutex<Vec<NodeId>>,
     /// The nodes whose relays are never open.
     pub(crate) hung: Vec<NodeId>,
+    /// The nodes whose engines can be asked to pull, and what they were asked for.
+    pub(crate) pulling: Mutex<Vec<NodeId>>,
+    pub(crate) pulled: Mutex<Vec<(NodeId, String)>>,
     /// True if all relays are dead.
     pub(crate) relays_die: Arc<AtomicBool>,
 }
@@ -82,12 +86,21 @@ impl Swarm for FakeSwarm {
             state: NodeState::Ready,
             engine: String::new(),
             address: None,
+            others: OthersOnNode::default(),
         };
         Ok(vec![node("n1"), node("n2")])
     }
 
     async fn own_image(&self, _: &NodeId) -> Result<Option<String>, SwarmError> {
         Ok(None)
+    }
+
+    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError> {
+        if !self.pulling.lock().unwrap().contains(node) {
+            return Ok(PullOutcome::OutOfReach);
+        }
+        self.pulled.lock().unwrap().push((node.clone(), image.to_owned()));
+        Ok(PullOutcome::Pulled)
     }
 
     async fn ensure_network(&self, name: &str, _: &Labels) -> Result<NetworkId, SwarmError> {

@@ -2,7 +2,7 @@
 
 use bollard::models::{Node, NodeSpecAvailabilityEnum, NodeState as StatusState};
 
-use super::{NodeId, SwarmNode};
+use super::{NodeId, OthersOnNode, SwarmNode};
 use crate::health::NodeState;
 
 /// The first version of the engine that limits processes, capabilities and open files of services.
@@ -21,6 +21,7 @@ pub(super) fn sandbox_node(node: &Node) -> Option<SwarmNode> {
         state: node_state(node),
         engine: engine_version(node).to_owned(),
         address: node.status.as_ref().and_then(|status| status.addr.as_ref()?.parse().ok()),
+        others: OthersOnNode::default(),
     })
 }
 

@@ -25,6 +25,7 @@ use crate::work::image_look::LookedUpImages;
 use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::loaded_stream::LoadedStream;
 use crate::work::newest_runs::NewestRuns;
+use crate::work::pull_ahead::NodePulls;
 use crate::work::queue::Ticket;
 use crate::work::run_ledger::{ImageOnNode, RunLedger};
 use crate::work::slot_run::{AppFinding, RunContext, SlotRun, is_right, service_name};
@@ -49,6 +50,7 @@ pub(crate) struct AttemptRunner {
     pub(crate) commands: Commands,
     pub(crate) registry: RegistryClient,
     pub(crate) gate: LayerGate,
+    pub(crate) pulls: NodePulls,
     pub(crate) runs: Arc<NewestRuns>,
     pub(crate) ledger: Mutex<RunLedger>,
     pub(crate) context: RunContext,
@@ -255,14 +257,17 @@ impl AttemptRunner {
         lease: Option<SlotLease>,
     ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
         let ClaimedSubmission { context, facts, .. } = claimed;
-        let LookedUpImages { mut findings, runnable, found, passes: _passes, .. } = looked;
+        let LookedUpImages { mut findings, runnable, found, passes: _passes, ahead, .. } = looked;
         if let Some(lease) = lease {
+            let ahead = ahead.filter(|ahead| *ahead.home.node() == lease.node().id);
+            // The slot stands for the promise of the node from here on.
+            let took = ahead.map(|ahead| ahead.took).unwrap_or_default();
             let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             // An app may fail for want of a place to write. A node of a higher grade then decides.
             let grade = lease.grade();
             let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
-            let first = self.run_in_slot(claimed, lease, 1, runnable, &findings).await?;
+            let first = self.run_in_slot(claimed, lease, 1, (runnable, took), &findings).await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
             let challenge = &context.challenge;
             let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(image, finding)| {
@@ -283,7 +288,7 @@ impl AttemptRunner {
                         "a failure must be confirmed in a second slot, and no slot became free in time",
                     ));
                 };
-                let second = self.run_in_slot(claimed, lease, 2, again, &findings).await?;
+                let second = self.run_in_slot(claimed, lease, 2, (again, BTreeMap::new()), &findings).await?;
                 let doubtful: BTreeMap<ImageRef, AppFinding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
@@ -305,13 +310,13 @@ impl AttemptRunner {
         ))
     }
 
-    /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.
+    /// Runs some images in one slot. The images come with the times that their pulls ahead took. Only the attempt's first slot run is reported step by step.
     async fn run_in_slot(
         &self,
         claimed: &ClaimedSubmission,
         mut lease: SlotLease,
         number: u32,
-        images: Vec<(ImageRef, ResolvedImage)>,
+        (images, took): (Vec<(ImageRef, ResolvedImage)>, BTreeMap<ImageRef, Duration>),
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
         let ClaimedSubmission { context, facts, journal } = claimed;
@@ -332,7 +337,11 @@ impl AttemptRunner {
         let metrics = &self.metrics;
         let deployed = SlotRun::begin(context, &mut lease, &name, &labels, images);
         let mut run = metrics.time(AttemptStep::Deploy, deployed).await;
-        let images = metrics.time(AttemptStep::Pull, run.pulled()).await;
+        let mut images = metrics.time(AttemptStep::Pull, run.pulled()).await;
+        for pulled in &mut images {
+            let ahead = took.get(&pulled.image).map_or(0, Duration::as_millis);
+            pulled.took_ms = pulled.took_ms.saturating_add(ahead.try_into().unwrap_or(u64::MAX));
+        }
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordPulled { attempt, images }).await?;
         }
@@ -361,7 +370,7 @@ impl AttemptRunner {
     }
 
     /// Notes in the ledger what happened to an image on a node. A fault of a node that is the image's becomes its finding.
-    fn note_finding(&self, what: &ImageOnNode, finding: &mut AppFinding) {
+    pub(super) fn note_finding(&self, what: &ImageOnNode, finding: &mut AppFinding) {
         let mut ledger = self.ledger();
         if finding.is_of_a_run() {
             ledger.record_run(what).iter().for_each(|node| self.context.slots.doubt(node));

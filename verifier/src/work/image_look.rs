@@ -17,9 +17,12 @@ use tokio::time::{Instant, timeout};
 use crate::gate::ServedPass;
 use crate::metrics::AttemptStep;
 use crate::registry::{LookupError, ResolvedImage};
+use crate::swarm::NodeId;
 use crate::work::attempt::{AttemptEnd, AttemptRunner, is_decided, not_claimed};
 use crate::work::loaded_stream::LoadedStream;
+use crate::work::pull_ahead::PulledAhead;
 use crate::work::queue::Ticket;
+use crate::work::run_ledger::ImageOnNode;
 use crate::work::slot_run::{AppFinding, RunContext};
 
 /// The time for which a look holds. A later one costs little, because layers are remembered.
@@ -36,6 +39,8 @@ pub(crate) struct LookedUpImages {
     pub(super) passes: Vec<ServedPass>,
     /// True if the images have to run: the findings alone do not decide.
     needs_slot: bool,
+    /// The images on the node where they will run, if they were pulled there.
+    pub(super) ahead: Option<PulledAhead>,
     /// The rules and the earlier digests that the look was made by.
     rules: Option<String>,
     digests: BTreeMap<ImageRef, Digest>,
@@ -51,6 +56,7 @@ impl LookedUpImages {
             found: Vec::new(),
             passes: Vec::new(),
             needs_slot: false,
+            ahead: None,
             rules: facts.rules.clone(),
             digests: facts.digests.clone(),
             at: Instant::now(),
@@ -65,6 +71,11 @@ impl LookedUpImages {
             LookupError::Platform(fault) => AppFinding::PlatformFault(fault),
         };
         self.findings.push((image.clone(), finding));
+    }
+
+    /// Returns the node that has the images, if they were pulled ahead.
+    pub(super) fn home(&self) -> Option<&NodeId> {
+        self.ahead.as_ref().map(|ahead| ahead.home.node())
     }
 
     /// Returns true if the attempt needs a slot.
@@ -84,14 +95,21 @@ impl LookedUpImages {
 }
 
 impl AttemptRunner {
-    /// Looks at the images of a submission that is about to be claimed. A look that fails, or takes too long, is one too: the
+    /// Looks at the images of a submission that is about to be claimed, and pulls them to a node. A look that fails, or takes too long, is one too: the
     /// attempt tells what became of it. Returns the reason why there is nothing to look at, otherwise.
     pub(super) async fn look_ahead(&self, ticket: Ticket) -> Result<LookedUpImages, AttemptEnd> {
         let (facts, challenge) = self.about(ticket).await.map_err(|error| not_claimed(ticket.id, &error))?;
         self.registry.also_allow(&challenge.images.registry_hosts);
         let context = RunContext { challenge, ..self.context.clone() };
         let longest = self.commands.attempt_max();
-        let look = AssertUnwindSafe(timeout(longest, self.look_up(&context, &facts))).catch_unwind();
+        let look = async {
+            let mut looked = self.look_up(&context, &facts).await;
+            if looked.needs_slot {
+                self.bring(ticket, &context, &facts, &mut looked).await;
+            }
+            looked
+        };
+        let look = AssertUnwindSafe(timeout(longest, look)).catch_unwind();
         let fault = match look.await {
             Ok(Ok(looked)) => return Ok(looked),
             Ok(Err(_)) => PlatformFault::new(
@@ -108,6 +126,34 @@ impl AttemptRunner {
         looked.findings =
             faults.map(|image| (image.clone(), AppFinding::PlatformFault(fault.clone()))).collect();
         Ok(looked)
+    }
+
+    /// Pulls the images of a look to a node.
+    async fn bring(
+        &self,
+        ticket: Ticket,
+        context: &RunContext,
+        facts: &SubmissionFacts,
+        looked: &mut LookedUpImages,
+    ) {
+        let avoid = self.last_failed_on(ticket.id);
+        let (ahead, faults) = self.pull_ahead(context, avoid.as_ref(), &looked.runnable).await;
+        looked.ahead = ahead;
+        for (image, resolved) in std::mem::take(&mut looked.runnable) {
+            let Some(fault) = faults.get(&image) else {
+                looked.runnable.push((image, resolved));
+                continue;
+            };
+            let mut finding = AppFinding::PlatformFault(fault.clone());
+            if let Some(node) = looked.home().cloned() {
+                let (submission, owner) = (ticket.id, facts.submitted.owner.clone());
+                let image = image.pinned(resolved.digest).to_string();
+                self.note_finding(&ImageOnNode { submission, owner, image, node }, &mut finding);
+            }
+            looked.findings.push((image, finding));
+        }
+        looked.needs_slot = !looked.runnable.is_empty() && !is_decided(context, facts, &looked.findings);
+        looked.at = Instant::now();
     }
 
     /// Returns what a submission is, and the rules by which it is judged.

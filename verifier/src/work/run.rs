@@ -272,7 +272,7 @@ impl WorkLoop {
     /// Begins attempts at the submissions that were looked at, as long as slots are free, and looks at the images of the next ones.
     fn begin_next(&self, state: &mut LoopState, stop: &CancellationToken) {
         while self.slots.has_free()
-            && let Some((ticket, looked)) = state.looked.pop_front()
+            && let Some((ticket, looked)) = state.looked.remove(self.next_looked(state))
         {
             if !state.queue.is_taken(ticket.id) {
                 state.ahead.remove(&ticket.id);
@@ -286,7 +286,7 @@ impl WorkLoop {
             }
             // An attempt that needed a second slot may have taken the last one meanwhile.
             let avoid = self.attempts.last_failed_on(ticket.id);
-            let Some(lease) = self.slots.take(avoid.as_ref()) else {
+            let Some(lease) = self.slots.take(avoid.as_ref(), looked.home()) else {
                 state.looked.push_front((ticket, looked));
                 break;
             };
@@ -302,6 +302,13 @@ impl WorkLoop {
                 self.look(state, ticket);
             }
         }
+    }
+
+    /// Returns the place of the first submission whose images are where a slot is ready, or of the first of all.
+    fn next_looked(&self, state: &LoopState) -> usize {
+        let is_ready =
+            |looked: &LookedUpImages| looked.home().is_none_or(|home| self.slots.is_home_ready(home));
+        state.looked.iter().position(|(_, looked)| is_ready(looked)).unwrap_or(0)
     }
 
     fn begin(

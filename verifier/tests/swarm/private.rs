@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 
 use anyhow::{Context, Result, bail};
-use bollard::query_parameters::{ListImagesOptions, ListServicesOptions};
+use bollard::query_parameters::{EventsOptions, ListImagesOptions, ListServicesOptions};
 use domain::Event;
 use domain::submission::FailureCode;
+use futures::TryStreamExt;
+use jiff::Timestamp;
 use testbed::{App, Testbed};
 use verifier::{GateReach, GateSettings, RegistryLogins, gate_reach};
 
@@ -83,6 +85,14 @@ async fn the_gate_is_all_that_the_node_needs(
     assert!(digests.iter().any(|digest| digest.starts_with(&at_gate)), "{digests:?}");
     assert!(std::fs::read_dir(kept.path().join("sha256"))?.count() > 0);
 
+    let began = passed.events.iter().find_map(|event| match event {
+        Event::VerificationStarted(started) => Some(started.deadline),
+        _ => None,
+    });
+    let longest = stage.challenge.attempt_max();
+    let claimed = began.context("it was claimed")? - jiff::SignedDuration::try_from(longest)?;
+    assert!(pulled_at(bed, &at_gate).await? < claimed, "the node has the image before the claim");
+
     let reach = async |address: SocketAddr| gate_reach(&node.endpoint(), None, &address.to_string()).await;
     assert_eq!(reach(listen).await, GateReach::Answered);
     stage.stop().await?;
@@ -96,6 +106,24 @@ fn beside(registry: &str) -> Result<SocketAddr> {
     let SocketAddr::V4(registry) = registry.parse()? else { bail!("{registry} is not of a testbed") };
     let [a, b, c, _] = registry.ip().octets();
     Ok(std::net::TcpListener::bind(SocketAddr::from(([a, b, c, 1], 0)))?.local_addr()?)
+}
+
+/// Returns the moment at which the node had pulled an image whose name begins so.
+async fn pulled_at(bed: &Testbed, name: &str) -> Result<Timestamp> {
+    let of = |key: &str, value: &str| (key.to_owned(), vec![value.to_owned()]);
+    let options = EventsOptions {
+        since: Some("0".to_owned()),
+        until: Some(Timestamp::now().as_second().to_string()),
+        filters: Some([of("type", "image"), of("event", "pull")].into()),
+    };
+    let mut events = bed.swarm.nodes()[0].docker().events(Some(options));
+    while let Some(event) = events.try_next().await? {
+        let is_it = event.actor.and_then(|actor| actor.id).is_some_and(|id| id.starts_with(name));
+        if let Some(nanos) = event.time_nano.filter(|_| is_it) {
+            return Ok(Timestamp::from_nanosecond(nanos.into())?);
+        }
+    }
+    bail!("the node pulled nothing of {name}")
 }
 
 /// Returns the service that runs, as the manager has it.

@@ -25,7 +25,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) struct Stage {
     log: Option<Log>,
-    challenge: Arc<Challenge>,
+    pub(crate) challenge: Arc<Challenge>,
     /// The settings for the next start of the verifier.
     pub(crate) settings: VerifierSettings,
     running: Option<Running>,

@@ -172,6 +172,7 @@ fn log_change(node: &SwarmNode, result: &InspectionResult, admission: &Admission
 mod tests {
     use super::super::check::Check;
     use super::*;
+    use crate::swarm::OthersOnNode;
 
     fn id() -> NodeId {
         NodeId::new("n")
@@ -186,6 +187,7 @@ mod tests {
             state,
             engine: engine.into(),
             address: None,
+            others: OthersOnNode::default(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The pool of slots: which slots exist, which of them a submission gets next, and on which nodes more are
 //! missing. Pure state, without calls to the Swarm.
 
+mod home;
+
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
@@ -28,6 +30,8 @@ pub(super) struct SlotPool {
     ready: Vec<Slot>,
     /// The nodes that seemed ill, and when.
     doubted: HashMap<NodeId, Instant>,
+    /// The number of submissions without a slot that each node was promised to.
+    homes: HashMap<NodeId, usize>,
     /// The grades that attempts demand of the second slots that they wait for.
     awaited: Vec<SandboxGrade>,
     /// The containers that the last sweep could not remove.
@@ -75,6 +79,7 @@ impl SlotPool {
             table: SlotTable::default(),
             ready: Vec::new(),
             doubted: HashMap::new(),
+            homes: HashMap::new(),
             awaited: Vec::new(),
             unremoved: HashSet::new(),
             stuck: HashMap::new(),
@@ -87,20 +92,20 @@ impl SlotPool {
 
     /// Returns true if [`SlotPool::take_first`] would return a slot.
     pub(super) fn has_free(&self) -> bool {
-        self.pick_first(None).is_some()
+        self.pick_first(None, None).is_some()
     }
 
-    /// Takes a ready slot for a new attempt, if possible on another node than `avoid`. Slots that another attempt
+    /// Takes a ready slot for a new attempt, if possible on its home, and on another node than `avoid`. Slots that another attempt
     /// awaits as its second are left: new attempts would otherwise take every slot, and no attempt would end.
-    pub(super) fn take_first(&mut self, avoid: Option<&NodeId>) -> Option<Slot> {
-        let index = self.pick_first(avoid)?;
+    pub(super) fn take_first(&mut self, avoid: Option<&NodeId>, home: Option<&NodeId>) -> Option<Slot> {
+        let index = self.pick_first(avoid, home)?;
         Some(self.take_at(index))
     }
 
     /// Takes a ready slot on a node of at least this grade: if possible on another node than `avoid`, then on a
     /// node of the highest grade, then on the one with the most free capacity.
     pub(super) fn take_second(&mut self, avoid: Option<&NodeId>, grade: SandboxGrade) -> Option<Slot> {
-        let index = self.pick(avoid, |of_node| of_node >= grade)?;
+        let index = self.pick(avoid, None, |of_node| of_node >= grade)?;
         Some(self.take_at(index))
     }
 
@@ -169,7 +174,7 @@ impl SlotPool {
         if !std::mem::replace(&mut self.reachable, true) {
             self.last_error = None;
         }
-        for node in nodes.iter().filter(|node| !self.nodes.contains(node)) {
+        for node in nodes.iter().filter(|node| !self.knows(node)) {
             tracing::info!("node {} ({}) of the sandbox is {:?}", node.name, node.id, node.state);
         }
         self.nodes = nodes;
@@ -304,7 +309,12 @@ impl SlotPool {
             .map(|node| NodeHealth {
                 name: node.name.clone(),
                 state: node.state.clone(),
-                slots: if self.registry.admits(&node.id) { self.capacity.of_node(node) } else { 0 },
+                slots: if self.registry.admits(&node.id) {
+                    // Other verifiers' submissions come and go, and each change of the health is recorded.
+                    self.capacity.with_other_verifiers(node)
+                } else {
+                    0
+                },
                 grade: self.registry.grade_of(&node.id),
             })
             .collect();
@@ -355,6 +365,11 @@ impl SlotPool {
         planned
     }
 
+    /// Returns true if a manager reported the node in this state before.
+    fn knows(&self, node: &SwarmNode) -> bool {
+        self.nodes.iter().any(|known| SwarmNode { others: node.others, ..known.clone() } == *node)
+    }
+
     /// Returns true if the node seemed ill a moment ago.
     fn is_doubted(&self, node: &SwarmNode) -> bool {
         self.doubted.get(&node.id).is_some_and(|at| at.elapsed() < DOUBT)
@@ -367,16 +382,21 @@ impl SlotPool {
     }
 
     /// Returns the index of the ready slot that a new attempt would take.
-    fn pick_first(&self, avoid: Option<&NodeId>) -> Option<usize> {
+    fn pick_first(&self, avoid: Option<&NodeId>, home: Option<&NodeId>) -> Option<usize> {
         if self.clock_fault.is_some() {
             return None;
         }
         let lowest_awaited = self.awaited.iter().min();
-        self.pick(avoid, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
+        self.pick(avoid, home, |of_node| lowest_awaited.is_none_or(|awaited| of_node < *awaited))
     }
 
     /// Returns the index of the best ready slot on a node whose grade fits.
-    fn pick(&self, avoid: Option<&NodeId>, fits: impl Fn(SandboxGrade) -> bool) -> Option<usize> {
+    fn pick(
+        &self,
+        avoid: Option<&NodeId>,
+        home: Option<&NodeId>,
+        fits: impl Fn(SandboxGrade) -> bool,
+    ) -> Option<usize> {
         if !self.reachable {
             return None;
         }
@@ -390,7 +410,7 @@ impl SlotPool {
             let grade = self.registry.grade_of(&node.id).filter(|grade| fits(*grade))?;
             let busy = self.table.count(&node.id, SlotState::Busy);
             let room = self.capacity.of_node(node).checked_sub(busy).filter(|room| *room > 0)?;
-            Some((avoid != Some(&node.id), grade, room))
+            Some((home == Some(&node.id), avoid != Some(&node.id), grade, room))
         };
         let candidates =
             self.ready.iter().enumerate().filter_map(|(index, slot)| Some((preference(slot)?, index)));

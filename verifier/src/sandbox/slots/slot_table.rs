@@ -64,15 +64,26 @@ pub(super) struct SlotTable {
 }
 
 impl Capacity {
-    /// Returns the number of submissions that may be under way on the node: at least one if the node is
-    /// ready, and none otherwise.
+    /// Returns the number of this verifier's submissions that may be under way on the node: at least one if the node is ready, and
+    /// none otherwise. Submissions of other verifiers take the place of ours.
     pub(super) fn of_node(&self, node: &SwarmNode) -> usize {
+        let all = self.with_other_verifiers(node);
+        match self.per_node {
+            // The operator has counted.
+            Some(_) => all,
+            None => all.saturating_sub(node.others.submissions).max(all.min(1)),
+        }
+    }
+
+    /// Returns the number of submissions of all verifiers that may be under way on the node, beside what strangers reserved.
+    pub(super) fn with_other_verifiers(&self, node: &SwarmNode) -> usize {
         if node.state != NodeState::Ready {
             return 0;
         }
         self.per_node.unwrap_or_else(|| {
-            let by_cpus = node.milli_cpus * PER_CPU / 1000;
+            let by_cpus = node.milli_cpus.saturating_sub(node.others.milli_cpus) * PER_CPU / 1000;
             let for_apps = node.memory_mib - node.memory_mib / KEPT_BACK;
+            let for_apps = for_apps.saturating_sub(node.others.memory_bytes.div_ceil(1 << 20));
             let by_memory = for_apps / self.memory_mib.max(1);
             usize::try_from(by_cpus.min(by_memory)).unwrap_or(PER_NODE_MAX).clamp(1, PER_NODE_MAX)
         })
@@ -135,6 +146,7 @@ impl SlotTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::swarm::OthersOnNode;
 
     fn node(id: &str, cpus: u64, memory_mib: u64) -> SwarmNode {
         SwarmNode {
@@ -145,6 +157,7 @@ mod tests {
             state: NodeState::Ready,
             engine: String::new(),
             address: None,
+            others: OthersOnNode::default(),
         }
     }
 
@@ -160,6 +173,21 @@ mod tests {
         let drained = SwarmNode { state: NodeState::Drained, ..node("a", 2, 16_000) };
         assert_eq!(CAPACITY.of_node(&drained), 0);
         assert_eq!(Capacity { per_node: Some(3), ..CAPACITY }.of_node(&node("a", 1, 100)), 3);
+    }
+
+    #[test]
+    fn what_others_have_is_not_promised_again() {
+        let of = |others: OthersOnNode| CAPACITY.of_node(&SwarmNode { others, ..node("a", 4, 16 * 1024) });
+        let none = OthersOnNode::default();
+        assert_eq!(of(none), 8);
+        assert_eq!(of(OthersOnNode { milli_cpus: 1500, ..none }), 5);
+        assert_eq!(of(OthersOnNode { memory_bytes: 9 << 30, ..none }), 4);
+        assert_eq!(of(OthersOnNode { submissions: 3, ..none }), 5);
+        // One attempt at a time is always possible. The Swarm refuses what does not fit.
+        assert_eq!(of(OthersOnNode { memory_bytes: 99 << 30, milli_cpus: 9000, submissions: 9 }), 1);
+        let others = OthersOnNode { submissions: 2, ..none };
+        let fixed = Capacity { per_node: Some(3), ..CAPACITY };
+        assert_eq!(fixed.of_node(&SwarmNode { others, ..node("a", 4, 16_000) }), 3);
     }
 
     #[test]

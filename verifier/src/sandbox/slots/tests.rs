@@ -53,11 +53,11 @@ async fn no_attempt_begins_while_the_clock_is_wrong() {
     fault.send_replace(Some(why.to_owned()));
     let said = told.wait_for(|health| health.pause_reason.as_deref() == Some(why));
     timeout(SOON, said).await.expect("the verifier says so").unwrap();
-    assert!(!slots.has_free() && slots.take(None).is_none());
+    assert!(!slots.has_free() && slots.take(None, None).is_none());
     fault.send_replace(None);
     let well = told.wait_for(|health| health.pause_reason.is_none());
     timeout(SOON, well).await.expect("the clock is right again").unwrap();
-    assert!(slots.take(None).is_some());
+    assert!(slots.take(None, None).is_some());
     drop(fault);
     heeding.await.unwrap();
     slots.close().await;
@@ -149,7 +149,7 @@ async fn slots_whose_relays_died_are_retired_and_replaced() {
     let slots = slots(&fake);
     let network = lease(&slots).await.network().clone();
     fake.relays_die.store(true, Ordering::Relaxed);
-    assert!(slots.take(None).is_none(), "a slot with a dead relay is taken");
+    assert!(slots.take(None, None).is_none(), "a slot with a dead relay is taken");
     retired(&fake, &network, SOON).await;
     fake.relays_die.store(false, Ordering::Relaxed);
     assert_ne!(*lease(&slots).await.network(), network);
@@ -162,7 +162,7 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
     let fake = Arc::new(FakeSwarm::default());
     let slots = slots(&fake);
     let mut held = vec![lease(&slots).await];
-    while let Some(lease) = slots.take(None) {
+    while let Some(lease) = slots.take(None, None) {
         held.push(lease);
     }
     // The main loop is told of a free slot first, and takes what it may.
@@ -171,7 +171,7 @@ async fn an_attempt_that_waits_for_its_second_slot_comes_before_new_ones() {
         loop {
             changes.changed().await.expect("the slots are kept");
             if slots.has_free() {
-                return slots.take(None).expect("a slot is free");
+                return slots.take(None, None).expect("a slot is free");
             }
         }
     };
@@ -195,7 +195,7 @@ async fn an_attempt_that_waits_for_a_higher_grade_leaves_the_other_slots_to_new_
     tokio::pin!(second);
     assert!(timeout(Duration::from_secs(8), &mut second).await.is_err(), "no node has the grade");
     assert!(slots.has_free(), "new attempts wait for a slot that is not theirs");
-    assert_eq!(slots.take(None).expect("a slot is free").grade(), SandboxGrade::Bare);
+    assert_eq!(slots.take(None, None).expect("a slot is free").grade(), SandboxGrade::Bare);
 }
 
 #[tokio::test(start_paused = true)]

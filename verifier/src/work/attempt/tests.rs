@@ -93,6 +93,7 @@ async fn given_from(
             VerifierMetrics::default(),
         ),
         gate: LayerGate::new(None, VerifierMetrics::default()),
+        pulls: NodePulls::default(),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext { challenge, swarm, slots, images: ImageSource::Registries },
@@ -198,6 +199,48 @@ async fn a_look_that_fails_decides_without_a_slot() {
     assert_eq!(end, AttemptEnd::Reported);
     assert_eq!(interruption(&scene.events().await), InterruptionCode::RegistryUnavailable);
     assert_eq!(scene.fake.deployed.lock().unwrap().len(), 0);
+}
+
+#[tokio::test]
+async fn images_are_pulled_to_a_node_before_a_slot_of_it_is_taken() {
+    let scene = given([], []).await;
+    let slots = &scene.attempts.context.slots;
+    // Once a slot is ready, its node may be chosen. Its engine is out of reach.
+    drop(scene.lease().await);
+    let ticket = Ticket { id: scene.id, cause: Uuid::now_v7(), since: Position::START };
+    let looked = scene.attempts.look_ahead(ticket).await.unwrap();
+    assert!(looked.needs_slot() && looked.home().is_none());
+
+    *scene.fake.pulling.lock().unwrap() = ["n1", "n2"].map(NodeId::new).to_vec();
+    let looked = scene.attempts.look_ahead(ticket).await.unwrap();
+    let home = looked.home().unwrap().clone();
+    {
+        let pulled = scene.fake.pulled.lock().unwrap();
+        assert_eq!(pulled.len(), 1);
+        assert!(pulled[0].0 == home && pulled[0].1.contains("/ada/app@sha256:"), "{pulled:?}");
+    }
+    // Its only place is promised, so the next goes elsewhere, although this node has the layers.
+    let next = scene.attempts.look_ahead(ticket).await.unwrap();
+    assert_ne!(next.home(), Some(&home));
+    drop((looked, next));
+    let looked = scene.attempts.look_ahead(ticket).await.unwrap();
+    assert!(looked.home().is_some());
+
+    let mut changes = slots.changes();
+    let home = looked.home().unwrap().clone();
+    let there = async {
+        loop {
+            match slots.take(None, Some(&home)) {
+                Some(lease) if lease.node().id == home => return lease,
+                _ => changes.changed().await.unwrap(),
+            }
+        }
+    };
+    let lease = timeout(Duration::from_secs(20), there).await.expect("its home has a slot");
+    let end = scene.attempts.run(ticket, looked, Some(lease), &CancellationToken::new()).await;
+    assert_eq!(end, AttemptEnd::Reported);
+    assert!(matches!(scene.events().await.last(), Some(Event::Passed(_))));
+    assert_eq!(*scene.fake.deployed.lock().unwrap(), [home]);
 }
 
 #[tokio::test]
@@ -600,6 +643,7 @@ async fn only_one_of_two_verifiers_claims() {
             VerifierMetrics::default(),
         ),
         gate: LayerGate::new(None, VerifierMetrics::default()),
+        pulls: NodePulls::default(),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext {
