@@ -112,7 +112,6 @@ async fn run_over(
     let commands = Commands::new(log.store(), Arc::clone(&settings.challenge));
     let mut parts = ProcessParts::new(stopping.clone());
     let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
-
     if let Some((listener, config)) = listeners.node {
         tracing::info!("the event log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
@@ -179,6 +178,7 @@ async fn run_over(
                 tiles: settings.tiles.clone(),
                 metrics: metrics.clone(),
                 readers: ReaderLimits::default(),
+                venues: settings.challenge.venues.clone(),
                 stopping: stopping.clone(),
             }));
         }

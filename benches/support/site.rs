@@ -57,6 +57,7 @@ impl Site {
             tiles: None,
             metrics: metrics.clone(),
             readers: ReaderLimits::default(),
+            venues: domain::challenge::Venues::default(),
             stopping: stopping.clone(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -9,6 +9,8 @@ pub use self::fields::{EntryError, read_entry};
 mod organiser;
 mod places;
 mod problem;
+#[cfg(test)]
+mod rooms;
 mod submissions;
 mod tokens;
 mod visibility;
@@ -27,6 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use crate::rate_limit::RateLimiter;
+use crate::share::Share;
 use crate::waiting::WaitingPlace;
 use crate::{Commands, Gazetteer, RateLimit, WaitingSubmissions};
 
@@ -73,9 +76,21 @@ struct WriteApi {
 }
 
 struct RateLimits {
-    by_address: Option<RateLimiter<ClientAddress>>,
+    /// Requests of a venue's networks or of an address, by kind, so that no kind takes the room of another.
+    by_address: Option<RateLimiter<(Share, RequestKind)>>,
+    /// Submissions that one client sends for one owner, also those that are refused: a tenth of its share's rate.
+    by_participant: Option<RateLimiter<(String, ClientAddress)>>,
     by_owner: Option<RateLimiter<(String, ClientAddress)>>,
     waiting: WaitingSubmissions,
+}
+
+/// A kind of request, as far as the rates need it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum RequestKind {
+    /// A submission that names its owner.
+    Submission,
+    /// All others, and submissions that cannot be read.
+    Other,
 }
 
 /// The state that the handlers share.
@@ -97,14 +112,9 @@ pub fn router(
     let tokens = OrganiserTokens::new(token, log);
     let state = ApiState {
         api: Arc::new(WriteApi { commands, gazetteer, key_space, tokens, venues }),
-        limits: Arc::new(RateLimits {
-            by_address: rate_by_address.map(RateLimiter::new),
-            by_owner: rate_by_owner.map(RateLimiter::new),
-            waiting,
-        }),
+        limits: Arc::new(RateLimits::new(rate_by_address, rate_by_owner, waiting)),
     };
     OpenApiRouter::new()
-        .routes(routes!(submissions::submit))
         .routes(routes!(submissions::rejudge))
         .routes(routes!(visibility::hide))
         .routes(routes!(visibility::show))
@@ -112,10 +122,12 @@ pub fn router(
         .routes(routes!(visibility::withdraw))
         .routes(routes!(tokens::add, tokens::list))
         .routes(routes!(tokens::revoke))
-        .routes(routes!(compat_2016::compete))
         .routes(routes!(challenge::challenge))
         .routes(routes!(places::places))
-        .route_layer(middleware::from_fn_with_state(Arc::clone(&state.limits), limit_address))
+        .route_layer(middleware::from_fn_with_state(state.clone(), limit_address))
+        // These count when their body is read, because the owner in it decides.
+        .routes(routes!(submissions::submit))
+        .routes(routes!(compat_2016::compete))
         .with_state(state)
 }
 
@@ -131,15 +143,47 @@ impl WriteApi {
 }
 
 impl RateLimits {
-    /// Counts a request of `client`.
+    fn new(by_address: Option<RateLimit>, by_owner: Option<RateLimit>, waiting: WaitingSubmissions) -> Self {
+        Self {
+            by_address: by_address.map(RateLimiter::new),
+            by_participant: by_address.map(RateLimit::tenth).map(RateLimiter::new),
+            by_owner: by_owner.map(RateLimiter::new),
+            waiting,
+        }
+    }
+
+    /// Counts a request in its share.
     ///
     /// # Errors
-    /// 429, if the client is over its limit.
-    fn admit_address(&self, client: ClientAddress) -> Result<(), Problem> {
+    /// 429, if the share is used up.
+    fn admit_request(&self, share: &Share, kind: RequestKind, now: Instant) -> Result<(), Problem> {
         let Some(limiter) = &self.by_address else { return Ok(()) };
-        limiter
-            .take(client, Instant::now())
-            .map_err(|wait| Problem::too_many_requests("from your address", wait))
+        let whose = match share {
+            Share::Client(_) => "from your address",
+            Share::Venue(_) => "from your venue",
+        };
+        limiter.take((share.clone(), kind), now).map_err(|wait| Problem::too_many_requests(whose, wait))
+    }
+
+    /// Counts a request that submits. Whoever sends more than a tenth of what a whole room may is refused before the room's
+    /// rate is touched.
+    ///
+    /// # Errors
+    /// 429, if the participant or the share is over its limit.
+    fn admit_submission(
+        &self,
+        share: &Share,
+        owner: Option<&str>,
+        client: ClientAddress,
+        now: Instant,
+    ) -> Result<(), Problem> {
+        let Some(owner) = owner else { return self.admit_request(share, RequestKind::Other, now) };
+        if let Some(limiter) = &self.by_participant {
+            limiter
+                .take((owner.to_owned(), client), now)
+                .map_err(|wait| Problem::too_many_requests(&format!("for images of {owner}"), wait))?;
+        }
+        self.admit_request(share, RequestKind::Submission, now)
     }
 
     /// Counts a submission of `client` for `owner`. Another client's submissions do not count, because nobody has to be the
@@ -147,20 +191,21 @@ impl RateLimits {
     ///
     /// # Errors
     /// 429, if the client is over its limit for the owner.
-    fn admit_owner(&self, owner: &str, client: ClientAddress) -> Result<(), Problem> {
+    fn admit_owner(&self, owner: &str, client: ClientAddress, now: Instant) -> Result<(), Problem> {
         let Some(limiter) = &self.by_owner else { return Ok(()) };
         limiter
-            .take((owner.to_owned(), client), Instant::now())
+            .take((owner.to_owned(), client), now)
             .map_err(|wait| Problem::too_many_requests(&format!("for images of {owner}"), wait))
     }
 
-    /// Counts a submission of `client` among those that wait. Without a rate limit by address, addresses mean nothing: all
-    /// clients may come through one proxy.
+    /// Counts a submission among those that wait. Without a rate limit by address, addresses mean nothing: all clients may come
+    /// through one proxy. A venue means something all the same.
     ///
     /// # Errors
     /// 503 or 429, if too many wait.
-    fn admit_waiting(&self, id: SubmissionId, client: ClientAddress) -> Result<WaitingPlace, Problem> {
-        self.waiting.admit(id, self.by_address.is_some().then_some(client))
+    fn admit_waiting(&self, id: SubmissionId, share: Share, owner: &str) -> Result<WaitingPlace, Problem> {
+        let is_counted = self.by_address.is_some() || matches!(share, Share::Venue(_));
+        self.waiting.admit(id, is_counted.then_some(share), owner)
     }
 }
 
@@ -183,12 +228,13 @@ impl FromRef<ApiState> for Arc<RateLimits> {
 }
 
 async fn limit_address(
-    State(limits): State<Arc<RateLimits>>,
+    State(state): State<ApiState>,
     client: ClientAddress,
     request: Request,
     next: Next,
 ) -> Response {
-    match limits.admit_address(client) {
+    let share = Share::of_address(&state.api.commands.challenge().venues, client);
+    match state.limits.admit_request(&share, RequestKind::Other, Instant::now()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -10,6 +10,7 @@ mod published_rules;
 
 mod http;
 mod rate_limit;
+mod share;
 mod venues;
 mod waiting;
 

@@ -58,6 +58,11 @@ impl RateLimit {
         if refills && burst > 0 { Ok(Self { burst, per_second }) } else { Err(RateLimitError) }
     }
 
+    /// Returns a tenth of this limit.
+    pub(crate) fn tenth(self) -> Self {
+        Self { burst: (self.burst / 10).max(1), per_second: self.per_second / 10.0 }
+    }
+
     /// Takes one token at `now` from the bucket that is full at `full_at`. Returns the moment at which the bucket is full
     /// again, or the time to wait if it is empty.
     fn take(self, full_at: Option<Instant>, now: Instant) -> Result<Instant, Duration> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use domain::challenge::Venues;
 use event_store::{Read, Subscribe};
 use http_edge::{HoldsToken, Metrics, OrganiserToken, OrganiserTokens, Problem};
 use projections::ViewQueries;
@@ -37,6 +38,8 @@ pub struct ReadApi {
     /// The server of the map's tiles. With `None`, the page draws the world that it brings along.
     pub tiles: Option<MapTiles>,
     pub readers: ReaderLimits,
+    /// The venues of the challenge's file, whose networks share the places of readers.
+    pub venues: Venues,
     /// Cancelled when the process is asked to stop. Live streams end then, so that their connections can close.
     pub stopping: CancellationToken,
 }
@@ -65,7 +68,7 @@ impl ReadState {
             submissions: SubmissionReader::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
             past: PastViews::new(Arc::clone(&api.log)),
             live: LiveFeed::start(Arc::clone(&api.queries), api.stopping.clone()),
-            readers: LiveReaders::new(api.readers, api.metrics),
+            readers: LiveReaders::new(api.readers, api.venues, api.metrics),
             tokens: OrganiserTokens::new(api.token, Arc::clone(&api.log)),
             queries: api.queries,
             log: api.log,

@@ -18,6 +18,14 @@ pub(super) struct SubmitCommand {
     /// File with the entry, a JSON object; - for standard input
     file: PathBuf,
 
+    /// Short name of your venue, as its link has it: berlin
+    #[arg(long, value_name = "NAME")]
+    venue: Option<String>,
+
+    /// Code that is told in your venue
+    #[arg(long, value_name = "CODE")]
+    venue_code: Option<String>,
+
     #[command(flatten)]
     server: ServerOption,
 }
@@ -33,6 +41,13 @@ impl SubmitCommand {
                 );
             }
         };
+        let entry = match self.with_venue(entry) {
+            Ok(entry) => entry,
+            Err(error) => {
+                let file = self.file.display();
+                return fail_with(format_args!("{file} is not a JSON object: {error}"), Exit::Refused);
+            }
+        };
         let client = match self.server.client() {
             Ok(client) => client,
             Err(error) => return error.fail(),
@@ -41,6 +56,22 @@ impl SubmitCommand {
             Ok(id) => progress::follow(&client, id).await,
             Err(error) => error.fail(),
         }
+    }
+
+    /// Sets the fields of the venue in an entry. Without a venue, the entry stays as it is, and the server says what is wrong.
+    fn with_venue(&self, entry: Vec<u8>) -> serde_json::Result<Vec<u8>> {
+        let fields = [("venue", &self.venue), ("venue_code", &self.venue_code)];
+        if fields.iter().all(|(_, value)| value.is_none()) {
+            return Ok(entry);
+        }
+        let text = entry.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&entry);
+        let mut entry: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(text)?;
+        for (field, value) in fields {
+            if let Some(value) = value {
+                entry.insert(field.to_owned(), value.clone().into());
+            }
+        }
+        serde_json::to_vec(&entry)
     }
 }
 

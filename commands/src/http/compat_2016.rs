@@ -64,11 +64,7 @@ pub(super) async fn compete(
     client: ClientAddress,
     fields: Result<JsonObject, Problem>,
 ) -> Response {
-    let accepted = match fields {
-        Ok(fields) => accept(&api, &limits, client, fields, None).await,
-        Err(problem) => Err(problem),
-    };
-    let response = match accepted {
+    let response = match accept(&api, &limits, client, fields, Ok(None)).await {
         Ok(accepted) => accepted.id().to_string(),
         Err(problem) if is_wrong_input(&problem) => {
             format!("Your submission was not successful due to: {}", in_one_line(&problem))

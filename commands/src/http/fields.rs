@@ -1,7 +1,7 @@
 //! Reads a submission from the fields of its body: fields → form → validated form → `Submitted` at its place.
 
 use domain::ImageRef;
-use domain::challenge::{Challenge, FieldError, SubmissionForm};
+use domain::challenge::{Challenge, FieldError, SubmissionForm, VenueClaim};
 use domain::submission::{Place, Submitted};
 use http_edge::{FieldProblem, JsonObject};
 use serde_json::Value;
@@ -40,7 +40,7 @@ pub(super) fn read(
     challenge: &Challenge,
     gazetteer: &Gazetteer,
 ) -> Result<Submitted, Vec<FieldProblem>> {
-    let ParsedFields { form, images_field, mut errors } = fields;
+    let ParsedFields { form, images_field, mut errors, .. } = fields;
     let place = resolve(gazetteer, &form.location);
     let form = match challenge.check(form) {
         Ok(form) => Some(form),
@@ -64,6 +64,8 @@ pub(super) fn read(
 /// The form that the fields make, with an error for each field of a wrong JSON type.
 pub(super) struct ParsedFields {
     form: SubmissionForm,
+    /// What the submission says about its venue.
+    pub(super) claim: VenueClaim,
     /// The client's name for the images: `images`, or `repo` as in 2016.
     images_field: &'static str,
     errors: Vec<FieldProblem>,
@@ -89,6 +91,12 @@ impl ParsedFields {
             (images, None) => ("images", images),
         };
         let images = texts(images_field, images, &mut errors);
+        // An answer of the challenge may have one of these names.
+        let mut of_venue = |field: &str| match challenge.answers.contains_key(field) {
+            true => None,
+            false => text(field, fields.remove(field), &mut errors),
+        };
+        let claim = VenueClaim { venue: of_venue("venue"), code: of_venue("venue_code") };
         let answers = fields
             .into_iter()
             .map(|(field, value)| {
@@ -108,7 +116,7 @@ impl ParsedFields {
             images,
             answers,
         };
-        Self { form, images_field, errors }
+        Self { form, claim, images_field, errors }
     }
 }
 
@@ -142,7 +150,7 @@ fn texts(field: &str, value: Option<Value>, errors: &mut Vec<FieldProblem>) -> V
 }
 
 /// Names the field of the images as the client named it.
-fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
+pub(super) fn to_problem(error: FieldError, images_field: &str) -> FieldProblem {
     let field = match error.field.strip_prefix("images") {
         Some(rest) => format!("{images_field}{rest}"),
         None => error.field,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::{
     Json,
@@ -20,6 +21,7 @@ use tokio::task::spawn_blocking;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::share::Share;
 use crate::waiting::WaitingPlace;
 use crate::{Actor, Cause, CommandError};
 
@@ -73,6 +75,10 @@ pub(super) struct SubmissionRequest {
     location: String,
     /// The names of the images, all of one owner. May be called `repo` instead.
     images: Vec<String>,
+    /// The short name of the participant's venue, such as `berlin`. Without it, the code or the client's network decides.
+    venue: Option<String>,
+    /// The code that is told in the venue. Case and spaces do not count.
+    venue_code: Option<String>,
     /// The further fields that `/api/v1/challenge` lists as answers.
     #[schema(additional_properties)]
     #[serde(flatten)]
@@ -116,10 +122,9 @@ pub(super) async fn submit(
     State(limits): State<Arc<RateLimits>>,
     client: ClientAddress,
     headers: HeaderMap,
-    fields: JsonObject,
+    fields: Result<JsonObject, Problem>,
 ) -> Result<AcceptedCommand, Problem> {
-    let key = idempotency_key(&headers)?;
-    accept(&api, &limits, client, fields, key).await
+    accept(&api, &limits, client, fields, idempotency_key(&headers)).await
 }
 
 /// Requests another attempt at a submission that has a verdict, or that was given up.
@@ -162,29 +167,33 @@ pub(super) async fn rejudge(
     Ok(AcceptedCommand::new(id, position))
 }
 
-/// Accepts a submission in this order: its body, its idempotency key, the rules, the challenge's period, the rate
+/// Accepts a submission in this order: its body, the rate of requests, its idempotency key, the rules and the venue, the challenge's period, the rate
 /// limit and the bounds, the append. A repeated key costs no rate, and its answer does not depend on the rules, the places and the
 /// period of today. `/competition` takes the same steps.
 pub(super) async fn accept(
     api: &WriteApi,
     limits: &RateLimits,
     client: ClientAddress,
-    fields: JsonObject,
-    key: Option<&str>,
+    fields: Result<JsonObject, Problem>,
+    key: Result<Option<&str>, Problem>,
 ) -> Result<AcceptedCommand, Problem> {
-    let fields = ParsedFields::parse(fields, api.commands.challenge());
+    let (network, now) = (Share::of_address(&api.commands.challenge().venues, client), Instant::now());
+    let parsed = fields.and_then(|fields| Ok((ParsedFields::parse(fields, api.commands.challenge()), key?)));
+    let owner = parsed.as_ref().ok().and_then(|(fields, _)| fields.form()?.owner());
+    limits.admit_submission(&network, owner.as_deref(), client, now)?;
+    let (fields, key) = parsed?;
     let use_of_key = use_of_key(api, &fields, key).await?;
     if let KeyUse::Repeated(accepted) = use_of_key {
         return Ok(accepted);
     }
-    let submitted = validate(api, fields).await?;
+    let (submitted, share) = validate(api, client, fields).await?;
     if let KeyUse::Taken = use_of_key {
         return Err(CommandError::Rejected(Rejection::AlreadySubmitted).into());
     }
     let id = api.submission_id(&submitted.owner, key);
     admit_moment(api, Timestamp::now())?;
-    limits.admit_owner(&submitted.owner, client)?;
-    let place = limits.admit_waiting(id, client)?;
+    limits.admit_owner(&submitted.owner, client, now)?;
+    let place = limits.admit_waiting(id, share, &submitted.owner)?;
     append(api, id, submitted, place).await
 }
 
@@ -224,20 +233,40 @@ async fn use_of_key(api: &WriteApi, fields: &ParsedFields, key: Option<&str>) ->
     let id = api.submission_id(&owner, Some(key));
     Ok(match api.commands.recorded(id).await? {
         None => KeyUse::None,
-        Some((submitted, position)) if form.is_record(&submitted, api.commands.challenge()) => {
+        Some((submitted, position))
+            if form.is_record(&submitted, api.commands.challenge())
+                && fields.claim.is_of(submitted.venue.as_deref()) =>
+        {
             KeyUse::Repeated(AcceptedCommand::new(id, position))
         }
         Some(_) => KeyUse::Taken,
     })
 }
 
-/// Validates the fields and resolves the place.
-async fn validate(api: &WriteApi, fields: ParsedFields) -> Result<Submitted, Problem> {
+/// Validates the fields, resolves the place, and finds the venue. Also returns the share in which the submission counts.
+async fn validate(
+    api: &WriteApi,
+    client: ClientAddress,
+    fields: ParsedFields,
+) -> Result<(Submitted, Share), Problem> {
+    let belonging = api.commands.challenge().venues.belonging(&fields.claim, client.ip());
     let (challenge, gazetteer) = (Arc::clone(api.commands.challenge()), api.gazetteer);
     // An unknown place is compared with every name in the gazetteer. Other requests do not wait for that.
     let reading = spawn_blocking(move || fields::read(fields, &challenge, gazetteer));
     // The task is cancelled if the process stops before a thread is free.
-    reading.await.map_err(|_| stopping("Nothing was recorded"))?.map_err(Problem::fields)
+    let read = reading.await.map_err(|_| stopping("Nothing was recorded"))?;
+    match (read, belonging) {
+        (Ok(submitted), Ok(membership)) => {
+            let share = Share::of_membership(membership.as_ref(), client);
+            let venue = membership.map(|membership| membership.venue);
+            Ok((Submitted { venue, ..submitted }, share))
+        }
+        (read, belonging) => {
+            let mut errors = read.err().unwrap_or_default();
+            errors.extend(belonging.err().map(|error| fields::to_problem(error, "images")));
+            Err(Problem::fields(errors))
+        }
+    }
 }
 
 /// Appends in a task of its own. A client that hangs up meanwhile can neither lose the count of its submission nor avoid it.

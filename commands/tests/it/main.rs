@@ -9,6 +9,7 @@ mod published_rules;
 mod rejections;
 mod support;
 mod tokens;
+mod venues;
 mod visibility;
 mod write_api;
 mod write_api_limits;

@@ -50,8 +50,8 @@ pub(crate) async fn events(
 ) -> Result<Response, Problem> {
     let id = parameters::submission(&id)?;
     let after = parameters::last_event_id(&headers)?;
-    let permit = state.readers.admit(client)?;
     let view = state.submissions.get(id).await?.ok_or_else(not_found)?;
+    let permit = state.readers.admit_to_owner(client, &view.owner)?;
     let resumption = match after {
         None => Resumption::After(Position::START),
         Some(after) if is_known(&state, &view, after).await => Resumption::After(after.position),

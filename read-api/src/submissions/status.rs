@@ -96,7 +96,8 @@ pub(crate) async fn status(
     let view = match wait {
         None => state.submissions.get(id).await?.ok_or_else(not_found)?,
         Some(wait) => {
-            let _permit = state.readers.admit(client)?;
+            let view = state.submissions.get(id).await?.ok_or_else(not_found)?;
+            let _permit = state.readers.admit_to_owner(client, &view.owner)?;
             let known = revision.or_else(|| conditional::known_revision(&headers));
             wait_for_change(&state, id, known, wait).await?
         }

@@ -76,6 +76,7 @@ impl World {
             tiles: None,
             metrics: metrics.clone(),
             readers,
+            venues: domain::challenge::Venues::default(),
             stopping: stopping.clone(),
         });
         let routes = routes.merge(http_edge::operations(Operations {

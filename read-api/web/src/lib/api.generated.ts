@@ -1717,6 +1717,10 @@ export interface components {
             name: string;
             /** @description The participant's Twitter account, such as `@ada`. */
             twitter?: string | null;
+            /** @description The short name of the participant's venue, such as `berlin`. Without it, the code or the client's network decides. */
+            venue?: string | null;
+            /** @description The code that is told in the venue. Case and spaces do not count. */
+            venue_code?: string | null;
         } & {
             [key: string]: string;
         };
