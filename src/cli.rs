@@ -22,6 +22,7 @@ mod verify;
 mod visibility;
 
 use std::fmt::Display;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -124,6 +125,7 @@ impl From<Exit> for ExitCode {
 
 /// Prints on one line why a command fails, and returns its exit code.
 fn fail_with(why: impl Display, exit: Exit) -> Exit {
-    eprintln!("muster: {why}");
+    // If nobody reads standard error, the exit code still tells.
+    let _ = writeln!(io::stderr(), "muster: {why}");
     exit
 }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use testbed::{Testbed, until};
 
 use crate::support::log::Log;
+use crate::support::ports::free_address;
 use crate::support::system::TOKEN;
 use crate::support::{self, Entry, Kind, Shape, System, in_both_shapes};
 
@@ -83,6 +84,26 @@ fn a_wrong_setting_stops_the_start_with_one_line_that_names_it() {
         assert_eq!((lines.len(), said.out.as_str()), (1, ""), "{flag}: {}", said.errors);
         assert!(lines[0].contains(named) && !said.errors.contains("secret"), "{flag}: {}", said.errors);
     }
+}
+
+#[tokio::test]
+async fn a_process_whose_log_nobody_reads_serves_and_hears_its_signals() {
+    let (directory, listen) = (tempfile::tempdir().unwrap(), free_address());
+    let data = directory.path().to_str().unwrap();
+    let listen_text = listen.to_string();
+    let swarm = "unix:///nonexistent/engine.sock";
+    let arguments = ["up", "--data", data, "--listen", &listen_text, "--swarm", swarm, "--log", "debug"];
+    let command = Command::new(env!("CARGO_BIN_EXE_muster")).args(arguments).stderr(Stdio::piped()).spawn();
+    let mut process = command.unwrap();
+    drop(process.stderr.take());
+    let health = format!("http://{listen}/healthz");
+    let serves = until("the process to serve", Duration::from_secs(20), async || {
+        reqwest::get(&health).await.is_ok_and(|answer| answer.status().is_success()).then_some(())
+    });
+    serves.await.unwrap();
+    assert!(Command::new("kill").args(["-TERM", &process.id().to_string()]).status().unwrap().success());
+    let ended = until("the process to end", Duration::from_secs(20), async || process.try_wait().unwrap());
+    assert!(ended.await.unwrap().success());
 }
 
 #[test]
