@@ -52,6 +52,7 @@ bench: ## run the benchmarks, also of the programs that Muster is compared with
 
 soak: ## verify ten thousand submissions (or MUSTER_SOAK), and compare the end with the start
 	cargo bench --bench soak
+	cargo test --test it -- --ignored --test-threads=1 browser::room::the_screen
 
 doctor: ## check this machine, and show how to fix each problem
 	cargo run --quiet --bin muster -- doctor

@@ -33,7 +33,7 @@ pub(crate) fn watch_length(
 async fn length_of(views: &dyn ViewQueries) -> Result<QueueLength, QueryError> {
     let stats = views.stats().await?;
     let waiting = stats.submissions.get(&SubmissionStatus::Submitted).copied().unwrap_or_default();
-    let newest = views.unfinished(1).await?;
+    let newest = views.unfinished(None, 1).await?;
     let place = match newest.first() {
         Some(view) => views.queue_place(view.id).await?,
         None => None,

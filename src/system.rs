@@ -150,8 +150,7 @@ async fn run_over(
             ),
             (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
             _ => {
-                let projection = project(store.clone(), views.clone(), stopping.clone());
-                parts.start("projection", projection);
+                parts.start("projection", project(store.clone(), views.clone(), stopping.clone()));
             }
         }
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));

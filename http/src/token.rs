@@ -61,6 +61,8 @@ pub struct Reader {
     pub person: Option<String>,
     /// The venue whose submissions may be read. `None` for all submissions.
     pub venue: Option<String>,
+    /// The role of the token.
+    pub role: OrganiserRole,
 }
 
 /// A state of handlers that knows the organisers' tokens.
@@ -164,10 +166,10 @@ impl<S: HoldsToken + Sync> FromRequestParts<S> for Reader {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let TokenHolder { person, role } = holder(state.tokens(), &parts.headers).await?;
-        match role {
-            OrganiserRole::Organiser | OrganiserRole::Analyst => Ok(Self { person, venue: None }),
-            OrganiserRole::Venue(venue) => Ok(Self { person, venue: Some(venue) }),
-            role @ OrganiserRole::Operator => Err(forbidden(&role)),
+        match &role {
+            OrganiserRole::Organiser | OrganiserRole::Analyst => Ok(Self { person, venue: None, role }),
+            OrganiserRole::Venue(venue) => Ok(Self { person, venue: Some(venue.clone()), role }),
+            OrganiserRole::Operator => Err(forbidden(&role)),
         }
     }
 }

@@ -13,6 +13,7 @@ mod pins;
 mod queue;
 mod sandboxes;
 mod status;
+mod venues;
 mod writing;
 
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub use pins::*;
 pub use queue::*;
 pub use sandboxes::*;
 pub use status::*;
+pub use venues::*;
 pub use writing::*;
 
 use crate::view::BoundingBox;
@@ -75,6 +77,11 @@ macro_rules! contract {
             a_bounding_box_may_cross_the_antimeridian
             pins_on_both_sides_of_the_antimeridian_form_one_cluster
             an_invalid_bounding_box_shows_nothing
+            a_venue_has_its_own_totals
+            the_pins_of_a_venue_are_its_own
+            a_pin_that_moves_to_another_venue_is_gone_from_the_first
+            the_lists_of_a_venue_are_cut_after_its_own
+            held_submissions_are_listed_until_an_organiser_looks
             applying_again_changes_nothing
             a_batch_that_does_not_begin_at_the_checkpoint_is_refused
             the_checkpoint_moves_without_events
@@ -104,6 +111,9 @@ pub trait ViewsUnderTest: Send + Sync {
     /// Opens the same views again, as another process would.
     async fn reopened(&self) -> Arc<dyn ViewStore>;
 }
+
+/// The venues of random histories.
+const VENUES: [&str; 2] = ["berlin", "paris"];
 
 /// The whole world.
 pub const WORLD: BoundingBox = BoundingBox { west: -180.0, south: -90.0, east: 180.0, north: 90.0 };
@@ -142,12 +152,26 @@ pub async fn assert_same(
         others.pins_changed(Position::START, 1 << 20).await,
     );
     assert_eq!(changed.expect("readable"), other.expect("readable"));
-    let (waiting, other) = (views.unfinished(1 << 20).await, others.unfinished(1 << 20).await);
+    let (waiting, other) = (views.unfinished(None, 1 << 20).await, others.unfinished(None, 1 << 20).await);
     assert_eq!(waiting.expect("readable"), other.expect("readable"));
-    let (given_up, other) = (views.given_up(1 << 20).await, others.given_up(1 << 20).await);
+    let (given_up, other) = (views.given_up(None, 1 << 20).await, others.given_up(None, 1 << 20).await);
     assert_eq!(given_up.expect("readable"), other.expect("readable"));
     let (verifying, other) = (views.verifying(1 << 20).await, others.verifying(1 << 20).await);
     assert_eq!(verifying.expect("readable"), other.expect("readable"));
+    for venue in VENUES {
+        let (own, other) = (views.venue_stats(venue).await, others.venue_stats(venue).await);
+        assert_eq!(own.expect("readable"), other.expect("readable"), "of {venue}");
+        let (changed, other) = (
+            views.venue_pins_changed(venue, Position::START, 1 << 20).await,
+            others.venue_pins_changed(venue, Position::START, 1 << 20).await,
+        );
+        assert_eq!(changed.expect("readable"), other.expect("readable"), "of {venue}");
+        let (waiting, other) =
+            (views.unfinished(Some(venue), 5).await, others.unfinished(Some(venue), 5).await);
+        assert_eq!(waiting.expect("readable"), other.expect("readable"), "of {venue}");
+    }
+    let (held, other) = (views.held(None, 1 << 20).await, others.held(None, 1 << 20).await);
+    assert_eq!(held.expect("readable"), other.expect("readable"));
     let (still, other) = (views.standstills(1 << 20).await, others.standstills(1 << 20).await);
     assert_eq!(still.expect("readable"), other.expect("readable"));
     let (set_aside, other) = (views.set_aside().await, others.set_aside().await);

@@ -16,7 +16,7 @@ use domain::submission::{Event, SubmissionId};
 
 use self::owner::{OwnerPasses, PinChange};
 use self::project::{EventEffects, PassChange};
-use self::totals::{CounterKey, Counters, RecentActivity};
+use self::totals::{CounterKey, Counters, RecentActivity, VenueTotals};
 use crate::EventEnvelope;
 use crate::map::index::CellIndex;
 use crate::map::mercator::MercatorPoint;
@@ -32,6 +32,8 @@ pub(crate) struct ViewState {
     pub(crate) cells: CellIndex,
     pub(crate) counters: Counters,
     pub(crate) recent: RecentActivity,
+    /// The totals of each venue, by its short name.
+    pub(crate) venues: BTreeMap<String, VenueTotals>,
 }
 
 impl ViewState {
@@ -53,6 +55,11 @@ impl ViewState {
             owner.apply(pass, envelope.position)
         });
         totals::count_effects(&mut self.counters, &effects);
+        if let Some(venue) = &view.venue {
+            let totals = self.venues.entry(venue.clone()).or_default();
+            totals::count_effects(&mut totals.counters, &effects);
+            totals.recent.apply(envelope, &effects);
+        }
         if let Some(pin_change) = &pin_change {
             self.replace_pin(pin_change);
         }
@@ -65,19 +72,9 @@ impl ViewState {
     /// counted.
     pub(crate) fn delete(&mut self, deletion: &DeletionView) -> Option<(StatusView, Option<PinChange>)> {
         let view = self.statuses.remove(&deletion.id)?;
-        totals::add(&mut self.counters, CounterKey::Status(view.status), -1);
-        for entry in &view.timeline {
-            match &entry.event {
-                Event::Failed(failed) => {
-                    for reason in &failed.reasons {
-                        totals::add(&mut self.counters, CounterKey::Failure(reason.code), -1);
-                    }
-                }
-                Event::VerificationInterrupted(interrupted) => {
-                    totals::add(&mut self.counters, CounterKey::Interruption(interrupted.code), -1);
-                }
-                _ => {}
-            }
+        let of_venue = view.venue.as_ref().map(|venue| self.venues.entry(venue.clone()).or_default());
+        for counters in [Some(&mut self.counters), of_venue.map(|totals| &mut totals.counters)] {
+            counters.into_iter().for_each(|counters| uncount(counters, &view));
         }
         let pin_change = view.counts_since().map(|pass| {
             let owner = self.owners.entry(view.owner.clone()).or_default();
@@ -105,7 +102,7 @@ impl ViewState {
         *pins_here += 1;
         let new_place = *pins_here == 1;
         self.cells.add(pin, new_place);
-        totals::count_pin(&mut self.counters, pin, 1);
+        self.count_pin(pin, 1);
         if new_place {
             totals::add(&mut self.counters, CounterKey::Places, 1);
         }
@@ -116,9 +113,34 @@ impl ViewState {
         *pins_here = pins_here.saturating_sub(1);
         let last_of_place = *pins_here == 0;
         self.cells.remove(pin, last_of_place);
-        totals::count_pin(&mut self.counters, pin, -1);
+        self.count_pin(pin, -1);
         if last_of_place {
             totals::add(&mut self.counters, CounterKey::Places, -1);
+        }
+    }
+
+    fn count_pin(&mut self, pin: &Pin, by: i64) {
+        totals::count_pin(&mut self.counters, pin, by);
+        if let Some(venue) = &pin.venue {
+            totals::count_pin(&mut self.venues.entry(venue.clone()).or_default().counters, pin, by);
+        }
+    }
+}
+
+/// Takes a submission out of counters, but for its pin.
+fn uncount(counters: &mut Counters, view: &StatusView) {
+    totals::add(counters, CounterKey::Status(view.status), -1);
+    for entry in &view.timeline {
+        match &entry.event {
+            Event::Failed(failed) => {
+                for reason in &failed.reasons {
+                    totals::add(counters, CounterKey::Failure(reason.code), -1);
+                }
+            }
+            Event::VerificationInterrupted(interrupted) => {
+                totals::add(counters, CounterKey::Interruption(interrupted.code), -1);
+            }
+            _ => {}
         }
     }
 }

@@ -11,6 +11,8 @@ mod log_places;
 mod map;
 mod memory;
 mod mongo;
+mod pin_index;
+mod pin_map;
 mod run;
 mod search_keys;
 mod store;
@@ -25,6 +27,7 @@ pub use log_places::LogPlace;
 pub use map::ZOOM_MAX;
 pub use memory::{HistoryPoint, MemoryViews};
 pub use mongo::{MongoAddressError, MongoViews, RebuildError};
+pub use pin_map::PinMap;
 pub use run::{ProjectionError, run};
 pub use store::{ApplyError, EventEnvelope, QueryError, ViewQueries, ViewStore};
 

@@ -1,35 +1,28 @@
 //! The views in memory. Readers share a lock; the writer takes it for a few
 //! events at a time.
 
-mod pin_index;
+mod queries;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use domain::queue::FairQueue;
-use domain::submission::SubmissionId;
+use domain::submission::{Event, SubmissionId};
 use event_store::{EventFilter, LogCheckpoint, LogIdentity, Position, Read, ReadError};
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use self::pin_index::{PinIndex, starting_with};
+use crate::fold::ViewState;
 use crate::fold::owner::PinChange;
 use crate::fold::project::EventEffects;
-use crate::fold::{ViewState, totals};
 use crate::log_item::LogBatch;
 use crate::log_places::KnownPlaces;
-use crate::map::cluster::{CellCluster, clusters, expansion_zoom, nearest};
-use crate::map::grid::ZOOM_MAX;
-use crate::map::mercator::MercatorPoint;
-use crate::map::viewport::Viewport;
+use crate::pin_index::PinIndex;
 use crate::view::{
-    BoundingBox, DeletionView, MapFeature, MapView, Pin, QueuePlace, SandboxView, SetAsideEvent,
-    SetAsideView, StandstillView, StatsView, StatusView, SubmissionStatus,
+    DeletionView, SandboxView, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
 };
-use crate::{
-    ApplyError, EventEnvelope, LogItem, LogPlace, ProjectionError, QueryError, ViewQueries, ViewStore,
-};
+use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, ViewStore};
 
 /// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
@@ -53,6 +46,8 @@ struct MemoryState {
     unfinished: BTreeMap<Position, SubmissionId>,
     /// The submissions that were given up, in the same order.
     given_up: BTreeMap<Position, SubmissionId>,
+    /// The submissions whose names wait for an organiser's look, in the same order.
+    held: BTreeMap<Position, SubmissionId>,
     queue: FairQueue,
     pins: PinIndex,
     sandboxes: BTreeMap<String, SandboxView>,
@@ -230,130 +225,6 @@ impl ViewStore for MemoryViews {
     }
 }
 
-#[async_trait]
-impl ViewQueries for MemoryViews {
-    async fn checkpoint(&self) -> Result<Position, QueryError> {
-        Ok(self.read().checkpoint)
-    }
-
-    fn watch(&self) -> watch::Receiver<Position> {
-        self.checkpoint.subscribe()
-    }
-
-    async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
-        Ok(self.read().places.before(moment))
-    }
-
-    async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
-        Ok(self.read().resume)
-    }
-
-    async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
-        Ok(self.read().fold.statuses.get(&id).cloned())
-    }
-
-    async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
-        Ok(self.read().deletions.get(&id).copied())
-    }
-
-    async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
-        let state = self.read();
-        let ahead = state.queue.ahead_of(id);
-        Ok(ahead.map(|ahead| state.fold.recent.queue_place(ahead, state.queue.waiting())))
-    }
-
-    async fn stats(&self) -> Result<StatsView, QueryError> {
-        let state = self.read();
-        Ok(totals::stats(&state.fold.counters, &state.fold.recent, state.checkpoint))
-    }
-
-    async fn pins(&self, bounds: BoundingBox, zoom: u8) -> Result<MapView, QueryError> {
-        let state = self.read();
-        let viewport = Viewport::new(bounds, zoom);
-        let clusters = clusters(&viewport, &state.fold.cells);
-        let features = clusters.iter().map(|cluster| state.feature(cluster)).collect();
-        Ok(MapView { zoom: viewport.zoom(), features })
-    }
-
-    async fn pins_at(&self, lat: f64, lon: f64, max: usize) -> Result<Vec<Pin>, QueryError> {
-        let state = self.read();
-        let cluster = nearest(&state.fold.cells, MercatorPoint::project(lat, lon));
-        let cells = cluster.into_iter().flat_map(|cluster| cluster.cells);
-        let mut positions: Vec<Position> =
-            cells.flat_map(|cell| state.pins.in_cell(cell.wrapped())).collect();
-        positions.sort_unstable();
-        let newest = positions.iter().rev().take(max);
-        Ok(newest.filter_map(|position| state.pins.by_position.get(position).cloned()).collect())
-    }
-
-    async fn pins_changed(&self, after: Position, max: usize) -> Result<Vec<Pin>, QueryError> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let state = self.read();
-        let changed = state.pins.by_position.range((Excluded(after), Unbounded));
-        Ok(changed.take(max).map(|(_, pin)| pin.clone()).collect())
-    }
-
-    async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError> {
-        let state = self.read();
-        let names = starting_with(&state.pins.names, text);
-        let last_names = starting_with(&state.pins.last_names, text);
-        let cities = starting_with(&state.pins.cities, text);
-        let mut seen = BTreeSet::new();
-        let found = names.chain(last_names).chain(cities).filter(|position| seen.insert(*position));
-        Ok(found.filter_map(|position| state.pins.by_position.get(&position)).take(max).cloned().collect())
-    }
-
-    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        let state = self.read();
-        let newest = state.unfinished.values().rev().take(max);
-        let mut views: Vec<_> = newest.filter_map(|id| state.fold.statuses.get(id).cloned()).collect();
-        views.reverse();
-        Ok(views)
-    }
-
-    async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        let state = self.read();
-        let oldest = state.unfinished.values().filter_map(|id| state.fold.statuses.get(id));
-        Ok(oldest.filter(|view| view.retry_at().is_none_or(|at| at <= now)).take(max).cloned().collect())
-    }
-
-    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        let state = self.read();
-        let newest = state.given_up.values().rev().take(max);
-        let mut views: Vec<_> = newest.filter_map(|id| state.fold.statuses.get(id).cloned()).collect();
-        views.reverse();
-        Ok(views)
-    }
-
-    async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        let state = self.read();
-        let newest = state.unfinished.values().rev().filter_map(|id| state.fold.statuses.get(id));
-        let verifying = newest.filter(|view| view.status == SubmissionStatus::Verifying).take(max);
-        let mut views: Vec<_> = verifying.cloned().collect();
-        views.reverse();
-        Ok(views)
-    }
-
-    async fn sandboxes(&self) -> Result<Vec<SandboxView>, QueryError> {
-        Ok(self.read().sandboxes.values().cloned().collect())
-    }
-
-    async fn set_aside(&self) -> Result<SetAsideView, QueryError> {
-        Ok(self.read().set_aside.clone())
-    }
-
-    async fn standstills(&self, max: usize) -> Result<Vec<StandstillView>, QueryError> {
-        let mut all: Vec<_> = self.read().standstills.values().cloned().collect();
-        all.sort_unstable_by_key(|standstill| standstill.position);
-        all.truncate(max);
-        Ok(all)
-    }
-
-    async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
-        Ok(self.read().standstills.get(&id).cloned())
-    }
-}
-
 impl MemoryState {
     fn apply(&mut self, envelope: &EventEnvelope) {
         let (effects, pin_change) = self.fold.apply(envelope);
@@ -367,9 +238,34 @@ impl MemoryState {
         if effects.status.is_some() || effects.leaves.is_some() || effects.resumed {
             self.update_queue(envelope, &effects);
         }
+        if effects.status.is_some() || matches!(envelope.event, Event::Hidden(_) | Event::Shown(_)) {
+            self.update_held(envelope.id);
+        }
         if let Some(pin_change) = pin_change {
             self.replace_pin(pin_change);
         }
+    }
+
+    fn update_held(&mut self, id: SubmissionId) {
+        let Some(view) = self.fold.statuses.get(&id) else { return };
+        match view.is_held() {
+            true => self.held.insert(view.accepted(), id),
+            false => self.held.remove(&view.accepted()),
+        };
+    }
+
+    /// Returns the newest `max` of these submissions, oldest first; of a venue, or of all.
+    fn newest(
+        &self,
+        submissions: &BTreeMap<Position, SubmissionId>,
+        venue: Option<&str>,
+        max: usize,
+    ) -> Vec<StatusView> {
+        let newest = submissions.values().rev().filter_map(|id| self.fold.statuses.get(id));
+        let newest = newest.filter(|view| venue.is_none() || view.venue.as_deref() == venue);
+        let mut views: Vec<_> = newest.take(max).cloned().collect();
+        views.reverse();
+        views
     }
 
     /// Lets a submission stand still, unless it is further than that. It waits for no turn meanwhile.
@@ -396,6 +292,7 @@ impl MemoryState {
         let Some((view, pin_change)) = self.fold.delete(deletion) else { return };
         self.unfinished.remove(&view.accepted());
         self.given_up.remove(&view.accepted());
+        self.held.remove(&view.accepted());
         if let Some(pin_change) = pin_change {
             self.replace_pin(pin_change);
         }
@@ -432,17 +329,5 @@ impl MemoryState {
             Some(place) => self.queue.enqueue(id, &view.owner, place.0),
             None => self.queue.apply(id, envelope.position.0, &envelope.event),
         }
-    }
-
-    fn feature(&self, cluster: &CellCluster) -> MapFeature {
-        let pin = self.pins.by_position.get(&Position(cluster.sums.pin));
-        if let Some(pin) = pin.filter(|_| cluster.sums.count == 1) {
-            return MapFeature::Pin(pin.clone());
-        }
-        let expansion_zoom = match cluster.sums.places {
-            1 => None,
-            _ => expansion_zoom(&self.fold.cells, &cluster.cells, ZOOM_MAX).ok(),
-        };
-        cluster.feature(expansion_zoom)
     }
 }

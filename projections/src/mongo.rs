@@ -30,6 +30,7 @@ mod rebuild;
 mod sandboxes;
 mod transaction;
 mod unread;
+mod venues;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

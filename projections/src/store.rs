@@ -127,15 +127,31 @@ pub trait ViewQueries: Send + Sync {
     /// accents, `max` at most. Pins that are found by name come first, those found by last name next.
     async fn find_pins(&self, text: &str, max: usize) -> Result<Vec<Pin>, QueryError>;
 
-    /// Returns the newest `max` submissions that wait or are being verified, oldest first.
-    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+    /// Returns the totals of a venue. `places` is 0: [`PinMap`](crate::PinMap) counts them.
+    async fn venue_stats(&self, venue: &str) -> Result<StatsView, QueryError>;
+
+    /// Returns the pins of a venue that changed after the position `after`, sorted by position and `max` at most. A pin with
+    /// 0 `passes` was removed from the map, or is at another venue now.
+    async fn venue_pins_changed(
+        &self,
+        venue: &str,
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Pin>, QueryError>;
+
+    /// Returns the newest `max` submissions that wait or are being verified, oldest first; of a venue, or of all.
+    async fn unfinished(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
     /// Returns the first `max` submissions that wait or are being verified, oldest first, without those that are
     /// to be tried again at a moment after `now`. That moment is compared to the second.
     async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
-    /// Returns the newest `max` submissions that were given up, oldest first.
-    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;
+    /// Returns the newest `max` submissions that were given up, oldest first; of a venue, or of all.
+    async fn given_up(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError>;
+
+    /// Returns the newest `max` submissions whose names wait for an organiser's look, oldest first; of a venue, or of all.
+    /// Those that failed or were withdrawn wait for none.
+    async fn held(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError>;
 
     /// Returns the newest `max` submissions that are being verified, oldest first.
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError>;

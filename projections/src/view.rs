@@ -323,6 +323,9 @@ pub struct Pin {
     /// The short name of the participant's venue. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venue: Option<String>,
+    /// The short names of the venues at which the pin was before, without the present one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub former_venues: Vec<String>,
     /// The number of the owner's submissions that count. 0 means that the pin was removed.
     pub passes: u64,
     /// The time of the newest pass.
@@ -330,6 +333,21 @@ pub struct Pin {
     /// The position of the event that last changed the pin.
     #[schema(value_type = u64)]
     pub position: Position,
+}
+
+impl Pin {
+    /// Returns the venues at which the pin is or was.
+    pub(crate) fn all_venues(&self) -> impl Iterator<Item = &String> {
+        self.venue.iter().chain(&self.former_venues)
+    }
+
+    /// Returns the pin as a venue sees it: a pin that moved to another venue is gone from there.
+    pub(crate) fn seen_at(self, venue: &str) -> Self {
+        match self.venue.as_deref() == Some(venue) {
+            true => self,
+            false => Self { passes: 0, ..self },
+        }
+    }
 }
 
 /// The features of a viewport.
@@ -344,6 +362,7 @@ pub struct MapView {
 
 /// A pin, or a cluster of pins.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::large_enum_variant, reason = "most features of a map that is looked at closely are pins")]
 pub enum MapFeature {
     /// A pin that no other pin overlaps at this zoom.
     Pin(Pin),

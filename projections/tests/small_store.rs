@@ -248,16 +248,33 @@ impl ViewQueries for SmallStore {
         self.views.find_pins(text, max).await
     }
 
-    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        self.views.unfinished(max).await
+    async fn venue_stats(&self, venue: &str) -> Result<StatsView, QueryError> {
+        self.views.venue_stats(venue).await
+    }
+
+    async fn venue_pins_changed(
+        &self,
+        venue: &str,
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Pin>, QueryError> {
+        self.views.venue_pins_changed(venue, after, max).await
+    }
+
+    async fn unfinished(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.unfinished(venue, max).await
     }
 
     async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
         self.views.overdue(now, max).await
     }
 
-    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        self.views.given_up(max).await
+    async fn given_up(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.given_up(venue, max).await
+    }
+
+    async fn held(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        self.views.held(venue, max).await
     }
 
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {

@@ -10,8 +10,9 @@ use projections::ViewQueries;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::map::feed::LiveFeed;
+use crate::map::feed::LiveFeeds;
 use crate::map::tiles::MapTiles;
+use crate::map::venues::VenueMaps;
 use crate::parameters;
 use crate::past::PastViews;
 use crate::readers::{LiveReaders, ReaderLimits};
@@ -38,7 +39,7 @@ pub struct ReadApi {
     /// The server of the map's tiles. With `None`, the page draws the world that it brings along.
     pub tiles: Option<MapTiles>,
     pub readers: ReaderLimits,
-    /// The venues of the challenge's file, whose networks share the places of readers.
+    /// The venues of the challenge's file. Each has its part of the map, and its networks share the places of readers.
     pub venues: Venues,
     /// Cancelled when the process is asked to stop. Live streams end then, so that their connections can close.
     pub stopping: CancellationToken,
@@ -56,7 +57,8 @@ pub(crate) struct ReadState {
     pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
     pub(crate) pause_cause: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<LiveReaders>,
-    pub(crate) live: LiveFeed,
+    pub(crate) venues: Arc<VenueMaps>,
+    pub(crate) live: LiveFeeds,
     pub(crate) tiles: Option<MapTiles>,
     pub(crate) stopping: CancellationToken,
 }
@@ -64,10 +66,12 @@ pub(crate) struct ReadState {
 impl ReadState {
     /// Creates the state and starts the task that feeds the live streams.
     pub(crate) fn new(api: ReadApi) -> Self {
+        let venues = Arc::new(VenueMaps::new(&api.venues));
         Self {
             submissions: SubmissionReader::new(Arc::clone(&api.queries), Arc::clone(&api.log)),
             past: PastViews::new(Arc::clone(&api.log)),
-            live: LiveFeed::start(Arc::clone(&api.queries), api.stopping.clone()),
+            live: LiveFeeds::start(&api.queries, &venues, &api.stopping),
+            venues,
             readers: LiveReaders::new(api.readers, api.venues, api.metrics),
             tokens: OrganiserTokens::new(api.token, Arc::clone(&api.log)),
             queries: api.queries,

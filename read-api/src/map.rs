@@ -7,3 +7,4 @@ pub(crate) mod pins;
 pub(crate) mod stats;
 pub(crate) mod style;
 pub(crate) mod tiles;
+pub(crate) mod venues;

@@ -4,6 +4,7 @@ use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
+use domain::challenge::Venues;
 use tower_http::compression::CompressionLayer;
 
 use crate::conditional::ETag;
@@ -31,18 +32,27 @@ const PAGES: [(&str, &str); 4] = [
 /// The page with the map, the only page that may load tiles.
 const MAP_PAGE: &str = "/index.html";
 
+/// The screen of a venue's room.
+const ROOM_PAGE: &str = "/room.html";
+
 const NOT_FOUND_PAGE: &str = "/nowhere.html";
 
 /// The folder of the files whose names change with their content.
 const IMMUTABLE: &str = "/assets/";
 
-/// Returns the routes of the pages and of the files that they load.
-pub(crate) fn router(tiles: Option<&MapTiles>) -> Router {
+/// Returns the routes of the pages and of the files that they load. `venues` are those that have a screen.
+pub(crate) fn router(tiles: Option<&MapTiles>, venues: &Venues) -> Router {
     let mut router = Router::new();
     for (route, path) in PAGES {
         let file = find(path).or_else(|| find(MAP_PAGE));
         let file = file.expect("the build script always includes the page with the map");
         router = router.route(route, serve(file, tiles.filter(|_| path == MAP_PAGE)));
+    }
+    let room = find(ROOM_PAGE).or_else(|| find(MAP_PAGE));
+    let room = serve(room.expect("the build script always includes the page with the map"), None);
+    // The names of venues have letters, digits and hyphens only. Every other address has the page that says so.
+    for venue in venues.iter() {
+        router = router.route(&format!("/v/{}", venue.name), room.clone());
     }
     for file in FILES.iter().filter(|file| !file.path.ends_with(".html")) {
         router = router.route(file.path, serve(file, None));

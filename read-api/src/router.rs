@@ -25,12 +25,13 @@ const BODY_BYTES_MAX: usize = 1024;
 /// Call it inside a Tokio runtime. Serve the routes with the client's address as `ConnectInfo`: without it, only the
 /// total limit on readers applies, not the limit per address.
 pub fn router(api: ReadApi) -> OpenApiRouter {
-    let pages = pages::router(api.tiles.as_ref());
+    let pages = pages::router(api.tiles.as_ref(), &api.venues);
     let state = Arc::new(ReadState::new(api));
     let public = OpenApiRouter::new()
         .routes(routes!(pins::pins))
         .routes(routes!(pins::find_pins))
         .routes(routes!(pins::pins_at))
+        .routes(routes!(pins::newest_pins))
         .routes(routes!(stats::stats))
         .routes(routes!(style::style))
         .routes(routes!(compat_2016::original_stats))

@@ -1,4 +1,4 @@
-// Five pages, each with what it needs and no more.
+// Six pages, each with what it needs and no more.
 import { defineConfig } from "vite";
 
 export default defineConfig({
@@ -11,7 +11,7 @@ export default defineConfig({
     // Chromium, Firefox and Safari have known modulepreload for years.
     modulePreload: { polyfill: false },
     rollupOptions: {
-      input: ["index.html", "submit.html", "status.html", "organise.html", "nowhere.html"],
+      input: ["index.html", "submit.html", "status.html", "organise.html", "room.html", "nowhere.html"],
     },
   },
   // `npm run dev` beside a server that runs: the pages from here, the data from there.

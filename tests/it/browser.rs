@@ -5,9 +5,11 @@
 mod buttons;
 mod event;
 mod keyboard;
+mod moderation;
 mod organise;
 mod own;
 mod reasons;
+mod room;
 mod slow;
 mod tiles;
 

@@ -60,9 +60,9 @@ pub async fn a_deleted_submission_is_in_no_view(subject: &dyn ViewsUnderTest) {
         assert_eq!((stats.countries, stats.places), (expected.countries.clone(), expected.places));
         assert_eq!((stats.answers, stats.failures), (expected.answers.clone(), expected.failures.clone()));
         assert_eq!(stats.interruptions, expected.interruptions);
-        let unfinished = views.unfinished(10).await.expect("readable");
+        let unfinished = views.unfinished(None, 10).await.expect("readable");
         assert_eq!(unfinished.iter().map(|view| view.id).collect::<Vec<_>>(), [other]);
-        assert_eq!(views.given_up(10).await.expect("readable"), []);
+        assert_eq!(views.given_up(None, 10).await.expect("readable"), []);
         for id in [passed, only, failed, hidden, waiting, given_up] {
             assert_eq!(views.status(id).await.expect("readable"), None);
             assert_eq!(views.deletion(id).await.expect("readable").map(|deletion| deletion.id), Some(id));

@@ -84,7 +84,8 @@ impl EventHistory {
                 None => {
                     let owner = format!("owner{}", history.draw(owners));
                     let city = history.draw(CITIES.len() as u64) as usize;
-                    history.submit(&owner, city);
+                    let venue = [None, Some("berlin"), Some("paris")][history.draw(3) as usize];
+                    history.submit_at(venue, &owner, city);
                 }
                 Some((id, phase)) if phase != SubmissionPhase::Withdrawn && history.draw(16) == 0 => {
                     if history.draw(3) == 0 {
@@ -119,6 +120,19 @@ impl EventHistory {
 
     /// Adds a new submission from the city with this number in [`CITIES`].
     pub fn submit(&mut self, owner: &str, city: usize) -> SubmissionId {
+        self.submit_at(None, owner, city)
+    }
+
+    /// Adds a new submission of a venue that passes at once.
+    pub fn pass_at(&mut self, venue: Option<&str>, owner: &str, city: usize) -> SubmissionId {
+        let id = self.submit_at(venue, owner, city);
+        self.start(id);
+        self.pass(id);
+        id
+    }
+
+    /// Adds a new submission of a venue.
+    pub fn submit_at(&mut self, venue: Option<&str>, owner: &str, city: usize) -> SubmissionId {
         let (name, country, lat, lon) = CITIES[city];
         let (high, low) = (self.next(), self.next());
         let id = SubmissionId(Uuid::from_u64_pair(high, low));
@@ -130,6 +144,7 @@ impl EventHistory {
             location: located_in(name, country, lat, lon),
             images: vec![image("voting"), image("result")],
             answers: BTreeMap::from([("vote".to_owned(), vote)]),
+            venue: venue.map(str::to_owned),
             ..submitted_by(owner)
         };
         self.add(id, Event::Submitted(submitted), SubmissionPhase::Waiting);
@@ -208,6 +223,11 @@ impl EventHistory {
     pub fn hide(&mut self, id: SubmissionId) {
         let hidden = Hidden { act: act("a slur"), held: false };
         self.mark(id, Event::Hidden(hidden), true);
+    }
+
+    /// Adds the event that holds the submission until an organiser looks at its name.
+    pub fn hold(&mut self, id: SubmissionId) {
+        self.mark(id, Event::Hidden(Hidden { act: act("a word"), held: true }), true);
     }
 
     /// Adds the event that an organiser shows the submission again.

@@ -116,7 +116,7 @@ pub async fn a_withdrawn_submission_leaves_the_queue_and_keeps_its_history(subje
     let left = views.queue_place(next).await.expect("readable").expect("it waits");
     assert_eq!((left.position, left.of), (1, 1));
     let unfinished: Vec<_> =
-        views.unfinished(9).await.expect("readable").iter().map(|view| view.id).collect();
+        views.unfinished(None, 9).await.expect("readable").iter().map(|view| view.id).collect();
     assert_eq!(unfinished, [next]);
     assert_eq!(views.verifying(9).await.expect("readable"), []);
     let stats = views.stats().await.expect("readable");
@@ -141,12 +141,12 @@ pub async fn a_submission_that_is_given_up_says_so_until_an_organiser_asks_again
     assert!(why.message.starts_with("We could not run it"), "{}", why.message);
     assert_eq!(views.queue_place(ids[0]).await.expect("readable"), None);
     let listed = async |max| -> Vec<SubmissionId> {
-        views.given_up(max).await.expect("readable").into_iter().map(|view| view.id).collect()
+        views.given_up(None, max).await.expect("readable").into_iter().map(|view| view.id).collect()
     };
     assert_eq!(listed(10).await, ids[..2]);
     assert_eq!(listed(1).await, ids[1..2], "the newest");
     let unfinished: Vec<_> =
-        views.unfinished(10).await.expect("readable").iter().map(|view| view.id).collect();
+        views.unfinished(None, 10).await.expect("readable").iter().map(|view| view.id).collect();
     assert_eq!(unfinished, ids[2..]);
     assert_eq!(views.stats().await.expect("readable").submissions[&SubmissionStatus::GivenUp], 2);
 
@@ -213,7 +213,7 @@ pub async fn unfinished_submissions_are_listed_oldest_first(subject: &dyn ViewsU
     history.start(ids[0]);
     catch_up(&*views, &history).await;
     let listed = async |max| -> Vec<SubmissionId> {
-        views.unfinished(max).await.expect("readable").into_iter().map(|view| view.id).collect()
+        views.unfinished(None, max).await.expect("readable").into_iter().map(|view| view.id).collect()
     };
     assert_eq!(listed(10).await, ids);
     assert_eq!(listed(2).await, ids[1..], "the newest two");
@@ -274,7 +274,7 @@ pub async fn a_submission_that_stands_still_goes_on_at_the_same_event(subject: &
         assert_eq!(views.standstill(other).await.expect("readable"), None);
         assert_eq!(views.queue_place(id).await.expect("readable"), None);
         assert_eq!(views.queue_place(other).await.expect("readable").map(|place| place.of), Some(1));
-        let unfinished = views.unfinished(10).await.expect("readable");
+        let unfinished = views.unfinished(None, 10).await.expect("readable");
         assert_eq!(unfinished.iter().map(|view| view.id).collect::<Vec<_>>(), [other]);
         assert_eq!(views.verifying(10).await.expect("readable"), []);
     }
@@ -338,7 +338,7 @@ pub async fn a_submission_that_goes_on_may_stand_still_again(subject: &dyn Views
         assert_eq!(views.standstills(10).await.expect("readable"), &standstills[1..]);
         assert_eq!(views.queue_place(id).await.expect("readable"), None);
         assert_eq!(views.queue_place(other).await.expect("readable").map(|place| place.of), Some(2));
-        assert_eq!(views.unfinished(10).await.expect("readable").len(), 2);
+        assert_eq!(views.unfinished(None, 10).await.expect("readable").len(), 2);
     }
 }
 

@@ -1,5 +1,7 @@
 //! The pin of each owner, at the place of the owner's newest pass that counts.
 
+use std::collections::BTreeSet;
+
 use event_store::Position;
 
 use super::project::PassChange;
@@ -45,9 +47,21 @@ impl OwnerPasses {
             }
         }
         let newest = self.passes.last().or(before.as_ref());
-        self.pin = newest.map(|pin| Pin { passes: self.count, position: at, ..pin.clone() });
+        self.pin = newest.map(|pin| Pin {
+            passes: self.count,
+            position: at,
+            former_venues: former_venues(before.as_ref(), pin.venue.as_ref()),
+            ..pin.clone()
+        });
         PinChange { before, after: self.pin.clone() }
     }
+}
+
+/// Returns the venues that must hear that the pin is gone, if it is at `venue` now.
+fn former_venues(before: Option<&Pin>, venue: Option<&String>) -> Vec<String> {
+    let venues = before.into_iter().flat_map(Pin::all_venues).filter(|former| Some(*former) != venue);
+    let venues: BTreeSet<String> = venues.cloned().collect();
+    venues.into_iter().collect()
 }
 
 #[cfg(test)]
@@ -65,6 +79,7 @@ mod tests {
             lon: 0.0,
             answers: Default::default(),
             venue: None,
+            former_venues: vec![],
             passes: 0,
             passed_at: "2016-03-21T12:00:00Z".parse().unwrap(),
             position: Position(position),

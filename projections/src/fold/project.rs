@@ -131,6 +131,12 @@ impl StatusView {
         self.waiting.as_ref()?.retry_at
     }
 
+    /// Returns true if the submission waits for an organiser's look at its name.
+    pub(crate) fn is_held(&self) -> bool {
+        let ended = matches!(self.status, SubmissionStatus::Failed | SubmissionStatus::Withdrawn);
+        !ended && self.hidden.as_ref().is_some_and(|hidden| hidden.held)
+    }
+
     /// Returns the position of the submission's first event.
     pub(crate) fn accepted(&self) -> Position {
         self.timeline.first().map_or(self.position, |entry| entry.position)
@@ -372,6 +378,7 @@ impl StatusView {
             lon: self.location.lon,
             answers: self.answers.clone(),
             venue: self.venue.clone(),
+            former_venues: vec![],
             passes: 0,
             passed_at,
             position,

@@ -37,6 +37,14 @@ pub(crate) enum CounterKey {
 /// Counters, or differences of counters.
 pub(crate) type Counters = BTreeMap<CounterKey, i64>;
 
+/// The totals of one venue.
+#[derive(Debug, Default)]
+pub(crate) struct VenueTotals {
+    /// The counters, without the distinct places of pins.
+    pub(crate) counters: Counters,
+    pub(crate) recent: RecentActivity,
+}
+
 /// Counts a pin (`by` 1) or its removal (`by` −1).
 pub(crate) fn count_pin(counters: &mut Counters, pin: &Pin, by: i64) {
     add(counters, CounterKey::Pins, by);
@@ -157,6 +165,12 @@ impl RecentActivity {
         waited.sort_unstable();
         waited.get((waited.len() * percent).div_ceil(100).saturating_sub(1)).copied()
     }
+}
+
+/// Computes the view of a venue's totals. `newest` is the recent activity of all venues together.
+pub(crate) fn venue_stats(totals: &VenueTotals, newest: &RecentActivity, position: Position) -> StatsView {
+    let recent = RecentActivity { newest: newest.newest, ..totals.recent.clone() };
+    stats(&totals.counters, &recent, position)
 }
 
 /// Computes the view of the totals.

@@ -105,6 +105,7 @@ pub(crate) mod tests {
             lon,
             answers: BTreeMap::new(),
             venue: None,
+            former_venues: vec![],
             passes: 1,
             passed_at: jiff::Timestamp::UNIX_EPOCH,
             position: Position(position),

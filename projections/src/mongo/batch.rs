@@ -286,6 +286,7 @@ impl ViewCollections {
             .map(|(counter, by)| DocumentWrite::update(to_bson(counter)?, &doc! { "$inc": { "n": *by } }));
         self.write(session, &self.counters(), counters).await?;
 
+        self.write_venues(session, &state).await?;
         let kept = doc! { "recent": to_bson(&state.recent)?, "choosing": to_bson(&choosing)? };
         let head = DocumentWrite::update(self.generation, &doc! { "$set": kept });
         self.write(session, &Self::heads(self.database()), [head]).await
@@ -366,6 +367,13 @@ impl ViewCollections {
             state.owners.insert(document.owner, owner);
         }
 
+        let submitted = events.iter().filter_map(|envelope| match &envelope.event {
+            Event::Submitted(submitted) => submitted.venue.clone(),
+            _ => None,
+        });
+        let known = state.statuses.values().filter_map(|view| view.venue.clone());
+        let venues: BTreeSet<String> = submitted.chain(known).collect();
+        state.venues = self.load_venues(session, venues).await?;
         let blocks = load_blocks(self, session, places).await?;
         state.places = blocks.places();
         Ok((state, blocks))

@@ -9,12 +9,12 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 
 use super::documents::{
     BlockDocument, CounterDocument, CurrentGeneration, DeletionDocument, Generation, GenerationHead,
-    PassDocument, PinDocument, PlaceDocument, StatusDocument,
+    PassDocument, PinDocument, PlaceDocument, StatusDocument, VenueCounterDocument, VenueDocument,
 };
 
 /// The version of the documents' shapes. Views of another version are left
 /// alone, and new views are built from the log.
-pub(super) const SHAPE: u32 = 4;
+pub(super) const SHAPE: u32 = 5;
 
 /// The collections of one generation of the views.
 #[derive(Clone)]
@@ -58,6 +58,16 @@ impl ViewCollections {
         self.collection("counters")
     }
 
+    /// Returns the collection of the venues' counters.
+    pub(super) fn venue_counters(&self) -> Collection<VenueCounterDocument> {
+        self.collection("venue_counters")
+    }
+
+    /// Returns the collection of the venues' recent activity.
+    pub(super) fn venues(&self) -> Collection<VenueDocument> {
+        self.collection("venues")
+    }
+
     pub(super) fn blocks(&self) -> Collection<BlockDocument> {
         self.collection("blocks")
     }
@@ -89,11 +99,17 @@ impl ViewCollections {
         let sparse = |keys: Document| {
             IndexModel::builder().keys(keys).options(IndexOptions::builder().sparse(true).build()).build()
         };
+        let with_venues = |keys: Document| {
+            let only = doc! { "venues": { "$exists": true } };
+            let options = IndexOptions::builder().partial_filter_expression(only).build();
+            IndexModel::builder().keys(keys).options(options).build()
+        };
         self.statuses()
             .create_indexes([
                 index(doc! { "moved": 1 }),
                 sparse(doc! { "unfinished": 1 }),
                 sparse(doc! { "given_up": 1 }),
+                sparse(doc! { "held": 1 }),
                 index(doc! { "view.owner": 1, "claimed": 1 }),
             ])
             .await?;
@@ -104,6 +120,8 @@ impl ViewCollections {
                 index(doc! { "name": 1, "pin.position": 1 }),
                 sparse(doc! { "last_name": 1, "pin.position": 1 }),
                 index(doc! { "city": 1, "pin.position": 1 }),
+                // A sparse index would have every pin, because every pin has a position.
+                with_venues(doc! { "venues": 1, "pin.position": 1 }),
             ])
             .await?;
         self.passes().create_indexes([index(doc! { "pin.owner": 1, "_id": -1 })]).await?;
@@ -111,8 +129,10 @@ impl ViewCollections {
         self.places().create_index(index(doc! { "newest_ms": 1, "_id": 1 })).await?;
         self.deletions().create_index(index(doc! { "position": 1 })).await?;
         self.standstills::<Document>().create_index(index(doc! { "position": 1 })).await?;
+        self.venue_counters().create_index(index(doc! { "venue": 1 })).await?;
         // Fails if the collection exists, which is as good.
         let _ = self.database.create_collection(self.counters().name()).await;
+        let _ = self.database.create_collection(self.venues().name()).await;
         Ok(())
     }
 
@@ -150,6 +170,8 @@ impl ViewCollections {
         self.pins().drop().await?;
         self.passes().drop().await?;
         self.counters().drop().await?;
+        self.venue_counters().drop().await?;
+        self.venues().drop().await?;
         self.blocks().drop().await?;
         self.unread::<Document>().drop().await?;
         self.standstills::<Document>().drop().await?;

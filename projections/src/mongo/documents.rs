@@ -80,6 +80,9 @@ pub(super) struct StatusDocument {
     /// The position of the submission's first event if it was given up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) given_up: Option<Position>,
+    /// The position of the submission's first event while its name waits for an organiser's look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) held: Option<Position>,
     /// The submission's queue place while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queued: Option<Position>,
@@ -155,6 +158,9 @@ pub(super) struct PinDocument {
     /// The folded name of the city.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) city: Option<String>,
+    /// The venues at which the pin is or was. Absent if there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) venues: Option<Vec<String>>,
     pub(super) pin: Pin,
 }
 
@@ -182,6 +188,31 @@ pub(super) struct CounterDocument {
     #[serde(rename = "_id")]
     pub(super) key: CounterKey,
     pub(super) n: i64,
+}
+
+/// A counter of a venue's totals.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct VenueCounterDocument {
+    #[serde(rename = "_id")]
+    pub(super) id: VenueCounterKey,
+    /// The same as in the `_id`, for the index.
+    pub(super) venue: String,
+    pub(super) n: i64,
+}
+
+/// The `_id` of a [`VenueCounterDocument`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct VenueCounterKey {
+    pub(super) venue: String,
+    pub(super) key: CounterKey,
+}
+
+/// The recent activity of a venue.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct VenueDocument {
+    #[serde(rename = "_id")]
+    pub(super) venue: String,
+    pub(super) recent: RecentActivity,
 }
 
 /// A block of cells, packed by the module `blocks`.
@@ -260,6 +291,7 @@ impl StatusDocument {
             id: view.id.to_string(),
             unfinished: unfinished.then(|| view.accepted()),
             given_up: (view.status == SubmissionStatus::GivenUp).then(|| view.accepted()),
+            held: view.is_held().then(|| view.accepted()),
             queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
             claimed: view.claimed(),
             moved,
@@ -289,6 +321,7 @@ impl StatusDocument {
         for (field, position) in [
             ("unfinished", self.unfinished),
             ("given_up", self.given_up),
+            ("held", self.held),
             ("queued", self.queued),
             ("claimed", self.claimed),
         ] {
@@ -346,6 +379,7 @@ impl PinDocument {
             name: on_map.then_some(name),
             last_name: last_name.filter(|_| on_map),
             city: on_map.then_some(city),
+            venues: Some(pin.all_venues().cloned().collect::<Vec<_>>()).filter(|venues| !venues.is_empty()),
             pin,
         }
     }

@@ -17,7 +17,7 @@ use super::documents::{PinDocument, cell_key, number};
 use super::map_query::{NearestQuery, ViewportQuery};
 use super::transaction::find;
 use super::{MongoViews, within_deadline};
-use crate::fold::totals::{self, Counters};
+use crate::fold::totals::{self, Counters, VenueTotals};
 use crate::map::grid::CellId;
 use crate::map::mercator::MercatorPoint;
 use crate::map::viewport::Viewport;
@@ -121,8 +121,39 @@ impl ViewQueries for MongoViews {
         .await
     }
 
-    async fn unfinished(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
-        within_deadline(self.read_newest(unfinished(), "unfinished", max)).await
+    async fn venue_stats(&self, venue: &str) -> Result<StatsView, QueryError> {
+        within_deadline(async {
+            let collections = self.collections()?;
+            let mut session = self.snapshot().await?;
+            let head = collections.head(&mut session).await?;
+            let of_venue = doc! { "venue": venue };
+            let counters =
+                find(&collections.venue_counters(), &mut session, of_venue, FindOptions::default()).await?;
+            let counters = counters.into_iter().filter(|counter| counter.n != 0);
+            let counters: Counters = counters.map(|counter| (counter.id.key, counter.n)).collect();
+            let own = collections.venues().find_one(doc! { "_id": venue }).session(&mut session).await?;
+            let totals = VenueTotals { counters, recent: own.map(|own| own.recent).unwrap_or_default() };
+            let (recent, checkpoint) =
+                head.map_or_else(Default::default, |head| (head.recent, head.checkpoint));
+            self.polled.publish(collections.generation, checkpoint);
+            Ok(totals::venue_stats(&totals, &recent, checkpoint))
+        })
+        .await
+    }
+
+    async fn venue_pins_changed(
+        &self,
+        venue: &str,
+        after: Position,
+        max: usize,
+    ) -> Result<Vec<Pin>, QueryError> {
+        let changed = doc! { "venues": venue, "pin.position": { "$gt": number(after) } };
+        let pins = within_deadline(self.read_pins(changed, doc! { "pin.position": 1 }, max)).await?;
+        Ok(pins.into_iter().map(|pin| pin.seen_at(venue)).collect())
+    }
+
+    async fn unfinished(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        within_deadline(self.read_newest(at(venue, unfinished()), "unfinished", max)).await
     }
 
     async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
@@ -137,9 +168,14 @@ impl ViewQueries for MongoViews {
         .await
     }
 
-    async fn given_up(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
+    async fn given_up(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let given_up = doc! { "given_up": { "$gte": 0 } };
-        within_deadline(self.read_newest(given_up, "given_up", max)).await
+        within_deadline(self.read_newest(at(venue, given_up), "given_up", max)).await
+    }
+
+    async fn held(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
+        let held = doc! { "held": { "$gte": 0 } };
+        within_deadline(self.read_newest(at(venue, held), "held", max)).await
     }
 
     async fn verifying(&self, max: usize) -> Result<Vec<StatusView>, QueryError> {
@@ -193,6 +229,12 @@ impl MongoViews {
 
 fn unfinished() -> Document {
     doc! { "unfinished": { "$gte": 0 } }
+}
+
+/// Adds to a filter of submissions that they are of a venue.
+fn at(venue: Option<&str>, mut filter: Document) -> Document {
+    filter.extend(venue.map(|venue| ("view.venue".to_owned(), Bson::from(venue))));
+    filter
 }
 
 /// Matches the texts that begin with `text`: all up to `text` followed by the last character of Unicode.

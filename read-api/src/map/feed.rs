@@ -1,17 +1,20 @@
 //! The feed of the map's live streams: one task reads the views and writes each frame once, and every listener gets the
 //! same bytes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use event_store::Position;
+use projections::view::StatsView;
 use projections::{QueryError, ViewQueries};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::map::geojson::FeatureCollection;
+use crate::map::venues::{VenueMaps, pins_changed};
 use crate::sse::{self, MessageId};
 
 /// The pause after the views could not be read.
@@ -28,15 +31,27 @@ const FRAME_PINS_MAX: usize = 500;
 const FRAME_PAUSE_MIN: Duration = Duration::from_millis(50);
 const FRAME_PAUSE_MAX: Duration = Duration::from_secs(1);
 
+/// The shortest pause after a frame of a venue. An event of one venue makes the tasks of all others look.
+const VENUE_PAUSE_MIN: Duration = Duration::from_millis(250);
+
 /// The time that it takes to send a frame to one listener.
 const SEND_TIME: Duration = Duration::from_micros(50);
 
 /// The number of listeners that lost frames and read the views at the same time.
 const CATCH_UPS_MAX: usize = 8;
 
-/// The source of all live streams of the map.
+/// The feed of the whole map, and one for each venue.
+pub(crate) struct LiveFeeds {
+    all: LiveFeed,
+    venues: BTreeMap<String, LiveFeed>,
+}
+
+/// The source of the live streams of the map, or of one venue.
 pub(crate) struct LiveFeed {
+    source: FrameSource,
     frames: broadcast::Sender<LiveFrame>,
+    /// Wakes the task that writes the frames of a venue, which rests while nobody listens.
+    listened: Arc<Notify>,
     newest: watch::Receiver<Option<LiveFrame>>,
     catch_ups: Semaphore,
 }
@@ -51,25 +66,63 @@ pub(crate) struct LiveFrame {
     pub(crate) stats: Bytes,
 }
 
+/// The views from which frames are read.
+#[derive(Clone)]
+struct FrameSource {
+    queries: Arc<dyn ViewQueries>,
+    venues: Arc<VenueMaps>,
+    /// `None` for the whole map.
+    venue: Option<String>,
+}
+
 /// The task that writes the frames.
 struct FrameWriter {
-    queries: Arc<dyn ViewQueries>,
+    source: FrameSource,
     frames: broadcast::Sender<LiveFrame>,
+    listened: Arc<Notify>,
     newest: watch::Sender<Option<LiveFrame>>,
 }
 
+impl LiveFeeds {
+    /// Starts the tasks that write the frames.
+    pub(crate) fn start(
+        queries: &Arc<dyn ViewQueries>,
+        venues: &Arc<VenueMaps>,
+        stopping: &CancellationToken,
+    ) -> Self {
+        let feed = |venue| {
+            let source = FrameSource { queries: Arc::clone(queries), venues: Arc::clone(venues), venue };
+            LiveFeed::start(source, stopping.clone())
+        };
+        let of_venues = venues.names().map(|venue| (venue.clone(), feed(Some(venue.clone()))));
+        Self { all: feed(None), venues: of_venues.collect() }
+    }
+
+    /// Returns the feed of a venue, or of the whole map.
+    pub(crate) fn of(&self, venue: Option<&str>) -> &LiveFeed {
+        venue.and_then(|venue| self.venues.get(venue)).unwrap_or(&self.all)
+    }
+}
+
 impl LiveFeed {
-    /// Starts the task that writes the frames.
-    pub(crate) fn start(queries: Arc<dyn ViewQueries>, stopping: CancellationToken) -> Self {
+    fn start(source: FrameSource, stopping: CancellationToken) -> Self {
         let (frames, _) = broadcast::channel(FRAMES_KEPT);
         let (newest_sender, newest) = watch::channel(None);
-        let writer = FrameWriter { queries, frames: frames.clone(), newest: newest_sender };
+        let listened = Arc::new(Notify::new());
+        let writer = FrameWriter {
+            source: source.clone(),
+            frames: frames.clone(),
+            listened: Arc::clone(&listened),
+            newest: newest_sender,
+        };
         tokio::spawn(stopping.run_until_cancelled_owned(writer.run()));
-        Self { frames, newest, catch_ups: Semaphore::new(CATCH_UPS_MAX) }
+        Self { source, frames, listened, newest, catch_ups: Semaphore::new(CATCH_UPS_MAX) }
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<LiveFrame> {
-        self.frames.subscribe()
+        let frames = self.frames.subscribe();
+        self.listened.notify_one();
+        frames
     }
 
     /// Waits until the views could be read and returns the newest frame, or `None` if the process is stopping.
@@ -80,28 +133,43 @@ impl LiveFeed {
     }
 
     /// Returns a frame of everything that changed since `after`, for one listener.
-    pub(crate) async fn changes_since(
-        &self,
-        queries: &dyn ViewQueries,
-        after: Position,
-    ) -> Result<LiveFrame, QueryError> {
+    pub(crate) async fn changes_since(&self, after: Position) -> Result<LiveFrame, QueryError> {
         let _turn = self.catch_ups.acquire().await.expect("the semaphore is never closed");
-        LiveFrame::read(queries, after).await
+        Ok(self.source.read(after).await?.0)
     }
 }
 
 impl FrameWriter {
+    fn pause(&self) -> Duration {
+        let pause = frame_pause(self.frames.receiver_count());
+        if self.source.venue.is_some() { pause.max(VENUE_PAUSE_MIN) } else { pause }
+    }
+
     async fn run(self) {
-        let mut checkpoint = self.queries.watch();
+        let mut checkpoint = self.source.queries.watch();
         let mut position = *checkpoint.borrow_and_update();
+        let mut sent = StatsView::default();
         loop {
-            match LiveFrame::read(&*self.queries, position).await {
-                Ok(frame) => {
+            if self.source.venue.is_some() && self.frames.receiver_count() == 0 {
+                // Who comes next begins with a new frame.
+                self.newest.send_replace(None);
+                self.listened.notified().await;
+                position = *checkpoint.borrow_and_update();
+                sent = StatsView::default();
+                continue;
+            }
+            match self.source.read(position).await {
+                Ok((frame, stats)) => {
                     position = frame.position;
                     self.newest.send_replace(Some(frame.clone()));
-                    // Sending fails if there are no listeners, and then there is nothing to do.
-                    let _ = self.frames.send(frame);
-                    tokio::time::sleep(frame_pause(self.frames.receiver_count())).await;
+                    // Most events are of other venues.
+                    let is_news = self.source.venue.is_none() || frame.has_pins() || stats != sent;
+                    if is_news {
+                        sent = stats;
+                        // Sending fails if there are no listeners, and then there is nothing to do.
+                        let _ = self.frames.send(frame);
+                    }
+                    tokio::time::sleep(self.pause()).await;
                     if checkpoint.changed().await.is_err() {
                         return;
                     }
@@ -119,15 +187,22 @@ impl FrameWriter {
 }
 
 impl LiveFrame {
-    /// Reads the changes after `after` from the views.
-    async fn read(queries: &dyn ViewQueries, after: Position) -> Result<Self, QueryError> {
+    fn has_pins(&self) -> bool {
+        self.changes.len() > self.stats.len()
+    }
+}
+
+impl FrameSource {
+    /// Reads the changes after `after` from the views. Returns the totals too, as of no position.
+    async fn read(&self, after: Position) -> Result<(LiveFrame, StatsView), QueryError> {
+        let (queries, venue) = (&*self.queries, self.venue.as_deref());
         // This place is read first, and becomes the frame's. Pins that change in between come again with the next frame, and
         // none is left out.
         let place = queries.resume_point().await?;
-        let stats = queries.stats().await?;
-        let mut pins = queries.pins_changed(after, FRAME_PINS_MAX + 1).await?;
+        let totals = self.venues.stats(queries, venue).await?;
+        let mut pins = pins_changed(queries, venue, after, FRAME_PINS_MAX + 1).await?;
         // A position ahead of the views comes from another log, or from views that were rebuilt since.
-        let is_ahead = after > stats.position;
+        let is_ahead = after > totals.position;
         let position = Some(MessageId { position: place.position, mark: place.event.map(event_mark) });
         let mut changes = Vec::new();
         if is_ahead || pins.len() > FRAME_PINS_MAX {
@@ -137,9 +212,10 @@ impl LiveFrame {
         if !pins.is_empty() {
             changes.extend(sse::message("pins", position, &FeatureCollection::from_pins(pins)));
         }
-        let stats = sse::message("stats", position, &stats);
+        let stats = sse::message("stats", position, &totals);
         changes.extend_from_slice(&stats);
-        Ok(Self { position: place.position, changes: changes.into(), stats: stats.into() })
+        let frame = LiveFrame { position: place.position, changes: changes.into(), stats: stats.into() };
+        Ok((frame, StatsView { position: Position::START, ..totals }))
     }
 }
 

@@ -66,6 +66,9 @@ pub(crate) struct PinProperties {
     city: String,
     /// The ISO 3166 code of the country, two letters.
     country: String,
+    /// The short name of the participant's venue. Absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    venue: Option<String>,
     /// The participant's answers, by field.
     answers: BTreeMap<String, String>,
     /// The number of the owner's submissions that passed; 0 if the pin is gone.
@@ -114,6 +117,7 @@ impl From<Pin> for GeoJsonFeature {
             twitter: pin.twitter,
             city: pin.city,
             country: pin.country,
+            venue: pin.venue,
             answers: pin.answers,
             passes: pin.passes,
             passed_at: pin.passed_at,

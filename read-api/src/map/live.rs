@@ -11,13 +11,22 @@ use axum::response::Response;
 use bytes::Bytes;
 use event_store::{Position, ReadError};
 use futures::Stream;
-use http_edge::{ClientAddress, Problem};
+use http_edge::{ClientAddress, Problem, QueryParameters};
+use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
+use utoipa::IntoParams;
 
 use crate::app::ReadState;
 use crate::map::feed::{READ_PAUSE, event_mark};
 use crate::parameters;
 use crate::sse::{self, MessageId};
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct LiveParameters {
+    /// Only what belongs to the venue with this short name: `berlin`.
+    venue: Option<String>,
+}
 
 /// Streams the totals and the pins as they change.
 ///
@@ -30,18 +39,21 @@ use crate::sse::{self, MessageId};
     path = "/api/v1/live",
     operation_id = "stream_map",
     tag = "map",
-    params(("Last-Event-ID" = Option<String>, Header, description = "Continue after the message with this id, or after this position")),
+    params(LiveParameters, ("Last-Event-ID" = Option<String>, Header, description = "Continue after the message with this id, or after this position")),
     responses(
         (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
         (status = 400, description = "`Last-Event-ID` is not the id of a message.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "Too many clients listen.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn live(
     State(state): State<Arc<ReadState>>,
     client: ClientAddress,
+    QueryParameters(parameters): QueryParameters<LiveParameters>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
+    let venue = state.venues.find(parameters.venue.as_deref())?.map(str::to_owned);
     let after = parameters::last_event_id(&headers)?;
     let permit = state.readers.admit(client)?;
     let after = match after {
@@ -50,7 +62,7 @@ pub(crate) async fn live(
         after => after.map(|after| after.position),
     };
     let stopping = state.stopping.clone();
-    Ok(sse::response(messages(state, after), permit, stopping))
+    Ok(sse::response(messages(state, venue, after), permit, stopping))
 }
 
 /// Returns true if the log has another event at the position than the client saw, or none. While the log is away, nobody can
@@ -63,20 +75,25 @@ async fn is_of_another_log(state: &ReadState, after: MessageId) -> bool {
     }
 }
 
-fn messages(state: Arc<ReadState>, after: Option<Position>) -> impl Stream<Item = Bytes> {
+fn messages(
+    state: Arc<ReadState>,
+    venue: Option<String>,
+    after: Option<Position>,
+) -> impl Stream<Item = Bytes> {
     async_stream::stream! {
-        let mut frames = state.live.subscribe();
+        let feed = state.live.of(venue.as_deref());
+        let mut frames = feed.subscribe();
         let mut listener = match after {
             Some(after) => ListenerState { position: after, in_step: false },
             None => {
-                let Some(first) = state.live.newest_frame().await else { return };
+                let Some(first) = feed.newest_frame().await else { return };
                 yield first.stats;
                 ListenerState { position: first.position, in_step: true }
             }
         };
         loop {
             if !listener.in_step {
-                match state.live.changes_since(&*state.queries, listener.position).await {
+                match feed.changes_since(listener.position).await {
                     Ok(frame) => {
                         listener = ListenerState { position: frame.position, in_step: true };
                         yield frame.changes;

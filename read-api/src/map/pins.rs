@@ -13,10 +13,11 @@ use utoipa::IntoParams;
 use crate::app::ReadState;
 use crate::conditional::{self, ETag, to_json};
 use crate::map::geojson::FeatureCollection;
+use crate::map::venues::past_map;
 use crate::parameters;
 use crate::problem::views_unavailable;
 
-/// The largest number of pins that a search returns.
+/// The largest number of pins that a search or the list of the newest returns.
 const FOUND_MAX: usize = 20;
 
 /// The largest number of pins of one place that are listed.
@@ -39,6 +40,8 @@ pub(crate) struct PinsParameters {
     zoom: Option<String>,
     /// Show the map as it was at this moment: `2026-03-21T12:00:00Z`. The default is now.
     at: Option<String>,
+    /// Only pins of the venue with this short name: `berlin`.
+    venue: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -47,6 +50,8 @@ pub(crate) struct SearchParameters {
     /// The beginning of a participant's name, of its last word, or of a city's name. Case and accents do not matter.
     #[param(required = true)]
     q: Option<String>,
+    /// Only pins of the venue with this short name: `berlin`.
+    venue: Option<String>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -58,6 +63,16 @@ pub(crate) struct PlaceParameters {
     /// The longitude in degrees east. Degrees beyond ±180 are wrapped.
     #[param(value_type = f64, required = true)]
     lon: Option<String>,
+    /// Only pins of the venue with this short name: `berlin`.
+    venue: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NewestParameters {
+    /// The short name of the venue: `berlin`.
+    #[param(required = true)]
+    venue: Option<String>,
 }
 
 /// Returns the pins, and clusters of pins, in a box at a zoom.
@@ -74,6 +89,7 @@ pub(crate) struct PlaceParameters {
         (status = 200, description = "The pins and clusters.", body = FeatureCollection),
         (status = 304, description = "Nothing changed since the client read the map."),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -84,13 +100,19 @@ pub(crate) async fn pins(
 ) -> Result<Response, Problem> {
     let bounds = parameters::bounding_box(parameters.bbox.as_deref().unwrap_or(WHOLE_WORLD))?;
     let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
+    let venue = state.venues.find(parameters.venue.as_deref())?;
     let queries = state.queries_at(parameters.at.as_deref()).await?;
     // The checkpoint is read before the pins, so the pins may be newer than their tag says, but never older.
     let etag = ETag::from_number(queries.checkpoint().await.map_err(views_unavailable)?.0);
     if etag.matches(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
-    let map = queries.pins(bounds, zoom).await.map_err(views_unavailable)?;
+    let map = match (venue, &parameters.at) {
+        (None, _) => queries.pins(bounds, zoom).await,
+        (Some(venue), None) => state.venues.read(&*queries, venue, |map| map.viewport(bounds, zoom)).await,
+        (Some(venue), Some(_)) => past_map(&*queries, venue).await.map(|map| map.viewport(bounds, zoom)),
+    };
+    let map = map.map_err(views_unavailable)?;
     Ok(conditional::json(&headers, etag, || to_json(&FeatureCollection::from_map(map))))
 }
 
@@ -104,6 +126,7 @@ pub(crate) async fn pins(
     responses(
         (status = 200, description = "The pins found.", body = FeatureCollection),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -116,8 +139,11 @@ pub(crate) async fn find_pins(
         let message = format!("write 1 to {SEARCH_CHARS_MAX} characters to search for");
         return Err(Problem::parameter("q", message));
     }
-    let pins = state.queries.find_pins(text, FOUND_MAX).await.map_err(views_unavailable)?;
-    Ok(Json(FeatureCollection::from_pins(pins)))
+    let pins = match state.venues.find(parameters.venue.as_deref())? {
+        None => state.queries.find_pins(text, FOUND_MAX).await,
+        Some(venue) => state.venues.read(&*state.queries, venue, |map| map.find(text, FOUND_MAX)).await,
+    };
+    Ok(Json(FeatureCollection::from_pins(pins.map_err(views_unavailable)?)))
 }
 
 /// Returns the pins of the cluster nearest to a place, newest first, at most 100.
@@ -132,6 +158,7 @@ pub(crate) async fn find_pins(
     responses(
         (status = 200, description = "The pins of the cluster.", body = FeatureCollection),
         (status = 400, description = "A parameter is wrong.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
         (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -141,6 +168,36 @@ pub(crate) async fn pins_at(
 ) -> Result<Json<FeatureCollection>, Problem> {
     let lat = parameters::latitude(parameters.lat.as_deref())?;
     let lon = parameters::longitude(parameters.lon.as_deref())?;
-    let pins = state.queries.pins_at(lat, lon, AT_PLACE_MAX).await.map_err(views_unavailable)?;
-    Ok(Json(FeatureCollection::from_pins(pins)))
+    let pins = match state.venues.find(parameters.venue.as_deref())? {
+        None => state.queries.pins_at(lat, lon, AT_PLACE_MAX).await,
+        Some(venue) => {
+            state.venues.read(&*state.queries, venue, |map| map.at_place(lat, lon, AT_PLACE_MAX)).await
+        }
+    };
+    Ok(Json(FeatureCollection::from_pins(pins.map_err(views_unavailable)?)))
+}
+
+/// Returns the pins of a venue that passed last, newest first, at most 20.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pins/newest",
+    operation_id = "list_newest_pins",
+    tag = "map",
+    params(NewestParameters),
+    responses(
+        (status = 200, description = "The pins that passed last.", body = FeatureCollection),
+        (status = 400, description = "The venue is missing.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "The views cannot be read.", body = Problem, content_type = "application/problem+json"),
+    ),
+)]
+pub(crate) async fn newest_pins(
+    State(state): State<Arc<ReadState>>,
+    QueryParameters(parameters): QueryParameters<NewestParameters>,
+) -> Result<Json<FeatureCollection>, Problem> {
+    let Some(venue) = state.venues.find(parameters.venue.as_deref())? else {
+        return Err(Problem::parameter("venue", "name a venue of the challenge"));
+    };
+    let newest = state.venues.read(&*state.queries, venue, |map| map.newest(FOUND_MAX)).await;
+    Ok(Json(FeatureCollection::from_pins(newest.map_err(views_unavailable)?)))
 }

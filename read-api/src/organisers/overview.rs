@@ -17,12 +17,17 @@ use crate::problem::views_unavailable;
 /// The number of unfinished submissions that are listed.
 const UNFINISHED_MAX: usize = 500;
 
+/// The number of submissions that wait for an organiser's look and are listed.
+const HELD_MAX: usize = 500;
+
 /// The number of submissions that were given up and are listed.
 const GIVEN_UP_MAX: usize = 100;
 
 /// The state of the event, for organisers.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct OrganiserOverview {
+    /// The role of the token: `organiser`, `venue:NAME` or `analyst`. The rest is about that venue only.
+    role: String,
     /// Why nothing is verified at present; `null` while a verifier works.
     #[serde(rename = "platform")]
     #[schema(required)]
@@ -41,6 +46,8 @@ pub(crate) struct OrganiserOverview {
     given_up_count: u64,
     /// The newest 100 of these, oldest first. A rejudge gives one of them another attempt.
     given_up: Vec<StatusView>,
+    /// The newest 500 submissions that have a refused word and wait for an organiser's look, oldest first.
+    held: Vec<StatusView>,
     /// The submissions that stand still, at most 500, in the order of the events at which they do: this version of Muster
     /// cannot read these events.
     standing_still: Vec<StandstillView>,
@@ -76,13 +83,26 @@ pub(crate) async fn overview(
     State(state): State<Arc<ReadState>>,
     reader: Reader,
 ) -> Result<Json<OrganiserOverview>, Problem> {
-    let stats = state.queries.stats().await.map_err(views_unavailable)?;
+    let venue = reader.venue.as_deref();
+    let stats = match venue {
+        None => state.queries.stats().await,
+        Some(venue) => state.queries.venue_stats(venue).await,
+    };
+    let stats = stats.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
-    let unfinished = state.queries.unfinished(UNFINISHED_MAX).await.map_err(views_unavailable)?;
-    let given_up = state.queries.given_up(GIVEN_UP_MAX).await.map_err(views_unavailable)?;
-    let standing_still = state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?;
-    let set_aside = state.queries.set_aside().await.map_err(views_unavailable)?;
-    let mut overview = OrganiserOverview {
+    let unfinished = state.queries.unfinished(venue, UNFINISHED_MAX).await.map_err(views_unavailable)?;
+    let given_up = state.queries.given_up(venue, GIVEN_UP_MAX).await.map_err(views_unavailable)?;
+    let held = state.queries.held(venue, HELD_MAX).await.map_err(views_unavailable)?;
+    // What cannot be read belongs to no venue that is known.
+    let (standing_still, set_aside) = match venue {
+        None => (
+            state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?,
+            state.queries.set_aside().await.map_err(views_unavailable)?,
+        ),
+        Some(_) => Default::default(),
+    };
+    Ok(Json(OrganiserOverview {
+        role: reader.role.to_string(),
         pause_reason: state.pause_reason.borrow().clone(),
         pause_cause: state.pause_cause.borrow().clone(),
         waiting: count(SubmissionStatus::Submitted),
@@ -90,30 +110,12 @@ pub(crate) async fn overview(
         unfinished,
         given_up_count: count(SubmissionStatus::GivenUp),
         given_up,
+        held,
         standing_still,
         set_aside,
         failures: stats.failures,
         interruptions: stats.interruptions,
         waited_ms_p50: stats.waited_ms_p50,
         waited_ms_p95: stats.waited_ms_p95,
-    };
-    if let Some(venue) = reader.venue {
-        overview.keep_venue(&venue);
-    }
-    Ok(Json(overview))
-}
-
-impl OrganiserOverview {
-    /// Leaves out what is not of this venue. The numbers count what is listed.
-    fn keep_venue(&mut self, venue: &str) {
-        let is_of_venue = |view: &StatusView| view.venue.as_deref() == Some(venue);
-        self.unfinished.retain(is_of_venue);
-        self.given_up.retain(is_of_venue);
-        let count = |status| self.unfinished.iter().filter(|view| view.status == status).count() as u64;
-        self.waiting = count(SubmissionStatus::Submitted);
-        self.verifying = count(SubmissionStatus::Verifying);
-        self.given_up_count = self.given_up.len() as u64;
-        (self.standing_still, self.set_aside) = Default::default();
-        (self.failures, self.interruptions) = Default::default();
-    }
+    }))
 }

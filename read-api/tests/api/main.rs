@@ -15,4 +15,5 @@ mod past;
 mod rejections;
 mod sandbox;
 mod status;
+mod venues;
 mod world;

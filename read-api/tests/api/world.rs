@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use domain::SubmissionId;
 use domain::challenge::Challenge;
+use domain::challenge::Venues;
 use domain::submission::{
     ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Reason,
     RejudgeRequested, SCHEMA, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
@@ -76,7 +77,7 @@ impl World {
             tiles: None,
             metrics: metrics.clone(),
             readers,
-            venues: domain::challenge::Venues::default(),
+            venues: venues(),
             stopping: stopping.clone(),
         });
         let routes = routes.merge(http_edge::operations(Operations {
@@ -339,4 +340,10 @@ fn parse(block: &str) -> Option<Message> {
         whole_id: field("id").unwrap_or_default().to_owned(),
         data: serde_json::from_str(field("data")?).unwrap(),
     })
+}
+
+/// Returns two venues without networks and codes.
+fn venues() -> Venues {
+    let venue = |name: &str| serde_json::json!({ "name": name, "title": name, "location": "Berlin, DE" });
+    serde_json::from_value(serde_json::json!([venue("berlin"), venue("paris")])).unwrap()
 }

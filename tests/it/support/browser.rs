@@ -176,6 +176,18 @@ impl Browser {
         self.script(&script).await.as_str().map(str::to_owned)
     }
 
+    /// Collects the garbage of the page. Returns the bytes of its JavaScript heap and the number of its nodes.
+    pub(crate) async fn footprint(&self) -> (u64, u64) {
+        self.devtools("Performance.enable", json!({})).await;
+        self.devtools("HeapProfiler.collectGarbage", json!({})).await;
+        let metrics = self.devtools("Performance.getMetrics", json!({})).await;
+        let value = |name: &str| {
+            let metric = metrics["metrics"].as_array().unwrap().iter().find(|one| one["name"] == name);
+            metric.unwrap()["value"].as_f64().unwrap() as u64
+        };
+        (value("JSHeapUsedSize"), value("Nodes"))
+    }
+
     /// Returns the errors that the browser logged since the last call, except for failed requests.
     pub(crate) async fn complaints(&self) -> Vec<String> {
         let log = self.ask(Method::POST, "/se/log", json!({ "type": "browser" })).await.unwrap();
@@ -237,9 +249,9 @@ impl Browser {
         text.as_str().unwrap_or_default().to_owned()
     }
 
-    async fn devtools(&self, command: &str, parameters: Value) {
+    async fn devtools(&self, command: &str, parameters: Value) -> Value {
         let body = json!({ "cmd": command, "params": parameters });
-        self.ask(Method::POST, "/goog/cdp/execute", body).await.unwrap();
+        self.ask(Method::POST, "/goog/cdp/execute", body).await.unwrap()
     }
 
     async fn ask(&self, method: Method, path: &str, body: Value) -> Result<Value, String> {

@@ -28,11 +28,17 @@ impl Log {
     /// Records a submission that passes, with a place that depends on `number`. Returns the position of the
     /// last event.
     pub(crate) async fn pass(&self, number: u64) -> Position {
+        self.pass_at(None, number).await
+    }
+
+    /// Records a submission of a venue that passes, like [`Log::pass`].
+    pub(crate) async fn pass_at(&self, venue: Option<&str>, number: u64) -> Position {
         let id = SubmissionId(Uuid::new_v4());
         let (lat, lon) = ((number % 120) as f64 - 50.0, ((number / 120 + 180) % 360) as f64 - 180.0);
         let submitted = Submitted {
             participant: Participant { name: format!("Number {number}"), twitter: None },
             location: located_in("Somewhere", "GB", lat, lon),
+            venue: venue.map(str::to_owned),
             answers: [("vote".to_owned(), "Rust".to_owned())].into(),
             ..submitted_by(&format!("owner{number}"))
         };

@@ -140,6 +140,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/pins/newest": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Returns the pins of a venue that passed last, newest first, at most 20. */
+        get: operations["list_newest_pins"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/pins/search": {
         parameters: {
             query?: never;
@@ -198,7 +215,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Returns the totals over all submissions. */
+        /** Returns the totals over all submissions, or over those of a venue. */
         get: operations["get_stats"];
         put?: never;
         post?: never;
@@ -1115,6 +1132,8 @@ export interface components {
              * @description The number of submissions that the platform could not run and gave up.
              */
             given_up_count: number;
+            /** @description The newest 500 submissions that have a refused word and wait for an organiser's look, oldest first. */
+            held: components["schemas"]["StatusView"][];
             /** @description The number of interrupted attempts for each interruption code. */
             interruptions: {
                 [key: string]: number;
@@ -1123,6 +1142,8 @@ export interface components {
             platform: string | null;
             /** @description The cause of it, as the verifiers or the lack of verdicts tell it; `null` while a verifier works. */
             platform_cause: string | null;
+            /** @description The role of the token: `organiser`, `venue:NAME` or `analyst`. The rest is about that venue only. */
+            role: string;
             /** @description The events of strangers in streams with names of Muster's. They change nothing. */
             set_aside: components["schemas"]["SetAsideView"];
             /**
@@ -1269,6 +1290,8 @@ export interface components {
             passes: number;
             /** @description The participant's Twitter account: `@account`. */
             twitter: string | null;
+            /** @description The short name of the participant's venue. Absent if there is none. */
+            venue?: string | null;
         };
         /** @description A place on the map. */
         Place: {
@@ -2103,7 +2126,10 @@ export interface operations {
     };
     stream_map: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only what belongs to the venue with this short name: `berlin`. */
+                venue?: string;
+            };
             header?: {
                 /** @description Continue after the message with this id, or after this position */
                 "Last-Event-ID"?: string | null;
@@ -2124,6 +2150,15 @@ export interface operations {
             };
             /** @description `Last-Event-ID` is not the id of a message. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such venue. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2222,6 +2257,8 @@ export interface operations {
                 zoom?: number;
                 /** @description Show the map as it was at this moment: `2026-03-21T12:00:00Z`. The default is now. */
                 at?: string;
+                /** @description Only pins of the venue with this short name: `berlin`. */
+                venue?: string;
             };
             header?: never;
             path?: never;
@@ -2254,6 +2291,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no such venue. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The views cannot be read. */
             503: {
                 headers: {
@@ -2272,6 +2318,8 @@ export interface operations {
                 lat: number;
                 /** @description The longitude in degrees east. Degrees beyond ±180 are wrapped. */
                 lon: number;
+                /** @description Only pins of the venue with this short name: `berlin`. */
+                venue?: string;
             };
             header?: never;
             path?: never;
@@ -2297,6 +2345,65 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description There is no such venue. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The views cannot be read. */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_newest_pins: {
+        parameters: {
+            query: {
+                /** @description The short name of the venue: `berlin`. */
+                venue: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The pins that passed last. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeatureCollection"];
+                };
+            };
+            /** @description The venue is missing. */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such venue. */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description The views cannot be read. */
             503: {
                 headers: {
@@ -2313,6 +2420,8 @@ export interface operations {
             query: {
                 /** @description The beginning of a participant's name, of its last word, or of a city's name. Case and accents do not matter. */
                 q: string;
+                /** @description Only pins of the venue with this short name: `berlin`. */
+                venue?: string;
             };
             header?: never;
             path?: never;
@@ -2331,6 +2440,15 @@ export interface operations {
             };
             /** @description A parameter is wrong. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such venue. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2451,6 +2569,8 @@ export interface operations {
             query?: {
                 /** @description Show the totals as they were at this moment: `2026-03-21T12:00:00Z`. The default is now. */
                 at?: string;
+                /** @description Only what belongs to the venue with this short name: `berlin`. */
+                venue?: string;
             };
             header?: never;
             path?: never;
@@ -2476,6 +2596,15 @@ export interface operations {
             };
             /** @description A parameter is wrong. */
             400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description There is no such venue. */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -15,6 +15,8 @@ export interface Entry {
   twitter?: string;
   location: string;
   images: string[];
+  venue?: string;
+  venue_code?: string;
   [answer: string]: string | string[] | undefined;
 }
 
@@ -38,6 +40,8 @@ export type Sandboxes = Schemas["SandboxList"];
 export type Sandbox = Schemas["VerifierSandbox"];
 export type LimitedRegistry = Schemas["LimitedRegistry"];
 export type SandboxNode = Schemas["NodeInUse"];
+export type ListedToken = Schemas["ListedToken"];
+export type NewToken = Schemas["NewToken"];
 export type Webhook = Schemas["WebhookView"];
 export type MapStyle = Schemas["MapStyle"];
 

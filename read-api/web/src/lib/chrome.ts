@@ -3,6 +3,7 @@ import "@fontsource-variable/inter/wght.css";
 import "../style/base.css";
 import { el, svg } from "./dom";
 import { ownSubmissions } from "./own-submissions";
+import { claimQuery, venueClaim } from "./venue";
 
 type Page = "map" | "submit" | "status" | "organise" | "nowhere";
 
@@ -13,8 +14,9 @@ const PAGES: { page: Page; href: string; label: string }[] = [
 
 /** Returns the header of a page, with links to the other pages and to what was sent from this browser. */
 export function header(current: Page): HTMLElement {
+  const venue = claimQuery(venueClaim(location.search));
   const links = PAGES.map(({ page, href, label }) =>
-    el("a", { href, "aria-current": page === current && "page" }, label),
+    el("a", { href: href + venue, "aria-current": page === current && "page" }, label),
   );
   const [newest, ...others] = ownSubmissions();
   if (newest !== undefined) {

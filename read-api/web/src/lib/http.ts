@@ -63,6 +63,11 @@ export async function post<T>(
   return send<T>(path, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
+/** Deletes something. */
+export async function del(path: string, token: string): Promise<void> {
+  return send(path, { method: "DELETE", headers: bearer(token) }, undefined, () => Promise.resolve());
+}
+
 /** Returns true if the error only says that the request was aborted. */
 export function isAbort(error: unknown): boolean {
   return error instanceof DOMException && error.name === "AbortError";

@@ -9,6 +9,7 @@ import { get } from "../lib/http";
 import { periodSentence } from "../lib/period";
 import { LiveStream } from "../lib/live";
 import { motion } from "../lib/theme";
+import { atVenue, claimQuery, venueClaim } from "../lib/venue";
 import { type NamedPin, readView, writeView } from "./view-address";
 import { Arrivals } from "./arrivals";
 import { pinCard, pinList } from "./card";
@@ -31,6 +32,9 @@ const CREDITS =
   'Map: <a href="https://www.naturalearthdata.com">Natural Earth</a> · ' +
   'Places: <a href="https://www.geonames.org">GeoNames</a>, <a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>';
 
+/** The venue that the address names. */
+const claim = venueClaim(location.search);
+
 const mapBox = el("div", {
   class: "map",
   role: "application",
@@ -38,12 +42,13 @@ const mapBox = el("div", {
 });
 const title = el("p", { class: "challenge" }, "\u00a0");
 const period = el("p", { class: "challenge" });
+const only = el("p", { class: "challenge only" });
 const totals = new Totals();
 const aside = el(
   "aside",
   { "aria-label": "About this challenge" },
-  el("div", { class: "title" }, el("h1", {}, "Who passed muster"), title, period),
-  el("a", { class: "button primary", href: "/submit" }, "Take part"),
+  el("div", { class: "title" }, el("h1", {}, "Who passed muster"), title, period, only),
+  el("a", { class: "button primary", href: `/submit${claimQuery(claim)}` }, "Take part"),
   totals.element,
 );
 const connection = new ConnectionNotice(() => {
@@ -53,7 +58,12 @@ const connection = new ConnectionNotice(() => {
 // Leaflet measures its box when the map is created, so the box must be on the page.
 document.body.append(
   header("map"),
-  el("main", {}, el("section", { class: "stage", "aria-label": "Map" }, mapBox, search(showPin)), aside),
+  el(
+    "main",
+    {},
+    el("section", { class: "stage", "aria-label": "Map" }, mapBox, search(showPin, claim.venue)),
+    aside,
+  ),
   connection.element,
 );
 
@@ -100,9 +110,10 @@ const source = new PinSource(
     findSought(found);
   },
   (failure) => connection.showLost(failure.message),
+  claim.venue,
 );
 
-const live = new LiveStream("/api/v1/live", {
+const live = new LiveStream(atVenue("/api/v1/live", claim.venue), {
   open(resumed) {
     connection.hide();
     if (!resumed) source.onChange(true);
@@ -145,6 +156,7 @@ function start(): void {
   void get<Challenge>("/api/v1/challenge").then(
     (challenge) => {
       title.textContent = challenge.title;
+      showVenue(challenge);
       setChildren(period, periodSentence(challenge));
       labels = new Map(challenge.answers.map(({ field, label }) => [field, label]));
       totals.setLabels(labels);
@@ -199,7 +211,7 @@ async function open(feature: MapFeature, byKeyboard: boolean): Promise<void> {
   }
   const [lon, lat] = feature.geometry.coordinates;
   try {
-    const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
+    const { features } = await get<FeatureCollection<PinFeature>>(pinsAt(lat, lon));
     showCard(
       feature,
       pinList(features, Math.max(pinsOf(feature), features.length), (pin) => openCard(pin, byKeyboard)),
@@ -210,6 +222,19 @@ async function open(feature: MapFeature, byKeyboard: boolean): Promise<void> {
     connection.showLost((error as Error).message);
     source.onChange(true);
   }
+}
+
+function pinsAt(lat: number, lon: number): string {
+  return atVenue(`/api/v1/pins/at?lat=${lat}&lon=${lon}`, claim.venue);
+}
+
+/** Says which venue's pins are shown, and leads to all. */
+function showVenue({ venues }: Challenge): void {
+  if (claim.venue === null) return;
+  const venue = venues.find((one) => one.name === claim.venue);
+  const what =
+    venue === undefined ? `There is no venue “${claim.venue}”. ` : `Only ${venue.title}, ${venue.location}. `;
+  setChildren(only, what, el("a", { href: "/" }, "Show all"));
 }
 
 /** Moves the map to a pin and opens its card. */
@@ -274,7 +299,7 @@ function findSought(found: MapFeature[]): void {
 /** Opens a pin that is part of a cluster. */
 async function openClusteredPin({ lat, lon, owner }: NamedPin): Promise<void> {
   try {
-    const { features } = await get<FeatureCollection<PinFeature>>(`/api/v1/pins/at?lat=${lat}&lon=${lon}`);
+    const { features } = await get<FeatureCollection<PinFeature>>(pinsAt(lat, lon));
     const pin = features.find(({ id }) => id === owner);
     if (pin !== undefined) openCard(pin, false);
   } catch {

@@ -3,6 +3,7 @@
 import type { LatLngBounds } from "leaflet";
 import type { FeatureCollection, MapFeature } from "../lib/api";
 import { type Failure, get, isAbort } from "../lib/http";
+import { atVenue } from "../lib/venue";
 
 const SETTLE_MS = 90;
 /** The interval at which clusters are requested again while pins arrive. New pins are drawn at once. */
@@ -51,6 +52,8 @@ export class PinSource {
   constructor(
     private readonly onFeatures: (features: MapFeature[], requestedAt: number) => void,
     private readonly onFailure: (failure: Failure) => void,
+    /** The venue whose pins are shown; `null` for all. */
+    private readonly venue: string | null = null,
   ) {}
 
   /** Shows the features of a screen, from the cache or by a request. */
@@ -102,7 +105,8 @@ export class PinSource {
     this.#requestedKey = box.key;
     try {
       const { west, south, east, north, zoom } = box;
-      const path = `/api/v1/pins?bbox=${west},${south},${east},${north}&zoom=${zoom}`;
+      const all = `/api/v1/pins?bbox=${west},${south},${east},${north}&zoom=${zoom}`;
+      const path = atVenue(all, this.venue);
       const answer = await get<FeatureCollection<MapFeature>>(path, { signal: request.signal });
       if (request.signal.aborted) return;
       this.#failures = 0;

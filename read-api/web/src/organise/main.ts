@@ -9,7 +9,9 @@ import { dateTime, fullDateTime, number, duration } from "../lib/format";
 import { type Failure, get, post } from "../lib/http";
 import { presentStep } from "../status/steps";
 import { failureText, interruptionTitle } from "../status/failure-text";
+import { HeldBoard } from "./held";
 import { sandboxes } from "./sandbox";
+import { TokenBoard, getTokens } from "./tokens";
 import { setAside, standingStill } from "./unread";
 import { visibilityForm } from "./visibility";
 import { WebhookBoard, getWebhooks } from "./webhooks";
@@ -64,16 +66,20 @@ async function refresh(): Promise<void> {
   clearTimeout(timer);
   if (token === null) return;
   try {
-    const [overview, { verifiers }, webhooks] = await Promise.all([
+    const [overview, { verifiers }, webhooks, tokens] = await Promise.all([
       get<Overview>("/api/v1/organiser", { token }),
       get<Sandboxes>("/api/v1/sandbox", { token }),
       getWebhooks(token),
+      getTokens(token),
     ]);
     sessionStorage.setItem(TOKEN, token);
     connection.hide();
     draw(overview);
+    tokenSection.hidden = tokens === null;
+    board.tokens.show(tokens ?? []);
     setChildren(board.sandboxes, sandboxes(verifiers));
-    board.webhooks.show(webhooks);
+    webhookSection.hidden = webhooks === null;
+    board.webhooks.show(webhooks ?? []);
   } catch (error) {
     const failure = error as Failure;
     if (failure.status === 401 || failure.status === 403) {
@@ -103,7 +109,21 @@ const board = {
     () => token,
     () => void refresh(),
   ),
+  held: new HeldBoard(
+    () => token,
+    () => void refresh(),
+  ),
+  tokens: new TokenBoard(
+    () => token,
+    () => void refresh(),
+  ),
 };
+const webhookSection = section("Webhooks", board.webhooks.element);
+const tokenSection = section("Tokens", board.tokens.element);
+const moderation = [
+  section("Ask for another verdict", board.rejudge),
+  section("Hide a pin", board.visibility),
+];
 
 function draw(overview: Overview): void {
   if (!board.figures.isConnected) {
@@ -112,6 +132,7 @@ function draw(overview: Overview): void {
       place,
       board.platform,
       board.figures,
+      section("Names that wait for a look", board.held.element),
       section("What waits, and why", board.unfinished),
       section("What we could not run", board.givenUp),
       section("What stands still", board.standing),
@@ -123,12 +144,15 @@ function draw(overview: Overview): void {
         section("Failures by reason", board.failures),
         section("Broken off by our fault", board.interruptions),
       ),
-      section("Webhooks", board.webhooks.element),
-      section("Ask for another verdict", board.rejudge),
-      section("Hide a pin", board.visibility),
+      webhookSection,
+      ...moderation,
+      tokenSection,
       el("p", {}, leave),
     );
   }
+  const mayAct = overview.role !== "analyst";
+  board.held.show(overview.held, mayAct);
+  moderation.forEach((part) => (part.hidden = !mayAct));
   board.platform.className = overview.platform === null ? "note note-ok" : "note note-wait";
   const cause = overview.platform_cause === null ? "" : ` (${overview.platform_cause})`;
   setText(

@@ -12,12 +12,13 @@ const KINDS: Record<Webhook["kinds"][number], string> = {
   queue_long: "queue long",
 };
 
-/** Reads the webhooks. A server that delivers none has no such list. */
-export async function getWebhooks(token: string): Promise<Webhook[]> {
+/** Reads the webhooks. A server that delivers none has no such list, and not every role sees it. */
+export async function getWebhooks(token: string): Promise<Webhook[] | null> {
   try {
     return (await get<{ webhooks: Webhook[] }>("/api/v1/webhooks", { token })).webhooks;
   } catch (error) {
     if (error instanceof Failure && error.status === 404) return [];
+    if (error instanceof Failure && error.status === 403) return null;
     throw error;
   }
 }

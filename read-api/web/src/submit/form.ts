@@ -5,8 +5,10 @@ import { el, setChildren } from "../lib/dom";
 import { Field } from "../lib/field";
 import { count } from "../lib/format";
 import { get } from "../lib/http";
+import type { VenueClaim } from "../lib/venue";
 import { check, expectedAnswer } from "./rules";
 import { sandboxSection } from "./sandbox";
+import { VenueFields } from "./venue";
 
 export class Form {
   readonly element: HTMLFormElement;
@@ -17,6 +19,7 @@ export class Form {
     optional: true,
   });
   readonly #location: Field;
+  readonly #venue: VenueFields;
   readonly #images: Field[] = [];
   readonly #imageRows = el("div", { class: "image-rows" });
   readonly #addImage = el("button", { type: "button", class: "link" }, "Add another image");
@@ -29,6 +32,7 @@ export class Form {
 
   constructor(
     private readonly challenge: Challenge,
+    claim: VenueClaim,
     private readonly on: { change(entry: Entry): void; submit(entry: Entry): void },
   ) {
     const { fields } = challenge;
@@ -41,6 +45,7 @@ export class Form {
       },
     );
     this.#location = location(roomFor(fields.location));
+    this.#venue = new VenueFields(challenge.venues, claim, () => this.#changed());
     this.#answers = challenge.answers.map((question) => answer(question, roomFor(fields.answer)));
     this.#addImage.addEventListener("click", () => {
       this.#addRow("").control.focus();
@@ -54,6 +59,7 @@ export class Form {
       this.#summary,
       el("div", { class: "pair" }, this.#name.element, this.#twitter.element),
       this.#location.element,
+      this.#venue.element,
       ...this.#answers.map((field) => field.element),
       el(
         "fieldset",
@@ -96,7 +102,7 @@ export class Form {
     };
     if (this.#twitter.value !== "") entry.twitter = this.#twitter.value;
     for (const field of this.#answers) if (field.value !== "") entry[field.name] = field.value;
-    return entry;
+    return { ...entry, ...this.#venue.entry };
   }
 
   /** Fills the fields from an entry. */
@@ -129,6 +135,8 @@ export class Form {
   showErrors(errors: FieldProblem[]): void {
     const fields = this.#fields();
     fields.forEach((field) => field.clearError());
+    if (errors.some(({ field }) => this.#venue.fields.some(({ name }) => name === field)))
+      this.#venue.reveal();
     const withoutField: string[] = [];
     const wrong: Field[] = [];
     for (const { field: name, message, suggestions } of errors) {
@@ -210,7 +218,14 @@ export class Form {
   }
 
   #fields(): Field[] {
-    return [this.#name, this.#twitter, this.#location, ...this.#answers, ...this.#images];
+    return [
+      this.#name,
+      this.#twitter,
+      this.#location,
+      ...this.#venue.fields,
+      ...this.#answers,
+      ...this.#images,
+    ];
   }
 }
 

@@ -7,6 +7,7 @@ import { Failure, get, post } from "../lib/http";
 import { familiar } from "../lib/image-name";
 import { keepOwn } from "../lib/own-submissions";
 import { pauseUntilAsking, periodSentence, untilNextPhase } from "../lib/period";
+import { venueClaim } from "../lib/venue";
 import { forgetDraft, keyFor, savedDraft, saveDraft } from "./draft";
 import { Form } from "./form";
 import { ownList } from "./own-list";
@@ -19,6 +20,8 @@ const lead = el("p", { class: "lead" }, "\u00a0");
 const period = el("p", { class: "period", role: "status" });
 const place = el("div", {}, el("p", { class: "hint" }, "One moment…"));
 const connection = new ConnectionNotice(() => void load());
+/** The venue that the address names. */
+const claim = venueClaim(location.search);
 /** Read before the form is made: an empty form reports a change, which overwrites the draft. */
 const draft = savedDraft();
 let retry: ReturnType<typeof setTimeout> | undefined;
@@ -37,7 +40,7 @@ async function load(): Promise<void> {
     const challenge = await get<Challenge>("/api/v1/challenge");
     connection.hide();
     lead.textContent = `${challenge.title}: say who you are and name what you built. We run it, ask it, and put you on the map.`;
-    const form = new Form(challenge, { change: saveDraft, submit: (entry) => void send(form, entry) });
+    const form = new Form(challenge, claim, { change: saveDraft, submit: (entry) => void send(form, entry) });
     const entry = (await earlierEntry()) ?? draft;
     if (entry !== null) form.fillIn(entry);
     setChildren(place, form.element);

@@ -19,6 +19,7 @@ export const challenge: Challenge = {
     { field: "vote", label: "Vote", required: true, choices: ["Node.js", "Go"] },
     { field: "motto", label: "Motto", required: false, choices: [] },
   ],
+  venues: [],
   probe: { port: 80, path: "/", compare: ["name", "twitter", "repo", "vote"] },
   sandbox: {
     memory_mib: 256,
