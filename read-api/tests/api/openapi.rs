@@ -24,6 +24,7 @@ async fn every_route_is_described() {
         "/api/v1/organiser",
         "/api/v1/pins",
         "/api/v1/pins/at",
+        "/api/v1/pins/newest",
         "/api/v1/pins/search",
         "/api/v1/sandbox",
         "/api/v1/stats",

@@ -44,7 +44,7 @@ async fn the_map_of_a_venue_has_its_own_pins_and_totals() {
     );
     assert_eq!(names(&world.json("/api/v1/pins/search?q=ada&venue=berlin").await), ["ada of London"]);
     assert_eq!(names(&world.json("/api/v1/pins/search?q=ada&venue=paris").await), Vec::<&str>::new());
-    let here = world.json("/api/v1/pins/at?lat=51.5&lon=-0.12&venue=paris").await;
+    let here = world.json("/api/v1/pins/at?lat=51.50853&lon=-0.12574&venue=paris").await;
     assert_eq!(names(&here), ["eve of London"]);
 
     let past = world.json(&format!("/api/v1/pins?zoom=3&venue=berlin&at={moment}")).await;
@@ -91,10 +91,17 @@ async fn the_stream_of_a_venue_has_its_own_passes_and_goes_on_after_the_last() {
     world.settle().await;
     let mut again = Messages::open_after(&world, "/api/v1/live?venue=berlin", Some(pins.whole_id)).await;
     assert_eq!(names(&again.next_named("pins").await.data), ["cy of Tokyo"]);
-    // An owner who passes at another venue is gone from the first.
+    // An owner who passes at another venue is gone from the first. A frame may repeat a pin, because the task of a venue rests
+    // while nobody listens.
     pass_at(&world, "paris", "ada", TOKYO).await;
-    let gone = again.next_named("pins").await.data;
-    assert_eq!(gone["features"][0]["properties"]["passes"], 0);
+    loop {
+        let pins = again.next_named("pins").await.data;
+        let features = pins["features"].as_array().unwrap();
+        if features.iter().any(|feature| feature["properties"]["passes"] == 0) {
+            return;
+        }
+        assert_eq!(names(&pins), ["cy of Tokyo"]);
+    }
 }
 
 #[tokio::test]
