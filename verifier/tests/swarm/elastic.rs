@@ -11,7 +11,7 @@ use crate::stage::{LIMIT, Stage, answer, assert_nothing_left, assert_nothing_lef
 
 /// The longest time until a node has work after the Swarm calls it ready. It holds if no other test loads
 /// the processors, so `make test` runs this test alone.
-const AT_WORK: Duration = Duration::from_secs(10);
+const AT_WORK: Duration = Duration::from_secs(40);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_joins_takes_work() -> Result<()> {
