@@ -62,7 +62,7 @@ pub struct PlacedVenue {
 #[derive(Clone, PartialEq, Eq)]
 pub struct VenueCode(String);
 
-/// What a submission says about its venue.
+/// The venue that a submission claims to belong to.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VenueClaim {
     /// The short name, as the link has it.
@@ -104,12 +104,12 @@ impl Venues {
         self.0.iter().find(|venue| venue.has_address(address))
     }
 
-    /// Decides which venue a participant belongs to, by what the submission says and by the client's address. A venue with a
+    /// Decides which venue a participant belongs to, by the submission's claim and by the client's address. A venue with a
     /// code or networks demands one of them, and a venue with neither takes everybody who names it. Without a claim, the
     /// address decides.
     ///
     /// # Errors
-    /// The field that is wrong, with what to do.
+    /// The field that is wrong, with the remedy.
     pub fn belonging(
         &self,
         claim: &VenueClaim,
@@ -186,17 +186,21 @@ impl Venues {
     }
 
     fn overlap(&self) -> Option<String> {
-        let networks = |venue: &'_ Venue| venue.networks.clone();
-        for (n, one) in self.0.iter().enumerate() {
-            for other in &self.0[n + 1..] {
-                for network in networks(one) {
-                    if let Some(same) = other.networks.iter().find(|same| same.overlaps(network)) {
-                        return Some(format!(
-                            "the network {network} of the venue {} overlaps {same} of {}",
-                            one.name, other.name
-                        ));
-                    }
+        let all = self.0.iter().flat_map(|venue| venue.networks.iter().map(move |network| (*network, venue)));
+        let mut all: Vec<_> = all.collect();
+        all.sort_unstable_by_key(|(network, _)| *network);
+        // Two networks overlap only if one contains the other, and then the wide one stands before all that it contains.
+        let mut widest: Option<(VenueNetwork, &Venue)> = None;
+        for (network, of) in all {
+            match widest {
+                Some((wide, other)) if wide.overlaps(network) && other.name != of.name => {
+                    return Some(format!(
+                        "the network {wide} of the venue {} overlaps {network} of {}",
+                        other.name, of.name
+                    ));
                 }
+                Some((wide, _)) if wide.overlaps(network) => {}
+                _ => widest = Some((network, of)),
             }
         }
         None
@@ -373,6 +377,10 @@ mod tests {
             (network("0.0.0.0/0"), "the whole Internet"),
             (two("10.0.0.0/8", "10.1.0.0/16"), "10.0.0.0/8 of the venue a overlaps 10.1.0.0/16 of b"),
             (two("10.1.0.0/16", "10.0.0.0/8"), "overlaps"),
+            (
+                two("10.0.0.0/8\", \"10.1.0.0/16", "10.2.0.0/16"),
+                "10.0.0.0/8 of the venue a overlaps 10.2.0.0/16 of b",
+            ),
             ("[[venues]]\nname = \"a\"".to_owned(), "title"),
             (venue("a", "").replace("Berlin, DE", " "), "a location of 1 to 100"),
         ] {
