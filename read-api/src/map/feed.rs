@@ -153,10 +153,13 @@ impl FrameWriter {
             if self.source.venue.is_some() && self.frames.receiver_count() == 0 {
                 // Who comes next begins with a new frame.
                 self.newest.send_replace(None);
-                self.listened.notified().await;
-                position = *checkpoint.borrow_and_update();
-                sent = StatsView::default();
-                continue;
+                // Whoever came meanwhile may have the old one, and needs the changes after it.
+                if self.frames.receiver_count() == 0 {
+                    self.listened.notified().await;
+                    position = *checkpoint.borrow_and_update();
+                    sent = StatsView::default();
+                    continue;
+                }
             }
             match self.source.read(position).await {
                 Ok((frame, stats)) => {

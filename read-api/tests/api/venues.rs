@@ -1,4 +1,4 @@
-//! What the map, its streams and the overview tell of one venue.
+//! The map, its streams and the overview of one venue.
 
 use domain::SubmissionId;
 use domain::submission::{Event, Submitted};
@@ -91,8 +91,8 @@ async fn the_stream_of_a_venue_has_its_own_passes_and_goes_on_after_the_last() {
     world.settle().await;
     let mut again = Messages::open_after(&world, "/api/v1/live?venue=berlin", Some(pins.whole_id)).await;
     assert_eq!(names(&again.next_named("pins").await.data), ["cy of Tokyo"]);
-    // An owner who passes at another venue is gone from the first. A frame may repeat a pin, because the task of a venue rests
-    // while nobody listens.
+    // An owner who passes at another venue is gone from the first. The next frame may repeat the pin that the
+    // listener has read for itself when it came back.
     pass_at(&world, "paris", "ada", TOKYO).await;
     loop {
         let pins = again.next_named("pins").await.data;
