@@ -165,7 +165,7 @@ impl RateLimits {
         limiter.take((share.clone(), kind), now).map_err(|wait| Problem::too_many_requests(whose, wait))
     }
 
-    /// Counts a request that submits. Whoever sends more than a tenth of what a whole room may is refused before the room's
+    /// Counts a request that submits. A participant that sends more than a tenth of a room's rate is refused before the room's
     /// rate is touched.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The bounds on what waits: by all, by venue and its owners, and by client address. They are kept in memory only, so no
+//! The bounds on waiting submissions: by all, by venue and its owners, and by client address. They are kept in memory only, so no
 //! address reaches the log.
 
 use std::collections::HashMap;
@@ -56,7 +56,7 @@ struct AcceptedSubmissions {
     by_share: HashMap<ShareKey, usize>,
 }
 
-/// What is counted: a share, or an owner's part of a venue's.
+/// A counter of waiting submissions: of a share, or of an owner within a venue's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ShareKey {
     Whole(Share),
@@ -173,7 +173,7 @@ impl WaitingSubmissions {
 }
 
 impl ShareKey {
-    /// Returns what a submission counts in. Outside a venue nobody has to be the owner to name it, so only the address counts.
+    /// Returns the counters that a submission counts in. Outside a venue nobody has to be the owner to name it, so only the address counts.
     fn of(share: Share, owner: &str) -> Vec<Self> {
         match share {
             Share::Venue(_) => vec![Self::Owner(share.clone(), owner.to_owned()), Self::Whole(share)],

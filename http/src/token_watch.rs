@@ -23,7 +23,7 @@ impl TokenWatch {
         Self { named: person.map(|person| (person, log.subscribe(after, filter))) }
     }
 
-    /// Waits until the token is revoked, or its revocation could not be seen any more. Returns what to tell its holder. Nothing
+    /// Waits until the token is revoked, or its revocation could not be seen any more. Returns the problem to tell its holder. Nothing
     /// is lost if the future is dropped.
     pub async fn ended(&mut self) -> Problem {
         let Some((person, revocations)) = &mut self.named else { return std::future::pending().await };

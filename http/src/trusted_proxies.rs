@@ -24,8 +24,8 @@ impl TrustedProxies {
     /// Returns the address of the client whose request came from `peer`.
     ///
     /// Each proxy appends the address that it saw, so the list is read from its end: the client is the first address that is
-    /// not a trusted proxy's. What comes before it was written by the client. A list that cannot be read further names
-    /// nobody, so its reader is the proxy.
+    /// not a trusted proxy's. Everything before it was written by the client. If an entry is no address, the client is the
+    /// proxy that wrote the entry.
     ///
     /// Proxies write `X-Forwarded-For` or `Forwarded`, and pass on the other one as they got it. So if the two name different
     /// clients, the client may have written one of them, and the request counts as the peer's.
@@ -91,13 +91,9 @@ fn listed<'a>(
 ) -> impl DoubleEndedIterator<Item = Option<IpAddr>> + use<'a> {
     let values: Vec<&'a str> =
         headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("")).collect();
-    let elements: Vec<_> = values.into_iter().flat_map(elements).collect();
+    // A comma within quotation marks belongs to the element.
+    let elements: Vec<_> = values.into_iter().flat_map(|value| split_outside_quotes(value, ',')).collect();
     elements.into_iter().map(move |element| read(element).and_then(address))
-}
-
-/// Splits at the commas that are outside quotation marks.
-fn elements(value: &str) -> Vec<&str> {
-    split_outside_quotes(value, ',')
 }
 
 fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
@@ -178,9 +174,9 @@ mod tests {
             ("2001:db8::7", "2001:db8::7"),
             ("[2001:db8::7]", "2001:db8::7"),
             ("::ffff:198.51.100.1", "198.51.100.1"),
-            // What the client wrote itself is never reached.
+            // The entries that the client wrote itself are never reached.
             ("127.0.0.1, 198.51.100.1", "198.51.100.1"),
-            // A list that cannot be read names nobody.
+            // An entry that is no address ends the list.
             ("198.51.100.1, unknown", "10.0.0.1"),
             ("198.51.100.1, unknown, 10.9.9.9", "10.9.9.9"),
             ("", "10.0.0.1"),

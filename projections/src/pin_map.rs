@@ -29,10 +29,10 @@ pub struct PinMap {
 }
 
 impl PinMap {
-    /// Applies what changed at the venue since the last call.
+    /// Applies the venue's changes since the last call.
     ///
     /// # Errors
-    /// If the views cannot be read. What was read by then is applied.
+    /// If the views cannot be read. The changes read by then are applied.
     pub async fn catch_up(&mut self, queries: &dyn ViewQueries, venue: &str) -> Result<(), QueryError> {
         loop {
             let changed = queries.venue_pins_changed(venue, self.upto, PAGE_PINS).await?;

@@ -46,13 +46,13 @@ enum ReaderShare {
     Address(IpAddr),
 }
 
-/// What is counted of a share.
+/// A counter of a share's readers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum ReaderKey {
     Whole(ReaderShare),
     /// The readers of the submissions of one owner.
     Owner(ReaderShare, String),
-    /// The readers of what everybody may listen to.
+    /// The readers of public streams.
     Public(ReaderShare),
 }
 
@@ -67,7 +67,7 @@ impl LiveReaders {
         Arc::new(Self { limits, venues, counts: Mutex::default(), metrics })
     }
 
-    /// Admits one more reader of what everybody may listen to, or refuses it with a 503 if a limit is reached.
+    /// Admits one more reader of a public stream, or refuses it with a 503 if a limit is reached.
     pub(crate) fn admit(self: &Arc<Self>, client: ClientAddress) -> Result<ReaderPermit, Problem> {
         self.admit_to(client, ReaderKey::Public)
     }

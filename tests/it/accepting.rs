@@ -116,7 +116,7 @@ async fn clients_behind_trusted_proxies_have_a_rate_each() {
     };
     let mut refused = 0;
     for port in 2000..2600 {
-        // What the client wrote in front does not make it another client.
+        // The addresses that the client wrote in front do not make it another client.
         let through = format!("192.0.2.{}, 198.51.100.1:{port}, 203.0.113.5, 2001:db8::5", port % 250);
         refused += usize::from(answer(&through).await == StatusCode::TOO_MANY_REQUESTS);
     }

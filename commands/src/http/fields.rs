@@ -64,7 +64,7 @@ pub(super) fn read(
 /// The form that the fields make, with an error for each field of a wrong JSON type.
 pub(super) struct ParsedFields {
     form: SubmissionForm,
-    /// What the submission says about its venue.
+    /// The submission's own words about its venue.
     pub(super) claim: VenueClaim,
     /// The client's name for the images: `images`, or `repo` as in 2016.
     images_field: &'static str,

@@ -24,7 +24,7 @@ const VERIFICATION: u32 = 2 * STEPS;
 /// The steps between two submissions of a participant: as many as an owner may.
 const PAUSE: u32 = 6 * STEPS;
 
-/// What one participant got.
+/// The results of one participant.
 #[derive(Default, Clone, Copy)]
 struct Got {
     accepted: u32,
@@ -69,7 +69,7 @@ impl Simulation {
         }
     }
 
-    /// Lets all clients submit, and returns what each owner got.
+    /// Lets all clients submit, and returns the results of each owner.
     fn run(mut self, clients: &[Client]) -> BTreeMap<String, Got> {
         for step in 0..LASTING_S * STEPS {
             for (n, client) in (0..).zip(clients) {
@@ -145,7 +145,7 @@ fn in_berlin(_: u8) -> [u8; 4] {
     [203, 0, 113, 7]
 }
 
-/// Returns the sum of what the hundred got, and what the owner with this name got.
+/// Returns the summed results of the hundred, and the results of the owner with this name.
 fn summed(got: &BTreeMap<String, Got>, one: &str) -> (Got, Got) {
     let hundred = got.iter().filter(|(owner, _)| owner.starts_with("owner"));
     let sum = hundred.fold(Got::default(), |sum, (_, got)| Got {
@@ -180,7 +180,7 @@ fn a_hundred_behind_one_address_get_what_a_hundred_addresses_get_and_one_elsewhe
 fn a_laptop_that_posts_without_end_takes_its_own_share_of_the_room_and_no_more() {
     let mut clients = hundred_and_one(in_berlin);
     let quiet = Simulation::new(berlin()).run(&clients);
-    // When all others wait. Before that it has what nobody else asks for.
+    // When all others wait. Before that it takes turns that nobody else asks for.
     clients.insert(0, Client { at_once: 10, every: 1, first: PAUSE, ..client("laptop", in_berlin(0)) });
     let loud = Simulation::new(berlin()).run(&clients);
     let ((others, laptop), (undisturbed, _)) = (summed(&loud, "laptop"), summed(&quiet, "alone"));

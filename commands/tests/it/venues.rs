@@ -1,4 +1,4 @@
-//! Venues: which one a submission belongs to, and what everybody may see of them.
+//! Venues: which one a submission belongs to, and their public facts.
 
 use std::sync::Arc;
 

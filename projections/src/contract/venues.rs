@@ -1,4 +1,4 @@
-//! What the views tell of one venue, and of names that an organiser must look at.
+//! The views of one venue, and of names that an organiser must look at.
 
 use domain::submission::{FailureCode, InterruptionCode};
 use event_store::Position;

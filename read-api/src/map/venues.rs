@@ -1,4 +1,4 @@
-//! What the map shows of one venue. A venue has few pins, so this process keeps them, and reads only what changed.
+//! The map of one venue. A venue has few pins, so this process keeps them, and reads only the changes.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -93,7 +93,7 @@ pub(crate) async fn overview(
     let unfinished = state.queries.unfinished(venue, UNFINISHED_MAX).await.map_err(views_unavailable)?;
     let given_up = state.queries.given_up(venue, GIVEN_UP_MAX).await.map_err(views_unavailable)?;
     let held = state.queries.held(venue, HELD_MAX).await.map_err(views_unavailable)?;
-    // What cannot be read belongs to no venue that is known.
+    // A submission that cannot be read belongs to no known venue.
     let (standing_still, set_aside) = match venue {
         None => (
             state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?,

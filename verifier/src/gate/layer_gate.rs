@@ -234,7 +234,7 @@ impl ImageLook<'_> {
         Ok(known)
     }
 
-    /// Returns what was read of a layer that arrived, if it is the layer.
+    /// Returns the content of a layer that arrived, if it is the layer.
     fn arrived(&self, layer: &ImageLayer, reading: LayerReading) -> Result<KnownLayer, LookupError> {
         let digest = digest_of(&reading.digest);
         if digest != layer.digest {

@@ -55,7 +55,7 @@ pub(crate) struct FakeSwarm {
     pub(crate) silent: Mutex<Vec<NodeId>>,
     /// The nodes whose relays are never open.
     pub(crate) hung: Vec<NodeId>,
-    /// The nodes whose engines can be asked to pull, and what they were asked for.
+    /// The nodes whose engines can be asked to pull, and the images that they were asked for.
     pub(crate) pulling: Mutex<Vec<NodeId>>,
     pub(crate) pulled: Mutex<Vec<(NodeId, String)>>,
     /// True if all relays are dead.

@@ -13,7 +13,7 @@ use super::{Labels, NodeId, OthersOnNode, label};
 /// The time for which a count holds. Other verifiers' apps come and go faster, and most of their slots stay in use.
 const HOLDS: Duration = Duration::from_secs(10);
 
-/// The newest count of what others reserved.
+/// The newest count of others' reservations.
 #[derive(Default)]
 pub(super) struct Reservations(Mutex<NewestCount>);
 
@@ -62,7 +62,7 @@ struct ReservedResources {
 }
 
 impl Reservations {
-    /// Returns what others reserved on each node. `list` asks a manager for the tasks that are to run, if the last count is old. If
+    /// Returns the reservations of others on each node. `list` asks a manager for the tasks that are to run, if the last count is old. If
     /// that fails, the last count holds on.
     pub(super) async fn count(
         &self,

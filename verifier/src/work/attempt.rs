@@ -157,7 +157,7 @@ impl AttemptRunner {
         AttemptEnd::Reported
     }
 
-    /// Claims the submission by appending an event, if its rules can be carried out and the look was at what it is now. Fails if
+    /// Claims the submission by appending an event, if its rules can be carried out and the look was at its present facts. Fails if
     /// another verifier was first.
     async fn claim(
         &self,

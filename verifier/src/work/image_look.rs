@@ -96,7 +96,7 @@ impl LookedUpImages {
 
 impl AttemptRunner {
     /// Looks at the images of a submission that is about to be claimed, and pulls them to a node. A look that fails, or takes too long, is one too: the
-    /// attempt tells what became of it. Returns the reason why there is nothing to look at, otherwise.
+    /// attempt tells its outcome. Returns the reason why there is nothing to look at, otherwise.
     pub(super) async fn look_ahead(&self, ticket: Ticket) -> Result<LookedUpImages, AttemptEnd> {
         let (facts, challenge) = self.about(ticket).await.map_err(|error| not_claimed(ticket.id, &error))?;
         self.registry.also_allow(&challenge.images.registry_hosts);
@@ -156,7 +156,7 @@ impl AttemptRunner {
         looked.at = Instant::now();
     }
 
-    /// Returns what a submission is, and the rules by which it is judged.
+    /// Returns the facts of a submission, and the rules by which it is judged.
     async fn about(&self, ticket: Ticket) -> Result<(SubmissionFacts, Arc<Challenge>), CommandError> {
         let LoadedStream { state, .. } = LoadedStream::read(&*self.store, ticket.id).await?;
         let facts = state.facts().ok_or(Rejection::Unknown)?;

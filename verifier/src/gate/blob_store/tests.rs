@@ -38,7 +38,7 @@ fn the_blob_that_was_used_longest_ago_goes_first_and_never_one_that_is_held() {
     assert_eq!(there(&store, &[1, 2, 3, 4]), [true, true, false, true]);
     put(&store, 5, 20).unwrap();
     assert_eq!(there(&store, &[1, 2, 4, 5]), [true, false, false, true]);
-    // What cannot be made room for removes nothing.
+    // A blob for which no room can be made removes nothing.
     assert!(matches!(put(&store, 6, 25), Err(BlobStoreError::Full { .. })));
     assert_eq!(there(&store, &[1, 5]), [true, true]);
     drop(hold);

@@ -75,7 +75,7 @@ impl Capacity {
         }
     }
 
-    /// Returns the number of submissions of all verifiers that may be under way on the node, beside what strangers reserved.
+    /// Returns the number of submissions of all verifiers that may be under way on the node, beside the reservations of strangers.
     pub(super) fn with_other_verifiers(&self, node: &SwarmNode) -> usize {
         if node.state != NodeState::Ready {
             return 0;
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(of(OthersOnNode { milli_cpus: 1500, ..none }), 5);
         assert_eq!(of(OthersOnNode { memory_bytes: 9 << 30, ..none }), 4);
         assert_eq!(of(OthersOnNode { submissions: 3, ..none }), 5);
-        // One attempt at a time is always possible. The Swarm refuses what does not fit.
+        // One attempt at a time is always possible. The Swarm refuses apps that do not fit.
         assert_eq!(of(OthersOnNode { memory_bytes: 99 << 30, milli_cpus: 9000, submissions: 9 }), 1);
         let others = OthersOnNode { submissions: 2, ..none };
         let fixed = Capacity { per_node: Some(3), ..CAPACITY };
