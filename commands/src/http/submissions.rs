@@ -95,7 +95,7 @@ pub(super) struct SubmissionRequest {
     params((
         "Idempotency-Key" = Option<String>, Header,
         description = "1 to 200 visible ASCII characters. A repeated key with the same content is answered like the \
-            first request, whatever the rules and rate limits are by then, and nothing is submitted twice.",
+            first request, whatever the rules and the owner's rate are by then, and nothing is submitted twice.",
     )),
     request_body(
         content = SubmissionRequest,
@@ -167,9 +167,9 @@ pub(super) async fn rejudge(
     Ok(AcceptedCommand::new(id, position))
 }
 
-/// Accepts a submission in this order: its body, the rate of requests, its idempotency key, the rules and the venue, the challenge's period, the rate
-/// limit and the bounds, the append. A repeated key costs no rate, and its answer does not depend on the rules, the places and the
-/// period of today. `/competition` takes the same steps.
+/// Accepts a submission in this order: its body, the rate of requests, its idempotency key, the rules and the venue, the
+/// challenge's period, the owner's rate and the bounds, the append. A repeated key counts as a request only, and its answer does
+/// not depend on the rules, the places and the period of today. `/competition` takes the same steps.
 pub(super) async fn accept(
     api: &WriteApi,
     limits: &RateLimits,

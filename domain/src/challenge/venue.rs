@@ -161,10 +161,13 @@ impl Venues {
     }
 
     fn unknown(&self, name: &str) -> FieldError {
+        if self.0.is_empty() {
+            return error("venue", "This challenge has no venues. Leave the venue out.");
+        }
         let suggestions = self.0.iter().map(|venue| venue.name.clone()).take(10).collect();
-        let what = if self.0.is_empty() { "This challenge has no venues" } else { "There is no such venue" };
         let shown: String = name.chars().take(*NAME_CHARS.end()).collect();
-        let message = format!("{what}: {shown}. Leave the venue out, or open the link of your room again.");
+        let message =
+            format!("There is no venue {shown}. Leave the venue out, or open the link of your room again.");
         FieldError { suggestions, ..error("venue", message) }
     }
 

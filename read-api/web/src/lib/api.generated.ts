@@ -2627,7 +2627,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description 1 to 200 visible ASCII characters. A repeated key with the same content is answered like the first request, whatever the rules and rate limits are by then, and nothing is submitted twice. */
+                /** @description 1 to 200 visible ASCII characters. A repeated key with the same content is answered like the first request, whatever the rules and the owner's rate are by then, and nothing is submitted twice. */
                 "Idempotency-Key"?: string | null;
             };
             path?: never;
