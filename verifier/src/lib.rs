@@ -123,8 +123,8 @@ impl Verifier {
             return Err(SettingsError::NoSwarm);
         }
         let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
-        let limits = &commands.challenge().limits;
-        let gate = settings.gate.as_ref().map(|gate| GateServer::open(gate, limits)).transpose();
+        let challenge = commands.challenge();
+        let gate = settings.gate.as_ref().map(|gate| GateServer::open(gate, challenge)).transpose();
         let gate = gate.map_err(SettingsError::Gate)?;
         let starting = Health::paused("the verifier is starting");
         let metrics = VerifierMetrics::new(&commands.challenge().images.registries);

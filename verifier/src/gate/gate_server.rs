@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use domain::ImageRef;
-use domain::challenge::ResourceLimits;
+use domain::{Challenge, ImageRef};
 use event_store::TlsFiles;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -42,12 +41,13 @@ impl GateServer {
     ///
     /// # Errors
     /// The reason why a setting cannot be used.
-    pub(crate) fn open(settings: &GateSettings, limits: &ResourceLimits) -> Result<Self, String> {
+    pub(crate) fn open(settings: &GateSettings, challenge: &Challenge) -> Result<Self, String> {
         let GateSettings { listen, address, tls, directory, space_mib } = settings;
-        if *space_mib < limits.image_mib.saturating_mul(SHARES) {
-            let image_mib = limits.image_mib;
+        let (image_mib, images) = (challenge.limits.image_mib, SHARES.max(challenge.images.max as u64));
+        if *space_mib < image_mib.saturating_mul(images) {
+            // A submission whose images never have room together would never run.
             return Err(format!(
-                "the gate may keep {space_mib} MiB, the challenge allows images of {image_mib} MiB, and {SHARES} need room"
+                "the gate may keep {space_mib} MiB, the challenge allows images of {image_mib} MiB, and {images} need room"
             ));
         }
         let unusable = |what: String, why: &dyn std::fmt::Display| format!("{what}: {why}");
@@ -115,12 +115,12 @@ mod tests {
             address: None,
             tls: None,
             directory: directory.to_owned(),
-            space_mib: 2048,
+            space_mib: 3072,
         }
     }
 
     fn open(settings: &GateSettings) -> Result<GateServer, String> {
-        GateServer::open(settings, &domain::Challenge::birthday().limits)
+        GateServer::open(settings, &Challenge::birthday())
     }
 
     #[tokio::test]
@@ -157,7 +157,7 @@ mod tests {
         let file = directory.path().join("file");
         std::fs::write(&file, "").unwrap();
         for (wrong, words) in [
-            (GateSettings { space_mib: 2047, ..usual.clone() }, "allows images of 1024 MiB"),
+            (GateSettings { space_mib: 3071, ..usual.clone() }, "allows images of 1024 MiB, and 3 need room"),
             (GateSettings { address: Some("gate".into()), ..usual.clone() }, "HOST:PORT is expected"),
             (
                 GateSettings { address: Some("Gate.lan:5443/x".into()), ..usual.clone() },
