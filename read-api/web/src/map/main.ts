@@ -13,6 +13,7 @@ import { atVenue, claimQuery, venueClaim } from "../lib/venue";
 import { type NamedPin, readView, writeView } from "./view-address";
 import { Arrivals } from "./arrivals";
 import { pinCard, pinList } from "./card";
+import { credits } from "./credits";
 import { InView } from "./in-view";
 import { search } from "./search";
 import { PinSource, serverZoom } from "./source";
@@ -28,9 +29,6 @@ const WORLD = latLngBounds([-66, -180], [84.5, 180]);
 const NEAR_ZOOM = 6;
 /** The height of the search field over the map, which cards must not cover. */
 const SEARCH_PX = 68;
-const CREDITS =
-  'Map: <a href="https://www.naturalearthdata.com">Natural Earth</a> · ' +
-  'Places: <a href="https://www.geonames.org">GeoNames</a>, <a href="https://creativecommons.org/licenses/by/4.0/">CC BY 4.0</a>';
 
 /** The venue that the address names. */
 const claim = venueClaim(location.search);
@@ -78,7 +76,9 @@ const map = new LeafletMap(mapBox, {
   zoomAnimation: motion(),
   fadeAnimation: motion(),
 });
-map.attributionControl.setPrefix('<a href="https://leafletjs.com">Leaflet</a>').addAttribution(CREDITS);
+map.attributionControl
+  .setPrefix('<a href="https://leafletjs.com">Leaflet</a>')
+  .addAttribution(credits().innerHTML);
 
 const layer = new FeatureLayer();
 const world = new World(map);

@@ -11,6 +11,7 @@ import { get } from "../lib/http";
 import { LiveStream } from "../lib/live";
 import { throttled } from "../lib/throttle";
 import { atVenue, claimQuery } from "../lib/venue";
+import { credits } from "../map/credits";
 import { FeatureLayer } from "../map/feature-layer";
 import { PinSource } from "../map/source";
 import { World } from "../map/world";
@@ -63,6 +64,7 @@ document.body.append(
           code !== null && el("p", {}, "Code ", el("strong", { class: "code" }, code)),
         ),
       ),
+      el("p", { class: "credits" }, credits()),
     ),
     el(
       "section",
@@ -92,6 +94,8 @@ const map = new LeafletMap(mapBox, {
 });
 const layer = new FeatureLayer();
 const newest = new Newest();
+/** The pins that arrived since the list of the newest was asked for. The answer may be older than they are. */
+let arrived: Newest | null = null;
 /** The owners that stand in the list, so that a new row can be seen. */
 let drawn = new Set<string>();
 let stats: Stats | null = null;
@@ -115,7 +119,9 @@ const live = new LiveStream(atVenue("/api/v1/live", name), {
   message(kind, data) {
     if (kind === "stats") stats = data as Stats;
     else if (kind === "pins") {
-      if (newest.change((data as FeatureCollection<PinFeature>).features)) rereadSoon();
+      const { features } = data as FeatureCollection<PinFeature>;
+      arrived?.change(features);
+      if (newest.change(features)) rereadSoon();
       source.onChange();
     } else if (kind === "reset") reread();
     drawSoon();
@@ -172,9 +178,13 @@ function rereadSoon(): void {
 }
 
 async function readNewest(): Promise<void> {
+  const since = new Newest();
+  arrived = since;
   try {
     const { features } = await get<FeatureCollection<PinFeature>>(atVenue("/api/v1/pins/newest", name));
-    newest.reset(features);
+    // A later request has begun, and its answer is newer.
+    if (arrived !== since) return;
+    newest.reset([...features, ...since.pins]);
     drawSoon();
   } catch {
     rereadSoon();
