@@ -1,10 +1,12 @@
 //! Whether the platform verifies submissions, as the views show it. Every process with views says the same: to
 //! participants that submissions wait, and to operators why.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::SubmissionId;
+use domain::sandbox::ImageFetch;
 use jiff::Timestamp;
 use projections::view::{SandboxView, StatsView, SubmissionStatus};
 use projections::{QueryError, ViewQueries};
@@ -36,6 +38,15 @@ pub(crate) struct PlatformWatch {
     pub(crate) cause: watch::Receiver<Option<String>>,
     /// The digests of rules that no working verifier can carry out.
     pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
+    /// The images on their way, by submission.
+    pub(crate) fetches: watch::Receiver<HashMap<SubmissionId, ImageFetch>>,
+}
+
+/// The state of the platform at one moment.
+struct PlatformState {
+    cause: Option<String>,
+    unknown_rules: BTreeSet<String>,
+    fetches: HashMap<SubmissionId, ImageFetch>,
 }
 
 /// Watches the verifiers' reports and the verdicts until `stopping` is cancelled. If a submission waits and no verdict
@@ -49,12 +60,15 @@ pub(crate) fn watch_platform(
     let (causes, cause) = watch::channel(Some(NO_REPORT.to_owned()));
     let (messages, pause_message) = watch::channel(None);
     let (unknown, unknown_rules) = watch::channel(BTreeSet::new());
+    let (ways, fetches) = watch::channel(HashMap::new());
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
         let mut checkpoint = views.watch();
         let mut verdicts = VerdictWatch::new(patience);
         loop {
             // If the views cannot be read, the last message stays. Readers of the views get an error anyway.
-            if let Ok((now, rules)) = cause_of(&*views, &mut verdicts).await {
+            if let Ok(state) = state_of(&*views, &mut verdicts).await {
+                let PlatformState { cause: now, unknown_rules: rules, fetches } = state;
+                ways.send_if_modified(|known| std::mem::replace(known, fetches.clone()) != fetches);
                 unknown.send_if_modified(|known| std::mem::replace(known, rules.clone()) != rules);
                 let message = now.is_some().then(|| PAUSED.to_owned());
                 causes.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
@@ -65,28 +79,41 @@ pub(crate) fn watch_platform(
             let _ = timeout(PERIOD_MAX, checkpoint.changed()).await;
         }
     }));
-    PlatformWatch { pause_message, cause, unknown_rules }
+    PlatformWatch { pause_message, cause, unknown_rules, fetches }
 }
 
 const NO_REPORT: &str = "no verifier has reported yet";
 
-/// Returns the reason why nothing is verified, and the rules that no working verifier can carry out.
-async fn cause_of(
-    views: &dyn ViewQueries,
-    verdicts: &mut VerdictWatch,
-) -> Result<(Option<String>, BTreeSet<String>), QueryError> {
+async fn state_of(views: &dyn ViewQueries, verdicts: &mut VerdictWatch) -> Result<PlatformState, QueryError> {
     let (sandboxes, now) = (views.sandboxes().await?, Timestamp::now());
     let cause = match nobody_works(&sandboxes, now) {
         Some(cause) => Some(cause),
         None => verdicts.cause(views).await?,
     };
-    Ok((cause, unknown_to_all(&sandboxes, now)))
+    let unknown_rules = unknown_to_all(&sandboxes, now);
+    Ok(PlatformState { cause, unknown_rules, fetches: fetches(&sandboxes, now) })
+}
+
+fn works(view: &SandboxView, now: Timestamp) -> bool {
+    view.sandbox.pause_reason.is_none() && !view.is_silent(now)
+}
+
+/// Returns the fetch of each submission. If several verifiers fetch its images, the one that is further counts.
+fn fetches(sandboxes: &[SandboxView], now: Timestamp) -> HashMap<SubmissionId, ImageFetch> {
+    let mut fetches: HashMap<SubmissionId, ImageFetch> = HashMap::new();
+    let reported = sandboxes.iter().filter(|view| works(view, now)).flat_map(|view| &view.sandbox.fetches);
+    for fetch in reported {
+        let known = fetches.entry(fetch.submission).or_insert_with(|| fetch.clone());
+        if (known.to, known.bytes) < (fetch.to, fetch.bytes) {
+            *known = fetch.clone();
+        }
+    }
+    fetches
 }
 
 fn unknown_to_all(sandboxes: &[SandboxView], now: Timestamp) -> BTreeSet<String> {
-    let works = |view: &&SandboxView| view.sandbox.pause_reason.is_none() && !view.is_silent(now);
-    let unknown =
-        sandboxes.iter().filter(works).map(|view| view.sandbox.unknown_rules.iter().cloned().collect());
+    let working = sandboxes.iter().filter(|view| works(view, now));
+    let unknown = working.map(|view| view.sandbox.unknown_rules.iter().cloned().collect());
     unknown.reduce(|one: BTreeSet<String>, other| &one & &other).unwrap_or_default()
 }
 
@@ -159,8 +186,7 @@ fn figures(stats: &StatsView) -> VerdictFigures {
 
 #[cfg(test)]
 mod tests {
-    use domain::SubmissionId;
-    use domain::sandbox::SandboxReported;
+    use domain::sandbox::{FetchTarget, SandboxReported};
     use domain::submission::{Event, VerificationStarted};
     use domain::testing::{passed, submitted_by};
     use event_store::Position;
@@ -257,6 +283,28 @@ mod tests {
         assert_eq!(unknown(&[&both, &one, &paused, &silent]), ["r"]);
         assert!(unknown(&[&both, &knows_all]).is_empty());
         assert!(unknown(&[]).is_empty());
+    }
+
+    #[test]
+    fn the_fetch_that_is_further_counts_and_none_of_a_verifier_that_is_away() {
+        let now = Timestamp::now();
+        let (id, other) = (SubmissionId(Uuid::from_u128(1)), SubmissionId(Uuid::from_u128(2)));
+        let fetch = |submission, to, bytes| {
+            let image = "ada/app".parse().unwrap();
+            ImageFetch { submission, image, to, bytes, of_bytes: 9 }
+        };
+        let view = |since, fetches: &[ImageFetch]| {
+            let sandbox = SandboxReported { fetches: fetches.to_vec(), ..SandboxReported::default() };
+            SandboxView { verifier: "v".to_owned(), position: Position(1), since, sandbox }
+        };
+        let views = [
+            view(now, &[fetch(id, FetchTarget::Verifier, 8)]),
+            view(now, &[fetch(id, FetchTarget::Node, 3), fetch(other, FetchTarget::Node, 5)]),
+            view(now, &[fetch(other, FetchTarget::Verifier, 9)]),
+            view(Timestamp::UNIX_EPOCH, &[fetch(id, FetchTarget::Node, 7)]),
+        ];
+        let fetches = fetches(&views, now);
+        assert_eq!((fetches.len(), fetches[&id].bytes, fetches[&other].bytes), (2, 3, 5));
     }
 
     #[tokio::test(start_paused = true)]

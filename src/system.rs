@@ -168,6 +168,7 @@ async fn run_over(
         if has(Role::ReadApi) {
             routes = routes.merge(read_api::router(ReadApi {
                 unknown_rules: platform.unknown_rules,
+                fetches: platform.fetches,
                 pause_reason: platform.pause_message,
                 pause_cause: platform.cause,
                 queries: views,

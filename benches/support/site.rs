@@ -52,6 +52,7 @@ impl Site {
             subscribe: Arc::new(store.clone()),
             token: None,
             unknown_rules: watch::channel(Default::default()).1,
+            fetches: watch::channel(Default::default()).1,
             pause_reason: watch::channel(None).1,
             pause_cause: watch::channel(None).1,
             tiles: None,

@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::{ImageRef, SubmissionId};
+
 /// The category of the streams: `sandbox-<verifier>`.
 pub const CATEGORY: &str = "sandbox";
 
@@ -34,6 +36,31 @@ pub struct SandboxReported {
     /// The digests of rules that submissions name and that the verifier cannot carry out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown_rules: Vec<String>,
+    /// The images that have been on their way for some seconds, for those who submitted them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fetches: Vec<ImageFetch>,
+}
+
+/// An image of a submission on its way, before the submission is claimed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageFetch {
+    pub submission: SubmissionId,
+    pub image: ImageRef,
+    /// The place that the image is brought to.
+    pub to: FetchTarget,
+    /// The bytes that have arrived, of all compressed layers.
+    pub bytes: u64,
+    pub of_bytes: u64,
+}
+
+/// A place that an image is brought to, in the order of its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FetchTarget {
+    /// The verifier, which looks into its layers.
+    Verifier,
+    /// The node on which it will run.
+    Node,
 }
 
 /// A registry that limits requests, or that asked to be left alone for a while.
@@ -245,6 +272,13 @@ mod tests {
                 SandboxRegistry { name: "ghcr.io".to_owned(), pause: None, pulls_remaining: None },
             ],
             unknown_rules: vec!["sha256:r".to_owned()],
+            fetches: vec![ImageFetch {
+                submission: SubmissionId(uuid::Uuid::nil()),
+                image: "ada/app".parse().unwrap(),
+                to: FetchTarget::Node,
+                bytes: 7,
+                of_bytes: 9,
+            }],
         }
     }
 
@@ -255,16 +289,19 @@ mod tests {
         let stored = String::from_utf8(one_of_each().to_stored()).unwrap();
         assert_eq!(
             stored,
-            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}],"registries":[{"name":"docker.io","pause":{"until":"1970-01-01T00:00:00Z","reason":"slow down"},"pulls_remaining":76},{"name":"ghcr.io"}],"unknown_rules":["sha256:r"]}"#
+            r#"{"trouble":null,"nodes":[{"name":"a","state":"ready","slots":4,"grade":"writable"},{"name":"b","state":"drained"},{"name":"c","state":"down"},{"name":"e","state":"paused"},{"name":"d","state":"refused","reason":"no seccomp"}],"registries":[{"name":"docker.io","pause":{"until":"1970-01-01T00:00:00Z","reason":"slow down"},"pulls_remaining":76},{"name":"ghcr.io"}],"unknown_rules":["sha256:r"],"fetches":[{"submission":"00000000-0000-0000-0000-000000000000","image":"docker.io/ada/app:latest","to":"node","bytes":7,"of_bytes":9}]}"#
         );
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, stored.as_bytes());
         assert_eq!(read.unwrap(), one_of_each());
         assert_eq!(one_of_each().slots(), 4);
         let without_grade = stored.replace(r#","grade":"writable""#, "");
         let read = SandboxReported::from_stored("SandboxReported", SCHEMA, without_grade.as_bytes()).unwrap();
-        let older = SandboxReported { registries: vec![], unknown_rules: vec![], ..one_of_each() };
+        let older =
+            SandboxReported { registries: vec![], unknown_rules: vec![], fetches: vec![], ..one_of_each() };
         let stored = String::from_utf8(older.to_stored()).unwrap();
-        assert!(!stored.contains("registries") && !stored.contains("unknown_rules"), "{stored}");
+        for newer in ["registries", "unknown_rules", "fetches"] {
+            assert!(!stored.contains(newer), "{stored}");
+        }
         assert_eq!(
             SandboxReported::from_stored("SandboxReported", SCHEMA, &older.to_stored()).unwrap(),
             older

@@ -1,9 +1,11 @@
 //! The state that the handlers share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use domain::SubmissionId;
 use domain::challenge::Venues;
+use domain::sandbox::ImageFetch;
 use event_store::{Read, Subscribe};
 use http_edge::{HoldsToken, Metrics, OrganiserToken, OrganiserTokens, Problem};
 use projections::ViewQueries;
@@ -32,6 +34,8 @@ pub struct ReadApi {
     pub pause_reason: watch::Receiver<Option<String>>,
     /// The digests of rules that no working verifier can carry out.
     pub unknown_rules: watch::Receiver<BTreeSet<String>>,
+    /// The images that are fetched before a submission is claimed, by submission.
+    pub fetches: watch::Receiver<HashMap<SubmissionId, ImageFetch>>,
     /// The cause, in a sentence for operators and organisers.
     pub pause_cause: watch::Receiver<Option<String>>,
     /// The metrics in which readers are counted; [`http_edge::server_routes`] takes the same.
@@ -55,6 +59,7 @@ pub(crate) struct ReadState {
     pub(crate) tokens: OrganiserTokens,
     pub(crate) pause_reason: watch::Receiver<Option<String>>,
     pub(crate) unknown_rules: watch::Receiver<BTreeSet<String>>,
+    pub(crate) fetches: watch::Receiver<HashMap<SubmissionId, ImageFetch>>,
     pub(crate) pause_cause: watch::Receiver<Option<String>>,
     pub(crate) readers: Arc<LiveReaders>,
     pub(crate) venues: Arc<VenueMaps>,
@@ -79,6 +84,7 @@ impl ReadState {
             subscribe: api.subscribe,
             pause_reason: api.pause_reason,
             unknown_rules: api.unknown_rules,
+            fetches: api.fetches,
             pause_cause: api.pause_cause,
             tiles: api.tiles,
             stopping: api.stopping,

@@ -67,6 +67,15 @@ pub(super) struct StatusReply {
     #[serde(flatten)]
     pub(super) view: StatusView,
     pub(super) queue: Option<QueuePlace>,
+    /// How far an image is on its way. Older servers do not say.
+    #[serde(default)]
+    pub(super) fetch: Option<FetchReply>,
+}
+
+/// How far an image is on its way, as the server says it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(super) struct FetchReply {
+    pub(super) message: String,
 }
 
 /// The reason why there is no response.

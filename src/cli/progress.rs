@@ -192,6 +192,16 @@ mod tests {
     }
 
     #[test]
+    fn an_image_on_its_way_is_more_than_a_place_in_the_queue() {
+        let fetching = |message: &str| reply(|json| json["fetch"] = serde_json::json!({"message": message}));
+        let text = written(false, &[reply(|_| {}), fetching("3 of 9 MiB"), fetching("4 of 9\u{1b} MiB")]);
+        assert_eq!(
+            text.lines().collect::<Vec<_>>(),
+            ["queued at position 3 of 7, about 12 s", "3 of 9 MiB", "4 of 9\\u{1b} MiB"]
+        );
+    }
+
+    #[test]
     fn a_second_run_says_why_it_takes_longer() {
         let running = |starts| {
             reply(|json| {

@@ -4,6 +4,7 @@
 //! Any number of verifiers compete through the log alone. Each can be killed at any moment: a claim without a
 //! report is interrupted at its deadline, or at once when a verifier of the same name starts.
 
+mod fetching;
 mod gate;
 mod health;
 pub mod janitor;
@@ -25,6 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::fetching::FetchBoard;
 pub use crate::gate::{GateReach, GateSettings, gate_reach};
 use crate::gate::{GateServer, ImageSource, LayerGate};
 pub use crate::health::{Health, NodeHealth, NodeState};
@@ -181,6 +183,12 @@ impl Verifier {
             metrics.clone(),
         );
         let limited = registry.limited();
+        let fetches = FetchBoard::default();
+        let (fetch_reports, reported_fetches) = watch::channel(Vec::new());
+        background.spawn({
+            let fetches = fetches.clone();
+            async move { match fetches.report_to(&fetch_reports).await {} }
+        });
         let attempts = AttemptRunner {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
@@ -188,6 +196,7 @@ impl Verifier {
             registry,
             gate: LayerGate::new(served, metrics.clone()),
             pulls: NodePulls::default(),
+            fetches,
             runs: Arc::default(),
             ledger: Mutex::default(),
             context: RunContext { challenge, swarm, slots: slots.clone(), images },
@@ -205,7 +214,7 @@ impl Verifier {
         };
         let ended = tokio::select! {
             ended = run.until(shutdown) => ended,
-            never = reporter.record_changes(reported, limited, unknown_rules) => match never {},
+            never = reporter.record_changes(reported, limited, unknown_rules, reported_fetches) => match never {},
         };
         reporter.record_stop().await;
         ended

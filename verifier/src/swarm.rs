@@ -29,6 +29,7 @@ use domain::submission::{InterruptionCode, PlatformFault};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
 
+use crate::fetching::ImageOnItsWay;
 use crate::health::NodeState;
 use crate::relay::{AppRequest, Relay, RelayError, RequestResult};
 
@@ -101,8 +102,8 @@ pub(crate) trait Swarm: Send + Sync {
     /// lacks it. Returns `None` if the node's engine is not among the configured ones.
     async fn own_image(&self, node: &NodeId) -> Result<Option<String>, SwarmError>;
 
-    /// Pulls the image of this name to a node, through the node's own engine. The caller has a deadline.
-    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError>;
+    /// Pulls the image of this name to a node, through the node's own engine, and notes how far it is. The caller has a deadline.
+    async fn pull(&self, node: &NodeId, image: &str, way: &ImageOnItsWay) -> Result<PullOutcome, SwarmError>;
 
     /// Creates a slot's network, or finds the network of this name and these labels.
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError>;

@@ -1,8 +1,12 @@
 //! The reports on the verifiers' sandboxes.
 
-use domain::sandbox::{RegistryPause, SandboxNode, SandboxNodeState, SandboxRegistry, SandboxReported};
+use domain::SubmissionId;
+use domain::sandbox::{
+    FetchTarget, ImageFetch, RegistryPause, SandboxNode, SandboxNodeState, SandboxRegistry, SandboxReported,
+};
 use event_store::Position;
 use jiff::Timestamp;
+use uuid::Uuid;
 
 use super::ViewsUnderTest;
 use crate::view::SandboxView;
@@ -27,6 +31,13 @@ fn report(verifier: &str, position: u64, slots: u32) -> SandboxView {
         since: Timestamp::UNIX_EPOCH,
         sandbox: SandboxReported {
             unknown_rules: vec!["sha256:r".to_owned()],
+            fetches: vec![ImageFetch {
+                submission: SubmissionId(Uuid::nil()),
+                image: "ada/app".parse().expect("an image's name"),
+                to: FetchTarget::Node,
+                bytes: 7,
+                of_bytes: 9,
+            }],
             pause_reason: (slots == 1).then(|| "no manager answers".to_owned()),
             nodes: vec![
                 node("n1", SandboxNodeState::Ready { slots, grade: None }),

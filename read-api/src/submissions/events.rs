@@ -16,14 +16,15 @@ use projections::view::{QueuePlace, StatusView, TimelineEntry};
 use crate::app::ReadState;
 use crate::parameters::{self, not_found};
 use crate::sse::{self, MessageId};
-use crate::submissions::status::{StatusAnswer, next_look, status_answer};
+use crate::submissions::status::{FetchProgress, StatusAnswer, next_look, status_answer};
 
 /// Streams the events of a submission as they are recorded.
 ///
 /// Server-sent events. Each entry of the timeline is a message, named after its type (`Submitted`,
 /// `VerificationStarted`, …). Its id begins with its position, and `Last-Event-ID` continues after it; a position alone
 /// does too. If the id is of another log, or of this one before it was restored, `reset` comes and all entries again. While
-/// the submission waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
+/// the submission waits, `queue` gives its place when that changes, `fetch` says every ten
+/// seconds how far a large image is on its way (`null` at the end), and `platform` (`{"message": …}`) says why nothing is verified, if
 /// so. The stream stays open after a verdict, because an organiser may ask for a rejudge.
 #[utoipa::path(
     get,
@@ -111,7 +112,7 @@ fn messages(
         };
         let mut checkpoint = state.queries.watch();
         let mut pause_reason = state.pause_reason.clone();
-        let mut client = ClientState { position: after, queue: None, pause_reason: None };
+        let mut client = ClientState { position: after, queue: None, pause_reason: None, fetch: None };
         let mut view = Some(first);
         loop {
             // If the views cannot be read, the client keeps its state, and the next look may succeed.
@@ -138,6 +139,7 @@ struct ClientState {
     position: Position,
     queue: Option<QueuePlace>,
     pause_reason: Option<String>,
+    fetch: Option<FetchProgress>,
 }
 
 impl ClientState {
@@ -155,6 +157,10 @@ impl ClientState {
             let data = serde_json::json!({ "message": answer.pause_reason });
             messages.extend(sse::message("platform", None, &data));
             self.pause_reason = answer.pause_reason;
+        }
+        if answer.fetch != self.fetch {
+            messages.extend(sse::message("fetch", None, &answer.fetch));
+            self.fetch = answer.fetch;
         }
         if answer.queue != self.queue {
             if let Some(place) = answer.queue {

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use domain::SubmissionId;
+use domain::sandbox::{FetchTarget, ImageFetch};
 use event_store::{Position, Revision};
 use http_edge::{ClientAddress, PathParameters, Problem, QueryParameters};
 use projections::view::{QueuePlace, StatusView, SubmissionStatus, WaitReason};
@@ -44,6 +45,56 @@ pub(crate) struct StatusAnswer {
     #[serde(rename = "platform")]
     #[schema(required)]
     pub(crate) pause_reason: Option<String>,
+    /// How far an image is on its way while the submission waits; `null` if none has been for some seconds.
+    #[schema(required)]
+    pub(crate) fetch: Option<FetchProgress>,
+}
+
+impl StatusAnswer {
+    /// Returns the answer about a submission that does not wait.
+    fn without_queue(view: StatusView) -> Self {
+        Self { view, queue: None, pause_reason: None, fetch: None }
+    }
+}
+
+/// How far an image is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct FetchProgress {
+    /// The image, as the submission names it in full.
+    image: String,
+    /// The bytes that have arrived, of all compressed layers. Layers that were there before count.
+    bytes: u64,
+    /// The bytes of all compressed layers.
+    of_bytes: u64,
+    /// The same in a sentence.
+    message: String,
+}
+
+impl FetchProgress {
+    fn new(fetch: &ImageFetch) -> Self {
+        let ImageFetch { image, to, bytes, of_bytes, .. } = fetch;
+        let (name, size) = (image.familiar(), mib(*of_bytes));
+        let message = match to {
+            FetchTarget::Verifier if bytes < of_bytes => {
+                format!("We fetch {name} to look into it: {} of {size} MiB.", mib(*bytes))
+            }
+            FetchTarget::Verifier => format!("We look into {name}: {size} MiB."),
+            FetchTarget::Node if bytes < of_bytes => {
+                format!(
+                    "{name} is on its way to the machine that will run it: {} of {size} MiB.",
+                    mib(*bytes)
+                )
+            }
+            FetchTarget::Node => format!("The machine that will run {name} unpacks it: {size} MiB."),
+        };
+        Self { image: image.to_string(), bytes: *bytes, of_bytes: *of_bytes, message }
+    }
+}
+
+/// Returns bytes in MiB, with one decimal below ten.
+fn mib(bytes: u64) -> String {
+    let tenths = bytes.saturating_mul(10) >> 20;
+    if tenths < 100 { format!("{}.{}", tenths / 10, tenths % 10) } else { (tenths / 10).to_string() }
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -88,7 +139,7 @@ pub(crate) async fn status(
     let id = parameters::submission(&id)?;
     if let Some(time) = parameters::past(parameters.at.as_deref())? {
         let view = state.submissions.at(id, time).await?.ok_or_else(not_found)?;
-        return Ok(axum::Json(StatusAnswer { view, queue: None, pause_reason: None }).into_response());
+        return Ok(axum::Json(StatusAnswer::without_queue(view)).into_response());
     }
     let revision = parameters.rev.as_deref().map(|rev| parameters::number("rev", rev)).transpose()?;
     let wait =
@@ -111,14 +162,14 @@ pub(crate) async fn status(
 const UNKNOWN_RULES: &str = "No verifier that runs at present can carry out the rules that this submission is judged by, by no \
     fault of yours. It keeps its place in the queue until one can.";
 
-/// Adds the place in the queue and the pause reason to the view of a submission that waits.
+/// Adds the place in the queue, the pause reason and the fetch under way to the view of a submission that waits.
 pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Result<StatusAnswer, Problem> {
     if let (Some(standstill), Some(waiting)) = (&view.standstill, &mut view.waiting) {
         waiting.message.clone_from(&standstill.message);
-        return Ok(StatusAnswer { view, queue: None, pause_reason: None });
+        return Ok(StatusAnswer::without_queue(view));
     }
     if view.status != SubmissionStatus::Submitted {
-        return Ok(StatusAnswer { view, queue: None, pause_reason: None });
+        return Ok(StatusAnswer::without_queue(view));
     }
     let queue = state.queries.queue_place(view.id).await.map_err(views_unavailable)?;
     let is_left = view.named_rules().is_some_and(|rules| state.unknown_rules.borrow().contains(rules));
@@ -132,7 +183,8 @@ pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Re
             waiting.message.clone_from(reason);
         }
     }
-    Ok(StatusAnswer { view, queue, pause_reason })
+    let fetch = state.fetches.borrow().get(&view.id).map(FetchProgress::new);
+    Ok(StatusAnswer { view, queue, pause_reason, fetch })
 }
 
 /// Returns the view as soon as its revision is not `known`, or after `wait`. Without `known`, the first revision that

@@ -1,16 +1,17 @@
 //! `GET /api/v1/submissions/{id}`, the status of a submission.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
 use domain::Challenge;
+use domain::sandbox::{FetchTarget, ImageFetch};
 use event_store::StreamName;
 use event_store::testing::{soft_delete, tombstone};
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use serde_json::json;
 
-use crate::world::{LONDON, World, failed, interrupted, passed, problem, rejudge, started};
+use crate::world::{LONDON, Messages, World, failed, interrupted, passed, problem, rejudge, started};
 
 #[tokio::test]
 async fn a_status_has_the_timeline_and_the_reasons() {
@@ -68,6 +69,46 @@ async fn a_submission_whose_rules_no_verifier_can_carry_out_says_so() {
     for said in [&status["platform"], &status["waiting"]["message"]] {
         assert!(said.as_str().unwrap().contains("the rules that this submission is judged by"), "{status:#}");
     }
+}
+
+#[tokio::test]
+async fn a_submission_says_how_far_its_image_is() {
+    let world = World::new().await;
+    let (id, other) = (world.submit("ada", LONDON).await, world.submit("bob", LONDON).await);
+    world.settle().await;
+    let path = format!("/api/v1/submissions/{id}");
+    let mut messages = Messages::open(&world, &format!("{path}/events"), None).await;
+    let fetched = |to, bytes| {
+        let (submission, image) = (id, "ada/app:v1".parse().unwrap());
+        world.fetches.send_replace(HashMap::from([(
+            id,
+            ImageFetch { submission, image, to, bytes, of_bytes: 120 << 20 },
+        )]));
+    };
+    for (to, bytes, said) in [
+        (FetchTarget::Verifier, 3 << 19, "We fetch ada/app:v1 to look into it: 1.5 of 120 MiB."),
+        (FetchTarget::Verifier, 120 << 20, "We look into ada/app:v1: 120 MiB."),
+        (
+            FetchTarget::Node,
+            34 << 20,
+            "ada/app:v1 is on its way to the machine that will run it: 34 of 120 MiB.",
+        ),
+        (FetchTarget::Node, 120 << 20, "The machine that will run ada/app:v1 unpacks it: 120 MiB."),
+    ] {
+        fetched(to, bytes);
+        let message = messages.next_named("fetch").await.data;
+        assert_eq!(world.json(&path).await["fetch"], message);
+        assert_eq!(
+            message,
+            json!({
+                "image": "docker.io/ada/app:v1", "bytes": bytes, "of_bytes": 120 << 20, "message": said,
+            })
+        );
+    }
+    assert_eq!(world.json(&format!("/api/v1/submissions/{other}")).await["fetch"], json!(null));
+    // Whoever is being verified has all of its images.
+    world.record(id, [started(1)]).await;
+    assert_eq!(messages.next_named("fetch").await.data, json!(null));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Starts a server for each test, with its own log and views, and records the events of a test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use domain::SubmissionId;
 use domain::challenge::Challenge;
 use domain::challenge::Venues;
+use domain::sandbox::ImageFetch;
 use domain::submission::{
     ChallengeId, Event, Failed, FailureCode, InterruptionCode, Location, Participant, Passed, Reason,
     RejudgeRequested, SCHEMA, Submitted, VerdictBasis, VerificationInterrupted, VerificationStarted,
@@ -38,6 +39,7 @@ pub(crate) struct World {
     pub(crate) queries: Arc<CountingQueries>,
     pub(crate) pause_reason: watch::Sender<Option<String>>,
     pub(crate) unknown_rules: watch::Sender<BTreeSet<String>>,
+    pub(crate) fetches: watch::Sender<HashMap<SubmissionId, ImageFetch>>,
     pub(crate) log_condition: watch::Sender<LogCondition>,
     pub(crate) stopping: CancellationToken,
     pub(crate) client: Client,
@@ -64,6 +66,7 @@ impl World {
         let (pause_sender, pause_reason) = watch::channel(None);
         let (condition_sender, log_condition) = watch::channel(LogCondition::default());
         let (unknown_sender, unknown_rules) = watch::channel(BTreeSet::new());
+        let (fetch_sender, fetches) = watch::channel(HashMap::new());
         let stopping = CancellationToken::new();
         let metrics = Metrics::new();
         let routes = read_api::router(ReadApi {
@@ -74,6 +77,7 @@ impl World {
             pause_cause: pause_reason.clone(),
             pause_reason: pause_reason.clone(),
             unknown_rules,
+            fetches,
             tiles: None,
             metrics: metrics.clone(),
             readers,
@@ -103,6 +107,7 @@ impl World {
             pause_reason: pause_sender,
             log_condition: condition_sender,
             unknown_rules: unknown_sender,
+            fetches: fetch_sender,
             stopping,
             client: Client::new(),
             address,

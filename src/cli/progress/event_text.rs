@@ -110,6 +110,9 @@ pub(super) fn current_step(reply: &StatusReply) -> Option<String> {
 }
 
 fn text_of_waiting(reply: &StatusReply) -> String {
+    if let Some(fetch) = &reply.fetch {
+        return printable(&fetch.message);
+    }
     let why =
         reply.view.waiting.as_ref().map(|waiting| waiting.message.as_str()).filter(|why| !why.is_empty());
     match (&reply.queue, why) {

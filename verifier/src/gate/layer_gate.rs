@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::layer::{self, LayerReading};
 use super::memory::{KnownContent, KnownLayer, LayerMemory};
 use super::served_images::{ServedImages, ServedPass};
 use super::{LayerFlaw, layer_tree::LayerTree};
+use crate::fetching::ImageOnItsWay;
 use crate::metrics::VerifierMetrics;
 use crate::registry::{
     ImageLayer, LookupError, RegistryClient, ResolvedImage, digest_of, platform, unavailable,
@@ -59,7 +61,15 @@ pub(crate) struct LayerGate {
 #[derive(Debug, Default)]
 struct LayerTurns(Mutex<HashMap<(String, Digest), WeakTurn>>);
 
-type WeakTurn = Weak<AsyncMutex<()>>;
+type WeakTurn = Weak<LayerTurn>;
+
+/// A layer that somebody reads or will read.
+#[derive(Debug, Default)]
+struct LayerTurn {
+    turn: AsyncMutex<()>,
+    /// The bytes that arrived so far.
+    arrived: Arc<AtomicU64>,
+}
 
 /// A layer's stream, as it arrives.
 struct ArrivingLayer {
@@ -71,6 +81,7 @@ struct ArrivingLayer {
 struct ImageLook<'a> {
     gate: &'a LayerGate,
     registry: &'a RegistryClient,
+    way: &'a ImageOnItsWay,
     image: &'a ImageRef,
     limits: &'a ResourceLimits,
     budget: Arc<UnpackBudget>,
@@ -123,6 +134,7 @@ impl LayerGate {
     pub(crate) async fn look_into(
         &self,
         registry: &RegistryClient,
+        way: &ImageOnItsWay,
         image: &ImageRef,
         resolved: &ResolvedImage,
         room: Option<ImageRoom>,
@@ -130,7 +142,7 @@ impl LayerGate {
     ) -> Result<Option<ServedPass>, LookupError> {
         let limits = &challenge.limits;
         let budget = Arc::new(UnpackBudget::of_image(limits.image_mib));
-        let look = ImageLook { gate: self, registry, image, limits, budget };
+        let look = ImageLook { gate: self, registry, way, image, limits, budget };
         if resolved.layers.len() != resolved.diff_ids.len() {
             let (layers, named) = (resolved.layers.len(), resolved.diff_ids.len());
             return Err(participant(LayerFlaw::Broken(format!(
@@ -155,6 +167,7 @@ impl LayerGate {
 impl ImageLook<'_> {
     async fn layer(&self, layer: &ImageLayer, diff_id: &Digest) -> Result<Arc<LayerTree>, LookupError> {
         let known = self.known(layer).await?;
+        self.way.note_whole(&layer.digest);
         if known.size != layer.size {
             return Err(participant(LayerFlaw::Refused(format!(
                 "its manifest says that layer {} has {} bytes, but it has {}",
@@ -177,10 +190,11 @@ impl ImageLook<'_> {
             return Ok(known);
         }
         let turn = self.gate.turns.of(self.image.registry(), &layer.digest);
-        let _turn = turn.lock().await;
+        self.way.follow(&layer.digest, &turn.arrived);
+        let _turn = turn.turn.lock().await;
         match self.recalled(layer)? {
             Some(known) => Ok(known),
-            None => self.read(layer).await,
+            None => self.read(layer, &turn.arrived).await,
         }
     }
 
@@ -198,7 +212,7 @@ impl ImageLook<'_> {
         Ok(Some(known))
     }
 
-    async fn read(&self, layer: &ImageLayer) -> Result<KnownLayer, LookupError> {
+    async fn read(&self, layer: &ImageLayer, arrived: &AtomicU64) -> Result<KnownLayer, LookupError> {
         if let Some(known) = self.read_kept(layer).await? {
             return Ok(known);
         }
@@ -211,7 +225,7 @@ impl ImageLook<'_> {
         let budget = Arc::clone(&self.budget);
         let reading = spawn_blocking(move || (layer::read(&mut arriving, &budget), arriving.into_draft()));
         let limit = Duration::from_secs(self.limits.pull_s);
-        let fetched = timeout(limit, self.fetch(layer, sender)).await.unwrap_or_else(|_| {
+        let fetched = timeout(limit, self.fetch(layer, sender, arrived)).await.unwrap_or_else(|_| {
             Err(unavailable(&format!(
                 "{} did not send layer {} within {} s",
                 self.image.registry(),
@@ -287,11 +301,18 @@ impl ImageLook<'_> {
     }
 
     /// Fetches a layer, and hands its pieces on. A stream that is longer than any allowed image is cut off.
-    async fn fetch(&self, layer: &ImageLayer, sender: mpsc::Sender<Bytes>) -> Result<(), LookupError> {
+    async fn fetch(
+        &self,
+        layer: &ImageLayer,
+        sender: mpsc::Sender<Bytes>,
+        arrived: &AtomicU64,
+    ) -> Result<(), LookupError> {
+        arrived.store(0, Ordering::Relaxed);
         let mut blob = self.registry.open_layer(self.image, layer, self.limits.pull_s).await?;
         let mut left = self.limits.image_mib << 20;
         while let Some(piece) = blob.piece().await? {
             self.gate.metrics.count_layer_bytes(piece.len());
+            arrived.fetch_add(piece.len() as u64, Ordering::Relaxed);
             left = left.checked_sub(piece.len() as u64).ok_or_else(|| {
                 participant(LayerFlaw::TooLarge(format!(
                     "has a layer of more than {} MiB, and its manifest says {} bytes",
@@ -307,14 +328,14 @@ impl ImageLook<'_> {
 }
 
 impl LayerTurns {
-    fn of(&self, registry: &str, digest: &Digest) -> Arc<AsyncMutex<()>> {
+    fn of(&self, registry: &str, digest: &Digest) -> Arc<LayerTurn> {
         let mut turns = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         turns.retain(|_, turn| turn.strong_count() > 0);
         let key = (registry.to_owned(), digest.clone());
         if let Some(turn) = turns.get(&key).and_then(Weak::upgrade) {
             return turn;
         }
-        let turn = Arc::default();
+        let turn: Arc<LayerTurn> = Arc::default();
         turns.insert(key, Arc::downgrade(&turn));
         turn
     }

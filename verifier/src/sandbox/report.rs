@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::StoredEvent;
-use domain::sandbox::{self, REPORT_EVERY, SCHEMA, SandboxRegistry, SandboxReported};
+use domain::sandbox::{self, ImageFetch, REPORT_EVERY, SCHEMA, SandboxRegistry, SandboxReported};
 use event_store::{
     EventMetadata, EventStore, ExpectedRevision, NewEvent, ReadDirection, ReadError, RecordedEvent, Revision,
     StreamName,
@@ -69,12 +69,14 @@ impl SandboxReporter {
         mut health: watch::Receiver<Health>,
         mut registries: watch::Receiver<Vec<SandboxRegistry>>,
         mut unknown_rules: watch::Receiver<BTreeSet<String>>,
+        mut fetches: watch::Receiver<Vec<ImageFetch>>,
     ) -> Infallible {
         let mut is_due = false;
         loop {
             let unknown = unknown_rules.borrow_and_update().iter().cloned().collect();
             let now = SandboxReported {
                 unknown_rules: unknown,
+                fetches: fetches.borrow_and_update().clone(),
                 ..reported(&health.borrow_and_update(), &registries.borrow_and_update())
             };
             if let Err(error) = self.record(now, is_due).await {
@@ -91,6 +93,7 @@ impl SandboxReporter {
                 },
                 Ok(()) = registries.changed() => false,
                 Ok(()) = unknown_rules.changed() => false,
+                Ok(()) = fetches.changed() => false,
                 () = sleep(again) => true,
             };
         }
@@ -210,6 +213,7 @@ fn reported(health: &Health, registries: &[SandboxRegistry]) -> SandboxReported 
         nodes: health.nodes.iter().map(node).collect(),
         registries: registries.to_vec(),
         unknown_rules: Vec::new(),
+        fetches: Vec::new(),
     }
 }
 
@@ -254,9 +258,11 @@ mod tests {
         let (_registries, none) = watch::channel(Vec::new());
         let mut before = SandboxReporter::new(Arc::clone(&log), "v1", no_fault.clone());
         let (_unknown, no_rules) = watch::channel(BTreeSet::new());
+        let (_fetches, no_fetches) = watch::channel(Vec::new());
         let (following, registries, unknown) = (health.clone(), none.clone(), no_rules.clone());
+        let fetches = no_fetches.clone();
         let following =
-            tokio::spawn(async move { before.record_changes(following, registries, unknown).await });
+            tokio::spawn(async move { before.record_changes(following, registries, unknown, fetches).await });
         let first = until_recorded(&store, 1).await;
         assert_eq!((first[0].slots(), &first[0].pause_reason), (4, &None));
         following.abort();
@@ -266,7 +272,7 @@ mod tests {
         let mut stopping = health.clone();
         let following = tokio::spawn(async move {
             tokio::select! {
-                never = after.record_changes(health, none, no_rules) => match never {},
+                never = after.record_changes(health, none, no_rules, no_fetches) => match never {},
                 _ = stopping.wait_for(|health| health.pause_reason.is_some()) => {}
             }
             after.record_stop().await;

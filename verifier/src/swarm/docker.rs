@@ -35,6 +35,7 @@ use super::{
     OwnedResource, OwnedResources, PullOutcome, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError,
     SwarmNode, Task, TaskId, label,
 };
+use crate::fetching::ImageOnItsWay;
 use crate::registry::RegistryLogins;
 use crate::relay::{Relay, RelaySpec, image};
 
@@ -182,7 +183,7 @@ impl Swarm for DockerSwarm {
         }
     }
 
-    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError> {
+    async fn pull(&self, node: &NodeId, image: &str, way: &ImageOnItsWay) -> Result<PullOutcome, SwarmError> {
         let engine = match self.engines_of_nodes.recall(node) {
             Some(known) => known,
             None => {
@@ -194,7 +195,7 @@ impl Swarm for DockerSwarm {
         let Some(engine) = engine else { return Ok(PullOutcome::OutOfReach) };
         let name: ImageRef =
             image.parse().map_err(|_| SwarmError::Refused(format!("{image} is no image")))?;
-        Ok(pull::pull(&engine, &name, self.credentials(image)).await?)
+        Ok(pull::pull(&engine, &name, self.credentials(image), way).await?)
     }
 
     async fn ensure_network(&self, name: &str, labels: &Labels) -> Result<NetworkId, SwarmError> {

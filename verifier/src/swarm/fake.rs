@@ -15,6 +15,7 @@ use super::{
     PullOutcome, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task,
     TaskId, TaskPhase, label,
 };
+use crate::fetching::ImageOnItsWay;
 use crate::health::NodeState;
 use crate::relay::{AppRequest, AppResponse, RelayError, RequestResult};
 
@@ -95,7 +96,7 @@ impl Swarm for FakeSwarm {
         Ok(None)
     }
 
-    async fn pull(&self, node: &NodeId, image: &str) -> Result<PullOutcome, SwarmError> {
+    async fn pull(&self, node: &NodeId, image: &str, _: &ImageOnItsWay) -> Result<PullOutcome, SwarmError> {
         if !self.pulling.lock().unwrap().contains(node) {
             return Ok(PullOutcome::OutOfReach);
         }

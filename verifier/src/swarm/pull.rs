@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bollard::auth::DockerCredentials;
+use bollard::models::CreateImageInfo;
 use bollard::query_parameters::CreateImageOptions;
 use domain::ImageRef;
 use futures::TryStreamExt;
@@ -13,6 +14,7 @@ use tokio::time::{Instant, timeout};
 use super::api_error::ApiError;
 use super::engine::Engine;
 use super::{NodeId, PullOutcome};
+use crate::fetching::ImageOnItsWay;
 use crate::janitor;
 
 /// The time that an engine has to say which image it has.
@@ -53,6 +55,7 @@ pub(super) async fn pull(
     engine: &Engine,
     image: &ImageRef,
     credentials: Option<DockerCredentials>,
+    way: &ImageOnItsWay,
 ) -> Result<PullOutcome, ApiError> {
     let docker = engine.docker()?;
     let name = image.to_string();
@@ -64,8 +67,60 @@ pub(super) async fn pull(
     }
     let options = CreateImageOptions { from_image: Some(name.clone()), ..Default::default() };
     let pulled = docker.create_image(Some(options), None, credentials);
-    pulled.try_for_each(|_| std::future::ready(Ok(()))).await?;
+    let noted = pulled.try_for_each(|news| {
+        note(&news, way);
+        std::future::ready(Ok(()))
+    });
+    noted.await?;
     let found = timeout(READ, docker.inspect_image(&name)).await.map_err(late)??;
     janitor::mark_image(&docker, &found.id.unwrap_or_default(), image).await?;
     Ok(PullOutcome::Pulled)
+}
+
+/// Notes how far a layer is. An engine names layers by the beginnings of their digests.
+fn note(news: &CreateImageInfo, way: &ImageOnItsWay) {
+    let (Some(layer), Some(status)) = (&news.id, &news.status) else { return };
+    match status.as_str() {
+        "Downloading" => {
+            let arrived = news.progress_detail.as_ref().and_then(|detail| detail.current);
+            way.note_layer(layer, arrived.and_then(|bytes| bytes.try_into().ok()).unwrap_or_default());
+        }
+        "Already exists" | "Verifying Checksum" | "Download complete" | "Extracting" | "Pull complete" => {
+            way.note_layer(layer, u64::MAX);
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::ProgressDetail;
+    use domain::SubmissionId;
+    use domain::sandbox::FetchTarget;
+
+    use super::*;
+    use crate::fetching::FetchBoard;
+    use crate::registry::{ImageLayer, digest_of};
+
+    #[test]
+    fn an_engines_words_say_how_far_an_image_is() {
+        let layer = |byte| ImageLayer { digest: digest_of(&[byte; 32]), size: 1000 };
+        let image = "ada/app".parse().unwrap();
+        let id = SubmissionId(uuid::Uuid::nil());
+        let way = FetchBoard::default().begin(id, &image, FetchTarget::Node, &[layer(1), layer(2), layer(3)]);
+        for (layer, status, current, arrived) in [
+            ("latest", "Pulling from ada/app", None, 0),
+            ("010101010101", "Pulling fs layer", None, 0),
+            ("020202020202", "Already exists", None, 1000),
+            ("010101010101", "Downloading", Some(250), 1250),
+            ("010101010101", "Download complete", None, 2000),
+            ("010101010101", "Extracting", Some(70_000), 2000),
+            ("030303030303", "Downloading", Some(1), 2001),
+        ] {
+            let progress_detail = Some(ProgressDetail { current, total: None });
+            let (id, status) = (Some(layer.to_owned()), Some(status.to_owned()));
+            note(&CreateImageInfo { id, status, progress_detail, ..Default::default() }, &way);
+            assert_eq!(way.bytes(), arrived);
+        }
+    }
 }

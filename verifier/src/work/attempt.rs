@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::fetching::FetchBoard;
 use crate::gate::LayerGate;
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
 use crate::registry::{RegistryClient, ResolvedImage};
@@ -51,6 +52,7 @@ pub(crate) struct AttemptRunner {
     pub(crate) registry: RegistryClient,
     pub(crate) gate: LayerGate,
     pub(crate) pulls: NodePulls,
+    pub(crate) fetches: FetchBoard,
     pub(crate) runs: Arc<NewestRuns>,
     pub(crate) ledger: Mutex<RunLedger>,
     pub(crate) context: RunContext,

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use commands::CommandError;
 use domain::challenge::Evidence;
+use domain::sandbox::FetchTarget;
 use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
 use domain::{Challenge, Digest, ImageRef, Rejection};
 use futures::FutureExt;
@@ -103,7 +104,7 @@ impl AttemptRunner {
         let context = RunContext { challenge, ..self.context.clone() };
         let longest = self.commands.attempt_max();
         let look = async {
-            let mut looked = self.look_up(&context, &facts).await;
+            let mut looked = self.look_up(ticket, &context, &facts).await;
             if looked.needs_slot {
                 self.bring(ticket, &context, &facts, &mut looked).await;
             }
@@ -137,7 +138,7 @@ impl AttemptRunner {
         looked: &mut LookedUpImages,
     ) {
         let avoid = self.last_failed_on(ticket.id);
-        let (ahead, faults) = self.pull_ahead(context, avoid.as_ref(), &looked.runnable).await;
+        let (ahead, faults) = self.pull_ahead(context, ticket.id, avoid.as_ref(), &looked.runnable).await;
         looked.ahead = ahead;
         for (image, resolved) in std::mem::take(&mut looked.runnable) {
             let Some(fault) = faults.get(&image) else {
@@ -164,7 +165,7 @@ impl AttemptRunner {
     }
 
     /// Looks each image up in its registry, and looks into its layers.
-    async fn look_up(&self, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
+    async fn look_up(&self, ticket: Ticket, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
         let challenge = &context.challenge;
         let mut looked = LookedUpImages::nothing(facts);
         let lookups = facts.submitted.images.iter().map(|image| async move {
@@ -193,7 +194,8 @@ impl AttemptRunner {
             }
         };
         let looks = found.into_iter().zip(rooms).map(|((image, resolved), room)| async move {
-            let into = self.gate.look_into(&self.registry, image, &resolved, room, challenge);
+            let way = self.fetches.begin(ticket.id, image, FetchTarget::Verifier, &resolved.layers);
+            let into = self.gate.look_into(&self.registry, &way, image, &resolved, room, challenge);
             let into = self.metrics.time(AttemptStep::Gate, into).await;
             (image, into.map(|pass| (resolved, pass)))
         });

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use domain::sandbox::FetchTarget;
 use domain::submission::{InterruptionCode, PlatformFault};
-use domain::{Digest, ImageRef};
+use domain::{Digest, ImageRef, SubmissionId};
 use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -90,6 +91,7 @@ impl AttemptRunner {
     pub(super) async fn pull_ahead(
         &self,
         context: &RunContext,
+        id: SubmissionId,
         avoid: Option<&NodeId>,
         images: &[(ImageRef, ResolvedImage)],
     ) -> (Option<PulledAhead>, BTreeMap<ImageRef, PlatformFault>) {
@@ -105,9 +107,10 @@ impl AttemptRunner {
         let pulls = images.iter().map(|(image, resolved)| {
             let name = context.images.name(image, &resolved.digest);
             let node = &node;
+            let way = self.fetches.begin(id, image, FetchTarget::Node, &resolved.layers);
             async move {
                 let began = Instant::now();
-                let pulled = timeout(limit, context.swarm.pull(node, &name)).await;
+                let pulled = timeout(limit, context.swarm.pull(node, &name, &way)).await;
                 let pulled: ImagePull = match pulled {
                     Ok(pulled) => pulled.map_err(PullFault::Failed),
                     Err(_) => Err(PullFault::Late),

@@ -299,7 +299,8 @@ export interface paths {
          * @description Server-sent events. Each entry of the timeline is a message, named after its type (`Submitted`,
          *     `VerificationStarted`, …). Its id begins with its position, and `Last-Event-ID` continues after it; a position alone
          *     does too. If the id is of another log, or of this one before it was restored, `reset` comes and all entries again. While
-         *     the submission waits, `queue` gives its place when that changes, and `platform` (`{"message": …}`) says why nothing is verified, if
+         *     the submission waits, `queue` gives its place when that changes, `fetch` says every ten
+         *     seconds how far a large image is on its way (`null` at the end), and `platform` (`{"message": …}`) says why nothing is verified, if
          *     so. The stream stays open after a verdict, because an organiser may ask for a rejudge.
          */
         get: operations["stream_submission"];
@@ -819,6 +820,23 @@ export interface components {
         };
         /** @description The properties of a pin or of a cluster. */
         FeatureProperties: components["schemas"]["PinProperties"] | components["schemas"]["ClusterProperties"];
+        /** @description How far an image is on its way. */
+        FetchProgress: {
+            /**
+             * Format: int64
+             * @description The bytes that have arrived, of all compressed layers. Layers that were there before count.
+             */
+            bytes: number;
+            /** @description The image, as the submission names it in full. */
+            image: string;
+            /** @description The same in a sentence. */
+            message: string;
+            /**
+             * Format: int64
+             * @description The bytes of all compressed layers.
+             */
+            of_bytes: number;
+        };
         /** @description A field of an app's answer whose value is not as submitted. */
         FieldDifference: {
             /** @description The value that was submitted. */
@@ -1647,6 +1665,7 @@ export interface components {
         };
         /** @description The status of a submission, for its participant. */
         StatusAnswer: components["schemas"]["StatusView"] & {
+            fetch: components["schemas"]["FetchProgress"] | null;
             /** @description Why nothing is verified at present; `null` while a verifier works, or if the submission does not wait. */
             platform: string | null;
             queue: components["schemas"]["QueuePlace"] | null;

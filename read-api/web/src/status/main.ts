@@ -101,9 +101,12 @@ function openLiveStream(): LiveStream {
     open: () => connection.hide(),
     message(name, data) {
       if (submission === null) return;
-      const { position } = data as { position?: number };
+      const position = (data as { position?: number } | null)?.position;
       if (name === "queue") {
         submission = { ...submission, queue: data as QueuePlace };
+        draw();
+      } else if (name === "fetch") {
+        submission = { ...submission, fetch: data as Submission["fetch"] };
         draw();
       } else if (name === "platform" || name === "reset" || (position ?? 0) > submission.position) {
         void refresh();

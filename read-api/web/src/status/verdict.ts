@@ -115,7 +115,7 @@ function hiddenLead({ held }: NonNullable<Submission["hidden"]>): string {
   return held ? "An organiser looks at it before it is on the map." : "An organiser hid it from the map.";
 }
 
-function waiting({ queue, waiting: why, platform }: Submission): Node[] {
+function waiting({ queue, waiting: why, platform, fetch }: Submission): Node[] {
   const place =
     queue === null
       ? "It is in the queue."
@@ -127,6 +127,7 @@ function waiting({ queue, waiting: why, platform }: Submission): Node[] {
       ? ""
       : ` Expected wait: ${approximateDuration(queue.expected_wait_s)}.`;
   const lines = [el("p", {}, place + wait)];
+  if (fetch !== null) lines.push(el("p", {}, foreign(fetch.message)));
   if (platform !== null) lines.push(el("p", {}, platform));
   if (why !== null && why.code !== null) {
     const again =

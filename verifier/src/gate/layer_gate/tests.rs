@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use domain::sandbox::FetchTarget;
 use domain::submission::FailureCode;
 use sha2::{Digest as _, Sha256};
 
 use super::super::samples::ArchiveDraft;
 use super::*;
+use crate::fetching::FetchBoard;
 use crate::registry::tests::{ScriptedRegistry, reply, scripted};
 use crate::registry::{ImageDocuments, RegistryLogins};
 
@@ -42,6 +44,13 @@ fn image_of(layer: &[u8]) -> ResolvedImage {
     }
 }
 
+/// Returns the bytes of an image's layers, each once.
+fn sizes_of(image: &ResolvedImage) -> u64 {
+    let sizes: BTreeMap<String, u64> =
+        image.layers.iter().map(|layer| (layer.digest.to_string(), layer.size)).collect();
+    sizes.values().sum()
+}
+
 async fn look(
     gate: &LayerGate,
     registry: &ScriptedRegistry,
@@ -61,7 +70,13 @@ async fn look_holding(
     let mut challenge = Challenge::birthday();
     challenge.limits.image_mib = 1;
     let room = gate.room_for(&[image]).await.map_err(LookupError::Platform)?.pop().flatten();
-    gate.look_into(&client, &name, image, room, &challenge).await
+    let id = domain::SubmissionId(uuid::Uuid::nil());
+    let way = FetchBoard::default().begin(id, &name, FetchTarget::Verifier, &image.layers);
+    let looked = gate.look_into(&client, &way, &name, image, room, &challenge).await;
+    if looked.is_ok() {
+        assert_eq!(way.bytes(), sizes_of(image));
+    }
+    looked
 }
 
 fn failure(looked: Result<(), LookupError>) -> (FailureCode, String) {

@@ -94,6 +94,7 @@ async fn given_from(
         ),
         gate: LayerGate::new(None, VerifierMetrics::default()),
         pulls: NodePulls::default(),
+        fetches: FetchBoard::default(),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext { challenge, swarm, slots, images: ImageSource::Registries },
@@ -644,6 +645,7 @@ async fn only_one_of_two_verifiers_claims() {
         ),
         gate: LayerGate::new(None, VerifierMetrics::default()),
         pulls: NodePulls::default(),
+        fetches: FetchBoard::default(),
         runs: Arc::default(),
         ledger: Mutex::default(),
         context: RunContext {
