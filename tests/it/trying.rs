@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use testbed::{Node, Testbed, until};
+use testbed::{App, Layer, Node, Testbed, until};
 use tokio::process::Command;
 
 use crate::support::{Entry, Kind, System};
@@ -36,18 +36,17 @@ async fn a_trial_gives_the_same_verdict_in_the_same_words_and_leaves_nothing() {
         entries.push((system.submit(&format!("key-{n}"), &entry.body).await, entry));
     }
     for (id, entry) in &entries {
-        system.verdict(id, JUDGED).await;
-        let image = entry.body["images"][0].as_str().unwrap().trim_end_matches(":latest");
-        docker(node, &["pull", "--quiet", image]).await;
-        let file = system.files().join("entry.json");
-        std::fs::write(&file, entry.body.to_string()).unwrap();
-        let tried = trial(&system, node, &[image, "--entry", file.to_str().unwrap()]).output().await.unwrap();
-        let (code, tried) = (tried.status.code().unwrap(), String::from_utf8(tried.stdout).unwrap());
-        let judged = muster(&["status", id, "--server", &system.url("")]).output().await.unwrap();
-        let judged = String::from_utf8(judged.stdout).unwrap();
-        assert_eq!(verdict(&tried), verdict(&judged), "{:?}", entry.kind);
+        let (code, tried) = tried_as_judged(&system, node, id, entry).await;
         assert_eq!(code, i32::from(entry.kind != Kind::Good), "{:?}: {tried}", entry.kind);
     }
+
+    // An engine has no trouble to pull it, and would hang at its start.
+    let hanging = Entry::prepare(&bed.registry, "hanging", Kind::Good).await;
+    let app = App::playing(&["good"], &hanging.body).with_layers([Layer::fifo("etc/passwd").unwrap()]);
+    bed.registry.push("hanging/app:latest", &app).await.unwrap();
+    let id = system.submit("hanging", &hanging.body).await;
+    let (code, tried) = tried_as_judged(&system, node, &id, &hanging).await;
+    assert!(code == 1 && tried.contains("/etc/passwd is a FIFO"), "{tried}");
 
     let missing = trial(&system, node, &["nobody/has-this"]).output().await.unwrap();
     let said = String::from_utf8(missing.stderr).unwrap();
@@ -72,6 +71,21 @@ async fn a_trial_gives_the_same_verdict_in_the_same_words_and_leaves_nothing() {
     }
     drop(system);
     bed.stop().await.unwrap();
+}
+
+/// Tries the image of a submission. Returns the exit code and the output, whose verdict is Muster's.
+async fn tried_as_judged(system: &System, node: &Node, id: &str, entry: &Entry) -> (i32, String) {
+    system.verdict(id, JUDGED).await;
+    let image = entry.body["images"][0].as_str().unwrap().trim_end_matches(":latest");
+    docker(node, &["pull", "--quiet", image]).await;
+    let file = system.files().join("entry.json");
+    std::fs::write(&file, entry.body.to_string()).unwrap();
+    let tried = trial(system, node, &[image, "--entry", file.to_str().unwrap()]).output().await.unwrap();
+    let (code, tried) = (tried.status.code().unwrap(), String::from_utf8(tried.stdout).unwrap());
+    let judged = muster(&["status", id, "--server", &system.url("")]).output().await.unwrap();
+    let judged = String::from_utf8(judged.stdout).unwrap();
+    assert_eq!(verdict(&tried), verdict(&judged), "{:?}", entry.kind);
+    (code, tried)
 }
 
 /// Returns the lines of the output from the verdict on.

@@ -4,6 +4,7 @@
 //! nodes get images from it alone if it listens.
 
 mod archive;
+mod arriving;
 mod blob_store;
 mod budget;
 mod gate_server;
@@ -19,14 +20,18 @@ mod pax;
 mod reach;
 #[cfg(test)]
 mod samples;
+mod saved_image;
 mod served_images;
 
 use domain::submission::FailureCode;
 
+pub(crate) use self::arriving::ArrivingBytes;
 pub(crate) use self::gate_server::GateServer;
 pub use self::gate_server::GateSettings;
+pub(crate) use self::image_tree::MountPlan;
 pub(crate) use self::layer_gate::LayerGate;
 pub use self::reach::{GateReach, gate_reach};
+pub(crate) use self::saved_image::{SavedImageError, look_into_saved};
 pub(crate) use self::served_images::{ImageSource, ServedPass};
 
 /// The reason why a layer or an image gets no further. The participant is at fault.

@@ -1,7 +1,7 @@
 //! The entries of a layer's archive, one after the other. The `tar` crate holds a long name of any length in memory, and
 //! reads some archives otherwise than engines do, so it is not used here.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::LayerFlaw;
 use super::budget::UnpackBudget;
@@ -78,6 +78,11 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
             }
         }
         Err(damaged())
+    }
+
+    /// Returns the content of the last entry, as far as it was not read.
+    pub(super) fn content(&mut self) -> impl Read {
+        EntryContent { inner: &mut self.inner, left: &mut self.content }
     }
 
     /// Reads all that follows the archive, because it counts for the digest.
@@ -176,6 +181,21 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
 
     fn read_some(&mut self) -> Result<usize, LayerFlaw> {
         self.inner.read(&mut self.buffer).map_err(|error| self.budget.flaw(&error))
+    }
+}
+
+/// The content of an entry.
+struct EntryContent<'r, R> {
+    inner: &'r mut R,
+    left: &'r mut u64,
+}
+
+impl<R: Read> Read for EntryContent<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let most = usize::try_from(*self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.inner.read(&mut buffer[..most])?;
+        *self.left -= read as u64;
+        Ok(read)
     }
 }
 

@@ -2,12 +2,11 @@
 //! well.
 
 use std::collections::HashMap;
-use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use domain::challenge::ResourceLimits;
 use domain::submission::{InterruptionCode, PlatformFault};
 use domain::{Challenge, Digest, ImageRef};
@@ -16,6 +15,7 @@ use tokio::sync::{AcquireError, Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::timeout;
 
+use super::arriving::ArrivingBytes;
 use super::blob_store::{BlobDraft, BlobStore, BlobStoreError, KeptReader};
 use super::budget::UnpackBudget;
 use super::image_room::ImageRoom;
@@ -42,9 +42,6 @@ const LOOKS_BY_REGISTRY: usize = LOOKS_AT_ONCE / 2;
 /// The number of layers of one image that are read at the same time.
 const LAYERS_AT_ONCE: usize = 4;
 
-/// The number of received pieces of a layer that wait until they are read.
-const PIECES_AHEAD: usize = 16;
-
 /// The look into layers, with what is known about them.
 pub(crate) struct LayerGate {
     memory: LayerMemory,
@@ -69,12 +66,6 @@ struct LayerTurn {
     turn: AsyncMutex<()>,
     /// The bytes that arrived so far.
     arrived: Arc<AtomicU64>,
-}
-
-/// A layer's stream, as it arrives.
-struct ArrivingLayer {
-    pieces: mpsc::Receiver<Bytes>,
-    piece: Bytes,
 }
 
 /// One look at an image.
@@ -220,8 +211,8 @@ impl ImageLook<'_> {
         let _share = of_registry.acquire().await.map_err(stopping)?;
         let _look = self.gate.looks.acquire().await.map_err(stopping)?;
         let draft = self.begin_draft(layer.size).await?;
-        let (sender, pieces) = mpsc::channel(PIECES_AHEAD);
-        let mut arriving = KeptReader::new(ArrivingLayer { pieces, piece: Bytes::new() }, draft);
+        let (sender, arriving) = ArrivingBytes::new();
+        let mut arriving = KeptReader::new(arriving, draft);
         let budget = Arc::clone(&self.budget);
         let reading = spawn_blocking(move || (layer::read(&mut arriving, &budget), arriving.into_draft()));
         let limit = Duration::from_secs(self.limits.pull_s);
@@ -338,20 +329,6 @@ impl LayerTurns {
         let turn: Arc<LayerTurn> = Arc::default();
         turns.insert(key, Arc::downgrade(&turn));
         turn
-    }
-}
-
-impl Read for ArrivingLayer {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = piece,
-                None => return Ok(0),
-            }
-        }
-        let read = buffer.len().min(self.piece.len());
-        self.piece.copy_to_slice(&mut buffer[..read]);
-        Ok(read)
     }
 }
 

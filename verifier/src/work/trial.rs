@@ -15,10 +15,12 @@ use domain::submission::{FailureCode, ImageProbe, Submitted};
 use domain::{Challenge, ImageRef};
 use futures::StreamExt;
 use serde_json::json;
+use tokio::task::spawn_blocking;
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::gate::{ArrivingBytes, MountPlan, SavedImageError, look_into_saved};
 use crate::registry::{ImageSettings, LookupError, check_config};
 use crate::relay::{Relay, RelayError, RelaySpec};
 use crate::swarm::{
@@ -31,6 +33,8 @@ use crate::work::slot_run::{AppFinding, is_right};
 
 /// The timeout of one call to the engine.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// The longest pause in an image that the engine writes out. An older engine first writes all of it to its disk.
+const WRITING: Duration = Duration::from_secs(120);
 /// The time after which a janitor removes a trial whose program was killed, in seconds.
 const TTL_S: u64 = 600;
 /// The time for which the engine may still use an object that is to be removed.
@@ -79,12 +83,18 @@ pub async fn try_image(
     let docker = docker(&order.engine)?;
     let evidence = match settings(&docker, &order.name).await? {
         Ok(settings) => {
-            let mut trial = Trial::new(docker, challenge, order, settings);
-            let evidence = trial.run(stopping).await;
-            let left = trial.clean_up().await;
-            let evidence = evidence?;
-            left?;
-            evidence
+            let look = look_into_layers(&docker, challenge, order, &settings);
+            let looked = stopping.run_until_cancelled(look).await.ok_or(TrialError::Stopped)?;
+            if let Some(failure) = looked? {
+                failure
+            } else {
+                let mut trial = Trial::new(docker, challenge, order, settings);
+                let evidence = trial.run(stopping).await;
+                let left = trial.clean_up().await;
+                let evidence = evidence?;
+                left?;
+                evidence
+            }
         }
         Err((code, message)) => Evidence::Failure { code, message },
     };
@@ -306,6 +316,39 @@ async fn settings(
     }
 }
 
+/// Looks into the layers of an image that the engine has, as the gate does. Returns the failure of an image that must not be run.
+async fn look_into_layers(
+    docker: &Docker,
+    challenge: &Challenge,
+    order: &TrialOrder,
+    settings: &ImageSettings,
+) -> Result<Option<Evidence>, TrialError> {
+    let (sender, arriving) = ArrivingBytes::new();
+    let (volumes, working_dir) = (settings.volumes.clone(), settings.working_dir.clone());
+    let (writable, image_mib) = (challenge.sandbox.writable.clone(), challenge.limits.image_mib);
+    let looking = spawn_blocking(move || {
+        let plan = MountPlan { volumes: &volumes, writable: &writable, working_dir: &working_dir };
+        look_into_saved(arriving, image_mib, &plan)
+    });
+    let mut written = docker.export_image(&order.name);
+    while let Some(piece) = timeout(WRITING, written.next()).await.map_err(|_| late_by(WRITING))? {
+        let piece = piece.map_err(|error| TrialError::Engine(error.to_string()))?;
+        if sender.send(piece).await.is_err() {
+            break;
+        }
+    }
+    drop(sender);
+    match looking.await {
+        Ok(Ok(())) => Ok(None),
+        Ok(Err(SavedImageError::Refused(flaw))) => {
+            let (code, message) = flaw.into_failure();
+            Ok(Some(Evidence::Failure { code, message }))
+        }
+        Ok(Err(SavedImageError::Unreadable(why))) => Err(TrialError::Engine(why)),
+        Err(error) => Err(TrialError::Engine(error.to_string())),
+    }
+}
+
 /// Removes an object, and tries again while the engine still uses it. An object that does not exist is removed.
 async fn removed<F: Future<Output = Result<(), Error>>>(remove: impl Fn() -> F) -> Result<(), TrialError> {
     let deadline = Instant::now() + REMOVAL;
@@ -332,5 +375,9 @@ async fn engine<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Tr
 }
 
 fn late() -> TrialError {
-    TrialError::Engine(format!("it did not answer within {} s", PATIENCE.as_secs()))
+    late_by(PATIENCE)
+}
+
+fn late_by(limit: Duration) -> TrialError {
+    TrialError::Engine(format!("it did not answer within {} s", limit.as_secs()))
 }
