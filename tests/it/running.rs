@@ -69,6 +69,12 @@ async fn make_run_gives_the_writable_grade_and_leaves_the_machines_own_engine_as
         ["curl", "--silent", "--noproxy", "*", "--header", &token, "http://127.0.0.1:8080/api/v1/sandbox"];
     let sandbox = node.run(&ask).await.unwrap();
     assert!(sandbox.contains(r#""grade":"writable""#), "{sandbox}");
+    // The engine has the image from the gate alone.
+    let engine = format!("unix://{}/docker.sock", state.path().display());
+    let names =
+        ["docker", "--host", &engine, "image", "ls", "--digests", "--format", "{{.Repository}}@{{.Digest}}"];
+    let names = node.run(&names).await.unwrap();
+    assert!(names.contains("10.0.2.2:5443/127.0.0.1_5000/ada/birthday-app@sha256:"), "{names}");
     unchanged(node, &before, 2).await;
 
     node.run(&["kill", "-TERM", pid.trim()]).await.unwrap();
