@@ -87,9 +87,9 @@ struct RateLimits {
 /// A kind of request, as far as the rates need it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum RequestKind {
-    /// A submission that names its owner.
+    /// A submission. From a venue, only one that names its owner.
     Submission,
-    /// All others, and submissions that cannot be read.
+    /// All others, and submissions from a venue that cannot be read: nobody in it uses up the rate of the others with them.
     Other,
 }
 
@@ -114,6 +114,11 @@ pub fn router(
         api: Arc::new(WriteApi { commands, gazetteer, key_space, tokens, venues }),
         limits: Arc::new(RateLimits::new(rate_by_address, rate_by_owner, waiting)),
     };
+    // These count when their body is read, because the owner in it decides.
+    let submitting = OpenApiRouter::new()
+        .routes(routes!(submissions::submit))
+        .routes(routes!(compat_2016::compete))
+        .route_layer(middleware::from_fn_with_state(state.clone(), refuse_unread));
     OpenApiRouter::new()
         .routes(routes!(submissions::rejudge))
         .routes(routes!(visibility::hide))
@@ -125,9 +130,7 @@ pub fn router(
         .routes(routes!(challenge::challenge))
         .routes(routes!(places::places))
         .route_layer(middleware::from_fn_with_state(state.clone(), limit_address))
-        // These count when their body is read, because the owner in it decides.
-        .routes(routes!(submissions::submit))
-        .routes(routes!(compat_2016::compete))
+        .merge(submitting)
         .with_state(state)
 }
 
@@ -152,17 +155,24 @@ impl RateLimits {
         }
     }
 
+    /// Looks whether a submission's share is used up, before its body is read. Counts nothing.
+    ///
+    /// # Errors
+    /// 429, if it is.
+    fn admit_body(&self, share: &Share, now: Instant) -> Result<(), Problem> {
+        let Some(limiter) = &self.by_address else { return Ok(()) };
+        let key = (share.clone(), RequestKind::Submission);
+        limiter.look(&key, now).map_err(|wait| Problem::too_many_requests(share.whose(), wait))
+    }
+
     /// Counts a request in its share.
     ///
     /// # Errors
     /// 429, if the share is used up.
     fn admit_request(&self, share: &Share, kind: RequestKind, now: Instant) -> Result<(), Problem> {
         let Some(limiter) = &self.by_address else { return Ok(()) };
-        let whose = match share {
-            Share::Client(_) => "from your address",
-            Share::Venue(_) => "from your venue",
-        };
-        limiter.take((share.clone(), kind), now).map_err(|wait| Problem::too_many_requests(whose, wait))
+        let taken = limiter.take((share.clone(), kind), now);
+        taken.map_err(|wait| Problem::too_many_requests(share.whose(), wait))
     }
 
     /// Counts a request that submits. A participant that sends more than a tenth of a room's rate is refused before the room's
@@ -177,7 +187,13 @@ impl RateLimits {
         client: ClientAddress,
         now: Instant,
     ) -> Result<(), Problem> {
-        let Some(owner) = owner else { return self.admit_request(share, RequestKind::Other, now) };
+        let Some(owner) = owner else {
+            let kind = match share {
+                Share::Client(_) => RequestKind::Submission,
+                Share::Venue(_) => RequestKind::Other,
+            };
+            return self.admit_request(share, kind, now);
+        };
         if let Some(limiter) = &self.by_participant {
             limiter
                 .take((owner.to_owned(), client), now)
@@ -235,6 +251,20 @@ async fn limit_address(
 ) -> Response {
     let share = Share::of_address(&state.api.commands.challenge().venues, client);
     match state.limits.admit_request(&share, RequestKind::Other, Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Refuses a submission without reading its body, if its share is used up.
+async fn refuse_unread(
+    State(state): State<ApiState>,
+    client: ClientAddress,
+    request: Request,
+    next: Next,
+) -> Response {
+    let share = Share::of_address(&state.api.commands.challenge().venues, client);
+    match state.limits.admit_body(&share, Instant::now()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     }

@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
     mem,
     str::FromStr,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -105,14 +105,32 @@ impl<K: Hash + Eq> RateLimiter<K> {
     /// # Errors
     /// The time to wait until `key` has a token again.
     pub(crate) fn take(&self, key: K, now: Instant) -> Result<(), Duration> {
-        let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut generations = self.generations();
+        let full_at = self.rate.take(generations.full_at(&key), now)?;
         let KeyGenerations { young, old } = &mut *generations;
-        let full_at = self.rate.take(young.get(&key).or_else(|| old.get(&key)).copied(), now)?;
         if young.len() >= GENERATION_KEYS {
             *old = mem::take(young);
         }
         young.insert(key, full_at);
         Ok(())
+    }
+
+    /// Looks whether `key` has a token, and takes none.
+    ///
+    /// # Errors
+    /// The time to wait until `key` has a token again.
+    pub(crate) fn look(&self, key: &K, now: Instant) -> Result<(), Duration> {
+        self.rate.take(self.generations().full_at(key), now).map(drop)
+    }
+
+    fn generations(&self) -> MutexGuard<'_, KeyGenerations<K>> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Hash + Eq> KeyGenerations<K> {
+    fn full_at(&self, key: &K) -> Option<Instant> {
+        self.young.get(key).or_else(|| self.old.get(key)).copied()
     }
 }
 
@@ -135,6 +153,15 @@ mod tests {
         let later = start + Duration::from_millis(101);
         assert_eq!(limiter.take(1, later), Ok(()));
         assert!(limiter.take(1, later).is_err());
+    }
+
+    #[test]
+    fn a_look_takes_nothing() {
+        let (limiter, now) = (limiter("1/h,1"), Instant::now());
+        assert!((0..3).all(|_| limiter.look(&1, now).is_ok()));
+        assert_eq!(limiter.take(1, now), Ok(()));
+        assert_eq!(limiter.look(&1, now), limiter.take(1, now));
+        assert_eq!(limiter.look(&2, now), Ok(()));
     }
 
     #[test]

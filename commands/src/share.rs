@@ -14,6 +14,14 @@ pub(crate) enum Share {
 }
 
 impl Share {
+    /// Returns the end of a sentence about requests of the share.
+    pub(crate) fn whose(&self) -> &'static str {
+        match self {
+            Self::Client(_) => "from your address",
+            Self::Venue(_) => "from your venue",
+        }
+    }
+
     /// Returns the share of a client of whom nothing but the address is known.
     pub(crate) fn of_address(venues: &Venues, client: ClientAddress) -> Self {
         let venue = client.ip().and_then(|address| venues.of_address(address));

@@ -68,6 +68,24 @@ async fn requests_over_the_limit_of_one_address_do_not_affect_another() {
     app.send(ask("203.0.113.8")).await.problem(422);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_address_over_its_limit_is_refused_before_its_body_is_read() {
+    let (log, _directory) = log();
+    let app = App::on(
+        Arc::new(log),
+        WriteApiSettings { rate_by_address: Some("1/h,1".parse().unwrap()), ..settings() },
+    );
+    let silent = |path, address| {
+        let body = stream::pending::<Result<Bytes, std::io::Error>>();
+        from(address, post_text(path, Body::from_stream(body)))
+    };
+    for path in ["/api/v1/submissions", "/competition"] {
+        app.send(silent(path, "203.0.113.8")).await.problem(if path == "/competition" { 429 } else { 408 });
+    }
+    app.send(from("203.0.113.7", post_text("/api/v1/submissions", "[]"))).await.problem(400);
+    app.send(silent("/api/v1/submissions", "203.0.113.7")).await.problem(429);
+}
+
 #[tokio::test]
 async fn the_client_is_the_peer_or_the_one_that_a_local_proxy_names() {
     let (log, _directory) = log();
