@@ -63,7 +63,8 @@ pub(crate) fn message(name: &str, id: Option<MessageId>, data: &impl Serialize) 
     message
 }
 
-/// Returns a response that streams `messages` until they end or the process stops, and drops `permit` then.
+/// Returns a response that streams `messages` until they end, the reader loses its place or the process stops, and drops
+/// `permit` then.
 ///
 /// `messages` is polled only when the client reads, so a slow client needs no buffer.
 pub(crate) fn response(
@@ -72,8 +73,9 @@ pub(crate) fn response(
     stopping: CancellationToken,
 ) -> Response {
     let stream = async_stream::stream! {
+        let place_lost = permit.place_lost().cancelled_owned();
         let _permit = permit;
-        let messages = messages.take_until(stopping.cancelled_owned());
+        let messages = messages.take_until(stopping.cancelled_owned()).take_until(place_lost);
         tokio::pin!(messages);
         yield Bytes::from_static(RETRY);
         loop {

@@ -139,7 +139,7 @@ pub(crate) async fn history(
         }
         filter.venue = Some(own);
     }
-    let permit = state.readers.admit(client)?;
+    let permit = state.readers.admit_organiser(client)?;
     let watch = TokenWatch::new(&*state.subscribe, state.log.head().await?, reader.person);
     // The first page is read before the response begins, so that an error gets its own status.
     after.check(&*state.log, None).await?;

@@ -151,6 +151,24 @@ async fn listeners_are_limited() {
     tokio::time::timeout(DEADLINE, again).await.expect("the permit of a listener that left is free");
 }
 
+/// One laptop with every place of its address keeps nobody else there from listening.
+#[tokio::test]
+async fn a_listener_gets_the_place_of_the_oldest_which_continues_where_it_was() {
+    let world = World::without_projection(ReaderLimits { all: 40, per_address: 4 }).await;
+    let mut laptop = Vec::new();
+    for _ in 0..3 {
+        laptop.push(Messages::open(&world, "/api/v1/live", None).await);
+    }
+    let mut other = Messages::open(&world, "/api/v1/live", None).await;
+    assert_eq!(other.next().await.unwrap().name, "stats");
+    assert_eq!(laptop[0].next().await.unwrap().name, "stats");
+    assert!(laptop[0].next().await.is_none(), "the oldest stream ends");
+    let mut again = Messages::open(&world, "/api/v1/live", Some(0)).await;
+    assert_eq!(again.next().await.unwrap().name, "stats");
+    assert_eq!(laptop[1].next().await.unwrap().name, "stats");
+    assert!(laptop[1].next().await.is_none(), "and then the next");
+}
+
 /// A listener that stops reading does not delay the others. When it reads again, it gets the newest state without the
 /// frames in between.
 #[tokio::test]
