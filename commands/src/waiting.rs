@@ -1,5 +1,5 @@
-//! The bounds on waiting submissions: by all, by venue and its owners, and by client address. They are kept in memory only, so no
-//! address reaches the log.
+//! The bounds on waiting submissions: by all, by venue and its owners, and by client address, and the lanes of an address with
+//! many owners. They are kept in memory only, so no address reaches the log.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,11 +10,15 @@ use domain::SubmissionId;
 use domain::submission::CATEGORY;
 use event_store::{EventFilter, EventStore, Position, ReadError, SubscriptionItem};
 use futures::StreamExt;
-use http_edge::Problem;
+use http_edge::{ClientAddress, Problem};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::share::Share;
+
+use self::lanes::AddressLines;
+
+mod lanes;
 
 /// The number of submissions that may wait.
 const WAITING_MAX: u64 = 100_000;
@@ -52,8 +56,18 @@ pub struct WaitingSubmissions {
 
 #[derive(Debug, Default)]
 struct AcceptedSubmissions {
-    shares: HashMap<SubmissionId, Vec<ShareKey>>,
+    counted: HashMap<SubmissionId, CountedSubmission>,
     by_share: HashMap<ShareKey, usize>,
+    by_address: HashMap<ClientAddress, AddressLines>,
+}
+
+/// A submission, as far as it is counted.
+#[derive(Debug, Default)]
+struct CountedSubmission {
+    keys: Vec<ShareKey>,
+    /// The client address and the owner, outside venues.
+    at: Option<(ClientAddress, String)>,
+    lane: Option<String>,
 }
 
 /// A counter of waiting submissions: of a share, or of an owner within a venue's.
@@ -70,6 +84,7 @@ enum ShareKey {
 pub(crate) struct WaitingPlace {
     waiting: WaitingSubmissions,
     id: SubmissionId,
+    lane: Option<String>,
     is_kept: bool,
 }
 
@@ -131,14 +146,18 @@ impl WaitingSubmissions {
     ) -> Result<WaitingPlace, Problem> {
         let length = *self.length.borrow();
         let mut accepted = self.accepted();
-        let place = |is_kept| WaitingPlace { waiting: self.clone(), id, is_kept };
+        let place = |lane, is_kept| WaitingPlace { waiting: self.clone(), id, lane, is_kept };
         // A repeated request is counted already, and the first request decides about its place.
-        if accepted.shares.contains_key(&id) {
-            return Ok(place(true));
+        if let Some(first) = accepted.counted.get(&id) {
+            return Ok(place(first.lane.clone(), true));
         }
-        if length.waiting >= WAITING_MAX || accepted.shares.len() as u64 >= WAITING_MAX {
+        if length.waiting >= WAITING_MAX || accepted.counted.len() as u64 >= WAITING_MAX {
             return Err(length.refusal(StatusCode::SERVICE_UNAVAILABLE, "The queue is full"));
         }
+        let at = match &share {
+            Some(Share::Client(client)) => Some((*client, owner.to_owned())),
+            Some(Share::Venue(_)) | None => None,
+        };
         let keys = share.map(|share| ShareKey::of(share, owner)).unwrap_or_default();
         for key in &keys {
             let waiting = accepted.by_share.get(key).copied().unwrap_or_default();
@@ -150,14 +169,23 @@ impl WaitingSubmissions {
         for key in keys.iter().cloned() {
             *accepted.by_share.entry(key).or_default() += 1;
         }
-        accepted.shares.insert(id, keys);
-        Ok(place(false))
+        let lane = at
+            .as_ref()
+            .and_then(|(client, owner)| accepted.by_address.entry(*client).or_default().enter(owner));
+        accepted.counted.insert(id, CountedSubmission { keys, at, lane: lane.clone() });
+        Ok(place(lane, false))
     }
 
     /// Forgets a submission that has ended, or was not recorded.
     pub(crate) fn forget(&self, id: SubmissionId) {
         let mut accepted = self.accepted();
-        for key in accepted.shares.remove(&id).unwrap_or_default() {
+        let CountedSubmission { keys, at, .. } = accepted.counted.remove(&id).unwrap_or_default();
+        if let Some((client, owner)) = at
+            && accepted.by_address.get_mut(&client).is_some_and(|lines| lines.leave(&owner))
+        {
+            accepted.by_address.remove(&client);
+        }
+        for key in keys {
             if let Some(waiting) = accepted.by_share.get_mut(&key) {
                 *waiting -= 1;
                 if *waiting == 0 {
@@ -192,13 +220,17 @@ impl ShareKey {
     fn whose(&self) -> String {
         match self {
             Self::Owner(_, owner) => format!("of {owner} in your venue"),
-            Self::Whole(Share::Venue(_)) => "from your venue".to_owned(),
-            Self::Whole(Share::Client(_)) => "from your address".to_owned(),
+            Self::Whole(share) => share.whose().to_owned(),
         }
     }
 }
 
 impl WaitingPlace {
+    /// Returns the lane in which the submission waits, if not in its owner's line.
+    pub(crate) fn lane(&self) -> Option<&str> {
+        self.lane.as_deref()
+    }
+
     /// Leaves the submission counted until it ends.
     pub(crate) fn keep(mut self) {
         self.is_kept = true;
@@ -232,152 +264,4 @@ impl QueueLength {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::IpAddr;
-
-    use domain::submission::SCHEMA;
-    use event_store::{Append, EventMetadata, ExpectedRevision, NewEvent, Read, SqliteStore, StreamName};
-    use uuid::Uuid;
-
-    use super::*;
-
-    const ADA: &str = "docker.io/ada";
-
-    fn client(last: u8) -> Option<Share> {
-        Some(Share::Client(IpAddr::from([203, 0, 113, last]).into()))
-    }
-
-    fn venue() -> Option<Share> {
-        Some(Share::Venue("berlin".into()))
-    }
-
-    fn id(number: u128) -> SubmissionId {
-        SubmissionId(Uuid::from_u128(number))
-    }
-
-    fn counts_nothing(waiting: &WaitingSubmissions) -> bool {
-        let accepted = waiting.accepted();
-        accepted.shares.is_empty() && accepted.by_share.is_empty()
-    }
-
-    #[test]
-    fn a_client_fills_its_own_share_and_no_more() {
-        let waiting = WaitingSubmissions::default();
-        for number in 0..WAITING_BY_ADDRESS_MAX as u128 {
-            waiting.admit(id(number), client(1), ADA).unwrap().keep();
-            waiting.admit(id(number), client(1), ADA).unwrap().keep();
-        }
-        let refused = waiting.admit(id(1_000_000), client(1), ADA).unwrap_err();
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
-        waiting.admit(id(1_000_000), client(2), ADA).unwrap().keep();
-        waiting.forget(id(7));
-        waiting.forget(id(7));
-        waiting.admit(id(1_000_001), client(1), ADA).unwrap().keep();
-        assert!(waiting.admit(id(1_000_002), client(1), ADA).is_err());
-    }
-
-    #[test]
-    fn one_participant_cannot_fill_the_share_of_a_venue() {
-        let waiting = WaitingSubmissions::default();
-        let mut numbers = 0..;
-        let mut admit = |owner: &str| {
-            let admitted = waiting.admit(id(numbers.next().unwrap()), venue(), owner);
-            admitted.map(WaitingPlace::keep).map_err(|problem| problem.detail().to_owned())
-        };
-        for _ in 0..WAITING_BY_OWNER_IN_VENUE_MAX {
-            admit("laptop").unwrap();
-        }
-        assert!(admit("laptop").unwrap_err().contains("100 submissions of laptop in your venue"));
-        // A full room: each of a hundred has as much.
-        for owner in 1..100 {
-            for _ in 0..WAITING_BY_OWNER_IN_VENUE_MAX {
-                admit(&format!("owner{owner}")).unwrap();
-            }
-        }
-        assert!(admit("late").unwrap_err().contains("10000 submissions from your venue"));
-        waiting.admit(id(1_000_000), client(1), "laptop").unwrap().keep();
-        (0..10_100).for_each(|number| waiting.forget(id(number)));
-        waiting.forget(id(1_000_000));
-        assert!(counts_nothing(&waiting));
-    }
-
-    #[test]
-    fn nothing_is_kept_of_what_has_ended() {
-        let waiting = WaitingSubmissions::default();
-        waiting.admit(id(1), client(1), ADA).unwrap().keep();
-        waiting.forget(id(1));
-        assert!(counts_nothing(&waiting));
-    }
-
-    #[test]
-    fn a_place_that_is_not_kept_is_given_back() {
-        let waiting = WaitingSubmissions::default();
-        let first = waiting.admit(id(1), client(1), ADA).unwrap();
-        // A repeated request does not take the place of the first away.
-        drop(waiting.admit(id(1), client(1), ADA).unwrap());
-        assert!(!counts_nothing(&waiting));
-        drop(first);
-        assert!(counts_nothing(&waiting));
-        drop(waiting.admit(id(2), None, ADA).unwrap());
-        assert!(counts_nothing(&waiting));
-    }
-
-    #[test]
-    fn without_clients_only_the_common_bound_counts() {
-        let waiting = WaitingSubmissions::default();
-        for number in 0..=WAITING_BY_ADDRESS_MAX as u128 {
-            waiting.admit(id(number), None, ADA).unwrap().keep();
-        }
-        for number in 0..u128::from(WAITING_MAX) {
-            waiting.admit(id(number), None, ADA).unwrap().keep();
-        }
-        let refused = waiting.admit(id(1_000_000), None, ADA).unwrap_err();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    }
-
-    #[tokio::test]
-    async fn a_submission_is_forgotten_when_the_log_says_that_it_ended() {
-        let directory = tempfile::tempdir().unwrap();
-        let log = SqliteStore::open(directory.path().join("log.sqlite")).unwrap();
-        let waiting = WaitingSubmissions::default();
-        for number in [1, 2] {
-            waiting.admit(id(number), client(1), ADA).unwrap().keep();
-        }
-        let mut from = log.head().await.unwrap();
-        let withdrawn = NewEvent {
-            id: Uuid::from_u128(7),
-            kind: "Withdrawn".into(),
-            data: "{}".into(),
-            metadata: EventMetadata {
-                schema: SCHEMA,
-                correlation_id: Uuid::from_u128(1),
-                causation_id: Uuid::from_u128(7),
-                actor: "participant".into(),
-                informs: false,
-            },
-        };
-        let stream = StreamName::of(CATEGORY, id(1).0);
-        log.append(&stream, ExpectedRevision::NoStream, vec![withdrawn]).await.unwrap();
-        let filter = EventFilter::default();
-        let following = waiting.follow_from(&log, &filter, &mut from);
-        let forgotten = async {
-            while waiting.accepted().shares.contains_key(&id(1)) {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::select! { _ = following => {}, () = forgotten => {} }
-        assert_eq!(waiting.accepted().shares.keys().collect::<Vec<_>>(), [&id(2)]);
-    }
-
-    #[test]
-    fn a_full_queue_tells_the_expected_wait() {
-        let length = QueueLength { waiting: WAITING_MAX - 1, expected_wait_s: Some(90) };
-        let (sender, receiver) = watch::channel(length);
-        let waiting = WaitingSubmissions::new(receiver);
-        waiting.admit(id(1), client(1), ADA).unwrap().keep();
-        sender.send_replace(QueueLength { waiting: WAITING_MAX, ..length });
-        let refused = waiting.admit(id(2), client(2), ADA).unwrap_err();
-        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert!(refused.detail().contains("about 2 min"), "{}", refused.detail());
-    }
-}
+mod tests;

@@ -1,10 +1,11 @@
 //! The fair order in which waiting submissions are verified. The verifier takes submissions in this order, and the views
 //! show participants their place in it.
 //!
-//! Owners take turns. The turn of an owner is the log position at which the owner last went to the back: the position of
-//! its last claim, or of the event that queued its oldest waiting submission, whichever is later. The owner with the
-//! smallest turn is next. Its oldest submission that is ready is taken, unless another of its submissions is under way. A new owner
-//! therefore queues behind those who wait already, and nobody gets ahead by submitting more.
+//! Lines take turns. A line is an owner's, or a lane that a submission names (`Submitted::line`): many owners at one client
+//! address share a few lanes, so that nobody gains turns by inventing owners. The turn of a line is the log position at which it
+//! last went to the back: the position of its last claim, or of the event that queued its oldest waiting submission, whichever is
+//! later. The line with the smallest turn is next. Its oldest submission that is ready is taken, unless another of its submissions
+//! is under way. A new line therefore queues behind those that wait already, and nobody gets ahead by submitting more.
 //!
 //! With a1 a2 a3 b4 c5 b6 queued and a1 claimed, the order is b4, c5, a2, b6, a3.
 
@@ -17,28 +18,28 @@ use crate::submission::{Event, SubmissionId};
 mod rounds;
 
 /// The submissions without a verdict, in the fair order. Positions are those of the event log. No two events have the same,
-/// so no two owners have the same turn.
+/// so no two lines have the same turn.
 #[derive(Debug, Clone, Default)]
 pub struct FairQueue {
     entries: HashMap<SubmissionId, QueueEntry>,
-    lines: HashMap<OwnerName, OwnerLine>,
-    /// The owners with a submission that may be taken now, by turn.
-    ready: BTreeMap<u64, OwnerName>,
+    lines: HashMap<LineName, QueueLine>,
+    /// The lines with a submission that may be taken now, by turn.
+    ready: BTreeMap<u64, LineName>,
     rounds: QueueRounds,
     waiting: usize,
 }
 
-type OwnerName = Arc<str>;
+type LineName = Arc<str>;
 
 #[derive(Debug, Clone)]
 struct QueueEntry {
-    owner: OwnerName,
+    line: LineName,
     /// The position of the event that queued the submission. An interruption does not change it.
     place: u64,
 }
 
 #[derive(Debug, Clone, Default)]
-struct OwnerLine {
+struct QueueLine {
     /// 0 if no submission in this line was ever claimed.
     last_claim: u64,
     waiting: BTreeMap<u64, SubmissionId>,
@@ -51,17 +52,17 @@ struct OwnerLine {
 
 impl FairQueue {
     /// Applies one event of the log. A rejudge of a submission that the queue does not know changes nothing: the event
-    /// does not name the owner, so the caller uses [`enqueue`](Self::enqueue).
+    /// does not name the line, so the caller uses [`enqueue`](Self::enqueue).
     pub fn apply(&mut self, id: SubmissionId, position: u64, event: &Event) {
         match event {
             Event::Submitted(submitted) => {
                 if !self.contains(id) {
-                    self.enqueue(id, &submitted.owner, position);
+                    self.enqueue(id, submitted.line(), position);
                 }
             }
             Event::RejudgeRequested(_) => {
-                if let Some(owner) = self.entries.get(&id).map(|entry| Arc::clone(&entry.owner)) {
-                    self.enqueue(id, &owner, position);
+                if let Some(line) = self.entries.get(&id).map(|entry| Arc::clone(&entry.line)) {
+                    self.enqueue(id, &line, position);
                 }
             }
             Event::VerificationStarted(_) => self.claim(id, position),
@@ -78,23 +79,23 @@ impl FairQueue {
         }
     }
 
-    /// Lets a submission wait at `place`, the position of the event that queued it.
-    pub fn enqueue(&mut self, id: SubmissionId, owner: &str, place: u64) {
+    /// Lets a submission wait in the line with this name at `place`, the position of the event that queued it.
+    pub fn enqueue(&mut self, id: SubmissionId, line: &str, place: u64) {
         let old_place = self.entries.get(&id).map(|entry| entry.place);
-        let known = self.lines.get_key_value(owner).map(|(owner, _)| Arc::clone(owner));
-        let owner = known.unwrap_or_else(|| owner.into());
-        // In one change, so that the owner's last claim is not forgotten in between.
-        self.update_line(&owner, |line| {
+        let known = self.lines.get_key_value(line).map(|(name, _)| Arc::clone(name));
+        let name = known.unwrap_or_else(|| line.into());
+        // In one change, so that the line's last claim is not forgotten in between.
+        self.update_line(&name, |line| {
             line.under_way.remove(&id);
             if let Some(old_place) = old_place {
                 line.leave(old_place);
             }
             line.wait(place, id);
         });
-        self.entries.insert(id, QueueEntry { owner, place });
+        self.entries.insert(id, QueueEntry { line: name, place });
     }
 
-    /// Marks a submission as under way, and sends its owner to the back.
+    /// Marks a submission as under way, and sends its line to the back.
     pub fn claim(&mut self, id: SubmissionId, position: u64) {
         self.update_entry(id, |line, place| {
             line.last_claim = line.last_claim.max(position);
@@ -103,7 +104,7 @@ impl FairQueue {
         });
     }
 
-    /// Marks a submission as under way before the log has its claim. The owner keeps its turn.
+    /// Marks a submission as under way before the log has its claim. The line keeps its turn.
     pub fn hold(&mut self, id: SubmissionId) {
         self.update_entry(id, |line, place| {
             line.leave(place);
@@ -146,17 +147,12 @@ impl FairQueue {
         self.entries.remove(&id);
     }
 
-    /// Records a claim of a submission that is not in the queue, for an owner with others that are.
-    pub fn record_claim(&mut self, owner: &str, position: u64) {
-        if let Some((owner, _)) = self.lines.get_key_value(owner) {
-            let owner = Arc::clone(owner);
-            self.update_line(&owner, |line| line.last_claim = line.last_claim.max(position));
+    /// Records a claim of a submission that is not in the queue, for a line with others that are.
+    pub fn record_claim(&mut self, line: &str, position: u64) {
+        if let Some((name, _)) = self.lines.get_key_value(line) {
+            let name = Arc::clone(name);
+            self.update_line(&name, |line| line.last_claim = line.last_claim.max(position));
         }
-    }
-
-    /// Returns the owner of a submission that waits or is under way.
-    pub fn owner(&self, id: SubmissionId) -> Option<&str> {
-        self.entries.get(&id).map(|entry| &*entry.owner)
     }
 
     /// Returns true if the submission waits or is under way.
@@ -169,34 +165,34 @@ impl FairQueue {
         self.waiting
     }
 
-    /// Returns the submissions that may be taken now, the preferred ones first: those that are not parked, of the owners with
+    /// Returns the submissions that may be taken now, the preferred ones first: those that are not parked, of the lines with
     /// none under way.
     pub fn candidates(&self) -> impl Iterator<Item = SubmissionId> {
-        let lines = self.ready.values().filter_map(|owner| self.lines.get(owner));
+        let lines = self.ready.values().filter_map(|name| self.lines.get(name));
         lines.flat_map(|line| line.ready.iter().filter_map(|place| line.waiting.get(place).copied()))
     }
 
     /// Returns the number of submissions that will be taken before this one if each is ready at its turn and the attempts
     /// under way end before. Returns `None` if it does not wait. After each
-    /// taking the owner goes to the back, so before its `k`-th submission every other owner has had `k` turns, or `k + 1`
+    /// taking the line goes to the back, so before its `k`-th submission every other line has had `k` turns, or `k + 1`
     /// if its turn is earlier, or as many as it has submissions.
     pub fn ahead_of(&self, id: SubmissionId) -> Option<usize> {
         let entry = self.entries.get(&id)?;
-        let line = self.lines.get(&entry.owner)?;
+        let line = self.lines.get(&entry.line)?;
         line.waiting.get(&entry.place)?;
         let round = line.waiting.range(..entry.place).count();
         Some(self.rounds.before(line.turn()?, round))
     }
 
-    fn update_entry(&mut self, id: SubmissionId, change: impl FnOnce(&mut OwnerLine, u64)) {
-        if let Some(QueueEntry { owner, place }) = self.entries.get(&id).cloned() {
-            self.update_line(&owner, |line| change(line, place));
+    fn update_entry(&mut self, id: SubmissionId, change: impl FnOnce(&mut QueueLine, u64)) {
+        if let Some(QueueEntry { line, place }) = self.entries.get(&id).cloned() {
+            self.update_line(&line, |line| change(line, place));
         }
     }
 
     /// Changes a line, and brings the turns and rounds up to date.
-    fn update_line(&mut self, owner: &OwnerName, change: impl FnOnce(&mut OwnerLine)) {
-        let line = self.lines.entry(Arc::clone(owner)).or_default();
+    fn update_line(&mut self, name: &LineName, change: impl FnOnce(&mut QueueLine)) {
+        let line = self.lines.entry(Arc::clone(name)).or_default();
         let (turn_before, before) = (line.turn(), line.waiting.len());
         change(line);
         let (turn, after) = (line.turn(), line.waiting.len());
@@ -204,7 +200,7 @@ impl FairQueue {
             self.ready.remove(&turn);
         }
         if let Some(turn) = turn.filter(|_| line.under_way.is_empty() && !line.ready.is_empty()) {
-            self.ready.insert(turn, Arc::clone(owner));
+            self.ready.insert(turn, Arc::clone(name));
         }
         if (turn_before, before) != (turn, after) {
             turn_before.into_iter().for_each(|turn| self.rounds.remove(turn, before));
@@ -212,13 +208,13 @@ impl FairQueue {
         }
         if line.waiting.is_empty() && line.under_way.is_empty() {
             // The claim may be forgotten: events to come have later positions.
-            self.lines.remove(owner);
+            self.lines.remove(name);
         }
         self.waiting = self.waiting + after - before;
     }
 }
 
-impl OwnerLine {
+impl QueueLine {
     fn turn(&self) -> Option<u64> {
         let (oldest, _) = self.waiting.first_key_value()?;
         Some(self.last_claim.max(*oldest))

@@ -71,6 +71,7 @@ pub fn ada() -> Submitted {
         answers: BTreeMap::from([("vote".into(), "Python".into())]),
         owner: "docker.io/ada".into(),
         venue: None,
+        lane: None,
     }
 }
 
@@ -250,6 +251,7 @@ pub fn with_optional_fields() -> Vec<Event> {
         Event::Hidden(Hidden { act: OrganiserAct { by: "Muster".into(), ..act("a word") }, held: true }),
         Event::Shown(Shown { act: OrganiserAct { person: Some("Grace".into()), ..act("a name") } }),
         Event::Submitted(Submitted { venue: Some("berlin".into()), ..ada() }),
+        Event::Submitted(Submitted { lane: Some("l1".into()), ..ada() }),
     ]
 }
 

@@ -57,6 +57,7 @@ macro_rules! contract {
             submissions_being_verified_are_listed_oldest_first
             the_newest_report_on_each_sandbox_is_kept
             the_queue_is_fair
+            the_owners_in_one_lane_take_one_turn
             an_interruption_keeps_the_place_in_the_owners_line_and_a_rejudge_does_not
             a_claim_counts_after_the_verdict
             the_expected_wait_is_the_pace_of_the_last_verdicts

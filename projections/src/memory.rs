@@ -319,14 +319,14 @@ impl MemoryState {
             | SubmissionStatus::GivenUp => self.unfinished.remove(&accepted),
         };
         if effects.resumed && self.unfinished.contains_key(&accepted) {
-            self.queue.enqueue(id, &view.owner, view.queued().position.0);
+            self.queue.enqueue(id, view.line(), view.queued().position.0);
             if view.status == SubmissionStatus::Verifying {
                 self.queue.claim(id, view.claimed().unwrap_or(accepted).0);
             }
             return;
         }
         match effects.enters {
-            Some(place) => self.queue.enqueue(id, &view.owner, place.0),
+            Some(place) => self.queue.enqueue(id, view.line(), place.0),
             None => self.queue.apply(id, envelope.position.0, &envelope.event),
         }
     }

@@ -135,6 +135,7 @@ fn anonymous(challenge: &Challenge, image: ImageRef) -> Submitted {
         answers: BTreeMap::new(),
         owner: String::new(),
         venue: None,
+        lane: None,
     }
 }
 

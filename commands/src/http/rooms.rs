@@ -34,12 +34,15 @@ struct Got {
 }
 
 /// A participant: the owner, the address, and the number of requests at once, every so many steps from a first one on.
+#[derive(Clone)]
 struct Client {
     owner: String,
     address: IpAddr,
     at_once: u32,
     every: u32,
     first: u32,
+    /// True for a stranger that gives each submission an owner of its own.
+    invents: bool,
 }
 
 struct Simulation {
@@ -52,6 +55,8 @@ struct Simulation {
     /// The submissions under way, each with the step of its end.
     under_way: VecDeque<(u32, SubmissionId)>,
     got: BTreeMap<String, Got>,
+    /// False for a queue in which each owner has its own line, wherever it is.
+    has_lanes: bool,
 }
 
 impl Simulation {
@@ -66,6 +71,7 @@ impl Simulation {
             sent: BTreeMap::new(),
             under_way: VecDeque::new(),
             got: BTreeMap::new(),
+            has_lanes: true,
         }
     }
 
@@ -87,6 +93,8 @@ impl Simulation {
     fn submit(&mut self, client: &Client, step: u32) {
         let now = self.start + Duration::from_secs(1) * step / STEPS;
         let Client { owner, address, .. } = client;
+        let invented = format!("{owner}{}", self.position);
+        let named = if client.invents { &invented } else { owner };
         let address_of_client = ClientAddress::from(*address);
         let network = Share::of_address(&self.venues, address_of_client);
         let membership = self.venues.belonging(&Default::default(), Some(*address)).unwrap();
@@ -95,12 +103,13 @@ impl Simulation {
         let id = SubmissionId(Uuid::from_u128(self.position.into()));
         let admitted = self
             .limits
-            .admit_submission(&network, Some(owner), address_of_client, now)
-            .and_then(|()| self.limits.admit_owner(owner, address_of_client, now))
-            .and_then(|()| self.limits.admit_waiting(id, share, owner));
+            .admit_submission(&network, Some(named), address_of_client, now)
+            .and_then(|()| self.limits.admit_owner(named, address_of_client, now))
+            .and_then(|()| self.limits.admit_waiting(id, share, named));
         let Ok(place) = admitted else { return };
+        let lane = place.lane().filter(|_| self.has_lanes);
+        self.queue.enqueue(id, lane.unwrap_or(named), self.position);
         place.keep();
-        self.queue.enqueue(id, owner, self.position);
         self.sent.insert(id, (owner.clone(), step));
         self.got.entry(owner.clone()).or_default().accepted += 1;
     }
@@ -132,7 +141,14 @@ fn berlin() -> Venues {
 }
 
 fn client(owner: &str, address: impl Into<IpAddr>) -> Client {
-    Client { owner: owner.to_owned(), address: address.into(), at_once: 1, every: PAUSE, first: 0 }
+    Client {
+        owner: owner.to_owned(),
+        address: address.into(),
+        at_once: 1,
+        every: PAUSE,
+        first: 0,
+        invents: false,
+    }
 }
 
 /// Returns a hundred participants, and one elsewhere.
@@ -190,4 +206,29 @@ fn a_laptop_that_posts_without_end_takes_its_own_share_of_the_room_and_no_more()
     assert!(laptop.verdicts <= (others.verdicts + laptop.verdicts) / 101 + 1);
     assert_eq!(others.accepted, undisturbed.accepted);
     assert!(others.verdicts * 102 >= undisturbed.verdicts * 100);
+}
+
+#[test]
+fn a_stranger_who_invents_owners_has_the_turns_of_an_address_and_no_more() {
+    let run = |invents: bool, has_lanes| {
+        // Less often than its turn comes, so that it waits for others and not for itself.
+        let mut clients = vec![Client { every: 2 * PAUSE, ..client("alone", [192, 0, 2, 1]) }];
+        if invents {
+            // 50 requests a second, which the rate of an address permits.
+            let stranger = Client { at_once: 5, every: 1, invents, ..client("stranger", [198, 51, 100, 1]) };
+            clients.insert(0, stranger);
+        }
+        summed(&Simulation { has_lanes, ..Simulation::new(berlin()) }.run(&clients), "alone").1
+    };
+    let (quiet, flooded, without) = (run(false, true), run(true, true), run(true, false));
+    println!("the one: {} verdicts after {:.1} s beside nobody", quiet.verdicts, mean_wait_s(quiet));
+    println!(
+        "the one: {} verdicts after {:.1} s beside the stranger",
+        flooded.verdicts,
+        mean_wait_s(flooded)
+    );
+    println!("the one: {} verdicts after {:.1} s without lanes", without.verdicts, mean_wait_s(without));
+    // The stranger has at most 32 lines, of which four a second have their turn.
+    assert!(mean_wait_s(flooded) <= 32.0 / 4.0 + 2.0 + 1.0);
+    assert!(mean_wait_s(without) > 3.0 * mean_wait_s(flooded));
 }

@@ -281,6 +281,7 @@ async fn append(
 ) -> Result<AcceptedCommand, Problem> {
     let cause = Cause { actor: Actor::Participant, id: Uuid::now_v7() };
     let commands = api.commands.clone();
+    let submitted = Submitted { lane: place.lane().map(Into::into), ..submitted };
     let appending = tokio::spawn(async move {
         let position = commands.submit(id, submitted, cause).await?;
         place.keep();

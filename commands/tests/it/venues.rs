@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Request;
 use commands::{Gazetteer, WriteApiSettings, place_venues};
+use domain::submission::Submitted;
 use domain::{Challenge, Event, SubmissionId};
 use event_store::{ReadDirection, StreamName};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{App, entry_with, from, log, post, settings};
+use crate::support::{App, entry_with, from, log, post, post_text, settings};
 
 const VENUES: &str = r#"
 [[venues]]
@@ -29,11 +30,15 @@ location = "Paris, France"
 const ELSEWHERE: &str = "198.51.100.1";
 
 fn app() -> (App, TempDir) {
+    app_with(settings())
+}
+
+fn app_with(settings: WriteApiSettings) -> (App, TempDir) {
     let (log, directory) = log();
     let file = format!("{}\n{VENUES}", include_str!("../../../domain/challenges/birthday.toml"));
     let challenge = Challenge::parse(&file).unwrap();
     let venues = place_venues(&challenge.venues, Gazetteer::shipped()).unwrap();
-    (App::of(challenge, Arc::new(log), WriteApiSettings { venues, ..settings() }), directory)
+    (App::of(challenge, Arc::new(log), WriteApiSettings { venues, ..settings }), directory)
 }
 
 fn request(address: &str, key: &str, fields: Value) -> Request<Body> {
@@ -43,11 +48,15 @@ fn request(address: &str, key: &str, fields: Value) -> Request<Body> {
 }
 
 async fn venue_of(app: &App, id: SubmissionId) -> Option<String> {
+    recorded(app, id).await.venue
+}
+
+async fn recorded(app: &App, id: SubmissionId) -> Submitted {
     let stream = StreamName::of("submission", id.0);
     let recorded = app.log.read_stream(&stream, 0, ReadDirection::Forwards, 1).await.unwrap();
     assert!(!String::from_utf8_lossy(&recorded[0].data).contains("203.0.113"), "no address is in the log");
     match recorded[0].decode(Event::from_stored).unwrap() {
-        Event::Submitted(submitted) => submitted.venue,
+        Event::Submitted(submitted) => submitted,
         other => panic!("{other:?}"),
     }
 }
@@ -102,6 +111,37 @@ async fn a_repeated_key_is_answered_from_another_network_and_after_the_code_chan
     let old_code = json!({"venue": "berlin", "venue_code": "OLD1"});
     assert_eq!(app.send(request(ELSEWHERE, "k", old_code)).await.id(), first.id());
     app.send(request(ELSEWHERE, "k", json!({"venue": "bar"}))).await.problem(409);
+}
+
+#[tokio::test]
+async fn submissions_that_cannot_be_read_use_up_the_rate_of_an_address_and_not_that_of_a_venue() {
+    let limits = WriteApiSettings { rate_by_address: Some("1/h,3".parse().unwrap()), ..settings() };
+    let (app, _directory) = app_with(limits);
+    for (address, refused) in [(ELSEWHERE, 429), ("203.0.113.9", 202)] {
+        for _ in 0..3 {
+            app.send(from(address, post_text("/api/v1/submissions", "[]"))).await.problem(400);
+        }
+        let answer = app.send(request(address, "k", json!({}))).await;
+        assert_eq!(answer.status, refused, "{address}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn many_owners_at_one_address_share_lanes_unless_they_are_in_a_venue() {
+    let limits = WriteApiSettings { rate_by_address: Some("900/s,900".parse().unwrap()), ..settings() };
+    let (app, _directory) = app_with(limits);
+    for (address, most_of_their_own) in [(ELSEWHERE, 16), ("203.0.113.9", 20)] {
+        let mut of_their_own = 0;
+        for owner in 0..20 {
+            let entry = entry_with(json!({"images": [format!("owner{owner}/app")]}));
+            let answer = app.send(from(address, post("/api/v1/submissions", &entry))).await;
+            assert_eq!(answer.status, 202, "{}", answer.body);
+            let submitted = recorded(&app, answer.id()).await;
+            assert!(submitted.lane.as_ref().is_none_or(|lane| !lane.contains('/')), "{submitted:?}");
+            of_their_own += usize::from(submitted.lane.is_none());
+        }
+        assert_eq!(of_their_own, most_of_their_own, "{address}");
+    }
 }
 
 #[tokio::test]

@@ -262,6 +262,7 @@ impl ValidatedForm {
             answers: self.answers,
             owner: self.owner,
             venue: None,
+            lane: None,
         }
     }
 }

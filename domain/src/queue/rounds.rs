@@ -1,24 +1,24 @@
-//! The rounds of a fair queue: how many owners have a submission left for each round, and how many of them have an
-//! earlier turn. Both are answered without a walk over the owners.
+//! The rounds of a fair queue: how many lines have a submission left for each round, and how many of them have an
+//! earlier turn. Both are answered without a walk over the lines.
 
 use std::collections::BTreeMap;
 
-/// The number of rounds for which turns are ranked. Few owners have more submissions that wait.
+/// The number of rounds for which turns are ranked. Few lines have more submissions that wait.
 const RANKED: usize = 16;
 
 /// The largest number of turns in a bucket of a [`RankedTurns`].
 const BUCKET: usize = 512;
 
-/// The owners' turns by round. An owner with `n` waiting submissions is in the rounds 0 to `n - 1`.
+/// The lines' turns by round. A line with `n` waiting submissions is in the rounds 0 to `n - 1`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct QueueRounds {
     ranked: [RankedTurns; RANKED],
-    /// The number of waiting submissions of the owners that are in more rounds, by turn.
+    /// The number of waiting submissions of the lines that are in more rounds, by turn.
     deep: BTreeMap<u64, usize>,
 }
 
 impl QueueRounds {
-    /// Adds an owner with this turn and so many waiting submissions.
+    /// Adds a line with this turn and so many waiting submissions.
     pub(super) fn insert(&mut self, turn: u64, waiting: usize) {
         self.ranked.iter_mut().take(waiting).for_each(|round| round.insert(turn));
         if waiting > RANKED {
@@ -26,7 +26,7 @@ impl QueueRounds {
         }
     }
 
-    /// Removes an owner that was inserted.
+    /// Removes a line that was inserted.
     pub(super) fn remove(&mut self, turn: u64, waiting: usize) {
         self.ranked.iter_mut().take(waiting).for_each(|round| round.remove(turn));
         if waiting > RANKED {

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 use super::*;
+use crate::submission::{RejudgeRequested, Submitted};
+use crate::testing::{act, submitted_by};
 
 fn submission(id: u64) -> SubmissionId {
     SubmissionId(Uuid::from_u64_pair(0, id))
@@ -39,6 +41,27 @@ fn owners_take_turns_and_a_claim_sends_to_the_back() {
     assert_eq!(numbers(&queue.candidates().collect::<Vec<_>>()), [4, 6, 5], "one of a is under way");
     queue.remove(submission(1));
     assert_eq!(numbers(&take_all(queue, 8)), [4, 5, 2, 6, 3]);
+}
+
+#[test]
+fn the_owners_in_one_lane_take_one_turn_and_a_rejudge_waits_in_the_lane() {
+    let submitted = |owner: &str, lane: Option<&str>| {
+        Event::Submitted(Submitted { lane: lane.map(Into::into), ..submitted_by(owner) })
+    };
+    let again = Event::RejudgeRequested(RejudgeRequested { act: act("w"), rules: None });
+    let mut queue = FairQueue::default();
+    for (place, owner, lane) in [
+        (1, "x", Some("lane")),
+        (2, "y", Some("lane")),
+        (3, "z", Some("lane")),
+        (4, "x", None),
+        (5, "b", None),
+    ] {
+        queue.apply(submission(place), place, &submitted(owner, lane));
+    }
+    assert_eq!(numbers(&take_all(queue.clone(), 5)), [1, 4, 5, 2, 3]);
+    queue.apply(submission(1), 6, &again);
+    assert_eq!(numbers(&take_all(queue, 6)), [2, 4, 5, 3, 1]);
 }
 
 #[test]

@@ -110,6 +110,11 @@ pub struct Submitted {
     /// The short name of the venue that the participant belongs to. Absent if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub venue: Option<String>,
+    /// The line of the queue in which the submission waits, if not in its owner's own: a random name, which other submissions
+    /// may share. Absent if the owner has its own line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub lane: Option<Box<str>>,
 }
 
 /// The challenge and the rules that a submission was accepted under.
@@ -271,6 +276,14 @@ pub struct FieldDifference {
     pub returned: Option<String>,
 }
 
+impl Submitted {
+    /// Returns the name of the line in which the submission waits: of its lane, or otherwise of its owner. A lane has no slash
+    /// in its name and an owner has, so neither is taken for the other.
+    pub fn line(&self) -> &str {
+        self.lane.as_deref().unwrap_or(&self.owner)
+    }
+}
+
 impl Event {
     /// Returns the number of the attempt that the event belongs to, from 1, or `None` if it belongs to none.
     pub fn attempt(&self) -> Option<u32> {
@@ -378,10 +391,11 @@ mod tests {
             r#"Shown {"by":"organiser","why":"a name","person":"Grace"}"#.to_owned(),
         ];
         assert_eq!(stored[..expected.len()], expected);
-        assert!(
-            stored[expected.len()].ends_with(r#""owner":"docker.io/ada","venue":"berlin"}"#),
-            "{stored:?}"
-        );
+        let ends =
+            [r#""owner":"docker.io/ada","venue":"berlin"}"#, r#""owner":"docker.io/ada","lane":"l1"}"#];
+        for (stored, end) in stored[expected.len()..].iter().zip(ends) {
+            assert!(stored.ends_with(end), "{stored}");
+        }
     }
 
     #[test]

@@ -85,7 +85,9 @@ impl EventHistory {
                     let owner = format!("owner{}", history.draw(owners));
                     let city = history.draw(CITIES.len() as u64) as usize;
                     let venue = [None, Some("berlin"), Some("paris")][history.draw(3) as usize];
-                    history.submit_at(venue, &owner, city);
+                    // Some owners without a venue share two lanes.
+                    let lane = ["lane0", "lane1"].get(city).copied().filter(|_| venue.is_none());
+                    history.submit_in_lane(venue, lane, &owner, city);
                 }
                 Some((id, phase)) if phase != SubmissionPhase::Withdrawn && history.draw(16) == 0 => {
                     if history.draw(3) == 0 {
@@ -133,6 +135,17 @@ impl EventHistory {
 
     /// Adds a new submission of a venue.
     pub fn submit_at(&mut self, venue: Option<&str>, owner: &str, city: usize) -> SubmissionId {
+        self.submit_in_lane(venue, None, owner, city)
+    }
+
+    /// Adds a new submission of a venue that waits in a lane, or in its owner's line.
+    pub fn submit_in_lane(
+        &mut self,
+        venue: Option<&str>,
+        lane: Option<&str>,
+        owner: &str,
+        city: usize,
+    ) -> SubmissionId {
         let (name, country, lat, lon) = CITIES[city];
         let (high, low) = (self.next(), self.next());
         let id = SubmissionId(Uuid::from_u64_pair(high, low));
@@ -140,6 +153,7 @@ impl EventHistory {
         self.submissions.insert(id, SubmissionProgress::default());
         let vote = VOTES[self.draw(VOTES.len() as u64) as usize].to_owned();
         let submitted = Submitted {
+            lane: lane.map(Into::into),
             participant: Participant { name: format!("{owner} of {name}"), twitter: None },
             location: located_in(name, country, lat, lon),
             images: vec![image("voting"), image("result")],

@@ -25,6 +25,27 @@ pub async fn the_queue_is_fair(subject: &dyn ViewsUnderTest) {
     assert_order(&*views, &now).await;
 }
 
+pub async fn the_owners_in_one_lane_take_one_turn(subject: &dyn ViewsUnderTest) {
+    let views = subject.views();
+    let mut history = EventHistory::new();
+    let [x, y, z] = ["x", "y", "z"].map(|owner| history.submit_in_lane(None, Some("lane"), owner, 0));
+    // An owner has a line of its own beside the lane that one of its submissions waits in.
+    let mine = history.submit("x", 0);
+    let other = history.submit("b", 1);
+    catch_up(&*views, &history).await;
+    assert_order(&*views, &[x, mine, other, y, z]).await;
+    history.start(x);
+    history.pass(x);
+    catch_up(&*views, &history).await;
+    assert_order(&*views, &[mine, other, y, z]).await;
+    assert_order(&*subject.reopened().await, &[mine, other, y, z]).await;
+    // A rejudged submission waits in its lane again.
+    history.rejudge(x);
+    let late = history.submit("c", 0);
+    catch_up(&*views, &history).await;
+    assert_order(&*views, &[mine, other, y, late, z, x]).await;
+}
+
 pub async fn an_interruption_keeps_the_place_in_the_owners_line_and_a_rejudge_does_not(
     subject: &dyn ViewsUnderTest,
 ) {

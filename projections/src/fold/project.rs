@@ -142,6 +142,14 @@ impl StatusView {
         self.timeline.first().map_or(self.position, |entry| entry.position)
     }
 
+    /// Returns the line of the queue in which the submission waits.
+    pub(crate) fn line(&self) -> &str {
+        match self.timeline.first().map(|entry| &entry.event) {
+            Some(Event::Submitted(submitted)) => submitted.line(),
+            _ => &self.owner,
+        }
+    }
+
     /// Returns the event that queued the submission last; its position is the queue place. An
     /// interruption does not change the place.
     pub fn queued(&self) -> &TimelineEntry {

@@ -14,7 +14,7 @@ use super::documents::{
 
 /// The version of the documents' shapes. Views of another version are left
 /// alone, and new views are built from the log.
-pub(super) const SHAPE: u32 = 5;
+pub(super) const SHAPE: u32 = 6;
 
 /// The collections of one generation of the views.
 #[derive(Clone)]
@@ -110,7 +110,7 @@ impl ViewCollections {
                 sparse(doc! { "unfinished": 1 }),
                 sparse(doc! { "given_up": 1 }),
                 sparse(doc! { "held": 1 }),
-                index(doc! { "view.owner": 1, "claimed": 1 }),
+                index(doc! { "line": 1, "claimed": 1 }),
             ])
             .await?;
         self.pins()

@@ -86,7 +86,9 @@ pub(super) struct StatusDocument {
     /// The submission's queue place while it waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) queued: Option<Position>,
-    /// The position of the submission's newest claim. The newest of an owner decides its turn in the queue.
+    /// The line of the queue in which the submission waits, or waited.
+    pub(super) line: String,
+    /// The position of the submission's newest claim. The newest of a line decides its turn in the queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) claimed: Option<Position>,
     /// The position of the event that last changed the queue.
@@ -132,13 +134,7 @@ pub(super) struct Queued {
     pub(super) unfinished: Option<Position>,
     pub(super) queued: Option<Position>,
     pub(super) claimed: Option<Position>,
-    pub(super) view: QueuedView,
-}
-
-/// The owner of a [`Queued`] submission.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct QueuedView {
-    pub(super) owner: String,
+    pub(super) line: String,
 }
 
 /// An owner's pin. The fields by which it is found are present while it is on the map.
@@ -293,6 +289,7 @@ impl StatusDocument {
             given_up: (view.status == SubmissionStatus::GivenUp).then(|| view.accepted()),
             held: view.is_held().then(|| view.accepted()),
             queued: (view.status == SubmissionStatus::Submitted).then(|| view.queued().position),
+            line: view.line().to_owned(),
             claimed: view.claimed(),
             moved,
             view,

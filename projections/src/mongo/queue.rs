@@ -18,8 +18,8 @@ use super::transaction::find;
 use crate::fold::totals::RecentActivity;
 use crate::view::QueuePlace;
 
-/// The number of owners whose claims one query reads.
-const OWNERS_AT_ONCE: usize = 1000;
+/// The number of lines whose claims one query reads.
+const LINES_AT_ONCE: usize = 1000;
 
 /// The queue as it was at a checkpoint of a generation.
 #[derive(Debug, Default)]
@@ -64,13 +64,13 @@ impl MongoViews {
             Position::START => {
                 let unfinished =
                     find_queued(collections, &mut session, doc! { "unfinished": { "$gte": 0 } }).await?;
-                let owners: BTreeSet<&str> = unfinished.iter().map(|one| one.view.owner.as_str()).collect();
-                let owners: Vec<&str> = owners.into_iter().collect();
+                let lines: BTreeSet<&str> = unfinished.iter().map(|one| one.line.as_str()).collect();
+                let lines: Vec<&str> = lines.into_iter().collect();
                 let mut claims = vec![];
-                // Only owners in the queue have a turn, so the claims of all others are not read.
-                for owners in owners.chunks(OWNERS_AT_ONCE) {
-                    let of_owners = doc! { "view.owner": { "$in": owners }, "claimed": { "$gte": 0 } };
-                    claims.extend(find_queued(collections, &mut session, of_owners).await?);
+                // Only lines in the queue have a turn, so the claims of all others are not read.
+                for lines in lines.chunks(LINES_AT_ONCE) {
+                    let of_lines = doc! { "line": { "$in": lines }, "claimed": { "$gte": 0 } };
+                    claims.extend(find_queued(collections, &mut session, of_lines).await?);
                 }
                 unfinished.into_iter().chain(claims).collect()
             }
@@ -99,19 +99,19 @@ impl CachedQueue {
     fn update(&mut self, changed: &[Queued]) {
         for (id, submission) in changed.iter().filter_map(|submission| Some((submission.id()?, submission))) {
             match (submission.queued, submission.claimed) {
-                (Some(place), _) => self.queue.enqueue(id, &submission.view.owner, place.0),
+                (Some(place), _) => self.queue.enqueue(id, &submission.line, place.0),
                 // The place is not needed: if the submission waits again, its document has it.
                 (None, Some(claim)) if submission.unfinished.is_some() => {
-                    self.queue.enqueue(id, &submission.view.owner, claim.0);
+                    self.queue.enqueue(id, &submission.line, claim.0);
                     self.queue.claim(id, claim.0);
                 }
                 _ => {}
             }
         }
-        // Finished submissions are removed last: as long as an owner has one in the queue, its claims are kept.
+        // Finished submissions are removed last: as long as a line has one in the queue, its claims are kept.
         for submission in changed {
             if let Some(claim) = submission.claimed {
-                self.queue.record_claim(&submission.view.owner, claim.0);
+                self.queue.record_claim(&submission.line, claim.0);
             }
         }
         for submission in changed.iter().filter(|submission| submission.unfinished.is_none()) {
@@ -133,7 +133,7 @@ async fn find_queued(
     session: &mut ClientSession,
     filter: Document,
 ) -> Result<Vec<Queued>> {
-    let fields = doc! { "unfinished": 1, "queued": 1, "claimed": 1, "view.owner": 1 };
+    let fields = doc! { "unfinished": 1, "queued": 1, "claimed": 1, "line": 1 };
     let statuses = collections.statuses().clone_with_type::<Queued>();
     find(&statuses, session, filter, FindOptions::builder().projection(fields).build()).await
 }

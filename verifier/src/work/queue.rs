@@ -77,6 +77,7 @@ pub(crate) struct HeldClaim {
 
 #[derive(Debug)]
 struct ClaimEntry {
+    owner: Arc<str>,
     /// The event that led to the stage.
     cause: Uuid,
     /// The position of the event that made the submission wait.
@@ -122,8 +123,8 @@ impl ClaimQueue {
             return;
         }
         if event.shows_a_run() {
-            if let Some(owner) = self.order.owner(id) {
-                self.runs.record(owner, reference.position);
+            if let Some(entry) = self.entries.get(&id) {
+                self.runs.record(&entry.owner, reference.position);
             }
             self.recover();
         }
@@ -161,9 +162,11 @@ impl ClaimQueue {
             | Event::Shown(_)
             | Event::NameCorrected(_) => return,
         };
-        if !self.order.contains(id) {
-            return;
-        }
+        let owner = match event {
+            Event::Submitted(submitted) => Some(submitted.owner.as_str().into()),
+            _ => self.entries.get(&id).map(|entry| Arc::clone(&entry.owner)),
+        };
+        let Some(owner) = owner else { return };
         self.claims.remove(&id);
         if let Event::VerificationStarted(started) = event {
             let (attempt, verifier, deadline) = (started.attempt, started.verifier.clone(), started.deadline);
@@ -171,10 +174,17 @@ impl ClaimQueue {
             let claim = HeldClaim { id, cause, attempt, verifier, deadline, others_run: false };
             self.claims.insert(id, claim);
         }
-        self.set_stage(id, stage, |entry| {
-            (entry.cause, entry.since, entry.interruptions) = (reference.event, since, interruptions);
-            entry.queued = queued;
-        });
+        let entry = ClaimEntry {
+            owner,
+            cause: reference.event,
+            since,
+            queued,
+            interruptions,
+            stage: ClaimStage::Ready,
+        };
+        self.leave_indexes(id);
+        self.entries.insert(id, entry);
+        self.set_stage(id, stage);
     }
 
     /// Returns the number of submissions in each state, and the age of the oldest of them, with the state's name.
@@ -206,12 +216,12 @@ impl ClaimQueue {
     /// it, or [`put_back`](Self::put_back) is called.
     pub(crate) fn take(&mut self, now: Timestamp) -> Option<Ticket> {
         while let Some((_, id)) = self.parked.first().copied().filter(|(moment, _)| *moment <= now) {
-            self.set_stage(id, ClaimStage::Ready, |_| {});
+            self.set_stage(id, ClaimStage::Ready);
         }
         if self.probed_at.is_none_or(|last| later(last, PROBE_EVERY) <= now)
             && let Some((_, id)) = self.unwell.first().copied().filter(|(moment, _)| *moment <= now)
         {
-            self.set_stage(id, ClaimStage::Ready, |_| {});
+            self.set_stage(id, ClaimStage::Ready);
             self.probed_at = Some(now);
         }
         let id = self.order.candidates().next()?;
@@ -231,15 +241,15 @@ impl ClaimQueue {
     pub(crate) fn put_back(&mut self, id: SubmissionId, not_before: Timestamp) {
         if self.is_taken(id) {
             self.order.requeue(id);
-            self.set_stage(id, ClaimStage::Parked(not_before), |_| {});
+            self.set_stage(id, ClaimStage::Parked(not_before));
         }
     }
 
     /// Returns the claims that `filter` accepts.
     pub(crate) fn claims(&self, filter: impl Fn(&HeldClaim) -> bool) -> Vec<HeldClaim> {
         let others_run = |claim: &HeldClaim| {
-            let (owner, entry) = (self.order.owner(claim.id)?, self.entries.get(&claim.id)?);
-            Some(self.runs.others_ran(owner, entry.since))
+            let entry = self.entries.get(&claim.id)?;
+            Some(self.runs.others_ran(&entry.owner, entry.since))
         };
         let held = self.claims.values().filter(|claim| filter(claim));
         held.map(|claim| HeldClaim { others_run: others_run(claim).unwrap_or(false), ..claim.clone() })
@@ -251,22 +261,15 @@ impl ClaimQueue {
         for (_, id) in std::mem::take(&mut self.unwell) {
             if let Some(ClaimStage::Unwell { rested, .. }) = self.entries.get(&id).map(|entry| &entry.stage) {
                 let rested = *rested;
-                self.set_stage(id, ClaimStage::Parked(rested), |_| {});
+                self.set_stage(id, ClaimStage::Parked(rested));
             }
         }
     }
 
-    /// Brings a submission to another stage, and the indexes up to date.
-    fn set_stage(&mut self, id: SubmissionId, stage: ClaimStage, change: impl FnOnce(&mut ClaimEntry)) {
+    /// Brings a submission of the queue to another stage, and the indexes up to date.
+    fn set_stage(&mut self, id: SubmissionId, stage: ClaimStage) {
         self.leave_indexes(id);
-        let entry = self.entries.entry(id).or_insert(ClaimEntry {
-            cause: Uuid::nil(),
-            since: Position::START,
-            queued: Timestamp::UNIX_EPOCH,
-            interruptions: 0,
-            stage: ClaimStage::Ready,
-        });
-        change(entry);
+        let Some(entry) = self.entries.get_mut(&id) else { return };
         let queued = entry.queued;
         match stage {
             ClaimStage::Parked(moment) => {

@@ -1781,6 +1781,11 @@ export interface components {
             challenge: components["schemas"]["ChallengeId"];
             /** @description The images that are verified. */
             images: components["schemas"]["ImageRef"][];
+            /**
+             * @description The line of the queue in which the submission waits, if not in its owner's own: a random name, which other submissions
+             *     may share. Absent if the owner has its own line.
+             */
+            lane?: string | null;
             /** @description The location as typed and as found in the gazetteer. */
             location: components["schemas"]["Location"];
             /** @description The registry namespace that all images share, e.g. `docker.io/alice`. */

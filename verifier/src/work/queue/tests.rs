@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use domain::submission::{
-    Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, VerdictBasis, VerificationInterrupted,
-    VerificationStarted,
+    Failed, FailureCode, InterruptionCode, Passed, RejudgeRequested, Submitted, VerdictBasis,
+    VerificationInterrupted, VerificationStarted,
 };
 use domain::testing::{act, submitted_by, withdrawn};
 use proptest::prelude::*;
@@ -95,6 +95,18 @@ fn a_new_owner_does_not_wait_for_another_owners_long_line() {
         log.submitted(id, "ada");
     }
     log.next(0, [1]).submitted(100, "bob").claimed(1, 100).passed(1).next(0, [100, 2]);
+}
+
+#[test]
+fn the_owners_in_one_lane_take_one_turn_and_have_one_under_way() {
+    let mut log = log();
+    for (id, owner) in [(1, "x"), (2, "y"), (3, "z")] {
+        log.says(id, Event::Submitted(Submitted { lane: Some("lane".into()), ..submitted_by(owner) }));
+    }
+    log.submitted(4, "bob").next(0, [1, 4]).claimed(1, 100).passed(1).next(0, [2]);
+    // Their runs are runs of different owners all the same.
+    log.claimed(2, 100).claimed(3, 100).passed(3);
+    assert!(log.queue.claims(|held| held.id == submission(2))[0].others_run);
 }
 
 #[test]
