@@ -21,6 +21,7 @@ in_both_shapes! {
     a_follower_misses_no_event_while_the_server_or_the_log_is_away
     equal_moments_in_different_notation_give_the_same_answer
     a_wrong_parameter_is_refused_and_named
+    a_submission_to_a_venue_is_in_its_export
 }
 
 const GUIDE: &str = include_str!("../../docs/analysts.md");
@@ -272,6 +273,39 @@ async fn a_wrong_parameter_is_refused_and_named(shape: Shape) {
         assert!(said.contains(named), "{arguments:?}: {said}");
     }
     assert_eq!(std::fs::read_to_string(desk.path("diary")).unwrap(), "dear diary\n");
+}
+
+async fn a_submission_to_a_venue_is_in_its_export(shape: Shape) {
+    let mut system = System::without_a_swarm(shape).await;
+    let room =
+        "[[venues]]\nname = \"berlin\"\ntitle = \"c-base\"\nlocation = \"Berlin, DE\"\ncode = \"K7QF\"\n";
+    system.restart_with(&format!("\n{room}")).await;
+    system.submit("eve", &entry("eve")).await;
+    let desk = Desk::new(&system);
+    std::fs::write(desk.path("ada.json"), entry("ada").to_string()).unwrap();
+    let (url, wire) = (system.url(""), format!("esdb://{}?tls=false", system.node()));
+    let submit = ["submit", "ada.json", "--server", &url, "--venue", "berlin", "--venue-code"];
+    for (code, named) in
+        [("wrong", "venue_code: This is not the code of c-base"), ("", "Write the code of c-base")]
+    {
+        let refused = desk.muster(&[&submit[..], &[code]].concat());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(refused.status.code() == Some(2) && said.contains(named), "{said}");
+    }
+    // Nothing is verified, so the program waits for a verdict until it is stopped.
+    let mut submitting = desk.command("muster");
+    let submitting = Follower::start(submitting.args(submit).arg("k7 qf"));
+    system.stats(|stats| stats["submissions"]["submitted"] == 2).await;
+    drop(submitting);
+
+    for from in [["--server", &url], ["--eventstore", &wire]] {
+        let export = |venue| desk.replay(&[&from[..], &["--format", "csv", "--venue", venue]].concat());
+        let table = export("berlin");
+        let rows: Vec<&str> = table.lines().skip(1).collect();
+        assert!(rows.len() == 1 && rows[0].contains("Participant ada"), "{table}");
+        assert_eq!(export("lisbon"), "");
+        assert_eq!(desk.replay(&[&from[..], &["--format", "csv"]].concat()).lines().count(), 3);
+    }
 }
 
 /// The place of an analyst: a directory, the program, and the addresses of a system.

@@ -179,11 +179,7 @@ async fn the_picture_of_a_room_leads_to_a_submission_of_its_venue() {
 /// Starts a system without a Swarm whose challenge has venues.
 async fn with_venues() -> System {
     let mut system = System::without_a_swarm(Shape::OneProcess).await;
-    let file = system.files().join("challenge.toml");
-    let challenge = std::fs::read_to_string(&file).unwrap() + VENUES;
-    std::fs::write(&file, challenge).unwrap();
-    system.kill();
-    system.restart().await;
+    system.restart_with(VENUES).await;
     system
 }
 
