@@ -20,6 +20,7 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@tests/images/base.sh .muster/cache/test-images.tar
+	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
 	@$(MAKE) --no-print-directory web check
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)
@@ -50,8 +51,11 @@ bench: ## run the benchmarks, also of the programs that Muster is compared with
 	cd projections/benches/supercluster && npm ci --no-audit --no-fund --loglevel=error
 	cargo bench
 
-soak: ## verify ten thousand submissions (or MUSTER_SOAK), and compare the end with the start
+soak: ## verify ten thousand submissions (or MUSTER_SOAK), compare the end with the start, and attack a newer engine
 	cargo bench --bench soak
+	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
+	MUSTER_TEST_ENGINE=newer cargo test --test swarm -- --test-threads=1 faults:: kinds::
+	MUSTER_TEST_ENGINE=newer cargo test --test it -- --test-threads=1 hostile::every_attack_fails_on_read_only verifying::
 	cargo test --test it -- --ignored --test-threads=1 browser::room::the_screen
 
 doctor: ## check this machine, and show how to fix each problem

@@ -20,6 +20,7 @@
 pub mod bare;
 
 mod claim;
+mod engine;
 mod guest;
 mod host;
 mod image;
@@ -38,6 +39,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use tokio::sync::OnceCell;
 
+pub use engine::EngineVersion;
 pub use guest::Guest;
 pub use image::App;
 pub use layer::Layer;
@@ -50,7 +52,7 @@ pub use world::{Arrival, World};
 
 use claim::Claim;
 use lan::Lan;
-use swarm::Storage;
+use swarm::{NodeKind, Storage};
 
 /// The programs that a testbed starts, and Debian's names for their packages.
 const PARTS: &[(&str, &str)] = &[
@@ -76,18 +78,23 @@ pub struct Testbed {
 impl Testbed {
     /// Starts a Swarm of one host.
     pub async fn single() -> Result<Self> {
-        Self::start(1, Storage::Disk).await
+        Self::start(1, Storage::Disk, EngineVersion::chosen()?).await
+    }
+
+    /// Starts a Swarm of one host with this version of the engine.
+    pub async fn single_with(engine: EngineVersion) -> Result<Self> {
+        Self::start(1, Storage::Disk, engine).await
     }
 
     /// Starts a Swarm of three hosts, all of them managers.
     pub async fn three() -> Result<Self> {
-        Self::start(3, Storage::Disk).await
+        Self::start(3, Storage::Disk, EngineVersion::chosen()?).await
     }
 
     /// Starts a Swarm of so many hosts whose engines keep their files in memory. There a container's files
     /// count as its memory. Such a host does not survive a power cut.
     pub async fn in_memory(size: u8) -> Result<Self> {
-        Self::start(size, Storage::Memory).await
+        Self::start(size, Storage::Memory, EngineVersion::chosen()?).await
     }
 
     /// Returns the Swarm of one host that all tests of a binary share. A test that breaks the Swarm starts
@@ -118,13 +125,13 @@ impl Testbed {
         self.claim.release().await
     }
 
-    async fn start(size: u8, storage: Storage) -> Result<Self> {
+    async fn start(size: u8, storage: Storage, engine: EngineVersion) -> Result<Self> {
         run::require(PARTS)?;
         let claim = Claim::take().await?;
         let under = claim.directory();
         let lan = Arc::new(Lan::start(claim.id(), &under).await?);
         let (swarm, registry, world) = tokio::try_join!(
-            Swarm::start(&lan, &under, size, storage),
+            Swarm::start(&lan, &under, size, NodeKind { storage, engine }),
             Registry::start(&lan, &under),
             World::start(&lan, &under),
         )?;

@@ -15,6 +15,7 @@ use futures::future::{select_ok, try_join_all};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
+use crate::engine::EngineVersion;
 use crate::host::{Host, Process};
 use crate::lan::Lan;
 use crate::wait::until;
@@ -30,7 +31,14 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// A Swarm of engines, each on a host of its own.
 pub struct Swarm {
     nodes: Vec<Node>,
-    storage: Storage,
+    kind: NodeKind,
+}
+
+/// The properties that all nodes of a Swarm share.
+#[derive(Clone, Copy)]
+pub(crate) struct NodeKind {
+    pub(crate) storage: Storage,
+    pub(crate) engine: EngineVersion,
 }
 
 /// The place where engines keep their images and containers.
@@ -47,10 +55,10 @@ const SUBNET: u32 = 28;
 impl Swarm {
     /// Starts the hosts `node1` to `nodeN` and joins them. All are managers, so three of them survive the
     /// loss of any one.
-    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8, storage: Storage) -> Result<Self> {
-        let starting = (1..=size).map(|number| Node::start(lan, under, number, storage));
+    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8, kind: NodeKind) -> Result<Self> {
+        let starting = (1..=size).map(|number| Node::start(lan, under, number, kind));
         let nodes: Vec<Node> = try_join_all(starting).await?;
-        let swarm = Self { nodes, storage };
+        let swarm = Self { nodes, kind };
         let (first, others) = swarm.nodes.split_first().context("no node was asked for")?;
         first
             .docker
@@ -77,7 +85,7 @@ impl Swarm {
         let first = self.nodes.first().context("a Swarm has a node")?;
         let under = first.host.directory().parent().context("a host is under the testbed")?;
         let number = u8::try_from(self.nodes.len() + 1)?;
-        let node = Node::start(&first.lan, under, number, self.storage).await?;
+        let node = Node::start(&first.lan, under, number, self.kind).await?;
         let tokens = first.docker.inspect_swarm().await?.join_tokens;
         node.join(first, tokens.and_then(|tokens| tokens.manager)).await?;
         self.nodes.push(node);
@@ -183,6 +191,7 @@ pub struct Node {
     lan: Arc<Lan>,
     number: u8,
     host: Host,
+    engine: EngineVersion,
     socket: PathBuf,
     docker: Docker,
     id: Mutex<String>,
@@ -190,9 +199,10 @@ pub struct Node {
 }
 
 impl Node {
-    async fn start(lan: &Arc<Lan>, under: &Path, number: u8, storage: Storage) -> Result<Self> {
+    async fn start(lan: &Arc<Lan>, under: &Path, number: u8, kind: NodeKind) -> Result<Self> {
         let host = Host::start(&format!("node{number}"), under).await?;
-        if let Storage::Memory = storage {
+        kind.engine.put_on(&host).await?;
+        if let Storage::Memory = kind.storage {
             const MOUNT: &str = r#"mkdir -p "$1" && mount -t tmpfs -o size=2g,nr_inodes=0 tmpfs "$1""#;
             let data = host.directory().join("data");
             host.run(&["sh", "-c", MOUNT, "mount", data.to_str().context("the path is plain")?]).await?;
@@ -204,6 +214,7 @@ impl Node {
         Ok(Self {
             lan: Arc::clone(lan),
             number,
+            engine: kind.engine,
             socket,
             docker,
             id: Mutex::new(String::new()),
@@ -292,6 +303,7 @@ impl Node {
     /// Starts the host and its engine again after [`Node::power_off`].
     pub async fn power_on(&self) -> Result<()> {
         self.host.power_on().await?;
+        self.engine.put_on(&self.host).await?;
         self.lan.join(&self.host, address(self.number)).await?;
         self.restart().await
     }
