@@ -49,6 +49,7 @@ pub(crate) fn all(bed: &Testbed, rogue: &str) -> Vec<Attack> {
         Attack::playing("reach-our-machines", &ours, Pass),
         Attack::playing("reach-other-slots", &["reach-neighbours"], Pass),
         Attack::playing("flood-the-relay", &["flood-caller"], Pass),
+        Attack::playing("fill-neighbours", &["fill-neighbours"], Pass),
         Attack::playing("rights", &["rights"], Pass),
         Attack::new("raw-sockets-and-arp", tricks, Pass),
         Attack::new("setuid", setuid, Pass),

@@ -92,6 +92,27 @@ pub(crate) fn all() -> Vec<Attack> {
     attacks
 }
 
+/// Returns an app that brings devices and tries to open them: the machine's memory, ports and log, its disks, and the doors
+/// of FUSE and of loop devices.
+fn devices() -> App {
+    let of_characters = [
+        ("mem", 1, 1),
+        ("port", 1, 4),
+        ("kmsg", 1, 11),
+        ("fuse", 10, 229),
+        ("loop-control", 10, 237),
+        ("sg", 21, 0),
+    ];
+    let of_blocks = [("loop", 7, 0), ("sd", 8, 0), ("vd", 254, 0), ("nvme", 259, 0)];
+    let paths = of_characters.iter().chain(&of_blocks).map(|(name, ..)| format!("/brought/{name}"));
+    let mode: Vec<String> = ["open-devices".to_owned()].into_iter().chain(paths).collect();
+    let mode: Vec<&str> = mode.iter().map(String::as_str).collect();
+    let path = |name: &str| format!("brought/{name}");
+    let layers = of_characters.map(|(name, major, minor)| Layer::device(&path(name), major, minor));
+    let disks = of_blocks.map(|(name, major, minor)| Layer::disk(&path(name), major, minor));
+    App::playing(&mode, &Value::Null).with_layers(layers.into_iter().chain(disks).map(|layer| layer.unwrap()))
+}
+
 /// Returns the attacks in layers, which must not reach an engine.
 fn layers() -> Vec<Attack> {
     let layer =
@@ -132,7 +153,7 @@ fn layers() -> Vec<Attack> {
         ),
         Attack::new("bomb-layer", layer(Layer::bomb("bomb", 4200)), Fail("image_too_large", "unpacked")),
         // A device outside of /dev can be unpacked, and not be opened.
-        Attack::new("device-in-layer", layer(Layer::device("disk", 8, 0)), Pass),
+        Attack::new("device-in-layer", devices(), Pass),
     ]);
     attacks
 }

@@ -67,9 +67,9 @@ async fn every_attack_fails(bed: Testbed, grade: SandboxGrade) {
     let (mut ended, beside) = bystanders.beside(&scene, attacking).await;
     ended.extend(names::submit_all(&scene).await);
     let after = report::Usage::settled(system.pid(), &nodes, &before).await;
-    let log_kib = nodes.largest_log_seen();
+    let (log_kib, neighbours) = (nodes.largest_log_seen(), nodes.most_neighbours_seen());
 
-    let report = Report { grade, ended, alone, beside, before, after, log_kib };
+    let report = Report { grade, ended, alone, beside, before, after, log_kib, neighbours };
     report.print();
     report.keep();
     let health: Value = system.get("/readyz").await;

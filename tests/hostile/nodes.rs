@@ -26,10 +26,11 @@ ip -o link show type vxlan | sed 's/^[0-9]*: \([^@:]*\).*/link \1/'
 ps -eo comm= | grep -E '^(participant|busybox|muster-relay)' | sed 's/^/process /' || true
 "#;
 
-/// The nodes, with a watcher of their containers' logs.
+/// The nodes, with a watcher of their containers' logs and of the kernel's ARP table.
 pub(crate) struct Nodes<'a> {
     bed: &'a Testbed,
     largest_log: Arc<AtomicU64>,
+    most_neighbours: Arc<AtomicU64>,
     watching: JoinHandle<()>,
 }
 
@@ -42,14 +43,22 @@ impl<'a> Nodes<'a> {
         let largest_log = Arc::new(AtomicU64::new(0));
         let folders: Vec<PathBuf> = bed.swarm.nodes().iter().map(containers).collect();
         let seen = Arc::clone(&largest_log);
+        let most_neighbours = Arc::new(AtomicU64::new(0));
+        let known = Arc::clone(&most_neighbours);
         let watching = tokio::spawn(async move {
             loop {
                 let largest = folders.iter().map(|folder| largest_log_in(folder)).max().unwrap_or(0);
                 seen.fetch_max(largest, Ordering::Relaxed);
+                known.fetch_max(neighbours(), Ordering::Relaxed);
                 tokio::time::sleep(Duration::from_millis(200)).await;
             }
         });
-        Self { bed, largest_log, watching }
+        Self { bed, largest_log, most_neighbours, watching }
+    }
+
+    /// Returns the largest number of neighbours in the kernel's table that was seen. All hosts and containers share it.
+    pub(crate) fn most_neighbours_seen(&self) -> u64 {
+        self.most_neighbours.load(Ordering::Relaxed)
     }
 
     /// Returns the largest size of a container's log that was seen, in KiB, all files together.
@@ -155,6 +164,13 @@ async fn without_walls(bed: &Testbed, node: &Node, app: &App, arrives: &str) -> 
     let remove = format!("{docker} rm --force --volumes \"$2\"");
     node.run(&["sh", "-c", &remove, "remove", &endpoint, container]).await.unwrap();
     code
+}
+
+/// Returns the number of entries in the kernel's ARP table, all namespaces together.
+fn neighbours() -> u64 {
+    let table = std::fs::read_to_string("/proc/net/stat/arp_cache").unwrap_or_default();
+    let entries = table.lines().nth(1).and_then(|line| line.split_whitespace().next());
+    entries.and_then(|entries| u64::from_str_radix(entries, 16).ok()).unwrap_or(0)
 }
 
 /// Returns the directory in which an engine keeps its containers.

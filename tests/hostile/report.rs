@@ -24,6 +24,8 @@ const MORE_FILES: u64 = 16;
 const PEAK_MIB: u64 = 256;
 /// The size of two files of 32 KiB, each with one line more, and of a file that is being created.
 const LOG_KIB: u64 = 128;
+/// Half of the entries from which the kernel's ARP table refuses more, if nobody has raised the limit.
+const NEIGHBOURS: u64 = 512;
 /// The longest time that an honest submission may wait beside attacks.
 const HONEST: Duration = Duration::from_secs(60);
 
@@ -36,6 +38,7 @@ pub(crate) struct Report {
     pub(crate) before: Usage,
     pub(crate) after: Usage,
     pub(crate) log_kib: u64,
+    pub(crate) neighbours: u64,
 }
 
 /// The resources that a process uses.
@@ -96,6 +99,7 @@ impl Report {
         assert!(self.after.memory_mib <= self.before.memory_mib + MORE_MEMORY_MIB, "{:?}", self.after);
         assert!(self.after.peak_mib <= PEAK_MIB, "{:?}", self.after);
         assert!(self.after.files <= self.before.files + MORE_FILES, "{:?}", self.after);
+        assert!(self.neighbours <= NEIGHBOURS, "the kernel's ARP table had {} entries", self.neighbours);
         assert!(self.log_kib <= LOG_KIB, "a log grew to {} KiB", self.log_kib);
     }
 

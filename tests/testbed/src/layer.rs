@@ -75,7 +75,16 @@ impl Layer {
 
     /// Creates a layer with a device of characters.
     pub fn device(path: &str, major: u32, minor: u32) -> Result<Self> {
-        let mut header = header(path, tar::EntryType::Char)?;
+        Self::device_node(path, tar::EntryType::Char, major, minor)
+    }
+
+    /// Creates a layer with a device of blocks.
+    pub fn disk(path: &str, major: u32, minor: u32) -> Result<Self> {
+        Self::device_node(path, tar::EntryType::Block, major, minor)
+    }
+
+    fn device_node(path: &str, kind: tar::EntryType, major: u32, minor: u32) -> Result<Self> {
+        let mut header = header(path, kind)?;
         header.set_device_major(major)?;
         header.set_device_minor(minor)?;
         Self::entry(header)

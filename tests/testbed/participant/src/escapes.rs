@@ -1,7 +1,7 @@
 //! Attempts at everything that a sandbox forbids, on the machine itself.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::{self, Command};
 use std::{env, str};
 
@@ -117,6 +117,21 @@ pub(crate) fn setuid(arguments: &[String]) -> ! {
     let said = String::from_utf8_lossy(&ran.stdout);
     if said.trim() == "0" || said.trim().is_empty() {
         escaped(&format!("it became user {:?}", said.trim()));
+    }
+    serve(80, answer_config)
+}
+
+/// Opens devices, each to read it and to write to it. An error that the device's own driver gave shows that the kernel
+/// let the app reach the driver.
+pub(crate) fn open_devices(paths: &[String]) -> ! {
+    for path in paths {
+        for write in [false, true] {
+            match OpenOptions::new().read(!write).write(write).open(path) {
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+                Ok(_) => escaped(&format!("it opened {path}")),
+                Err(error) => escaped(&format!("{path} gave {error}")),
+            }
+        }
     }
     serve(80, answer_config)
 }

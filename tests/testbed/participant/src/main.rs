@@ -60,11 +60,13 @@ const MODES: &[(&str, Mode)] = &[
     ("write-anywhere root|kernel", escapes::write_anywhere),
     ("rights", escapes::rights),
     ("setuid PROGRAM", escapes::setuid),
+    ("open-devices PATH...", escapes::open_devices),
     ("whoami", escapes::whoami),
     ("busybox-tricks", escapes::busybox_tricks),
     ("reach PROTOCOL/ADDRESS:PORT...", reach::targets),
     ("reach-neighbours", reach::neighbours),
     ("flood-caller", reach::flood_caller),
+    ("fill-neighbours", reach::fill_neighbours),
 ];
 
 fn main() {

@@ -2,7 +2,7 @@
 //! and the caller.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -18,6 +18,11 @@ const AT_ONCE: usize = 16;
 const FLOOD: Duration = Duration::from_millis(1500);
 const FLOOD_PACKETS: usize = 20_000;
 const FLOOD_CONNECTIONS: usize = 200;
+
+/// The largest number of neighbours in a slot of sixteen addresses.
+const NEIGHBOURS: usize = 14;
+/// The number of neighbours that it looks for over IPv6.
+const NEIGHBOURS_6: u16 = 2000;
 
 /// Tries each target: `tcp/…` connects, `udp/…` sends a packet, `dns/…` asks for a name with a secret in
 /// it. Then it sends the right response.
@@ -86,6 +91,43 @@ pub(crate) fn flood_caller(_: &[String]) -> ! {
         }
         answer_config(stream, head)
     })
+}
+
+/// Sends a packet to thousands of addresses, so that the kernel looks for as many neighbours. It may find no more than a
+/// network of sixteen addresses has, and the ones of its loopback.
+pub(crate) fn fill_neighbours(_: &[String]) -> ! {
+    let own = own_addresses();
+    let Some(first) = own.first() else { fail("it finds no network of its own") };
+    let [a, b, ..] = first.octets();
+    if let Ok(socket) = UdpSocket::bind("0.0.0.0:0") {
+        for host in 0..=u16::MAX {
+            let [c, d] = host.to_be_bytes();
+            let _ = socket.send_to(b"?", (Ipv4Addr::new(a, b, c, d), 9));
+        }
+    }
+    let known = fs::read_to_string("/proc/net/arp").unwrap_or_default().lines().skip(1).count();
+    if known > NEIGHBOURS {
+        escaped(&format!("the kernel looks for {known} neighbours of it"));
+    }
+    let interfaces = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
+    let indexes = interfaces.filter_map(|interface| {
+        let index = fs::read_to_string(interface.path().join("ifindex")).ok()?;
+        index.trim().parse::<u32>().ok().filter(|_| interface.file_name() != "lo")
+    });
+    if let Ok(socket) = UdpSocket::bind("[::]:0") {
+        for index in indexes {
+            // Every interface with IPv6 has a network of 2^64 addresses.
+            let sent = (1..=NEIGHBOURS_6).filter(|host| {
+                let address = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, *host);
+                socket.send_to(b"?", SocketAddrV6::new(address, 9, 0, index)).is_ok()
+            });
+            let sent = sent.count();
+            if sent > NEIGHBOURS {
+                escaped(&format!("the kernel looks for {sent} neighbours of it over IPv6"));
+            }
+        }
+    }
+    serve(80, answer_config)
 }
 
 /// Calls `attempt` with all values, several at once.
