@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::image::usual_registry;
-use crate::sandbox::SandboxGrade;
 
 mod docker_run;
 mod form;
@@ -17,6 +16,7 @@ mod period;
 mod published;
 mod refused;
 mod rejudge;
+mod sandbox_rules;
 mod unique_keys;
 mod venue;
 mod words;
@@ -29,6 +29,7 @@ pub use period::ChallengePhase;
 pub use published::{CATEGORY, ChallengePublished, SCHEMA};
 pub use refused::RefusedWords;
 pub use rejudge::RejudgePreview;
+pub use sandbox_rules::{OpenKernelWays, SandboxRules};
 pub use venue::{PlacedVenue, Venue, VenueClaim, VenueMembership, VenueNetwork, Venues};
 pub use words::{FoundWordAction, WordLanguage, WordRules};
 
@@ -77,24 +78,6 @@ pub struct Challenge {
     /// The digest under which the rules were read from the log. `None` for a file's.
     #[serde(skip)]
     published_as: Option<String>,
-}
-
-/// The demands on the sandbox in which an app runs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SandboxRules {
-    /// The lowest grade of a node that gets work. `None` allows every grade.
-    #[serde(default)]
-    pub grade: Option<SandboxGrade>,
-    /// Paths that are writable in memory on a node whose root file system is read-only, beside those that always are.
-    #[serde(default)]
-    pub writable: Vec<String>,
-}
-
-impl SandboxRules {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// The number of images, their registries, and the number that must answer.
@@ -353,6 +336,7 @@ fn is_host_name(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sandbox::SandboxGrade;
 
     #[test]
     fn the_birthday_challenge_is_what_ships() {
@@ -388,6 +372,10 @@ mod tests {
             assert!(refused.contains("sandbox.writable"), "{wrong}: {refused}");
         }
         assert!(with("grade = \"best\"").unwrap_err().to_string().contains("best"));
+        let closed = with("open_kernel_ways = \"refused\"").unwrap();
+        assert_eq!(closed.sandbox.open_kernel_ways, OpenKernelWays::Refused);
+        assert_eq!(closed.digest(), Challenge::birthday().digest(), "the choice of nodes decides no verdict");
+        assert!(with("open_kernel_ways = \"closed\"").unwrap_err().to_string().contains("closed"));
     }
 
     #[test]

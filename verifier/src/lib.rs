@@ -35,6 +35,7 @@ pub use crate::metrics::VerifierMetrics;
 use crate::registry::RegistryClient;
 pub use crate::registry::{LoginsError, RegistryLogins, docker_hub_pulls};
 pub use crate::sandbox::admission;
+use crate::sandbox::admission::InspectionTerms;
 use crate::sandbox::report::SandboxReporter;
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::{DockerSwarm, Engine, EnginesError, Swarm};
@@ -165,17 +166,16 @@ impl Verifier {
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
         let reported = health.subscribe();
-        let limits = challenge.limits.clone();
         let lowest = challenge.sandbox.grade.unwrap_or(SandboxGrade::Bare);
-        let terms = SlotTerms { limits, lowest, capacity };
+        let terms = SlotTerms { inspection: InspectionTerms::from(&*challenge), lowest, capacity };
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, terms, health, metrics.clone());
-        let clock_fault = watch::Sender::new(None);
-        let heed_clock = {
-            let (slots, fault) = (slots.clone(), clock_fault.subscribe());
-            async move { slots.heed_clock(fault).await }
+        let fault = watch::Sender::new(None);
+        let heed_fault = {
+            let (slots, fault) = (slots.clone(), fault.subscribe());
+            async move { slots.heed_fault(fault).await }
         };
-        background.spawn(heed_clock);
-        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, clock_fault);
+        background.spawn(heed_fault);
+        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, fault);
         let registry = RegistryClient::new(
             settings.insecure_registries,
             settings.logins,

@@ -196,6 +196,7 @@ impl ChallengePublished {
             sandbox: SandboxRules {
                 grade: Some(text.sandbox.grade).filter(|grade| *grade != SandboxGrade::Bare),
                 writable: text.sandbox.writable,
+                ..SandboxRules::default()
             },
             venues: Venues::default(),
             published_as: Some(self.challenge.rules.clone()),

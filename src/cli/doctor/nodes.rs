@@ -8,7 +8,7 @@ use crate::config::Settings;
 
 pub(super) async fn examine(settings: &Settings) -> Vec<DoctorFinding> {
     let certificates = settings.swarm_certificates.as_deref();
-    match inspect_swarm(&settings.swarm, certificates, &settings.challenge.limits).await {
+    match inspect_swarm(&settings.swarm, certificates, &settings.challenge).await {
         Ok(nodes) => nodes.into_iter().flat_map(of_node).collect(),
         // The check of the engine has reported this error already.
         Err(InspectSwarmError::Engine(_)) => Vec::new(),

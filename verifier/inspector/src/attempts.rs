@@ -25,6 +25,7 @@ mod call {
     pub(super) const USERFAULTFD: std::ffi::c_long = 323;
     pub(super) const MKNODAT: std::ffi::c_long = 259;
     pub(super) const IO_URING_SETUP: std::ffi::c_long = 425;
+    pub(super) const PTRACE: std::ffi::c_long = 101;
 }
 #[cfg(target_arch = "aarch64")]
 mod call {
@@ -35,17 +36,24 @@ mod call {
     pub(super) const USERFAULTFD: std::ffi::c_long = 282;
     pub(super) const MKNODAT: std::ffi::c_long = 33;
     pub(super) const IO_URING_SETUP: std::ffi::c_long = 425;
+    pub(super) const PTRACE: std::ffi::c_long = 117;
 }
 
+const AF_NETLINK: c_long = 16;
+/// The messages of device drivers. Every kernel with a network has this family, and no app needs it.
+const NETLINK_KOBJECT_UEVENT: c_long = 15;
 const AF_VSOCK: c_long = 40;
 const AF_ALG: c_long = 38;
 const SOCK_STREAM: c_long = 1;
+const SOCK_RAW: c_long = 3;
 const SOCK_SEQPACKET: c_long = 5;
 const CLONE_NEWUSER: c_long = 0x1000_0000;
 const KEYCTL_GET_KEYRING_ID: c_long = 0;
 const KEY_SPEC_SESSION_KEYRING: c_long = -3;
 const BPF_MAP_CREATE: c_long = 0;
 const BPF_MAP_TYPE_ARRAY: u32 = 2;
+/// The request by which a process offers itself to its parent.
+const PTRACE_TRACEME: c_long = 0;
 const AT_FDCWD: c_long = -100;
 const CHARACTER_DEVICE: c_long = 0o020_600;
 /// The device `/dev/kmsg`, the kernel's log.
@@ -58,8 +66,18 @@ const NODE: &std::ffi::CStr = c"/tmp/.muster-inspector-node";
 const CLOSED: [c_int; 9] = [1, 13, 19, 28, 30, 38, 93, 94, 97];
 
 /// The names of the ways, in the order in which they are tried. A new user namespace changes the process, so it is last.
-const NAMES: [&str; 8] =
-    ["AF_ALG", "AF_VSOCK", "io_uring", "keyctl", "bpf", "userfaultfd", "mknod", "user-namespaces"];
+const NAMES: [&str; 10] = [
+    "AF_ALG",
+    "AF_VSOCK",
+    "netlink",
+    "io_uring",
+    "keyctl",
+    "bpf",
+    "userfaultfd",
+    "mknod",
+    "ptrace",
+    "user-namespaces",
+];
 
 unsafe extern "C" {
     fn syscall(number: c_long, ...) -> c_long;
@@ -94,11 +112,13 @@ pub fn try_all() -> String {
         [
             is_open(syscall(call::SOCKET, AF_ALG, SOCK_SEQPACKET, ZERO)),
             is_open(syscall(call::SOCKET, AF_VSOCK, SOCK_STREAM, ZERO)),
+            is_open(syscall(call::SOCKET, AF_NETLINK, SOCK_RAW, NETLINK_KOBJECT_UEVENT)),
             is_open(syscall(call::IO_URING_SETUP, ONE, uring.as_mut_ptr())),
             is_open(syscall(call::KEYCTL, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, ZERO)),
             is_open(syscall(call::BPF, BPF_MAP_CREATE, map.as_ptr(), length)),
             is_open(syscall(call::USERFAULTFD, ZERO)),
             is_open(syscall(call::MKNODAT, AT_FDCWD, NODE.as_ptr(), CHARACTER_DEVICE, KMSG)),
+            is_open(syscall(call::PTRACE, PTRACE_TRACEME, ZERO, ZERO, ZERO)),
             is_open(syscall(call::UNSHARE, CLONE_NEWUSER)),
         ]
     };

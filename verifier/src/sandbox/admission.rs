@@ -12,7 +12,8 @@ mod node_registry;
 use std::path::Path;
 use std::sync::Arc;
 
-use domain::challenge::ResourceLimits;
+use domain::Challenge;
+use domain::challenge::{OpenKernelWays, ResourceLimits};
 use domain::sandbox::SandboxGrade;
 use futures::future::join_all;
 use uuid::Uuid;
@@ -56,6 +57,20 @@ pub enum InspectError {
     Failed(String),
 }
 
+/// The demands on a node that an inspection tries.
+#[derive(Debug, Clone)]
+pub(crate) struct InspectionTerms {
+    /// The limits of each app. An inspector runs under the same ones.
+    pub(crate) limits: ResourceLimits,
+    pub(crate) open_kernel_ways: OpenKernelWays,
+}
+
+impl From<&Challenge> for InspectionTerms {
+    fn from(challenge: &Challenge) -> Self {
+        Self { limits: challenge.limits.clone(), open_kernel_ways: challenge.sandbox.open_kernel_ways }
+    }
+}
+
 /// A node and the result of its inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectedNode {
@@ -75,7 +90,7 @@ pub enum InspectSwarmError {
     Swarm(String),
 }
 
-/// Inspects the nodes of a Swarm for containers with these limits. TCP connections use the certificates in
+/// Inspects the nodes of a Swarm for the apps of a challenge. TCP connections use the certificates in
 /// the directory, if one is given. A verifier may run at the same time. Takes a few seconds, and at most two
 /// minutes.
 ///
@@ -84,7 +99,7 @@ pub enum InspectSwarmError {
 pub async fn inspect_swarm(
     engines: &[String],
     certificates: Option<&Path>,
-    limits: &ResourceLimits,
+    challenge: &Challenge,
 ) -> Result<Vec<InspectedNode>, InspectSwarmError> {
     // A unique name, so that no verifier has the same.
     let name = format!("inspect-{}", Uuid::new_v4().as_fields().0);
@@ -92,7 +107,7 @@ pub async fn inspect_swarm(
     let swarm: Arc<dyn Swarm> = Arc::new(DockerSwarm::new(engines, RegistryLogins::default(), &name));
     let nodes = swarm.nodes().await.map_err(|error| InspectSwarmError::Swarm(error.to_string()))?;
     let inspected = nodes.into_iter().enumerate().map(|(number, node)| {
-        let (swarm, limits) = (Arc::clone(&swarm), limits.clone());
+        let (swarm, terms) = (Arc::clone(&swarm), InspectionTerms::from(challenge));
         let slot = format!("muster-{name}-{number}");
         let verifier = name.clone();
         async move {
@@ -100,7 +115,7 @@ pub async fn inspect_swarm(
             if let NodeState::Refused { why } = node.state {
                 return InspectedNode { name, inspection: Err(InspectError::Failed(why)) };
             }
-            let mut inspection = Inspection::new(swarm, &verifier, slot, node, limits);
+            let mut inspection = Inspection::new(swarm, &verifier, slot, node, terms);
             let result = inspection.run().await;
             inspection.clean_up().await;
             InspectedNode { name, inspection: result }

@@ -1,6 +1,7 @@
 //! Records the state of the sandbox in the log whenever it changes. Each report is complete, so readers need
 //! only the newest one of each verifier. A report is also repeated, because a verifier that died reports nothing. The moment at
-//! which the log records it is compared with the machine's own clock.
+//! which the log records it is compared with the machine's own clock. A report of this verifier that another process wrote shows
+//! that two have its name.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -9,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::StoredEvent;
-use domain::sandbox::{self, ImageFetch, REPORT_EVERY, SCHEMA, SandboxRegistry, SandboxReported};
+use domain::sandbox::{
+    self, ImageFetch, REPORT_EVERY, SCHEMA, SILENT_AFTER, SandboxRegistry, SandboxReported,
+};
 use event_store::{
     EventMetadata, EventStore, ExpectedRevision, NewEvent, ReadDirection, ReadError, RecordedEvent, Revision,
     StreamName,
 };
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::health::{Health, NodeHealth, NodeState};
@@ -37,6 +40,9 @@ const CLOCK_AGAIN: Duration = Duration::from_secs(20);
 /// The time for the last report when the verifier stops.
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
+/// The interval at which the log is searched for reports of a verifier of the same name.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// The number of events that are searched for the last report. If strangers wrote more, the report is recorded again.
 const LOOK_BACK: usize = 32;
 
@@ -47,20 +53,50 @@ pub(crate) struct SandboxReporter {
     stream: StreamName,
     /// The last recorded report, and the moment of its record. `None` until it was read from the log.
     last: Option<(SandboxReported, Timestamp)>,
+    /// The id of this run, later than that of an earlier run. Each report names it as its cause.
+    run: Uuid,
+    /// The newest event of the stream that this run has seen.
+    seen: Option<Uuid>,
     /// The reason why this machine's clock cannot be used.
-    clock_fault: watch::Sender<Option<String>>,
+    clock_fault: Option<String>,
+    /// The reason why this verifier's name cannot be used.
+    name_fault: Option<String>,
+    /// The reason why this verifier begins nothing: one of the faults.
+    fault: watch::Sender<Option<String>>,
+}
+
+/// The finding of a look at the reports of this verifier's name.
+#[derive(Debug, PartialEq, Eq)]
+enum NameLook {
+    /// This process alone has the name.
+    Alone,
+    /// A later run has the name as well, and yields as soon as it sees a newer report of this one.
+    Later,
+    /// An earlier run has the name as well. This one yields.
+    Earlier,
 }
 
 impl SandboxReporter {
-    /// Creates the reports of a verifier. `clock_fault` is told when the machine's clock differs from the log's.
+    /// Creates the reports of a verifier. `fault` is told when the machine's clock differs from the log's, and when an earlier
+    /// run with the verifier's name is at work.
     pub(crate) fn new(
         store: Arc<dyn EventStore>,
         verifier: &str,
-        clock_fault: watch::Sender<Option<String>>,
+        fault: watch::Sender<Option<String>>,
     ) -> Self {
         let stream = StreamName::new(SandboxReported::stream(verifier));
         let stream = stream.expect("a verifier's name is short, and letters, digits and hyphens");
-        Self { store, verifier: verifier.to_owned(), stream, last: None, clock_fault }
+        Self {
+            store,
+            verifier: verifier.to_owned(),
+            stream,
+            last: None,
+            run: Uuid::now_v7(),
+            seen: None,
+            clock_fault: None,
+            name_fault: None,
+            fault,
+        }
     }
 
     /// Records each change, and repeats the last report, until it is dropped.
@@ -72,6 +108,7 @@ impl SandboxReporter {
         mut fetches: watch::Receiver<Vec<ImageFetch>>,
     ) -> Infallible {
         let mut is_due = false;
+        let mut next_look = Instant::now() + LOOK;
         loop {
             let unknown = unknown_rules.borrow_and_update().iter().cloned().collect();
             let now = SandboxReported {
@@ -79,31 +116,114 @@ impl SandboxReporter {
                 fetches: fetches.borrow_and_update().clone(),
                 ..reported(&health.borrow_and_update(), &registries.borrow_and_update())
             };
-            if let Err(error) = self.record(now, is_due).await {
+            // The report of the earlier run of this name stays the newest.
+            if self.name_fault.is_none()
+                && let Err(error) = self.record(now, is_due).await
+            {
                 tracing::warn!(%error, "could not record the sandbox of {}; trying again", self.verifier);
                 sleep(AWAY).await;
                 health.mark_changed();
             }
             sleep(PAUSE).await;
-            let again = if self.clock_fault.borrow().is_some() { CLOCK_AGAIN } else { REPORT_EVERY };
-            is_due = tokio::select! {
-                changed = health.changed() => match changed {
-                    Ok(()) => false,
-                    Err(_) => return pending().await,
-                },
-                Ok(()) = registries.changed() => false,
-                Ok(()) = unknown_rules.changed() => false,
-                Ok(()) = fetches.changed() => false,
-                () = sleep(again) => true,
+            let again = if self.clock_fault.is_some() { CLOCK_AGAIN } else { REPORT_EVERY };
+            let due = Instant::now() + again;
+            is_due = loop {
+                tokio::select! {
+                    changed = health.changed() => match changed {
+                        Ok(()) => break false,
+                        Err(_) => return pending().await,
+                    },
+                    Ok(()) = registries.changed() => break false,
+                    Ok(()) = unknown_rules.changed() => break false,
+                    Ok(()) = fetches.changed() => break false,
+                    () = sleep_until(due) => break true,
+                    () = sleep_until(next_look) => {
+                        next_look = Instant::now() + LOOK;
+                        if self.must_answer().await {
+                            break true;
+                        }
+                    }
+                }
             };
         }
     }
 
+    /// Looks for another process with this verifier's name. Returns true if that process has to see a report of this run.
+    async fn must_answer(&mut self) -> bool {
+        // A log that is away shows nobody.
+        let Ok(look) = self.look().await else { return false };
+        match look {
+            NameLook::Alone => {}
+            NameLook::Later => {
+                tracing::error!(
+                    "a second verifier with the name {0} started, and is told to yield: give it another name",
+                    self.verifier
+                );
+            }
+            NameLook::Earlier => {
+                let fault = format!(
+                    "another verifier with the name {} is at work with this log, so this one begins nothing; \
+                     give one of them another name, or stop one",
+                    self.verifier
+                );
+                tracing::error!("{fault}");
+                self.name_fault = Some(fault);
+                self.tell();
+            }
+        }
+        look == NameLook::Later
+    }
+
+    /// Reads the reports of this verifier's name that others wrote since the last look. Ends the name's fault if the other
+    /// one stopped, or was silent for long.
+    async fn look(&mut self) -> Result<NameLook, ReadError> {
+        let newest =
+            self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await?;
+        let reports = || newest.iter().filter(|recorded| report(recorded).is_some());
+        if self.name_fault.is_some() {
+            let is_over = reports().next().is_none_or(|recorded| {
+                let age = Duration::try_from(Timestamp::now().duration_since(recorded.recorded_at));
+                report(recorded).is_some_and(|report| report == stopped())
+                    || age.is_ok_and(|age| age > SILENT_AFTER)
+            });
+            if is_over {
+                self.name_fault = None;
+                self.seen = newest.first().map(|recorded| recorded.id);
+                self.tell();
+            }
+            return Ok(NameLook::Alone);
+        }
+        let others: Vec<Uuid> = reports()
+            .take_while(|recorded| Some(recorded.id) != self.seen)
+            .filter_map(|recorded| serde_json::from_slice::<EventMetadata>(&recorded.metadata).ok())
+            .map(|metadata| metadata.causation_id)
+            .collect();
+        self.seen = newest.first().map(|recorded| recorded.id);
+        Ok(match others.iter().min() {
+            None => NameLook::Alone,
+            Some(other) if *other < self.run => NameLook::Earlier,
+            // A machine was cloned while it ran, so both runs have one id. From now on they differ.
+            Some(other) if *other == self.run => {
+                self.run = Uuid::now_v7();
+                NameLook::Later
+            }
+            Some(_) => NameLook::Later,
+        })
+    }
+
+    /// Tells the fault that holds now, if it is another one than before.
+    fn tell(&self) {
+        let now = self.name_fault.clone().or_else(|| self.clock_fault.clone());
+        self.fault.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
+    }
+
     /// Records that the verifier stopped, if the log accepts it in time.
     pub(crate) async fn record_stop(&mut self) {
-        let pause_reason = Some("the verifier was stopped".to_owned());
-        let stopped = SandboxReported { pause_reason, ..SandboxReported::default() };
-        if !matches!(timeout(LAST_REPORT, self.record(stopped, false)).await, Ok(Ok(()))) {
+        // The other verifier of the name did not stop.
+        if self.name_fault.is_some() {
+            return;
+        }
+        if !matches!(timeout(LAST_REPORT, self.record(stopped(), false)).await, Ok(Ok(()))) {
             tracing::warn!("shutdown: could not record that {} stopped", self.verifier);
         }
     }
@@ -112,6 +232,9 @@ impl SandboxReporter {
     async fn record(&mut self, now: SandboxReported, is_due: bool) -> Result<(), String> {
         if self.last.is_none() {
             self.last = self.newest().await.map_err(|error| error.to_string())?;
+            let newest =
+                self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, 1).await;
+            self.seen = newest.map_err(|error| error.to_string())?.first().map(|recorded| recorded.id);
         }
         if let Some((last, at)) = &self.last
             && !is_due
@@ -129,16 +252,17 @@ impl SandboxReporter {
             metadata: EventMetadata {
                 schema: SCHEMA,
                 correlation_id: id,
-                causation_id: id,
+                causation_id: self.run,
                 actor: format!("verifier:{}", self.verifier),
                 informs: true,
             },
         };
-        // Only this verifier writes this stream, and a report that is recorded twice does no harm.
+        // A report that is recorded twice does no harm.
         self.store
             .append(&self.stream, ExpectedRevision::Any, vec![event])
             .await
             .map_err(|error| error.to_string())?;
+        self.seen = Some(id);
         let after = Timestamp::now();
         let recorded = self.newest().await.ok().flatten();
         if let Some((_, at)) = recorded.as_ref().filter(|(report, _)| *report == now) {
@@ -149,14 +273,13 @@ impl SandboxReporter {
     }
 
     /// Compares the machine's clock before and after a record with the moment that the log gave it.
-    fn compare_clock(&self, before: Timestamp, recorded: Timestamp, after: Timestamp) {
+    fn compare_clock(&mut self, before: Timestamp, recorded: Timestamp, after: Timestamp) {
         let fault = clock_fault(before, recorded, after);
-        self.clock_fault.send_if_modified(|known| {
-            if let (None, Some(fault)) = (&known, &fault) {
-                tracing::error!("{fault}");
-            }
-            std::mem::replace(known, fault.clone()) != fault
-        });
+        if let (None, Some(fault)) = (&self.clock_fault, &fault) {
+            tracing::error!("{fault}");
+        }
+        self.clock_fault = fault;
+        self.tell();
     }
 
     /// Returns the last report in the log, and the moment of its record.
@@ -165,6 +288,12 @@ impl SandboxReporter {
             self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await?;
         Ok(newest.iter().find_map(|recorded| Some((report(recorded)?, recorded.recorded_at))))
     }
+}
+
+/// Returns the last report of a verifier.
+fn stopped() -> SandboxReported {
+    let pause_reason = Some("the verifier was stopped".to_owned());
+    SandboxReported { pause_reason, ..SandboxReported::default() }
 }
 
 /// Reads a report of ours. A stranger's event, or one of a newer version, is none.
@@ -218,105 +347,4 @@ fn reported(health: &Health, registries: &[SandboxRegistry]) -> SandboxReported 
 }
 
 #[cfg(test)]
-mod tests {
-    use event_store::{Read, SqliteStore};
-
-    use super::*;
-
-    const DEADLINE: Duration = Duration::from_secs(20);
-
-    async fn recorded(store: &SqliteStore) -> Vec<SandboxReported> {
-        let stream = StreamName::new("sandbox-v1").unwrap();
-        let recorded = store.read_stream(&stream, 0, ReadDirection::Forwards, 100).await.unwrap();
-        recorded.iter().map(|event| event.decode(SandboxReported::from_stored).unwrap()).collect()
-    }
-
-    async fn until_recorded(store: &SqliteStore, count: usize) -> Vec<SandboxReported> {
-        let enough = async {
-            while recorded(store).await.len() < count {
-                sleep(Duration::from_millis(10)).await;
-            }
-        };
-        timeout(DEADLINE, enough).await.expect("the reports are recorded");
-        recorded(store).await
-    }
-
-    fn one_node(state: NodeState, slots: usize) -> Health {
-        Health {
-            pause_reason: None,
-            nodes: vec![NodeHealth { name: "n1".to_owned(), state, slots, grade: None }],
-        }
-    }
-
-    #[tokio::test]
-    async fn each_change_is_recorded_once_and_a_restart_repeats_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
-        let (sender, health) = watch::channel(one_node(NodeState::Ready, 4));
-        let log: Arc<dyn EventStore> = Arc::new(store.clone());
-        let no_fault = watch::Sender::new(None);
-        let (_registries, none) = watch::channel(Vec::new());
-        let mut before = SandboxReporter::new(Arc::clone(&log), "v1", no_fault.clone());
-        let (_unknown, no_rules) = watch::channel(BTreeSet::new());
-        let (_fetches, no_fetches) = watch::channel(Vec::new());
-        let (following, registries, unknown) = (health.clone(), none.clone(), no_rules.clone());
-        let fetches = no_fetches.clone();
-        let following =
-            tokio::spawn(async move { before.record_changes(following, registries, unknown, fetches).await });
-        let first = until_recorded(&store, 1).await;
-        assert_eq!((first[0].slots(), &first[0].pause_reason), (4, &None));
-        following.abort();
-
-        // A verifier of the same name starts and finds the last report.
-        let mut after = SandboxReporter::new(log, "v1", no_fault.clone());
-        let mut stopping = health.clone();
-        let following = tokio::spawn(async move {
-            tokio::select! {
-                never = after.record_changes(health, none, no_rules, no_fetches) => match never {},
-                _ = stopping.wait_for(|health| health.pause_reason.is_some()) => {}
-            }
-            after.record_stop().await;
-        });
-        sender.send_replace(one_node(NodeState::Refused { why: "no seccomp".to_owned() }, 0));
-        let second = until_recorded(&store, 2).await;
-        let refused = sandbox::SandboxNodeState::Refused { reason: "no seccomp".to_owned() };
-        assert_eq!(second[1].nodes, [sandbox::SandboxNode { name: "n1".to_owned(), state: refused }]);
-        assert_eq!(second.len(), 2, "a known report was recorded again: {second:?}");
-
-        sender.send_replace(Health::paused("it stops"));
-        timeout(DEADLINE, following).await.expect("the stop is recorded").unwrap();
-        assert_eq!(*no_fault.borrow(), None, "the log and this machine have one clock");
-        let last = recorded(&store).await.pop().unwrap();
-        assert_eq!(last.pause_reason.as_deref(), Some("the verifier was stopped"));
-    }
-
-    #[tokio::test]
-    async fn a_report_is_repeated_when_it_is_due_and_when_the_one_in_the_log_is_old() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
-        let log: Arc<dyn EventStore> = Arc::new(store.clone());
-        let mut reporter = SandboxReporter::new(log, "v1", watch::Sender::new(None));
-        let limited = SandboxRegistry { name: "docker.io".to_owned(), pause: None, pulls_remaining: Some(7) };
-        let report = reported(&one_node(NodeState::Ready, 4), &[limited]);
-        for (is_due, count) in [(false, 1), (false, 1), (true, 2), (false, 2)] {
-            reporter.record(report.clone(), is_due).await.unwrap();
-            assert_eq!(recorded(&store).await.len(), count);
-        }
-        reporter.last = Some((report.clone(), Timestamp::now() - REPORT_EVERY));
-        reporter.record(report.clone(), false).await.unwrap();
-        assert_eq!(recorded(&store).await, [report.clone(), report.clone(), report]);
-    }
-
-    #[test]
-    fn a_clock_that_differs_by_seconds_is_named_with_its_direction() {
-        let second = |second| Timestamp::from_second(second).unwrap();
-        assert_eq!(clock_fault(second(100), second(100), second(100)), None);
-        // A slow log shows no fault.
-        assert_eq!(clock_fault(second(100), second(130), second(140)), None);
-        assert_eq!(clock_fault(second(100), second(95), second(101)), None);
-        let ahead = clock_fault(second(100), second(58), second(101)).unwrap();
-        assert!(ahead.contains("42 s ahead of the log's"), "{ahead}");
-        let behind = clock_fault(second(100), second(110), second(101)).unwrap();
-        assert!(behind.contains("9 s behind the log's"), "{behind}");
-    }
-}
+mod tests;

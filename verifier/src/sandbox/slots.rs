@@ -21,7 +21,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use domain::challenge::ResourceLimits;
 use domain::sandbox::SandboxGrade;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout, timeout_at};
@@ -29,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::health::Health;
 use crate::metrics::VerifierMetrics;
+use crate::sandbox::admission::InspectionTerms;
 use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
 use crate::swarm::{Labels, NodeId, ServiceRef, Swarm, SwarmError, label};
 
@@ -70,8 +70,7 @@ struct SlotKeeper {
     swarm: Arc<dyn Swarm>,
     tasks: TaskPoller,
     verifier: String,
-    /// The limits of each app. An inspector runs under the same ones.
-    limits: ResourceLimits,
+    inspection: InspectionTerms,
     pool: Mutex<SlotPool>,
     /// The turns to prepare a slot, for each node. So no slot waits for another node's engine.
     preparing: Mutex<HashMap<NodeId, Arc<Semaphore>>>,
@@ -84,8 +83,7 @@ struct SlotKeeper {
 
 /// The terms for the slots of a verifier.
 pub(crate) struct SlotTerms {
-    /// The limits of each app.
-    pub(crate) limits: ResourceLimits,
+    pub(crate) inspection: InspectionTerms,
     /// The lowest grade of a node that gets slots.
     pub(crate) lowest: SandboxGrade,
     pub(crate) capacity: Capacity,
@@ -100,12 +98,12 @@ impl Slots {
         health: watch::Sender<Health>,
         metrics: VerifierMetrics,
     ) -> Self {
-        let SlotTerms { limits, lowest, capacity } = terms;
+        let SlotTerms { inspection, lowest, capacity } = terms;
         let keeper = Arc::new(SlotKeeper {
             tasks: TaskPoller::start(Arc::clone(&swarm)),
             swarm,
             verifier: verifier.to_owned(),
-            limits,
+            inspection,
             pool: Mutex::new(SlotPool::new(capacity, lowest)),
             preparing: Mutex::default(),
             changed: watch::Sender::new(()),
@@ -160,12 +158,12 @@ impl Slots {
         }
     }
 
-    /// Begins no attempt while `fault` has a reason why this machine's clock cannot be used, and tells it as the pause
-    /// reason. Returns when the sender is gone.
-    pub(crate) async fn heed_clock(&self, mut fault: watch::Receiver<Option<String>>) {
+    /// Begins nothing while `fault` has a reason: no attempt, no slot, no inspection and no sweep. Tells it as the pause reason.
+    /// Returns when the sender is gone.
+    pub(crate) async fn heed_fault(&self, mut fault: watch::Receiver<Option<String>>) {
         loop {
             let now = fault.borrow_and_update().clone();
-            self.keeper.pool().set_clock_fault(now);
+            self.keeper.pool().set_fault(now);
             self.keeper.notify();
             if fault.changed().await.is_err() {
                 return;
@@ -241,8 +239,10 @@ impl SlotKeeper {
             if self.pool().is_drained() {
                 return;
             }
-            self.inspect_due_nodes();
-            self.prepare_missing();
+            if !self.pool().has_fault() {
+                self.inspect_due_nodes();
+                self.prepare_missing();
+            }
             self.publish_health();
         }
     }

@@ -6,13 +6,14 @@ use bollard::models::{
     Limit, Mount, MountTmpfsOptions, MountType, NetworkAttachmentConfig, Platform, ResourceObject,
     ResourcesUlimits, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, TaskSpec,
     TaskSpecContainerSpec, TaskSpecContainerSpecDnsConfig, TaskSpecContainerSpecPrivileges,
+    TaskSpecContainerSpecPrivilegesSeccomp, TaskSpecContainerSpecPrivilegesSeccompModeEnum,
     TaskSpecLogDriver, TaskSpecPlacement, TaskSpecResources, TaskSpecRestartPolicy,
     TaskSpecRestartPolicyConditionEnum,
 };
 use domain::sandbox::SandboxGrade;
 use serde_json::Value;
 
-use super::{Deployment, Labels};
+use super::{Deployment, Labels, seccomp};
 
 const MIB: u64 = 1 << 20;
 
@@ -45,6 +46,10 @@ pub(super) fn service_spec(deployment: &Deployment) -> ServiceSpec {
         capability_add: capabilities(*grade),
         privileges: Some(TaskSpecContainerSpecPrivileges {
             no_new_privileges: Some(true),
+            seccomp: Some(TaskSpecContainerSpecPrivilegesSeccomp {
+                mode: Some(TaskSpecContainerSpecPrivilegesSeccompModeEnum::CUSTOM),
+                profile: Some(seccomp::ENCODED.clone()),
+            }),
             ..Default::default()
         }),
         // No core dump: it would be written to the host.
@@ -126,7 +131,10 @@ pub(crate) fn container(deployment: &Deployment) -> ContainerCreateBody {
             mounts: app.mounts,
             cap_drop: app.capability_drop,
             cap_add: app.capability_add,
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            security_opt: Some(vec![
+                "no-new-privileges".to_owned(),
+                format!("seccomp={}", seccomp::PROFILE.as_str()),
+            ]),
             memory: limits.memory_bytes,
             memory_swap: limits.memory_bytes,
             nano_cpus: limits.nano_cpus,
@@ -146,9 +154,12 @@ pub(super) fn dropped(asked: &ServiceSpec, stored: &Value) -> Vec<String> {
     let asked = serde_json::to_value(asked).expect("a spec is plain data with text keys");
     let mut paths = Vec::new();
     compare("", &asked, stored, &mut paths);
-    // Engines before API 1.44 do not have this setting for services. There an inspection shows whether the
-    // node sets it, and a node that does not gets containers without capabilities.
-    paths.retain(|path| path != "TaskTemplate.ContainerSpec.Privileges.NoNewPrivileges");
+    // Engines before API 1.44 have neither setting for services, and keep nothing here. There an inspection shows whether
+    // the node sets them, and a node that permits new privileges gets containers without capabilities.
+    let privileges = ["TaskTemplate", "ContainerSpec", "Privileges"].into_iter().fold(stored, field);
+    if field(privileges, "NoNewPrivileges").is_null() {
+        paths.retain(|path| !path.starts_with("TaskTemplate.ContainerSpec.Privileges."));
+    }
     paths
 }
 
@@ -322,7 +333,7 @@ mod tests {
         task["ContainerSpec"]["CapabilityDrop"] = Value::Null;
         task["ContainerSpec"]["ReadOnly"] = false.into();
         task["ContainerSpec"]["Mounts"].as_array_mut().unwrap().pop();
-        task["ContainerSpec"]["Privileges"] = Value::Null;
+        task["ContainerSpec"]["Privileges"]["Seccomp"] = Value::Null;
         task["Resources"]["Limits"].as_object_mut().unwrap().remove("Pids");
         let mut named = dropped(&asked, &stored);
         named.sort();
@@ -331,9 +342,14 @@ mod tests {
             [
                 "TaskTemplate.ContainerSpec.CapabilityDrop",
                 "TaskTemplate.ContainerSpec.Mounts",
+                "TaskTemplate.ContainerSpec.Privileges.Seccomp.Mode",
+                "TaskTemplate.ContainerSpec.Privileges.Seccomp.Profile",
                 "TaskTemplate.ContainerSpec.ReadOnly",
                 "TaskTemplate.Resources.Limits.Pids",
             ]
         );
+        // An engine before API 1.44 knows neither privilege.
+        stored["TaskTemplate"]["ContainerSpec"]["Privileges"] = Value::Null;
+        assert!(!dropped(&asked, &stored).iter().any(|path| path.contains("Privileges")));
     }
 }

@@ -171,12 +171,21 @@ pub(crate) fn ending(err: &str, exit_code: i64) -> TaskEnding {
     }
     // These phrases are searched before all others, because such a text quotes the image's command, which may
     // contain any phrase.
-    let of_the_app = ["exec:", "exec /", "exec format error", "No command specified", "unable to find user"];
+    let of_the_app = [
+        "exec:",
+        "exec /",
+        "exec format error",
+        "No command specified",
+        "no command specified",
+        "unable to find user",
+    ];
     // In front of the quoted command, the engine may report that it could not start a program of its own.
     let (before_command, _) = err.split_once("exec: \"").unwrap_or((err, ""));
     let of_the_engine = [": fork/exec /", "unable to retrieve OCI runtime error"];
     let is_of_the_engine = of_the_engine.iter().any(|phrase| before_command.contains(phrase));
-    if says(&["starting container failed", "No command specified"]) && says(&of_the_app) && !is_of_the_engine
+    if says(&["starting container failed", "No command specified", "no command specified"])
+        && says(&of_the_app)
+        && !is_of_the_engine
     {
         return TaskEnding::NotStarted(err.to_owned());
     }
@@ -248,6 +257,9 @@ mod tests {
         }
         for own in [
             "Cannot mkdir: /config.json is not a directory",
+            // An engine of 20.10, and one of 26.1.
+            "No command specified",
+            "no command specified",
             "starting container failed: uids and gids must be in range 0-2147483647",
         ] {
             assert!(matches!(ended("rejected", own, 0), TaskEnding::NotStarted(_)), "{own}");

@@ -19,7 +19,7 @@ const NO_FILTER: &str = "/run/no-seccomp.json";
 async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
     let bed = Testbed::single().await?;
     let began = Instant::now();
-    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
+    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday()).await?;
     println!("inspected and tidied after {:?}", began.elapsed());
     let [InspectedNode { name, inspection }] = &inspected[..] else { panic!("one node: {inspected:?}") };
     assert_eq!(name, bed.swarm.nodes()[0].name());
@@ -56,7 +56,7 @@ async fn a_node_whose_files_are_memory_is_writable_within_a_bound() -> Result<()
     };
     let before = used_kib().await?;
     let began = Instant::now();
-    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday().limits).await?;
+    let inspected = inspect_swarm(&bed.swarm.endpoints(), None, &Challenge::birthday()).await?;
     println!("inspected and tidied after {:?}", began.elapsed());
     let sandbox = inspected[0].inspection.as_ref().map_err(Clone::clone)?;
     for check in &sandbox.checks {

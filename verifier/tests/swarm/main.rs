@@ -6,6 +6,7 @@ mod faults;
 mod flood;
 mod killed;
 mod kinds;
+mod newer;
 mod private;
 mod rivals;
 mod sandbox;

@@ -1,9 +1,10 @@
 //! The checks of a node: compares an inspector's report with the requirements, one by one.
 
-use domain::challenge::ResourceLimits;
+use domain::challenge::OpenKernelWays;
 use domain::sandbox::SandboxGrade;
 use inspector::{InspectionReport, SandboxFact};
 
+use super::InspectionTerms;
 use crate::swarm::CAPABILITY_BITS;
 
 /// The check of one protection.
@@ -43,7 +44,8 @@ enum CheckWeight {
 use CheckWeight::{Must, Should};
 
 /// Compares the report of an inspector in a sandbox of this grade with the requirements.
-pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits, grade: SandboxGrade) -> Vec<Check> {
+pub(super) fn judge(report: &InspectionReport, terms: &InspectionTerms, grade: SandboxGrade) -> Vec<Check> {
+    let limits = &terms.limits;
     let is = |wanted: &'static str| move |found: &str| found == wanted;
     let at_most = |wanted: u64| move |found: &str| found.parse::<u64>().is_ok_and(|found| found <= wanted);
     let (root, disk) = match grade {
@@ -57,14 +59,10 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits, grade: S
     // A process with capabilities must not gain more by a setuid program.
     let no_new_privileges = if allowed == 0 { Should } else { Must };
     let item = |fact, weight, item, wanted: &str, holds: &dyn Fn(&str) -> bool, cure| {
-        let (state, found) = match (report.get(fact), weight) {
-            (None, _) => (CheckState::NotSeen, "not seen from here"),
-            (Some(found), _) if holds(found) => (CheckState::Holds, found),
-            (Some(found), Must) => (CheckState::Lacking, found),
-            (Some(found), Should) => (CheckState::Advised, found),
-        };
+        let (state, found) = state_of(report.get(fact), weight, holds);
         Check { item, state, found: found.to_owned(), wanted: wanted.to_owned(), cure }
     };
+    let ways = weight_of(terms.open_kernel_ways);
     let memory = limits.memory_mib.saturating_mul(1 << 20);
     let processors = thousandths(limits.cpus);
     let tmpfs = |found: &str| found.split(' ').all(|mount| !mount.ends_with("=max"));
@@ -136,7 +134,7 @@ pub(super) fn judge(report: &InspectionReport, limits: &ResourceLimits, grade: S
         ),
         item(SandboxFact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
         item(SandboxFact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
-        item(SandboxFact::LetThrough, Should, "ways into the kernel", "none", &is("none"), LET_THROUGH),
+        item(SandboxFact::LetThrough, ways, "ways into the kernel", "none", &is("none"), LET_THROUGH),
         item(SandboxFact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
     ]
 }
@@ -153,9 +151,30 @@ const NO_NEW_PRIVILEGES: &str = "\"no-new-privileges\": true in the node's daemo
 const SWAP: &str = "swapoff -a on the node, and no swap in its fstab";
 const USERNS: &str = "\"userns-remap\": \"default\" in the node's daemon.json";
 const APPARMOR: &str = "install apparmor on the node, where its kernel has it";
-const LET_THROUGH: &str = "update the node's engine, whose newer default filters close these ways, or name a tighter \
-    seccomp-profile in its daemon.json";
+const LET_THROUGH: &str = "update the engines of the managers and of the node to 25.0 or newer, so that Muster's own filter \
+    holds, or name a tighter seccomp-profile in the node's daemon.json";
 const KERNEL: &str = "unattended-upgrades on the node, and a restart when it asks for one";
+
+/// Returns the outcome of a check, and the value that was found.
+fn state_of<'a>(
+    found: Option<&'a str>,
+    weight: CheckWeight,
+    holds: &dyn Fn(&str) -> bool,
+) -> (CheckState, &'a str) {
+    match (found, weight) {
+        (None, _) => (CheckState::NotSeen, "not seen from here"),
+        (Some(found), _) if holds(found) => (CheckState::Holds, found),
+        (Some(found), Must) => (CheckState::Lacking, found),
+        (Some(found), Should) => (CheckState::Advised, found),
+    }
+}
+
+fn weight_of(open_kernel_ways: OpenKernelWays) -> CheckWeight {
+    match open_kernel_ways {
+        OpenKernelWays::Permitted => Should,
+        OpenKernelWays::Refused => Must,
+    }
+}
 
 fn is_enforced(found: &str) -> bool {
     !matches!(found, "none" | "unconfined" | "")
@@ -214,13 +233,13 @@ pub(super) fn refusal(checks: &[Check]) -> Option<String> {
 pub(super) mod tests {
     use super::*;
 
-    fn limits() -> ResourceLimits {
-        domain::Challenge::birthday().limits
+    fn terms() -> InspectionTerms {
+        InspectionTerms::from(&domain::Challenge::birthday())
     }
 
     /// Returns the report of a node on which every protection is in place.
     fn good() -> InspectionReport {
-        let limits = limits();
+        let limits = terms().limits;
         let mut report = InspectionReport::default();
         for (fact, value) in [
             (SandboxFact::Capabilities, "0000000000000000"),
@@ -251,7 +270,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_node_with_every_protection_is_not_refused() {
-        let checks = judge(&good(), &limits(), SandboxGrade::Bare);
+        let checks = judge(&good(), &terms(), SandboxGrade::Bare);
         assert_eq!(checks.len(), SandboxFact::ALL.len(), "every fact has a check");
         assert!(checks.iter().all(|check| check.state == CheckState::Holds), "{checks:#?}");
         assert_eq!(refusal(&checks), None);
@@ -286,7 +305,7 @@ pub(super) mod tests {
         ] {
             let mut report = good();
             report.set(fact, value);
-            let checks = judge(&report, &limits(), SandboxGrade::Bare);
+            let checks = judge(&report, &terms(), SandboxGrade::Bare);
             let odd: Vec<_> = checks.iter().filter(|check| check.state != CheckState::Holds).collect();
             let [check] = odd[..] else { panic!("{fact:?}: {odd:#?}") };
             assert_eq!((check.state, check.found.as_str()), (state, value));
@@ -299,7 +318,7 @@ pub(super) mod tests {
         let refused = |grade, changes: &[(SandboxFact, &str)]| {
             let mut report = good();
             changes.iter().for_each(|(fact, value)| report.set(*fact, value));
-            refusal(&judge(&report, &limits(), grade))
+            refusal(&judge(&report, &terms(), grade))
         };
         let seven = (SandboxFact::Bounding, "00000000000004eb");
         let writable = [seven, (SandboxFact::Root, "writable"), (SandboxFact::Disk, "/")];
@@ -322,8 +341,21 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn open_ways_refuse_a_node_only_if_the_challenge_says_so() {
+        let mut report = good();
+        report.set(SandboxFact::LetThrough, "AF_VSOCK io_uring");
+        let refused = |open_kernel_ways| {
+            let terms = InspectionTerms { open_kernel_ways, ..terms() };
+            refusal(&judge(&report, &terms, SandboxGrade::Bare))
+        };
+        assert_eq!(refused(OpenKernelWays::Permitted), None);
+        let why = refused(OpenKernelWays::Refused);
+        assert_eq!(why.as_deref(), Some("ways into the kernel is AF_VSOCK io_uring, not none"));
+    }
+
+    #[test]
     fn a_fact_that_cannot_be_seen_does_not_refuse_the_node() {
-        let checks = judge(&InspectionReport::default(), &limits(), SandboxGrade::Bare);
+        let checks = judge(&InspectionReport::default(), &terms(), SandboxGrade::Bare);
         assert!(checks.iter().all(|check| check.state == CheckState::NotSeen));
         assert_eq!(refusal(&checks), None);
     }

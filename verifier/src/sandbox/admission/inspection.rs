@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::challenge::ResourceLimits;
 use domain::sandbox::SandboxGrade;
 use inspector::InspectionReport;
 use jiff::Timestamp;
@@ -13,7 +12,7 @@ use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::check::{self, Check, CheckState, judge, refusal};
-use super::{InspectError, InspectedSandbox, InspectionResult};
+use super::{InspectError, InspectedSandbox, InspectionResult, InspectionTerms};
 use crate::relay::{self, AppRequest, RequestFailure};
 use crate::swarm::{
     Deployment, Labels, NetworkId, ServiceId, ServiceRef, SlotRelay, Swarm, SwarmError, SwarmNode, TaskPhase,
@@ -45,7 +44,7 @@ pub(crate) struct Inspection {
     name: String,
     labels: Labels,
     node: SwarmNode,
-    limits: ResourceLimits,
+    terms: InspectionTerms,
     network: Option<NetworkId>,
     relay: Option<Box<dyn SlotRelay>>,
     /// The service that may exist.
@@ -59,7 +58,7 @@ impl Inspection {
         verifier: &str,
         name: String,
         node: SwarmNode,
-        limits: ResourceLimits,
+        terms: InspectionTerms,
     ) -> Self {
         let end = Timestamp::now().as_second().saturating_add(CLEAN_UP.as_secs().cast_signed());
         let labels = Labels::from([
@@ -67,7 +66,7 @@ impl Inspection {
             (label::SLOT.to_owned(), name.clone()),
             (label::DEADLINE.to_owned(), end.to_string()),
         ]);
-        Self { swarm, name, labels, node, limits, network: None, relay: None, service: None }
+        Self { swarm, name, labels, node, terms, network: None, relay: None, service: None }
     }
 
     /// Inspects the node. [`Inspection::clean_up`] must follow, also after an error.
@@ -147,7 +146,7 @@ impl Inspection {
             grade,
             volumes: vec![VOLUME.to_owned()],
             writable: Vec::new(),
-            limits: self.limits.clone(),
+            limits: self.terms.limits.clone(),
         };
         let service = if self.relay.is_some() {
             self.swarm.ensure_service(&deployment).await
@@ -161,11 +160,11 @@ impl Inspection {
         };
         let address = running(&*self.swarm, &service?, &network).await?;
         let report = InspectionReport::parse(&self.ask(address, "/").await?);
-        let mut checks = judge(&report, &self.limits, grade);
+        let mut checks = judge(&report, &self.terms, grade);
         checks.extend(self.check_node_ports(address).await?);
         // Where something else is missing already, nothing is filled.
         if grade == SandboxGrade::Writable && refusal(&checks).is_none() {
-            let bytes = self.limits.memory_mib.saturating_mul(1 << 20).saturating_add(EXCESS);
+            let bytes = self.terms.limits.memory_mib.saturating_mul(1 << 20).saturating_add(EXCESS);
             for directory in ["/", VOLUME] {
                 let path = format!("/fill/{bytes}{directory}");
                 let trial = self.ask(address, &path);

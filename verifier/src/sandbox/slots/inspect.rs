@@ -17,8 +17,8 @@ impl SlotKeeper {
 
     async fn inspect(self: Arc<Self>, PlannedSlot { name, node }: PlannedSlot) {
         let swarm = Arc::clone(&self.swarm);
-        let mut inspection =
-            Inspection::new(swarm, &self.verifier, name.clone(), node.clone(), self.limits.clone());
+        let terms = self.inspection.clone();
+        let mut inspection = Inspection::new(swarm, &self.verifier, name.clone(), node.clone(), terms);
         let result = inspection.run().await;
         let useless = self.pool().record_inspection(&node, &result);
         for (slot, why) in useless {

@@ -41,8 +41,8 @@ pub(super) struct SlotPool {
     startup: Startup,
     /// The error of the last call that failed, until a later one succeeds.
     last_error: Option<String>,
-    /// The reason why this machine's clock cannot be used.
-    clock_fault: Option<String>,
+    /// The reason why this verifier begins nothing: its clock or its name cannot be used.
+    fault: Option<String>,
     closed: bool,
 }
 
@@ -85,7 +85,7 @@ impl SlotPool {
             stuck: HashMap::new(),
             startup: Startup::Sweeping,
             last_error: None,
-            clock_fault: None,
+            fault: None,
             closed: false,
         }
     }
@@ -200,9 +200,14 @@ impl SlotPool {
         self.startup = Startup::Swept { next_slot };
     }
 
-    /// Records the reason why this machine's clock cannot be used, or that it can. Meanwhile no attempt begins.
-    pub(super) fn set_clock_fault(&mut self, fault: Option<String>) {
-        self.clock_fault = fault;
+    /// Records the reason why this verifier begins nothing, or that there is none.
+    pub(super) fn set_fault(&mut self, fault: Option<String>) {
+        self.fault = fault;
+    }
+
+    /// Returns true if this verifier begins nothing.
+    pub(super) fn has_fault(&self) -> bool {
+        self.fault.is_some()
     }
 
     /// Records a failed sweep, unless an earlier error is recorded already.
@@ -335,7 +340,7 @@ impl SlotPool {
     /// Returns the reason why nothing is verified at present, if there is one.
     fn pause_reason(&self) -> Option<&str> {
         match &self.last_error {
-            _ if self.clock_fault.is_some() => self.clock_fault.as_deref(),
+            _ if self.fault.is_some() => self.fault.as_deref(),
             Some(error) if !self.reachable || self.table.usable() == 0 => Some(error),
             _ if self.nodes.iter().all(|node| node.state != NodeState::Ready) => {
                 let refusal = self.nodes.iter().find_map(|node| match &node.state {
@@ -383,7 +388,7 @@ impl SlotPool {
 
     /// Returns the index of the ready slot that a new attempt would take.
     fn pick_first(&self, avoid: Option<&NodeId>, home: Option<&NodeId>) -> Option<usize> {
-        if self.clock_fault.is_some() {
+        if self.fault.is_some() {
             return None;
         }
         let lowest_awaited = self.awaited.iter().min();

@@ -42,8 +42,12 @@ impl SlotKeeper {
         }
     }
 
-    /// Sweeps once. Returns false if the managers failed.
+    /// Sweeps once. Returns false if the managers failed. Leaves everything alone while another verifier may have this one's
+    /// name, or while this machine's clock is wrong.
     pub(super) async fn sweep(&self) -> bool {
+        if self.pool().has_fault() {
+            return true;
+        }
         let swept = self.try_sweep().await;
         self.metrics.count_sweep(swept.is_ok());
         match swept {
@@ -58,6 +62,9 @@ impl SlotKeeper {
 
     /// Sweeps until nothing of this verifier is left, or a manager fails. No slot may be in use any more.
     pub(super) async fn sweep_all(&self) {
+        if self.pool().has_fault() {
+            return;
+        }
         self.pool().forget_all();
         while let Ok(false) = self.try_sweep().await {
             sleep(PAUSE).await;

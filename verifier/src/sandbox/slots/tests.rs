@@ -16,7 +16,11 @@ fn slots(fake: &Arc<FakeSwarm>) -> Slots {
 }
 
 fn terms(capacity: Capacity) -> SlotTerms {
-    SlotTerms { limits: Challenge::birthday().limits, lowest: SandboxGrade::Bare, capacity }
+    SlotTerms {
+        inspection: InspectionTerms::from(&Challenge::birthday()),
+        lowest: SandboxGrade::Bare,
+        capacity,
+    }
 }
 
 fn slots_with(fake: &Arc<FakeSwarm>, per_node: usize) -> Slots {
@@ -44,7 +48,7 @@ async fn no_attempt_begins_while_the_clock_is_wrong() {
     let fault = watch::Sender::new(None);
     let heeding = tokio::spawn({
         let (slots, fault) = (slots.clone(), fault.subscribe());
-        async move { slots.heed_clock(fault).await }
+        async move { slots.heed_fault(fault).await }
     });
     let mut changes = slots.changes();
     let ready = changes.wait_for(|()| slots.has_free());

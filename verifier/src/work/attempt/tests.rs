@@ -22,6 +22,7 @@ use crate::health::Health;
 use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous, reply, scripted, sending};
 use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
+use crate::sandbox::admission::InspectionTerms;
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::fake::FakeSwarm;
 use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
@@ -70,7 +71,8 @@ async fn given_from(
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
-    let terms = SlotTerms { limits: challenge.limits.clone(), lowest: SandboxGrade::Bare, capacity };
+    let terms =
+        SlotTerms { inspection: InspectionTerms::from(&*challenge), lowest: SandboxGrade::Bare, capacity };
     let slots = Slots::start(Arc::clone(&swarm), "v1", terms, health, VerifierMetrics::default());
     let id = domain::SubmissionId(Uuid::now_v7());
     let submitted = Submitted {
