@@ -29,7 +29,7 @@ use crate::work::newest_runs::NewestRuns;
 use crate::work::pull_ahead::NodePulls;
 use crate::work::queue::Ticket;
 use crate::work::run_ledger::{ImageOnNode, RunLedger};
-use crate::work::slot_run::{AppFinding, RunContext, SlotRun, is_right, service_name};
+use crate::work::slot_run::{AppFinding, ImagesToRun, RunContext, SlotRun, is_right, service_name};
 
 /// The time before the claim's deadline at which the verifier stops and reports, so that its report is not
 /// too late.
@@ -269,7 +269,9 @@ impl AttemptRunner {
             // An app may fail for want of a place to write. A node of a higher grade then decides.
             let grade = lease.grade();
             let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
-            let first = self.run_in_slot(claimed, lease, 1, (runnable, took), &findings).await?;
+            let first = self
+                .run_in_slot(claimed, lease, 1, ImagesToRun { images: runnable, took }, &findings)
+                .await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
             let challenge = &context.challenge;
             let (doubtful, clear): (Vec<_>, Vec<_>) = first.into_iter().partition(|(image, finding)| {
@@ -279,7 +281,8 @@ impl AttemptRunner {
             findings.extend(clear);
             let again: Vec<(ImageRef, ResolvedImage)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), resolved[image].clone())).collect();
-            if !again.is_empty() && !is_decided(context, facts, &findings) {
+            let again = ImagesToRun { images: again, took: BTreeMap::new() };
+            if !again.images.is_empty() && !is_decided(context, facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 // On a node of a lower grade the app might fail for another reason.
                 let grade = higher.unwrap_or(grade);
@@ -290,7 +293,7 @@ impl AttemptRunner {
                         "a failure must be confirmed in a second slot, and no slot became free in time",
                     ));
                 };
-                let second = self.run_in_slot(claimed, lease, 2, (again, BTreeMap::new()), &findings).await?;
+                let second = self.run_in_slot(claimed, lease, 2, again, &findings).await?;
                 let doubtful: BTreeMap<ImageRef, AppFinding> = doubtful.into_iter().collect();
                 findings.extend(second.into_iter().map(|(image, finding)| {
                     let finding = finding.after(&doubtful[&image]);
@@ -312,13 +315,13 @@ impl AttemptRunner {
         ))
     }
 
-    /// Runs some images in one slot. The images come with the times that their pulls ahead took. Only the attempt's first slot run is reported step by step.
+    /// Runs some images in one slot. Only the attempt's first slot run is reported step by step.
     async fn run_in_slot(
         &self,
         claimed: &ClaimedSubmission,
         mut lease: SlotLease,
         number: u32,
-        (images, took): (Vec<(ImageRef, ResolvedImage)>, BTreeMap<ImageRef, Duration>),
+        ImagesToRun { images, took }: ImagesToRun,
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
         let ClaimedSubmission { context, facts, journal } = claimed;

@@ -4,6 +4,7 @@
 mod app;
 mod finding;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +45,13 @@ pub(crate) struct RunContext {
     pub(crate) slots: Slots,
     /// The place that nodes pull images from.
     pub(crate) images: ImageSource,
+}
+
+/// The images of a run in one slot.
+pub(crate) struct ImagesToRun {
+    pub(crate) images: Vec<(ImageRef, ResolvedImage)>,
+    /// The time that each took to its node before, if it was pulled ahead.
+    pub(crate) took: BTreeMap<ImageRef, Duration>,
 }
 
 /// A run of some images in one slot.
