@@ -7,6 +7,7 @@ mod attack;
 mod bombs;
 mod bystanders;
 mod escapes;
+mod gate;
 mod images;
 mod names;
 mod nodes;
@@ -31,17 +32,25 @@ use crate::support::System;
 /// The number of attacks at the same time, each by an owner of its own.
 const AT_ONCE: usize = 6;
 
+/// Where the nodes get images from.
+#[derive(Clone, Copy)]
+enum Pulls {
+    FromRegistries,
+    FromTheGate,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_fails_on_read_only_nodes_and_harms_no_other_submission() {
-    every_attack_fails(Testbed::three().await.unwrap(), SandboxGrade::ReadOnly).await;
+    every_attack_fails(Testbed::three().await.unwrap(), SandboxGrade::ReadOnly, Pulls::FromTheGate).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_attack_fails_on_writable_nodes_and_harms_no_other_submission() {
-    every_attack_fails(Testbed::in_memory(3).await.unwrap(), SandboxGrade::Writable).await;
+    let bed = Testbed::in_memory(3).await.unwrap();
+    every_attack_fails(bed, SandboxGrade::Writable, Pulls::FromRegistries).await;
 }
 
-async fn every_attack_fails(bed: Testbed, grade: SandboxGrade) {
+async fn every_attack_fails(bed: Testbed, grade: SandboxGrade, pulls: Pulls) {
     let rogue = bed.rogue().await.unwrap();
     let nodes = Nodes::new(&bed);
     nodes::the_world_counts(&bed).await;
@@ -50,8 +59,15 @@ async fn every_attack_fails(bed: Testbed, grade: SandboxGrade) {
     bed.world.forget();
 
     let guest: Guest = bed.guest().await.unwrap();
-    let registries = [bed.registry.address(), &rogue.address()].join(",");
-    let mut system = System::start_on(&guest, &bed, registries).await;
+    let registries = [bed.registry.address(), &rogue.address()];
+    let settings = match pulls {
+        Pulls::FromRegistries => Vec::new(),
+        Pulls::FromTheGate => {
+            gate::be_the_only_registry(&bed, &registries).await;
+            gate::settings(&bed, &guest).await
+        }
+    };
+    let mut system = System::start_on(&guest, &bed, registries.join(","), settings).await;
     let attacks = all(&bed, &rogue.address(), grade);
     let scene = Scene { bed: &bed, rogue: &rogue, system: &system };
     scene.push(&attacks).await;

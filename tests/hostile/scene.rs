@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use serde_json::Value;
-use testbed::{Rogue, Testbed};
+use testbed::{Misdeed, Rogue, Testbed};
 
 use super::attack::{Attack, Deserves, Ended, answer, entries, submission, wrong};
 use crate::support::System;
@@ -39,12 +39,22 @@ impl Scene<'_> {
         }
         let began = Instant::now();
         let id = self.system.submit(attack.name, &submission(attack.name, &self.image(attack))).await;
+        let is_interrupted = |status: &Value| !entries(status, "VerificationInterrupted").is_empty();
+        // The participant reads how far a slow registry is.
+        let tells_fetch = match attack.misdeed {
+            Some(Misdeed::TricklesLayers) => {
+                let told = self.status(&id, |status| status["fetch"].is_object() || is_interrupted(status));
+                told.await["fetch"]["message"].as_str().is_some_and(|message| message.contains("We fetch"))
+            }
+            _ => true,
+        };
         if let Deserves::Wait(_) = attack.deserves {
-            self.status(&id, |status| !entries(status, "VerificationInterrupted").is_empty()).await;
+            self.status(&id, is_interrupted).await;
             self.rogue.mend(attack.name);
         }
         let status = self.status(&id, is_judged).await;
         let wrong = wrong(attack.deserves, &status);
+        let wrong = wrong.or_else(|| (!tells_fetch).then(|| "its fetch was not told".to_owned()));
         let took = began.elapsed();
         println!("{:<24} {:>5.1} s  {}", attack.name, took.as_secs_f64(), status["status"]);
         Ended { name: attack.name.to_owned(), deserved: attack.deserves, status, took, wrong }

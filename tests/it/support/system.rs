@@ -83,8 +83,13 @@ impl System {
         Self::start_shaped(shape, engines, bed.registry.address().to_owned()).await
     }
 
-    /// Starts one process on a host of its own, with these registries, separated by commas.
-    pub(crate) async fn start_on(guest: &Guest, bed: &Testbed, registries: String) -> Self {
+    /// Starts one process on a host of its own, with these registries, separated by commas, and further settings.
+    pub(crate) async fn start_on(
+        guest: &Guest,
+        bed: &Testbed,
+        registries: String,
+        settings: Vec<String>,
+    ) -> Self {
         let engines = bed.swarm.endpoints().join(",");
         let mut system = Self::prepared(Shape::OneProcess, "memory".into(), engines, registries).await;
         // The log's own address stays on the loopback, which is the guest's.
@@ -92,6 +97,7 @@ impl System {
             *address = address.replace("127.0.0.1", &guest.address().to_string());
         }
         system.network = Some(guest.network().unwrap());
+        system.settings = settings;
         system.restart().await;
         system
     }

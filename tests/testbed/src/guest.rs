@@ -28,6 +28,20 @@ impl Guest {
         self.address
     }
 
+    /// Returns the directory of the host's files, whose path is the same inside and outside.
+    pub fn directory(&self) -> &Path {
+        self.host.directory()
+    }
+
+    /// Runs a command on the host to its end. Returns its standard output.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the command does.
+    pub async fn run(&self, argv: &[&str]) -> Result<String> {
+        self.host.run(argv).await
+    }
+
     /// Returns the path of the host's network namespace, for `nsenter --net=…`.
     ///
     /// # Errors
