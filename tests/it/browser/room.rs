@@ -34,6 +34,11 @@ const AT_ONCE: usize = 16;
 const HEAP_MAX: u64 = 200 << 20;
 const HEAP_NOISE: u64 = 4 << 20;
 
+/// Compares the layers of the map: one that lies under the land is drawn and not seen.
+const PINS_ABOVE_LAND: &str = "
+    const layer = name => Number(getComputedStyle(document.querySelector(`.leaflet-${name}-pane`)).zIndex);
+    return layer('world') < layer('overlay');";
+
 /// Keeps every name that the list ever shows.
 const WATCH: &str = "
     window.seen = new Set();
@@ -78,6 +83,7 @@ async fn the_screen_of_a_room_misses_no_pass() {
     screen
         .holds("no complaint", "return document.querySelector('.connection').childElementCount === 0")
         .await;
+    screen.holds("the pins above the land", PINS_ABOVE_LAND).await;
     screen.picture("room").await;
     screen.is_accessible().await;
 

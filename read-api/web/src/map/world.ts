@@ -34,7 +34,8 @@ export class World {
   #loading = false;
 
   constructor(private readonly map: LeafletMap) {
-    map.createPane("world").classList.add("pane-world");
+    // Under everything else: each page that has a world draws its pins above it.
+    map.createPane("world").style.zIndex = "200";
     map.on("moveend", () => void this.#loadWanted());
     onThemeChange(() => this.#paint());
     void this.#loadWanted();
