@@ -99,11 +99,16 @@ async fn every_attack_fails(bed: Testbed, grade: SandboxGrade, pulls: Pulls) {
 }
 
 /// Returns every attack, except those that are refused when they are submitted.
+///
+/// The gate judges a registry, and the relay an answer, without regard to a node's grade, and these attacks take half of the
+/// time. Writable nodes meet them only if the table of all attacks is wanted.
 fn all(bed: &Testbed, rogue: &str, grade: SandboxGrade) -> Vec<Attack> {
     let mut attacks = escapes::all(bed, rogue);
     attacks.extend(bombs::all(grade));
-    attacks.extend(answers::all(bed));
     attacks.extend(images::all());
-    attacks.extend(registries::all(bed));
+    if grade == SandboxGrade::ReadOnly || report::is_kept() {
+        attacks.extend(answers::all(bed));
+        attacks.extend(registries::all(bed));
+    }
     attacks
 }

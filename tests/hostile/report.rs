@@ -74,6 +74,11 @@ impl Usage {
     }
 }
 
+/// Returns true if the tables are written to files.
+pub(crate) fn is_kept() -> bool {
+    std::env::var_os(KEEP).is_some()
+}
+
 impl Report {
     /// Prints the report to the standard output directly, because the test runner hides the prints of a
     /// test that passes.
