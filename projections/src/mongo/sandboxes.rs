@@ -3,7 +3,7 @@
 
 use futures::TryStreamExt;
 use mongodb::Collection;
-use mongodb::bson::{Document, doc, to_document};
+use mongodb::bson::doc;
 use mongodb::error::Result;
 
 use super::MongoViews;
@@ -14,7 +14,8 @@ use crate::view::SandboxView;
 impl MongoViews {
     pub(super) async fn write_sandbox(&self, sandbox: &SandboxView) -> Result<()> {
         let older = doc! { "_id": &sandbox.verifier, "position": { "$lt": number(sandbox.position) } };
-        let written = self.reports::<Document>().replace_one(older, to_document(sandbox)?).upsert(true).await;
+        // The typed collection writes ids as it reads them: as bytes, where a document of ours would have texts.
+        let written = self.reports().replace_one(older, sandbox).upsert(true).await;
         // If the stored report is as new, the filter matches nothing and the insert finds a duplicate key.
         allow_duplicate(written.map(drop))
     }
@@ -23,7 +24,7 @@ impl MongoViews {
         self.reports().find(doc! {}).sort(doc! { "_id": 1 }).await?.try_collect().await
     }
 
-    fn reports<T: Send + Sync>(&self) -> Collection<T> {
+    fn reports(&self) -> Collection<SandboxView> {
         self.polled.database().collection("sandboxes")
     }
 }
