@@ -57,7 +57,6 @@ soak: ## verify ten thousand submissions (or MUSTER_SOAK), compare the end with 
 	MUSTER_TEST_ENGINE=newer cargo test --test swarm -- --test-threads=1 faults:: kinds::
 	MUSTER_TEST_ENGINE=newer cargo test --test it -- --test-threads=1 hostile::every_attack_fails_on_read_only verifying::
 	MUSTER_ATTACK_TABLES=target cargo test --test it -- --test-threads=1 hostile::every_attack_fails_on_writable
-	cargo test --test it -- --ignored --test-threads=1 browser::room::the_screen
 
 doctor: ## check this machine, and show how to fix each problem
 	cargo run --quiet --bin muster -- doctor

@@ -104,7 +104,6 @@ async fn the_screen_of_a_room_misses_no_pass() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "an evening takes minutes; make soak runs it"]
 async fn the_screen_of_a_room_does_not_grow_over_an_evening() {
     let system = with_venues().await;
     let log = Log::of(&system).await;
