@@ -289,8 +289,17 @@ async fn a_wrong_wait_is_refused_by_name() {
 async fn long_polls_are_limited() {
     let world = World::without_projection(ReaderLimits { all: 10, per_address: 1 }).await;
     let id = world.submit("ada", LONDON).await;
-    let path = format!("/api/v1/submissions/{id}?wait=20s");
-    let waiting = tokio::spawn(world.client.get(world.url(&path)).send());
+    let path = format!("/api/v1/submissions/{id}?wait=20s&rev=0");
+    let (client, url) = (world.client.clone(), world.url(&path));
+    // The short poll below may come first and hold the only place for a moment: the long one asks again then.
+    let waiting = tokio::spawn(async move {
+        loop {
+            let response = client.get(&url).send().await.unwrap();
+            if response.status() != StatusCode::SERVICE_UNAVAILABLE {
+                return response;
+            }
+        }
+    });
     let refused = async {
         loop {
             let response = world.get(&format!("/api/v1/submissions/{id}?wait=1ms")).await;
@@ -304,7 +313,7 @@ async fn long_polls_are_limited() {
     // A request that does not wait is always answered.
     assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
     world.record(id, [started(1)]).await;
-    assert_eq!(waiting.await.unwrap().unwrap().status(), StatusCode::OK);
+    assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]
