@@ -8,10 +8,10 @@ use std::process::Output;
 use std::time::Duration;
 
 use domain::sandbox::SandboxGrade;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use testbed::{Node, Testbed};
+use testbed::{Availability, Node, Testbed};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -65,8 +65,25 @@ async fn ordinary_images_get_the_verdict_that_they_deserve_on_nodes_of_each_grad
     if let Ok(only) = std::env::var(ONLY) {
         stacks.retain(|name, _| only.split(',').any(|part| name.contains(part)));
     }
-    let writable = judge(Testbed::in_memory(1).await.unwrap(), &stacks).await;
-    let read_only = judge(Testbed::single().await.unwrap(), &stacks).await;
+    let bed = Testbed::of_each_storage().await.unwrap();
+    let [in_memory, on_disk] = bed.swarm.nodes() else { panic!("two nodes") };
+    let began = std::time::Instant::now();
+    let entries = push_all(&bed, on_disk, &stacks).await;
+    eprintln!("built {:?}", began.elapsed());
+
+    // The verifier looks at the nodes when it starts, so each grade has a start of its own.
+    bed.swarm.set_availability(on_disk, Availability::DRAIN).await.unwrap();
+    let mut system = System::start_for_people(&bed).await;
+    let writable = judge(&system, &entries, SandboxGrade::Writable).await;
+    eprintln!("writable {:?}", began.elapsed());
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    bed.swarm.set_availability(on_disk, Availability::ACTIVE).await.unwrap();
+    bed.swarm.set_availability(in_memory, Availability::DRAIN).await.unwrap();
+    system.restart().await;
+    let read_only = judge(&system, &entries, SandboxGrade::ReadOnly).await;
+    eprintln!("read-only {:?}", began.elapsed());
+    drop(system);
+    bed.stop().await.unwrap();
 
     let mut table = String::from("| image | | writable | s | read-only | s |\n|---|---|---|---|---|---|\n");
     let mut wrong = String::new();
@@ -95,7 +112,7 @@ async fn ordinary_images_get_the_verdict_that_they_deserve_on_nodes_of_each_grad
     println!("{table}");
     if let Some(path) = std::env::var_os(KEEP) {
         let head = "# Ordinary images, and whether they pass\n\nWritten by `tests/images/`, which builds each of these from \
-                    its folder there and submits it through the public API\nto a Swarm of one node of each grade: \
+                    its folder there and submits it through the public API\nto a Swarm with one node of each grade: \
                     `MUSTER_IMAGE_TABLE=docs/images.md make test`. The challenge is the birthday's. The seconds are\nfrom \
                     the submission to the verdict, with the others in the same queue.\n\n";
         std::fs::write(path, format!("{head}{table}")).unwrap();
@@ -103,9 +120,12 @@ async fn ordinary_images_get_the_verdict_that_they_deserve_on_nodes_of_each_grad
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Builds and pushes all images, submits them, and returns their verdicts.
-async fn judge(bed: Testbed, stacks: &BTreeMap<String, Stack>) -> BTreeMap<String, Judged> {
-    let [node] = bed.swarm.nodes() else { panic!("one node") };
+/// Builds all images on a node and pushes them. Returns the submission of each.
+async fn push_all<'a>(
+    bed: &Testbed,
+    node: &Node,
+    stacks: &'a BTreeMap<String, Stack>,
+) -> Vec<(&'a String, Value)> {
     let base = repository().join(".muster/cache/test-images.tar");
     assert!(base.exists(), "{0} is missing: tests/images/base.sh {0}", base.display());
     docker(node, &["import", base.to_str().unwrap(), "muster-test/base"]).await;
@@ -117,28 +137,26 @@ async fn judge(bed: Testbed, stacks: &BTreeMap<String, Stack>) -> BTreeMap<Strin
 
     let entries: Vec<(&String, Value)> =
         stacks.keys().map(|name| (name, entry(bed.registry.address(), name))).collect();
-    stream::iter(&entries)
-        .map(async |(name, entry)| {
-            build(node, name, entry).await;
-            Ok::<_, std::convert::Infallible>(())
-        })
-        .buffer_unordered(AT_ONCE)
-        .try_collect::<Vec<()>>()
-        .await
-        .unwrap();
+    stream::iter(&entries).for_each_concurrent(AT_ONCE, |(name, entry)| build(node, name, entry)).await;
+    entries
+}
 
-    let system = System::start_for_people(&bed).await;
-    let mut judged = BTreeMap::new();
+/// Submits all images and returns their verdicts. The grade makes the submissions of one call different from those of another.
+async fn judge(
+    system: &System,
+    entries: &[(&String, Value)],
+    grade: SandboxGrade,
+) -> BTreeMap<String, Judged> {
     let mut submitted = Vec::new();
-    for (name, entry) in &entries {
-        submitted.push((*name, system.submit(&format!("key-{name}"), entry).await));
+    for (name, entry) in entries {
+        let key = format!("{}-{name}", grade.as_str());
+        submitted.push((*name, system.submit(&key, entry).await));
     }
+    let mut judged = BTreeMap::new();
     for (name, id) in submitted {
         let status = system.verdict(&id, JUDGED).await;
         judged.insert(name.clone(), Judged::of(&status));
     }
-    drop(system);
-    bed.stop().await.unwrap();
     judged
 }
 

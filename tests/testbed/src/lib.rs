@@ -52,7 +52,7 @@ pub use world::{Arrival, World};
 
 use claim::Claim;
 use lan::Lan;
-use swarm::{NodeKind, Storage};
+use swarm::Storage;
 
 /// The programs that a testbed starts, and Debian's names for their packages.
 const PARTS: &[(&str, &str)] = &[
@@ -78,23 +78,29 @@ pub struct Testbed {
 impl Testbed {
     /// Starts a Swarm of one host.
     pub async fn single() -> Result<Self> {
-        Self::start(1, Storage::Disk, EngineVersion::chosen()?).await
+        Self::start(&[Storage::Disk], EngineVersion::chosen()?).await
     }
 
     /// Starts a Swarm of one host with this version of the engine.
     pub async fn single_with(engine: EngineVersion) -> Result<Self> {
-        Self::start(1, Storage::Disk, engine).await
+        Self::start(&[Storage::Disk], engine).await
     }
 
     /// Starts a Swarm of three hosts, all of them managers.
     pub async fn three() -> Result<Self> {
-        Self::start(3, Storage::Disk, EngineVersion::chosen()?).await
+        Self::start(&[Storage::Disk; 3], EngineVersion::chosen()?).await
     }
 
     /// Starts a Swarm of so many hosts whose engines keep their files in memory. There a container's files
     /// count as its memory. Such a host does not survive a power cut.
-    pub async fn in_memory(size: u8) -> Result<Self> {
-        Self::start(size, Storage::Memory, EngineVersion::chosen()?).await
+    pub async fn in_memory(size: usize) -> Result<Self> {
+        Self::start(&vec![Storage::Memory; size], EngineVersion::chosen()?).await
+    }
+
+    /// Starts a Swarm of two hosts, both managers: the first one's engine keeps its files in memory, the
+    /// second one's on disk.
+    pub async fn of_each_storage() -> Result<Self> {
+        Self::start(&[Storage::Memory, Storage::Disk], EngineVersion::chosen()?).await
     }
 
     /// Returns the Swarm of one host that all tests of a binary share. A test that breaks the Swarm starts
@@ -125,13 +131,13 @@ impl Testbed {
         self.claim.release().await
     }
 
-    async fn start(size: u8, storage: Storage, engine: EngineVersion) -> Result<Self> {
+    async fn start(storage: &[Storage], engine: EngineVersion) -> Result<Self> {
         run::require(PARTS)?;
         let claim = Claim::take().await?;
         let under = claim.directory();
         let lan = Arc::new(Lan::start(claim.id(), &under).await?);
         let (swarm, registry, world) = tokio::try_join!(
-            Swarm::start(&lan, &under, size, NodeKind { storage, engine }),
+            Swarm::start(&lan, &under, storage, engine),
             Registry::start(&lan, &under),
             World::start(&lan, &under),
         )?;

@@ -31,17 +31,10 @@ const ANSWER: Duration = Duration::from_secs(25);
 /// A Swarm of engines, each on a host of its own.
 pub struct Swarm {
     nodes: Vec<Node>,
-    kind: NodeKind,
+    engine: EngineVersion,
 }
 
-/// The properties that all nodes of a Swarm share.
-#[derive(Clone, Copy)]
-pub(crate) struct NodeKind {
-    pub(crate) storage: Storage,
-    pub(crate) engine: EngineVersion,
-}
-
-/// The place where engines keep their images and containers.
+/// The place where an engine keeps its images and containers.
 #[derive(Clone, Copy)]
 pub(crate) enum Storage {
     Disk,
@@ -53,12 +46,17 @@ const POOL: &str = "10.0.0.0/8";
 const SUBNET: u32 = 28;
 
 impl Swarm {
-    /// Starts the hosts `node1` to `nodeN` and joins them. All are managers, so three of them survive the
-    /// loss of any one.
-    pub(crate) async fn start(lan: &Arc<Lan>, under: &Path, size: u8, kind: NodeKind) -> Result<Self> {
-        let starting = (1..=size).map(|number| Node::start(lan, under, number, kind));
+    /// Starts the hosts `node1` to `nodeN`, one with each of these places for its files, and joins them. All are
+    /// managers, so three of them survive the loss of any one.
+    pub(crate) async fn start(
+        lan: &Arc<Lan>,
+        under: &Path,
+        storage: &[Storage],
+        engine: EngineVersion,
+    ) -> Result<Self> {
+        let starting = (1..).zip(storage).map(|(number, at)| Node::start(lan, under, number, *at, engine));
         let nodes: Vec<Node> = try_join_all(starting).await?;
-        let swarm = Self { nodes, kind };
+        let swarm = Self { nodes, engine };
         let (first, others) = swarm.nodes.split_first().context("no node was asked for")?;
         first
             .docker
@@ -80,12 +78,12 @@ impl Swarm {
         Ok(swarm)
     }
 
-    /// Starts one more host and joins it as a manager. Returns when the Swarm calls it ready.
+    /// Starts one more host, with its files on disk, and joins it as a manager. Returns when the Swarm calls it ready.
     pub async fn grow(&mut self) -> Result<()> {
         let first = self.nodes.first().context("a Swarm has a node")?;
         let under = first.host.directory().parent().context("a host is under the testbed")?;
         let number = u8::try_from(self.nodes.len() + 1)?;
-        let node = Node::start(&first.lan, under, number, self.kind).await?;
+        let node = Node::start(&first.lan, under, number, Storage::Disk, self.engine).await?;
         let tokens = first.docker.inspect_swarm().await?.join_tokens;
         node.join(first, tokens.and_then(|tokens| tokens.manager)).await?;
         self.nodes.push(node);
@@ -199,10 +197,16 @@ pub struct Node {
 }
 
 impl Node {
-    async fn start(lan: &Arc<Lan>, under: &Path, number: u8, kind: NodeKind) -> Result<Self> {
+    async fn start(
+        lan: &Arc<Lan>,
+        under: &Path,
+        number: u8,
+        storage: Storage,
+        engine: EngineVersion,
+    ) -> Result<Self> {
         let host = Host::start(&format!("node{number}"), under).await?;
-        kind.engine.put_on(&host).await?;
-        if let Storage::Memory = kind.storage {
+        engine.put_on(&host).await?;
+        if let Storage::Memory = storage {
             const MOUNT: &str = r#"mkdir -p "$1" && mount -t tmpfs -o size=2g,nr_inodes=0 tmpfs "$1""#;
             let data = host.directory().join("data");
             host.run(&["sh", "-c", MOUNT, "mount", data.to_str().context("the path is plain")?]).await?;
@@ -214,7 +218,7 @@ impl Node {
         Ok(Self {
             lan: Arc::clone(lan),
             number,
-            engine: kind.engine,
+            engine,
             socket,
             docker,
             id: Mutex::new(String::new()),
