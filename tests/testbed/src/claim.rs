@@ -76,7 +76,7 @@ impl Claim {
 }
 
 /// The deadline of a sweep. It is longer than the sweep's own, so that the sweep's error is seen.
-const LIMIT: Duration = Duration::from_secs(40);
+const LIMIT: Duration = Duration::from_secs(90);
 
 fn directory(id: u8) -> PathBuf {
     Path::new(ROOT).join(id.to_string())

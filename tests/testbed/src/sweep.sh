@@ -1,8 +1,10 @@
 # Removes the files of testbed $2 under $1 and its leftovers in the kernel. The
 # hosts need no sweeping: each dies with all its processes when the pipe to its
-# starter closes. The script waits at most 20 seconds until their leftovers go.
+# starter closes. The script waits at most a minute until their leftovers go:
+# on a machine that is busy, the end of a hundred containers takes long.
 root=$1 id=$2 name=muster-testbed-$2
-for _ in $(seq 200); do
+until=$(($(date +%s) + 60))
+while [ "$(date +%s)" -lt "$until" ]; do
     busy=
     for group in $(find /sys/fs/cgroup -maxdepth 2 -type d -name "$name"); do
         find "$group" -depth -type d -exec rmdir {} + 2>/dev/null
