@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,10 @@ const FRAME_PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// The shortest pause after a frame of a venue. An event of one venue makes the tasks of all others look.
 const VENUE_PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// The number of looks that all venues together take in a second. An event of any venue wakes the tasks of all that have
+/// listeners, and in MongoDB a look is half a dozen queries.
+const VENUE_LOOKS_A_SECOND: u32 = 100;
 
 /// The time that it takes to send a frame to one listener.
 const SEND_TIME: Duration = Duration::from_micros(50);
@@ -81,6 +86,8 @@ struct FrameWriter {
     frames: broadcast::Sender<LiveFrame>,
     listened: Arc<Notify>,
     newest: watch::Sender<Option<LiveFrame>>,
+    /// The number of venues with listeners.
+    awake: Arc<AtomicU32>,
 }
 
 impl LiveFeeds {
@@ -90,9 +97,10 @@ impl LiveFeeds {
         venues: &Arc<VenueMaps>,
         stopping: &CancellationToken,
     ) -> Self {
+        let awake = Arc::new(AtomicU32::new(0));
         let feed = |venue| {
             let source = FrameSource { queries: Arc::clone(queries), venues: Arc::clone(venues), venue };
-            LiveFeed::start(source, stopping.clone())
+            LiveFeed::start(source, Arc::clone(&awake), stopping.clone())
         };
         let of_venues = venues.names().map(|venue| (venue.clone(), feed(Some(venue.clone()))));
         Self { all: feed(None), venues: of_venues.collect() }
@@ -105,7 +113,7 @@ impl LiveFeeds {
 }
 
 impl LiveFeed {
-    fn start(source: FrameSource, stopping: CancellationToken) -> Self {
+    fn start(source: FrameSource, awake: Arc<AtomicU32>, stopping: CancellationToken) -> Self {
         let (frames, _) = broadcast::channel(FRAMES_KEPT);
         let (newest_sender, newest) = watch::channel(None);
         let listened = Arc::new(Notify::new());
@@ -114,6 +122,7 @@ impl LiveFeed {
             frames: frames.clone(),
             listened: Arc::clone(&listened),
             newest: newest_sender,
+            awake,
         };
         tokio::spawn(stopping.run_until_cancelled_owned(writer.run()));
         Self { source, frames, listened, newest, catch_ups: Semaphore::new(CATCH_UPS_MAX) }
@@ -142,20 +151,31 @@ impl LiveFeed {
 impl FrameWriter {
     fn pause(&self) -> Duration {
         let pause = frame_pause(self.frames.receiver_count());
-        if self.source.venue.is_some() { pause.max(VENUE_PAUSE_MIN) } else { pause }
+        match self.source.venue {
+            Some(_) => pause.max(venue_pause(self.awake.load(Ordering::Relaxed))),
+            None => pause,
+        }
+    }
+
+    /// Waits until somebody listens to the venue. Meanwhile it is not counted among those that are awake.
+    async fn rest(&self) {
+        self.awake.fetch_sub(1, Ordering::Relaxed);
+        self.listened.notified().await;
+        self.awake.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn run(self) {
         let mut checkpoint = self.source.queries.watch();
         let mut position = *checkpoint.borrow_and_update();
         let mut sent = StatsView::default();
+        self.awake.fetch_add(u32::from(self.source.venue.is_some()), Ordering::Relaxed);
         loop {
             if self.source.venue.is_some() && self.frames.receiver_count() == 0 {
                 // Who comes next begins with a new frame.
                 self.newest.send_replace(None);
                 // Whoever came meanwhile may have the old one, and needs the changes after it.
                 if self.frames.receiver_count() == 0 {
-                    self.listened.notified().await;
+                    self.rest().await;
                     position = *checkpoint.borrow_and_update();
                     sent = StatsView::default();
                     continue;
@@ -227,6 +247,11 @@ pub(crate) fn event_mark(id: Uuid) -> u32 {
     id.as_fields().0
 }
 
+/// Returns the pause between two looks of a venue, if so many venues have listeners.
+fn venue_pause(venues: u32) -> Duration {
+    VENUE_PAUSE_MIN.max(Duration::from_secs(1) * venues / VENUE_LOOKS_A_SECOND)
+}
+
 fn frame_pause(listeners: usize) -> Duration {
     let sending = SEND_TIME.saturating_mul(u32::try_from(listeners).unwrap_or(u32::MAX));
     sending.clamp(FRAME_PAUSE_MIN, FRAME_PAUSE_MAX)
@@ -241,5 +266,12 @@ mod tests {
         assert_eq!(frame_pause(0), Duration::from_millis(50));
         assert_eq!(frame_pause(10_000), Duration::from_millis(500));
         assert_eq!(frame_pause(usize::MAX), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn all_venues_together_look_at_the_views_a_hundred_times_a_second_at_most() {
+        for (venues, pause) in [(1, 250), (25, 250), (50, 500), (200, 2000), (1000, 10_000)] {
+            assert_eq!(venue_pause(venues), Duration::from_millis(pause), "{venues}");
+        }
     }
 }
