@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+mod backup;
 mod bar;
 mod client;
 mod doctor;
@@ -10,6 +11,7 @@ mod progress;
 mod rebuild;
 mod rejudge;
 mod replay;
+mod restore;
 mod serve;
 mod stats;
 mod status;
@@ -50,6 +52,8 @@ enum CliCommand {
     Replay(replay::ReplayCommand),
     Rebuild(rebuild::RebuildCommand),
     Verify(verify::VerifyCommand),
+    Backup(backup::BackupCommand),
+    Restore(restore::RestoreCommand),
     Rejudge(rejudge::RejudgeCommand),
     Hide(visibility::HideCommand),
     Show(visibility::ShowCommand),
@@ -102,6 +106,8 @@ impl Cli {
                 CliCommand::Replay(replay) => replay.run().await,
                 CliCommand::Rebuild(rebuild) => rebuild.run().await,
                 CliCommand::Verify(verify) => verify.run().await,
+                CliCommand::Backup(backup) => backup.run().await,
+                CliCommand::Restore(restore) => restore.run().await,
                 CliCommand::Rejudge(rejudge) => rejudge.run().await,
                 CliCommand::Hide(hide) => hide.run().await,
                 CliCommand::Show(show) => show.run().await,

@@ -27,7 +27,7 @@ pub(crate) fn key_space(directory: &Path) -> anyhow::Result<Uuid> {
     let read = || std::fs::read_to_string(&path);
     let text = match read() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            draw_key_space(directory).and_then(|()| read())
+            place_key_space(directory, Uuid::new_v4()).and_then(|()| read())
         }
         read => read,
     };
@@ -41,6 +41,29 @@ pub(crate) fn key_space(directory: &Path) -> anyhow::Result<Uuid> {
     }
 }
 
+/// Copies the secret of one directory to another, if the first has one.
+///
+/// # Errors
+/// If the other directory has another secret, or the secret cannot be read or written.
+pub(crate) fn copy_key_space(from: &Path, to: &Path) -> anyhow::Result<()> {
+    let path = from.join(KEY_SPACE);
+    if !path.try_exists().with_context(|| format!("the secret {} cannot be read", path.display()))? {
+        return Ok(());
+    }
+    let secret = key_space(from)?;
+    let path = to.join(KEY_SPACE);
+    place_key_space(to, secret)
+        .with_context(|| format!("the secret {} cannot be written", path.display()))?;
+    if key_space(to)? != secret {
+        bail!(
+            "{} has the secret of another data directory than {}; use another directory",
+            to.display(),
+            from.display()
+        );
+    }
+    Ok(())
+}
+
 /// Returns the verifier's name, made of the host's name and a hash of this directory's secret. Restarts keep it.
 pub(crate) fn verifier_name(key_space: Uuid) -> String {
     let host = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
@@ -50,12 +73,11 @@ pub(crate) fn verifier_name(key_space: Uuid) -> String {
     format!("{}-{}", host.trim_matches('-'), &own[..8]).trim_start_matches('-').to_owned()
 }
 
-/// Draws the secret and writes its file atomically. If two processes do it, the file of the first stays.
-fn draw_key_space(directory: &Path) -> io::Result<()> {
-    let drawn = Uuid::new_v4();
+/// Writes the file of a secret atomically. If there is one already, it stays, also if two processes do it.
+fn place_key_space(directory: &Path, secret: Uuid) -> io::Result<()> {
     let draft = directory.join(format!("{KEY_SPACE}.{}", std::process::id()));
     let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&draft)?;
-    writeln!(file, "{drawn}")?;
+    writeln!(file, "{secret}")?;
     file.sync_all()?;
     let placed = std::fs::hard_link(&draft, directory.join(KEY_SPACE));
     std::fs::remove_file(&draft)?;
@@ -82,6 +104,22 @@ mod tests {
         let mode = directory.join(KEY_SPACE).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_secret_is_copied_and_never_replaced() {
+        let [one, two, backup] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+        copy_key_space(one.path(), backup.path()).unwrap();
+        assert!(!backup.path().join(KEY_SPACE).exists(), "a directory that was never used has none");
+        let secret = key_space(one.path()).unwrap();
+        for _ in 0..2 {
+            copy_key_space(one.path(), backup.path()).unwrap();
+            assert_eq!(key_space(backup.path()).unwrap(), secret);
+        }
+        key_space(two.path()).unwrap();
+        let refused = copy_key_space(two.path(), backup.path()).unwrap_err().to_string();
+        assert!(refused.contains("the secret of another data directory"), "{refused}");
+        assert_eq!(key_space(backup.path()).unwrap(), secret);
     }
 
     #[test]

@@ -29,7 +29,10 @@ pub use checkpoint::{LogCheckpoint, LogIdentity};
 pub use error::{AppendError, EventPlace, ReadError};
 pub use event::{EventMetadata, NewEvent, RecordedEvent};
 pub use line::OneLine;
-pub use sqlite::{LogCondition, LogReport, OpenLogError, SqliteStore, verify_log};
+pub use sqlite::{
+    BackupError, BackupReport, LogCondition, LogReport, OpenLogError, SqliteStore, back_up_log, restore_log,
+    verify_log,
+};
 pub use stream::{
     EventFilter, ExpectedRevision, Position, ReadDirection, Revision, StreamName, StreamNameError,
 };

@@ -10,6 +10,7 @@
 
 mod apply;
 mod background;
+mod backup;
 mod check;
 mod checksum;
 mod condition;
@@ -27,6 +28,7 @@ mod verify;
 mod write;
 mod writer;
 
+pub use backup::{BackupError, BackupReport, back_up_log, restore_log};
 pub use condition::LogCondition;
 pub use open::OpenLogError;
 pub(crate) use pages::{LogPage, LogSpan, PAGE_EVENTS, StoredEvent, StreamAnswer, StreamPage};

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::append_request::{AppendRequest, ProposedEvent};
 use crate::sqlite::{StreamWrite, WriteAction, WriteCondition};
+use crate::stream::METADATA_KIND;
 use crate::{EventMetadata, ExpectedRevision, NewEvent, Position, SqliteStore, StreamName};
 
 /// Returns the name of a stream that no other test uses: `test-<uuid>`.
@@ -60,6 +61,14 @@ pub async fn append_foreign(
         AppendRequest { stream: stream.clone(), expected: ExpectedRevision::Any, events: vec![event] };
     let receipt = log.write(request.into()).await.expect("the log takes the event of a stranger");
     receipt.position
+}
+
+/// Sets a stream's metadata, as a stranger's client does.
+///
+/// # Panics
+/// If the log refuses it.
+pub async fn set_metadata(log: &SqliteStore, stream: &StreamName, metadata: &'static str) {
+    append_foreign(log, &stream.metadata(), METADATA_KIND, metadata, "").await;
 }
 
 /// Deletes a stream so that it may be written to again, as a stranger's client does.

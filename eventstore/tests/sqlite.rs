@@ -14,6 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use tempfile::TempDir;
 
+mod backup;
 mod damage;
 mod support;
 

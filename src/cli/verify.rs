@@ -24,7 +24,7 @@ pub(super) struct VerifyCommand {
 
 /// The events that are whole and yet change nothing here.
 #[derive(Default)]
-struct PassedOver {
+pub(super) struct PassedOver {
     /// Events of strangers in streams with names of ours.
     strangers: u64,
     /// Events of a newer version of Muster.
@@ -86,7 +86,7 @@ impl VerifyCommand {
 
 impl PassedOver {
     /// Returns the reason why an event of ours cannot be read, unless a newer version can.
-    fn understands(&mut self, event: &RecordedEvent) -> Result<(), String> {
+    pub(super) fn understands(&mut self, event: &RecordedEvent) -> Result<(), String> {
         match StoredEvent::read(event.stream.as_str(), &event.kind, &event.metadata, &event.data) {
             StoredEvent::Unread(_, UnreadEvent { cause: UnreadCause::Damaged, why }) => return Err(why),
             StoredEvent::Unread(_, UnreadEvent { cause: UnreadCause::NewerVersion, .. }) => self.newer += 1,

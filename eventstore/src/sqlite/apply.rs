@@ -167,10 +167,6 @@ fn insert(
     events: &[ProposedEvent],
 ) -> rusqlite::Result<WriteReceipt> {
     let mut receipt = WriteReceipt { revision: stream.last_revision, position: tail.head };
-    let mut statement = log.prepare_cached(
-        "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at, checksum)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-    )?;
     for (revision, event) in (first..).zip(events) {
         tail.head.0 += 1;
         if std::mem::take(&mut tail.steps_back) {
@@ -192,24 +188,34 @@ fn insert(
             metadata: &event.metadata,
             recorded_at_us: tail.recorded_at_us,
         };
-        statement.execute(params![
-            tail.head.0,
-            stream.id,
-            revision,
-            event.id.as_bytes(),
-            event.kind,
-            event.json,
-            &event.data[..],
-            &event.metadata[..],
-            tail.recorded_at_us,
-            content.checksum(),
-        ])?;
+        insert_row(log, stream.id, &content)?;
         receipt = WriteReceipt { revision: Some(revision), position: tail.head };
     }
     if let Some(revision) = receipt.revision {
         stream.set_last_revision(log, revision)?;
     }
     Ok(receipt)
+}
+
+/// Writes the row of an event of the stream with this number.
+pub(super) fn insert_row(log: &Connection, stream: i64, content: &RowContent<'_>) -> rusqlite::Result<()> {
+    log.prepare_cached(
+        "INSERT INTO events (position, stream, revision, id, kind, json, data, metadata, recorded_at, checksum)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+    )?
+    .execute(params![
+        content.position,
+        stream,
+        content.revision,
+        content.id,
+        content.kind,
+        content.json,
+        content.data,
+        content.metadata,
+        content.recorded_at_us,
+        content.checksum(),
+    ])?;
+    Ok(())
 }
 
 impl ProposedEvent {

@@ -140,6 +140,21 @@ pub(super) fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a connection that reads a log from outside, at rest or while another process has it open.
+///
+/// # Errors
+/// If it is no log, or a log of another version than this program writes.
+pub(super) fn existing(path: &Path) -> Result<Connection, OpenLogError> {
+    let failed = |error| sqlite_error(path, error);
+    let mut log = reader(path).map_err(failed)?;
+    let version = schema::found_version(&log.transaction().map_err(failed)?, path)?;
+    match version {
+        Some(SCHEMA_VERSION) => Ok(log),
+        Some(found) => Err(OpenLogError::OlderVersion { path: path.to_owned(), found }),
+        None => Err(OpenLogError::NotALog(path.to_owned())),
+    }
+}
+
 pub(super) fn sqlite_error(path: &Path, error: rusqlite::Error) -> OpenLogError {
     match error.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenLogError::NotALog(path.to_owned()),

@@ -15,10 +15,9 @@ use super::{
     PAGE_EVENTS,
     check::{CheckedPage, FoundDamage, check_page},
     checksum::RowContent,
-    open::{self, OpenLogError, sqlite_error},
+    open::{self, OpenLogError},
     pages::{head, stored_event},
     read_error::read_error,
-    schema::{self, SCHEMA_VERSION},
     streams::{StreamRow, TOMBSTONE_REVISION},
 };
 use crate::{EventPlace, Position, ReadError, RecordedEvent, Revision, StreamName, stream::METADATA_KIND};
@@ -82,16 +81,7 @@ pub fn verify_log(
         }
         std::thread::sleep(HEADER_PAUSE);
     }
-    let mut log = open::reader(path).map_err(|error| sqlite_error(path, error))?;
-    let version = {
-        let snapshot = log.transaction().map_err(|error| sqlite_error(path, error))?;
-        schema::found_version(&snapshot, path)?
-    };
-    match version {
-        Some(SCHEMA_VERSION) => {}
-        Some(found) => return Err(OpenLogError::OlderVersion { path: path.to_owned(), found }),
-        None => return Err(OpenLogError::NotALog(path.to_owned())),
-    }
+    let mut log = open::existing(path)?;
     check_pages(&log, &mut report);
     let mut walk = EventWalk {
         report,

@@ -1,0 +1,67 @@
+//! `muster restore`: makes an embedded log, and the secret of its data directory, from a backup.
+
+use std::path::PathBuf;
+
+use event_store::restore_log;
+
+use super::backup::failure;
+use super::verify::PassedOver;
+use super::{Exit, fail_with};
+use crate::config::{EventLogOptions, LogLocation, Settings};
+use crate::data;
+
+/// Makes a log from the directory of a backup, and verifies it before it gets its name.
+///
+/// No log is overwritten. Views in MongoDB that have seen events which the backup lacks
+/// say so; then run `muster rebuild --other-log`.
+///
+/// Exit codes: 0 the log is there and whole, 1 the backup is damaged or the log cannot
+/// be written, 2 a setting is wrong, there is a log already, or the directory has no
+/// backup.
+#[derive(Debug, clap::Args)]
+pub(super) struct RestoreCommand {
+    /// Directory of the backup
+    directory: PathBuf,
+
+    #[command(flatten)]
+    log: EventLogOptions,
+}
+
+impl RestoreCommand {
+    pub(super) async fn run(self) -> Exit {
+        let settings = match Settings::read(&self.log) {
+            Ok(settings) => settings,
+            Err(why) => return fail_with(why, Exit::Refused),
+        };
+        let LogLocation::Sqlite(log) = settings.eventstore else {
+            let why = "muster restore writes the file of an embedded log; name it with --data or --eventstore sqlite:PATH";
+            return fail_with(why, Exit::Refused);
+        };
+        if !self.directory.is_dir() {
+            return fail_with(format_args!("{} is no directory", self.directory.display()), Exit::Refused);
+        }
+        if let Err(error) = data::ensure_directory(&settings.data) {
+            return fail_with(format_args!("{error:#}"), Exit::Failed);
+        }
+        if let Err(error) = data::copy_key_space(&self.directory, &settings.data) {
+            return fail_with(format_args!("{error:#}"), Exit::Refused);
+        }
+        let done = tokio::task::spawn_blocking(move || {
+            let mut passed_over = PassedOver::default();
+            let report = restore_log(&self.directory, &log, |event| passed_over.understands(event));
+            (report, log)
+        });
+        match done.await {
+            Ok((Ok(report), log)) => {
+                let (events, streams) = (report.events, report.streams);
+                println!(
+                    "restored {events} events of {streams} streams to {}; the log is whole",
+                    log.display()
+                );
+                Exit::Success
+            }
+            Ok((Err(error), _)) => failure(error).fail(),
+            Err(error) => fail_with(error, Exit::Failed),
+        }
+    }
+}
