@@ -9,7 +9,7 @@ use domain::SubmissionId;
 use domain::sandbox::ImageFetch;
 use jiff::Timestamp;
 use projections::view::{SandboxView, StatsView, SubmissionStatus};
-use projections::{QueryError, ViewQueries};
+use projections::{FirstCatchUp, QueryError, ViewQueries};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -62,6 +62,8 @@ pub(crate) fn watch_platform(
     let (unknown, unknown_rules) = watch::channel(BTreeSet::new());
     let (ways, fetches) = watch::channel(HashMap::new());
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
+        // Until then the views show which verifiers worked long ago.
+        FirstCatchUp::of(&*views).wait().await;
         let mut checkpoint = views.watch();
         let mut verdicts = VerdictWatch::new(patience);
         loop {
@@ -204,8 +206,9 @@ mod tests {
     }
 
     impl Platform {
-        fn watched() -> Self {
+        async fn watched() -> Self {
             let views = Arc::new(MemoryViews::new());
+            views.show_from(Position::START).await.unwrap();
             let watched = watch_platform(views.clone(), PATIENCE, CancellationToken::new());
             Self { views, at: Position::START, watched }
         }
@@ -250,7 +253,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_working_verifier_is_enough() {
-        let mut platform = Platform::watched();
+        let mut platform = Platform::watched().await;
         platform.says(Some("no verifier has reported")).await;
         for (verifier, trouble, said) in [
             ("a", Some("no manager"), Some("a: no manager")),
@@ -309,7 +312,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_verifier_that_reports_no_more_does_not_count() {
-        let mut platform = Platform::watched();
+        let mut platform = Platform::watched().await;
         platform.reported("a", None, Timestamp::UNIX_EPOCH).await;
         platform.says(Some("a has not reported since 1970-01-01T00:00:00Z")).await;
         platform.reported("b", None, Timestamp::now()).await;
@@ -318,7 +321,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_submission_that_waits_for_long_without_any_verdict_shows_that_nothing_is_verified() {
-        let mut platform = Platform::watched();
+        let mut platform = Platform::watched().await;
         platform.reported("a", None, Timestamp::now()).await;
         platform.says(None).await;
         platform.recorded(1, 0, Event::Submitted(submitted_by("ada"))).await;
@@ -337,7 +340,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_young_submissions_hide_no_old_one() {
-        let mut platform = Platform::watched();
+        let mut platform = Platform::watched().await;
         platform.reported("a", None, Timestamp::now()).await;
         platform.recorded(1, 0, Event::Submitted(submitted_by("ada"))).await;
         for young in 2..=u128::try_from(OVERDUE_MAX).unwrap() + 2 {

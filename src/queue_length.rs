@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use commands::QueueLength;
 use projections::view::SubmissionStatus;
-use projections::{QueryError, ViewQueries};
+use projections::{FirstCatchUp, QueryError, ViewQueries};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -13,13 +13,15 @@ use tokio_util::sync::CancellationToken;
 /// The time between two reads of the views.
 const PERIOD: Duration = Duration::from_secs(2);
 
-/// Watches the length of the queue until `stopping` is cancelled. If the views cannot be read, the last length stays.
+/// Watches the length of the queue until `stopping` is cancelled, from the moment at which the views have caught up. If they
+/// cannot be read, the last length stays.
 pub(crate) fn watch_length(
     views: Arc<dyn ViewQueries>,
     stopping: CancellationToken,
 ) -> watch::Receiver<QueueLength> {
     let (sender, length) = watch::channel(QueueLength::default());
     tokio::spawn(stopping.run_until_cancelled_owned(async move {
+        FirstCatchUp::of(&*views).wait().await;
         loop {
             if let Ok(now) = length_of(&*views).await {
                 sender.send_replace(now);

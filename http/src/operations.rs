@@ -66,7 +66,10 @@ pub trait MonitoredViews: Send + Sync {
     /// Returns the newest checkpoint that this process has seen, and changes to it.
     fn watch(&self) -> watch::Receiver<Position>;
 
-    /// Reads the totals for `/metrics`, or returns `None` if the views cannot be read.
+    /// Returns the reason why the views are not shown yet, or `None` if they are.
+    fn unshown(&self) -> Option<String>;
+
+    /// Reads the totals for `/metrics`, or returns `None` if the views cannot be read or are not shown yet.
     async fn totals(&self) -> Option<ViewTotals>;
 }
 
@@ -243,14 +246,17 @@ async fn views_problem(log: &dyn Read, views: &dyn MonitoredViews, head: Positio
     let mut checkpoint = views.watch();
     let applied = *checkpoint.borrow();
     if applied >= head || nothing_to_apply(log, applied).await {
-        return None;
+        return views.unshown();
     }
     let reached = checkpoint.wait_for(|position| *position >= head);
     if matches!(timeout(CATCH_UP, reached).await, Ok(Ok(_))) {
-        return None;
+        return views.unshown();
     }
     let applied = *views.watch().borrow();
-    (!nothing_to_apply(log, applied).await).then(|| format!("the views are at {applied} of {head}"))
+    match nothing_to_apply(log, applied).await {
+        true => views.unshown(),
+        false => Some(format!("the views are at {applied} of {head}")),
+    }
 }
 
 /// Returns true if all events after `applied` are of streams that the views do not apply.

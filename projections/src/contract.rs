@@ -86,6 +86,7 @@ macro_rules! contract {
             applying_again_changes_nothing
             a_batch_that_does_not_begin_at_the_checkpoint_is_refused
             the_checkpoint_moves_without_events
+            views_are_shown_when_they_reach_the_end_that_was_noted
             the_views_go_on_at_the_last_event_that_they_know
             every_event_up_to_a_place_is_older_than_its_moment
             the_checkpoint_can_be_watched

@@ -5,6 +5,7 @@
 //! [`ViewStore`]. The effects of an event are the same for every store: the
 //! module `fold` computes them.
 
+mod first_catch_up;
 mod fold;
 mod log_item;
 mod log_places;
@@ -22,6 +23,7 @@ pub mod view;
 #[cfg(feature = "contract")]
 pub mod contract;
 
+pub use first_catch_up::{CatchUpProgress, FirstCatchUp};
 pub use log_item::LogItem;
 pub use log_places::LogPlace;
 pub use map::ZOOM_MAX;

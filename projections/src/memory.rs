@@ -37,6 +37,7 @@ pub struct MemoryViews {
     /// Held by the projection that is writing.
     writing: Mutex<()>,
     checkpoint: watch::Sender<Position>,
+    shown_from: watch::Sender<Option<Position>>,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +76,7 @@ impl MemoryViews {
             state: RwLock::default(),
             writing: Mutex::default(),
             checkpoint: watch::Sender::new(Position::START),
+            shown_from: watch::Sender::new(None),
         }
     }
 
@@ -182,6 +184,15 @@ impl ViewStore for MemoryViews {
 
     async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError> {
         self.write().resume.log.get_or_insert(log);
+        Ok(())
+    }
+
+    async fn show_from(&self, end: Position) -> Result<(), ApplyError> {
+        self.shown_from.send_if_modified(|known| {
+            let is_lower = known.is_none_or(|known| end < known);
+            *known = Some(known.map_or(end, |known| known.min(end)));
+            is_lower
+        });
         Ok(())
     }
 

@@ -191,6 +191,10 @@ impl ViewStore for MongoViews {
         written(async { self.collections()?.note_log(log).await }).await
     }
 
+    async fn show_from(&self, end: Position) -> Result<(), ApplyError> {
+        written(async { self.collections()?.show_from(end).await }).await
+    }
+
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         written(self.write_sandbox(sandbox)).await
     }

@@ -215,6 +215,7 @@ async fn find_resume_point(log: &dyn Follow, views: &dyn ViewStore) -> Result<Po
     if let Some(identity) = identity.filter(|_| resume.log.is_none()) {
         views.note_log(identity).await?;
     }
+    views.show_from(log.head().await?).await?;
     Ok(resume.position)
 }
 

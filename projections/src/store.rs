@@ -47,6 +47,10 @@ pub trait ViewStore: ViewQueries {
     /// Notes which log the views follow, unless they know.
     async fn note_log(&self, log: LogIdentity) -> Result<(), ApplyError>;
 
+    /// Notes that the views are shown once their checkpoint reaches `end`, the end that the log has now. The lowest end that
+    /// was noted counts, so views that were shown once stay so.
+    async fn show_from(&self, end: Position) -> Result<(), ApplyError>;
+
     /// Takes a submission out of all views, because its stream was deleted, and moves the checkpoint to the deletion. Later
     /// events of the submission change nothing.
     ///
@@ -89,6 +93,14 @@ pub trait ViewQueries: Send + Sync {
 
     /// Returns a watch on the checkpoint. It also rises when another process moves the checkpoint.
     fn watch(&self) -> watch::Receiver<Position>;
+
+    /// Returns a watch on the checkpoint from which on the views are shown; `None` until a projection has noted it. See
+    /// [`FirstCatchUp`](crate::FirstCatchUp).
+    fn shown_from(&self) -> watch::Receiver<Option<Position>>;
+
+    /// Names the way in which the views are kept and the build of them that is read. Views of another name may show the same
+    /// position differently.
+    fn representation(&self) -> String;
 
     /// Returns the place in the log from which a projection goes on: the last event of a submission that is applied. The
     /// views may have seen more of the log since then, but the events there are strangers' and may go at any time.

@@ -18,7 +18,9 @@ use event_store::{
 };
 use projections::contract::{EventHistory, ViewsUnderTest, assert_same, in_memory};
 use projections::view::{SET_ASIDE_KEPT, StandstillView, SubmissionStatus};
-use projections::{EventEnvelope, HistoryPoint, LogItem, MemoryViews, ViewQueries, ViewStore, run};
+use projections::{
+    EventEnvelope, FirstCatchUp, HistoryPoint, LogItem, MemoryViews, ViewQueries, ViewStore, run,
+};
 use support::{log, stored, write};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -72,6 +74,26 @@ async fn project(log: &SqliteStore, views: &Arc<MemoryViews>, upto: Position) {
     let projector =
         tokio::spawn(run(Arc::new(log.clone()), Arc::<MemoryViews>::clone(views), shutdown.clone()));
     timeout(DEADLINE, views.watch().wait_for(|at| *at >= upto)).await.unwrap().unwrap();
+    shutdown.cancel();
+    timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn views_are_shown_once_they_have_what_the_log_had_when_they_were_begun() {
+    let (log, _folder) = log();
+    let (views, shutdown) = (Arc::new(MemoryViews::new()), CancellationToken::new());
+    assert!(FirstCatchUp::of(&*views).progress().is_some());
+    let projector = tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone()));
+    timeout(DEADLINE, FirstCatchUp::of(&*views).wait()).await.expect("an empty log has been read at once");
+    shutdown.cancel();
+    timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+
+    let history = EventHistory::random(22, 5000);
+    let head = write(&log, &history.events).await.last().unwrap().position;
+    let (views, shutdown) = (Arc::new(MemoryViews::new()), CancellationToken::new());
+    let projector = tokio::spawn(run(Arc::new(log.clone()), views.clone(), shutdown.clone()));
+    timeout(DEADLINE, FirstCatchUp::of(&*views).wait()).await.expect("the log is read");
+    assert_eq!(views.checkpoint().await.unwrap(), head);
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
 }

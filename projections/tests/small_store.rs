@@ -175,6 +175,10 @@ impl ViewStore for SmallStore {
         self.views.note_log(log).await
     }
 
+    async fn show_from(&self, end: Position) -> Result<(), ApplyError> {
+        self.views.show_from(end).await
+    }
+
     async fn record_sandbox(&self, sandbox: &SandboxView) -> Result<(), ApplyError> {
         self.views.record_sandbox(sandbox).await
     }
@@ -206,6 +210,14 @@ impl ViewQueries for SmallStore {
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.views.watch()
+    }
+
+    fn shown_from(&self) -> watch::Receiver<Option<Position>> {
+        self.views.shown_from()
+    }
+
+    fn representation(&self) -> String {
+        self.views.representation()
     }
 
     async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {

@@ -17,6 +17,7 @@ use crate::map::tiles::MapTiles;
 use crate::map::venues::VenueMaps;
 use crate::parameters;
 use crate::past::PastViews;
+use crate::present::PresentViews;
 use crate::readers::{LiveReaders, ReaderLimits};
 use crate::submissions::reader::SubmissionReader;
 
@@ -51,7 +52,7 @@ pub struct ReadApi {
 
 /// The state that the handlers share.
 pub(crate) struct ReadState {
-    pub(crate) queries: Arc<dyn ViewQueries>,
+    pub(crate) views: PresentViews,
     pub(crate) log: Arc<dyn Read>,
     pub(crate) subscribe: Arc<dyn Subscribe>,
     pub(crate) submissions: SubmissionReader,
@@ -79,7 +80,7 @@ impl ReadState {
             venues,
             readers: LiveReaders::new(api.readers, api.venues, api.metrics),
             tokens: OrganiserTokens::new(api.token, Arc::clone(&api.log)),
-            queries: api.queries,
+            views: PresentViews::new(api.queries),
             log: api.log,
             subscribe: api.subscribe,
             pause_reason: api.pause_reason,
@@ -94,7 +95,7 @@ impl ReadState {
     /// Returns the present views, or those at `moment`, the text of the parameter `at`.
     pub(crate) async fn queries_at(&self, moment: Option<&str>) -> Result<Arc<dyn ViewQueries>, Problem> {
         match parameters::past(moment)? {
-            None => Ok(Arc::clone(&self.queries)),
+            None => Ok(Arc::clone(self.views.get().await?)),
             Some(time) => self.past.at(time).await,
         }
     }

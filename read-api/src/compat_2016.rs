@@ -128,10 +128,11 @@ pub(crate) async fn original_record(
 pub(crate) async fn original_stats(
     State(state): State<Arc<ReadState>>,
 ) -> Result<Json<OriginalStats>, Problem> {
+    let views = state.views.get().await?;
     let mut submissions = Vec::new();
     let mut after = Position::START;
     while submissions.len() < PINS_MAX {
-        let page = state.queries.pins_changed(after, PAGE_PINS).await.map_err(views_unavailable)?;
+        let page = views.pins_changed(after, PAGE_PINS).await.map_err(views_unavailable)?;
         let Some(newest) = page.last() else { break };
         after = newest.position;
         submissions.extend(page.into_iter().filter(|pin| pin.passes > 0).map(|pin| OriginalPin {
@@ -142,7 +143,7 @@ pub(crate) async fn original_stats(
         }));
     }
     submissions.truncate(PINS_MAX);
-    let mut stats = state.queries.stats().await.map_err(views_unavailable)?;
+    let mut stats = views.stats().await.map_err(views_unavailable)?;
     let votes = stats.answers.remove("vote").unwrap_or_default();
     Ok(Json(OriginalStats { submissions, votes }))
 }

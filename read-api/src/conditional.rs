@@ -4,17 +4,25 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use event_store::Revision;
+use event_store::{LogCheckpoint, Position, Revision};
+use projections::ViewQueries;
 use serde::Serialize;
+
+/// The version of this program.
+const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
 /// The identity of one state of a response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ETag(String);
 
 impl ETag {
-    /// Creates the tag of a response that a number determines, such as a position.
-    pub(crate) fn from_number(number: u64) -> Self {
-        Self(format!("\"{number}\""))
+    /// Creates the tag of a response that shows these views at `position`. Another version of the program may show the same
+    /// events differently, and another log, or one that was restored, has other events up to the same position.
+    pub(crate) fn of_views(views: &dyn ViewQueries, place: &LogCheckpoint, position: Position) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (PROGRAM, views.representation()).hash(&mut hasher);
+        (place.log, place.position, place.event).hash(&mut hasher);
+        Self(format!("\"{position}-{:016x}\"", hasher.finish()))
     }
 
     /// Creates the tag of exactly this content.
@@ -84,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_client_may_send_several_tags_and_weak_tags() {
-        let etag = ETag::from_number(7);
+        let etag = ETag("\"7\"".to_owned());
         assert!(etag.matches(&if_none_match("\"7\"")));
         assert!(etag.matches(&if_none_match("\"6\", W/\"7\"")));
         assert!(etag.matches(&if_none_match("*")));

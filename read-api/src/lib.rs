@@ -12,6 +12,7 @@ mod organisers;
 mod pages;
 mod parameters;
 mod past;
+mod present;
 mod problem;
 mod readers;
 mod router;

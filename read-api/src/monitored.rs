@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use event_store::Position;
 use http_edge::{MonitoredViews, ViewTotals};
-use projections::ViewQueries;
+use projections::{FirstCatchUp, ViewQueries};
 use tokio::sync::watch;
 
 /// The number up to which submissions that stand still are counted.
@@ -24,7 +24,15 @@ impl MonitoredViews for WatchedQueries {
         self.0.watch()
     }
 
+    fn unshown(&self) -> Option<String> {
+        let progress = FirstCatchUp::of(&*self.0).progress()?;
+        Some(format!("the views have not caught up with the log yet: {progress}"))
+    }
+
     async fn totals(&self) -> Option<ViewTotals> {
+        if self.unshown().is_some() {
+            return None;
+        }
         let stats = self.0.stats().await.ok()?;
         let submissions =
             stats.submissions.iter().map(|(status, count)| (status.as_str().to_owned(), *count)).collect();

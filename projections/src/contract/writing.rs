@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::{DEADLINE, EventHistory, ViewsUnderTest, assert_same, catch_up, in_memory};
-use crate::{ApplyError, ViewStore};
+use crate::{ApplyError, CatchUpProgress, FirstCatchUp, ViewStore};
 
 pub async fn applying_again_changes_nothing(subject: &dyn ViewsUnderTest) {
     let views = subject.views();
@@ -37,6 +37,42 @@ pub async fn the_checkpoint_moves_without_events(subject: &dyn ViewsUnderTest) {
     views.apply(Position::START, &[], Position(70)).await.expect("applied");
     assert_eq!(views.checkpoint().await.expect("readable"), Position(70));
     assert_eq!(views.stats().await.expect("readable").position, Position(70));
+}
+
+pub async fn views_are_shown_when_they_reach_the_end_that_was_noted(subject: &dyn ViewsUnderTest) {
+    let (views, other) = (subject.views(), subject.reopened().await);
+    let (catch_up, there) = (FirstCatchUp::of(&*views), FirstCatchUp::of(&*other));
+    // Another process asks the store, and does not wait to be told.
+    let progress = async || {
+        for views in [&views, &other] {
+            views.checkpoint().await.expect("readable");
+        }
+        assert_eq!(catch_up.progress(), there.progress());
+        catch_up.progress()
+    };
+    let at = |at, shown_from| Some(CatchUpProgress { at, shown_from });
+    assert_eq!(progress().await, at(Position::START, None));
+    let mut history = EventHistory::new();
+    history.submit_and_pass("ada", 0);
+    let (end, early) = (history.head(), history.events[0].position);
+    views.show_from(end).await.expect("noted");
+    views.show_from(Position(end.0 + 70)).await.expect("answered");
+    assert_eq!(progress().await, at(Position::START, Some(end)), "the lowest counts");
+    views.apply(Position::START, &history.events[..1], early).await.expect("applied");
+    assert_eq!(progress().await, at(early, Some(end)));
+    let waits = tokio::spawn({
+        let mut there = there.clone();
+        async move { there.wait().await }
+    });
+    super::catch_up(&*views, &history).await;
+    timeout(DEADLINE, waits).await.expect("in time").expect("it ends");
+    assert_eq!(progress().await, None);
+    // A projection that begins again notes the end of its time.
+    views.show_from(Position(end.0 + 70)).await.expect("answered");
+    assert_eq!(progress().await, None);
+    let reopened = subject.reopened().await;
+    reopened.checkpoint().await.expect("readable");
+    assert_eq!(FirstCatchUp::of(&*reopened).progress(), None);
 }
 
 pub async fn the_views_go_on_at_the_last_event_that_they_know(subject: &dyn ViewsUnderTest) {

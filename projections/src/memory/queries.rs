@@ -24,6 +24,14 @@ impl ViewQueries for MemoryViews {
         self.checkpoint.subscribe()
     }
 
+    fn shown_from(&self) -> watch::Receiver<Option<Position>> {
+        self.shown_from.subscribe()
+    }
+
+    fn representation(&self) -> String {
+        "memory".to_owned()
+    }
+
     async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
         Ok(self.read().places.before(moment))
     }

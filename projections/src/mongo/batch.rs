@@ -74,9 +74,8 @@ impl MongoViews {
             return Ok(());
         }
         // Another generation may have become current.
-        let checkpoint =
-            self.polled.poll().await.map_err(|error| ApplyError::Unavailable(describe(&error)))?;
-        Err(ApplyError::Overtaken(checkpoint))
+        let head = self.polled.poll().await.map_err(|error| ApplyError::Unavailable(describe(&error)))?;
+        Err(ApplyError::Overtaken(head.checkpoint))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The names and indexes of the collections. Every query is by `_id` or by one
 //! of these indexes.
 
-use event_store::{LogCheckpoint, LogIdentity, Position};
+use event_store::{LogIdentity, Position};
 use mongodb::bson::{Document, doc};
 use mongodb::error::Result;
 use mongodb::options::IndexOptions;
@@ -9,7 +9,7 @@ use mongodb::{ClientSession, Collection, Database, IndexModel};
 
 use super::documents::{
     BlockDocument, CounterDocument, CurrentGeneration, DeletionDocument, Generation, GenerationHead,
-    PassDocument, PinDocument, PlaceDocument, StatusDocument, VenueCounterDocument, VenueDocument,
+    PassDocument, PinDocument, PlaceDocument, StatusDocument, VenueCounterDocument, VenueDocument, number,
 };
 
 /// The version of the documents' shapes. Views of another version are left
@@ -136,16 +136,24 @@ impl ViewCollections {
         Ok(())
     }
 
-    /// Returns the generation's checkpoint, or `None` if the generation was removed.
-    pub(super) async fn checkpoint(&self) -> Result<Option<Position>> {
-        let head = Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await?;
-        Ok(head.map(|head| head.checkpoint))
+    /// Returns the generation's newest head, or `None` if the generation was removed.
+    pub(super) async fn newest_head(&self) -> Result<Option<GenerationHead>> {
+        Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await
     }
 
-    /// Returns the place in the log from which a projection goes on.
-    pub(super) async fn resume_point(&self) -> Result<LogCheckpoint> {
-        let head = Self::heads(&self.database).find_one(doc! { "_id": self.generation }).await?;
-        Ok(head.map(|head| head.resume_point()).unwrap_or_default())
+    /// Returns the generation's checkpoint, or `None` if the generation was removed.
+    pub(super) async fn checkpoint(&self) -> Result<Option<Position>> {
+        Ok(self.newest_head().await?.map(|head| head.checkpoint))
+    }
+
+    /// Notes the checkpoint from which on the generation is shown, unless a lower one is known.
+    pub(super) async fn show_from(&self, end: Position) -> Result<()> {
+        // A head without the field is an older version's, and its generation is shown.
+        let unknown = doc! { "shown_from": { "$type": "null" } };
+        let higher = doc! { "shown_from": { "$gt": number(end) } };
+        let noted = doc! { "$set": { "shown_from": number(end) } };
+        let head = doc! { "_id": self.generation, "$or": [unknown, higher] };
+        Self::heads(&self.database).update_one(head, noted).await.map(drop)
     }
 
     /// Notes the identity of the log, unless it is known.

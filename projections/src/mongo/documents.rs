@@ -50,6 +50,15 @@ pub(super) struct GenerationHead {
     /// The choice of places in the log.
     #[serde(default)]
     pub(super) choosing: PlaceChooser,
+    /// The checkpoint from which on the generation is shown; null until a projection has noted it. Older versions did not
+    /// note it, and their generations are shown.
+    #[serde(default = "from_the_start")]
+    pub(super) shown_from: Option<Position>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the field may be null")]
+fn from_the_start() -> Option<Position> {
+    Some(Position::START)
 }
 
 /// A place in the log.
@@ -266,6 +275,7 @@ impl GenerationHead {
             resume: Some(ResumeDocument::default()),
             log: None,
             choosing: PlaceChooser::default(),
+            shown_from: None,
         }
     }
 

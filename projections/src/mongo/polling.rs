@@ -31,6 +31,8 @@ pub(super) struct PolledState {
     /// The generation that is read; `None` until MongoDB was reached.
     generation: watch::Sender<Option<Generation>>,
     checkpoint: watch::Sender<Position>,
+    /// The checkpoint from which on the generation is shown.
+    shown_from: watch::Sender<Option<Position>>,
     /// True if MongoDB did not answer the last poll.
     away: AtomicBool,
 }
@@ -45,7 +47,7 @@ pub(super) async fn keep_polling(state: Weak<PolledState>) {
             (Err(error), false) => {
                 tracing::warn!(error = describe(error), "MongoDB does not answer; the views are unavailable");
             }
-            (Ok(checkpoint), true) => tracing::info!(%checkpoint, "MongoDB answers again"),
+            (Ok(head), true) => tracing::info!(checkpoint = %head.checkpoint, "MongoDB answers again"),
             (Ok(_), false) | (Err(_), true) => {}
         }
         drop(state);
@@ -59,6 +61,7 @@ impl PolledState {
             database,
             generation: watch::Sender::new(None),
             checkpoint: watch::Sender::new(Position::START),
+            shown_from: watch::Sender::new(None),
             away: AtomicBool::default(),
         }
     }
@@ -87,6 +90,15 @@ impl PolledState {
         self.checkpoint.subscribe()
     }
 
+    pub(super) fn shown_from(&self) -> watch::Receiver<Option<Position>> {
+        self.shown_from.subscribe()
+    }
+
+    /// Returns the generation that is read; `None` until MongoDB was reached.
+    pub(super) fn generation(&self) -> Option<Generation> {
+        *self.generation.borrow()
+    }
+
     /// Notifies the watchers of a checkpoint that was read or written, unless a higher one of its generation is known.
     pub(super) fn publish(&self, generation: Generation, checkpoint: Position) {
         let current = self.generation.borrow();
@@ -111,8 +123,8 @@ impl PolledState {
         });
     }
 
-    /// Reads the current generation and its checkpoint. The first poll creates missing collections.
-    pub(super) async fn poll(&self) -> Result<Position> {
+    /// Reads the head of the current generation. The first poll creates missing collections.
+    pub(super) async fn poll(&self) -> Result<GenerationHead> {
         let current = ViewCollections::current(&self.database).find_one(CurrentGeneration::filter()).await?;
         let current = match current {
             Some(current) => current.generation,
@@ -122,10 +134,12 @@ impl PolledState {
         if self.generation.borrow().is_none() {
             collections.create().await?;
         }
-        let checkpoint = collections.checkpoint().await?.unwrap_or(Position::START);
-        self.change_generation(current, checkpoint);
-        self.publish(current, checkpoint);
-        Ok(checkpoint)
+        let head = collections.newest_head().await?.unwrap_or_else(|| GenerationHead::empty(current));
+        self.change_generation(current, head.checkpoint);
+        self.publish(current, head.checkpoint);
+        self.shown_from
+            .send_if_modified(|known| std::mem::replace(known, head.shown_from) != head.shown_from);
+        Ok(head)
     }
 
     /// Creates the first generation, unless another process has just done so.

@@ -13,6 +13,7 @@ use mongodb::error::Result as MongoResult;
 use mongodb::options::FindOptions;
 use tokio::sync::watch;
 
+use super::collections::SHAPE;
 use super::documents::{PinDocument, cell_key, number};
 use super::map_query::{NearestQuery, ViewportQuery};
 use super::transaction::find;
@@ -30,11 +31,19 @@ use crate::{LogPlace, QueryError, ViewQueries};
 #[async_trait]
 impl ViewQueries for MongoViews {
     async fn checkpoint(&self) -> Result<Position, QueryError> {
-        within_deadline(self.polled.poll()).await
+        Ok(within_deadline(self.polled.poll()).await?.checkpoint)
     }
 
     fn watch(&self) -> watch::Receiver<Position> {
         self.polled.watch()
+    }
+
+    fn shown_from(&self) -> watch::Receiver<Option<Position>> {
+        self.polled.shown_from()
+    }
+
+    fn representation(&self) -> String {
+        format!("MongoDB, shape {SHAPE}, generation {}", self.polled.generation().unwrap_or_default())
     }
 
     async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
@@ -42,11 +51,7 @@ impl ViewQueries for MongoViews {
     }
 
     async fn resume_point(&self) -> Result<LogCheckpoint, QueryError> {
-        within_deadline(async {
-            self.polled.poll().await?;
-            self.collections()?.resume_point().await
-        })
-        .await
+        Ok(within_deadline(self.polled.poll()).await?.resume_point())
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {

@@ -62,11 +62,11 @@ impl MongoViews {
         other_log: bool,
         progress: impl Fn(Position),
     ) -> std::result::Result<Position, RebuildError> {
-        let views = self.polled.poll().await?;
+        let head = self.polled.poll().await?;
         let old = self.collections()?;
         let identity = LogIdentity::read(log).await?;
-        let fits = match old.resume_point().await?.check(log, identity).await {
-            Ok(()) => log.event_at(views).await.map(drop),
+        let fits = match head.resume_point().check(log, identity).await {
+            Ok(()) => log.event_at(head.checkpoint).await.map(drop),
             other => other,
         };
         let is_other = match fits {
@@ -95,6 +95,9 @@ impl MongoViews {
             }
             progress(at);
             let upto = if is_other { Position(u64::MAX) } else { at };
+            if page.end {
+                retried(|| new.show_from(at)).await?;
+            }
             let swapped = async { timeout(RETRY_DEADLINE, self.swap(&old, &new, upto)).await };
             if page.end && swapped.await.map_err(|_| late(RETRY_DEADLINE))?? {
                 self.polled.poll().await?;

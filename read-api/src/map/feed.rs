@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event_store::Position;
 use projections::view::StatsView;
-use projections::{QueryError, ViewQueries};
+use projections::{FirstCatchUp, QueryError, ViewQueries};
 use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -165,6 +165,7 @@ impl FrameWriter {
     }
 
     async fn run(self) {
+        FirstCatchUp::of(&*self.source.queries).wait().await;
         let mut checkpoint = self.source.queries.watch();
         let mut position = *checkpoint.borrow_and_update();
         let mut sent = StatsView::default();

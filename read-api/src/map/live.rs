@@ -44,7 +44,7 @@ pub(crate) struct LiveParameters {
         (status = 200, description = "The stream of messages.", content_type = "text/event-stream", body = String),
         (status = 400, description = "`Last-Event-ID` is not the id of a message.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such venue.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Too many clients listen.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Too many clients listen, or the views cannot be read.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(crate) async fn live(
@@ -55,6 +55,7 @@ pub(crate) async fn live(
 ) -> Result<Response, Problem> {
     let venue = state.venues.find(parameters.venue.as_deref())?.map(str::to_owned);
     let after = parameters::last_event_id(&headers)?;
+    state.views.get().await?;
     let permit = state.readers.admit(client)?;
     let after = match after {
         // A position that the views do not have makes the stream begin anew.

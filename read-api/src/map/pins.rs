@@ -102,8 +102,9 @@ pub(crate) async fn pins(
     let zoom = parameters::zoom(parameters.zoom.as_deref().unwrap_or("0"))?;
     let venue = state.venues.find(parameters.venue.as_deref())?;
     let queries = state.queries_at(parameters.at.as_deref()).await?;
-    // The checkpoint is read before the pins, so the pins may be newer than their tag says, but never older.
-    let etag = ETag::from_number(queries.checkpoint().await.map_err(views_unavailable)?.0);
+    // The place is read before the pins, so the pins may be newer than their tag says, but never older.
+    let place = queries.resume_point().await.map_err(views_unavailable)?;
+    let etag = ETag::of_views(&*queries, &place, place.position);
     if etag.matches(&headers) {
         return Ok(conditional::json(&headers, etag, Vec::new));
     }
@@ -139,9 +140,11 @@ pub(crate) async fn find_pins(
         let message = format!("write 1 to {SEARCH_CHARS_MAX} characters to search for");
         return Err(Problem::parameter("q", message));
     }
-    let pins = match state.venues.find(parameters.venue.as_deref())? {
-        None => state.queries.find_pins(text, FOUND_MAX).await,
-        Some(venue) => state.venues.read(&*state.queries, venue, |map| map.find(text, FOUND_MAX)).await,
+    let venue = state.venues.find(parameters.venue.as_deref())?;
+    let views = &**state.views.get().await?;
+    let pins = match venue {
+        None => views.find_pins(text, FOUND_MAX).await,
+        Some(venue) => state.venues.read(views, venue, |map| map.find(text, FOUND_MAX)).await,
     };
     Ok(Json(FeatureCollection::from_pins(pins.map_err(views_unavailable)?)))
 }
@@ -168,11 +171,11 @@ pub(crate) async fn pins_at(
 ) -> Result<Json<FeatureCollection>, Problem> {
     let lat = parameters::latitude(parameters.lat.as_deref())?;
     let lon = parameters::longitude(parameters.lon.as_deref())?;
-    let pins = match state.venues.find(parameters.venue.as_deref())? {
-        None => state.queries.pins_at(lat, lon, AT_PLACE_MAX).await,
-        Some(venue) => {
-            state.venues.read(&*state.queries, venue, |map| map.at_place(lat, lon, AT_PLACE_MAX)).await
-        }
+    let venue = state.venues.find(parameters.venue.as_deref())?;
+    let views = &**state.views.get().await?;
+    let pins = match venue {
+        None => views.pins_at(lat, lon, AT_PLACE_MAX).await,
+        Some(venue) => state.venues.read(views, venue, |map| map.at_place(lat, lon, AT_PLACE_MAX)).await,
     };
     Ok(Json(FeatureCollection::from_pins(pins.map_err(views_unavailable)?)))
 }
@@ -198,6 +201,7 @@ pub(crate) async fn newest_pins(
     let Some(venue) = state.venues.find(parameters.venue.as_deref())? else {
         return Err(Problem::parameter("venue", "name a venue of the challenge"));
     };
-    let newest = state.venues.read(&*state.queries, venue, |map| map.newest(FOUND_MAX)).await;
+    let views = &**state.views.get().await?;
+    let newest = state.venues.read(views, venue, |map| map.newest(FOUND_MAX)).await;
     Ok(Json(FeatureCollection::from_pins(newest.map_err(views_unavailable)?)))
 }

@@ -47,12 +47,13 @@ pub(crate) async fn stats(
 ) -> Result<Response, Problem> {
     let venue = state.venues.find(parameters.venue.as_deref())?;
     let queries = state.queries_at(parameters.at.as_deref()).await?;
+    let place = queries.resume_point().await.map_err(views_unavailable)?;
     let stats = match (venue, &parameters.at) {
         (Some(venue), Some(_)) => past_stats(&*queries, venue).await,
         (venue, _) => state.venues.stats(&*queries, venue).await,
     };
     let stats = stats.map_err(views_unavailable)?;
-    Ok(conditional::json(&headers, ETag::from_number(stats.position.0), || to_json(&stats)))
+    Ok(conditional::json(&headers, ETag::of_views(&*queries, &place, stats.position), || to_json(&stats)))
 }
 
 async fn past_stats(queries: &dyn ViewQueries, venue: &str) -> Result<StatsView, QueryError> {

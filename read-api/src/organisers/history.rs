@@ -144,7 +144,9 @@ pub(crate) async fn history(
     // The first page is read before the response begins, so that an error gets its own status.
     after.check(&*state.log, None).await?;
     let after = match filter.since {
-        Some(since) => after.position.max(start_of(&*state.log, &*state.queries, since).await?),
+        Some(since) => {
+            after.position.max(start_of(&*state.log, &**state.views.as_far_as_they_are(), since).await?)
+        }
         None => after.position,
     };
     let first = state.log.read_all(after, &filter.events, PAGE_EVENTS).await?;

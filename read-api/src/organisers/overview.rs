@@ -83,21 +83,21 @@ pub(crate) async fn overview(
     State(state): State<Arc<ReadState>>,
     reader: Reader,
 ) -> Result<Json<OrganiserOverview>, Problem> {
-    let venue = reader.venue.as_deref();
+    let (views, venue) = (state.views.get().await?, reader.venue.as_deref());
     let stats = match venue {
-        None => state.queries.stats().await,
-        Some(venue) => state.queries.venue_stats(venue).await,
+        None => views.stats().await,
+        Some(venue) => views.venue_stats(venue).await,
     };
     let stats = stats.map_err(views_unavailable)?;
     let count = |status| stats.submissions.get(&status).copied().unwrap_or_default();
-    let unfinished = state.queries.unfinished(venue, UNFINISHED_MAX).await.map_err(views_unavailable)?;
-    let given_up = state.queries.given_up(venue, GIVEN_UP_MAX).await.map_err(views_unavailable)?;
-    let held = state.queries.held(venue, HELD_MAX).await.map_err(views_unavailable)?;
+    let unfinished = views.unfinished(venue, UNFINISHED_MAX).await.map_err(views_unavailable)?;
+    let given_up = views.given_up(venue, GIVEN_UP_MAX).await.map_err(views_unavailable)?;
+    let held = views.held(venue, HELD_MAX).await.map_err(views_unavailable)?;
     // A submission that cannot be read belongs to no known venue.
     let (standing_still, set_aside) = match venue {
         None => (
-            state.queries.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?,
-            state.queries.set_aside().await.map_err(views_unavailable)?,
+            views.standstills(UNFINISHED_MAX).await.map_err(views_unavailable)?,
+            views.set_aside().await.map_err(views_unavailable)?,
         ),
         Some(_) => Default::default(),
     };

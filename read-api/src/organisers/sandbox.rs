@@ -104,8 +104,9 @@ pub(crate) async fn sandbox(
     State(state): State<Arc<ReadState>>,
     _: Reader,
 ) -> Result<Json<SandboxList>, Problem> {
-    let reports = state.queries.sandboxes().await.map_err(views_unavailable)?;
-    let verifying = state.queries.verifying(VERIFYING_MAX).await.map_err(views_unavailable)?;
+    let views = state.views.get().await?;
+    let reports = views.sandboxes().await.map_err(views_unavailable)?;
+    let verifying = views.verifying(VERIFYING_MAX).await.map_err(views_unavailable)?;
     let under_way = AttemptsUnderWay::count(&verifying);
     let verifiers = reports.into_iter().map(|report| VerifierSandbox::new(report, &under_way)).collect();
     Ok(Json(SandboxList { verifiers }))

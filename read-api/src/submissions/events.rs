@@ -110,7 +110,7 @@ fn messages(
                 Position::START
             }
         };
-        let mut checkpoint = state.queries.watch();
+        let mut checkpoint = state.views.as_far_as_they_are().watch();
         let mut pause_reason = state.pause_reason.clone();
         let mut client = ClientState { position: after, queue: None, pause_reason: None, fetch: None };
         let mut view = Some(first);

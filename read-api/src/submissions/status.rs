@@ -171,7 +171,11 @@ pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Re
     if view.status != SubmissionStatus::Submitted {
         return Ok(StatusAnswer::without_queue(view));
     }
-    let queue = state.queries.queue_place(view.id).await.map_err(views_unavailable)?;
+    // The queue of a moment of the past says nothing about the wait.
+    let queue = match state.views.are_shown() {
+        true => state.views.as_far_as_they_are().queue_place(view.id).await.map_err(views_unavailable)?,
+        false => None,
+    };
     let is_left = view.named_rules().is_some_and(|rules| state.unknown_rules.borrow().contains(rules));
     let pause_reason =
         state.pause_reason.borrow().clone().or_else(|| is_left.then(|| UNKNOWN_RULES.to_owned()));
@@ -196,7 +200,7 @@ async fn wait_for_change(
     wait: Duration,
 ) -> Result<StatusView, Problem> {
     let deadline = Instant::now() + wait;
-    let mut checkpoint = state.queries.watch();
+    let mut checkpoint = state.views.as_far_as_they_are().watch();
     loop {
         checkpoint.mark_unchanged();
         let view = state.submissions.get(id).await?.ok_or_else(not_found)?;

@@ -60,6 +60,14 @@ impl ViewQueries for CountingQueries {
         self.views.watch()
     }
 
+    fn shown_from(&self) -> watch::Receiver<Option<Position>> {
+        self.views.shown_from()
+    }
+
+    fn representation(&self) -> String {
+        self.views.representation()
+    }
+
     async fn place_before(&self, moment: Timestamp) -> Result<Option<LogPlace>, QueryError> {
         self.count().place_before(moment).await
     }

@@ -12,6 +12,7 @@ mod openapi;
 mod operations;
 mod pages;
 mod past;
+mod present;
 mod rejections;
 mod sandbox;
 mod status;

@@ -1,6 +1,7 @@
 //! `/healthz`, `/readyz`, `/metrics`, and unknown paths.
 
-use event_store::LogCondition;
+use event_store::{LogCondition, Position};
+use projections::ViewStore;
 use read_api::ReaderLimits;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -9,7 +10,12 @@ use crate::world::{LONDON, Messages, World, problem};
 
 #[tokio::test]
 async fn a_process_is_ready_when_its_views_have_applied_the_log_until_it_stops() {
-    let world = World::without_projection(ReaderLimits::default()).await;
+    let world = World::starting(ReaderLimits::default()).await;
+    let response = world.get("/readyz").await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let unready: Value = response.json().await.unwrap();
+    assert!(unready["reasons"][0].as_str().unwrap().contains("caught up"), "{unready}");
+    world.views.show_from(Position::START).await.unwrap();
     let well = json!({ "ready": true, "reasons": [], "verifying": { "ready": true, "reasons": [] } });
     assert_eq!(world.json("/readyz").await, well);
     world.submit("ada", LONDON).await;

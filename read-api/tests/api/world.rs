@@ -17,7 +17,7 @@ use domain::testing::{located_in, submitted_by};
 use event_store::testing::event_about;
 use event_store::{Append, ExpectedRevision, LogCondition, Position, Read, SqliteStore, StreamName};
 use http_edge::{Metrics, Operations, OrganiserToken};
-use projections::{MemoryViews, ViewQueries};
+use projections::{MemoryViews, ViewQueries, ViewStore};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
@@ -57,8 +57,15 @@ impl World {
         world
     }
 
-    /// Starts a server whose views stand still until [`World::project`].
+    /// Starts a server whose views are shown, and stand still until [`World::project`].
     pub(crate) async fn without_projection(readers: ReaderLimits) -> Self {
+        let world = Self::starting(readers).await;
+        world.views.show_from(Position::START).await.unwrap();
+        world
+    }
+
+    /// Starts a server whose views have not been begun.
+    pub(crate) async fn starting(readers: ReaderLimits) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
         let views = Arc::new(MemoryViews::new());

@@ -2190,7 +2190,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Too many clients listen. */
+            /** @description Too many clients listen, or the views cannot be read. */
             503: {
                 headers: {
                     [name: string]: unknown;

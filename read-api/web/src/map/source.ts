@@ -117,9 +117,11 @@ export class PinSource {
       this.#show(loaded, requestedAt);
     } catch (error) {
       if (isAbort(error) || request.signal.aborted) return;
-      this.onFailure(error as Failure);
+      const failure = error as Failure;
+      this.onFailure(failure);
       this.#failures += 1;
-      this.#scheduleRequest(Math.min(RETRY_MS.first * 2 ** this.#failures, RETRY_MS.longest), "keep");
+      const pause = Math.min(RETRY_MS.first * 2 ** this.#failures, RETRY_MS.longest);
+      this.#scheduleRequest(failure.retryAfterMs ?? pause, "keep");
     } finally {
       if (this.#abort === request) this.#requestedKey = null;
     }
