@@ -3,8 +3,8 @@
 
 mod queries;
 
-use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use domain::queue::FairQueue;
@@ -22,7 +22,7 @@ use crate::pin_index::PinIndex;
 use crate::view::{
     DeletionView, SandboxView, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
 };
-use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, ViewStore};
+use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, ViewQueries, ViewStore};
 
 /// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
@@ -111,6 +111,20 @@ impl MemoryViews {
             }
         }
         Ok(views)
+    }
+
+    /// Folds the map and the totals as they were at a point in the log's history. They have no submissions, which take most
+    /// of the memory: only while the log is read are these kept.
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub async fn map_at(
+        log: &dyn Read,
+        point: HistoryPoint,
+    ) -> Result<Arc<dyn ViewQueries>, ProjectionError> {
+        let views = Self::at(log, point).await?;
+        views.write().drop_submissions();
+        Ok(Arc::new(views))
     }
 
     /// Applies events and sets the checkpoint. The caller is the only writer.
@@ -237,6 +251,15 @@ impl ViewStore for MemoryViews {
 }
 
 impl MemoryState {
+    /// Drops all that only single submissions, or further events, need. No event may be applied any more.
+    fn drop_submissions(&mut self) {
+        (self.fold.statuses, self.fold.owners) = (HashMap::new(), HashMap::new());
+        self.fold.places = HashMap::new();
+        (self.unfinished, self.given_up, self.held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        self.queue = FairQueue::default();
+        (self.standstills, self.deletions) = (BTreeMap::new(), BTreeMap::new());
+    }
+
     fn apply(&mut self, envelope: &EventEnvelope) {
         let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);

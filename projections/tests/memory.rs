@@ -16,7 +16,7 @@ use event_store::{
     Append, EventFilter, EventPage, ExpectedRevision, Position, Read, ReadDirection, ReadError,
     RecordedEvent, Revision, SqliteStore, StreamName,
 };
-use projections::contract::{EventHistory, ViewsUnderTest, assert_same, in_memory};
+use projections::contract::{EventHistory, ViewsUnderTest, WORLD, assert_same, in_memory};
 use projections::view::{SET_ASIDE_KEPT, StandstillView, SubmissionStatus};
 use projections::{
     EventEnvelope, FirstCatchUp, HistoryPoint, LogItem, MemoryViews, ViewQueries, ViewStore, run,
@@ -96,6 +96,29 @@ async fn views_are_shown_once_they_have_what_the_log_had_when_they_were_begun() 
     assert_eq!(views.checkpoint().await.unwrap(), head);
     shutdown.cancel();
     timeout(DEADLINE, projector).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_map_of_a_moment_has_pins_and_totals_and_no_submissions() {
+    let (log, _folder) = log();
+    let history = EventHistory::random(23, 1000);
+    let written = write(&log, &history.events).await;
+    let point = HistoryPoint::Position(written[700].position);
+    let all = MemoryViews::at(&log, point).await.unwrap();
+    let map = MemoryViews::map_at(&log, point).await.unwrap();
+    assert_eq!(map.stats().await.unwrap(), all.stats().await.unwrap());
+    assert!(map.stats().await.unwrap().pins > 0);
+    for zoom in [0, 5, 16] {
+        assert_eq!(map.pins(WORLD, zoom).await.unwrap(), all.pins(WORLD, zoom).await.unwrap());
+    }
+    for venue in ["berlin", "paris"] {
+        assert_eq!(map.venue_stats(venue).await.unwrap(), all.venue_stats(venue).await.unwrap());
+        let changed = map.venue_pins_changed(venue, Position::START, 1000).await.unwrap();
+        assert_eq!(changed, all.venue_pins_changed(venue, Position::START, 1000).await.unwrap());
+    }
+    for id in history.submissions() {
+        assert_eq!(map.status(id).await.unwrap(), None);
+    }
 }
 
 #[tokio::test]

@@ -9,9 +9,13 @@ use http_edge::Problem;
 use jiff::{SignedDuration, Timestamp};
 use projections::{HistoryPoint, MemoryViews, ViewQueries};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep};
 
-/// The number of moments that are kept or being folded. Each holds all submissions of its time in memory.
+/// The number of moments that are kept or being folded. Each holds all pins of its time in memory.
 const MOMENTS_MAX: usize = 3;
+
+/// The time for which a moment is kept after somebody asked about it.
+const KEPT_FOR: Duration = Duration::from_secs(60);
 
 /// The time that a request waits for a fold. The fold goes on without it.
 const FOLD_PATIENCE: Duration = Duration::from_secs(8);
@@ -23,7 +27,7 @@ const SETTLED_AGE: SignedDuration = SignedDuration::from_secs(10);
 pub(crate) struct PastViews {
     log: Arc<dyn Read>,
     /// The moment that was asked for least recently is the first.
-    moments: Mutex<Vec<FoldedMoment>>,
+    moments: Arc<Mutex<Vec<FoldedMoment>>>,
     /// Admits one fold at a time, because readers of the present come first.
     fold_turn: Arc<Semaphore>,
 }
@@ -31,17 +35,19 @@ pub(crate) struct PastViews {
 /// The views at one moment.
 struct FoldedMoment {
     time: Timestamp,
+    /// The time at which somebody asked about it last.
+    asked: Instant,
     /// True if the log had all events of the moment when the fold began.
     settled: bool,
     views: FoldResult,
 }
 
 /// The result of a fold; `None` until the fold has ended.
-type FoldResult = watch::Receiver<Option<Result<Arc<MemoryViews>, String>>>;
+type FoldResult = watch::Receiver<Option<Result<Arc<dyn ViewQueries>, String>>>;
 
 impl PastViews {
     pub(crate) fn new(log: Arc<dyn Read>) -> Self {
-        Self { log, moments: Mutex::default(), fold_turn: Arc::new(Semaphore::new(1)) }
+        Self { log, moments: Arc::default(), fold_turn: Arc::new(Semaphore::new(1)) }
     }
 
     /// Returns the views with every event recorded up to `time`, or a 503 if folding them takes too long.
@@ -70,7 +76,8 @@ impl PastViews {
             None => true,
         });
         if let Some(index) = moments.iter().position(|moment| moment.time == time) {
-            let moment = moments.remove(index);
+            let mut moment = moments.remove(index);
+            moment.asked = Instant::now();
             let views = moment.views.clone();
             moments.push(moment);
             return Ok(views);
@@ -84,17 +91,27 @@ impl PastViews {
         }
         let views = self.start_fold(time);
         let settled = Timestamp::now().duration_since(time) > SETTLED_AGE;
-        moments.push(FoldedMoment { time, settled, views: views.clone() });
+        moments.push(FoldedMoment { time, asked: Instant::now(), settled, views: views.clone() });
         Ok(views)
     }
 
     fn start_fold(&self, time: Timestamp) -> FoldResult {
         let (sender, result) = watch::channel(None);
-        let (log, turn) = (Arc::clone(&self.log), Arc::clone(&self.fold_turn));
+        let (log, turn, moments) =
+            (Arc::clone(&self.log), Arc::clone(&self.fold_turn), Arc::clone(&self.moments));
         tokio::spawn(async move {
-            let _turn = turn.acquire_owned().await.expect("the semaphore is never closed");
-            let views = MemoryViews::at(&*log, HistoryPoint::Time(time)).await;
-            sender.send_replace(Some(views.map(Arc::new).map_err(|error| error.to_string())));
+            let fold_turn = turn.acquire_owned().await.expect("the semaphore is never closed");
+            let views = MemoryViews::map_at(&*log, HistoryPoint::Time(time)).await;
+            drop(fold_turn);
+            sender.send_replace(Some(views.map_err(|error| error.to_string())));
+            loop {
+                sleep(KEPT_FOR).await;
+                let mut moments = moments.lock().unwrap_or_else(PoisonError::into_inner);
+                moments.retain(|moment| moment.views.borrow().is_none() || moment.asked.elapsed() < KEPT_FOR);
+                if moments.iter().all(|moment| moment.time != time) {
+                    return;
+                }
+            }
         });
         result
     }

@@ -47,6 +47,46 @@ async fn a_malformed_or_future_moment_is_refused() {
 }
 
 #[tokio::test]
+async fn a_moment_may_have_an_offset_as_people_type_it() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    world.pass("ada", LONDON).await;
+    let in_london = world.get("/api/v1/stats?at=2026-03-21T12:00:00Z").await;
+    assert_eq!(in_london.status(), StatusCode::OK);
+    let in_berlin = world.get("/api/v1/stats?at=2026-03-21T14:00:00+02:00").await;
+    assert_eq!(in_berlin.headers()["etag"], in_london.headers()["etag"]);
+}
+
+#[tokio::test]
+async fn before_the_first_event_there_was_nothing() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    let id = world.pass("ada", LONDON).await;
+    for at in ["2016-03-21T12:00:00Z", "0001-01-01T00:00:00Z", "-009999-01-02T01:59:59Z"] {
+        let stats = world.json(&format!("/api/v1/stats?at={at}")).await;
+        assert_eq!((&stats["position"], &stats["pins"]), (&json!(0), &json!(0)), "{at}");
+        for venue in ["", "&venue=berlin"] {
+            let pins = world.json(&format!("/api/v1/pins?at={at}{venue}")).await;
+            assert_eq!(pins["features"], json!([]), "{at}");
+        }
+        world.problem(&format!("/api/v1/submissions/{id}?at={at}"), StatusCode::NOT_FOUND).await;
+    }
+}
+
+#[tokio::test]
+async fn all_who_ask_about_one_moment_at_once_are_answered_by_one_fold() {
+    let world = World::without_projection(ReaderLimits::default()).await;
+    world.pass("ada", LONDON).await;
+    let moment = after_now().await;
+    let path = world.url(&format!("/api/v1/stats?at={moment}"));
+    let asked = (0..40).map(|_| world.client.get(&path).send());
+    for response in futures::future::join_all(asked).await {
+        let response = response.unwrap();
+        // More folds than three at once would be refused.
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(response.json::<serde_json::Value>().await.unwrap()["pins"], 1);
+    }
+}
+
+#[tokio::test]
 async fn many_moments_at_once_are_limited_and_answered_in_turn() {
     let world = World::without_projection(ReaderLimits::default()).await;
     world.pass("ada", LONDON).await;
