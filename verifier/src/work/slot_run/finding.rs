@@ -12,8 +12,15 @@ const ENGINE_CHARS_MAX: usize = 300;
 
 /// The exit code of a process that was killed, as the kernel does for lack of memory.
 const KILLED: i64 = 137;
+/// The exit code of a process that the filter of system calls killed. Both our list and the engines' own do so only for calls of
+/// another architecture.
+const FILTERED: i64 = 159;
 /// The highest exit code that a program gives by itself. Higher codes belong to signals.
 const SIGNALLED: i64 = 128;
+
+/// The hint for a process that was killed for a call of another architecture.
+const FOR_32_BITS: &str = " That is SIGSYS, the signal for a system call that no app may make here. Programs for 32-bit x86 make such \
+    calls from their start: use a base image and programs for linux/amd64.";
 
 /// The finding about one image.
 #[derive(Debug)]
@@ -48,7 +55,10 @@ impl AppFinding {
                 return Self::Suspected { suspect: Suspect::LostNode, code, message };
             }
             TaskEnding::Exited(code) => {
-                let message = format!("The app ended by itself with exit code {code}.");
+                let mut message = format!("The app ended by itself with exit code {code}.");
+                if *code == FILTERED {
+                    message += FOR_32_BITS;
+                }
                 // A code above 128 is a signal's, or of an engine that restarted and killed its containers.
                 let suspect = if *code > SIGNALLED { Suspect::LostNode } else { Suspect::SlowNode };
                 return Self::Suspected { suspect, code: FailureCode::ExitedEarly, message };
@@ -187,4 +197,23 @@ fn is_ending(code: FailureCode) -> bool {
 
 pub(super) fn platform_fault(code: InterruptionCode, message: &str) -> PlatformFault {
     PlatformFault::new(code, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_for_another_architecture_gets_a_hint_and_no_other() {
+        let message = |code| match AppFinding::of_ending(&TaskEnding::Exited(code), 64) {
+            AppFinding::Suspected { code: FailureCode::ExitedEarly, message, .. } => message,
+            other => panic!("{other:?}"),
+        };
+        assert!(
+            message(159).contains("exit code 159") && message(159).contains("32-bit"),
+            "{}",
+            message(159)
+        );
+        assert!([1, 139, 158].iter().all(|code| !message(*code).contains("32-bit")));
+    }
 }
