@@ -30,10 +30,11 @@ use event_store::EsdbStore;
 use http_edge::{OrganiserToken, TrustedProxies, UnknownNetworkError};
 use read_api::MapTiles;
 use serde::Serialize;
-use verifier::{GateSettings, RegistryLogins};
+use verifier::{GateChoice, RegistryLogins};
 
 use crate::webhooks::WebhookSettings;
 use files::{challenge, logins, webhooks};
+pub(crate) use gate::GateForVerifiers;
 use typed::TypedSettings;
 
 /// The meaning of all settings.
@@ -60,8 +61,10 @@ pub struct Settings {
     pub insecure_registries: Vec<String>,
     /// Logins for private registries.
     pub logins: RegistryLogins,
-    /// The gate that nodes pull images from; `None` if they pull from the registries.
-    pub gate: Option<GateSettings>,
+    /// The gate of the verifier.
+    pub gate: GateChoice,
+    /// The terms of `muster serve gate` for verifiers.
+    pub(crate) gate_verifiers: GateForVerifiers,
     /// The webhooks of organisers; `None` if no file names any.
     pub(crate) webhooks: Option<WebhookSettings>,
     /// The number of slots of each node; `None` for as many as fit.
@@ -123,7 +126,7 @@ impl Settings {
         let typed = &mut typed;
         let data = typed.text("data")?.map_or_else(|| "muster-data".into(), PathBuf::from);
         let log = LogLocation::Sqlite(data.join("events.sqlite"));
-        let gate = gate::from_typed(typed, &data)?;
+        let (gate, gate_verifiers) = gate::from_typed(typed, &data)?;
         let (rules, venues) = typed.parse("challenge", (Challenge::birthday(), Vec::new()), challenge)?;
         Ok(Self {
             listen: typed.parse("listen", None, |text| socket_address(text).map(Some))?,
@@ -139,6 +142,7 @@ impl Settings {
             insecure_registries: typed.list("insecure-registries")?.unwrap_or_default(),
             logins: typed.parse("registry-logins", RegistryLogins::default(), logins)?,
             gate,
+            gate_verifiers,
             webhooks: typed.parse("webhooks", None, webhooks)?,
             slots: typed.parse("slots", None, slots)?,
             trusted_proxies: proxies(typed)?,
@@ -303,13 +307,15 @@ mod tests {
         }
     }
 
+    const GATE_SECRET: &str = "0c8a41e7d29b5f63";
+
     #[test]
     fn a_wrong_setting_is_named_in_one_line() {
         let wrong_challenge = tempfile::NamedTempFile::new().unwrap();
         fs::write(wrong_challenge.path(), "id = 7").unwrap();
         let wrong_challenge = wrong_challenge.path().to_str().unwrap();
         let with_brace = "https://{s}.example.org/{z}/{x}/{y}.png";
-        let flags: [(&str, &[&str]); 21] = [
+        let flags: [(&str, &[&str]); 27] = [
             ("--listen, MUSTER_LISTEN", &["--listen", "8080"]),
             ("--eventstore", &["--eventstore", "postgres://x"]),
             ("needs --eventstore-login", &["--eventstore-listen", "0.0.0.0:2113"]),
@@ -320,6 +326,22 @@ mod tests {
             ("--gate-address HOST:PORT", &["--gate-listen", "0.0.0.0:5443", "--gate-tls", "a,b"]),
             ("MUSTER_GATE_TLS", &["--gate-tls", "one"]),
             ("MUSTER_GATE_SPACE_MIB", &["--gate-space-mib", "0"]),
+            ("needs --gate-tls", &["--gate-verifiers", "10.0.0.1:5444"]),
+            ("needs --gate-secret", &["--gate", "https://gate.lan:5444"]),
+            ("in the clear", &["--gate", "http://gate.lan:5444", "--gate-secret", GATE_SECRET]),
+            (
+                "leave out",
+                &[
+                    "--gate",
+                    "http://[::1]:5444",
+                    "--gate-secret",
+                    GATE_SECRET,
+                    "--gate-listen",
+                    "127.0.0.1:1",
+                ],
+            ),
+            ("https://HOST:PORT", &["--gate", "https://ada:secret@gate.lan", "--gate-secret", GATE_SECRET]),
+            ("needs --gate (", &["--gate-authority", "ca.pem"]),
             ("MUSTER_SLOTS", &["--slots", "0"]),
             ("MUSTER_TRUSTED_PROXIES", &["--trusted-proxies", "10.0.0.0/24,10.0.0.0/33"]),
             ("MUSTER_RATE_BY_OWNER", &["--rate-by-owner", "often"]),
@@ -335,7 +357,7 @@ mod tests {
         for (named, flags) in flags {
             let error = read(flags, "").unwrap_err();
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.replace("gate-secret", "").contains("secret"), "{error}");
         }
         for (named, file) in [
             ("No such file", "challenge = \"/nowhere.toml\""),
@@ -347,7 +369,7 @@ mod tests {
         ] {
             let error = read(&[], file).unwrap_err();
             assert!(error.contains(named) && !error.contains('\n'), "{error}");
-            assert!(!error.contains("secret"), "{error}");
+            assert!(!error.replace("gate-secret", "").contains("secret"), "{error}");
         }
     }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
+use verifier::GateChoice;
 
 use crate::config::{LogLocation, Settings};
 use crate::data;
@@ -26,6 +27,9 @@ const LOG: &str = "log.lock";
 
 /// The name of a verifier's lock.
 const VERIFIER: &str = "verifier.lock";
+
+/// The name of the lock of the gate, which counts the layers in its directory.
+const GATE: &str = "gate.lock";
 
 /// The name of the lock of the process that delivers webhooks.
 const WEBHOOKS: &str = "webhooks.lock";
@@ -64,9 +68,12 @@ pub(crate) async fn wait_for_webhooks(data: &Path) -> anyhow::Result<DataLocks> 
 
 fn needed(settings: &Settings, roles: &[Role]) -> Vec<PathBuf> {
     // The log in a file has a lock beside it as well, in case it is in another directory. Nobody waits for that one.
-    let log = matches!(settings.eventstore, LogLocation::Sqlite(_)).then_some(LOG);
-    let verifier = roles.contains(&Role::Verifier).then_some(VERIFIER);
-    log.into_iter().chain(verifier).map(|name| settings.data.join(name)).collect()
+    let is_gate = roles == [Role::Gate];
+    let log = (matches!(settings.eventstore, LogLocation::Sqlite(_)) && !is_gate).then_some(LOG);
+    let verifier = roles.contains(&Role::Verifier);
+    let keeps_layers = is_gate || verifier && matches!(settings.gate, GateChoice::Own(_));
+    let names = log.into_iter().chain(verifier.then_some(VERIFIER)).chain(keeps_layers.then_some(GATE));
+    names.map(|name| settings.data.join(name)).collect()
 }
 
 /// Takes one lock, and writes the number of this process into its file. Without a `patience`, it waits without an end.

@@ -6,6 +6,7 @@ pub mod config;
 mod data;
 mod data_lock;
 mod event_log;
+mod gate_role;
 mod platform;
 mod queue_length;
 pub mod server;

@@ -24,7 +24,7 @@ use verifier::{Health, Verifier};
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
 use crate::webhooks::{WebhookSettings, WebhookSources, Webhooks};
-use crate::{data, platform, queue_length, server};
+use crate::{data, gate_role, platform, queue_length, server};
 
 /// The time that a verification under way may take after the process was asked to stop.
 const VERIFIER_GRACE: Duration = Duration::from_secs(5);
@@ -55,6 +55,8 @@ pub enum Role {
     ReadApi,
     /// Sends organisers' webhooks, and shows organisers how that goes
     Webhooks,
+    /// Looks into images for verifiers, and serves the images to the nodes
+    Gate,
 }
 
 /// The open sockets of a process.
@@ -67,7 +69,7 @@ pub struct Listeners {
 }
 
 impl Role {
-    /// The roles of `muster up`.
+    /// The roles of `muster up`, whose verifier has a gate of its own.
     pub const ALL: [Self; 5] =
         [Self::Commands, Self::Verifier, Self::Projections, Self::ReadApi, Self::Webhooks];
 
@@ -93,6 +95,9 @@ pub async fn run(
     stopping: CancellationToken,
 ) -> anyhow::Result<()> {
     data::ensure_directory(&settings.data)?;
+    if roles == [Role::Gate] {
+        return gate_role::run(&settings, listeners.http, stopping).await;
+    }
     let log = EventLog::open(&settings.eventstore, &settings.data).await?;
     let ended = run_over(&log, settings, roles, listeners, stopping).await;
     log.close().await;

@@ -9,7 +9,8 @@ use crate::system::Role;
 ///
 /// The roles share one event log over the network: `muster eventstore` on one
 /// machine, or an EventStoreDB. Each verifier needs a data directory of its own,
-/// because its name comes from there.
+/// because its name comes from there. The gate needs no log: verifiers ask it
+/// over HTTP.
 ///
 /// Exit codes: 0 stopped by a signal, 1 a part failed, 2 a setting is wrong.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,9 @@ pub(super) struct ServeCommand {
 impl ServeCommand {
     pub(super) async fn run(self) -> Exit {
         let settings = Settings::read(&self.options);
-        if let Ok(Settings { eventstore: LogLocation::Sqlite(_), .. }) = settings {
+        if self.role != Role::Gate
+            && let Ok(Settings { eventstore: LogLocation::Sqlite(_), .. }) = settings
+        {
             let why = "several processes cannot share a log in a file; start `muster eventstore`, and then give \
                 --eventstore esdb://127.0.0.1:2113?tls=false, or MUSTER_EVENTSTORE";
             return fail_with(why, Exit::Refused);

@@ -189,6 +189,24 @@ struct GateOptions {
     #[arg(long, env = "MUSTER_GATE_TLS", value_name = "CERTIFICATE,KEY")]
     gate_tls: Option<String>,
 
+    /// Address and port at which `muster serve gate` looks at images for verifiers [default: 127.0.0.1:5444]
+    #[arg(long, env = "MUSTER_GATE_VERIFIERS", value_name = "ADDRESS:PORT")]
+    gate_verifiers: Option<String>,
+
+    /// Gate of this verifier, if it is `muster serve gate`: https://HOST:PORT of its --gate-verifiers, or http:// on this
+    /// machine [default: a gate of its own]
+    #[arg(long, env = "MUSTER_GATE", value_name = "URL")]
+    gate: Option<String>,
+
+    /// Authority that signed the certificate of the verifier's gate, a PEM file [default: those that this machine trusts]
+    #[arg(long, env = "MUSTER_GATE_AUTHORITY", value_name = "FILE")]
+    gate_authority: Option<String>,
+
+    /// Secret that `muster serve gate` and its verifiers share: at least 16 characters that nobody can guess, as
+    /// `openssl rand -hex 32` makes them
+    #[arg(long, env = "MUSTER_GATE_SECRET", value_name = "SECRET", hide_env_values = true)]
+    gate_secret: Option<SecretText>,
+
     /// Size of the images that the gate keeps, in MiB [default: 20480]
     #[arg(long, env = "MUSTER_GATE_SPACE_MIB", value_name = "MIB")]
     gate_space_mib: Option<String>,

@@ -7,7 +7,7 @@ use event_store::{EsdbStore, Read};
 use projections::{MongoViews, ViewQueries};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
-use testbed::{Testbed, until};
+use testbed::{App, Layer, Testbed, until};
 use tokio::time::timeout;
 
 use crate::support::system::TOKEN;
@@ -30,7 +30,7 @@ async fn without_mongodb_the_read_api_has_views_of_its_own() {
 async fn five_processes_verify_submissions_and_rejudges() {
     let bed = Testbed::single().await.unwrap();
     let wrong = Entry::prepare(&bed.registry, "bob", Kind::WrongInOneField).await;
-    let mut system = System::start_as(Shape::FiveProcesses, &bed).await;
+    let mut system = System::start_with_gate(&bed).await;
     let id = system.submit("wrong", &wrong.body).await;
     wrong.assert_deserved(&system.verdict(&id, JUDGED).await);
 
@@ -43,6 +43,8 @@ async fn five_processes_verify_submissions_and_rejudges() {
         (timeline.iter().filter(|entry| entry["type"] == "Failed").count() == 2).then_some(())
     });
     verdicts.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
+
+    refuses_and_passes_as_its_verifiers_would(&bed, &mut system).await;
 
     // The organiser sees the nodes that the verifier reported to the log.
     let node = until("the node to be seen", Duration::from_secs(20), async || {
@@ -62,10 +64,11 @@ async fn five_processes_verify_submissions_and_rejudges() {
         (Part::Log, "muster_log_position "),
         (
             Part::Commands,
-            "muster_http_requests_total{method=\"POST\",route=\"/api/v1/submissions\",status=\"202\"} 1",
+            "muster_http_requests_total{method=\"POST\",route=\"/api/v1/submissions\",status=\"202\"} 3",
         ),
         (Part::Verifier, "muster_verifier_nodes 1"),
-        (Part::ReadApi, "muster_submissions{status=\"failed\"} 1"),
+        (Part::Gate, "muster_verifier_registry_requests_total{status=\"2xx\"}"),
+        (Part::ReadApi, "muster_submissions{status=\"failed\"} 2"),
         (Part::Projections, "muster_views_lag 0"),
     ] {
         let ready = until("it to be ready", Duration::from_secs(20), async || {
@@ -76,7 +79,7 @@ async fn five_processes_verify_submissions_and_rejudges() {
         assert_eq!((&ready["ready"], &ready["reasons"]), (&json!(true), &json!([])), "{part:?}");
         // A process that knows a verifier, or has the views, says that submissions are verified.
         let (knows, (status, verifying)) = (
-            !matches!(part, Part::Log | Part::Commands),
+            !matches!(part, Part::Log | Part::Commands | Part::Gate),
             ask(&system, part, "/readyz/verifying").await.unwrap(),
         );
         assert_eq!(ready.get("verifying").is_some(), knows, "{part:?}: {ready}");
@@ -90,13 +93,15 @@ async fn five_processes_verify_submissions_and_rejudges() {
         let of_views = matches!(part, Part::ReadApi | Part::Projections);
         assert_eq!(metrics.contains("\nmuster_pins "), of_views, "{part:?}: {metrics}");
     }
+    let (_, gates) = ask(&system, Part::Gate, "/metrics").await.unwrap();
+    let fetched = figure(&gates, "muster_verifier_layers_fetched_bytes_total");
+    assert!(fetched.is_some_and(|bytes| bytes >= 1000.0), "{gates}");
     let (_, metrics) = ask(&system, Part::Verifier, "/metrics").await.unwrap();
+    assert_eq!(figure(&metrics, "muster_verifier_layers_fetched_bytes_total"), Some(0.0), "{metrics}");
     for (name, least) in [
         ("muster_verifier_attempts_total{outcome=\"failed\"}", 2.0),
         ("muster_verifier_attempt_seconds_count", 2.0),
         ("muster_verifier_step_seconds_count{step=\"probe\"}", 2.0),
-        ("muster_verifier_registry_requests_total{status=\"2xx\"}", 2.0),
-        ("muster_verifier_layers_fetched_bytes_total", 1000.0),
         ("muster_verifier_sweeps_total{outcome=\"ok\"}", 1.0),
         ("muster_verifier_slots_by_state{state=\"ready\"}", 1.0),
         ("muster_verifier_queue_submissions{state=\"ready\"}", 0.0),
@@ -109,6 +114,36 @@ async fn five_processes_verify_submissions_and_rejudges() {
     }
     assert!(system.terminate().await.success(), "{}", system.log_tail());
     bed.stop().await.unwrap();
+}
+
+/// Submits what the gate refuses, and what waits until the gate is back.
+async fn refuses_and_passes_as_its_verifiers_would(bed: &Testbed, system: &mut System) {
+    let app = App::playing(&["good"], &Value::Null).with_layers([Layer::fifo("etc/passwd").unwrap()]);
+    let image = bed.registry.push("eve/app:latest", &app).await.unwrap();
+    let mut body = ada();
+    body["images"] = json!([image]);
+    let id = system.submit("fifo", &body).await;
+    let refused = system.verdict(&id, JUDGED).await;
+    let reason = &refused["reasons"][0];
+    assert_eq!(
+        (&refused["status"], &reason["code"]),
+        (&json!("failed"), &json!("image_refused")),
+        "{refused:#}"
+    );
+    assert!(reason["message"].as_str().unwrap().contains("/etc/passwd is a FIFO"), "{reason:#}");
+
+    system.kill_part(Part::Gate);
+    says_why(system, Part::Verifier, "the gate at https://127.0.0.1").await;
+    let good = Entry::prepare(&bed.registry, "gil", Kind::Good).await;
+    let id = system.submit("good", &good.body).await;
+    let told = until("the status to say why", Duration::from_secs(20), async || {
+        let status = system.status(&id).await?;
+        assert_eq!(status["status"], "submitted", "{status:#}");
+        status["platform"].as_str().map(str::to_owned)
+    });
+    told.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
+    system.restart().await;
+    good.assert_deserved(&system.verdict(&id, JUDGED).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -187,6 +222,8 @@ fn a_role_without_a_needed_setting_names_it_in_one_line() {
         (vec!["serve", "commands", "--listen", "127.0.0.1:0"], 2, "muster eventstore"),
         ([&["serve", "projections"][..], &esdb].concat(), 1, "mongodb://"),
         ([&["eventstore", "--listen", "127.0.0.1:0"][..], &esdb].concat(), 2, "sqlite:PATH"),
+        (vec!["serve", "gate"], 1, "--gate-listen"),
+        (vec!["serve", "gate", "--gate-listen", "127.0.0.1:0"], 1, "--gate-secret"),
         (vec!["eventstore", "--listen", "0.0.0.0:0"], 2, "--eventstore-login"),
         (vec!["eventstore", "--listen", "0.0.0.0:0", "--login", "a:b"], 2, "--eventstore-tls"),
         (vec!["eventstore", "--listen", "0.0.0.0:0", "--tls", "a,b"], 2, "--eventstore-login"),
@@ -195,11 +232,11 @@ fn a_role_without_a_needed_setting_names_it_in_one_line() {
             1,
             "/nowhere.crt",
         ),
-        (vec!["eventstore", "--listen", "127.0.0.1:0", "--login", "secret"], 2, "USER:PASSWORD"),
+        (vec!["eventstore", "--listen", "127.0.0.1:0", "--login", "sesame"], 2, "USER:PASSWORD"),
     ] {
         let (ended, said) = run(&arguments);
         assert_eq!(ended, Some(code), "{arguments:?}: {said}");
         assert!(said.lines().last().unwrap().contains(named), "{arguments:?}: {said}");
-        assert!(!said.contains("secret"), "{said}");
+        assert!(!said.contains("sesame"), "{said}");
     }
 }

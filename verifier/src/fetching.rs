@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use domain::sandbox::{FetchTarget, ImageFetch};
 use domain::{Digest, ImageRef, SubmissionId};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
@@ -29,6 +30,13 @@ const REPORTED_MAX: usize = 32;
 /// The images on their way. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FetchBoard(Arc<Mutex<Vec<Arc<FetchWay>>>>);
+
+/// An image on its way to a gate, with the bytes of each layer that arrived, for a verifier elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FetchingImage {
+    pub(crate) image: ImageRef,
+    pub(crate) layers: Vec<(ImageLayer, u64)>,
+}
 
 /// One image on its way, until it is dropped.
 #[derive(Debug)]
@@ -115,6 +123,14 @@ impl FetchBoard {
         fetches
     }
 
+    /// Returns all images on their way.
+    pub(crate) fn fetching(&self) -> Vec<FetchingImage> {
+        self.ways()
+            .iter()
+            .map(|way| FetchingImage { image: way.image.clone(), layers: way.progress() })
+            .collect()
+    }
+
     fn ways(&self) -> MutexGuard<'_, Vec<Arc<FetchWay>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,6 +151,13 @@ impl ImageOnItsWay {
         }
     }
 
+    /// Notes how many bytes of a layer are there.
+    pub(crate) fn note_bytes(&self, layer: &Digest, bytes: u64) {
+        if let Some(way) = self.way.layers().get(layer) {
+            way.arrived.store(bytes, Ordering::Relaxed);
+        }
+    }
+
     /// Notes how many bytes of a layer are there. `beginning` is the beginning of its digest, without the algorithm.
     pub(crate) fn note_layer(&self, beginning: &str, bytes: u64) {
         for (digest, way) in self.way.layers().iter() {
@@ -152,6 +175,19 @@ impl ImageOnItsWay {
 }
 
 impl FetchWay {
+    fn progress(&self) -> Vec<(ImageLayer, u64)> {
+        let layers = self.layers();
+        let mut layers: Vec<_> = layers
+            .iter()
+            .map(|(digest, layer)| {
+                let arrived = layer.arrived.load(Ordering::Relaxed);
+                (ImageLayer { digest: digest.clone(), size: layer.size }, arrived)
+            })
+            .collect();
+        layers.sort_by(|one, other| one.0.digest.cmp(&other.0.digest));
+        layers
+    }
+
     fn bytes(&self) -> u64 {
         let layers = self.layers();
         layers.values().map(|layer| layer.arrived.load(Ordering::Relaxed).min(layer.size)).sum()

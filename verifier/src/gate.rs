@@ -7,17 +7,26 @@ mod archive;
 mod arriving;
 mod blob_store;
 mod budget;
+mod connections;
+#[cfg(test)]
+mod contract;
+mod gate_process;
 mod gate_server;
 mod header;
+mod image_gate;
 mod image_room;
 mod image_tree;
 mod layer;
 mod layer_gate;
 mod layer_tree;
 mod listener;
+mod local_gate;
+mod look_lines;
+mod look_server;
 mod memory;
 mod pax;
 mod reach;
+mod remote_gate;
 #[cfg(test)]
 mod samples;
 mod saved_image;
@@ -26,13 +35,19 @@ mod served_images;
 use domain::submission::FailureCode;
 
 pub(crate) use self::arriving::ArrivingBytes;
+pub use self::gate_process::{GateProcess, GateProcessSettings};
 pub(crate) use self::gate_server::GateServer;
 pub use self::gate_server::GateSettings;
+pub(crate) use self::image_gate::{
+    AskedImage, ImageGate, LookPass, LookRequest, LookTerms, LookedImage, RunnableImage,
+};
 pub(crate) use self::image_tree::MountPlan;
-pub(crate) use self::layer_gate::LayerGate;
-pub use self::reach::{GateReach, gate_reach};
+pub(crate) use self::local_gate::LocalGate;
+pub use self::look_lines::GateSecret;
+pub use self::reach::{GateReach, gate_reach, remote_gate_address};
+pub(crate) use self::remote_gate::RemoteGate;
+pub use self::remote_gate::RemoteGateSettings;
 pub(crate) use self::saved_image::{SavedImageError, look_into_saved};
-pub(crate) use self::served_images::{ImageSource, ServedPass};
 
 /// The reason why a layer or an image gets no further. The participant is at fault.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,8 +27,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::fetching::FetchBoard;
-pub use crate::gate::{GateReach, GateSettings, gate_reach};
-use crate::gate::{GateServer, ImageSource, LayerGate};
+pub use crate::gate::{
+    GateProcess, GateProcessSettings, GateReach, GateSecret, GateSettings, RemoteGateSettings, gate_reach,
+    remote_gate_address,
+};
+use crate::gate::{GateServer, ImageGate, LocalGate, RemoteGate};
 pub use crate::health::{Health, NodeHealth, NodeState};
 use crate::janitor::{Housekeeping, Janitor};
 pub use crate::metrics::VerifierMetrics;
@@ -63,14 +66,25 @@ pub struct VerifierSettings {
     /// Logins for registries. Without a gate the nodes get them as well, because they pull for themselves. They should permit
     /// reading only, because the Swarm then stores them.
     pub logins: RegistryLogins,
-    /// The gate that nodes pull images from; `None` if they pull from the registries.
-    pub gate: Option<GateSettings>,
+    pub gate: GateChoice,
     /// The number of submissions that may be under way on each node at a time. `None` derives it from the
     /// node's processors and memory.
     pub slots_per_node: Option<usize>,
     /// The time that attempts under way have to finish when the verifier stops. Afterwards they are
     /// interrupted, and their submissions return to the queue.
     pub grace: Duration,
+}
+
+/// The gate that looks into a verifier's images.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum GateChoice {
+    /// One in the verifier's process that keeps nothing. The nodes pull from the registries.
+    #[default]
+    Registries,
+    /// One in the verifier's process. The nodes pull from it.
+    Own(GateSettings),
+    /// One in another process. The nodes pull from it.
+    Remote(RemoteGateSettings),
 }
 
 /// A setting that cannot be used.
@@ -99,9 +113,15 @@ pub struct Verifier {
     settings: VerifierSettings,
     engines: Vec<Arc<Engine>>,
     swarm: Arc<dyn Swarm>,
-    gate: Option<GateServer>,
+    gate: GateParts,
     health: watch::Sender<Health>,
     metrics: VerifierMetrics,
+}
+
+/// The parts of the gate that a verifier uses.
+enum GateParts {
+    Own(Option<GateServer>),
+    Remote(RemoteGate),
 }
 
 impl Verifier {
@@ -127,7 +147,13 @@ impl Verifier {
         }
         let swarm = Arc::new(DockerSwarm::new(engines.clone(), settings.logins.clone(), &settings.name));
         let challenge = commands.challenge();
-        let gate = settings.gate.as_ref().map(|gate| GateServer::open(gate, challenge)).transpose();
+        let gate = match &settings.gate {
+            GateChoice::Registries => Ok(GateParts::Own(None)),
+            GateChoice::Own(gate) => {
+                GateServer::open(gate, challenge).map(|server| GateParts::Own(Some(server)))
+            }
+            GateChoice::Remote(gate) => RemoteGate::new(gate).map(GateParts::Remote),
+        };
         let gate = gate.map_err(SettingsError::Gate)?;
         let starting = Health::paused("the verifier is starting");
         let metrics = VerifierMetrics::new(&commands.challenge().images.registries);
@@ -157,11 +183,6 @@ impl Verifier {
         for engine in engines {
             background.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
         }
-        let served = gate.as_ref().map(GateServer::images);
-        let images = gate.as_ref().map_or(ImageSource::Registries, GateServer::source);
-        if let Some(gate) = gate {
-            background.spawn(gate.serve());
-        }
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
@@ -176,13 +197,29 @@ impl Verifier {
         };
         background.spawn(heed_fault);
         let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, fault);
-        let registry = RegistryClient::new(
-            settings.insecure_registries,
-            settings.logins,
-            challenge.images.registry_hosts.clone(),
-            metrics.clone(),
-        );
-        let limited = registry.limited();
+        let gate: Arc<dyn ImageGate> = match gate {
+            GateParts::Own(server) => {
+                let hosts = challenge.images.registry_hosts.clone();
+                let (insecure, logins) = (settings.insecure_registries, settings.logins);
+                let registry = RegistryClient::new(insecure, logins, hosts, metrics.clone());
+                let served = server.as_ref().map(GateServer::images);
+                if let Some(server) = server {
+                    background.spawn(server.serve());
+                }
+                Arc::new(LocalGate::new(registry, served, metrics.clone()))
+            }
+            GateParts::Remote(gate) => {
+                let gate = Arc::new(gate);
+                let following = Arc::clone(&gate);
+                background.spawn(async move { match following.follow().await {} });
+                gate
+            }
+        };
+        let limited = gate.limited();
+        background.spawn({
+            let (slots, trouble) = (slots.clone(), gate.trouble());
+            async move { slots.heed_gate(trouble).await }
+        });
         let fetches = FetchBoard::default();
         let (fetch_reports, reported_fetches) = watch::channel(Vec::new());
         background.spawn({
@@ -193,13 +230,12 @@ impl Verifier {
             verifier: settings.name.clone(),
             store: Arc::clone(&store) as Arc<dyn Read>,
             commands: commands.clone(),
-            registry,
-            gate: LayerGate::new(served, metrics.clone()),
+            gate,
             pulls: NodePulls::default(),
             fetches,
             runs: Arc::default(),
             ledger: Mutex::default(),
-            context: RunContext { challenge, swarm, slots: slots.clone(), images },
+            context: RunContext { challenge, swarm, slots: slots.clone() },
             unknown_rules: watch::Sender::default(),
             metrics,
         };

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use domain::Event;
 use domain::submission::InterruptionCode;
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -185,6 +186,15 @@ impl VerifierMetrics {
         metrics
     }
 
+    /// Returns the metrics of a process that has no others.
+    pub fn to_text(&self) -> String {
+        let mut registry = Registry::with_prefix("muster");
+        self.register(&mut registry);
+        let mut all = String::new();
+        text::encode(&mut all, &registry).expect("writing to a String never fails");
+        all
+    }
+
     /// Adds the metrics to those of the process, with `verifier_` before each name.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("verifier");
@@ -295,9 +305,9 @@ impl VerifierMetrics {
     }
 
     /// Sets the time until each paused registry is asked again.
-    pub(crate) fn set_pauses(&self, left: impl Fn(&str) -> Duration) {
+    pub(crate) fn set_pauses(&self, left: impl Fn(&str) -> Option<Duration>) {
         for registry in self.registries.iter() {
-            let seconds = left(registry).as_secs_f64().ceil() as u64;
+            let seconds = left(registry).unwrap_or_default().as_secs_f64().ceil() as u64;
             self.pauses.get_or_create(&self.registry_label(registry)).set(seconds);
         }
     }
@@ -355,7 +365,7 @@ mod tests {
         }
         metrics.count_request(None);
         metrics.set_pulls_left("docker.io", 87);
-        metrics.set_pauses(|_| Duration::from_millis(1500));
+        metrics.set_pauses(|_| Some(Duration::from_millis(1500)));
         let text = shown(&metrics);
         let lines = |name: &str| text.lines().filter(|line| line.starts_with(name)).count();
         assert_eq!(lines("muster_verifier_registry_requests_total{"), ANSWERS.len(), "{text}");

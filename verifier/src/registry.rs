@@ -18,6 +18,7 @@ use domain::challenge::ResourceLimits;
 use domain::sandbox::SandboxRegistry;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::{Digest, ImageRef};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::watch;
 
@@ -75,7 +76,7 @@ pub(crate) struct ImageDocuments {
 }
 
 /// A layer, as an image's manifest names it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ImageLayer {
     pub(crate) digest: Digest,
     /// The compressed size, bytes. It is a claim.
@@ -152,11 +153,6 @@ impl RegistryClient {
             labels,
             documents,
         })
-    }
-
-    /// Returns the time until a registry is asked again; nothing if it is asked.
-    pub(crate) fn pause_left(&self, registry: &str) -> Duration {
-        self.http.pause_left(registry)
     }
 
     /// Returns the registries that limit requests. The receiver is told of pauses, and not of each pull that is left.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use verifier::{GateReach, GateSettings, gate_reach};
+use verifier::{GateChoice, GateReach, GateSettings, gate_reach, remote_gate_address};
 
 use super::DoctorFinding;
 use super::engine::root;
@@ -12,27 +12,37 @@ use crate::config::Settings;
 const DEADLINE: Duration = Duration::from_secs(5);
 
 pub(super) async fn examine(settings: &Settings) -> Vec<DoctorFinding> {
-    let Some(gate) = &settings.gate else {
-        return vec![DoctorFinding::warn(
-            "gate: none, so the nodes pull from the registries, and get the logins for them",
-            "let the nodes pull from Muster alone with --gate-listen; docs/security.md says how",
-        )];
-    };
-    let address = gate.address.clone().unwrap_or_else(|| gate.listen.to_string());
-    match answers(gate, &address).await {
-        Ok(()) => {}
-        Err(why) => {
-            return vec![DoctorFinding::unseen(
-                format!("gate {address}: {why}"),
-                "start Muster, and run `muster doctor` again",
+    let (address, has_tls) = match &settings.gate {
+        GateChoice::Registries => {
+            return vec![DoctorFinding::warn(
+                "gate: none, so the nodes pull from the registries, and get the logins for them",
+                "let the nodes pull from Muster alone with --gate-listen; docs/security.md says how",
             )];
         }
-    }
+        GateChoice::Own(gate) => {
+            let address = gate.address.clone().unwrap_or_else(|| gate.listen.to_string());
+            if let Err(why) = answers(gate, &address).await {
+                return vec![DoctorFinding::unseen(
+                    format!("gate {address}: {why}"),
+                    "start Muster, and run `muster doctor` again",
+                )];
+            }
+            (address, gate.tls.is_some())
+        }
+        GateChoice::Remote(gate) => match remote_gate_address(gate).await {
+            Ok(address) => (address, gate.url.starts_with("https://")),
+            Err(why) => {
+                let cure =
+                    "start `muster serve gate`, let this machine reach it, and run `muster doctor` again";
+                return vec![DoctorFinding::missing(format!("gate: {why}"), cure)];
+            }
+        },
+    };
     let certificates = settings.swarm_certificates.as_deref();
     let asked = settings.swarm.iter().map(|engine| gate_reach(engine, certificates, &address));
     let engines = settings.swarm.iter().zip(join_all(asked).await);
     let mut findings = vec![DoctorFinding::ok(format!("gate {address}: answers"))];
-    findings.extend(engines.map(|(engine, reach)| of_engine(engine, &address, gate.tls.is_some(), reach)));
+    findings.extend(engines.map(|(engine, reach)| of_engine(engine, &address, has_tls, reach)));
     findings
 }
 
@@ -76,6 +86,8 @@ fn of_engine(engine: &str, address: &str, has_tls: bool, reach: GateReach) -> Do
 
 #[cfg(test)]
 mod tests {
+    use verifier::{GateSecret, RemoteGateSettings};
+
     use super::super::FindingState;
     use super::*;
 
@@ -84,7 +96,7 @@ mod tests {
         let mut settings = Settings::read(&crate::config::AllOptions::default()).unwrap();
         let none = examine(&settings).await;
         assert_eq!(none[0].state, FindingState::Warn);
-        settings.gate = Some(GateSettings {
+        settings.gate = GateChoice::Own(GateSettings {
             listen: "127.0.0.1:9".parse().unwrap(),
             address: None,
             tls: None,
@@ -94,6 +106,14 @@ mod tests {
         let [finding] = &examine(&settings).await[..] else { panic!("one finding") };
         assert_eq!(finding.state, FindingState::Unseen);
         assert!(finding.subject.starts_with("gate 127.0.0.1:9: "), "{finding}");
+        settings.gate = GateChoice::Remote(RemoteGateSettings {
+            url: "http://127.0.0.1:9".into(),
+            secret: GateSecret::new("0c8a41e7d29b5f63"),
+            authority: None,
+        });
+        let [finding] = &examine(&settings).await[..] else { panic!("one finding") };
+        assert_eq!(finding.state, FindingState::Missing);
+        assert!(finding.subject.contains("the gate at http://127.0.0.1:9 does not answer"), "{finding}");
     }
 
     #[test]

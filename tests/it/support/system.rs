@@ -34,6 +34,8 @@ pub(crate) enum Part {
     Verifier,
     ReadApi,
     Projections,
+    /// The gate, if it is a process of its own.
+    Gate,
 }
 
 /// The processes, their addresses and their files.
@@ -42,7 +44,7 @@ pub(crate) struct System {
     processes: Vec<(Option<Part>, Child)>,
     files: TempDir,
     /// The HTTP address of each part. A single process has only the first.
-    parts: [String; 5],
+    parts: [String; 6],
     /// The proxy that makes several processes one site.
     front: Option<Front>,
     /// The address of the served log.
@@ -55,6 +57,8 @@ pub(crate) struct System {
     network: Option<PathBuf>,
     /// Further arguments of the single process.
     settings: Vec<String>,
+    /// The arguments of a gate in a process of its own, if there is one, and those of its verifier.
+    gate: Option<[Vec<String>; 2]>,
     http: reqwest::Client,
 }
 
@@ -81,6 +85,32 @@ impl System {
     pub(crate) async fn start_as(shape: Shape, bed: &Testbed) -> Self {
         let engines = bed.swarm.endpoints().join(",");
         Self::start_shaped(shape, engines, bed.registry.address().to_owned()).await
+    }
+
+    /// Starts five processes, and a gate as a sixth, whose only registry it is.
+    pub(crate) async fn start_with_gate(bed: &Testbed) -> Self {
+        let database = format!("/it-{}?", uuid::Uuid::new_v4().simple());
+        let views = Mongo::shared().await.unwrap().uri().replace("/?", &database);
+        let (engines, registry) = (bed.swarm.endpoints().join(","), bed.registry.address().to_owned());
+        let mut system = Self::prepared(Shape::FiveProcesses, views, engines, registry).await;
+        let port = free_address().port();
+        let (nodes, verifiers) = (format!("{}:{port}", bed.own_address()), free_address().to_string());
+        let names = vec![bed.own_address().to_string(), "127.0.0.1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        let file = |name: &str| system.files.path().join(name).display().to_string();
+        let (certificate, key, data) = (file("gate.pem"), file("gate-key.pem"), file("gate"));
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let (tls, url) = (format!("{certificate},{key}"), format!("https://{verifiers}"));
+        let gate =
+            ["--gate-listen", &nodes, "--gate-tls", &tls, "--gate-verifiers", &verifiers, "--data", &data];
+        let verifier = ["--gate", &url, "--gate-authority", &certificate];
+        let with_secret = |arguments: &[&str]| {
+            [arguments, &["--gate-secret", GATE_SECRET]].concat().into_iter().map(str::to_owned).collect()
+        };
+        system.gate = Some([with_secret(&gate), with_secret(&verifier)]);
+        system.restart().await;
+        system
     }
 
     /// Starts one process on a host of its own, with these registries, separated by commas, and further settings.
@@ -148,7 +178,7 @@ impl System {
         let files = tempfile::tempdir().unwrap();
         let challenge = CHALLENGE.replace("REGISTRY", &registries.replace(',', "\", \""));
         std::fs::write(files.path().join("challenge.toml"), challenge).unwrap();
-        let [node, parts @ ..] = [(); 6].map(|()| free_address().to_string());
+        let [node, parts @ ..] = [(); 7].map(|()| free_address().to_string());
         let front = match shape {
             Shape::OneProcess => None,
             Shape::FourProcesses | Shape::FiveProcesses => {
@@ -171,6 +201,7 @@ impl System {
             registries,
             network,
             settings,
+            gate: None,
             http,
         }
     }
@@ -206,7 +237,8 @@ impl System {
             ],
         };
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        for part in parts {
+        let gate = self.gate.as_ref().map(|_| Some(Part::Gate));
+        for part in parts.iter().chain(&gate) {
             if self.processes.iter().any(|(running, _)| running == part) {
                 continue;
             }
@@ -260,7 +292,25 @@ impl System {
                 vec!["eventstore", "--listen", &self.node, "--data", &data, "--operator-listen", operator]
             }
             Some(Part::Commands) => part_of("commands", Part::Commands),
-            Some(Part::Verifier) => part_of("verifier", Part::Verifier),
+            Some(Part::Verifier) => {
+                let gate = self.gate.iter().flat_map(|[_, verifier]| verifier).map(String::as_str);
+                part_of("verifier", Part::Verifier).into_iter().chain(gate).collect()
+            }
+            Some(Part::Gate) => {
+                let listen = &self.parts[Part::Gate as usize];
+                let gate = self.gate.iter().flat_map(|[gate, _]| gate).map(String::as_str);
+                let own = [
+                    "serve",
+                    "gate",
+                    "--insecure-registries",
+                    &self.registries,
+                    "--challenge",
+                    &challenge,
+                    "--listen",
+                    listen,
+                ];
+                own.into_iter().chain(gate).collect()
+            }
             Some(Part::ReadApi) => part_of("read-api", Part::ReadApi),
             Some(Part::Projections) => part_of("projections", Part::Projections),
         };
@@ -419,6 +469,9 @@ impl System {
         self.files.path().join("muster.log")
     }
 }
+
+/// The secret that a gate and its verifier share.
+const GATE_SECRET: &str = "0c8a41e7d29b5f63";
 
 /// The organiser's token of every system under test.
 pub(crate) const TOKEN: &str = "organiser-of-the-tests";

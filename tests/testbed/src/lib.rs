@@ -81,6 +81,11 @@ impl Testbed {
         Self::start(&[Storage::Disk], EngineVersion::chosen()?).await
     }
 
+    /// Returns this machine's own address, as the hosts reach it.
+    pub fn own_address(&self) -> std::net::Ipv4Addr {
+        self.lan.address(lan::US)
+    }
+
     /// Starts a Swarm of one host with this version of the engine.
     pub async fn single_with(engine: EngineVersion) -> Result<Self> {
         Self::start(&[Storage::Disk], engine).await

@@ -11,7 +11,7 @@ use tokio_rustls::TlsAcceptor;
 use super::blob_store::BlobStore;
 use super::image_room::SHARES;
 use super::listener;
-use super::served_images::{ImageSource, ServedImages};
+use super::served_images::ServedImages;
 
 /// The settings of the gate that nodes pull images from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +76,14 @@ impl GateServer {
         self.images.clone()
     }
 
-    /// Returns the place that nodes pull from.
-    pub(crate) fn source(&self) -> ImageSource {
-        ImageSource::Gate(self.address.clone())
+    /// Returns the `HOST:PORT` by which nodes reach the gate.
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Returns the means to speak TLS with the gate's certificate.
+    pub(super) fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone()
     }
 
     /// Serves nodes until it is dropped.

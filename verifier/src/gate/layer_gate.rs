@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use domain::challenge::ResourceLimits;
 use domain::submission::{InterruptionCode, PlatformFault};
-use domain::{Challenge, Digest, ImageRef};
+use domain::{Digest, ImageRef};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{AcquireError, Mutex as AsyncMutex, Semaphore, mpsc};
 use tokio::task::{JoinError, spawn_blocking};
@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use super::arriving::ArrivingBytes;
 use super::blob_store::{BlobDraft, BlobStore, BlobStoreError, KeptReader};
 use super::budget::UnpackBudget;
+use super::image_gate::LookTerms;
 use super::image_room::ImageRoom;
 use super::image_tree::{ImageTree, MountPlan};
 use super::layer::{self, LayerReading};
@@ -41,6 +42,9 @@ const LOOKS_BY_REGISTRY: usize = LOOKS_AT_ONCE / 2;
 
 /// The number of layers of one image that are read at the same time.
 const LAYERS_AT_ONCE: usize = 4;
+
+/// The seconds by which the connection's own deadline is later than that of the layer, so that a late layer has one reason.
+const LATE_S: u64 = 5;
 
 /// The look into layers, with what is known about them.
 pub(crate) struct LayerGate {
@@ -129,9 +133,9 @@ impl LayerGate {
         image: &ImageRef,
         resolved: &ResolvedImage,
         room: Option<ImageRoom>,
-        challenge: &Challenge,
+        terms: &LookTerms,
     ) -> Result<Option<ServedPass>, LookupError> {
-        let limits = &challenge.limits;
+        let limits = &terms.limits;
         let budget = Arc::new(UnpackBudget::of_image(limits.image_mib));
         let look = ImageLook { gate: self, registry, way, image, limits, budget };
         if resolved.layers.len() != resolved.diff_ids.len() {
@@ -146,7 +150,7 @@ impl LayerGate {
         let trees: Vec<Arc<LayerTree>> = stream::iter(looks).buffered(LAYERS_AT_ONCE).try_collect().await?;
         let plan = MountPlan {
             volumes: &resolved.volumes,
-            writable: &challenge.sandbox.writable,
+            writable: &terms.writable,
             working_dir: &resolved.working_dir,
         };
         ImageTree::new(&trees).check(&plan).map_err(participant)?;
@@ -299,7 +303,8 @@ impl ImageLook<'_> {
         arrived: &AtomicU64,
     ) -> Result<(), LookupError> {
         arrived.store(0, Ordering::Relaxed);
-        let mut blob = self.registry.open_layer(self.image, layer, self.limits.pull_s).await?;
+        let limit_s = self.limits.pull_s + LATE_S;
+        let mut blob = self.registry.open_layer(self.image, layer, limit_s).await?;
         let mut left = self.limits.image_mib << 20;
         while let Some(piece) = blob.piece().await? {
             self.gate.metrics.count_layer_bytes(piece.len());

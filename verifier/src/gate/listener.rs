@@ -1,11 +1,7 @@
 //! The gate's server: the reading half of the registries' protocol, for the images that nodes may have and for no others.
 
-use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fs::File;
 use std::io::SeekFrom;
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -14,39 +10,22 @@ use axum::http::header::{
 };
 use axum::http::{Method, Request, Response, StatusCode, response};
 use domain::Digest;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
 use serde_json::{Value, json};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncSeekExt, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::{sleep, timeout};
+use tokio::io::{AsyncReadExt, AsyncSeekExt};
+use tokio::net::TcpListener;
+use tokio::task::spawn_blocking;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::io::ReaderStream;
 
+use super::connections::{self, ConnectionLimits};
 use super::served_images::{ServedBlob, ServedImages};
 
-/// The number of open connections, and of those of one node. Further connections wait, or are closed.
-const CONNECTIONS_MAX: usize = 512;
+/// The number of open connections of one node. Further ones are closed.
 const CONNECTIONS_BY_NODE: usize = 64;
-
-/// The deadline of a TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-
-/// The deadline of a request's head. It also limits the time between two requests.
-const HEAD_DEADLINE: Duration = Duration::from_secs(30);
-
-/// The deadline for a node to acknowledge bytes that were sent to it.
-const UNSENT_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest life of a connection. A pull takes minutes at most.
 const CONNECTION_MAX: Duration = Duration::from_secs(900);
-
-/// The pause when no connection can be accepted, for example because too many files are open.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The bytes that are read from a file at a time.
 const PIECE: usize = 256 << 10;
@@ -70,64 +49,12 @@ enum AskedRange {
 
 /// Serves nodes until it is dropped. Its connections end with it.
 pub(crate) async fn serve(listener: TcpListener, tls: Option<TlsAcceptor>, images: ServedImages) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let nodes = NodeConnections::default();
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        // The semaphore is never closed.
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "the gate cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let Some(of_node) = nodes.enter(peer.ip()) else {
-            tracing::debug!(%peer, "closed a connection to the gate, because the node has too many");
-            continue;
-        };
-        let (tls, images) = (tls.clone(), images.clone());
-        connections.spawn(async move {
-            if timeout(CONNECTION_MAX, serve_connection(stream, tls, images)).await.is_err() {
-                tracing::debug!(%peer, "closed a connection to the gate that was open for too long");
-            }
-            drop((place, of_node));
-        });
-    }
-}
-
-async fn serve_connection(stream: TcpStream, tls: Option<TlsAcceptor>, images: ServedImages) {
-    let settled = stream
-        .set_nodelay(true)
-        .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(UNSENT_DEADLINE)));
-    if settled.is_err() {
-        return;
-    }
-    match tls {
-        None => serve_stream(stream, images).await,
-        Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => serve_stream(stream, images).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a TLS handshake with the gate failed"),
-            Err(_) => tracing::debug!("a TLS handshake with the gate took too long"),
-        },
-    }
-}
-
-async fn serve_stream(stream: impl AsyncRead + AsyncWrite + Unpin, images: ServedImages) {
-    let answer = service_fn(move |request| {
+    let limits = ConnectionLimits { by_peer: CONNECTIONS_BY_NODE, life: CONNECTION_MAX };
+    let answer = move |request: Request<Incoming>| {
         let images = images.clone();
-        async move { Ok::<_, Infallible>(answer(&images, &request).await) }
-    });
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
-        .serve_connection(TokioIo::new(stream), answer);
-    if let Err(error) = served.await {
-        tracing::debug!(%error, "a connection to the gate failed");
-    }
+        async move { answer(&images, &request).await }
+    };
+    connections::serve(listener, tls, limits, answer).await;
 }
 
 /// Answers a request. Its body is not read.
@@ -261,39 +188,6 @@ fn asked_range(header: Option<&str>, size: u64) -> AskedRange {
     };
     let end = size.min(last.saturating_add(1));
     if first >= end { AskedRange::Nothing } else { AskedRange::Part(first, end - first) }
-}
-
-/// The number of connections of each node.
-#[derive(Debug, Clone, Default)]
-struct NodeConnections(Arc<Mutex<HashMap<IpAddr, usize>>>);
-
-/// One connection of a node, until it is dropped.
-struct NodeConnection {
-    all: NodeConnections,
-    node: IpAddr,
-}
-
-impl NodeConnections {
-    fn enter(&self, node: IpAddr) -> Option<NodeConnection> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = all.entry(node).or_default();
-        (*open < CONNECTIONS_BY_NODE).then(|| {
-            *open += 1;
-            NodeConnection { all: self.clone(), node }
-        })
-    }
-}
-
-impl Drop for NodeConnection {
-    fn drop(&mut self) {
-        let mut all = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(open) = all.get_mut(&self.node) {
-            *open -= 1;
-            if *open == 0 {
-                all.remove(&self.node);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

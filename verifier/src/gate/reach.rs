@@ -6,6 +6,7 @@ use std::time::Duration;
 use bollard::errors::Error;
 use tokio::time::timeout;
 
+use super::remote_gate::{RemoteGate, RemoteGateSettings};
 use crate::swarm;
 
 /// The time for an engine to ask the gate. It tries a few times if nothing answers.
@@ -49,4 +50,12 @@ pub async fn gate_reach(engine: &str, certificates: Option<&Path>, address: &str
         Ok(Err(error)) => GateReach::NoEngine(error.to_string()),
         Err(_) => GateReach::Failed(format!("no answer within {} s", DEADLINE.as_secs())),
     }
+}
+
+/// Asks a gate in another process for the `HOST:PORT` by which nodes reach it.
+///
+/// # Errors
+/// The reason why it does not answer, or why a setting cannot be used.
+pub async fn remote_gate_address(settings: &RemoteGateSettings) -> Result<String, String> {
+    Ok(RemoteGate::new(settings)?.state().await?.address)
 }

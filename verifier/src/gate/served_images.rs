@@ -77,6 +77,11 @@ impl ServedImages {
         Self { address: address.into(), blobs, room, by_repository: Arc::default() }
     }
 
+    /// Returns the place that nodes pull these images from.
+    pub(super) fn source(&self) -> ImageSource {
+        ImageSource::Gate(self.address.to_string())
+    }
+
     /// Returns the room for images.
     pub(super) fn room(&self) -> &GateRoom {
         &self.room

@@ -116,10 +116,6 @@ impl RegistryHttp {
         self.hosts.also_allow(further);
     }
 
-    pub(super) fn pause_left(&self, registry: &str) -> Duration {
-        self.pauses.left(registry)
-    }
-
     pub(super) fn session<'a>(&'a self, image: &'a ImageRef) -> RegistrySession<'a> {
         RegistrySession { http: self, image, login: self.logins.of(image.registry()) }
     }

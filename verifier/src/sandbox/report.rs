@@ -23,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use uuid::Uuid;
 
 use crate::health::{Health, NodeHealth, NodeState};
+use crate::sandbox::slots::VerifierFault;
 
 /// The shortest time between two reports, so that a node that comes and goes does not fill the log.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -62,7 +63,7 @@ pub(crate) struct SandboxReporter {
     /// The reason why this verifier's name cannot be used.
     name_fault: Option<String>,
     /// The reason why this verifier begins nothing: one of the faults.
-    fault: watch::Sender<Option<String>>,
+    fault: watch::Sender<Option<VerifierFault>>,
 }
 
 /// The finding of a look at the reports of this verifier's name.
@@ -82,7 +83,7 @@ impl SandboxReporter {
     pub(crate) fn new(
         store: Arc<dyn EventStore>,
         verifier: &str,
-        fault: watch::Sender<Option<String>>,
+        fault: watch::Sender<Option<VerifierFault>>,
     ) -> Self {
         let stream = StreamName::new(SandboxReported::stream(verifier));
         let stream = stream.expect("a verifier's name is short, and letters, digits and hyphens");
@@ -213,7 +214,8 @@ impl SandboxReporter {
 
     /// Tells the fault that holds now, if it is another one than before.
     fn tell(&self) {
-        let now = self.name_fault.clone().or_else(|| self.clock_fault.clone());
+        let clock = self.clock_fault.clone().map(VerifierFault::Clock);
+        let now = self.name_fault.clone().map(VerifierFault::Name).or(clock);
         self.fault.send_if_modified(|known| std::mem::replace(known, now.clone()) != now);
     }
 

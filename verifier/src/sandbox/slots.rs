@@ -10,6 +10,7 @@
 //! slots are used. This needs a few more slots than submissions under way. The nodes' resources limit the
 //! number of submissions under way.
 
+mod fault;
 mod home;
 mod inspect;
 mod lease;
@@ -32,6 +33,7 @@ use crate::sandbox::admission::InspectionTerms;
 use crate::sandbox::tasks::{TaskPoller, TaskWatcher};
 use crate::swarm::{Labels, NodeId, ServiceRef, Swarm, SwarmError, label};
 
+pub(crate) use fault::VerifierFault;
 pub(crate) use home::NodeHome;
 use lease::Leftovers;
 pub(crate) use lease::SlotLease;
@@ -158,19 +160,6 @@ impl Slots {
         }
     }
 
-    /// Begins nothing while `fault` has a reason: no attempt, no slot, no inspection and no sweep. Tells it as the pause reason.
-    /// Returns when the sender is gone.
-    pub(crate) async fn heed_fault(&self, mut fault: watch::Receiver<Option<String>>) {
-        loop {
-            let now = fault.borrow_and_update().clone();
-            self.keeper.pool().set_fault(now);
-            self.keeper.notify();
-            if fault.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
     /// Returns a receiver that changes whenever a slot may have become ready.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.keeper.changed.subscribe()
@@ -239,7 +228,7 @@ impl SlotKeeper {
             if self.pool().is_drained() {
                 return;
             }
-            if !self.pool().has_fault() {
+            if self.pool().fault.is_none() {
                 self.inspect_due_nodes();
                 self.prepare_missing();
             }

@@ -11,9 +11,9 @@ use futures::stream::{self, BoxStream, StreamExt};
 use tokio::sync::watch;
 
 use super::{
-    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OrphanSweep, OthersOnNode, OwnedResources,
-    PullOutcome, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError, SwarmNode, Task,
-    TaskId, TaskPhase, label,
+    Deployment, IsLive, Labels, LastLines, NetworkId, NodeId, OrphanSweep, OthersOnNode, OwnedResource,
+    OwnedResources, PullOutcome, ServiceId, ServiceRef, SlotRelay, StuckContainer, Swarm, SwarmError,
+    SwarmNode, Task, TaskId, TaskPhase, label,
 };
 use crate::fetching::ImageOnItsWay;
 use crate::health::NodeState;
@@ -52,6 +52,8 @@ pub(crate) struct FakeSwarm {
     /// The number of sweeps that began, and the time that each takes.
     pub(crate) sweeps: AtomicUsize,
     pub(crate) sweeps_take: Duration,
+    /// The services of all verifiers, each with the labels that it has beside its name.
+    pub(crate) owned: Mutex<Vec<(&'static str, Labels)>>,
     /// The nodes whose engines do not tell which containers they have.
     pub(crate) silent: Mutex<Vec<NodeId>>,
     /// The nodes whose relays are never open.
@@ -179,7 +181,14 @@ impl Swarm for FakeSwarm {
     }
 
     async fn owned_resources(&self) -> Result<OwnedResources, SwarmError> {
-        Ok(OwnedResources::default())
+        let owned = self.owned.lock().unwrap();
+        let services = owned.iter().map(|(name, labels)| OwnedResource {
+            id: ServiceId::new(*name),
+            name: (*name).to_owned(),
+            labels: labels.clone(),
+            created: None,
+        });
+        Ok(OwnedResources { services: services.collect(), ..OwnedResources::default() })
     }
 }
 

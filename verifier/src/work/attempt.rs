@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use commands::{Actor, Cause, CommandError, Commands};
@@ -17,11 +17,10 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::fetching::FetchBoard;
-use crate::gate::LayerGate;
+use crate::gate::{ImageGate, RunnableImage};
 use crate::metrics::{AttemptOutcome, AttemptStep, VerifierMetrics};
-use crate::registry::{RegistryClient, ResolvedImage};
 use crate::sandbox::slots::SlotLease;
-use crate::swarm::{Labels, NodeId, label};
+use crate::swarm::{Labels, label};
 use crate::work::image_look::LookedUpImages;
 use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::loaded_stream::LoadedStream;
@@ -49,8 +48,7 @@ pub(crate) struct AttemptRunner {
     pub(crate) verifier: String,
     pub(crate) store: Arc<dyn Read>,
     pub(crate) commands: Commands,
-    pub(crate) registry: RegistryClient,
-    pub(crate) gate: LayerGate,
+    pub(crate) gate: Arc<dyn ImageGate>,
     pub(crate) pulls: NodePulls,
     pub(crate) fetches: FetchBoard,
     pub(crate) runs: Arc<NewestRuns>,
@@ -259,18 +257,24 @@ impl AttemptRunner {
         lease: Option<SlotLease>,
     ) -> Result<(Vec<Observation>, Vec<JudgedImage>), NoVerdict> {
         let ClaimedSubmission { context, facts, .. } = claimed;
-        let LookedUpImages { mut findings, runnable, found, passes: _passes, ahead, .. } = looked;
+        let LookedUpImages { mut findings, runnable, found, pass, ahead, .. } = looked;
         if let Some(lease) = lease {
             let ahead = ahead.filter(|ahead| *ahead.home.node() == lease.node().id);
             // The slot stands for the promise of the node from here on.
             let took = ahead.map(|ahead| ahead.took).unwrap_or_default();
-            let resolved: BTreeMap<ImageRef, ResolvedImage> = runnable.iter().cloned().collect();
+            let resolved: BTreeMap<ImageRef, RunnableImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             // An app may fail for want of a place to write. A node of a higher grade then decides.
             let grade = lease.grade();
             let higher = self.context.slots.highest_grade().filter(|highest| *highest > grade);
             let first = self
-                .run_in_slot(claimed, lease, 1, ImagesToRun { images: runnable, took }, &findings)
+                .run_in_slot(
+                    claimed,
+                    lease,
+                    1,
+                    ImagesToRun { images: runnable, took, pass: &pass },
+                    &findings,
+                )
                 .await?;
             // A second slot decides about a doubtful finding, because the first slot or its node may be to blame.
             let challenge = &context.challenge;
@@ -279,9 +283,9 @@ impl AttemptRunner {
                 finding.doubt().is_some() || higher.is_some() && finding.may_lack_rights(is_right)
             });
             findings.extend(clear);
-            let again: Vec<(ImageRef, ResolvedImage)> =
+            let again: Vec<(ImageRef, RunnableImage)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), resolved[image].clone())).collect();
-            let again = ImagesToRun { images: again, took: BTreeMap::new() };
+            let again = ImagesToRun { images: again, took: BTreeMap::new(), pass: &pass };
             if !again.images.is_empty() && !is_decided(context, facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 // On a node of a lower grade the app might fail for another reason.
@@ -321,7 +325,7 @@ impl AttemptRunner {
         claimed: &ClaimedSubmission,
         mut lease: SlotLease,
         number: u32,
-        ImagesToRun { images, took }: ImagesToRun,
+        ImagesToRun { images, took, pass }: ImagesToRun<'_>,
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
         let ClaimedSubmission { context, facts, journal } = claimed;
@@ -368,35 +372,10 @@ impl AttemptRunner {
                     image: pinned.clone(),
                     node: lease.node().id.clone(),
                 };
-                self.note_finding(&what, finding);
+                self.note_finding(&what, pass, finding);
             }
         }
         Ok(findings)
-    }
-
-    /// Notes in the ledger what happened to an image on a node. A fault of a node that is the image's becomes its finding.
-    pub(super) fn note_finding(&self, what: &ImageOnNode, finding: &mut AppFinding) {
-        let mut ledger = self.ledger();
-        if finding.is_of_a_run() {
-            ledger.record_run(what).iter().for_each(|node| self.context.slots.doubt(node));
-        } else if let Some(fault) = finding.node_fault() {
-            let is_the_images = ledger.blames_image(what, fault);
-            if ledger.record_failure(what, fault.code) && !is_the_images {
-                self.context.slots.doubt(&what.node);
-            }
-            if is_the_images {
-                finding.blame_image();
-            }
-        }
-    }
-
-    /// Returns the node on which an image of the submission failed last.
-    pub(crate) fn last_failed_on(&self, id: SubmissionId) -> Option<NodeId> {
-        self.ledger().last_failed_on(id).cloned()
-    }
-
-    fn ledger(&self) -> MutexGuard<'_, RunLedger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

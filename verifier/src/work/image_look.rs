@@ -8,16 +8,13 @@ use std::time::Duration;
 
 use commands::CommandError;
 use domain::challenge::Evidence;
-use domain::sandbox::FetchTarget;
 use domain::submission::{InterruptionCode, JudgedImage, PlatformFault, SubmissionFacts};
 use domain::{Challenge, Digest, ImageRef, Rejection};
 use futures::FutureExt;
-use futures::future::join_all;
 use tokio::time::{Instant, timeout};
 
-use crate::gate::ServedPass;
-use crate::metrics::AttemptStep;
-use crate::registry::{LookupError, ResolvedImage};
+use crate::gate::{AskedImage, LookPass, LookRequest, LookTerms, LookedImage, RunnableImage};
+use crate::registry::LookupError;
 use crate::swarm::NodeId;
 use crate::work::attempt::{AttemptEnd, AttemptRunner, is_decided, not_claimed};
 use crate::work::loaded_stream::LoadedStream;
@@ -33,11 +30,11 @@ const HOLDS: Duration = Duration::from_secs(60);
 pub(crate) struct LookedUpImages {
     /// The findings about those that cannot be run.
     pub(super) findings: Vec<(ImageRef, AppFinding)>,
-    pub(super) runnable: Vec<(ImageRef, ResolvedImage)>,
+    pub(super) runnable: Vec<(ImageRef, RunnableImage)>,
     /// The digests of all that were found.
     pub(super) found: Vec<JudgedImage>,
-    /// The permissions to pull the runnable ones from the gate.
-    pub(super) passes: Vec<ServedPass>,
+    /// The permission to pull the runnable ones from the gate.
+    pub(super) pass: LookPass,
     /// True if the images have to run: the findings alone do not decide.
     needs_slot: bool,
     /// The images on the node where they will run, if they were pulled there.
@@ -55,7 +52,7 @@ impl LookedUpImages {
             findings: Vec::new(),
             runnable: Vec::new(),
             found: Vec::new(),
-            passes: Vec::new(),
+            pass: LookPass::default(),
             needs_slot: false,
             ahead: None,
             rules: facts.rules.clone(),
@@ -84,9 +81,9 @@ impl LookedUpImages {
         self.needs_slot
     }
 
-    /// Returns true if so much time has passed that another look is due.
+    /// Returns true if another look is due: much time has passed, or the gate does not keep the images any more.
     pub(super) fn is_old(&self) -> bool {
-        self.at.elapsed() > HOLDS
+        self.at.elapsed() > HOLDS || self.pass.is_void()
     }
 
     /// Returns true if a look at these facts would look at the same.
@@ -100,7 +97,6 @@ impl AttemptRunner {
     /// attempt tells its outcome. Returns the reason why there is nothing to look at, otherwise.
     pub(super) async fn look_ahead(&self, ticket: Ticket) -> Result<LookedUpImages, AttemptEnd> {
         let (facts, challenge) = self.about(ticket).await.map_err(|error| not_claimed(ticket.id, &error))?;
-        self.registry.also_allow(&challenge.images.registry_hosts);
         let context = RunContext { challenge, ..self.context.clone() };
         let longest = self.commands.attempt_max();
         let look = async {
@@ -149,7 +145,8 @@ impl AttemptRunner {
             if let Some(node) = looked.home().cloned() {
                 let (submission, owner) = (ticket.id, facts.submitted.owner.clone());
                 let image = image.pinned(resolved.digest).to_string();
-                self.note_finding(&ImageOnNode { submission, owner, image, node }, &mut finding);
+                let what = ImageOnNode { submission, owner, image, node };
+                self.note_finding(&what, &looked.pass, &mut finding);
             }
             looked.findings.push((image, finding));
         }
@@ -164,50 +161,24 @@ impl AttemptRunner {
         Ok((facts.clone(), self.known_rules(facts).await?))
     }
 
-    /// Looks each image up in its registry, and looks into its layers.
+    /// Lets the gate look each image up in its registry, and look into its layers.
     async fn look_up(&self, ticket: Ticket, context: &RunContext, facts: &SubmissionFacts) -> LookedUpImages {
-        let challenge = &context.challenge;
         let mut looked = LookedUpImages::nothing(facts);
-        let lookups = facts.submitted.images.iter().map(|image| async move {
-            let known = facts.digests.get(image);
-            let found = self.registry.look_up(image, known, &challenge.limits);
-            (image, known, self.metrics.time(AttemptStep::Lookup, found).await)
-        });
-        let mut found = Vec::new();
-        for (image, known, looked_up) in join_all(lookups).await {
-            let digest =
-                looked_up.as_ref().map_or_else(|_| known.cloned(), |found| Some(found.digest.clone()));
+        let images = facts.submitted.images.iter();
+        let images = images
+            .map(|image| AskedImage { image: image.clone(), known: facts.digests.get(image).cloned() })
+            .collect();
+        let terms = LookTerms::of(&context.challenge);
+        let request = LookRequest { submission: ticket.id, images, terms };
+        let look = self.gate.look(&request, &self.fetches).await;
+        for LookedImage { image, digest, outcome } in look.images {
             looked.found.extend(digest.map(|digest| JudgedImage { image: image.clone(), digest }));
-            match looked_up {
-                Ok(resolved) => found.push((image, resolved)),
-                Err(error) => looked.add_failed(image, error),
+            match outcome {
+                Ok(runnable) => looked.runnable.push((image, runnable)),
+                Err(error) => looked.add_failed(&image, error),
             }
         }
-        let resolved: Vec<&ResolvedImage> = found.iter().map(|(_, resolved)| resolved).collect();
-        let rooms = match self.gate.room_for(&resolved).await {
-            Ok(rooms) => rooms,
-            Err(fault) => {
-                found
-                    .iter()
-                    .for_each(|(image, _)| looked.add_failed(image, LookupError::Platform(fault.clone())));
-                return looked;
-            }
-        };
-        let looks = found.into_iter().zip(rooms).map(|((image, resolved), room)| async move {
-            let way = self.fetches.begin(ticket.id, image, FetchTarget::Verifier, &resolved.layers);
-            let into = self.gate.look_into(&self.registry, &way, image, &resolved, room, challenge);
-            let into = self.metrics.time(AttemptStep::Gate, into).await;
-            (image, into.map(|pass| (resolved, pass)))
-        });
-        for (image, looked_into) in join_all(looks).await {
-            match looked_into {
-                Ok((resolved, pass)) => {
-                    looked.runnable.push((image.clone(), resolved));
-                    looked.passes.extend(pass);
-                }
-                Err(error) => looked.add_failed(image, error),
-            }
-        }
+        looked.pass = look.pass;
         looked.needs_slot = !looked.runnable.is_empty() && !is_decided(context, facts, &looked.findings);
         looked
     }

@@ -12,8 +12,9 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use crate::gate::RunnableImage;
 use crate::metrics::AttemptStep;
-use crate::registry::{ImageLayer, ResolvedImage};
+use crate::registry::ImageLayer;
 use crate::sandbox::slots::NodeHome;
 use crate::swarm::{NodeId, PullOutcome, SwarmError};
 use crate::work::attempt::AttemptRunner;
@@ -52,7 +53,7 @@ enum PullFault {
 
 impl NodePulls {
     /// Returns the bytes of these images' layers that a node was given before.
-    fn bytes_on(&self, node: &NodeId, images: &[(ImageRef, ResolvedImage)]) -> u64 {
+    fn bytes_on(&self, node: &NodeId, images: &[(ImageRef, RunnableImage)]) -> u64 {
         let known = self.known();
         let Some(PullsOfNode { layers, .. }) = known.get(node) else { return 0 };
         let all = images.iter().flat_map(|(_, resolved)| &resolved.layers);
@@ -93,7 +94,7 @@ impl AttemptRunner {
         context: &RunContext,
         id: SubmissionId,
         avoid: Option<&NodeId>,
-        images: &[(ImageRef, ResolvedImage)],
+        images: &[(ImageRef, RunnableImage)],
     ) -> (Option<PulledAhead>, BTreeMap<ImageRef, PlatformFault>) {
         let mut faults = BTreeMap::new();
         let weight = |node: &NodeId| self.pulls.bytes_on(node, images);
@@ -105,12 +106,11 @@ impl AttemptRunner {
         let Ok(_turn) = turns.acquire().await else { return (None, faults) };
         let limit = Duration::from_secs(context.challenge.limits.pull_s);
         let pulls = images.iter().map(|(image, resolved)| {
-            let name = context.images.name(image, &resolved.digest);
             let node = &node;
             let way = self.fetches.begin(id, image, FetchTarget::Node, &resolved.layers);
             async move {
                 let began = Instant::now();
-                let pulled = timeout(limit, context.swarm.pull(node, &name, &way)).await;
+                let pulled = timeout(limit, context.swarm.pull(node, &resolved.pull_name, &way)).await;
                 let pulled: ImagePull = match pulled {
                     Ok(pulled) => pulled.map_err(PullFault::Failed),
                     Err(_) => Err(PullFault::Late),

@@ -362,7 +362,13 @@ impl WorkLoop {
         for (name, figures) in state.queue.figures(Timestamp::now()) {
             metrics.set_queue(name, figures);
         }
-        metrics.set_pauses(|registry| self.attempts.registry.pause_left(registry));
+        let limited = self.attempts.gate.limited();
+        let limited = limited.borrow();
+        let now = Timestamp::now();
+        metrics.set_pauses(|name| {
+            let pause = limited.iter().find(|registry| registry.name == name)?.pause.as_ref()?;
+            Duration::try_from(pause.until.duration_since(now)).ok()
+        });
     }
 
     fn interrupt(&self, state: &mut LoopState, held: &HeldClaim, command: Command) {

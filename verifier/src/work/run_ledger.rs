@@ -2,13 +2,17 @@
 //! image: by difference, because an engine's error text seldom says whose fault it is.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
 use domain::SubmissionId;
 use domain::submission::{InterruptionCode, PlatformFault};
 use tokio::time::Instant;
 
+use crate::gate::LookPass;
 use crate::swarm::NodeId;
+use crate::work::attempt::AttemptRunner;
+use crate::work::slot_run::AppFinding;
 
 /// The number of failures that are remembered, and for how long. The pauses between the tries of one submission grow to an
 /// hour.
@@ -133,6 +137,35 @@ impl RunLedger {
     fn ran_others(&self, node: &NodeId, owner: &str, since: Instant) -> bool {
         let runs = self.runs.get(node).into_iter().flatten().flatten();
         runs.into_iter().any(|run| run.owner != owner && run.at > since)
+    }
+}
+
+impl AttemptRunner {
+    /// Notes in the ledger what happened to an image on a node. A fault of a node that is the image's becomes its finding. An image
+    /// that the gate does not keep any more arrives nowhere, and neither it nor a node is to blame.
+    pub(super) fn note_finding(&self, what: &ImageOnNode, pass: &LookPass, finding: &mut AppFinding) {
+        let is_gate_away = pass.is_void() || self.gate.trouble().borrow().is_some();
+        let mut ledger = self.ledger();
+        if finding.is_of_a_run() {
+            ledger.record_run(what).iter().for_each(|node| self.context.slots.doubt(node));
+        } else if let Some(fault) = finding.node_fault().filter(|_| !is_gate_away) {
+            let is_the_images = ledger.blames_image(what, fault);
+            if ledger.record_failure(what, fault.code) && !is_the_images {
+                self.context.slots.doubt(&what.node);
+            }
+            if is_the_images {
+                finding.blame_image();
+            }
+        }
+    }
+
+    /// Returns the node on which an image of the submission failed last.
+    pub(crate) fn last_failed_on(&self, id: SubmissionId) -> Option<NodeId> {
+        self.ledger().last_failed_on(id).cloned()
+    }
+
+    pub(super) fn ledger(&self) -> MutexGuard<'_, RunLedger> {
+        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -20,8 +20,7 @@ use tokio::time::Instant;
 use self::app::{AppRun, AppState};
 pub(crate) use self::finding::AppFinding;
 use self::finding::platform_fault;
-use crate::gate::ImageSource;
-use crate::registry::ResolvedImage;
+use crate::gate::{LookPass, RunnableImage};
 use crate::sandbox::slots::{SlotLease, Slots};
 use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
 use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
@@ -43,15 +42,15 @@ pub(crate) struct RunContext {
     pub(crate) challenge: Arc<Challenge>,
     pub(crate) swarm: Arc<dyn Swarm>,
     pub(crate) slots: Slots,
-    /// The place that nodes pull images from.
-    pub(crate) images: ImageSource,
 }
 
 /// The images of a run in one slot.
-pub(crate) struct ImagesToRun {
-    pub(crate) images: Vec<(ImageRef, ResolvedImage)>,
+pub(crate) struct ImagesToRun<'a> {
+    pub(crate) images: Vec<(ImageRef, RunnableImage)>,
     /// The time that each took to its node before, if it was pulled ahead.
     pub(crate) took: BTreeMap<ImageRef, Duration>,
+    /// The permission that nodes get them from the gate.
+    pub(crate) pass: &'a LookPass,
 }
 
 /// A run of some images in one slot.
@@ -69,7 +68,7 @@ impl<'a> SlotRun<'a> {
         lease: &'a mut SlotLease,
         name: &str,
         labels: &Labels,
-        images: Vec<(ImageRef, ResolvedImage)>,
+        images: Vec<(ImageRef, RunnableImage)>,
     ) -> Self {
         let began = Instant::now();
         let grade = lease.grade();
@@ -81,7 +80,7 @@ impl<'a> SlotRun<'a> {
             .map(|(index, (image, resolved))| {
                 let service = lease.deploy(Deployment {
                     name: format!("{name}-{index}"),
-                    image: context.images.name(&image, &resolved.digest),
+                    image: resolved.pull_name.clone(),
                     labels: labels.clone(),
                     overridden: resolved.labels.clone(),
                     node: lease.node().id.clone(),

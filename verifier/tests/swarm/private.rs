@@ -10,7 +10,7 @@ use domain::submission::FailureCode;
 use futures::TryStreamExt;
 use jiff::Timestamp;
 use testbed::{App, Testbed};
-use verifier::{GateReach, GateSettings, RegistryLogins, gate_reach};
+use verifier::{GateChoice, GateReach, GateSettings, RegistryLogins, gate_reach};
 
 use crate::stage::{Stage, answer, assert_nothing_left};
 
@@ -65,7 +65,7 @@ async fn the_gate_is_all_that_the_node_needs(
     let listen = beside(bed.registry.address())?;
     let kept = tempfile::tempdir()?;
     stage.settings.logins = logins.clone();
-    stage.settings.gate = Some(GateSettings {
+    stage.settings.gate = GateChoice::Own(GateSettings {
         listen,
         address: None,
         tls: None,

@@ -18,7 +18,7 @@ use testbed::{Testbed, until};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
-use verifier::{Health, RegistryLogins, Verifier, VerifierSettings};
+use verifier::{GateChoice, Health, RegistryLogins, Verifier, VerifierSettings};
 
 /// The longest wait for a verdict. Every verdict of these tests takes less.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -102,7 +102,7 @@ impl Stage {
             swarm_certificates: None,
             insecure_registries: vec![registry],
             logins: RegistryLogins::default(),
-            gate: None,
+            gate: GateChoice::Registries,
             slots_per_node: slots,
             grace: Duration::from_secs(30),
         };

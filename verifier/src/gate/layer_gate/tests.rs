@@ -67,12 +67,12 @@ async fn look_holding(
     let client =
         RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), VerifierMetrics::default());
     let name = format!("{}/ada/app:v1", registry.address).parse().unwrap();
-    let mut challenge = Challenge::birthday();
-    challenge.limits.image_mib = 1;
+    let mut terms = LookTerms::of(&domain::Challenge::birthday());
+    terms.limits.image_mib = 1;
     let room = gate.room_for(&[image]).await.map_err(LookupError::Platform)?.pop().flatten();
     let id = domain::SubmissionId(uuid::Uuid::nil());
     let way = FetchBoard::default().begin(id, &name, FetchTarget::Verifier, &image.layers);
-    let looked = gate.look_into(&client, &way, &name, image, room, &challenge).await;
+    let looked = gate.look_into(&client, &way, &name, image, room, &terms).await;
     if looked.is_ok() {
         assert_eq!(way.bytes(), sizes_of(image));
     }

@@ -5,7 +5,9 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method as ClientMethod, Response as ClientResponse};
 use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::super::blob_store::BlobStore;
 use super::super::served_images::{ImageSource, ServedPass};

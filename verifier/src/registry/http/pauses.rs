@@ -76,15 +76,6 @@ impl RegistryPauses {
         self.limited.subscribe()
     }
 
-    /// Returns the time until a registry is asked again; nothing if it is asked.
-    pub(super) fn left(&self, registry: &str) -> Duration {
-        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        pauses
-            .get(registry)
-            .map(|pause| pause.until.saturating_duration_since(Instant::now()))
-            .unwrap_or_default()
-    }
-
     /// Waits for the end of a short pause.
     ///
     /// # Errors

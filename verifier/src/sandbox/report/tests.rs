@@ -110,7 +110,10 @@ async fn of_two_verifiers_with_one_name_the_later_yields_until_the_earlier_stops
     assert!(earlier.must_answer().await);
     earlier.record(report.clone(), true).await.unwrap();
     assert!(!later.must_answer().await);
-    assert!(faults.borrow().as_deref().is_some_and(|why| why.contains("the name v1")), "{faults:?}");
+    assert!(
+        matches!(&*faults.borrow(), Some(VerifierFault::Name(why)) if why.contains("the name v1")),
+        "{faults:?}"
+    );
     assert!(!earlier.must_answer().await && earlier.name_fault.is_none());
     later.record_stop().await;
     assert_eq!(recorded(&store).await.len(), 4, "the later one tells nothing in the other's name");

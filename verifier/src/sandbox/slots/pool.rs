@@ -9,6 +9,7 @@ use std::time::Duration;
 use domain::sandbox::SandboxGrade;
 use tokio::time::Instant;
 
+use super::VerifierFault;
 use super::slot_table::{Capacity, SlotState, SlotTable};
 use crate::health::{Health, NodeHealth, NodeState};
 use crate::sandbox::admission::{InspectionResult, NodeRegistry};
@@ -42,7 +43,9 @@ pub(super) struct SlotPool {
     /// The error of the last call that failed, until a later one succeeds.
     last_error: Option<String>,
     /// The reason why this verifier begins nothing: its clock or its name cannot be used.
-    fault: Option<String>,
+    pub(super) fault: Option<VerifierFault>,
+    /// The reason why no image can be looked at.
+    pub(super) gate_trouble: Option<String>,
     closed: bool,
 }
 
@@ -86,6 +89,7 @@ impl SlotPool {
             startup: Startup::Sweeping,
             last_error: None,
             fault: None,
+            gate_trouble: None,
             closed: false,
         }
     }
@@ -198,16 +202,6 @@ impl SlotPool {
     /// Ends the start. `next_slot` is a number that no network of an earlier run has.
     pub(super) fn finish_startup(&mut self, next_slot: u64) {
         self.startup = Startup::Swept { next_slot };
-    }
-
-    /// Records the reason why this verifier begins nothing, or that there is none.
-    pub(super) fn set_fault(&mut self, fault: Option<String>) {
-        self.fault = fault;
-    }
-
-    /// Returns true if this verifier begins nothing.
-    pub(super) fn has_fault(&self) -> bool {
-        self.fault.is_some()
     }
 
     /// Records a failed sweep, unless an earlier error is recorded already.
@@ -340,7 +334,7 @@ impl SlotPool {
     /// Returns the reason why nothing is verified at present, if there is one.
     fn pause_reason(&self) -> Option<&str> {
         match &self.last_error {
-            _ if self.fault.is_some() => self.fault.as_deref(),
+            _ if self.fault.is_some() => self.fault.as_ref().map(VerifierFault::reason),
             Some(error) if !self.reachable || self.table.usable() == 0 => Some(error),
             _ if self.nodes.iter().all(|node| node.state != NodeState::Ready) => {
                 let refusal = self.nodes.iter().find_map(|node| match &node.state {
@@ -354,7 +348,7 @@ impl SlotPool {
             _ if !self.nodes.iter().any(|node| self.registry.admits(&node.id)) => {
                 Some(self.registry.inspection_error().unwrap_or("the nodes of the Swarm are being inspected"))
             }
-            _ => None,
+            _ => self.gate_trouble.as_deref(),
         }
     }
 
@@ -388,7 +382,7 @@ impl SlotPool {
 
     /// Returns the index of the ready slot that a new attempt would take.
     fn pick_first(&self, avoid: Option<&NodeId>, home: Option<&NodeId>) -> Option<usize> {
-        if self.fault.is_some() {
+        if self.fault.is_some() || self.gate_trouble.is_some() {
             return None;
         }
         let lowest_awaited = self.awaited.iter().min();

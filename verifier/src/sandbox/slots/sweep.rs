@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::SlotKeeper;
+use super::{SlotKeeper, VerifierFault};
 use crate::swarm::{OwnedResource, OwnedResources, ServiceRef, SwarmError, label};
 
 /// The time after its claim's deadline for which another verifier's service is left alone.
@@ -42,10 +42,10 @@ impl SlotKeeper {
         }
     }
 
-    /// Sweeps once. Returns false if the managers failed. Leaves everything alone while another verifier may have this one's
-    /// name, or while this machine's clock is wrong.
+    /// Sweeps once. Returns false if the managers failed. Leaves everything alone while another process has this verifier's name:
+    /// whatever has the name may be in use there.
     pub(super) async fn sweep(&self) -> bool {
-        if self.pool().has_fault() {
+        if self.is_name_shared() {
             return true;
         }
         let swept = self.try_sweep().await;
@@ -62,7 +62,7 @@ impl SlotKeeper {
 
     /// Sweeps until nothing of this verifier is left, or a manager fails. No slot may be in use any more.
     pub(super) async fn sweep_all(&self) {
-        if self.pool().has_fault() {
+        if self.is_name_shared() {
             return;
         }
         self.pool().forget_all();
@@ -76,7 +76,7 @@ impl SlotKeeper {
     async fn try_sweep(&self) -> Result<bool, SwarmError> {
         let is_first = !self.pool().is_swept();
         let OwnedResources { services, networks } = self.swarm.owned_resources().await?;
-        let now = Timestamp::now();
+        let now = self.moment();
         for service in services.iter().filter(|service| self.is_leftover(service, now)) {
             tracing::info!("removing the leftover service {}", service.name);
             self.swarm.remove_service(ServiceRef::Id(&service.id)).await?;
@@ -108,13 +108,22 @@ impl SlotKeeper {
         Ok(is_clean)
     }
 
+    fn is_name_shared(&self) -> bool {
+        matches!(self.pool().fault, Some(VerifierFault::Name(_)))
+    }
+
+    /// Returns the moment by which the ends of other verifiers' resources are judged. A wrong clock judges none.
+    fn moment(&self) -> Option<Timestamp> {
+        self.pool().fault.is_none().then(Timestamp::now)
+    }
+
     fn is_own<Id>(&self, resource: &OwnedResource<Id>) -> bool {
         resource.labels.get(label::VERIFIER) == Some(&self.verifier)
     }
 
     /// Returns true if nothing needs the resource any more: it is this verifier's and belongs to no slot in
     /// use, or it is another verifier's and its time has passed.
-    fn is_leftover<Id>(&self, resource: &OwnedResource<Id>, now: Timestamp) -> bool {
+    fn is_leftover<Id>(&self, resource: &OwnedResource<Id>, now: Option<Timestamp>) -> bool {
         if self.is_own(resource) {
             let slot = resource.labels.get(label::SLOT).map_or("", String::as_str);
             return !self.pool().has(slot);
@@ -127,6 +136,6 @@ impl SlotKeeper {
                 .map(|end| end + GRACE),
             None => resource.created.map(|created| created + NETWORK_AGE),
         };
-        end.is_some_and(|end| end < now)
+        end.zip(now).is_some_and(|(end, now)| end < now)
     }
 }

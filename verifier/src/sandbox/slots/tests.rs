@@ -54,7 +54,7 @@ async fn no_attempt_begins_while_the_clock_is_wrong() {
     let ready = changes.wait_for(|()| slots.has_free());
     timeout(SOON, ready).await.expect("a slot is ready").unwrap();
     let why = "the clock of this machine is 42 s ahead of the log's";
-    fault.send_replace(Some(why.to_owned()));
+    fault.send_replace(Some(VerifierFault::Clock(why.to_owned())));
     let said = told.wait_for(|health| health.pause_reason.as_deref() == Some(why));
     timeout(SOON, said).await.expect("the verifier says so").unwrap();
     assert!(!slots.has_free() && slots.take(None, None).is_none());
@@ -64,6 +64,68 @@ async fn no_attempt_begins_while_the_clock_is_wrong() {
     assert!(slots.take(None, None).is_some());
     drop(fault);
     heeding.await.unwrap();
+    slots.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_clock_leaves_others_alone_and_a_shared_name_everything() {
+    let fake = Arc::new(FakeSwarm::default());
+    let slots = slots(&fake);
+    drop(lease(&slots).await);
+    let faults = watch::Sender::new(Some(VerifierFault::Clock("ahead".to_owned())));
+    let heeding = tokio::spawn({
+        let (slots, faults) = (slots.clone(), faults.subscribe());
+        async move { slots.heed_fault(faults).await }
+    });
+    tokio::task::yield_now().await;
+    let of = |verifier: &str, deadline: &str| {
+        Labels::from([
+            (label::VERIFIER.to_owned(), verifier.to_owned()),
+            (label::SLOT.to_owned(), "of-an-earlier-run".to_owned()),
+            (label::DEADLINE.to_owned(), deadline.to_owned()),
+        ])
+    };
+    *fake.owned.lock().unwrap() = vec![("own", of("v1", "1")), ("overdue", of("v2", "1"))];
+    let removed = || std::mem::take(&mut *fake.removed.lock().unwrap());
+    let after = async |fault: Option<VerifierFault>| {
+        faults.send_replace(fault);
+        tokio::task::yield_now().await;
+        removed();
+        sleep(Duration::from_secs(45)).await;
+        let mut removed = removed();
+        removed.sort();
+        removed.dedup();
+        removed
+    };
+    // Deadlines are judged by the clock. The verifier's own leftovers are known by their names.
+    assert_eq!(after(Some(VerifierFault::Clock("ahead".to_owned()))).await, ["own"]);
+    assert_eq!(after(Some(VerifierFault::Name("twice".to_owned()))).await, [""; 0]);
+    assert_eq!(after(None).await, ["overdue", "own"]);
+    heeding.abort();
+}
+
+#[tokio::test]
+async fn no_attempt_begins_while_the_gate_is_away() {
+    let (health, mut told) = watch::channel(Health::default());
+    let swarm: Arc<dyn Swarm> = Arc::new(FakeSwarm::default());
+    let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
+    let slots = Slots::start(swarm, "v1", terms(capacity), health, VerifierMetrics::default());
+    let trouble = watch::Sender::new(Some("the gate at http://gate does not answer".to_owned()));
+    let heeding = tokio::spawn({
+        let (slots, trouble) = (slots.clone(), trouble.subscribe());
+        async move { slots.heed_gate(trouble).await }
+    });
+    // Slots are made meanwhile.
+    let said = told.wait_for(|health| health.pause_reason == *trouble.borrow());
+    timeout(SOON, said).await.expect("the verifier says so").unwrap();
+    assert!(slots.take(None, None).is_none() && !slots.are_in_use());
+    trouble.send_replace(None);
+    let well = told.wait_for(|health| health.pause_reason.is_none());
+    timeout(SOON, well).await.expect("the gate is back").unwrap();
+    let mut changes = slots.changes();
+    let ready = changes.wait_for(|()| slots.has_free());
+    timeout(SOON, ready).await.expect("a slot is ready").unwrap();
+    heeding.abort();
     slots.close().await;
 }
 

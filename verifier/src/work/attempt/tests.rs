@@ -17,16 +17,23 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::*;
-use crate::gate::ImageSource;
+use crate::gate::{LocalGate, LookPass};
 use crate::health::Health;
-use crate::registry::RegistryLogins;
 use crate::registry::tests::{ScriptedRegistry, generous, reply, scripted, sending};
+use crate::registry::{RegistryClient, RegistryLogins};
 use crate::relay::{AppResponse, AwaitedPart, RelayError, RequestFailure, RequestResult};
 use crate::sandbox::admission::InspectionTerms;
 use crate::sandbox::slots::{Capacity, SlotTerms, Slots};
 use crate::swarm::fake::FakeSwarm;
-use crate::swarm::{Swarm, SwarmError, TaskEnding, TaskPhase};
+use crate::swarm::{NodeId, Swarm, SwarmError, TaskEnding, TaskPhase};
 use crate::work::run::WorkLoop;
+
+/// Returns a gate for a Swarm whose nodes pull from the registries.
+fn gate() -> Arc<dyn ImageGate> {
+    let metrics = VerifierMetrics::default();
+    let registry = RegistryClient::new([], RegistryLogins::default(), BTreeMap::new(), metrics.clone());
+    Arc::new(LocalGate::new(registry, None, metrics))
+}
 
 struct AttemptScene {
     fake: Arc<FakeSwarm>,
@@ -88,18 +95,12 @@ async fn given_from(
         verifier: "v1".into(),
         store: Arc::new(store.clone()),
         commands,
-        registry: RegistryClient::new(
-            [],
-            RegistryLogins::default(),
-            BTreeMap::new(),
-            VerifierMetrics::default(),
-        ),
-        gate: LayerGate::new(None, VerifierMetrics::default()),
+        gate: gate(),
         pulls: NodePulls::default(),
         fetches: FetchBoard::default(),
         runs: Arc::default(),
         ledger: Mutex::default(),
-        context: RunContext { challenge, swarm, slots, images: ImageSource::Registries },
+        context: RunContext { challenge, swarm, slots },
         unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),
     };
@@ -279,14 +280,8 @@ async fn an_app_is_probed_as_soon_as_its_engine_reports_its_start() {
 #[tokio::test]
 async fn an_app_that_was_not_reached_is_tried_on_another_node() {
     let stage = given([], no_way()).await;
-    let responses = Arc::clone(&stage.fake.responses);
-    let relenting = tokio::spawn(async move {
-        // The network of the first slot fails for all of the app's second.
-        tokio::time::sleep(Duration::from_millis(1300)).await;
-        responses.lock().unwrap().clear();
-    });
-    let events = stage.attempted().await;
-    relenting.await.unwrap();
+    // The network of the first slot fails for all of the app's second.
+    let events = stage.attempted_with_a_good_second_slot().await;
     assert!(matches!(events.last(), Some(Event::Passed(_))), "{events:#?}");
     let deployed = stage.fake.deployed.lock().unwrap().clone();
     assert_eq!(deployed.len(), 2);
@@ -529,10 +524,10 @@ async fn a_node_on_which_images_of_two_owners_fail_gets_no_work_for_a_while() {
             node: node.clone(),
         };
         let fault = PlatformFault::new(InterruptionCode::NodeIll, "no");
-        stage.attempts.note_finding(&on(&ill), &mut AppFinding::PlatformFault(fault));
+        stage.attempts.note_finding(&on(&ill), &LookPass::default(), &mut AppFinding::PlatformFault(fault));
         let code = FailureCode::Mismatch;
         let evidence = Evidence::Failure { code, message: "no".into() };
-        stage.attempts.note_finding(&on(&well), &mut AppFinding::Confirmed(evidence));
+        stage.attempts.note_finding(&on(&well), &LookPass::default(), &mut AppFinding::Confirmed(evidence));
     }
     let deadline = || Instant::now() + Duration::from_secs(20);
     let lease = slots.wait(Some(&well), SandboxGrade::Bare, deadline()).await.expect("a slot is free");
@@ -639,13 +634,7 @@ async fn only_one_of_two_verifiers_claims() {
         verifier: "v2".into(),
         store: Arc::clone(&stage.attempts.store),
         commands: stage.attempts.commands.clone(),
-        registry: RegistryClient::new(
-            [],
-            RegistryLogins::default(),
-            BTreeMap::new(),
-            VerifierMetrics::default(),
-        ),
-        gate: LayerGate::new(None, VerifierMetrics::default()),
+        gate: gate(),
         pulls: NodePulls::default(),
         fetches: FetchBoard::default(),
         runs: Arc::default(),
@@ -654,7 +643,6 @@ async fn only_one_of_two_verifiers_claims() {
             challenge: Arc::clone(&stage.attempts.context.challenge),
             swarm: Arc::clone(&stage.attempts.context.swarm),
             slots: stage.attempts.context.slots.clone(),
-            images: ImageSource::Registries,
         },
         unknown_rules: watch::Sender::default(),
         metrics: VerifierMetrics::default(),

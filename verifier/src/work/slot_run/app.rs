@@ -7,14 +7,14 @@ use domain::ImageRef;
 use tokio::time::Instant;
 
 use super::AppFinding;
-use crate::registry::ResolvedImage;
+use crate::gate::RunnableImage;
 use crate::sandbox::tasks::TaskSnapshot;
 use crate::swarm::{NetworkId, ServiceId, Task, TaskEnding, TaskId, TaskPhase};
 
 /// An image that is run in the slot.
 pub(super) struct AppRun {
     pub(super) image: ImageRef,
-    pub(super) resolved: ResolvedImage,
+    pub(super) resolved: RunnableImage,
     pub(super) began: Instant,
     /// The time from the beginning until the image was on the node.
     pub(super) pulled_after: Option<Duration>,
