@@ -10,6 +10,25 @@ use super::submitter::Submitter;
 /// The signs by which spreadsheets tell formulas.
 const FORMULA_SIGNS: [char; 10] = ['=', '+', '-', '@', '\t', '\r', '＝', '＋', '－', '＠'];
 
+/// The names of the columns, in the order of the fields of [`EventRow`].
+pub(super) const COLUMNS: [&str; 15] = [
+    "position",
+    "recorded_at",
+    "stream",
+    "submission",
+    "revision",
+    "type",
+    "owner",
+    "name",
+    "country",
+    "lat",
+    "lon",
+    "attempt",
+    "outcome",
+    "reasons",
+    "data",
+];
+
 /// An event as a row. A column that the event does not have is empty. Only CSV is written by these serializers.
 #[derive(Debug, Serialize)]
 pub(super) struct EventRow<'a> {
@@ -37,7 +56,7 @@ pub(super) struct EventRow<'a> {
     pub(super) lon: Option<f64>,
     /// The number of the attempt, from 1.
     pub(super) attempt: Option<u32>,
-    /// The end of an attempt: `passed`, `failed` or `interrupted`.
+    /// The end of an attempt or of a submission: `passed`, `failed`, `interrupted` or `given_up`.
     pub(super) outcome: Option<&'static str>,
     /// The codes of the reasons, separated by commas.
     #[serde(serialize_with = "as_optional_text")]
@@ -119,6 +138,19 @@ fn as_optional_text<S: Serializer>(text: &Option<impl AsRef<str>>, serializer: S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_columns_have_the_names_of_the_fields() {
+        let line: EventLine = serde_json::from_str(
+            r#"{"position":1,"stream":"s","revision":0,"id":"00000000-0000-0000-0000-000000000000",
+                "recorded_at":"2016-03-21T12:00:00Z","type":"t","data":{},"metadata":null}"#,
+        )
+        .unwrap();
+        let mut table = csv::Writer::from_writer(Vec::new());
+        table.serialize(EventRow::new(&line, None, None)).unwrap();
+        let written = String::from_utf8(table.into_inner().unwrap()).unwrap();
+        assert_eq!(written.lines().next(), Some(COLUMNS.join(",").as_str()));
+    }
 
     #[test]
     fn no_cell_is_a_formula() {

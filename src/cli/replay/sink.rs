@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::line::EventLine;
 use super::parquet::ParquetFile;
-use super::row::{EventRow, as_recorded};
+use super::row::{COLUMNS, EventRow, as_recorded};
 use crate::cli::error::CliError;
 
 /// The bytes read at the end of a file to find its last line: more than the longest line.
@@ -136,9 +136,14 @@ impl HistorySink {
         let out = BufWriter::new(out);
         let writer = match format {
             OutputFormat::Ndjson => OutputWriter::Ndjson(out),
-            OutputFormat::Csv => OutputWriter::Csv(Box::new(
-                csv::WriterBuilder::new().has_headers(!continued).from_writer(out),
-            )),
+            OutputFormat::Csv => {
+                let mut out = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+                // A table without events has its names too.
+                if !continued {
+                    out.write_record(COLUMNS).map_err(csv_error)?;
+                }
+                OutputWriter::Csv(Box::new(out))
+            }
             OutputFormat::Parquet => {
                 OutputWriter::Parquet(Box::new(ParquetFile::new(out).map_err(parquet_error)?))
             }
@@ -280,9 +285,10 @@ mod tests {
         assert_eq!(reopened(OutputFormat::Csv, names), (Ok(None), names.to_owned()));
         let marked = format!("\u{feff}{names}");
         assert_eq!(reopened(OutputFormat::Csv, &marked), (Ok(None), marked.clone()));
-        // An earlier run may have written the mark and found no event.
+        // A run that was killed may have written the mark alone.
         for empty in ["", "\u{feff}"] {
-            assert_eq!(reopened(OutputFormat::Csv, empty), (Ok(None), "\u{feff}".to_owned()), "for Excel");
+            let names = format!("\u{feff}{}\n", COLUMNS.join(","));
+            assert_eq!(reopened(OutputFormat::Csv, empty), (Ok(None), names), "for Excel");
         }
 
         let moment: Timestamp = "2016-03-21T12:00:00Z".parse().unwrap();
