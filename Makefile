@@ -19,6 +19,7 @@ test: ## run every check and every test, real parts included
 	@scripts/setup test
 	@scripts/fetch-mongod
 	@scripts/fetch-python
+	@scripts/fetch-promtool
 	@tests/images/base.sh .muster/cache/test-images.tar
 	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
 	@$(MAKE) --no-print-directory web check

@@ -15,6 +15,7 @@ mod hostile;
 mod images;
 mod janitor;
 mod language;
+mod monitoring;
 mod openapi;
 mod readers;
 mod roles;
