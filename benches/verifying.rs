@@ -1,7 +1,10 @@
 //! Verified submissions a second, on one node and on three. The comparisons are a bare engine, which runs,
 //! requests and removes the same image with as many containers at a time, and a bare Swarm, which does the
-//! same with services. Then the time of each step of a verification, from the log.
+//! same with services. Then the time of each step of a verification, from the log. Then the same with images that the node does
+//! not have.
 
+#[path = "support/cold.rs"]
+mod cold;
 #[path = "support/muster.rs"]
 mod muster;
 #[path = "support/swarm.rs"]
@@ -36,16 +39,26 @@ async fn main() -> anyhow::Result<()> {
         println!("{}", bare::run_request_remove(socket, image, at_once.parse()?, LASTING).await?);
         return Ok(());
     }
-    // `cargo bench --bench verifying -- one` or `three` measures one part only. Numbers after it replace
+    if let [_, mode, socket, at_once, images @ ..] = &arguments[..]
+        && mode == cold::BARE
+    {
+        println!("{}", bare::pull_run_request_remove(socket, images, at_once.parse()?).await?);
+        return Ok(());
+    }
+    // `cargo bench --bench verifying -- one`, `three` or `cold` measures one part only. Numbers after it replace
     // the numbers of containers at a time.
     let named = |half: &str| arguments.iter().any(|argument| argument == half);
     let levels: Vec<usize> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     let levels = if levels.is_empty() { AT_ONCE.to_vec() } else { levels };
-    if named("one") || !named("three") {
+    let all = !["one", "three", "cold"].into_iter().any(named);
+    if all || named("one") {
         on(Testbed::single().await?, &levels).await?;
     }
-    if named("three") || !named("one") {
+    if all || named("three") {
         on(Testbed::three().await?, &levels).await?;
+    }
+    if all || named("cold") {
+        cold::measure().await?;
     }
     Ok(())
 }

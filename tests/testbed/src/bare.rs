@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use bollard::Docker;
 use bollard::models::{ContainerCreateBody, HostConfig};
-use bollard::query_parameters::RemoveContainerOptions;
+use bollard::query_parameters::{CreateImageOptionsBuilder, RemoveContainerOptions};
+use futures::{StreamExt, TryStreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -42,6 +43,29 @@ pub async fn run_request_remove(socket: &str, image: &str, at_once: usize, lasti
     });
     let done: u32 = futures::future::try_join_all(workers).await?.into_iter().sum();
     Ok(f64::from(done) / began.elapsed().as_secs_f64())
+}
+
+/// Pulls each of `images`, runs it as [`run_request_remove`] does, and removes its container, with `at_once` at a time. Returns
+/// the number of images in a second.
+///
+/// # Errors
+///
+/// As [`run_request_remove`], and if an image cannot be pulled.
+pub async fn pull_run_request_remove(socket: &str, images: &[String], at_once: usize) -> Result<f64> {
+    let docker = Docker::connect_with_unix(socket, 120, bollard::API_DEFAULT_VERSION)?;
+    let began = Instant::now();
+    let runs = futures::stream::iter(images.iter().enumerate()).map(Ok::<_, anyhow::Error>);
+    runs.try_for_each_concurrent(at_once, |(number, image)| {
+        let docker = docker.clone();
+        async move {
+            let options = CreateImageOptionsBuilder::default().from_image(image).build();
+            docker.create_image(Some(options), None, None).try_collect::<Vec<_>>().await?;
+            let name = format!("cold-{number}");
+            tokio::time::timeout(ONE_MAX, one(&docker, &name, image)).await.context("it takes too long")?
+        }
+    })
+    .await?;
+    Ok(images.len() as f64 / began.elapsed().as_secs_f64())
 }
 
 async fn one(docker: &Docker, name: &str, image: &str) -> Result<()> {
