@@ -12,7 +12,7 @@ mod node;
 mod orphans;
 mod pull;
 mod reservations;
-mod seccomp;
+pub(crate) mod seccomp;
 mod spec;
 mod starts;
 mod task;

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::image::{self, ProgramImage};
 use super::{RelayError, RelaySpec, in_time};
+use crate::swarm::seccomp;
 
 const MEMORY: i64 = 32 << 20;
 const PIDS: i64 = 32;
@@ -117,7 +118,8 @@ fn body(image: &ProgramImage, spec: &RelaySpec) -> ContainerCreateBody {
             auto_remove: Some(true),
             readonly_rootfs: Some(true),
             cap_drop: Some(vec!["ALL".to_owned()]),
-            security_opt: Some(vec!["no-new-privileges".to_owned()]),
+            // The relay reads answers of strangers, so it gets no more of the kernel than an app. Engines of all versions obey.
+            security_opt: Some(vec!["no-new-privileges".to_owned(), seccomp::option()]),
             pids_limit: Some(PIDS),
             memory: Some(MEMORY),
             memory_swap: Some(MEMORY),

@@ -15,10 +15,15 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 /// The profile, as JSON that an engine reads.
-pub(super) static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
+static PROFILE: LazyLock<String> = LazyLock::new(|| profile().to_string());
 
 /// The profile as the Swarm's API takes it.
 pub(super) static ENCODED: LazyLock<String> = LazyLock::new(|| STANDARD.encode(PROFILE.as_bytes()));
+
+/// Returns the profile as a security option of a container.
+pub(crate) fn option() -> String {
+    format!("seccomp={}", PROFILE.as_str())
+}
 
 const FILES: &str = "access cachestat chdir chmod chown close close_range copy_file_range creat dup dup2 dup3 faccessat \
     faccessat2 fadvise64 fallocate fchdir fchmod fchmodat fchmodat2 fchown fchownat fcntl fdatasync fgetxattr flistxattr flock \

@@ -131,10 +131,7 @@ pub(crate) fn container(deployment: &Deployment) -> ContainerCreateBody {
             mounts: app.mounts,
             cap_drop: app.capability_drop,
             cap_add: app.capability_add,
-            security_opt: Some(vec![
-                "no-new-privileges".to_owned(),
-                format!("seccomp={}", seccomp::PROFILE.as_str()),
-            ]),
+            security_opt: Some(vec!["no-new-privileges".to_owned(), seccomp::option()]),
             memory: limits.memory_bytes,
             memory_swap: limits.memory_bytes,
             nano_cpus: limits.nano_cpus,
