@@ -95,10 +95,13 @@ async fn while_mongodb_is_away_reads_are_refused_and_submissions_are_accepted() 
     mongo.stop().await.unwrap();
 }
 
-/// Checks that every read of the views is refused soon, with a problem document.
+/// Checks that every read of the views is refused soon, with a problem document, and that a status comes from the log.
 async fn refused(system: &System, id: &str) {
-    let status = format!("/api/v1/submissions/{id}");
-    for path in ["/api/v1/stats", "/api/v1/pins?zoom=3", "/api/v1/pins/search?q=a", &status] {
+    let asked = Instant::now();
+    let status = system.get(&format!("/api/v1/submissions/{id}")).await;
+    assert!(asked.elapsed() < Duration::from_secs(5), "a status after {:?}", asked.elapsed());
+    assert_eq!((&status["name"], &status["queue"]), (&"Participant 0".into(), &Value::Null));
+    for path in ["/api/v1/stats", "/api/v1/pins?zoom=3", "/api/v1/pins/search?q=a"] {
         let asked = Instant::now();
         let answer = system.http().get(system.url(path)).send().await.unwrap();
         assert!(asked.elapsed() < Duration::from_secs(12), "{path}: an answer after {:?}", asked.elapsed());

@@ -1,4 +1,4 @@
-//! Reads one submission as it is now: from its view, or from its stream while the view is behind.
+//! Reads one submission as it is now: from its view, or from its stream while the view is behind or the views are away.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -7,8 +7,8 @@ use domain::submission::{CATEGORY, SubmissionId};
 use event_store::{Position, Read, ReadDirection, ReadError, RecordedEvent, StreamName};
 use http_edge::Problem;
 use jiff::Timestamp;
-use projections::view::StatusView;
-use projections::{LogItem, ViewQueries};
+use projections::view::{QueuePlace, StatusView};
+use projections::{LogItem, QueryError, ViewQueries};
 use tokio::time::Instant;
 
 use crate::problem::views_unavailable;
@@ -25,7 +25,10 @@ const PATIENCE_WITHOUT_VIEW: Duration = Duration::from_secs(2);
 /// The time that the log has for all pages of one stream.
 const STREAM_PATIENCE: Duration = Duration::from_secs(8);
 
-/// The time for which the log is not asked after it did not answer.
+/// The time that the views have to answer before the stream is read.
+const VIEWS_PATIENCE: Duration = Duration::from_millis(500);
+
+/// The time for which the log or the views are not asked after they did not answer.
 const AWAY: Duration = Duration::from_secs(1);
 
 /// The number of events of one stream that are read at a time.
@@ -35,17 +38,33 @@ const PAGE_EVENTS: usize = 500;
 pub(crate) struct SubmissionReader {
     queries: Arc<dyn ViewQueries>,
     log: Arc<dyn Read>,
-    /// The end of the time in which the log is not asked.
-    away_until: Mutex<Option<Instant>>,
+    log_away: Away,
+    views_away: Away,
+}
+
+/// The end of the time in which somebody is not asked who did not answer.
+#[derive(Default)]
+struct Away(Mutex<Option<Instant>>);
+
+impl Away {
+    fn lasts(&self) -> bool {
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| until > Instant::now())
+    }
+
+    fn begin(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY);
+    }
 }
 
 impl SubmissionReader {
     pub(crate) fn new(queries: Arc<dyn ViewQueries>, log: Arc<dyn Read>) -> Self {
-        Self { queries, log, away_until: Mutex::default() }
+        Self { queries, log, log_away: Away::default(), views_away: Away::default() }
     }
 
     /// Returns the submission with every event that was recorded before this call, or `None` if there is none of this
-    /// id. While the log is away, what the views know is the answer. Answers 410 if the submission was deleted.
+    /// id. While the log is away, what the views know is the answer, and while the views are away, what the log knows. Answers 410
+    /// if the submission was deleted.
     pub(crate) async fn get(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
         match self.find(id).await? {
             Some(view) => Ok(Some(view)),
@@ -55,7 +74,7 @@ impl SubmissionReader {
 
     /// Answers 410 if the submission's stream was deleted, or else `None`.
     async fn deleted(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
-        match self.queries.deletion(id).await.map_err(views_unavailable)? {
+        match self.ask_views(self.queries.deletion(id)).await.map_err(views_unavailable)? {
             Some(_) => Err(ReadError::StreamDeleted(StreamName::of(CATEGORY, id.0)).into()),
             None => Ok(None),
         }
@@ -66,14 +85,16 @@ impl SubmissionReader {
             Ok(head) => self.views_reach(head).await,
             Err(_) => false,
         };
-        let view = self.queries.status(id).await.map_err(views_unavailable)?;
+        let stream = StreamName::of(CATEGORY, id.0);
+        let Ok(view) = self.ask_views(self.queries.status(id)).await else {
+            return self.fold(&stream, PATIENCE_WITHOUT_VIEW, |_| true).await?.into_view();
+        };
         if current {
             return match view {
                 Some(view) => Ok(Some(view)),
                 None => self.unread(id).await,
             };
         }
-        let stream = StreamName::of(CATEGORY, id.0);
         let next = view.as_ref().map_or(0, |view| view.revision + 1);
         let patience = if view.is_some() { PATIENCE } else { PATIENCE_WITHOUT_VIEW };
         let read =
@@ -102,16 +123,39 @@ impl SubmissionReader {
         call: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
         let away = |why: &str| Err(ReadError::Unavailable(why.to_owned()));
-        let until = *self.away_until.lock().unwrap_or_else(PoisonError::into_inner);
-        if until.is_some_and(|until| until > Instant::now()) {
+        if self.log_away.lasts() {
             return away("it did not answer a moment ago");
         }
         let answer =
             tokio::time::timeout(patience, call).await.unwrap_or_else(|_| away("it did not answer in time"));
         if matches!(answer, Err(ReadError::Unavailable(_))) {
-            *self.away_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + AWAY);
+            self.log_away.begin();
         }
         answer
+    }
+
+    /// Asks the views, unless they are away. Views that do not answer in time are away.
+    async fn ask_views<T>(
+        &self,
+        query: impl Future<Output = Result<T, QueryError>>,
+    ) -> Result<T, QueryError> {
+        let away = |why: &str| Err(QueryError::Unavailable(why.to_owned()));
+        if self.views_away.lasts() {
+            return away("they did not answer a moment ago");
+        }
+        let answer = tokio::time::timeout(VIEWS_PATIENCE, query)
+            .await
+            .unwrap_or_else(|_| away("they did not answer in time"));
+        if let Err(error) = &answer {
+            self.views_away.begin();
+            tracing::warn!(%error, "the views cannot be read; statuses come from the log");
+        }
+        answer
+    }
+
+    /// Returns the place of a submission in the queue, or `None` if it does not wait or the views are away.
+    pub(crate) async fn queue_place(&self, id: SubmissionId) -> Option<QueuePlace> {
+        self.ask_views(self.queries.queue_place(id)).await.ok().flatten()
     }
 
     /// Returns the event at a position of the log, which has not long to answer.
@@ -121,7 +165,7 @@ impl SubmissionReader {
 
     /// Answers 503 if the submission is in the log and this version cannot read its first event, or else `None`.
     async fn unread(&self, id: SubmissionId) -> Result<Option<StatusView>, Problem> {
-        match self.queries.standstill(id).await.map_err(views_unavailable)? {
+        match self.ask_views(self.queries.standstill(id)).await.map_err(views_unavailable)? {
             Some(standstill) => Err(Problem::unavailable(standstill.message)),
             None => Ok(None),
         }

@@ -19,7 +19,6 @@ use utoipa::{IntoParams, ToSchema};
 use crate::app::ReadState;
 use crate::conditional::{self, ETag};
 use crate::parameters::{self, not_found};
-use crate::problem::views_unavailable;
 
 /// The longest wait that a client can ask for.
 const WAIT_MAX: Duration = Duration::from_secs(60);
@@ -38,7 +37,7 @@ const LOOK_PAUSE_PER_READER: Duration = Duration::from_micros(500);
 pub(crate) struct StatusAnswer {
     #[serde(flatten)]
     pub(crate) view: StatusView,
-    /// The submission's place in the queue while it waits.
+    /// The submission's place in the queue while it waits; `null` also while the views are away.
     #[schema(required)]
     pub(crate) queue: Option<QueuePlace>,
     /// Why nothing is verified at present; `null` while a verifier works, or if the submission does not wait.
@@ -173,7 +172,7 @@ pub(crate) async fn status_answer(state: &ReadState, mut view: StatusView) -> Re
     }
     // The queue of a moment of the past says nothing about the wait.
     let queue = match state.views.are_shown() {
-        true => state.views.as_far_as_they_are().queue_place(view.id).await.map_err(views_unavailable)?,
+        true => state.submissions.queue_place(view.id).await,
         false => None,
     };
     let is_left = view.named_rules().is_some_and(|rules| state.unknown_rules.borrow().contains(rules));

@@ -1,7 +1,7 @@
-//! Views that count their queries and can hold a query back.
+//! Views that count their queries, can hold a query back, and can be away.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use domain::SubmissionId;
@@ -19,11 +19,17 @@ pub(crate) struct CountingQueries {
     queries: AtomicU64,
     /// The number of queries for changed pins since they are held back; `None` if they are not held back.
     held: watch::Sender<Option<u64>>,
+    are_away: AtomicBool,
 }
 
 impl CountingQueries {
     pub(crate) fn new(views: Arc<MemoryViews>) -> Self {
-        Self { views, queries: AtomicU64::new(0), held: watch::Sender::new(None) }
+        Self {
+            views,
+            queries: AtomicU64::new(0),
+            held: watch::Sender::new(None),
+            are_away: AtomicBool::new(false),
+        }
     }
 
     /// Holds queries for changed pins back until they are released.
@@ -42,6 +48,19 @@ impl CountingQueries {
 
     pub(crate) fn query_count(&self) -> u64 {
         self.queries.load(Ordering::Relaxed)
+    }
+
+    /// From now on queries about one submission fail, or are answered again.
+    pub(crate) fn set_away(&self, are_away: bool) {
+        self.are_away.store(are_away, Ordering::Relaxed);
+    }
+
+    /// Counts a query about one submission.
+    fn count_one(&self) -> Result<&MemoryViews, QueryError> {
+        if self.are_away.load(Ordering::Relaxed) {
+            return Err(QueryError::Unavailable("they are away".to_owned()));
+        }
+        Ok(self.count())
     }
 
     fn count(&self) -> &MemoryViews {
@@ -77,15 +96,15 @@ impl ViewQueries for CountingQueries {
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
-        self.count().status(id).await
+        self.count_one()?.status(id).await
     }
 
     async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
-        self.count().deletion(id).await
+        self.count_one()?.deletion(id).await
     }
 
     async fn queue_place(&self, id: SubmissionId) -> Result<Option<QueuePlace>, QueryError> {
-        self.count().queue_place(id).await
+        self.count_one()?.queue_place(id).await
     }
 
     async fn stats(&self) -> Result<StatsView, QueryError> {
@@ -156,6 +175,6 @@ impl ViewQueries for CountingQueries {
     }
 
     async fn standstill(&self, id: SubmissionId) -> Result<Option<StandstillView>, QueryError> {
-        self.count().standstill(id).await
+        self.count_one()?.standstill(id).await
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
-use domain::Challenge;
 use domain::sandbox::{FetchTarget, ImageFetch};
+use domain::{Challenge, SubmissionId};
 use event_store::StreamName;
 use event_store::testing::{soft_delete, tombstone};
 use read_api::ReaderLimits;
@@ -314,6 +314,33 @@ async fn long_polls_are_limited() {
     assert_eq!(world.json(&format!("/api/v1/submissions/{id}")).await["status"], "submitted");
     world.record(id, [started(1)]).await;
     assert_eq!(waiting.await.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn while_the_views_are_away_a_status_comes_from_the_log() {
+    let world = World::new().await;
+    let passed = world.pass("ada", LONDON).await;
+    let waiting = world.submit("bob", LONDON).await;
+    world.settle().await;
+    let path = |id: SubmissionId| format!("/api/v1/submissions/{}", id.0);
+    assert_eq!(world.json(&path(waiting)).await["queue"]["position"], 1);
+
+    world.queries.set_away(true);
+    assert_eq!(world.json(&path(passed)).await["status"], "passed");
+    let answer = world.json(&path(waiting)).await;
+    assert_eq!((&answer["status"], &answer["queue"]), (&"submitted".into(), &serde_json::Value::Null));
+    world.record(waiting, [started(1)]).await;
+    assert_eq!(world.json(&path(waiting)).await["status"], "verifying");
+    // Only the views know whether a submission that the log lacks was deleted.
+    world.problem(&path(SubmissionId(uuid::Uuid::new_v4())), StatusCode::SERVICE_UNAVAILABLE).await;
+
+    world.queries.set_away(false);
+    let back = async {
+        while world.get(&path(SubmissionId(uuid::Uuid::new_v4()))).await.status() != StatusCode::NOT_FOUND {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(crate::world::DEADLINE, back).await.expect("the views are asked again");
 }
 
 #[tokio::test]
