@@ -303,7 +303,7 @@ async fn a_submission_to_a_venue_is_in_its_export(shape: Shape) {
         let table = export("berlin");
         let rows: Vec<&str> = table.lines().skip(1).collect();
         assert!(rows.len() == 1 && rows[0].contains("Participant ada"), "{table}");
-        assert_eq!(export("lisbon"), "");
+        assert_eq!(export("lisbon").lines().count(), 1, "the names of the columns");
         assert_eq!(desk.replay(&[&from[..], &["--format", "csv"]].concat()).lines().count(), 3);
     }
 }
