@@ -25,9 +25,12 @@ mod visibility;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::{EventLogOptions, LogLocation, Settings};
 
 /// Runs container challenges: pulls the images that participants submit, runs them in
 /// a sandbox on a Docker Swarm, probes them over HTTP, and puts those that pass on a map.
@@ -126,6 +129,15 @@ impl Cli {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+/// Returns the settings and the file of the embedded log. If the log is on a server, fails and says so with `elsewhere`.
+fn embedded_log(options: &EventLogOptions, elsewhere: &str) -> Result<(Settings, PathBuf), Exit> {
+    let settings = Settings::read(options).map_err(|why| fail_with(why, Exit::Refused))?;
+    match settings.eventstore.clone() {
+        LogLocation::Sqlite(log) => Ok((settings, log)),
+        LogLocation::Esdb(_) => Err(fail_with(elsewhere, Exit::Refused)),
     }
 }
 

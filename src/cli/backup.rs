@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use event_store::{BackupError, BackupReport, back_up_log};
 
 use super::error::CliError;
-use super::{Exit, fail_with};
-use crate::config::{EventLogOptions, LogLocation, Settings};
+use super::{Exit, embedded_log, fail_with};
+use crate::config::EventLogOptions;
 use crate::data;
 
 /// Copies the embedded log to a directory, at rest or while Muster runs.
@@ -29,14 +29,11 @@ pub(super) struct BackupCommand {
 
 impl BackupCommand {
     pub(super) async fn run(self) -> Exit {
-        let settings = match Settings::read(&self.log) {
-            Ok(settings) => settings,
-            Err(why) => return fail_with(why, Exit::Refused),
-        };
-        let LogLocation::Sqlite(log) = settings.eventstore else {
-            let why = "muster backup copies the file of an embedded log; run it on the host of that file, with --data or \
-                --eventstore sqlite:PATH. For an EventStoreDB see docs/operations.md";
-            return fail_with(why, Exit::Refused);
+        let elsewhere = "muster backup copies the file of an embedded log; run it on the host of that file, with --data or \
+            --eventstore sqlite:PATH. For an EventStoreDB see docs/operations.md";
+        let (settings, log) = match embedded_log(&self.log, elsewhere) {
+            Ok(found) => found,
+            Err(exit) => return exit,
         };
         let directory = self.directory;
         if let Err(error) = data::ensure_directory(&directory) {
@@ -52,7 +49,10 @@ impl BackupCommand {
         });
         match done.await {
             Ok((Ok(BackupReport { added, events, parts }), directory)) => {
-                println!("added {added} events; {} has {events} in {parts} parts", directory.display());
+                println!(
+                    "added events: {added}; in {} now: {events} events, in files: {parts}",
+                    directory.display()
+                );
                 Exit::Success
             }
             Ok((Err(error), _)) => failure(error).fail(),
@@ -75,6 +75,9 @@ pub(super) fn failure(error: BackupError) -> CliError {
         }
         BackupError::Log(_) | BackupError::Empty(_) | BackupError::InUse(_) => {
             CliError::refused(error.to_string())
+        }
+        BackupError::NotWhole(_) | BackupError::Part { .. } | BackupError::Missing { .. } => {
+            CliError::failed(format!("{error}. Take another copy of this directory, or another backup"))
         }
         error => CliError::failed(error.to_string()),
     }

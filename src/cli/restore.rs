@@ -6,8 +6,8 @@ use event_store::restore_log;
 
 use super::backup::failure;
 use super::verify::PassedOver;
-use super::{Exit, fail_with};
-use crate::config::{EventLogOptions, LogLocation, Settings};
+use super::{Exit, embedded_log, fail_with};
+use crate::config::EventLogOptions;
 use crate::data;
 
 /// Makes a log from the directory of a backup, and verifies it before it gets its name.
@@ -29,13 +29,10 @@ pub(super) struct RestoreCommand {
 
 impl RestoreCommand {
     pub(super) async fn run(self) -> Exit {
-        let settings = match Settings::read(&self.log) {
-            Ok(settings) => settings,
-            Err(why) => return fail_with(why, Exit::Refused),
-        };
-        let LogLocation::Sqlite(log) = settings.eventstore else {
-            let why = "muster restore writes the file of an embedded log; name it with --data or --eventstore sqlite:PATH";
-            return fail_with(why, Exit::Refused);
+        let elsewhere = "muster restore writes the file of an embedded log; name it with --data or --eventstore sqlite:PATH";
+        let (settings, log) = match embedded_log(&self.log, elsewhere) {
+            Ok(found) => found,
+            Err(exit) => return exit,
         };
         if !self.directory.is_dir() {
             return fail_with(format_args!("{} is no directory", self.directory.display()), Exit::Refused);

@@ -6,8 +6,8 @@ use domain::{StoredEvent, UnreadCause, UnreadEvent};
 use event_store::{OpenLogError, RecordedEvent, verify_log};
 
 use super::error::CliError;
-use super::{Exit, fail_with};
-use crate::config::{EventLogOptions, LogLocation, Settings};
+use super::{Exit, embedded_log, fail_with};
+use crate::config::EventLogOptions;
 
 /// Checks the embedded log, at rest or while Muster runs, and changes nothing.
 ///
@@ -33,14 +33,11 @@ pub(super) struct PassedOver {
 
 impl VerifyCommand {
     pub(super) async fn run(self) -> Exit {
-        let settings = match Settings::read(&self.log) {
-            Ok(settings) => settings,
-            Err(why) => return fail_with(why, Exit::Refused),
-        };
-        let LogLocation::Sqlite(path) = settings.eventstore else {
-            let why = "muster verify checks the file of an embedded log; run it on the host of that file, with --data or \
-                --eventstore sqlite:PATH. An EventStoreDB checks its own files (docs/operations.md)";
-            return fail_with(why, Exit::Refused);
+        let elsewhere = "muster verify checks the file of an embedded log; run it on the host of that file, with --data or \
+            --eventstore sqlite:PATH. An EventStoreDB checks its own files (docs/operations.md)";
+        let path = match embedded_log(&self.log, elsewhere) {
+            Ok((_, path)) => path,
+            Err(exit) => return exit,
         };
         let verified = tokio::task::spawn_blocking(move || {
             let mut passed_over = PassedOver::default();

@@ -54,9 +54,12 @@ pub enum BackupError {
     /// The log cannot be read, or is damaged.
     #[error("the log cannot be read: {0}")]
     Read(#[from] ReadError),
-    /// The log is damaged, or a log that was made from the backup is.
+    /// The log is damaged.
     #[error("the log is damaged: {0}")]
     Damaged(String),
+    /// The log that the backup makes is damaged. It was removed.
+    #[error("the backup makes a damaged log: {0}")]
+    NotWhole(String),
     /// The directory has a backup of another log.
     #[error(
         "{} has the backup of another log, or of this one before it was restored from an older copy: the event at position \

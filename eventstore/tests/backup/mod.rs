@@ -169,6 +169,21 @@ async fn damage_is_named_and_makes_no_log() {
 }
 
 #[tokio::test]
+async fn a_backup_of_events_that_nobody_can_read_makes_no_log() {
+    let scene = Scene::new();
+    scene.append(&new_stream(), 2).await;
+    scene.back_up().unwrap();
+    let refused = restore_log(&scene.backup(), &scene.restored(), |_| Err("no version wrote it".to_owned()));
+    let refused = refused.unwrap_err();
+    assert!(
+        matches!(&refused, BackupError::NotWhole(why) if why.contains("no version wrote it")),
+        "{refused}"
+    );
+    assert!(!scene.restored().exists());
+    assert_eq!(scene.restore().unwrap(), 2);
+}
+
+#[tokio::test]
 async fn a_damaged_log_is_not_backed_up_beyond_the_damage() {
     let scene = Scene::new();
     scene.append(&new_stream(), 2).await;

@@ -50,7 +50,7 @@ pub fn restore_log(
     let restored = fill(directory, &draft).and_then(|()| {
         let report = verify_log(&draft, understands)?;
         match report.damages.first() {
-            Some(damage) => Err(BackupError::Damaged(damage.clone())),
+            Some(damage) => Err(BackupError::NotWhole(damage.clone())),
             None => Ok(report),
         }
     });
