@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check api web build bench soak doctor clean
+.PHONY: help run test check api web build image bench soak doctor clean
 
 # Tests that load all processors, so that they run one after another.
 alone := browser:: faults:: hostile:: images:: readers:: verifying:: a_node_that_joins_takes_work
@@ -20,7 +20,7 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@scripts/fetch-promtool
-	@tests/images/base.sh .muster/cache/test-images.tar
+	@tests/images/base.sh .muster/cache/test-images.tar .muster/cache/test-base.tar
 	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
 	@$(MAKE) --no-print-directory web check
 	cargo test -- $(alone:%=--skip %)
@@ -47,6 +47,11 @@ $(packages): read-api/web/package.json read-api/web/package-lock.json
 
 build: web ## build the optimised program: target/release/muster
 	cargo build --release --bin muster
+
+image: build ## build the image with this machine's engine: muster:latest, or IMAGE=REGISTRY/NAME:TAG
+	docker build --tag $(or $(IMAGE),muster:latest) --build-arg SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+	    --build-arg REVISION=$$(git describe --always --dirty) --build-arg VERSION=$$(target/release/muster --version | cut -d ' ' -f 2) \
+	    $(if $(BASE),--build-arg BASE=$(BASE)) .
 
 bench: ## run the benchmarks, also of the programs that Muster is compared with
 	cd projections/benches/supercluster && npm ci --no-audit --no-fund --loglevel=error

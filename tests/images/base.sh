@@ -2,13 +2,16 @@
 # Makes the base of the test images: this machine's Debian or Ubuntu with ordinary web
 # servers and languages, as a tar file. A file that this script has made is kept.
 #
-# usage, as root: tests/images/base.sh FILE
+# The same without them is SLIM, the stand-in for debian:bookworm-slim, which no test pulls. It has the package
+# ca-certificates besides, because a test's engine has no way to a mirror.
+#
+# usage, as root: tests/images/base.sh FILE SLIM
 set -eu
-file=$1
+file=$1 slim=$2
 here=$(cd "$(dirname "$0")" && pwd)
 mark=$(cat "$0" "$here/packages/package-lock.json" | cksum)
-[ -e "$file" ] && [ "$(cat "$file.mark" 2>/dev/null)" = "$mark" ] && exit
-rm -f "$file"
+[ -e "$file" ] && [ -e "$slim" ] && [ "$(cat "$file.mark" 2>/dev/null)" = "$mark" ] && exit
+rm -f "$file" "$slim"
 mkdir -p "$(dirname "$file")"
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
@@ -29,8 +32,11 @@ esac
 uri=$(apt-get indextargets --format '$(URI) $(CODENAME)' 'Created-By: Packages' |
     sed -n "s|^\(http://.*\)/dists/.* $VERSION_CODENAME\$|\1|p" | head -n 1)
 uri=${uri:-$usual}
-eatmydata debootstrap --variant=minbase "$VERSION_CODENAME" "$root" "$uri" >"$file.log" 2>&1 ||
+eatmydata debootstrap --variant=minbase --include=ca-certificates "$VERSION_CODENAME" "$root" "$uri" >"$file.log" 2>&1 ||
     { tail -n 5 "$file.log" >&2; echo 'base.sh: debootstrap failed' >&2; exit 1; }
+tar -C "$root" --one-file-system --exclude=./var/cache/apt/archives/* --exclude=./var/lib/apt/lists/* \
+    --exclude=./usr/share/doc/* --exclude=./usr/share/locale/* --exclude=./usr/share/man/* -cf "$slim.part" .
+mv "$slim.part" "$slim"
 rm -rf "$root"/etc/apt/sources.list*
 echo "deb $uri $VERSION_CODENAME $parts" >"$root/etc/apt/sources.list"
 cp -r /etc/apt/apt.conf.d "$root/etc/apt/"

@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Output;
 use std::time::Duration;
 
 use domain::sandbox::SandboxGrade;
@@ -12,10 +11,9 @@ use futures::{StreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use testbed::{Availability, Node, Testbed};
-use tokio::process::Command;
-use tokio::time::timeout;
 
 use crate::support::System;
+use crate::support::docker::docker;
 
 /// The variable with the path of the table's file. If it is not set, the table is only printed.
 const KEEP: &str = "MUSTER_IMAGE_TABLE";
@@ -23,8 +21,6 @@ const KEEP: &str = "MUSTER_IMAGE_TABLE";
 /// The variable with parts of names, separated by commas. If it is set, the other images are left out.
 const ONLY: &str = "MUSTER_IMAGES";
 
-/// The deadline of a Docker command. The first push compresses the base.
-const DOCKER: Duration = Duration::from_secs(240);
 /// The deadline for the verdict on all images.
 const JUDGED: Duration = Duration::from_secs(600);
 /// The images that are built and pushed at the same time.
@@ -127,7 +123,7 @@ async fn push_all<'a>(
     stacks: &'a BTreeMap<String, Stack>,
 ) -> Vec<(&'a String, Value)> {
     let base = repository().join(".muster/cache/test-images.tar");
-    assert!(base.exists(), "{0} is missing: tests/images/base.sh {0}", base.display());
+    assert!(base.exists(), "{0} is missing: tests/images/base.sh {0} SLIM", base.display());
     docker(node, &["import", base.to_str().unwrap(), "muster-test/base"]).await;
 
     for (tag, folder) in STAND_INS {
@@ -205,15 +201,6 @@ impl Judged {
         let seconds = (moment(timeline.last()) - moment(timeline.first())).total(jiff::Unit::Second).unwrap();
         Self { verdict, message: text(&status["reasons"][0]["message"]), seconds }
     }
-}
-
-async fn docker(node: &Node, arguments: &[&str]) {
-    let mut command = Command::new("docker");
-    command.arg("--host").arg(node.endpoint()).args(arguments).env("DOCKER_BUILDKIT", "0").kill_on_drop(true);
-    let Output { status, stdout, stderr } =
-        timeout(DOCKER, command.output()).await.expect("docker ends in time").unwrap();
-    let said = [stdout, stderr].concat();
-    assert!(status.success(), "docker {}: {}", arguments.join(" "), String::from_utf8_lossy(&said));
 }
 
 fn repository() -> PathBuf {

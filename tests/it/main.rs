@@ -6,6 +6,7 @@ mod accepting;
 mod backups;
 mod browser;
 mod cli;
+mod deploy;
 mod eventstore;
 mod fences;
 mod history;

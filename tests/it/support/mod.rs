@@ -26,6 +26,7 @@ pub(crate) use in_both_shapes;
 pub(crate) const PYTHON: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/python/bin");
 
 pub(crate) mod browser;
+pub(crate) mod docker;
 pub(crate) mod entry;
 pub(crate) mod front;
 pub(crate) mod log;

@@ -1,0 +1,68 @@
+//! The image of `Dockerfile`, built on a stand-in for its base and run as a cluster runs it.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use testbed::{Node, Testbed, until};
+
+use crate::support::docker::docker;
+
+/// The image that the tests build.
+const IMAGE: &str = "muster:test";
+
+/// The stand-in for the image's base.
+const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/test-base.tar");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_image_runs_muster_as_nobody_and_is_healthy() {
+    let bed = Testbed::single().await.unwrap();
+    let node = &bed.swarm.nodes()[0];
+    build(node).await;
+    let look = async |object: &str, format: &str| {
+        docker(node, &["inspect", "--format", format, object]).await.trim().to_owned()
+    };
+    assert_eq!(look(IMAGE, "{{.Config.User}}").await, "10001:10001");
+    let revision = r#"{{index .Config.Labels "org.opencontainers.image.revision"}}"#;
+    assert_eq!(look(IMAGE, revision).await, "tested");
+
+    // Nothing but the data directory can be written to.
+    let run =
+        ["run", "--detach", "--name", "muster", "--read-only", "--network", "none", "--cap-drop", "ALL"];
+    docker(node, &[&run[..], &["--volume", "data:/var/lib/muster", IMAGE]].concat()).await;
+    let healthy = until("the container to be healthy", Duration::from_secs(60), async || {
+        (look("muster", "{{.State.Health.Status}}").await == "healthy").then_some(())
+    });
+    if let Err(error) = healthy.await {
+        panic!("{error}\n{}", docker(node, &["logs", "muster"]).await);
+    }
+    let owner =
+        ["exec", "muster", "stat", "--format", "%u:%g %a", "/var/lib/muster", "/var/lib/muster/key-space"];
+    assert_eq!(docker(node, &owner).await, "10001:10001 700\n10001:10001 600\n");
+    // The check asks Muster itself: it fails where nothing listens.
+    let check = look(IMAGE, "{{json .Config.Healthcheck.Test}}").await;
+    let check: Vec<String> = serde_json::from_str(&check).unwrap();
+    let elsewhere = format!("! {{ MUSTER_LISTEN=0.0.0.0:81; {}; }} 2>/dev/null", check.last().unwrap());
+    docker(node, &["exec", "muster", "bash", "-c", &elsewhere]).await;
+    docker(node, &["stop", "muster"]).await;
+    assert_eq!(look("muster", "{{.State.ExitCode}}").await, "0");
+    bed.stop().await.unwrap();
+}
+
+/// Builds the image on this node, from a context that has the tested program instead of the optimised one.
+async fn build(node: &Node) {
+    assert!(Path::new(BASE).exists(), "{BASE} is missing: tests/images/base.sh");
+    docker(node, &["import", BASE, "debian:bookworm-slim"]).await;
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let context = tempfile::tempdir().unwrap();
+    let program = context.path().join("target/release/muster");
+    std::fs::create_dir_all(program.parent().unwrap()).unwrap();
+    let mut strip = Command::new("strip");
+    let stripped = strip.arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_muster")).status();
+    assert!(stripped.unwrap().success());
+    for file in ["Dockerfile", ".dockerignore"] {
+        std::fs::copy(repository.join(file), context.path().join(file)).unwrap();
+    }
+    let context = context.path().to_str().unwrap();
+    docker(node, &["build", "--tag", IMAGE, "--build-arg", "REVISION=tested", context]).await;
+}
