@@ -20,6 +20,7 @@ test: ## run every check and every test, real parts included
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@scripts/fetch-promtool
+	@scripts/fetch-haproxy
 	@tests/images/base.sh .muster/cache/test-images.tar .muster/cache/test-base.tar
 	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
 	@$(MAKE) --no-print-directory web check

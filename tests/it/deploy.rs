@@ -1,4 +1,5 @@
-//! The image of `Dockerfile`, built on a stand-in for its base and run as a cluster runs it.
+//! The files that a cluster is made of: the image of `Dockerfile`, built on a stand-in for its base and run as a cluster runs
+//! it, and the stacks with their secrets.
 
 use std::path::Path;
 use std::process::Command;
@@ -49,6 +50,71 @@ async fn the_image_runs_muster_as_nobody_and_is_healthy() {
     bed.stop().await.unwrap();
 }
 
+/// Without a label no node has a task of it, so no image is pulled: the engine only reads what it is to run.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_takes_each_stack_with_the_secrets_that_are_made_for_it() {
+    let bed = Testbed::single().await.unwrap();
+    let node = &bed.swarm.nodes()[0];
+    let place = tempfile::tempdir().unwrap();
+    let deploy = place.path().join("deploy");
+    let copy = ["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"), deploy.to_str().unwrap()];
+    run(Command::new("cp").args(copy));
+    let _ = std::fs::remove_dir_all(deploy.join("secrets"));
+    for _ in 0..2 {
+        run(Command::new(deploy.join("make-secrets")).args(["muster.example.org", "gate.example.org"]));
+    }
+    let secret = |name: &str| std::fs::read_to_string(deploy.join("secrets").join(name)).unwrap();
+    assert_eq!(secret("gate.toml").trim(), format!("gate-secret = {:?}", secret("gate-secret").trim()));
+    for file in ["ca.pem", "cert.pem", "key.pem"] {
+        std::fs::write(deploy.join("secrets/engines").join(file), "of the participants' Swarm").unwrap();
+    }
+    // The challenge is found beside `deploy/`.
+    let challenges = place.path().join("domain/challenges");
+    std::fs::create_dir_all(&challenges).unwrap();
+    std::fs::write(challenges.join("birthday.toml"), include_str!("../../domain/challenges/birthday.toml"))
+        .unwrap();
+    let settings =
+        [("MUSTER_SWARM", "tcp://10.0.2.1:2376"), ("MUSTER_GATE_ADDRESS", "gate.example.org:5443")];
+    for files in [&["stack.yml"][..], &["stack.yml", "stack-small.yml"]] {
+        let mut command = Command::new("docker");
+        command
+            .args(["--host", &node.endpoint(), "stack", "deploy", "--resolve-image", "never"])
+            .envs(settings);
+        for file in files {
+            command.arg("--compose-file").arg(deploy.join(file));
+        }
+        run(command.arg("muster"));
+    }
+    let services = docker(node, &["stack", "services", "--format", "{{.Name}} {{.Mode}}", "muster"]).await;
+    let mut services: Vec<&str> = services.lines().collect();
+    services.sort_unstable();
+    let expected = [
+        "commands replicated",
+        "edge global",
+        "eventstore1 replicated",
+        "eventstore2 replicated",
+        "eventstore3 replicated",
+        "gate replicated",
+        "log replicated",
+        "mongo-set replicated",
+        "mongo1 replicated",
+        "mongo2 replicated",
+        "mongo3 replicated",
+        "projections replicated",
+        "read-api replicated",
+        "verifier replicated",
+        "webhooks replicated",
+    ];
+    assert_eq!(services, expected.map(|service| format!("muster_{service}")));
+    bed.stop().await.unwrap();
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&said));
+}
+
 /// Builds the image on this node, from a context that has the tested program instead of the optimised one.
 async fn build(node: &Node) {
     assert!(Path::new(BASE).exists(), "{BASE} is missing: tests/images/base.sh");
@@ -57,9 +123,7 @@ async fn build(node: &Node) {
     let context = tempfile::tempdir().unwrap();
     let program = context.path().join("target/release/muster");
     std::fs::create_dir_all(program.parent().unwrap()).unwrap();
-    let mut strip = Command::new("strip");
-    let stripped = strip.arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_muster")).status();
-    assert!(stripped.unwrap().success());
+    run(Command::new("strip").arg("-o").arg(&program).arg(env!("CARGO_BIN_EXE_muster")));
     for file in ["Dockerfile", ".dockerignore"] {
         std::fs::copy(repository.join(file), context.path().join(file)).unwrap();
     }

@@ -7,6 +7,7 @@ mod backups;
 mod browser;
 mod cli;
 mod deploy;
+mod edge;
 mod eventstore;
 mod fences;
 mod history;
