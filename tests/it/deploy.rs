@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use tempfile::TempDir;
 use testbed::{Node, Testbed, until};
 
 use crate::support::docker::docker;
@@ -16,7 +17,7 @@ const IMAGE: &str = "muster:test";
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/test-base.tar");
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_image_runs_muster_as_nobody_and_is_healthy() {
+async fn the_image_runs_muster_as_nobody_and_as_a_stack() {
     let bed = Testbed::single().await.unwrap();
     let node = &bed.swarm.nodes()[0];
     build(node).await;
@@ -47,6 +48,7 @@ async fn the_image_runs_muster_as_nobody_and_is_healthy() {
     docker(node, &["exec", "muster", "bash", "-c", &elsewhere]).await;
     docker(node, &["stop", "muster"]).await;
     assert_eq!(look("muster", "{{.State.ExitCode}}").await, "0");
+    runs_as_a_stack(node).await;
     bed.stop().await.unwrap();
 }
 
@@ -55,35 +57,12 @@ async fn the_image_runs_muster_as_nobody_and_is_healthy() {
 async fn an_engine_takes_each_stack_with_the_secrets_that_are_made_for_it() {
     let bed = Testbed::single().await.unwrap();
     let node = &bed.swarm.nodes()[0];
-    let place = tempfile::tempdir().unwrap();
-    let deploy = place.path().join("deploy");
-    let copy = ["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy"), deploy.to_str().unwrap()];
-    run(Command::new("cp").args(copy));
-    let _ = std::fs::remove_dir_all(deploy.join("secrets"));
-    for _ in 0..2 {
-        run(Command::new(deploy.join("make-secrets")).args(["muster.example.org", "gate.example.org"]));
-    }
-    let secret = |name: &str| std::fs::read_to_string(deploy.join("secrets").join(name)).unwrap();
+    let place = prepared();
+    let secret =
+        |name: &str| std::fs::read_to_string(place.path().join("deploy/secrets").join(name)).unwrap();
     assert_eq!(secret("gate.toml").trim(), format!("gate-secret = {:?}", secret("gate-secret").trim()));
-    for file in ["ca.pem", "cert.pem", "key.pem"] {
-        std::fs::write(deploy.join("secrets/engines").join(file), "of the participants' Swarm").unwrap();
-    }
-    // The challenge is found beside `deploy/`.
-    let challenges = place.path().join("domain/challenges");
-    std::fs::create_dir_all(&challenges).unwrap();
-    std::fs::write(challenges.join("birthday.toml"), include_str!("../../domain/challenges/birthday.toml"))
-        .unwrap();
-    let settings =
-        [("MUSTER_SWARM", "tcp://10.0.2.1:2376"), ("MUSTER_GATE_ADDRESS", "gate.example.org:5443")];
     for files in [&["stack.yml"][..], &["stack.yml", "stack-small.yml"]] {
-        let mut command = Command::new("docker");
-        command
-            .args(["--host", &node.endpoint(), "stack", "deploy", "--resolve-image", "never"])
-            .envs(settings);
-        for file in files {
-            command.arg("--compose-file").arg(deploy.join(file));
-        }
-        run(command.arg("muster"));
+        deploy(node, &place, files);
     }
     let services = docker(node, &["stack", "services", "--format", "{{.Name}} {{.Mode}}", "muster"]).await;
     let mut services: Vec<&str> = services.lines().collect();
@@ -107,6 +86,76 @@ async fn an_engine_takes_each_stack_with_the_secrets_that_are_made_for_it() {
     ];
     assert_eq!(services, expected.map(|service| format!("muster_{service}")));
     bed.stop().await.unwrap();
+}
+
+/// Deploys the small stack, and waits until each service of ours has all of its tasks, which is when they are healthy. The
+/// images of others are missing.
+async fn runs_as_a_stack(node: &Node) {
+    let id = docker(node, &["node", "ls", "--quiet"]).await;
+    let labels = ["--label-add", "muster.application=true", "--label-add", "muster.store=1"];
+    docker(node, &[&["node", "update"], &labels[..], &[id.trim()]].concat()).await;
+    deploy(node, &prepared(), &["stack.yml", "stack-small.yml"]);
+    let ours = [
+        "commands 2/2",
+        "gate 1/1",
+        "log 1/1",
+        "projections 2/2",
+        "read-api 2/2",
+        "verifier 2/2",
+        "webhooks 1/1",
+    ];
+    let mut last = String::new();
+    let running = until("all tasks of ours to be healthy", Duration::from_secs(120), async || {
+        last = docker(node, &["stack", "services", "--format", "{{.Name}} {{.Replicas}}", "muster"]).await;
+        ours.iter().all(|service| last.contains(&format!("muster_{service}\n"))).then_some(())
+    });
+    if let Err(error) = running.await {
+        let tasks = docker(node, &["stack", "ps", "--no-trunc", "muster"]).await;
+        panic!("{error}\n{last}\n{tasks}");
+    }
+    // The log is reached by its name, with its login and over TLS.
+    let ready = until("commands to be ready", Duration::from_secs(60), async || {
+        let tasks = ["ps", "--quiet", "--filter", "name=muster_commands"];
+        let tasks = docker(node, &tasks).await;
+        let ask = "exec 3<>/dev/tcp/127.0.0.1/8080; printf 'GET /readyz HTTP/1.0\r\n\r\n' >&3; head -n 1 <&3";
+        let said = docker(node, &["exec", tasks.lines().next()?, "bash", "-c", ask]).await;
+        said.contains(" 200 ").then_some(())
+    });
+    ready.await.unwrap();
+}
+
+/// Copies `deploy/` with the secrets that its script makes, and the challenge beside it.
+fn prepared() -> TempDir {
+    let place = tempfile::tempdir().unwrap();
+    let copy = place.path().join("deploy");
+    run(Command::new("cp").args(["-r", concat!(env!("CARGO_MANIFEST_DIR"), "/deploy")]).arg(&copy));
+    let _ = std::fs::remove_dir_all(copy.join("secrets"));
+    for _ in 0..2 {
+        run(Command::new(copy.join("make-secrets")).args(["muster.example.org", "gate.example.org"]));
+    }
+    // Stand-ins for what the participants' Swarm gives.
+    let engines = copy.join("secrets/engines");
+    for (from, to) in [("authority.pem", "ca.pem"), ("log.pem", "cert.pem"), ("log-key.pem", "key.pem")] {
+        std::fs::copy(copy.join("secrets").join(from), engines.join(to)).unwrap();
+    }
+    let challenges = place.path().join("domain/challenges");
+    std::fs::create_dir_all(&challenges).unwrap();
+    std::fs::write(challenges.join("birthday.toml"), include_str!("../../domain/challenges/birthday.toml"))
+        .unwrap();
+    place
+}
+
+fn deploy(node: &Node, place: &TempDir, files: &[&str]) {
+    let mut command = Command::new("docker");
+    command.args(["--host", &node.endpoint(), "stack", "deploy", "--resolve-image", "never"]).envs([
+        ("MUSTER_IMAGE", IMAGE),
+        ("MUSTER_SWARM", "tcp://127.0.0.1:9"),
+        ("MUSTER_GATE_ADDRESS", "gate.example.org:5443"),
+    ]);
+    for file in files {
+        command.arg("--compose-file").arg(place.path().join("deploy").join(file));
+    }
+    run(command.arg("muster"));
 }
 
 fn run(command: &mut Command) {

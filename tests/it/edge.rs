@@ -92,6 +92,13 @@ async fn no_client_notices_that_one_of_two_processes_is_gone() {
     });
     total.await.unwrap_or_else(|error| panic!("{error}: {all}"));
 
+    // The edge's own errors are problem documents: nothing serves webhooks here.
+    let refused = site.get("/api/v1/webhooks").await;
+    assert_eq!(refused.headers()["content-type"], "application/problem+json");
+    assert_eq!(refused.headers()["retry-after"], "2");
+    let problem: Value = refused.json().await.unwrap();
+    assert_eq!(problem["status"], 503);
+
     // Without the log no process is ready, and those that live still answer for themselves.
     site.end(Ipv4Addr::LOCALHOST, "-KILL");
     let unready = until("nothing to be ready", READY, async || {
@@ -195,6 +202,9 @@ impl Site {
         let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
         let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
         std::fs::write(files.path().join("edge.pem"), certificate.clone() + &key).unwrap();
+        // The registry of the tests' entries is allowed.
+        let challenge = include_str!("support/challenge.toml").replace("REGISTRY", "registry.test:5000");
+        std::fs::write(files.path().join("challenge.toml"), challenge).unwrap();
         let [port, tls, plain] = [(); 3].map(|()| free_address().port());
         let mut site = Self {
             names: Names::start(),
@@ -273,11 +283,7 @@ impl Site {
             command.args(["--rate-by-address", "1/s,100"]);
         }
         command.arg("--data").arg(self.data(task));
-        // The challenge's registries are replaced, so that the tests' entry is taken.
-        let challenge = include_str!("support/challenge.toml").replace("REGISTRY", "registry.test:5000");
-        let file = self.files.path().join("challenge.toml");
-        std::fs::write(&file, challenge).unwrap();
-        command.env("MUSTER_CHALLENGE", file);
+        command.env("MUSTER_CHALLENGE", self.files.path().join("challenge.toml"));
         self.spawn(task, &task.to_string(), command);
     }
 
