@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use testbed::{Node, Testbed, until};
+use tokio::time::sleep;
 
 use crate::support::docker::docker;
 
 /// The image that the tests build.
 const IMAGE: &str = "muster:test";
+
+/// The pause between two questions to the engine: each is a process.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// The stand-in for the image's base.
 const BASE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/.muster/cache/test-base.tar");
@@ -33,6 +37,7 @@ async fn the_image_runs_muster_as_nobody_and_as_a_stack() {
         ["run", "--detach", "--name", "muster", "--read-only", "--network", "none", "--cap-drop", "ALL"];
     docker(node, &[&run[..], &["--volume", "data:/var/lib/muster", IMAGE]].concat()).await;
     let healthy = until("the container to be healthy", Duration::from_secs(60), async || {
+        sleep(PAUSE).await;
         (look("muster", "{{.State.Health.Status}}").await == "healthy").then_some(())
     });
     if let Err(error) = healthy.await {
@@ -106,6 +111,7 @@ async fn runs_as_a_stack(node: &Node) {
     ];
     let mut last = String::new();
     let running = until("all tasks of ours to be healthy", Duration::from_secs(120), async || {
+        sleep(PAUSE).await;
         last = docker(node, &["stack", "services", "--format", "{{.Name}} {{.Replicas}}", "muster"]).await;
         ours.iter().all(|service| last.contains(&format!("muster_{service}\n"))).then_some(())
     });
