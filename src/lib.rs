@@ -12,4 +12,5 @@ mod queue_length;
 pub mod server;
 pub mod system;
 mod telemetry;
+mod views;
 mod webhooks;

@@ -10,7 +10,6 @@ use axum::{Extension, Router};
 use commands::{Commands, Gazetteer, WaitingSubmissions};
 use event_store::{AppendError, EventStore, LogIdentity, node};
 use http_edge::{Metrics, Operations, OrganiserTokens};
-use projections::{MemoryViews, MongoViews};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -23,6 +22,7 @@ use verifier::{Health, Verifier};
 
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
+use crate::views::OpenViews;
 use crate::webhooks::{WebhookSettings, WebhookSources, Webhooks};
 use crate::{data, gate_role, platform, queue_length, server};
 
@@ -35,9 +35,6 @@ const END_DEADLINE: Duration = Duration::from_secs(55);
 
 /// The pause after the rules or the log's identity could not be published.
 const PUBLISHING_PAUSE: Duration = Duration::from_secs(2);
-
-/// The time that the views wait for the log's identity.
-const IDENTITY_WAIT: Duration = Duration::from_secs(10);
 
 /// The time without a verdict after which nothing counts as verified, in longest attempts.
 const ATTEMPTS_OF_PATIENCE: u32 = 3;
@@ -146,7 +143,8 @@ async fn run_over(
     let mut waiting = WaitingSubmissions::default();
     let reads_views = roles.iter().any(|role| role.reads_views());
     if has(Role::Projections) || reads_views {
-        let views = open(&settings.views).await?;
+        let opened = OpenViews::open(&settings, &*store).await?;
+        let views = opened.store.clone();
         // No other process can read views in memory, so the process that reads them also updates them.
         match (&settings.views, reads_views) {
             (ViewsLocation::Memory, false) => bail!(
@@ -154,9 +152,7 @@ async fn run_over(
                  name a MongoDB with --views mongodb://… or MUSTER_VIEWS"
             ),
             (ViewsLocation::Mongo(_), true) if !has(Role::Projections) => {}
-            _ => {
-                parts.start("projection", project(store.clone(), views.clone(), stopping.clone()));
-            }
+            _ => parts.start("projection", opened.project(store.clone(), stopping.clone())),
         }
         operations.views = Some(Arc::new(WatchedQueries(views.clone())));
         let patience = settings.challenge.attempt_max() * ATTEMPTS_OF_PATIENCE;
@@ -219,23 +215,9 @@ fn new_verifier(
             )
 }
 
-/// Keeps the views up to date with the log, which gets an identity first.
-async fn project(
-    log: Arc<dyn EventStore>,
-    views: Arc<dyn projections::ViewStore>,
-    stopping: CancellationToken,
-) -> Result<(), projections::ProjectionError> {
-    // A log that takes no appends can be read, so the views do not wait for long.
-    let identified = timeout(IDENTITY_WAIT, identify_log(log.clone()));
-    if let Some(Err(_)) = stopping.run_until_cancelled(identified).await {
-        tracing::warn!("the log has no identity yet; the views recognise it by its events alone");
-    }
-    projections::run(log, views, stopping).await
-}
-
 /// Gives the log an identity unless it has one, so that the views recognise it. If the log refuses that, they recognise it
 /// by its events alone.
-async fn identify_log(log: Arc<dyn EventStore>) {
+pub(crate) async fn identify_log(log: Arc<dyn EventStore>) {
     loop {
         match LogIdentity::ensure(&*log).await {
             Ok(_) => return,
@@ -272,15 +254,6 @@ fn webhooks_for(settings: &Settings, roles: &[Role]) -> anyhow::Result<WebhookSe
         }
         webhooks => Ok(webhooks.clone().unwrap_or_default()),
     }
-}
-
-async fn open(views: &ViewsLocation) -> anyhow::Result<Arc<dyn projections::ViewStore>> {
-    Ok(match views {
-        ViewsLocation::Memory => Arc::new(MemoryViews::new()),
-        ViewsLocation::Mongo(address) => {
-            Arc::new(MongoViews::open(address).await.context("the setting views (--views, MUSTER_VIEWS)")?)
-        }
-    })
 }
 
 fn verifier(settings: &Settings, key_space: Uuid) -> verifier::VerifierSettings {

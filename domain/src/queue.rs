@@ -155,6 +155,12 @@ impl FairQueue {
         }
     }
 
+    /// Returns the newest claim of each line that had one.
+    pub fn last_claims(&self) -> impl Iterator<Item = (&str, u64)> {
+        let claims = self.lines.iter().map(|(name, line)| (&**name, line.last_claim));
+        claims.filter(|(_, claim)| *claim > 0)
+    }
+
     /// Returns true if the submission waits or is under way.
     pub fn contains(&self, id: SubmissionId) -> bool {
         self.entries.contains_key(&id)

@@ -10,29 +10,19 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark stops at what it did not foresee")]
 
 mod support;
+#[path = "support/written_log.rs"]
+mod written_log;
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use domain::submission::{CATEGORY, Event, SCHEMA};
-use event_store::testing::event_about;
-use event_store::{
-    Append, EventFilter, ExpectedRevision, NewEvent, Position, Read, SqliteStore, StreamName, Subscribe,
-    SubscriptionItem,
-};
-use futures::{StreamExt, stream};
+use event_store::{EventFilter, Position, Read, SqliteStore, Subscribe, SubscriptionItem};
+use futures::StreamExt;
 use mongodb::bson::{Bson, Document, doc};
 use projections::{MemoryViews, ViewQueries, ViewStore, run};
-use support::{id, in_mongo, load, size_argument, submission};
+use support::{in_mongo, load, size_argument};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
-
-/// The number of submissions that are at the same step at the same time.
-const COHORT: u64 = 170;
-
-/// The number of appends at the same time.
-const WRITERS: usize = 1000;
+use written_log::write;
 
 /// The number of submissions whose events are projected into MongoDB.
 const IN_MONGO: u64 = 100_000;
@@ -46,7 +36,7 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let log = SqliteStore::open(folder.path().join("log.db")).unwrap();
     let start = Instant::now();
-    write(&log, submissions).await;
+    write(&log, 0..submissions).await;
     let head = log.head().await.unwrap();
     println!("{submissions} submissions, {head} events, written in {:.1?}", start.elapsed());
 
@@ -71,27 +61,6 @@ async fn main() {
     projecting.await.unwrap().unwrap();
     drop(views);
     mongo.stop().await.unwrap();
-}
-
-/// Writes the log. The events of a submission are mixed with those of a thousand others.
-async fn write(log: &SqliteStore, submissions: u64) {
-    let mut under_way: VecDeque<std::ops::Range<u64>> = VecDeque::new();
-    for begin in (0..submissions + 6 * COHORT).step_by(COHORT as usize) {
-        under_way.push_front(begin.min(submissions)..(begin + COHORT).min(submissions));
-        under_way.truncate(6);
-        let wave = under_way.iter().cloned().enumerate().flat_map(|(step, cohort)| {
-            cohort.map(move |number| (number, step, submission(number)[step].clone()))
-        });
-        let appends = wave.map(|(number, step, event)| append(log, number, step, event));
-        stream::iter(appends).buffered(WRITERS).for_each(async |()| ()).await;
-    }
-}
-
-async fn append(log: &SqliteStore, number: u64, step: usize, event: Event) {
-    let event = event_about(id(number).0, SCHEMA, event.kind(), event.to_stored());
-    let new = NewEvent { id: Uuid::from_u64_pair(number, step as u64), ..event };
-    let expected = (step as u64).checked_sub(1).map_or(ExpectedRevision::NoStream, ExpectedRevision::Exact);
-    log.append(&StreamName::of(CATEGORY, id(number).0), expected, vec![new]).await.unwrap();
 }
 
 async fn read(log: &SqliteStore, upto: Position) -> Duration {

@@ -9,8 +9,8 @@ pub(crate) mod owner;
 pub(crate) mod project;
 pub(crate) mod totals;
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use domain::submission::{Event, SubmissionId};
 
@@ -20,13 +20,14 @@ use self::totals::{CounterKey, Counters, RecentActivity, VenueTotals};
 use crate::EventEnvelope;
 use crate::map::index::CellIndex;
 use crate::map::mercator::MercatorPoint;
+use crate::shared_map::SharedMap;
 use crate::view::{DeletionView, Pin, StatusView};
 
 /// The state of the views, or the part of it that a batch touches.
 #[derive(Debug, Default)]
 pub(crate) struct ViewState {
-    pub(crate) statuses: HashMap<SubmissionId, StatusView>,
-    pub(crate) owners: HashMap<String, OwnerPasses>,
+    pub(crate) statuses: SharedMap<SubmissionId, StatusView>,
+    pub(crate) owners: SharedMap<String, OwnerPasses>,
     /// The number of pins at each place.
     pub(crate) places: HashMap<MercatorPoint, u64>,
     pub(crate) cells: CellIndex,
@@ -39,19 +40,18 @@ pub(crate) struct ViewState {
 impl ViewState {
     /// Applies one event. Returns its effects, and the owner's pin before and after if it changed.
     pub(crate) fn apply(&mut self, envelope: &EventEnvelope) -> (EventEffects, Option<PinChange>) {
-        let (view, effects) = match self.statuses.entry(envelope.id) {
-            Entry::Occupied(view) => {
-                let view = view.into_mut();
+        let (view, effects) = match self.statuses.get_mut(&envelope.id) {
+            Some(view) => {
                 let effects = view.apply_next(envelope);
                 (view, effects)
             }
-            Entry::Vacant(entry) => match StatusView::create(envelope) {
-                Some((view, effects)) => (entry.insert(view), effects),
+            None => match StatusView::create(envelope) {
+                Some((view, effects)) => (self.statuses.insert(envelope.id, view), effects),
                 None => return (EventEffects::default(), None),
             },
         };
         let pin_change = effects.pass.as_ref().map(|pass| {
-            let owner = self.owners.entry(view.owner.clone()).or_default();
+            let owner = self.owners.get_or_default(&view.owner);
             owner.apply(pass, envelope.position)
         });
         totals::count_effects(&mut self.counters, &effects);
@@ -71,13 +71,13 @@ impl ViewState {
     /// if it counted; `None` if the submission is not known. The failures of entries that a long timeline has left out stay
     /// counted.
     pub(crate) fn delete(&mut self, deletion: &DeletionView) -> Option<(StatusView, Option<PinChange>)> {
-        let view = self.statuses.remove(&deletion.id)?;
+        let view = Arc::unwrap_or_clone(self.statuses.remove(&deletion.id)?);
         let of_venue = view.venue.as_ref().map(|venue| self.venues.entry(venue.clone()).or_default());
         for counters in [Some(&mut self.counters), of_venue.map(|totals| &mut totals.counters)] {
             counters.into_iter().for_each(|counters| uncount(counters, &view));
         }
         let pin_change = view.counts_since().map(|pass| {
-            let owner = self.owners.entry(view.owner.clone()).or_default();
+            let owner = self.owners.get_or_default(&view.owner);
             let mut change = owner.apply(&PassChange::Revoked(pass.position), deletion.position);
             if let Some(gone) = owner.pin.as_mut().filter(|pin| pin.passes == 0) {
                 // The place tells listeners where the pin was. What the participant wrote goes with the submission.
@@ -97,7 +97,7 @@ impl ViewState {
         after.iter().filter(|pin| pin.passes > 0).for_each(|pin| self.add_pin(pin));
     }
 
-    fn add_pin(&mut self, pin: &Pin) {
+    pub(crate) fn add_pin(&mut self, pin: &Pin) {
         let pins_here = self.places.entry(MercatorPoint::from_pin(pin)).or_default();
         *pins_here += 1;
         let new_place = *pins_here == 1;

@@ -12,7 +12,7 @@ use crate::EventEnvelope;
 const EVENTS_BETWEEN: u32 = 256;
 
 /// A place in the log: an event of a submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPlace {
     /// The position of the event.
     pub position: Position,
@@ -34,7 +34,7 @@ pub(crate) struct PlaceChooser {
 }
 
 /// The places that were chosen so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(crate) struct KnownPlaces {
     choosing: PlaceChooser,
     places: Vec<LogPlace>,

@@ -2,6 +2,7 @@
 //! events at a time.
 
 mod queries;
+mod snapshot;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -19,10 +20,14 @@ use crate::fold::project::EventEffects;
 use crate::log_item::LogBatch;
 use crate::log_places::KnownPlaces;
 use crate::pin_index::PinIndex;
+use crate::shared_map::SharedMap;
 use crate::view::{
     DeletionView, SandboxView, SetAsideEvent, SetAsideView, StandstillView, StatusView, SubmissionStatus,
 };
 use crate::{ApplyError, EventEnvelope, LogItem, ProjectionError, ViewQueries, ViewStore};
+
+use self::snapshot::PackedStatus;
+pub use self::snapshot::ViewSnapshots;
 
 /// The number of events that are applied before readers may take the lock.
 const EVENTS_PER_TURN: usize = 16;
@@ -30,7 +35,7 @@ const EVENTS_PER_TURN: usize = 16;
 /// The number of events that are read from the log at once.
 const PAGE_EVENTS: usize = 1024;
 
-/// The views in memory. They are lost when the process ends, and folded again from the log.
+/// The views in memory. They are lost when the process ends, and folded again from the log or from a snapshot on.
 #[derive(Debug)]
 pub struct MemoryViews {
     state: RwLock<MemoryState>,
@@ -38,11 +43,15 @@ pub struct MemoryViews {
     writing: Mutex<()>,
     checkpoint: watch::Sender<Position>,
     shown_from: watch::Sender<Option<Position>>,
+    /// The number of deletions that were applied.
+    deleted: watch::Sender<u64>,
 }
 
 #[derive(Debug, Default)]
 struct MemoryState {
     fold: ViewState,
+    /// The statuses that came with a snapshot, until an event changes them. No list has their submissions.
+    packed: SharedMap<SubmissionId, PackedStatus>,
     /// The submissions that wait or are being verified, by the position of their first event.
     unfinished: BTreeMap<Position, SubmissionId>,
     /// The submissions that were given up, in the same order.
@@ -72,12 +81,7 @@ pub enum HistoryPoint {
 impl MemoryViews {
     /// Creates empty views.
     pub fn new() -> Self {
-        Self {
-            state: RwLock::default(),
-            writing: Mutex::default(),
-            checkpoint: watch::Sender::new(Position::START),
-            shown_from: watch::Sender::new(None),
-        }
+        Self::of(MemoryState::default())
     }
 
     /// Folds the views as they were at a point in the log's history. For a time, this is the state after the last event
@@ -125,6 +129,16 @@ impl MemoryViews {
         let views = Self::at(log, point).await?;
         views.write().drop_submissions();
         Ok(Arc::new(views))
+    }
+
+    fn of(state: MemoryState) -> Self {
+        Self {
+            checkpoint: watch::Sender::new(state.checkpoint),
+            state: RwLock::new(state),
+            writing: Mutex::default(),
+            shown_from: watch::Sender::new(None),
+            deleted: watch::Sender::new(0),
+        }
     }
 
     /// Applies events and sets the checkpoint. The caller is the only writer.
@@ -193,6 +207,7 @@ impl ViewStore for MemoryViews {
         }
         self.write().delete(deletion);
         self.fold(&[], deletion.position);
+        self.deleted.send_modify(|deletions| *deletions += 1);
         Ok(())
     }
 
@@ -253,7 +268,7 @@ impl ViewStore for MemoryViews {
 impl MemoryState {
     /// Drops all that only single submissions, or further events, need. No event may be applied any more.
     fn drop_submissions(&mut self) {
-        (self.fold.statuses, self.fold.owners) = (HashMap::new(), HashMap::new());
+        (self.fold.statuses, self.fold.owners) = (SharedMap::default(), SharedMap::default());
         self.fold.places = HashMap::new();
         (self.unfinished, self.given_up, self.held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         self.queue = FairQueue::default();
@@ -261,6 +276,7 @@ impl MemoryState {
     }
 
     fn apply(&mut self, envelope: &EventEnvelope) {
+        self.unpack(envelope.id);
         let (effects, pin_change) = self.fold.apply(envelope);
         self.checkpoint = self.checkpoint.max(envelope.position);
         self.places.see(envelope);
@@ -277,6 +293,17 @@ impl MemoryState {
         }
         if let Some(pin_change) = pin_change {
             self.replace_pin(pin_change);
+        }
+    }
+
+    /// Decodes a status that came with a snapshot, so that it can change.
+    fn unpack(&mut self, id: SubmissionId) {
+        match self.packed.remove(&id).map(|packed| packed.read()) {
+            None => {}
+            Some(Ok(view)) => {
+                self.fold.statuses.insert(id, view);
+            }
+            Some(Err(why)) => tracing::error!("submission {id} changes no more: {why}"),
         }
     }
 
@@ -297,7 +324,7 @@ impl MemoryState {
     ) -> Vec<StatusView> {
         let newest = submissions.values().rev().filter_map(|id| self.fold.statuses.get(id));
         let newest = newest.filter(|view| venue.is_none() || view.venue.as_deref() == venue);
-        let mut views: Vec<_> = newest.take(max).cloned().collect();
+        let mut views: Vec<_> = newest.take(max).map(|view| StatusView::clone(view)).collect();
         views.reverse();
         views
     }
@@ -305,6 +332,7 @@ impl MemoryState {
     /// Lets a submission stand still, unless it is further than that. It waits for no turn meanwhile.
     fn stand_still(&mut self, standstill: &StandstillView) {
         let id = standstill.id;
+        self.unpack(id);
         if self.fold.statuses.get(&id).is_some_and(|view| view.revision >= standstill.revision) {
             return;
         }
@@ -320,6 +348,7 @@ impl MemoryState {
     /// Takes a submission out of all views.
     fn delete(&mut self, deletion: &DeletionView) {
         let id = deletion.id;
+        self.unpack(id);
         self.deletions.entry(id).or_insert(*deletion);
         self.standstills.remove(&id);
         self.queue.remove(id);

@@ -110,7 +110,7 @@ fn is_zero(number: &u64) -> bool {
 }
 
 /// The deletion of a submission's stream by an operator. The views have nothing else of the submission.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeletionView {
     /// The submission.
     pub id: SubmissionId,

@@ -4,6 +4,8 @@
 
 #[path = "support/another_log.rs"]
 mod another_log;
+#[path = "support/snapshots.rs"]
+mod snapshots;
 mod support;
 
 use std::sync::Arc;

@@ -9,6 +9,7 @@ use super::verify::PassedOver;
 use super::{Exit, embedded_log, fail_with};
 use crate::config::EventLogOptions;
 use crate::data;
+use crate::views::remove_snapshots;
 
 /// Makes a log from the directory of a backup, and verifies it before it gets its name.
 ///
@@ -50,6 +51,10 @@ impl RestoreCommand {
         });
         match done.await {
             Ok((Ok(report), log)) => {
+                // They would be refused anyway, but may have what this log has no more.
+                if let Err(error) = remove_snapshots(&settings.data) {
+                    return fail_with(format_args!("{error:#}"), Exit::Failed);
+                }
                 let (events, streams) = (report.events, report.streams);
                 println!(
                     "restored {events} events of {streams} streams to {}; the log is whole",

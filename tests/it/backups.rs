@@ -38,14 +38,27 @@ async fn a_system_goes_on_from_the_backup_that_was_made_while_it_ran() {
     let (code, said) = restore();
     assert!(code == Some(2) && said.contains("in use by another process"), "{code:?}: {said}");
 
-    system.kill();
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
     let (code, said) = restore();
     assert!(code == Some(2) && said.contains("no log is overwritten"), "{code:?}: {said}");
+    let path = folder.join("data/views.snapshot");
+    let snapshot = fs::read(&path).unwrap();
     fs::remove_dir_all(&data).unwrap();
+    fs::create_dir(&data).unwrap();
+    fs::write(&path, &snapshot).unwrap();
     let (code, said) = restore();
     assert!(code == Some(0) && said.contains("the log is whole"), "{code:?}: {said}");
+    assert!(!path.exists(), "the views had seen what the log has no more");
 
+    // If somebody brings the old snapshot back, it is passed over. The next one fits.
+    fs::write(&path, &snapshot).unwrap();
     system.restart().await;
+    let (passed_over, taken) = ("views.snapshot is passed over", "the views go on at position");
+    let said = system.said();
+    assert!(said.contains(passed_over) && !said.contains(taken), "{}", system.log_tail());
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+    system.restart().await;
+    assert!(system.said().contains(taken), "{}", system.log_tail());
     for id in [&first, &second] {
         let status = until("the status", Duration::from_secs(20), async || system.status(id).await);
         assert_eq!(status.await.unwrap()["name"], "Ada Lovelace");

@@ -54,6 +54,15 @@ pub(crate) fn count_pin(counters: &mut Counters, pin: &Pin, by: i64) {
     }
 }
 
+/// Returns the counters that do not follow from the pins.
+pub(crate) fn without_pins(counters: &Counters) -> Vec<(CounterKey, i64)> {
+    let of_pins = |key: &CounterKey| match key {
+        CounterKey::Pins | CounterKey::Country(_) | CounterKey::Answer(..) | CounterKey::Places => true,
+        CounterKey::Status(_) | CounterKey::Failure(_) | CounterKey::Interruption(_) => false,
+    };
+    counters.iter().filter(|(key, _)| !of_pins(key)).map(|(key, count)| (key.clone(), *count)).collect()
+}
+
 /// Counts the effects of an event, except for pins.
 pub(crate) fn count_effects(counters: &mut Counters, effects: &EventEffects) {
     if let Some((before, after)) = effects.status {

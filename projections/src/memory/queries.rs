@@ -1,5 +1,7 @@
 //! The queries of the views in memory.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::submission::SubmissionId;
 use event_store::{LogCheckpoint, Position};
@@ -41,7 +43,15 @@ impl ViewQueries for MemoryViews {
     }
 
     async fn status(&self, id: SubmissionId) -> Result<Option<StatusView>, QueryError> {
-        Ok(self.read().fold.statuses.get(&id).cloned())
+        let state = self.read();
+        let (live, packed) = (state.fold.statuses.get(&id).cloned(), state.packed.get(&id).cloned());
+        // Nobody waits while the status is copied or decoded.
+        drop(state);
+        match (live, packed) {
+            (Some(view), _) => Ok(Some(Arc::unwrap_or_clone(view))),
+            (None, Some(packed)) => packed.read().map(Some).map_err(QueryError::Unavailable),
+            (None, None) => Ok(None),
+        }
     }
 
     async fn deletion(&self, id: SubmissionId) -> Result<Option<DeletionView>, QueryError> {
@@ -106,7 +116,11 @@ impl ViewQueries for MemoryViews {
     async fn overdue(&self, now: Timestamp, max: usize) -> Result<Vec<StatusView>, QueryError> {
         let state = self.read();
         let oldest = state.unfinished.values().filter_map(|id| state.fold.statuses.get(id));
-        Ok(oldest.filter(|view| view.retry_at().is_none_or(|at| at <= now)).take(max).cloned().collect())
+        Ok(oldest
+            .filter(|view| view.retry_at().is_none_or(|at| at <= now))
+            .take(max)
+            .map(|view| StatusView::clone(view))
+            .collect())
     }
 
     async fn given_up(&self, venue: Option<&str>, max: usize) -> Result<Vec<StatusView>, QueryError> {
@@ -123,7 +137,7 @@ impl ViewQueries for MemoryViews {
         let state = self.read();
         let newest = state.unfinished.values().rev().filter_map(|id| state.fold.statuses.get(id));
         let verifying = newest.filter(|view| view.status == SubmissionStatus::Verifying).take(max);
-        let mut views: Vec<_> = verifying.cloned().collect();
+        let mut views: Vec<_> = verifying.map(|view| StatusView::clone(view)).collect();
         views.reverse();
         Ok(views)
     }
