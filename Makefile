@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check api web build image bench soak doctor clean
+.PHONY: help run test parts check api web build image bench soak doctor clean
 
 # Tests that load all processors, so that they run one after another.
 alone := browser:: faults:: hostile:: images:: readers:: verifying:: a_node_that_joins_takes_work
@@ -17,15 +17,19 @@ run: ## start everything on this machine and submit the sample app; Ctrl-C stops
 
 test: ## run every check and every test, real parts included
 	@scripts/setup test
+	@$(MAKE) --no-print-directory web
+	@$(MAKE) --no-print-directory --jobs=2 parts check
+	cargo test -- $(alone:%=--skip %)
+	cargo test --test it --test swarm -- --test-threads=1 $(alone)
+
+# The real parts, from the network: much waiting, so the checks are made meanwhile.
+parts:
 	@scripts/fetch-mongod
 	@scripts/fetch-python
 	@scripts/fetch-promtool
 	@scripts/fetch-haproxy
 	@tests/images/base.sh .muster/cache/test-images.tar .muster/cache/test-base.tar
 	@tests/testbed/newer-engine.sh .muster/cache/newer-engine
-	@$(MAKE) --no-print-directory web check
-	cargo test -- $(alone:%=--skip %)
-	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
 check: $(packages) ## check formatting and lints, and run the pages' unit tests
 	cargo fmt --all --check

@@ -27,7 +27,7 @@ location = "Lisbon, PT"
 const WALL: Look = Look { size: (1920, 1080), dark: true };
 
 /// The passes of an evening, and the number that are recorded at the same time.
-const PASSES: u64 = 10_000;
+const PASSES: u64 = 5_000;
 const AT_ONCE: usize = 16;
 
 /// The most that the page may hold at the end of an evening, and the growth in its second half that counts as none.
@@ -122,7 +122,7 @@ async fn the_screen_of_a_room_does_not_grow_over_an_evening() {
                 }
             })
             .await;
-        let count = if half == 0 { "5,000" } else { "10,000" };
+        let count = if half == 0 { "2,500" } else { "5,000" };
         screen.reads(".headline", count).await;
         screen.holds("a full list", "return document.querySelectorAll('.newest > li').length === 12").await;
         footprints.push(screen.footprint().await);
