@@ -12,10 +12,11 @@ use axum::Router;
 use axum::http::header;
 use axum::routing::get;
 use domain::SubmissionId;
+use http_edge::TrustedProxies;
+use muster::shutdown::Shutdown;
 use site::{Site, passed, submitted};
 use support::load;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 const LASTING: Duration = Duration::from_secs(5);
@@ -68,7 +69,8 @@ async fn bare(site: &Site, id: SubmissionId) -> anyhow::Result<SocketAddr> {
     tokio::spawn(muster::server::serve(
         listener,
         Router::new().route("/", get(handler)),
-        CancellationToken::new(),
+        TrustedProxies::default(),
+        Shutdown::default(),
     ));
     Ok(address)
 }

@@ -21,7 +21,8 @@ use event_store::{
     Append, EventFilter, ExpectedRevision, Position, SqliteStore, StreamName, Subscribe, SubscriptionItem,
 };
 use futures::StreamExt;
-use http_edge::Metrics;
+use http_edge::{Metrics, TrustedProxies};
+use muster::shutdown::Shutdown;
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -151,7 +152,8 @@ impl Room {
         let routes = http_edge::server_routes(routes, &Metrics::new(), || None);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        tokio::spawn(muster::server::serve(listener, routes, stopping.clone()));
+        let shutdown = Shutdown { stopping: stopping.clone(), ..Shutdown::default() };
+        tokio::spawn(muster::server::serve(listener, routes, TrustedProxies::default(), shutdown));
         Ok(Self { address, store, stopping, _files: files })
     }
 }

@@ -10,36 +10,37 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 use verifier::{GateChoice, GateProcess, GateProcessSettings, VerifierMetrics};
 
 use crate::config::Settings;
 use crate::server;
+use crate::shutdown::Shutdown;
 
 /// The state that operators ask for.
 struct GateOperations {
     metrics: VerifierMetrics,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 }
 
-/// Runs the gate until `stopping` is cancelled. `http` is for operators alone.
+/// Runs the gate until `shutdown` stops it. `http` is for operators alone.
 ///
 /// # Errors
 /// If a setting is missing or cannot be used.
 pub(crate) async fn run(
     settings: &Settings,
     http: Option<TcpListener>,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     let gate = GateProcess::new(process_settings(settings)?, &settings.challenge)
         .map_err(|why| anyhow!(why))
         .context("the settings gate-… (--gate-listen, MUSTER_GATE_LISTEN)")?;
     if let Some(listener) = http {
         tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
-        let operations = GateOperations { metrics: gate.metrics(), stopping: stopping.clone() };
-        tokio::spawn(server::serve(listener, routes(operations), stopping.clone()));
+        let operations = GateOperations { metrics: gate.metrics(), shutdown: shutdown.clone() };
+        let proxies = settings.trusted_proxies.clone();
+        tokio::spawn(server::serve(listener, routes(operations), proxies, shutdown.clone()));
     }
-    gate.run(stopping).await.context("the gate failed")
+    gate.run(shutdown.stopping).await.context("the gate failed")
 }
 
 fn process_settings(settings: &Settings) -> anyhow::Result<GateProcessSettings> {
@@ -68,7 +69,7 @@ fn routes(operations: GateOperations) -> Router {
 
 async fn readyz(State(gate): State<Arc<GateOperations>>) -> impl IntoResponse {
     let reasons: Vec<&str> =
-        gate.stopping.is_cancelled().then_some("the process is stopping").into_iter().collect();
+        gate.shutdown.leaving.is_cancelled().then_some("the process is stopping").into_iter().collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
 }

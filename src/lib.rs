@@ -10,6 +10,7 @@ mod gate_role;
 mod platform;
 mod queue_length;
 pub mod server;
+pub mod shutdown;
 pub mod system;
 mod telemetry;
 mod views;

@@ -10,6 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::{HeaderValue, header};
+use http_edge::TrustedProxies;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,17 +21,21 @@ use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 use self::refusal::ProblemStream;
+use crate::shutdown::Shutdown;
 
 /// The number of open connections. Further connections wait.
 const CONNECTIONS_MAX: usize = 32 * 1024;
 
 /// The deadline for the head of a request. It also limits the time between two requests.
 const HEAD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The same for a trusted proxy. It must close an idle connection first: if we did while it sends a request, it could not know
+/// whether the request was carried out. Caddy keeps idle connections for 120 s, the others for less.
+const PROXY_HEAD_DEADLINE: Duration = Duration::from_secs(150);
 
 /// The deadline for a client to acknowledge bytes sent to it.
 const UNSENT_DEADLINE: Duration = Duration::from_secs(30);
@@ -40,12 +46,16 @@ const UNSENT_MAX: usize = 64 * 1024;
 /// The pause when no connection can be accepted, for example because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The time that requests under way may take after the server was asked to stop.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(8);
+/// The time that requests under way may take after the server was asked to stop. With [`LEAVING`] before it, a process ends
+/// within the 10 s that Docker grants a container.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(7);
 
-/// Serves `app` until `stopping` is cancelled. Then accepts no more connections, finishes the requests under way, and
-/// returns. Handlers find the client's address as [`ConnectInfo`].
-pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationToken) {
+/// The time in which a balancer learns from `/readyz` that the process leaves.
+pub(crate) const LEAVING: Duration = Duration::from_secs(2);
+
+/// Serves `app` until the process stops. Then accepts no more connections, finishes the requests under way, and returns. While
+/// the process leaves, each connection ends with its next response. Handlers find the client's address as [`ConnectInfo`].
+pub async fn serve(listener: TcpListener, app: Router, proxies: TrustedProxies, shutdown: Shutdown) {
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let accepting = async {
@@ -53,7 +63,10 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
             let place = Arc::clone(&places).acquire_owned().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let connection = serve_connection(stream, peer, app.clone(), stopping.clone());
+                    let trusted = proxies.contains(peer.ip().to_canonical());
+                    let head_deadline = if trusted { PROXY_HEAD_DEADLINE } else { HEAD_DEADLINE };
+                    let connection =
+                        serve_connection(stream, peer, app.clone(), head_deadline, shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(place);
@@ -66,7 +79,7 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
             }
         }
     };
-    stopping.run_until_cancelled(accepting).await;
+    shutdown.stopping.run_until_cancelled(accepting).await;
     drop(listener);
     connections.close();
     if timeout(DRAIN_DEADLINE, connections.wait()).await.is_err() {
@@ -75,7 +88,13 @@ pub async fn serve(listener: TcpListener, app: Router, stopping: CancellationTok
 }
 
 /// Serves one connection up to its end.
-async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router, stopping: CancellationToken) {
+async fn serve_connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    app: Router,
+    head_deadline: Duration,
+    shutdown: Shutdown,
+) {
     let settled = stream
         .set_nodelay(true)
         .and_then(|()| SockRef::from(&stream).set_tcp_user_timeout(Some(UNSENT_DEADLINE)));
@@ -83,10 +102,20 @@ async fn serve_connection(stream: TcpStream, peer: SocketAddr, app: Router, stop
         tracing::debug!(%error, %peer, "the connection closed before it was served");
         return;
     }
-    let answer = service_fn(move |request| answer(app.clone(), peer, request));
+    let Shutdown { leaving, stopping } = shutdown;
+    let answer = service_fn(move |request| {
+        let (leaving, answered) = (leaving.clone(), answer(app.clone(), peer, request));
+        async move {
+            let mut response = answered.await?;
+            if leaving.is_cancelled() {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        .header_read_timeout(head_deadline)
         .max_buf_size(UNSENT_MAX)
         .serve_connection(TokioIo::new(ProblemStream::new(stream)), answer);
     let ended = tokio::select! {
@@ -123,10 +152,11 @@ mod tests {
 
     use super::*;
 
-    async fn serving(app: Router) -> (SocketAddr, CancellationToken, JoinHandle<()>) {
+    async fn serving(app: Router) -> (SocketAddr, Shutdown, JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (address, stopping) = (listener.local_addr().unwrap(), CancellationToken::new());
-        (address, stopping.clone(), tokio::spawn(serve(listener, app, stopping)))
+        let (address, shutdown) = (listener.local_addr().unwrap(), Shutdown::default());
+        let server = serve(listener, app, TrustedProxies::default(), shutdown.clone());
+        (address, shutdown, tokio::spawn(server))
     }
 
     async fn sent(address: SocketAddr, text: &str) -> TcpStream {
@@ -150,12 +180,12 @@ mod tests {
             until.notified().await;
             "done"
         });
-        let (address, stopping, server) = serving(Router::new().route("/", slow)).await;
+        let (address, shutdown, server) = serving(Router::new().route("/", slow)).await;
         let idle = sent(address, "").await;
         let busy = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\n\r\n").await;
         entered.notified().await;
 
-        stopping.cancel();
+        shutdown.stopping.cancel();
         assert_eq!(answer(idle).await, "");
         let closed = async { while TcpStream::connect(address).await.is_ok() {} };
         timeout(DRAIN_DEADLINE, closed).await.expect("a connection was accepted");
@@ -164,18 +194,36 @@ mod tests {
         server.await.unwrap();
     }
 
+    #[tokio::test]
+    async fn a_leaving_server_answers_and_ends_each_connection_with_its_answer() {
+        let (address, shutdown, _server) = serving(Router::new().route("/", get(async || "here"))).await;
+        let request = "GET / HTTP/1.1\r\nHost: muster\r\n\r\n";
+        let mut kept = sent(address, request).await;
+        let mut first = [0; 1024];
+        let length = kept.read(&mut first).await.unwrap();
+        assert!(!String::from_utf8_lossy(&first[..length]).contains("connection: close"));
+
+        shutdown.leaving.cancel();
+        kept.write_all(request.as_bytes()).await.unwrap();
+        for stream in [kept, sent(address, request).await] {
+            let answer = answer(stream).await;
+            assert!(answer.ends_with("here") && answer.contains("connection: close"), "{answer}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_whose_head_never_ends_is_cut_off() {
-        let (address, _stopping, _server) = serving(Router::new()).await;
+        let (address, _shutdown, _server) = serving(Router::new()).await;
         let stream = sent(address, "GET / HTTP/1.1\r\nHost: mus").await;
-        let answer = timeout(2 * HEAD_DEADLINE, answer(stream)).await.expect("the server still waits");
+        // The peer is on this machine, so it counts as a proxy.
+        let answer = timeout(2 * PROXY_HEAD_DEADLINE, answer(stream)).await.expect("the server still waits");
         assert!(!answer.contains("200"));
     }
 
     #[tokio::test]
     async fn a_head_that_cannot_be_read_is_refused_with_a_problem_document() {
         let app = Router::new().route("/", get(async || "here"));
-        let (address, _stopping, _server) = serving(app).await;
+        let (address, _shutdown, _server) = serving(app).await;
         let headers: String = (0..101).map(|n| format!("x-{n}: y\r\n")).collect();
         // Which limit a long address meets first depends on how its bytes arrive.
         let long: &[u16] = &[414, 431];
@@ -206,7 +254,7 @@ mod tests {
     #[tokio::test]
     async fn handlers_know_the_address_of_the_client() {
         let who = get(async |ConnectInfo(peer): ConnectInfo<SocketAddr>| peer.to_string());
-        let (address, _stopping, _server) = serving(Router::new().route("/", who)).await;
+        let (address, _shutdown, _server) = serving(Router::new().route("/", who)).await;
         let stream = sent(address, "GET / HTTP/1.1\r\nHost: muster\r\nConnection: close\r\n\r\n").await;
         let peer = stream.local_addr().unwrap().to_string();
         assert!(answer(stream).await.ends_with(&peer));

@@ -9,19 +9,19 @@ use anyhow::{Context, anyhow, bail};
 use axum::{Extension, Router};
 use commands::{Commands, Gazetteer, WaitingSubmissions};
 use event_store::{AppendError, EventStore, LogIdentity, node};
-use http_edge::{Metrics, Operations, OrganiserTokens};
+use http_edge::{Metrics, Operations, OrganiserTokens, TrustedProxies};
 use read_api::{ReadApi, ReaderLimits, WatchedQueries};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use tokio_util::sync::CancellationToken;
 use utoipa_axum::router::OpenApiRouter;
 use uuid::Uuid;
 use verifier::{Health, Verifier};
 
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
+use crate::shutdown::Shutdown;
 use crate::views::OpenViews;
 use crate::webhooks::{WebhookSettings, WebhookSources, Webhooks};
 use crate::{data, gate_role, platform, queue_length, server};
@@ -81,7 +81,7 @@ impl Role {
     }
 }
 
-/// Runs the parts of these roles until `stopping` is cancelled.
+/// Runs the parts of these roles until `shutdown` stops them.
 ///
 /// # Errors
 /// If a part cannot start, or ends by itself.
@@ -89,14 +89,14 @@ pub async fn run(
     settings: Settings,
     roles: &[Role],
     listeners: Listeners,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
     data::ensure_directory(&settings.data)?;
     if roles == [Role::Gate] {
-        return gate_role::run(&settings, listeners.http, stopping).await;
+        return gate_role::run(&settings, listeners.http, shutdown).await;
     }
     let log = EventLog::open(&settings.eventstore, &settings.data).await?;
-    let ended = run_over(&log, settings, roles, listeners, stopping).await;
+    let ended = run_over(&log, settings, roles, listeners, shutdown).await;
     log.close().await;
     ended
 }
@@ -106,19 +106,19 @@ async fn run_over(
     settings: Settings,
     roles: &[Role],
     listeners: Listeners,
-    stopping: CancellationToken,
+    shutdown: Shutdown,
 ) -> anyhow::Result<()> {
+    let stopping = shutdown.stopping.clone();
     let has = |role| roles.contains(&role);
     let key_space = data::key_space(&settings.data)?;
     let store = log.store();
     let commands = Commands::new(log.store(), Arc::clone(&settings.challenge));
-    let mut parts = ProcessParts::new(stopping.clone());
+    let mut parts = ProcessParts::new(shutdown.clone());
     let (metrics, mut routes) = (Metrics::new(), OpenApiRouter::new());
     if let Some((listener, config)) = listeners.node {
         tracing::info!("the event log is served at esdb://{}", listener.local_addr()?);
         parts.start("event store's server", log.serve(listener, config, stopping.clone())?);
     }
-    let proxies = settings.trusted_proxies.clone();
     let tokens = OrganiserTokens::new(settings.token.clone(), log.store());
     let mut operations = Operations {
         log: store.clone(),
@@ -129,7 +129,7 @@ async fn run_over(
         metrics: metrics.clone(),
         // A process without the public API has its listener for operators alone.
         tokens: roles.iter().any(|role| role.is_served()).then(|| tokens.clone()),
-        stopping: stopping.clone(),
+        leaving: shutdown.leaving.clone(),
     };
     if has(Role::Verifier) {
         let verifier = new_verifier(log, &commands, &settings, key_space)?;
@@ -189,14 +189,13 @@ async fn run_over(
         tokio::spawn(stopping.clone().run_until_cancelled_owned(preparing));
         let following = waiting.clone().follow(log.store());
         tokio::spawn(stopping.clone().run_until_cancelled_owned(following));
-        let settings = write_api(&settings, key_space, waiting);
-        routes = routes.merge(commands::router(commands, Gazetteer::shipped(), settings));
+        let write_api = write_api(&settings, key_space, waiting);
+        routes = routes.merge(commands::router(commands, Gazetteer::shipped(), write_api));
     }
     if let Some(listener) = listeners.http {
         let routes = routes.merge(http_edge::operations(operations));
-        let routes =
-            http_edge::server_routes(routes, &metrics, read_api::not_found_page).layer(Extension(proxies));
-        parts.serve_http(listener, routes)?;
+        let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
+        parts.serve_http(listener, routes, settings.trusted_proxies)?;
     }
     parts.wait_for_all().await
 }
@@ -286,13 +285,13 @@ fn write_api(
 
 /// The parts that run side by side.
 struct ProcessParts {
-    stopping: CancellationToken,
+    shutdown: Shutdown,
     running: JoinSet<anyhow::Result<&'static str>>,
 }
 
 impl ProcessParts {
-    fn new(stopping: CancellationToken) -> Self {
-        Self { stopping, running: JoinSet::new() }
+    fn new(shutdown: Shutdown) -> Self {
+        Self { shutdown, running: JoinSet::new() }
     }
 
     fn start<E: Into<anyhow::Error>>(
@@ -307,11 +306,16 @@ impl ProcessParts {
     }
 
     /// Serves these routes until the process is asked to stop.
-    fn serve_http(&mut self, listener: TcpListener, routes: Router) -> anyhow::Result<()> {
+    fn serve_http(
+        &mut self,
+        listener: TcpListener,
+        routes: Router,
+        proxies: TrustedProxies,
+    ) -> anyhow::Result<()> {
         tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
-        let stopping = self.stopping.clone();
+        let (shutdown, routes) = (self.shutdown.clone(), routes.layer(Extension(proxies.clone())));
         self.start("server", async {
-            server::serve(listener, routes, stopping).await;
+            server::serve(listener, routes, proxies, shutdown).await;
             anyhow::Ok(())
         });
         Ok(())
@@ -324,7 +328,7 @@ impl ProcessParts {
         metrics: Metrics,
     ) -> watch::Receiver<Option<String>> {
         let (operator, pause_reason) = watch::channel(None);
-        let stopping = self.stopping.clone();
+        let stopping = self.shutdown.stopping.clone();
         tokio::spawn(stopping.run_until_cancelled_owned(async move {
             loop {
                 let now = health.borrow_and_update().clone();
@@ -347,10 +351,11 @@ impl ProcessParts {
     async fn wait_for_all(mut self) -> anyhow::Result<()> {
         let first = self.next().await;
         let outcome = match first {
-            Ok(name) if !self.stopping.is_cancelled() => Err(anyhow!("the {name} ended by itself")),
+            Ok(name) if !self.shutdown.leaving.is_cancelled() => Err(anyhow!("the {name} ended by itself")),
             first => first.map(drop),
         };
-        self.stopping.cancel();
+        self.shutdown.leaving.cancel();
+        self.shutdown.stopping.cancel();
         let ending = async {
             while !self.running.is_empty() {
                 self.next().await?;

@@ -14,7 +14,8 @@ use domain::testing::{located_in, submitted_by};
 use domain::{Challenge, ImageRef, SubmissionId};
 use event_store::testing::event_about;
 use event_store::{Append, ExpectedRevision, Position, Read, SqliteStore, StreamName};
-use http_edge::Metrics;
+use http_edge::{Metrics, TrustedProxies};
+use muster::shutdown::Shutdown;
 use projections::{MemoryViews, ViewQueries};
 use read_api::{ReadApi, ReaderLimits};
 use tokio::net::TcpListener;
@@ -64,7 +65,8 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let routes = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
-        tokio::spawn(muster::server::serve(listener, routes, stopping.clone()));
+        let shutdown = Shutdown { stopping: stopping.clone(), ..Shutdown::default() };
+        tokio::spawn(muster::server::serve(listener, routes, TrustedProxies::default(), shutdown));
         Ok(Self { store, views, address, stopping, _files: files })
     }
 

@@ -50,8 +50,8 @@ pub struct Operations {
     pub metrics: Metrics,
     /// The tokens that `/metrics` demands. `None` on a listener that only operators reach.
     pub tokens: Option<OrganiserTokens>,
-    /// Cancelled when the process is asked to stop. It is no longer ready then.
-    pub stopping: CancellationToken,
+    /// Cancelled when the process is asked to end. It is no longer ready then.
+    pub leaving: CancellationToken,
 }
 
 /// The views, as far as operators watch them. The crate that has the views implements it.
@@ -141,7 +141,7 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(process): State<Arc<Operations>>) -> impl IntoResponse {
-    let stopping = process.stopping.is_cancelled().then(|| "the process is stopping".to_owned());
+    let stopping = process.leaving.is_cancelled().then(|| "the process is stopping".to_owned());
     let paused = process.pause_reason.as_ref().and_then(|reason| reason.borrow().clone());
     let refusal = process.log_condition.as_ref().and_then(|condition| condition.borrow().refusal.clone());
     let refusal = refusal.map(|why| format!("the log takes no appends: {why}"));

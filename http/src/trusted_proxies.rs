@@ -61,7 +61,13 @@ impl TrustedProxies {
         client
     }
 
-    fn contains(&self, address: IpAddr) -> bool {
+    /// Returns whether a network is named, so that clients come through a proxy elsewhere.
+    pub fn names_any(&self) -> bool {
+        !self.0.is_empty()
+    }
+
+    /// Returns whether the address is a proxy's that is believed.
+    pub fn contains(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.0.iter().any(|network| network.contains(&address))
     }
 }

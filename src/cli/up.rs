@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -11,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Exit, fail_with};
 use crate::config::{AllOptions, SettingError, Settings};
 use crate::data_lock::DataLocks;
+use crate::server::LEAVING;
+use crate::shutdown::Shutdown;
 use crate::system::{self, Listeners, Role};
 use crate::telemetry;
 
@@ -45,14 +48,20 @@ pub(super) async fn run_until_signal(settings: Result<Settings, SettingError>, r
         Ok(listeners) => listeners,
         Err(why) => return fail_with(why, Exit::Failed),
     };
-    let stopping = CancellationToken::new();
-    if let Err(error) = install_signal_handlers(stopping.clone()) {
+    let shutdown = Shutdown::after(leaving_time(&settings, roles));
+    if let Err(error) = install_signal_handlers(shutdown.leaving.clone()) {
         return fail_with(format_args!("the signal handlers cannot be installed: {error}"), Exit::Failed);
     }
-    match system::run(settings, roles, listeners, stopping).await {
+    match system::run(settings, roles, listeners, shutdown).await {
         Ok(()) => Exit::Success,
         Err(error) => fail_with(format_args!("{error:#}"), Exit::Failed),
     }
+}
+
+/// Returns the time that a balancer in front has to send its clients elsewhere.
+fn leaving_time(settings: &Settings, roles: &[Role]) -> Duration {
+    let behind_balancer = settings.trusted_proxies.names_any() && roles.iter().any(|role| role.is_served());
+    if behind_balancer { LEAVING } else { Duration::ZERO }
 }
 
 async fn listeners(settings: &Settings, roles: &[Role]) -> Result<Listeners, String> {

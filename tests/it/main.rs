@@ -22,6 +22,7 @@ mod openapi;
 mod readers;
 mod roles;
 mod running;
+mod several;
 mod support;
 mod trying;
 mod verifying;

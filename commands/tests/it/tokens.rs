@@ -117,7 +117,7 @@ async fn metrics_are_for_operators_where_the_public_api_is_served() {
             metrics: metrics.clone(),
             tokens,
             log_condition: None,
-            stopping: CancellationToken::new(),
+            leaving: CancellationToken::new(),
         });
         server_routes(routes, &metrics, || None)
     };

@@ -99,7 +99,7 @@ impl World {
             verifying: Some(pause_reason),
             metrics: metrics.clone(),
             tokens: None,
-            stopping: stopping.clone(),
+            leaving: stopping.clone(),
         }));
         let site = http_edge::server_routes(routes, &metrics, read_api::not_found_page);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

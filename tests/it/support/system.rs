@@ -362,15 +362,25 @@ impl System {
     pub(crate) async fn terminate(&mut self) -> ExitStatus {
         let mut status = ExitStatus::default();
         self.processes.sort_by_key(|(part, _)| *part != Some(Part::Log));
-        while let Some((_, mut process)) = self.processes.pop() {
-            let pid = process.id().to_string();
-            assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-            let ended = until("muster to end", Duration::from_secs(60), async || process.try_wait().unwrap())
-                .await
-                .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()));
+        while let Some((_, process)) = self.processes.last() {
+            ask_to_end(process);
+            let ended = self.ended().await;
             status = if status.success() { ended } else { status };
         }
         status
+    }
+
+    /// Sends SIGTERM to a single process.
+    pub(crate) fn ask_to_end(&self) {
+        ask_to_end(&self.processes[0].1);
+    }
+
+    /// Waits for the end of the process that was asked to end.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let (_, mut process) = self.processes.pop().unwrap();
+        until("muster to end", Duration::from_secs(60), async || process.try_wait().unwrap())
+            .await
+            .unwrap_or_else(|error| panic!("{error}\n{}", self.log_tail()))
     }
 
     /// Returns the URL of a path.
@@ -480,4 +490,9 @@ impl Drop for System {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+fn ask_to_end(process: &Child) {
+    let pid = process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
 }
