@@ -183,20 +183,22 @@ impl Verifier {
         for engine in engines {
             background.spawn(Janitor::for_engine(engine, Housekeeping::default()).run(shutdown.clone()));
         }
+        let (fault, faults) = watch::channel(None);
+        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, fault);
+        let met = reporter.meet_predecessor(&health);
+        let fault = shutdown.run_until_cancelled(met).await.flatten();
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };
         let reported = health.subscribe();
         let lowest = challenge.sandbox.grade.unwrap_or(SandboxGrade::Bare);
-        let terms = SlotTerms { inspection: InspectionTerms::from(&*challenge), lowest, capacity };
+        let inspection = InspectionTerms::from(&*challenge);
+        let terms = SlotTerms { inspection, lowest, capacity, fault };
         let slots = Slots::start(Arc::clone(&swarm), &settings.name, terms, health, metrics.clone());
-        let fault = watch::Sender::new(None);
-        let heed_fault = {
-            let (slots, fault) = (slots.clone(), fault.subscribe());
-            async move { slots.heed_fault(fault).await }
-        };
-        background.spawn(heed_fault);
-        let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, fault);
+        background.spawn({
+            let slots = slots.clone();
+            async move { slots.heed_fault(faults).await }
+        });
         let gate: Arc<dyn ImageGate> = match gate {
             GateParts::Own(server) => {
                 let hosts = challenge.images.registry_hosts.clone();

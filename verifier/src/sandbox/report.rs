@@ -42,7 +42,13 @@ const CLOCK_AGAIN: Duration = Duration::from_secs(20);
 const LAST_REPORT: Duration = Duration::from_secs(2);
 
 /// The interval at which the log is searched for reports of a verifier of the same name.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The time for which a start waits for the answer of an earlier run. That run answers after a pause and a look, at the latest.
+const ANSWER: Duration = Duration::from_secs(3);
+
+/// The interval at which a start looks for the answer.
+const ANSWER_LOOK: Duration = Duration::from_millis(200);
 
 /// The number of events that are searched for the last report. If strangers wrote more, the report is recorded again.
 const LOOK_BACK: usize = 32;
@@ -98,6 +104,40 @@ impl SandboxReporter {
             name_fault: None,
             fault,
         }
+    }
+
+    /// Finds out whether an earlier run with this verifier's name is at work, before anything with the name is swept or interrupted.
+    /// If the log has a young report of such a run, this one reports itself, and waits for an answer. A run that was killed gives
+    /// none. Returns the fault that holds from the start. Returns none if the log cannot be read: its other readers tell.
+    pub(crate) async fn meet_predecessor(&mut self, health: &watch::Sender<Health>) -> Option<VerifierFault> {
+        let newest = loop {
+            match self.newest().await {
+                Ok(newest) => break newest,
+                Err(error @ ReadError::Unavailable(_)) => {
+                    health.send_replace(Health::paused(&format!("the event log is away: {error}")));
+                    sleep(AWAY).await;
+                }
+                Err(_) => return None,
+            }
+        };
+        let (report, at) = newest?;
+        if report == stopped() || is_silent(at) {
+            return None;
+        }
+        let starting = SandboxReported {
+            pause_reason: Some("the verifier is starting".to_owned()),
+            ..SandboxReported::default()
+        };
+        let deadline = Instant::now() + ANSWER;
+        let mut must_report = true;
+        while self.name_fault.is_none() && Instant::now() < deadline {
+            if must_report && let Err(error) = self.record(starting.clone(), true).await {
+                tracing::warn!(%error, "could not ask whether another verifier is named {}", self.verifier);
+            }
+            sleep(ANSWER_LOOK).await;
+            must_report = self.must_answer().await;
+        }
+        self.fault.borrow().clone()
     }
 
     /// Records each change, and repeats the last report, until it is dropped.
@@ -183,9 +223,7 @@ impl SandboxReporter {
         let reports = || newest.iter().filter(|recorded| report(recorded).is_some());
         if self.name_fault.is_some() {
             let is_over = reports().next().is_none_or(|recorded| {
-                let age = Duration::try_from(Timestamp::now().duration_since(recorded.recorded_at));
-                report(recorded).is_some_and(|report| report == stopped())
-                    || age.is_ok_and(|age| age > SILENT_AFTER)
+                report(recorded).is_some_and(|report| report == stopped()) || is_silent(recorded.recorded_at)
             });
             if is_over {
                 self.name_fault = None;
@@ -308,7 +346,16 @@ fn report(recorded: &RecordedEvent) -> Option<SandboxReported> {
 }
 
 fn is_fresh(recorded: Timestamp) -> bool {
-    Duration::try_from(Timestamp::now().duration_since(recorded)).is_ok_and(|age| age < REPORT_EVERY)
+    age(recorded).is_some_and(|age| age < REPORT_EVERY)
+}
+
+fn is_silent(recorded: Timestamp) -> bool {
+    age(recorded).is_some_and(|age| age > SILENT_AFTER)
+}
+
+/// Returns the time since a moment, or `None` if it has not come.
+fn age(recorded: Timestamp) -> Option<Duration> {
+    Duration::try_from(Timestamp::now().duration_since(recorded)).ok()
 }
 
 /// Returns the reason why a clock cannot be used that showed `before` and `after` around a record, in a sentence for the

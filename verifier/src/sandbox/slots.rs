@@ -89,6 +89,8 @@ pub(crate) struct SlotTerms {
     /// The lowest grade of a node that gets slots.
     pub(crate) lowest: SandboxGrade,
     pub(crate) capacity: Capacity,
+    /// The reason why nothing may begin from the start, if there is one.
+    pub(crate) fault: Option<VerifierFault>,
 }
 
 impl Slots {
@@ -100,13 +102,15 @@ impl Slots {
         health: watch::Sender<Health>,
         metrics: VerifierMetrics,
     ) -> Self {
-        let SlotTerms { inspection, lowest, capacity } = terms;
+        let SlotTerms { inspection, lowest, capacity, fault } = terms;
+        let mut pool = SlotPool::new(capacity, lowest);
+        pool.fault = fault;
         let keeper = Arc::new(SlotKeeper {
             tasks: TaskPoller::start(Arc::clone(&swarm)),
             swarm,
             verifier: verifier.to_owned(),
             inspection,
-            pool: Mutex::new(SlotPool::new(capacity, lowest)),
+            pool: Mutex::new(pool),
             preparing: Mutex::default(),
             changed: watch::Sender::new(()),
             work: TaskTracker::new(),

@@ -331,9 +331,12 @@ impl WorkLoop {
         state.looking.spawn(async move { (ticket, attempts.look_ahead(ticket).await) });
     }
 
-    /// Interrupts the claims of an earlier process with this verifier's name. Only one process has the name
-    /// at a time, so that process is dead.
+    /// Interrupts the claims of an earlier process with this verifier's name, unless that process is at work. It gave no
+    /// answer at this one's start otherwise, so it is dead.
     fn interrupt_predecessors(&self, state: &mut LoopState) {
+        if self.slots.is_name_shared() {
+            return;
+        }
         for held in state.queue.claims(|held| held.verifier == self.verifier) {
             let message = format!("{} was restarted", self.verifier);
             let fault = PlatformFault::new(InterruptionCode::LeaseExpired, message);

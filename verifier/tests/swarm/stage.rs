@@ -147,13 +147,23 @@ impl Stage {
 
     /// Shuts the verifier down and waits until it has ended.
     pub(crate) async fn stop(mut self) -> Result<()> {
+        self.pause().await
+    }
+
+    /// Does the same as [`Stage::stop`], and keeps the log open for others.
+    pub(crate) async fn pause(&mut self) -> Result<()> {
         self.running.take().context("it runs")?.stop().await
     }
 
     pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Result<Health> {
-        let mut health = self.running.as_ref().context("it runs")?.health.clone();
-        let health = tokio::time::timeout(LIMIT, health.wait_for(wanted)).await??;
-        Ok(health.clone())
+        self.running.as_ref().context("it runs")?.health(wanted).await
+    }
+
+    /// Changes the rules before the start.
+    pub(crate) async fn change_rules(&mut self, change: impl FnOnce(&mut Challenge)) -> Result<()> {
+        self.lend().await?;
+        change(Arc::make_mut(&mut self.challenge));
+        self.take_back()
     }
 
     pub(crate) async fn submit(&self, name: &str, images: &[&str]) -> Result<SubmissionId> {
@@ -220,6 +230,12 @@ impl Stage {
 }
 
 impl Running {
+    pub(crate) async fn health(&self, wanted: impl Fn(&Health) -> bool) -> Result<Health> {
+        let mut health = self.health.clone();
+        let health = tokio::time::timeout(LIMIT, health.wait_for(wanted)).await??;
+        Ok(health.clone())
+    }
+
     /// Shuts the verifier down and waits until it has ended.
     pub(crate) async fn stop(self) -> Result<()> {
         self.shutdown.cancel();

@@ -123,6 +123,43 @@ async fn of_two_verifiers_with_one_name_the_later_yields_until_the_earlier_stops
 }
 
 #[tokio::test]
+async fn a_start_waits_for_the_answer_of_a_run_that_may_live_and_for_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(folder.path().join("log.db")).unwrap();
+    let log: Arc<dyn EventStore> = Arc::new(store.clone());
+    let report = reported(&one_node(NodeState::Ready, 4), &[]);
+    let run = || SandboxReporter::new(Arc::clone(&log), "v1", watch::Sender::new(None));
+    let health = watch::Sender::new(Health::default());
+    let began = Instant::now();
+    assert_eq!(run().meet_predecessor(&health).await, None, "nobody was there before");
+    assert!(recorded(&store).await.is_empty() && began.elapsed() < ANSWER);
+
+    let mut earlier = run();
+    earlier.record(report.clone(), false).await.unwrap();
+    let mut later = run();
+    let answering = async {
+        while later_is_unanswered(&mut earlier).await {}
+        earlier.record(report.clone(), true).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let met = tokio::select! {
+        met = later.meet_predecessor(&health) => met,
+        () = answering => None,
+    };
+    assert!(matches!(&met, Some(VerifierFault::Name(why)) if why.contains("the name v1")), "{met:?}");
+
+    earlier.record_stop().await;
+    let began = Instant::now();
+    assert_eq!(run().meet_predecessor(&health).await, None, "the other one stopped");
+    assert!(began.elapsed() < ANSWER);
+}
+
+async fn later_is_unanswered(earlier: &mut SandboxReporter) -> bool {
+    sleep(Duration::from_millis(50)).await;
+    !earlier.must_answer().await
+}
+
+#[tokio::test]
 async fn two_runs_with_one_id_come_apart() {
     let folder = tempfile::tempdir().unwrap();
     let store = SqliteStore::open(folder.path().join("log.db")).unwrap();

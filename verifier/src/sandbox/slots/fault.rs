@@ -22,6 +22,11 @@ impl VerifierFault {
 }
 
 impl Slots {
+    /// Returns true if another process has this verifier's name, as far as is known.
+    pub(crate) fn is_name_shared(&self) -> bool {
+        self.keeper.is_name_shared()
+    }
+
     /// Begins nothing while `fault` has one: no attempt, no slot and no inspection. Tells its reason as the pause reason. Returns when
     /// the sender is gone.
     pub(crate) async fn heed_fault(&self, mut fault: watch::Receiver<Option<VerifierFault>>) {

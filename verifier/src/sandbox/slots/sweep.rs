@@ -29,7 +29,9 @@ impl SlotKeeper {
     pub(super) async fn keep_sweeping(self: Arc<Self>) {
         let sweeps = async {
             loop {
-                let pause = if self.sweep().await { INTERVAL } else { RETRY };
+                let is_done = self.sweep().await;
+                // The first sweep follows soon after the other process stopped.
+                let pause = if is_done && !self.is_name_shared() { INTERVAL } else { RETRY };
                 self.notify();
                 sleep(pause).await;
             }
@@ -108,7 +110,7 @@ impl SlotKeeper {
         Ok(is_clean)
     }
 
-    fn is_name_shared(&self) -> bool {
+    pub(super) fn is_name_shared(&self) -> bool {
         matches!(self.pool().fault, Some(VerifierFault::Name(_)))
     }
 

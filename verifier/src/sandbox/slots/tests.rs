@@ -20,6 +20,7 @@ fn terms(capacity: Capacity) -> SlotTerms {
         inspection: InspectionTerms::from(&Challenge::birthday()),
         lowest: SandboxGrade::Bare,
         capacity,
+        fault: None,
     }
 }
 

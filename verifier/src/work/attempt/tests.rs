@@ -78,8 +78,12 @@ async fn given_from(
     let capacity = Capacity { per_node: Some(1), memory_mib: 64 };
     let (health, _) = watch::channel(Health::default());
     let swarm: Arc<dyn Swarm> = Arc::<FakeSwarm>::clone(&fake);
-    let terms =
-        SlotTerms { inspection: InspectionTerms::from(&*challenge), lowest: SandboxGrade::Bare, capacity };
+    let terms = SlotTerms {
+        inspection: InspectionTerms::from(&*challenge),
+        lowest: SandboxGrade::Bare,
+        capacity,
+        fault: None,
+    };
     let slots = Slots::start(Arc::clone(&swarm), "v1", terms, health, VerifierMetrics::default());
     let id = domain::SubmissionId(Uuid::now_v7());
     let submitted = Submitted {
