@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use domain::Challenge;
+use domain::challenge::OpenKernelWays;
 use domain::sandbox::SandboxGrade;
 use testbed::{App, Testbed};
 use verifier::admission::{CheckState, InspectedNode, inspect_swarm};
@@ -42,7 +43,35 @@ async fn a_container_of_ours_sees_what_holds_on_a_node() -> Result<()> {
     }
     assert!(ways.found.contains("AF_VSOCK"), "the inspector did not try: {ways:?}");
     assert_nothing_left(&bed).await?;
+    open_ways_close_the_node(&bed).await?;
     bed.stop().await
+}
+
+/// Runs a verifier whose challenge refuses nodes with open ways into the kernel, and then one whose challenge permits them.
+async fn open_ways_close_the_node(bed: &Testbed) -> Result<()> {
+    let mut stage = Stage::prepared(bed, "strict", Some(1))?;
+    stage.change_rules(|rules| rules.sandbox.open_kernel_ways = OpenKernelWays::Refused).await?;
+    stage.run()?;
+    let is_refused = |health: &Health| {
+        let is_why = |why: &String| why.contains("ways into the kernel is") && why.contains("AF_VSOCK");
+        let refused = |state: &NodeState| matches!(state, NodeState::Refused { why } if is_why(why));
+        health.pause_reason.as_ref().is_some_and(is_why)
+            && health.nodes.iter().all(|node| refused(&node.state))
+    };
+    let health = stage.health(is_refused).await?;
+    assert_eq!(health.slots(), 0);
+    let image = format!("{}/ada/app:latest", bed.registry.address());
+    bed.registry.push("ada/app", &App::good(&answer("ada", &[&image]))).await?;
+    let id = stage.submit("ada", &[&image]).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(stage.events(id).await?.len(), 1, "it waits");
+
+    stage.pause().await?;
+    stage.change_rules(|rules| rules.sandbox.open_kernel_ways = OpenKernelWays::Permitted).await?;
+    stage.run()?;
+    assert!(stage.verdict(id).await?.reasons.is_empty());
+    stage.stop().await?;
+    assert_nothing_left(bed).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,13 +3,15 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use bollard::models::ServiceSpec;
+use bollard::query_parameters::ListTasksOptions;
 use domain::Event;
 use domain::submission::InterruptionCode;
-use testbed::{App, Testbed};
+use testbed::{App, Testbed, until};
 use verifier::Health;
 
-use crate::stage::{Stage, answer, assert_nothing_left};
+use crate::stage::{LIMIT, Stage, answer, assert_nothing_left};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_swarm_nothing_is_claimed_and_it_is_said_why() -> Result<()> {
@@ -61,6 +63,45 @@ async fn an_engine_that_comes_back_is_used_again() -> Result<()> {
     stage.health(|health| health.pause_reason.is_some()).await?;
     let id = stage.submit("ada", &[&image]).await?;
     node.restart().await?;
+    assert!(stage.verdict(id).await?.reasons.is_empty());
+    stage.stop().await?;
+    assert_nothing_left(&bed).await?;
+    bed.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submission_waits_while_a_strangers_service_fills_the_node() -> Result<()> {
+    let bed = Testbed::single().await?;
+    let docker = bed.swarm.nodes()[0].docker();
+    let stage = Stage::start(&bed, "roomy", Some(1)).await?;
+    let image = bed.registry.push("ada/app", &App::good(&answer("ada", &[&image_of(&bed, "ada")]))).await?;
+    stage.health(|health| health.pause_reason.is_none()).await?;
+    let memory = docker.info().await?.mem_total.context("the memory of the node")?;
+    let service: ServiceSpec = serde_json::from_value(serde_json::json!({
+        "Name": "greedy",
+        "TaskTemplate": {
+            "ContainerSpec": { "Image": image },
+            "Resources": { "Reservations": { "MemoryBytes": memory - (32 << 20) } },
+        },
+    }))?;
+    let service = docker.create_service(service, None).await?.id.context("an id")?;
+    until("the node to be full", LIMIT, async || {
+        let tasks = docker.list_tasks(None::<ListTasksOptions>).await.ok()?;
+        tasks
+            .iter()
+            .any(|task| task.service_id.as_ref() == Some(&service) && task.node_id.is_some())
+            .then_some(())
+    })
+    .await?;
+
+    let id = stage.submit("ada", &[&image]).await?;
+    let is_full = |event: &Event| {
+        matches!(event, Event::VerificationInterrupted(interrupted)
+            if interrupted.code == InterruptionCode::NoCapacity
+                && interrupted.message.contains("insufficient resources"))
+    };
+    stage.event(id, is_full).await?;
+    docker.delete_service(&service).await?;
     assert!(stage.verdict(id).await?.reasons.is_empty());
     stage.stop().await?;
     assert_nothing_left(&bed).await?;
