@@ -25,7 +25,7 @@ use crate::work::image_look::LookedUpImages;
 use crate::work::journal::{AttemptJournal, JournalError};
 use crate::work::loaded_stream::LoadedStream;
 use crate::work::newest_runs::NewestRuns;
-use crate::work::pull_ahead::NodePulls;
+use crate::work::pull_ahead::{AheadPulls, NodePulls};
 use crate::work::queue::Ticket;
 use crate::work::run_ledger::{ImageOnNode, RunLedger};
 use crate::work::slot_run::{AppFinding, ImagesToRun, RunContext, SlotRun, is_right, service_name};
@@ -261,7 +261,7 @@ impl AttemptRunner {
         if let Some(lease) = lease {
             let ahead = ahead.filter(|ahead| *ahead.home.node() == lease.node().id);
             // The slot stands for the promise of the node from here on.
-            let took = ahead.map(|ahead| ahead.took).unwrap_or_default();
+            let ahead = ahead.map(|ahead| ahead.pulls).unwrap_or_default();
             let resolved: BTreeMap<ImageRef, RunnableImage> = runnable.iter().cloned().collect();
             let node = lease.node().id.clone();
             // An app may fail for want of a place to write. A node of a higher grade then decides.
@@ -272,7 +272,7 @@ impl AttemptRunner {
                     claimed,
                     lease,
                     1,
-                    ImagesToRun { images: runnable, took, pass: &pass },
+                    ImagesToRun { images: runnable, ahead, pass: &pass },
                     &findings,
                 )
                 .await?;
@@ -285,7 +285,7 @@ impl AttemptRunner {
             findings.extend(clear);
             let again: Vec<(ImageRef, RunnableImage)> =
                 doubtful.iter().map(|(image, _)| (image.clone(), resolved[image].clone())).collect();
-            let again = ImagesToRun { images: again, took: BTreeMap::new(), pass: &pass };
+            let again = ImagesToRun { images: again, ahead: AheadPulls::default(), pass: &pass };
             if !again.images.is_empty() && !is_decided(context, facts, &findings) {
                 let deadline = Instant::now() + ANOTHER_SLOT;
                 // On a node of a lower grade the app might fail for another reason.
@@ -325,7 +325,7 @@ impl AttemptRunner {
         claimed: &ClaimedSubmission,
         mut lease: SlotLease,
         number: u32,
-        ImagesToRun { images, took, pass }: ImagesToRun<'_>,
+        ImagesToRun { images, ahead, pass }: ImagesToRun<'_>,
         findings: &[(ImageRef, AppFinding)],
     ) -> Result<Vec<(ImageRef, AppFinding)>, JournalError> {
         let ClaimedSubmission { context, facts, journal } = claimed;
@@ -348,8 +348,8 @@ impl AttemptRunner {
         let mut run = metrics.time(AttemptStep::Deploy, deployed).await;
         let mut images = metrics.time(AttemptStep::Pull, run.pulled()).await;
         for pulled in &mut images {
-            let ahead = took.get(&pulled.image).map_or(0, Duration::as_millis);
-            pulled.took_ms = pulled.took_ms.saturating_add(ahead.try_into().unwrap_or(u64::MAX));
+            let took = ahead.took.get(&pulled.image).map_or(0, Duration::as_millis);
+            pulled.took_ms = pulled.took_ms.saturating_add(took.try_into().unwrap_or(u64::MAX));
         }
         if number == 1 && !images.is_empty() {
             journal.record(Command::RecordPulled { attempt, images }).await?;
@@ -373,6 +373,9 @@ impl AttemptRunner {
                     node: lease.node().id.clone(),
                 };
                 self.note_finding(&what, pass, finding);
+            }
+            if let Some(words) = ahead.failed.get(image) {
+                finding.add_words_of_pull(words);
             }
         }
         Ok(findings)

@@ -29,8 +29,16 @@ const LAYERS_MAX: usize = 1024;
 /// The images of a submission on the node where they will run.
 pub(crate) struct PulledAhead {
     pub(super) home: NodeHome,
+    pub(super) pulls: AheadPulls,
+}
+
+/// How the pulls to a node ended.
+#[derive(Default)]
+pub(crate) struct AheadPulls {
     /// The time that each took.
     pub(super) took: BTreeMap<ImageRef, Duration>,
+    /// The words of the engine about each that failed. A task tells only that it has no image.
+    pub(super) failed: BTreeMap<ImageRef, String>,
 }
 
 /// The pulls to nodes, and the layers that they brought.
@@ -119,17 +127,18 @@ impl AttemptRunner {
             }
         });
         let pulled = self.metrics.time(AttemptStep::PullAhead, join_all(pulls)).await;
-        let mut took = BTreeMap::new();
+        let mut pulls = AheadPulls::default();
         for (image, resolved, pulled, time) in pulled {
             match pulled {
                 Ok(PullOutcome::OutOfReach) => return (None, faults),
                 Ok(PullOutcome::Pulled | PullOutcome::WasThere) => {
                     self.pulls.note(&node, &resolved.layers);
-                    took.insert(image.clone(), time);
+                    pulls.took.insert(image.clone(), time);
                 }
                 // The slot's own pull fails in the same way, and is told from a fault of the node by the ledger.
                 Err(PullFault::Failed(error)) => {
                     tracing::debug!(%error, "could not pull {image} to node {node} ahead of its slot");
+                    pulls.failed.insert(image.clone(), error.to_string());
                 }
                 Err(PullFault::Late) => {
                     let late = format!("the image did not arrive on the node within {} s", limit.as_secs());
@@ -137,7 +146,7 @@ impl AttemptRunner {
                 }
             }
         }
-        (Some(PulledAhead { home, took }), faults)
+        (Some(PulledAhead { home, pulls }), faults)
     }
 }
 

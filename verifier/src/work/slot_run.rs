@@ -4,7 +4,6 @@
 mod app;
 mod finding;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use crate::sandbox::tasks::{TaskSnapshot, TaskWatcher};
 use crate::swarm::{Deployment, Labels, LastLines, Swarm, TaskEnding, TaskId, TaskPhase, label};
 use crate::work::explanation::FailedRun;
 use crate::work::probe::{Backoff, ProbeConclusion, ProbeRequest, Suspect};
+use crate::work::pull_ahead::AheadPulls;
 
 /// The time that the Swarm has to give a task its node and its address.
 const PLACING: Duration = Duration::from_secs(20);
@@ -47,8 +47,8 @@ pub(crate) struct RunContext {
 /// The images of a run in one slot.
 pub(crate) struct ImagesToRun<'a> {
     pub(crate) images: Vec<(ImageRef, RunnableImage)>,
-    /// The time that each took to its node before, if it was pulled ahead.
-    pub(crate) took: BTreeMap<ImageRef, Duration>,
+    /// The pulls to the node before.
+    pub(crate) ahead: AheadPulls,
     /// The permission that nodes get them from the gate.
     pub(crate) pass: &'a LookPass,
 }

@@ -13,4 +13,5 @@ mod sandbox;
 mod stage;
 mod three;
 mod tls;
+mod untrusting;
 mod waiting;

@@ -102,7 +102,7 @@ async fn the_gate_is_all_that_the_node_needs(
 }
 
 /// Returns a free port of this machine in the registry's network, where the nodes reach it.
-fn beside(registry: &str) -> Result<SocketAddr> {
+pub(crate) fn beside(registry: &str) -> Result<SocketAddr> {
     let SocketAddr::V4(registry) = registry.parse()? else { bail!("{registry} is not of a testbed") };
     let [a, b, c, _] = registry.ip().octets();
     Ok(std::net::TcpListener::bind(SocketAddr::from(([a, b, c, 1], 0)))?.local_addr()?)

@@ -142,6 +142,16 @@ impl AppFinding {
         }
     }
 
+    /// Adds the words with which the node's engine failed to pull the image before its slot was taken.
+    pub(crate) fn add_words_of_pull(&mut self, words: &str) {
+        if let Self::PlatformFault(fault) = self
+            && fault.code == InterruptionCode::PullFailed
+        {
+            let words = visible(words, ENGINE_CHARS_MAX);
+            fault.message = format!("{}; the node's engine said before: {words}", fault.message);
+        }
+    }
+
     /// Turns a fault of the node, which another node has shown alike, into a failure of the image, with the engine's words.
     pub(crate) fn blame_image(&mut self) {
         if let Self::PlatformFault(fault) = self {
