@@ -38,7 +38,7 @@ impl FailedRun<'_> {
         if last.as_ref().is_some_and(Vec::is_empty) {
             explanation += " It wrote nothing.";
         }
-        explanation += "\nTo run it alike on your machine:\n";
+        explanation += "\nTo run it alike on your machine, but for Muster's filter of system calls, which `muster try` has:\n";
         explanation += &self.challenge.docker_run(self.grade, self.image);
         if let Some(lines) = last.filter(|lines| !lines.is_empty()) {
             explanation += "\nIts last output:\n";

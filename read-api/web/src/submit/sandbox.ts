@@ -10,7 +10,11 @@ export function sandboxSection(challenge: Challenge): HTMLElement {
     { class: "expected" },
     el("summary", {}, "What your app may use"),
     el("ul", { class: "hint" }, ...sandboxSentences(challenge).map((sentence) => el("li", {}, sentence))),
-    el("p", { class: "hint" }, "To run it alike on your own machine:"),
+    el(
+      "p",
+      { class: "hint" },
+      "To run it alike on your own machine, but for Muster's filter of system calls, which “muster try” has:",
+    ),
     el(
       "pre",
       { tabindex: 0, "aria-label": "The command that runs your image alike" },
