@@ -64,6 +64,9 @@ pub fn report() -> InspectionReport {
     if let Some(release) = read("/proc/sys/kernel/osrelease") {
         report.set(SandboxFact::Kernel, release.trim());
     }
+    if let Some(instances) = read("/proc/sys/fs/inotify/max_user_instances") {
+        report.set(SandboxFact::InotifyInstances, instances.trim());
+    }
     report
 }
 
@@ -299,6 +302,7 @@ mod tests {
             SandboxFact::Root,
             SandboxFact::DefaultRoute,
             SandboxFact::Kernel,
+            SandboxFact::InotifyInstances,
         ] {
             assert!(report.get(fact).is_some(), "{fact:?}: {report}");
         }

@@ -61,11 +61,13 @@ pub enum SandboxFact {
     ControlGroups,
     /// The ways into the kernel that the node lets through, of those that the inspector tries, or `none`.
     LetThrough,
+    /// The number of inotify instances that each user of the kernel may have. Containers without a user namespace share one user's.
+    InotifyInstances,
 }
 
 impl SandboxFact {
     /// Every fact.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Capabilities,
         Self::Bounding,
         Self::NoNewPrivileges,
@@ -86,6 +88,7 @@ impl SandboxFact {
         Self::Kernel,
         Self::ControlGroups,
         Self::LetThrough,
+        Self::InotifyInstances,
     ];
 
     /// Returns the name of the fact in a report.
@@ -112,6 +115,7 @@ impl SandboxFact {
             Self::Kernel => "kernel",
             Self::ControlGroups => "control-groups",
             Self::LetThrough => "let-through",
+            Self::InotifyInstances => "inotify-instances",
         }
     }
 }

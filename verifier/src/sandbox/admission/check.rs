@@ -135,6 +135,7 @@ pub(super) fn judge(report: &InspectionReport, terms: &InspectionTerms, grade: S
         item(SandboxFact::AppArmor, Should, "AppArmor profile", "docker-default", &is_enforced, APPARMOR),
         item(SandboxFact::ControlGroups, Should, "control groups", "version 2", &is("2"), CGROUPS_2),
         item(SandboxFact::LetThrough, ways, "ways into the kernel", "none", &is("none"), LET_THROUGH),
+        item(SandboxFact::InotifyInstances, Should, "inotify instances", MANY, &is_many, INOTIFY),
         item(SandboxFact::Kernel, Should, "kernel", "one that is kept up to date", &|_| true, KERNEL),
     ]
 }
@@ -153,6 +154,8 @@ const USERNS: &str = "\"userns-remap\": \"default\" in the node's daemon.json";
 const APPARMOR: &str = "install apparmor on the node, where its kernel has it";
 const LET_THROUGH: &str = "update the engines of the managers and of the node to 25.0 or newer, so that Muster's own filter \
     holds, or name a tighter seccomp-profile in the node's daemon.json";
+const MANY: &str = "at least 1024 for each user";
+const INOTIFY: &str = "fs.inotify.max_user_instances = 8192 in a file of the node's /etc/sysctl.d";
 const KERNEL: &str = "unattended-upgrades on the node, and a restart when it asks for one";
 
 /// Returns the outcome of a check, and the value that was found.
@@ -174,6 +177,11 @@ fn weight_of(open_kernel_ways: OpenKernelWays) -> CheckWeight {
         OpenKernelWays::Permitted => Should,
         OpenKernelWays::Refused => Must,
     }
+}
+
+/// Returns true if one app can hardly use up the inotify instances of its neighbours. Kernels allow 128.
+fn is_many(found: &str) -> bool {
+    found.parse::<u64>().is_ok_and(|found| found >= 1024)
 }
 
 fn is_enforced(found: &str) -> bool {
@@ -262,6 +270,7 @@ pub(super) mod tests {
             (SandboxFact::Kernel, "6.1.0"),
             (SandboxFact::ControlGroups, "2"),
             (SandboxFact::LetThrough, "none"),
+            (SandboxFact::InotifyInstances, "8192"),
         ] {
             report.set(fact, value);
         }
@@ -302,6 +311,7 @@ pub(super) mod tests {
             (SandboxFact::AppArmor, "unconfined", Advised),
             (SandboxFact::ControlGroups, "1", Advised),
             (SandboxFact::LetThrough, "AF_ALG io_uring", Advised),
+            (SandboxFact::InotifyInstances, "128", Advised),
         ] {
             let mut report = good();
             report.set(fact, value);
