@@ -123,6 +123,24 @@ fn while_the_platform_runs_nothing_it_waits_until_the_platform_is_well() {
     );
 }
 
+/// A look and a pull take no slot. An image that no node can start has its slot until the Swarm gave up its placing and its start: 50 s.
+#[test]
+fn a_submission_that_never_runs_takes_less_than_two_percent_of_a_slot_after_its_first_hour() {
+    const IN_SLOT: Duration = Duration::from_secs(60);
+    const HOUR: Duration = Duration::from_secs(3600);
+    let mut begins = vec![Duration::ZERO];
+    for interruptions in 1..TRIES_MAX {
+        begins.push(begins[begins.len() - 1] + IN_SLOT + pause_after(interruptions));
+    }
+    assert!(begins.iter().filter(|begin| **begin > HOUR).count() >= 2, "{begins:?}");
+    // The worst hour begins with a try.
+    for hour in begins.iter().filter(|begin| **begin > HOUR) {
+        let tries = begins.iter().filter(|begin| (*hour..=*hour + HOUR).contains(begin)).count();
+        let share = IN_SLOT.as_secs_f64() * tries as f64 / HOUR.as_secs_f64();
+        assert!(share < 0.02, "{share} of a slot in the hour from {hour:?} on");
+    }
+}
+
 #[test]
 fn while_others_are_run_the_pauses_double_to_an_hour() {
     let pauses: Vec<u64> = (1..=14).map(|n| pause_after(n).as_secs()).collect();

@@ -199,6 +199,22 @@ fn a_submission_that_is_given_up_is_forgotten() {
     assert!(log.queue.entries.is_empty() && log.queue.unwell.is_empty() && log.queue.order.waiting() == 0);
 }
 
+#[test]
+fn a_look_at_a_hundred_thousand_parked_submissions_takes_less_than_a_millisecond() {
+    const LOOKS: u32 = 1000;
+    let mut log = log();
+    for id in 0..100_000 {
+        log.submitted(id, &format!("owner{id}")).claimed(id, 9).interrupted(id, Some(1_000_000_000));
+    }
+    let began = std::time::Instant::now();
+    for look in 0..LOOKS {
+        assert_eq!(log.queue.take(second(look.into())), None);
+    }
+    let each = began.elapsed() / LOOKS;
+    println!("a look at a hundred thousand parked submissions takes {each:?}");
+    assert!(each < Duration::from_millis(1), "{each:?}");
+}
+
 /// A look at the queue is one step, however many wait: parked submissions are no candidates.
 #[test]
 fn parked_submissions_are_not_walked() {
@@ -293,6 +309,43 @@ fn fifty_single_submissions_wait_behind_five_thousand_at_most_twice_as_long_as_a
         // The flood takes one place in each round, which delays the fifty by that much in all.
         assert!(flooded[49] <= alone[49] + 2, "{at_once} at once: {} turns", flooded[49]);
     }
+}
+
+/// Whoever invents owners at one address has some lanes, and their images never run.
+#[test]
+fn fifty_owners_have_their_verdicts_beside_five_thousand_poisons_within_twice_the_time_alone() {
+    const LANES: u128 = 32;
+    let waits = |poisons: u128| {
+        let mut log = log();
+        for id in 0..poisons {
+            let (lane, owner) = (Some(format!("lane{}", id % LANES).into()), format!("invented{id}"));
+            log.says(1000 + id, Event::Submitted(Submitted { lane, ..submitted_by(&owner) }));
+        }
+        for id in 0..50 {
+            log.submitted(id, &format!("owner{id}"));
+        }
+        let (mut turns, mut waited) = (0, Vec::new());
+        while waited.len() < 50 {
+            let id = log.queue.take(second(0)).expect("some wait").id.0.as_u128();
+            turns += 1;
+            log.claimed(id, 5);
+            if id < 50 {
+                log.passed(id);
+                waited.push(turns);
+            } else {
+                // The pauses of a poison grow, so it comes back later than all of these.
+                log.interrupted(id, Some(1000));
+            }
+        }
+        println!(
+            "{poisons} poisons: {} turns in all until the last, {} summed up",
+            turns,
+            waited.iter().sum::<u32>()
+        );
+        turns
+    };
+    let (alone, beside) = (waits(0), waits(5000));
+    assert!(beside <= 2 * alone, "{beside} turns beside the poisons, {alone} alone");
 }
 
 #[test]
