@@ -188,6 +188,23 @@ async fn a_process_that_cannot_work_stays_up_and_gives_the_reason() {
     assert!(system.terminate().await.success(), "{}", system.log_tail());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cloned_verifier_says_that_another_one_has_its_name() {
+    let mut system = System::without_a_swarm(Shape::FourProcesses).await;
+    says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
+    let clone = system.clone_verifier();
+    let url = format!("http://{}/readyz", clone.address);
+    let said = until("the clone to say why it is not ready", Duration::from_secs(30), async || {
+        let said = system.http().get(&url).bearer_auth(TOKEN).send().await.ok()?.text().await.ok()?;
+        said.contains("another verifier with the name").then_some(())
+    });
+    said.await.unwrap_or_else(|error| panic!("{error}\n{}", system.log_tail()));
+    assert!(system.said().contains("a second verifier with the name"), "{}", system.log_tail());
+    says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
+    drop(clone);
+    assert!(system.terminate().await.success(), "{}", system.log_tail());
+}
+
 async fn says_why(system: &System, part: Part, why: &str) {
     let mut said = None;
     let unready = until("it to say why it is not ready", Duration::from_secs(20), async || {

@@ -62,6 +62,20 @@ pub(crate) struct System {
     http: reqwest::Client,
 }
 
+/// A second verifier with the name of the first. It is killed when it is dropped.
+pub(crate) struct ClonedVerifier {
+    process: Child,
+    pub(crate) address: String,
+}
+
+impl Drop for ClonedVerifier {
+    fn drop(&mut self) {
+        // Both calls fail only if the process is gone already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl System {
     /// Starts the program in one process and waits until it is ready.
     pub(crate) async fn start(bed: &Testbed) -> Self {
@@ -261,6 +275,30 @@ impl System {
                 .unwrap();
             self.processes.push((*part, process));
         }
+    }
+
+    /// Starts a second verifier whose data directory is a copy of the first one's, as on a cloned machine.
+    pub(crate) fn clone_verifier(&self) -> ClonedVerifier {
+        let [data, copy] = ["data", "clone"].map(|name| self.files.path().join(name));
+        std::fs::create_dir(&copy).unwrap();
+        std::fs::copy(data.join("key-space"), copy.join("key-space")).unwrap();
+        let (address, own) = (free_address().to_string(), &self.parts[Part::Verifier as usize]);
+        let [data, copy] = [data, copy].map(|path| path.display().to_string());
+        let of_the_clone = |argument: String| match argument {
+            argument if argument == data => copy.clone(),
+            argument if argument == *own => address.clone(),
+            argument => argument,
+        };
+        let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let process = Command::new(env!("CARGO_BIN_EXE_muster"))
+            .args(self.arguments(Some(Part::Verifier)).into_iter().map(of_the_clone))
+            .env("MUSTER_LOG", "info")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        ClonedVerifier { process, address }
     }
 
     /// Returns the arguments of a part's process, or of the process of all parts.
