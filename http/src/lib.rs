@@ -4,6 +4,7 @@
 //! Handlers take [`Organiser`], [`ClientAddress`], [`JsonObject`], [`QueryParameters`] and [`PathParameters`] from
 //! here, because a request that these extractors refuse is answered with a [`Problem`].
 
+mod access;
 mod client_address;
 mod deadline;
 mod json_object;

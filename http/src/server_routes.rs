@@ -12,7 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::metrics::{self, Metrics};
-use crate::{Problem, rejections};
+use crate::{Problem, access, rejections};
 
 /// The policy of a response that is opened as a page: it loads nothing. Our pages set a policy of their own.
 const LOADS_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
@@ -39,6 +39,7 @@ pub fn server_routes(
         .layer(header_unless_set(header::CONTENT_SECURITY_POLICY, LOADS_NOTHING))
         .layer(header_unless_set(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(header_unless_set(header::REFERRER_POLICY, "no-referrer"))
+        .layer(middleware::from_fn(access::log_access))
 }
 
 fn description(routes: OpenApi) -> OpenApi {
@@ -118,5 +119,6 @@ mod tests {
         let (status, headers, body) = answer("GET", "/nothing", "text/html,*/*").await;
         assert_eq!((status, body.as_str()), (StatusCode::NOT_FOUND, "no page"));
         assert_eq!(headers[header::CONTENT_TYPE], "text/html");
+        assert!(headers.contains_key("x-request-id"));
     }
 }
