@@ -186,7 +186,8 @@ impl Verifier {
         let (fault, faults) = watch::channel(None);
         let mut reporter = SandboxReporter::new(Arc::clone(&store), &settings.name, fault);
         let met = reporter.meet_predecessor(&health);
-        let fault = shutdown.run_until_cancelled(met).await.flatten();
+        // Nothing was begun, and whatever has this name may belong to the other run.
+        let Some(fault) = shutdown.run_until_cancelled(met).await else { return Ok(()) };
         let challenge = Arc::clone(commands.challenge());
         let memory_mib = challenge.limits.memory_mib.saturating_mul(challenge.images.max as u64);
         let capacity = Capacity { per_node: settings.slots_per_node, memory_mib };

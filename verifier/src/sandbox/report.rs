@@ -110,32 +110,43 @@ impl SandboxReporter {
     /// If the log has a young report of such a run, this one reports itself, and waits for an answer. A run that was killed gives
     /// none. Returns the fault that holds from the start. Returns none if the log cannot be read: its other readers tell.
     pub(crate) async fn meet_predecessor(&mut self, health: &watch::Sender<Health>) -> Option<VerifierFault> {
-        let newest = loop {
-            match self.newest().await {
-                Ok(newest) => break newest,
+        loop {
+            match self.read_newest().await {
+                Ok(()) => break,
                 Err(error @ ReadError::Unavailable(_)) => {
                     health.send_replace(Health::paused(&format!("the event log is away: {error}")));
                     sleep(AWAY).await;
                 }
                 Err(_) => return None,
             }
-        };
-        let (report, at) = newest?;
-        if report == stopped() || is_silent(at) {
+        }
+        let (report, at) = self.last.as_ref()?;
+        if *report == stopped() || is_silent(*at) {
             return None;
         }
         let starting = SandboxReported {
             pause_reason: Some("the verifier is starting".to_owned()),
             ..SandboxReported::default()
         };
-        let deadline = Instant::now() + ANSWER;
+        // The time for an answer begins when the question is in the log.
+        let mut deadline = None;
         let mut must_report = true;
-        while self.name_fault.is_none() && Instant::now() < deadline {
-            if must_report && let Err(error) = self.record(starting.clone(), true).await {
-                tracing::warn!(%error, "could not ask whether another verifier is named {}", self.verifier);
+        while self.name_fault.is_none() && deadline.is_none_or(|deadline| Instant::now() < deadline) {
+            if must_report {
+                match self.record(starting.clone(), true).await {
+                    Ok(()) => {
+                        deadline.get_or_insert_with(|| Instant::now() + ANSWER);
+                        must_report = false;
+                    }
+                    Err(error) => {
+                        let why = format!("cannot ask whether another verifier is named {}", self.verifier);
+                        health.send_replace(Health::paused(&format!("{why}: {error}")));
+                        sleep(AWAY).await;
+                    }
+                }
             }
             sleep(ANSWER_LOOK).await;
-            must_report = self.must_answer().await;
+            must_report |= self.must_answer().await;
         }
         self.fault.borrow().clone()
     }
@@ -218,8 +229,7 @@ impl SandboxReporter {
     /// Reads the reports of this verifier's name that others wrote since the last look. Ends the name's fault if the other
     /// one stopped, or was silent for long.
     async fn look(&mut self) -> Result<NameLook, ReadError> {
-        let newest =
-            self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await?;
+        let newest = self.newest_events().await?;
         let reports = || newest.iter().filter(|recorded| report(recorded).is_some());
         if self.name_fault.is_some() {
             let is_over = reports().next().is_none_or(|recorded| {
@@ -271,10 +281,7 @@ impl SandboxReporter {
     /// Records a report, unless the log has the same one, is younger than [`REPORT_EVERY`], and none is due.
     async fn record(&mut self, now: SandboxReported, is_due: bool) -> Result<(), String> {
         if self.last.is_none() {
-            self.last = self.newest().await.map_err(|error| error.to_string())?;
-            let newest =
-                self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, 1).await;
-            self.seen = newest.map_err(|error| error.to_string())?.first().map(|recorded| recorded.id);
+            self.read_newest().await.map_err(|error| error.to_string())?;
         }
         if let Some((last, at)) = &self.last
             && !is_due
@@ -304,7 +311,7 @@ impl SandboxReporter {
             .map_err(|error| error.to_string())?;
         self.seen = Some(id);
         let after = Timestamp::now();
-        let recorded = self.newest().await.ok().flatten();
+        let recorded = self.newest_events().await.ok().and_then(|newest| last_report(&newest));
         if let Some((_, at)) = recorded.as_ref().filter(|(report, _)| *report == now) {
             self.compare_clock(before, *at, after);
         }
@@ -322,12 +329,23 @@ impl SandboxReporter {
         self.tell();
     }
 
-    /// Returns the last report in the log, and the moment of its record.
-    async fn newest(&self) -> Result<Option<(SandboxReported, Timestamp)>, ReadError> {
-        let newest =
-            self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await?;
-        Ok(newest.iter().find_map(|recorded| Some((report(recorded)?, recorded.recorded_at))))
+    /// Reads the last report in the log. All events up to now count as seen.
+    async fn read_newest(&mut self) -> Result<(), ReadError> {
+        let newest = self.newest_events().await?;
+        self.last = last_report(&newest);
+        self.seen = newest.first().map(|recorded| recorded.id);
+        Ok(())
     }
+
+    /// Reads the newest events of the stream, the newest first.
+    async fn newest_events(&self) -> Result<Vec<RecordedEvent>, ReadError> {
+        self.store.read_stream(&self.stream, Revision::MAX, ReadDirection::Backwards, LOOK_BACK).await
+    }
+}
+
+/// Finds the last report, and the moment of its record.
+fn last_report(newest: &[RecordedEvent]) -> Option<(SandboxReported, Timestamp)> {
+    newest.iter().find_map(|recorded| Some((report(recorded)?, recorded.recorded_at)))
 }
 
 /// Returns the last report of a verifier.

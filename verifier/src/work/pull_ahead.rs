@@ -137,7 +137,7 @@ impl AttemptRunner {
                 }
                 // The slot's own pull fails in the same way, and is told from a fault of the node by the ledger.
                 Err(PullFault::Failed(error)) => {
-                    tracing::debug!(%error, "could not pull {image} to node {node} ahead of its slot");
+                    tracing::info!(%error, "could not pull {image} to node {node} ahead of its slot");
                     pulls.failed.insert(image.clone(), error.to_string());
                 }
                 Err(PullFault::Late) => {

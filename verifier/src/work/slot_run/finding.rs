@@ -1,5 +1,7 @@
 //! The finding about one image after a slot run, and its blame: the app, the slot, the node, or the platform.
 
+use std::net::{IpAddr, SocketAddr};
+
 use domain::challenge::Evidence;
 use domain::submission::{FailureCode, InterruptionCode, PlatformFault};
 use domain::text::visible;
@@ -147,7 +149,7 @@ impl AppFinding {
         if let Self::PlatformFault(fault) = self
             && fault.code == InterruptionCode::PullFailed
         {
-            let words = visible(words, ENGINE_CHARS_MAX);
+            let words = visible(&without_addresses(words), ENGINE_CHARS_MAX);
             fault.message = format!("{}; the node's engine said before: {words}", fault.message);
         }
     }
@@ -209,6 +211,24 @@ pub(super) fn platform_fault(code: InterruptionCode, message: &str) -> PlatformF
     PlatformFault::new(code, message)
 }
 
+/// Replaces each IP address, with its port, by a dash: participants need not learn the network of the nodes.
+fn without_addresses(words: &str) -> String {
+    let is_part = |char: char| char.is_ascii_hexdigit() || matches!(char, '.' | ':' | '[' | ']');
+    let mut shown = String::with_capacity(words.len());
+    let mut rest = words;
+    while let Some(start) = rest.find(is_part) {
+        let (before, from) = rest.split_at(start);
+        let (part, after) = from.split_at(from.find(|char| !is_part(char)).unwrap_or(from.len()));
+        let address = part.trim_end_matches([':', '.']);
+        let is_address = address.parse::<IpAddr>().is_ok() || address.parse::<SocketAddr>().is_ok();
+        shown += before;
+        shown += if is_address { "–" } else { address };
+        shown += &part[address.len()..];
+        rest = after;
+    }
+    shown + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -225,5 +245,25 @@ mod tests {
             message(159)
         );
         assert!([1, 139, 158].iter().all(|code| !message(*code).contains("32-bit")));
+    }
+
+    #[test]
+    fn the_words_of_an_engine_are_shown_without_the_addresses_of_its_network() {
+        for (said, shown) in [
+            (
+                "dial tcp 10.0.1.9:5443: connect: connection refused",
+                "dial tcp –: connect: connection refused",
+            ),
+            ("lookup gate.lan on 10.0.0.2:53: no such host", "lookup gate.lan on –: no such host"),
+            ("read udp [fd00::7]:53: i/o timeout", "read udp –: i/o timeout"),
+            ("at fd00::7.", "at –."),
+            (
+                "x509: certificate signed by unknown authority",
+                "x509: certificate signed by unknown authority",
+            ),
+            ("sha256:abc: 404: face it", "sha256:abc: 404: face it"),
+        ] {
+            assert_eq!(without_addresses(said), shown);
+        }
     }
 }
