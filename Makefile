@@ -18,7 +18,7 @@ run: ## start everything on this machine and submit the sample app; Ctrl-C stops
 test: ## run every check and every test, real parts included
 	@scripts/setup test
 	@$(MAKE) --no-print-directory web
-	@$(MAKE) --no-print-directory --jobs=2 parts check
+	@$(MAKE) --no-print-directory parts & $(MAKE) --no-print-directory check; checked=$$?; wait $$! && exit $$checked
 	cargo test -- $(alone:%=--skip %)
 	cargo test --test it --test swarm -- --test-threads=1 $(alone)
 
