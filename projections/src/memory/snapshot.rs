@@ -5,6 +5,8 @@
 mod file;
 mod kept;
 mod pins;
+#[cfg(all(test, feature = "contract"))]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fs::File;
