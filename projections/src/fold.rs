@@ -68,7 +68,7 @@ impl ViewState {
     }
 
     /// Takes a submission out of the totals and of its owner's pin, and returns its view and the owner's pin before and after
-    /// if it counted; `None` if the submission is not known. The failures of entries that a long timeline has left out stay
+    /// if that changed; `None` if the submission is not known. The failures of entries that a long timeline has left out stay
     /// counted.
     pub(crate) fn delete(&mut self, deletion: &DeletionView) -> Option<(StatusView, Option<PinChange>)> {
         let view = Arc::unwrap_or_clone(self.statuses.remove(&deletion.id)?);
@@ -76,16 +76,9 @@ impl ViewState {
         for counters in [Some(&mut self.counters), of_venue.map(|totals| &mut totals.counters)] {
             counters.into_iter().for_each(|counters| uncount(counters, &view));
         }
-        let pin_change = view.counts_since().map(|pass| {
-            let owner = self.owners.get_or_default(&view.owner);
-            let mut change = owner.apply(&PassChange::Revoked(pass.position), deletion.position);
-            if let Some(gone) = owner.pin.as_mut().filter(|pin| pin.passes == 0) {
-                // The place tells listeners where the pin was. What the participant wrote goes with the submission.
-                (gone.name, gone.twitter, gone.answers) = (String::new(), None, BTreeMap::new());
-                change.after = Some(gone.clone());
-            }
-            change
-        });
+        let pass = view.counts_since().map(|pass| PassChange::Revoked(pass.position));
+        let owner = self.owners.get_mut(&view.owner);
+        let pin_change = owner.and_then(|owner| owner.delete(pass.as_ref(), deletion.position));
         if let Some(pin_change) = &pin_change {
             self.replace_pin(pin_change);
         }

@@ -1,6 +1,6 @@
 //! The pin of each owner, at the place of the owner's newest pass that counts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event_store::Position;
 
@@ -54,6 +54,18 @@ impl OwnerPasses {
             ..pin.clone()
         });
         PinChange { before, after: self.pin.clone() }
+    }
+
+    /// Applies the deletion of a submission at position `at`; `pass` revokes it if it counted. A pin that is not on the map
+    /// keeps its place, which tells listeners where it was. What the participant wrote goes with the submission, also if it
+    /// was hidden or had failed since.
+    pub(crate) fn delete(&mut self, pass: Option<&PassChange>, at: Position) -> Option<PinChange> {
+        let before = self.pin.clone();
+        let change = pass.map(|pass| self.apply(pass, at));
+        let Some(gone) = self.pin.as_mut().filter(|pin| pin.passes == 0) else { return change };
+        (gone.name, gone.twitter, gone.answers) = (String::new(), None, BTreeMap::new());
+        gone.position = at;
+        Some(PinChange { before, after: Some(gone.clone()) })
     }
 }
 
