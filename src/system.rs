@@ -143,7 +143,7 @@ async fn run_over(
     let mut waiting = WaitingSubmissions::default();
     let reads_views = roles.iter().any(|role| role.reads_views());
     if has(Role::Projections) || reads_views {
-        let opened = OpenViews::open(&settings, &*store).await?;
+        let opened = OpenViews::open(&settings).await?;
         let views = opened.store.clone();
         // No other process can read views in memory, so the process that reads them also updates them.
         match (&settings.views, reads_views) {

@@ -25,11 +25,11 @@ pub(crate) struct OpenViews {
 impl OpenViews {
     /// Opens the views that the settings name. Views in memory go on from a snapshot, if this process has the log's file: a
     /// server's log may be followed by several processes with one data directory.
-    pub(crate) async fn open(settings: &Settings, log: &dyn EventStore) -> anyhow::Result<Self> {
+    pub(crate) async fn open(settings: &Settings) -> anyhow::Result<Self> {
         match (&settings.views, &settings.eventstore) {
             (ViewsLocation::Memory, LogLocation::Sqlite(_)) => {
-                let mut snapshots = ViewSnapshots::in_directory(&settings.data);
-                let views = Arc::new(snapshots.open(log).await);
+                let views = Arc::new(MemoryViews::new());
+                let snapshots = ViewSnapshots::in_directory(&settings.data);
                 Ok(Self { store: views.clone(), snapshots: Some((snapshots, views)) })
             }
             (ViewsLocation::Memory, LogLocation::Esdb(_)) => {
@@ -43,21 +43,25 @@ impl OpenViews {
         }
     }
 
-    /// Keeps the views up to date with the log, which gets an identity first, and takes snapshots of them.
+    /// Keeps the views up to date with the log, which gets an identity first, and takes snapshots of them. Reading the last
+    /// snapshot is a part of that, so that nobody's request waits for it without an answer.
     pub(crate) async fn project(
-        self,
+        mut self,
         log: Arc<dyn EventStore>,
         stopping: CancellationToken,
     ) -> Result<(), ProjectionError> {
+        if let Some((snapshots, views)) = &mut self.snapshots {
+            stopping.run_until_cancelled(snapshots.load(views, &*log)).await;
+        }
         // A log that takes no appends can be read, so the views do not wait for long.
         let identified = timeout(IDENTITY_WAIT, identify_log(log.clone()));
         if let Some(Err(_)) = stopping.run_until_cancelled(identified).await {
             tracing::warn!("the log has no identity yet; the views recognise it by its events alone");
         }
-        let projecting = projections::run(log, self.store, stopping);
+        let projecting = projections::run(log.clone(), self.store, stopping);
         let Some((snapshots, views)) = self.snapshots else { return projecting.await };
         let ended = CancellationToken::new();
-        let keeping = tokio::spawn(snapshots.keep(views, ended.clone()));
+        let keeping = tokio::spawn(snapshots.keep(views, log, ended.clone()));
         // After an error no snapshot is written: the views may be those of another log.
         projecting.await.inspect_err(|_| keeping.abort())?;
         ended.cancel();

@@ -41,7 +41,7 @@ async fn main() {
     println!("  from the log's beginning      {:>8.2?}", begun.elapsed());
 
     let begun = Instant::now();
-    let length = snapshots.write(&views, None).await.unwrap().unwrap();
+    let length = snapshots.write(&views, &log).await.unwrap().unwrap();
     println!("  writing a snapshot            {:>8.2?}, {length} bytes", begun.elapsed());
     let stopped = projecting.stop().await;
     drop((views, snapshots));
@@ -57,7 +57,8 @@ async fn main() {
     write(&log, submissions..submissions + part).await;
     reader.print("without a snapshot").await;
     let reader = Reader::start(views.clone(), submissions);
-    let writing = tokio::spawn(async move { snapshots.write(&views, None).await.map(drop) });
+    let kept = log.clone();
+    let writing = tokio::spawn(async move { snapshots.write(&views, &kept).await.map(drop) });
     write(&log, submissions + part..submissions + 2 * part).await;
     writing.await.unwrap().unwrap();
     reader.print("with one").await;
@@ -83,7 +84,8 @@ impl Projecting {
 /// Starts the views as a process does, and waits until they have all of the log.
 async fn start_up(folder: &Path, log: &SqliteStore) -> (Arc<MemoryViews>, ViewSnapshots, Projecting) {
     let mut snapshots = ViewSnapshots::in_directory(folder);
-    let views = Arc::new(snapshots.open(log).await);
+    let views = Arc::new(MemoryViews::new());
+    snapshots.load(&views, log).await;
     let stopped = CancellationToken::new();
     let running = run(Arc::new(log.clone()), views.clone(), stopped.clone());
     let projecting = tokio::spawn(async { running.await.unwrap() });

@@ -81,7 +81,13 @@ pub enum HistoryPoint {
 impl MemoryViews {
     /// Creates empty views.
     pub fn new() -> Self {
-        Self::of(MemoryState::default())
+        Self {
+            state: RwLock::default(),
+            writing: Mutex::default(),
+            checkpoint: watch::Sender::new(Position::START),
+            shown_from: watch::Sender::new(None),
+            deleted: watch::Sender::new(0),
+        }
     }
 
     /// Folds the views as they were at a point in the log's history. For a time, this is the state after the last event
@@ -131,14 +137,12 @@ impl MemoryViews {
         Ok(Arc::new(views))
     }
 
-    fn of(state: MemoryState) -> Self {
-        Self {
-            checkpoint: watch::Sender::new(state.checkpoint),
-            state: RwLock::new(state),
-            writing: Mutex::default(),
-            shown_from: watch::Sender::new(None),
-            deleted: watch::Sender::new(0),
-        }
+    /// Replaces all views, e.g. by those of a snapshot.
+    fn replace(&self, state: MemoryState) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let checkpoint = state.checkpoint;
+        *self.write() = state;
+        self.checkpoint.send_replace(checkpoint);
     }
 
     /// Applies events and sets the checkpoint. The caller is the only writer.

@@ -12,15 +12,16 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::sync::mpsc;
-use std::time::Instant;
 
 use domain::submission::SubmissionId;
-use event_store::LogCheckpoint;
+use event_store::{LogCheckpoint, Position};
 use mongodb::bson;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use self::file::{CHUNK_BYTES, ChunkKind, SnapshotError, SnapshotReader, SnapshotWriter, encode};
+use self::file::{
+    CHUNK_BYTES, ChunkKind, SnapshotError, SnapshotReader, SnapshotWriter, ViewsPlaces, WriteDeadline, encode,
+};
 pub use self::kept::ViewSnapshots;
 use super::MemoryState;
 use crate::fold::ViewState;
@@ -37,6 +38,8 @@ const CHUNKS_AHEAD: usize = 64;
 /// The views at a place in the log, apart from those that go on.
 pub(super) struct FrozenViews {
     pub(super) at: LogCheckpoint,
+    /// The newest position in the log of which the views may have something.
+    pub(super) newest: Position,
     statuses: SharedMap<SubmissionId, StatusView>,
     packed: SharedMap<SubmissionId, PackedStatus>,
     owners: SharedMap<String, OwnerPasses>,
@@ -99,6 +102,7 @@ impl FrozenViews {
         let last_claims = state.queue.last_claims().map(|(line, claim)| (line.to_owned(), claim));
         Self {
             at: state.resume,
+            newest: state.newest_position(),
             statuses: state.fold.statuses.clone(),
             packed: state.packed.clone(),
             owners: state.fold.owners.clone(),
@@ -116,9 +120,11 @@ impl FrozenViews {
         }
     }
 
-    /// Writes the views to a file, unless that takes until the moment `until`. Returns the length.
-    fn write(&self, file: File, until: Option<Instant>) -> io::Result<u64> {
-        let mut file = SnapshotWriter::begin(file, self.at, until)?;
+    /// Writes the views to a file, unless that takes longer than it may. `newest` is the event at their newest position.
+    /// Returns the length.
+    fn write(&self, file: File, newest: Uuid, deadline: WriteDeadline) -> io::Result<u64> {
+        let newest = LogCheckpoint { position: self.newest, event: Some(newest), ..self.at };
+        let mut file = SnapshotWriter::begin(file, ViewsPlaces { resume: self.at, newest }, deadline)?;
         file.chunk(ChunkKind::Rest, &encode(&self.rest)?)?;
         let mut chunk = Vec::with_capacity(2 * CHUNK_BYTES);
         for (owner, passes) in self.owners.iter().filter(|(_, passes)| passes.pin.is_some()) {
@@ -149,6 +155,16 @@ impl FrozenViews {
 }
 
 impl MemoryState {
+    /// Returns the newest position in the log of which the views may have something. Reports of sandboxes, strangers' events
+    /// and deletions are recorded before the checkpoint moves there.
+    fn newest_position(&self) -> Position {
+        let sandboxes = self.sandboxes.values().map(|view| view.position);
+        let set_aside = self.set_aside.newest.last().map(|event| event.position);
+        let deletions = self.deletions.values().map(|deletion| deletion.position);
+        let others = sandboxes.chain(set_aside).chain(deletions);
+        others.fold(self.checkpoint.max(self.resume.position), Position::max)
+    }
+
     /// Reads the views that follow a snapshot's header. One thread reads statuses while another one draws the map.
     fn thaw(mut file: SnapshotReader, at: LogCheckpoint) -> Result<Self, SnapshotError> {
         let (ChunkKind::Rest, rest) = file.next()? else { return Err(file.damaged()) };

@@ -5,8 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use domain::submission::{Event, Participant};
-use event_store::{LogIdentity, Position, Read, SqliteStore};
+use event_store::{
+    EventFilter, EventPage, LogIdentity, Position, Read, ReadDirection, ReadError, RecordedEvent, Revision,
+    SqliteStore, StreamName,
+};
 use projections::contract::{EventHistory, assert_same};
 use projections::view::{DeletionView, SandboxView, SetAsideEvent, StandstillView};
 use projections::{EventEnvelope, MemoryViews, ViewQueries, ViewSnapshots, ViewStore};
@@ -19,12 +23,14 @@ use crate::support::{log, write};
 
 /// Opens the snapshot in a folder, or empty views.
 async fn open(folder: &Path, log: &SqliteStore) -> MemoryViews {
-    ViewSnapshots::in_directory(folder).open(log).await
+    let views = MemoryViews::new();
+    ViewSnapshots::in_directory(folder).load(&views, log).await;
+    views
 }
 
 /// Writes a snapshot, as another process would, and opens it.
 async fn reopened(folder: &Path, log: &SqliteStore, views: &MemoryViews) -> MemoryViews {
-    let written = ViewSnapshots::in_directory(folder).write(views, None).await.unwrap();
+    let written = ViewSnapshots::in_directory(folder).write(views, log).await.unwrap();
     let opened = open(folder, log).await;
     assert_eq!(opened.resume_point().await.unwrap(), views.resume_point().await.unwrap());
     assert!(written.is_some());
@@ -141,27 +147,28 @@ async fn a_damaged_snapshot_is_passed_over() {
     }
     let longer = [bytes.as_slice(), b"x"].concat();
     assert_passed_over(&folder, &log, &longer, "with more after its end").await;
-    let huge = [&bytes[..8], &[2, 255, 255, 255, 255, 0, 0, 0, 0]].concat();
-    assert_passed_over(&folder, &log, &huge, "a chunk of four gigabytes").await;
+    let head = [2, 255, 255, 255, 255];
+    for checksum in [[0; 4], crc32fast::hash(&head).to_le_bytes()] {
+        let huge = [&bytes[..8], &head, &checksum, &[0; 4]].concat();
+        assert_passed_over(&folder, &log, &huge, "a chunk of four gigabytes").await;
+    }
 }
 
 #[tokio::test]
 async fn a_snapshot_of_another_version_is_passed_over() {
     let (log, folder, bytes) = small(66).await;
     let length = u32::from_le_bytes(bytes[9..13].try_into().unwrap()) as usize;
-    let header = 17..17 + length;
+    let header = 21..21 + length;
     for (from, to) in [(env!("CARGO_PKG_VERSION").as_bytes(), b"9.9.9".as_slice()), (b"shape", b"shap\x00")] {
         let mut other = bytes.clone();
-        let at = other[header.clone()].windows(from.len()).position(|part| part == from).unwrap() + 17;
+        let at = other[header.clone()].windows(from.len()).position(|part| part == from).unwrap() + 21;
         match to {
             // The number follows the name and its end.
             b"shap\x00" => other[at + 6] += 1,
             _ => other[at..at + to.len()].copy_from_slice(to),
         }
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(&other[8..13]);
-        crc.update(&other[header.clone()]);
-        other[13..17].copy_from_slice(&crc.finalize().to_le_bytes());
+        let checksum = crc32fast::hash(&other[header.clone()]);
+        other[17..21].copy_from_slice(&checksum.to_le_bytes());
         assert_passed_over(&folder, &log, &other, "of another version").await;
     }
     fs::write(folder.path().join("views.snapshot"), &bytes).unwrap();
@@ -180,11 +187,139 @@ async fn a_snapshot_of_another_log_is_passed_over() {
     let views = Arc::new(MemoryViews::new());
     project(&restored.grown, &views, restored.end).await;
     let folder = TempDir::new().unwrap();
-    ViewSnapshots::in_directory(folder.path()).write(&views, None).await.unwrap().unwrap();
+    ViewSnapshots::in_directory(folder.path()).write(&views, &restored.grown).await.unwrap().unwrap();
     let opened = open(folder.path(), &restored.grown).await;
     assert_eq!(opened.checkpoint().await.unwrap(), restored.end);
     let bytes = fs::read(folder.path().join("views.snapshot")).unwrap();
     assert_passed_over(&folder, &restored.restored, &bytes, "of a log that was restored since").await;
+}
+
+#[tokio::test]
+async fn a_snapshot_with_more_than_the_log_has_is_passed_over() {
+    let (log, folder, _, written) = filled(72, 60).await;
+    let views = MemoryViews::new();
+    let last = written[59].position;
+    views.apply(Position::START, &written, last).await.unwrap();
+    // What is recorded between events of submissions, or ahead of the checkpoint, is in the snapshot too.
+    let sandbox = SandboxView {
+        verifier: "v1".to_owned(),
+        position: Position(last.0 + 1),
+        since: written[59].recorded_at,
+        sandbox: Default::default(),
+    };
+    views.record_sandbox(&sandbox).await.unwrap();
+    let mut snapshots = ViewSnapshots::in_directory(folder.path());
+    assert!(snapshots.write(&views, &log).await.is_err(), "the log does not have it");
+    assert!(!folder.path().join("views.snapshot.draft").exists());
+
+    log.close().await;
+    let copy = folder.path().join("copy.db");
+    fs::copy(folder.path().join("log.db"), &copy).unwrap();
+    let [log, copy] = [folder.path().join("log.db"), copy].map(|path| SqliteStore::open(path).unwrap());
+    for log in [&log, &copy] {
+        write(log, &EventHistory::random(73, 3).events).await;
+    }
+    snapshots.write(&views, &log).await.unwrap().unwrap();
+    let bytes = fs::read(folder.path().join("views.snapshot")).unwrap();
+    assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), last);
+    assert_passed_over(&folder, &copy, &bytes, "of a copy with another event there").await;
+}
+
+/// A log that cannot be read at present.
+struct AwayLog;
+
+impl AwayLog {
+    fn refuse<T>() -> Result<T, ReadError> {
+        Err(ReadError::Unavailable("it is away".to_owned()))
+    }
+}
+
+#[async_trait]
+impl Read for AwayLog {
+    async fn read_all(&self, _: Position, _: &EventFilter, _: usize) -> Result<EventPage, ReadError> {
+        Self::refuse()
+    }
+
+    async fn read_stream(
+        &self,
+        _: &StreamName,
+        _: Revision,
+        _: ReadDirection,
+        _: usize,
+    ) -> Result<Vec<RecordedEvent>, ReadError> {
+        Self::refuse()
+    }
+
+    async fn event_at(&self, _: Position) -> Result<Option<RecordedEvent>, ReadError> {
+        Self::refuse()
+    }
+
+    async fn head(&self) -> Result<Position, ReadError> {
+        Self::refuse()
+    }
+
+    async fn position_before(&self, _: jiff::Timestamp) -> Result<Position, ReadError> {
+        Self::refuse()
+    }
+}
+
+#[tokio::test]
+async fn files_of_no_use_are_removed_and_others_stay() {
+    let (log, folder, bytes) = small(74).await;
+    let [newest, draft] = ["views.snapshot", "views.snapshot.draft"].map(|name| folder.path().join(name));
+    fs::write(&newest, b"damaged").unwrap();
+    fs::write(&draft, &bytes).unwrap();
+    open(folder.path(), &log).await;
+    assert!(!newest.exists() && !draft.exists());
+
+    fs::write(&newest, &bytes).unwrap();
+    let views = MemoryViews::new();
+    ViewSnapshots::in_directory(folder.path()).load(&views, &AwayLog).await;
+    assert_eq!(views.checkpoint().await.unwrap(), Position::START);
+    assert!(newest.exists(), "the log may be back soon");
+    assert_ne!(open(folder.path(), &log).await.checkpoint().await.unwrap(), Position::START);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_an_operator_removes_is_followed_by_another() {
+    let (log, folder, _, written) = filled(75, 100).await;
+    let (views, mut snapshots) = (MemoryViews::new(), ViewSnapshots::in_directory(folder.path()));
+    let mut from = Position::START;
+    for part in written.chunks(50) {
+        let upto = part[49].position;
+        views.apply(from, part, upto).await.unwrap();
+        snapshots.write(&views, &log).await.unwrap().unwrap();
+        assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), upto);
+        fs::remove_file(folder.path().join("views.snapshot")).unwrap();
+        from = upto;
+    }
+    assert!(!folder.path().join("views.snapshot.draft").exists());
+}
+
+#[tokio::test]
+async fn a_deletion_takes_the_files_away_before_another_is_written() {
+    let (log, folder, history, written) = filled(76, 100).await;
+    let (views, mut snapshots) = (MemoryViews::new(), ViewSnapshots::in_directory(folder.path()));
+    let (first, last) = (written[49].position, written[99].position);
+    views.apply(Position::START, &written[..50], first).await.unwrap();
+    snapshots.write(&views, &log).await.unwrap();
+    let deletion = |position| DeletionView { id: history.events[0].id, position, at: jiff::Timestamp::now() };
+    views.apply_deletion(first, &deletion(last)).await.unwrap();
+    snapshots.end_by(Instant::now());
+    snapshots.write(&views, &log).await.unwrap_err();
+    let files = || fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let snapshots_left = || files().filter(|name| name.to_string_lossy().starts_with("views")).count();
+    assert_eq!(snapshots_left(), 0);
+
+    // Also if the views have no submission, and so nothing to write.
+    for name in ["views.snapshot", "views.snapshot.1", "views.snapshot.draft"] {
+        fs::write(folder.path().join(name), b"somebody's name").unwrap();
+    }
+    let views = MemoryViews::new();
+    views.apply_deletion(Position::START, &deletion(first)).await.unwrap();
+    let mut snapshots = ViewSnapshots::in_directory(folder.path());
+    assert_eq!(snapshots.write(&views, &log).await.unwrap(), None);
+    assert_eq!(snapshots_left(), 0);
 }
 
 #[tokio::test]
@@ -193,19 +328,20 @@ async fn the_snapshot_before_is_taken_if_the_newest_does_not_fit() {
     let (views, mut snapshots) = (MemoryViews::new(), ViewSnapshots::in_directory(folder.path()));
     let (first, second) = (written[49].position, written[99].position);
     views.apply(Position::START, &written[..50], first).await.unwrap();
-    snapshots.write(&views, None).await.unwrap();
+    snapshots.write(&views, &log).await.unwrap();
     views.apply(first, &written[50..], second).await.unwrap();
-    snapshots.write(&views, None).await.unwrap();
+    snapshots.write(&views, &log).await.unwrap();
     let newest = folder.path().join("views.snapshot");
     assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), second);
     fs::write(&newest, b"damaged").unwrap();
-    let mut snapshots = ViewSnapshots::in_directory(folder.path());
-    let views = snapshots.open(&log).await;
+    let (views, mut snapshots) = (MemoryViews::new(), ViewSnapshots::in_directory(folder.path()));
+    snapshots.load(&views, &log).await;
     assert_eq!(views.checkpoint().await.unwrap(), first);
+    assert!(!newest.exists(), "the damaged one is of no use any more");
 
-    // The damaged one is replaced, and the one that fits stays the one before.
+    // Another one takes its place, and the one that fits stays the one before.
     views.apply(first, &written[50..], second).await.unwrap();
-    snapshots.write(&views, None).await.unwrap();
+    snapshots.write(&views, &log).await.unwrap();
     assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), second);
     fs::remove_file(&newest).unwrap();
     assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), first);
@@ -219,9 +355,10 @@ async fn a_snapshot_that_takes_too_long_leaves_the_one_before() {
     let (views, mut snapshots) = (MemoryViews::new(), ViewSnapshots::in_directory(folder.path()));
     let first = written[49].position;
     views.apply(Position::START, &written[..50], first).await.unwrap();
-    snapshots.write(&views, None).await.unwrap();
+    snapshots.write(&views, &log).await.unwrap();
     views.apply(first, &written[50..], written[99].position).await.unwrap();
-    let refused = snapshots.write(&views, Some(Instant::now() - Duration::from_secs(1))).await;
+    snapshots.end_by(Instant::now());
+    let refused = snapshots.write(&views, &log).await;
     assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
     assert_eq!(open(folder.path(), &log).await.checkpoint().await.unwrap(), first);
     assert!(!folder.path().join("views.snapshot.draft").exists());
@@ -244,7 +381,7 @@ async fn what_was_deleted_is_in_no_snapshot_soon() {
         views.apply(from, std::slice::from_ref(envelope), envelope.position).await.unwrap();
         views.show_from(Position::START).await.unwrap();
         if number > 3 {
-            snapshots.write(&views, None).await.unwrap();
+            snapshots.write(&views, &log).await.unwrap();
         }
     }
     let quaint = || {
@@ -255,12 +392,14 @@ async fn what_was_deleted_is_in_no_snapshot_soon() {
     assert_eq!(quaint(), 2, "the name is in both");
 
     let ended = CancellationToken::new();
-    let keeping = tokio::spawn(snapshots.keep(views.clone(), ended.clone()));
+    let keeping = tokio::spawn(snapshots.keep(views.clone(), Arc::new(log.clone()), ended.clone()));
     let from = views.checkpoint().await.unwrap();
-    let deletion = DeletionView { id, position: Position(from.0 + 1), at: jiff::Timestamp::now() };
+    let position = write(&log, &history.events[..1]).await[0].position;
+    let deletion = DeletionView { id, position, at: jiff::Timestamp::now() };
     views.apply_deletion(from, &deletion).await.unwrap();
+    let newest = folder.path().join("views.snapshot");
     let gone = async {
-        while quaint() > 0 {
+        while quaint() > 0 || !newest.exists() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
@@ -276,7 +415,7 @@ async fn the_last_snapshot_is_written_when_the_projection_has_ended() {
     let views = Arc::new(MemoryViews::new());
     let ended = CancellationToken::new();
     let snapshots = ViewSnapshots::in_directory(folder.path());
-    let keeping = tokio::spawn(snapshots.keep(views.clone(), ended.clone()));
+    let keeping = tokio::spawn(snapshots.keep(views.clone(), Arc::new(log.clone()), ended.clone()));
     let head = written[49].position;
     project(&log, &views, head).await;
     ended.cancel();

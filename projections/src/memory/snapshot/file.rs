@@ -1,31 +1,36 @@
-//! The bytes of a snapshot: chunks with a kind, a length and a CRC-32, of which the first is the header and the last the end.
-//! Nothing of a chunk is used before its checksum was compared.
+//! The bytes of a snapshot: chunks with a kind and a length, of which the first is the header and the last the end. The kind
+//! and the length have a CRC-32, and so has the rest of the chunk. Nothing is used before its checksum was compared.
 
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use event_store::{LogCheckpoint, LogIdentity, Position};
+use event_store::{LogCheckpoint, LogIdentity, Position, ReadError};
 use mongodb::bson;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 /// The version of the shape of snapshots. One of another shape is not read. Whoever changes a view, an event's effects or
 /// the bytes raises it.
-const SNAPSHOT_SHAPE: u32 = 1;
+const SNAPSHOT_SHAPE: u32 = 2;
 
 /// The version of the program.
 const PROGRAM: &str = env!("CARGO_PKG_VERSION");
 
-/// The first bytes of the file.
-const MAGIC: [u8; 8] = *b"MUSTERVS";
+/// The first bytes of the file. They change with the frame of chunks.
+const MAGIC: [u8; 8] = *b"MUSTERV2";
 
 /// The length of a chunk from which on another one is begun, bytes.
 pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
-/// The length of a chunk's frame: kind, length, checksum.
-const FRAME_BYTES: u64 = 9;
+/// The length of the head of a chunk: its kind and its length.
+const HEAD_BYTES: usize = 5;
+
+/// The number of chunks after which the writer waits for the disk. Without that, a slow disk would take its time at the end,
+/// where no deadline stops it.
+const CHUNKS_PER_SYNC: u32 = 16;
 
 /// The kind of a chunk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub(super) enum ChunkKind {
 pub(super) enum SnapshotError {
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
-    #[error("it is no snapshot of views")]
+    #[error("it is no snapshot of views that this version knows")]
     Foreign,
     #[error("it is cut short")]
     CutShort,
@@ -52,8 +57,23 @@ pub(super) enum SnapshotError {
     #[error("version {program} wrote it in shape {shape}, and this is version {own} with shape {SNAPSHOT_SHAPE}", own = PROGRAM)]
     OtherVersion { program: String, shape: u32 },
     #[error("{0}")]
-    OtherLog(#[from] event_store::ReadError),
+    OtherLog(ReadError),
+    #[error("it cannot be compared with the log: {0}")]
+    LogUnread(ReadError),
 }
+
+/// The places of the views in their log.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ViewsPlaces {
+    /// The last event of a submission that was applied. What follows it is applied again.
+    pub(super) resume: LogCheckpoint,
+    /// The newest event of any kind of which the views may have something.
+    pub(super) newest: LogCheckpoint,
+}
+
+/// The moment at which a writer gives up, once it is known. Copies share it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct WriteDeadline(Arc<OnceLock<Instant>>);
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -65,39 +85,102 @@ struct Header {
     position: Position,
     #[serde(default)]
     event: Option<Uuid>,
+    #[serde(default)]
+    newest_position: Position,
+    #[serde(default)]
+    newest_event: Option<Uuid>,
+}
+
+impl SnapshotError {
+    /// Returns whether the snapshot will never be of use.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Io(_) | Self::LogUnread(_) => false,
+            Self::Foreign
+            | Self::CutShort
+            | Self::Damaged(_)
+            | Self::OtherVersion { .. }
+            | Self::OtherLog(_) => true,
+        }
+    }
+}
+
+impl From<ReadError> for SnapshotError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::OtherLog { .. } | ReadError::BeyondEnd { .. } => Self::OtherLog(error),
+            ReadError::Unavailable(_)
+            | ReadError::StreamDeleted(_)
+            | ReadError::Corrupt(_)
+            | ReadError::DamagedEvent { .. }
+            | ReadError::Refused(_)
+            | ReadError::Undecodable { .. } => Self::LogUnread(error),
+        }
+    }
+}
+
+impl ViewsPlaces {
+    /// Checks that both are places in this log.
+    pub(super) async fn check(&self, log: &(impl event_store::Read + ?Sized)) -> Result<(), SnapshotError> {
+        let identity = LogIdentity::read(log).await?;
+        self.resume.check(log, identity).await?;
+        Ok(self.newest.check(log, identity).await?)
+    }
+}
+
+impl WriteDeadline {
+    /// Sets the moment, unless it is set already.
+    pub(super) fn set(&self, until: Instant) {
+        self.0.get_or_init(|| until);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.get().is_some_and(|until| Instant::now() > *until)
+    }
 }
 
 /// Writes chunks.
 pub(super) struct SnapshotWriter {
     file: BufWriter<File>,
-    /// The moment at which the writer gives up.
-    until: Option<Instant>,
+    deadline: WriteDeadline,
+    /// The number of chunks since the writer waited for the disk.
+    unsynced: u32,
 }
 
 impl SnapshotWriter {
-    /// Writes the header of the views at this place in the log.
-    pub(super) fn begin(file: File, at: LogCheckpoint, until: Option<Instant>) -> io::Result<Self> {
-        let mut writer = Self { file: BufWriter::with_capacity(CHUNK_BYTES, file), until };
+    /// Writes the header of the views at these places in the log.
+    pub(super) fn begin(file: File, at: ViewsPlaces, deadline: WriteDeadline) -> io::Result<Self> {
+        let mut writer = Self { file: BufWriter::with_capacity(CHUNK_BYTES, file), deadline, unsynced: 0 };
         writer.file.write_all(&MAGIC)?;
         let header = Header {
             shape: SNAPSHOT_SHAPE,
             program: PROGRAM.to_owned(),
-            log: at.log.map(|log| log.0),
-            position: at.position,
-            event: at.event,
+            log: at.resume.log.map(|log| log.0),
+            position: at.resume.position,
+            event: at.resume.event,
+            newest_position: at.newest.position,
+            newest_event: at.newest.event,
         };
         writer.chunk(ChunkKind::Header, &encode(&header)?)?;
         Ok(writer)
     }
 
     pub(super) fn chunk(&mut self, kind: ChunkKind, payload: &[u8]) -> io::Result<()> {
-        if self.until.is_some_and(|until| Instant::now() > until) {
+        if self.unsynced == CHUNKS_PER_SYNC {
+            self.file.flush()?;
+            self.file.get_ref().sync_data()?;
+            self.unsynced = 0;
+        }
+        if self.deadline.is_over() {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::FileTooLarge)?.to_le_bytes();
-        self.file.write_all(&[kind as u8])?;
-        self.file.write_all(&length)?;
-        self.file.write_all(&checksum(kind as u8, length, payload).to_le_bytes())?;
+        self.unsynced += 1;
+        let length = u32::try_from(payload.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        let mut head = [kind as u8; HEAD_BYTES];
+        head[1..].copy_from_slice(&length.to_le_bytes());
+        self.file.write_all(&head)?;
+        self.file.write_all(&crc32fast::hash(&head).to_le_bytes())?;
+        self.file.write_all(&crc32fast::hash(payload).to_le_bytes())?;
         self.file.write_all(payload)
     }
 
@@ -118,41 +201,47 @@ pub(super) struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Opens a snapshot of this version, and returns the place in the log that its header names.
-    pub(super) fn open(path: &Path) -> Result<(Self, LogCheckpoint), SnapshotError> {
+    /// Opens a snapshot of this version, and returns the places in the log that its header names.
+    pub(super) fn open(path: &Path) -> Result<(Self, ViewsPlaces), SnapshotError> {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
         let mut reader = Self { file: BufReader::with_capacity(CHUNK_BYTES, file), at: 0, length };
-        let mut magic = [0; MAGIC.len()];
-        reader.take(&mut magic)?;
-        if magic != MAGIC {
+        if reader.take_array()? != MAGIC {
             return Err(SnapshotError::Foreign);
         }
         let (kind, payload) = reader.next()?;
         let header: Header = reader.decode(&payload)?;
-        if kind != ChunkKind::Header || header.position == Position::START {
+        if kind != ChunkKind::Header {
             return Err(reader.damaged());
         }
         if (header.shape, header.program.as_str()) != (SNAPSHOT_SHAPE, PROGRAM) {
             return Err(SnapshotError::OtherVersion { program: header.program, shape: header.shape });
         }
+        if header.event.is_none() || header.newest_event.is_none() {
+            return Err(reader.damaged());
+        }
         let log = header.log.map(LogIdentity);
-        Ok((reader, LogCheckpoint { log, position: header.position, event: header.event }))
+        let resume = LogCheckpoint { log, position: header.position, event: header.event };
+        let newest = LogCheckpoint { log, position: header.newest_position, event: header.newest_event };
+        Ok((reader, ViewsPlaces { resume, newest }))
     }
 
     /// Returns the next chunk. After the last one nothing may follow.
     pub(super) fn next(&mut self) -> Result<(ChunkKind, Vec<u8>), SnapshotError> {
-        let mut frame = [0; FRAME_BYTES as usize];
-        self.take(&mut frame)?;
-        let [number, a, b, c, d, crc @ ..] = frame;
-        let length = [a, b, c, d];
+        let head: [u8; HEAD_BYTES] = self.take_array()?;
+        let [of_head, of_payload] = [self.take_array()?, self.take_array()?].map(u32::from_le_bytes);
+        // A length that is damaged asks for no memory.
+        if crc32fast::hash(&head) != of_head {
+            return Err(self.damaged());
+        }
+        let [number, length @ ..] = head;
         let bytes = u32::from_le_bytes(length);
-        if u64::from(bytes) > self.length - self.at {
+        if u64::from(bytes) > self.length.saturating_sub(self.at) {
             return Err(SnapshotError::CutShort);
         }
         let mut payload = vec![0; bytes as usize];
         self.take(&mut payload)?;
-        if checksum(number, length, &payload) != u32::from_le_bytes(crc) {
+        if crc32fast::hash(&payload) != of_payload {
             return Err(self.damaged());
         }
         let kind = ChunkKind::numbered(number).ok_or_else(|| self.damaged())?;
@@ -169,6 +258,12 @@ impl SnapshotReader {
     /// Returns the error that the bytes up to here are not those of a snapshot.
     pub(super) fn damaged(&self) -> SnapshotError {
         SnapshotError::Damaged(self.at)
+    }
+
+    fn take_array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
+        let mut bytes = [0; N];
+        self.take(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn take(&mut self, bytes: &mut [u8]) -> Result<(), SnapshotError> {
@@ -190,12 +285,4 @@ impl ChunkKind {
 
 pub(super) fn encode(value: &impl Serialize) -> io::Result<Vec<u8>> {
     bson::to_vec(value).map_err(io::Error::other)
-}
-
-fn checksum(kind: u8, length: [u8; 4], payload: &[u8]) -> u32 {
-    let mut crc = crc32fast::Hasher::new();
-    crc.update(&[kind]);
-    crc.update(&length);
-    crc.update(payload);
-    crc.finalize()
 }
