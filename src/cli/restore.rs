@@ -1,6 +1,7 @@
 //! `muster restore`: makes an embedded log, and the secret of its data directory, from a backup.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use event_store::restore_log;
 
@@ -51,8 +52,10 @@ impl RestoreCommand {
         });
         match done.await {
             Ok((Ok(report), log)) => {
-                // They would be refused anyway, but may have what this log has no more.
-                if let Err(error) = remove_snapshots(&settings.data) {
+                // They would be refused anyway, but may have what this log has no more. Those of a log elsewhere are not its.
+                if is_in(&log, &settings.data)
+                    && let Err(error) = remove_snapshots(&settings.data)
+                {
                     return fail_with(format_args!("{error:#}"), Exit::Failed);
                 }
                 let (events, streams) = (report.events, report.streams);
@@ -65,5 +68,13 @@ impl RestoreCommand {
             Ok((Err(error), _)) => failure(error).fail(),
             Err(error) => fail_with(error, Exit::Failed),
         }
+    }
+}
+
+/// Returns whether a file that exists is in this directory.
+fn is_in(file: &Path, directory: &Path) -> bool {
+    match (fs::canonicalize(file), fs::canonicalize(directory)) {
+        (Ok(file), Ok(directory)) => file.parent() == Some(&directory),
+        _ => false,
     }
 }

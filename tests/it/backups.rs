@@ -50,8 +50,13 @@ async fn a_system_goes_on_from_the_backup_that_was_made_while_it_ran() {
     assert!(code == Some(0) && said.contains("the log is whole"), "{code:?}: {said}");
     assert!(!path.exists(), "the views had seen what the log has no more");
 
-    // If somebody brings the old snapshot back, it is passed over. The next one fits.
+    // A log elsewhere has no part in the snapshot.
     fs::write(&path, &snapshot).unwrap();
+    let other = format!("sqlite:{}", text(&folder.join("other.sqlite")));
+    let (code, said) = muster(&["restore", &backup, "--data", &data, "--eventstore", &other]);
+    assert!(code == Some(0) && path.exists(), "{code:?}: {said}");
+
+    // If somebody brings the old snapshot back, it is passed over. The next one fits.
     system.restart().await;
     let (passed_over, taken) = ("views.snapshot is passed over", "the views go on at position");
     let said = system.said();
