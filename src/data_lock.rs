@@ -66,6 +66,12 @@ pub(crate) async fn wait_for_webhooks(data: &Path) -> anyhow::Result<DataLocks> 
     Ok(DataLocks { _held: vec![take(&data.join(WEBHOOKS), None).await?] })
 }
 
+/// Returns whether a process has the lock of the one that opens a log's file.
+pub(crate) fn is_log_in_use(data: &Path) -> bool {
+    // The lock is free again once the file is closed.
+    File::open(data.join(LOG)).is_ok_and(|file| matches!(file.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 fn needed(settings: &Settings, roles: &[Role]) -> Vec<PathBuf> {
     // The log in a file has a lock beside it as well, in case it is in another directory. Nobody waits for that one.
     let is_gate = roles == [Role::Gate];

@@ -22,7 +22,7 @@ use verifier::{Health, Verifier};
 use crate::config::{Settings, ViewsLocation};
 use crate::event_log::EventLog;
 use crate::shutdown::Shutdown;
-use crate::views::OpenViews;
+use crate::views::{OpenViews, remove_unused_snapshots};
 use crate::webhooks::{WebhookSettings, WebhookSources, Webhooks};
 use crate::{data, gate_role, platform, queue_length, server};
 
@@ -183,6 +183,8 @@ async fn run_over(
                 stopping: stopping.clone(),
             }));
         }
+    } else {
+        remove_unused_snapshots(&settings);
     }
     if has(Role::Commands) {
         let preparing = prepare_log(log.store(), commands.clone());

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{LogLocation, Settings, ViewsLocation};
+use crate::data_lock::is_log_in_use;
 use crate::system::identify_log;
 
 /// The time that the views wait for the log's identity.
@@ -33,9 +34,11 @@ impl OpenViews {
                 Ok(Self { store: views.clone(), snapshots: Some((snapshots, views)) })
             }
             (ViewsLocation::Memory, LogLocation::Esdb(_)) => {
+                remove_unused_snapshots(settings);
                 Ok(Self { store: Arc::new(MemoryViews::new()), snapshots: None })
             }
             (ViewsLocation::Mongo(address), _) => {
+                remove_unused_snapshots(settings);
                 let views = MongoViews::open(address).await;
                 let views = views.context("the setting views (--views, MUSTER_VIEWS)")?;
                 Ok(Self { store: Arc::new(views), snapshots: None })
@@ -79,4 +82,17 @@ impl OpenViews {
 pub(crate) fn remove_snapshots(data: &Path) -> anyhow::Result<()> {
     let removed = ViewSnapshots::remove_from(data);
     removed.with_context(|| format!("an old snapshot of the views in {} cannot be removed", data.display()))
+}
+
+/// Removes the snapshots that views in memory once left in the data directory of a process that has no such views. Nobody
+/// would take out of them what is deleted from the log.
+pub(crate) fn remove_unused_snapshots(settings: &Settings) {
+    // A process that has the log's file has its lock too, so no other one uses the directory's snapshots.
+    let is_ours = matches!(settings.eventstore, LogLocation::Sqlite(_));
+    if !is_ours && is_log_in_use(&settings.data) {
+        return;
+    }
+    if let Err(error) = remove_snapshots(&settings.data) {
+        tracing::warn!("{error:#}");
+    }
 }
