@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use domain::submission::{Event, Participant};
+use domain::submission::{CATEGORY, Event, Participant};
+use event_store::testing::soft_delete;
 use event_store::{
     EventFilter, EventPage, LogIdentity, Position, Read, ReadDirection, ReadError, RecordedEvent, Revision,
     SqliteStore, StreamName,
@@ -394,7 +395,8 @@ async fn what_was_deleted_is_in_no_snapshot_soon() {
     let ended = CancellationToken::new();
     let keeping = tokio::spawn(snapshots.keep(views.clone(), Arc::new(log.clone()), ended.clone()));
     let from = views.checkpoint().await.unwrap();
-    let position = write(&log, &history.events[..1]).await[0].position;
+    soft_delete(&log, &StreamName::of(CATEGORY, id.0)).await;
+    let position = log.head().await.unwrap();
     let deletion = DeletionView { id, position, at: jiff::Timestamp::now() };
     views.apply_deletion(from, &deletion).await.unwrap();
     let newest = folder.path().join("views.snapshot");
