@@ -10,6 +10,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use verifier::{GateChoice, GateProcess, GateProcessSettings, VerifierMetrics};
 
 use crate::config::Settings;
@@ -19,7 +20,7 @@ use crate::shutdown::Shutdown;
 /// The state that operators ask for.
 struct GateOperations {
     metrics: VerifierMetrics,
-    shutdown: Shutdown,
+    leaving: CancellationToken,
 }
 
 /// Runs the gate until `shutdown` stops it. `http` is for operators alone.
@@ -36,7 +37,7 @@ pub(crate) async fn run(
         .context("the settings gate-… (--gate-listen, MUSTER_GATE_LISTEN)")?;
     if let Some(listener) = http {
         tracing::info!("HTTP is served at http://{}", listener.local_addr()?);
-        let operations = GateOperations { metrics: gate.metrics(), shutdown: shutdown.clone() };
+        let operations = GateOperations { metrics: gate.metrics(), leaving: shutdown.leaving.clone() };
         let proxies = settings.trusted_proxies.clone();
         tokio::spawn(server::serve(listener, routes(operations), proxies, shutdown.clone()));
     }
@@ -69,7 +70,7 @@ fn routes(operations: GateOperations) -> Router {
 
 async fn readyz(State(gate): State<Arc<GateOperations>>) -> impl IntoResponse {
     let reasons: Vec<&str> =
-        gate.shutdown.leaving.is_cancelled().then_some("the process is stopping").into_iter().collect();
+        gate.leaving.is_cancelled().then_some("the process is stopping").into_iter().collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })))
 }

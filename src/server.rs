@@ -53,7 +53,7 @@ const DRAIN_DEADLINE: Duration = Duration::from_secs(7);
 /// The time in which a balancer learns from `/readyz` that the process leaves.
 pub(crate) const LEAVING: Duration = Duration::from_secs(2);
 
-/// Serves `app` until the process stops. Then accepts no more connections, finishes the requests under way, and returns. While
+/// Serves `app` until the process stops. `proxies` keep idle connections for longer than other clients. Then accepts no more connections, finishes the requests under way, and returns. While
 /// the process leaves, each connection ends with its next response. Handlers find the client's address as [`ConnectInfo`].
 pub async fn serve(listener: TcpListener, app: Router, proxies: TrustedProxies, shutdown: Shutdown) {
     let connections = TaskTracker::new();
@@ -63,7 +63,7 @@ pub async fn serve(listener: TcpListener, app: Router, proxies: TrustedProxies, 
             let place = Arc::clone(&places).acquire_owned().await;
             match listener.accept().await {
                 Ok((stream, peer)) => {
-                    let trusted = proxies.contains(peer.ip().to_canonical());
+                    let trusted = proxies.contains(peer.ip());
                     let head_deadline = if trusted { PROXY_HEAD_DEADLINE } else { HEAD_DEADLINE };
                     let connection =
                         serve_connection(stream, peer, app.clone(), head_deadline, shutdown.clone());

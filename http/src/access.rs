@@ -1,45 +1,48 @@
 //! The id of each request, and a line of the log for each.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Instant;
 
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
 
-use crate::TrustedProxies;
+use crate::client_address::Sender;
 
 /// The header with the id of a request, in requests of proxies and in all responses.
-pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest id that is taken from a proxy.
 const ID_LENGTH_MAX: usize = 64;
 
 /// Gives the request an id, which the response carries, and writes a line about both at the level `debug` of the target
 /// `access`. An id that a trusted proxy has given stays. The line has the path without the query, which may hold a venue's code.
-pub(crate) async fn log_access(mut request: Request, next: Next) -> Response {
+pub(crate) async fn log_access(request: Request, next: Next) -> Response {
     let began = Instant::now();
-    let extensions = request.extensions();
-    let peer = extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-    let proxies = extensions.get::<TrustedProxies>().cloned().unwrap_or_default();
-    let id = request_id(request.headers(), peer.is_some_and(|peer| proxies.contains(peer.to_canonical())));
-    let client = peer.map(|peer| proxies.client_of(peer, request.headers()));
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let sender = Sender::of(request.extensions());
+    let is_proxy = sender.as_ref().is_some_and(Sender::is_trusted_proxy);
+    let id = request_id(request.headers(), is_proxy);
+    // Most processes write no such lines, and gather nothing for them.
+    let line = tracing::enabled!(target: "access", tracing::Level::DEBUG).then(|| {
+        let client = sender.map(|sender| sender.client(request.headers()));
+        (client, request.method().clone(), request.uri().path().to_owned())
+    });
 
     let mut response = next.run(request).await;
-    tracing::debug!(
-        target: "access",
-        id = id.to_str().unwrap_or_default(),
-        client = client.as_ref().map(IpAddr::to_string),
-        %method,
-        path,
-        status = response.status().as_u16(),
-        milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-        "answered"
-    );
+    if let Some((client, method, path)) = line {
+        tracing::debug!(
+            target: "access",
+            id = id.to_str().unwrap_or_default(),
+            client = client.as_ref().map(IpAddr::to_string),
+            %method,
+            path,
+            status = response.status().as_u16(),
+            milliseconds = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::extract::{ConnectInfo, FromRequestParts};
 use axum::http::request::Parts;
+use axum::http::{Extensions, HeaderMap};
 
 use crate::TrustedProxies;
 
@@ -37,12 +38,31 @@ impl<S: Sync> FromRequestParts<S> for ClientAddress {
     /// Takes the peer's address, or the address that a trusted proxy names. A server without [`TrustedProxies`] among its
     /// extensions trusts the proxies of its own machine.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let Some(ConnectInfo(peer)) = parts.extensions.get::<ConnectInfo<SocketAddr>>() else {
-            return Ok(Self::default());
-        };
-        let own_machine = TrustedProxies::default();
-        let proxies = parts.extensions.get::<TrustedProxies>().unwrap_or(&own_machine);
-        Ok(proxies.client_of(peer.ip(), &parts.headers).into())
+        let sender = Sender::of(&parts.extensions);
+        Ok(sender.map(|sender| sender.client(&parts.headers).into()).unwrap_or_default())
+    }
+}
+
+/// The machine that a request came from, which may be a proxy.
+pub(crate) struct Sender {
+    peer: IpAddr,
+    proxies: TrustedProxies,
+}
+
+impl Sender {
+    /// Returns the sender, or `None` if the server does not give its handlers a [`ConnectInfo`].
+    pub(crate) fn of(request: &Extensions) -> Option<Self> {
+        let ConnectInfo(peer) = request.get::<ConnectInfo<SocketAddr>>()?;
+        Some(Self { peer: peer.ip(), proxies: request.get().cloned().unwrap_or_default() })
+    }
+
+    pub(crate) fn is_trusted_proxy(&self) -> bool {
+        self.proxies.contains(self.peer)
+    }
+
+    /// Returns the address of the client: the sender's own, or the one that a trusted proxy names.
+    pub(crate) fn client(&self, headers: &HeaderMap) -> IpAddr {
+        self.proxies.client_of(self.peer, headers)
     }
 }
 

@@ -141,13 +141,13 @@ async fn healthz() -> &'static str {
     ),
 )]
 async fn readyz(State(process): State<Arc<Operations>>) -> impl IntoResponse {
-    let stopping = process.leaving.is_cancelled().then(|| "the process is stopping".to_owned());
+    let leaving = process.leaving.is_cancelled().then(|| "the process is stopping".to_owned());
     let paused = process.pause_reason.as_ref().and_then(|reason| reason.borrow().clone());
     let refusal = process.log_condition.as_ref().and_then(|condition| condition.borrow().refusal.clone());
     let refusal = refusal.map(|why| format!("the log takes no appends: {why}"));
     // A balancer has little time to learn that the process leaves.
-    let problem = if stopping.is_some() { None } else { process.store_problem().await };
-    let reasons: Vec<String> = stopping.into_iter().chain(paused).chain(refusal).chain(problem).collect();
+    let problem = if leaving.is_some() { None } else { process.store_problem().await };
+    let reasons: Vec<String> = leaving.into_iter().chain(paused).chain(refusal).chain(problem).collect();
     let status = if reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(Readiness { ready: reasons.is_empty(), reasons, verifying: process.verifying() }))
 }

@@ -68,6 +68,7 @@ impl TrustedProxies {
 
     /// Returns whether the address is a proxy's that is believed.
     pub fn contains(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
         address.is_loopback() || self.0.iter().any(|network| network.contains(&address))
     }
 }
