@@ -192,7 +192,7 @@ async fn a_process_that_cannot_work_stays_up_and_gives_the_reason() {
 async fn a_cloned_verifier_says_that_another_one_has_its_name() {
     let mut system = System::without_a_swarm(Shape::FourProcesses).await;
     says_why(&system, Part::Verifier, "/nonexistent/engine.sock").await;
-    let clone = system.clone_verifier();
+    let clone = system.clone_part(Part::Verifier);
     let url = format!("http://{}/readyz", clone.address);
     let said = until("the clone to say why it is not ready", Duration::from_secs(30), async || {
         let said = system.http().get(&url).bearer_auth(TOKEN).send().await.ok()?.text().await.ok()?;
