@@ -85,7 +85,7 @@ pub(crate) fn remove_snapshots(data: &Path) -> anyhow::Result<()> {
 }
 
 /// Removes the snapshots that views in memory once left in the data directory of a process that has no such views. Nobody
-/// would take out of them what is deleted from the log.
+/// would take deleted data out of them.
 pub(crate) fn remove_unused_snapshots(settings: &Settings) {
     // A process that has the log's file has its lock too, so no other one uses the directory's snapshots.
     let is_ours = matches!(settings.eventstore, LogLocation::Sqlite(_));

@@ -52,7 +52,7 @@ impl RestoreCommand {
         });
         match done.await {
             Ok((Ok(report), log)) => {
-                // They would be refused anyway, but may have what this log has no more. Those of a log elsewhere are not its.
+                // They would be refused anyway, but may have data that this log has no more. A log elsewhere has none here.
                 if is_in(&log, &settings.data)
                     && let Err(error) = remove_snapshots(&settings.data)
                 {

@@ -57,7 +57,7 @@ async fn the_image_runs_muster_as_nobody_and_as_a_stack() {
     bed.stop().await.unwrap();
 }
 
-/// Without a label no node has a task of it, so no image is pulled: the engine only reads what it is to run.
+/// Without a label no node has a task of it, so no image is pulled: the engine only reads the stack.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_takes_each_stack_with_the_secrets_that_are_made_for_it() {
     let bed = Testbed::single().await.unwrap();
@@ -139,7 +139,7 @@ fn prepared() -> TempDir {
     for _ in 0..2 {
         run(Command::new(copy.join("make-secrets")).args(["muster.example.org", "gate.example.org"]));
     }
-    // Stand-ins for what the participants' Swarm gives.
+    // Stand-ins for the certificates of the participants' Swarm.
     let engines = copy.join("secrets/engines");
     for (from, to) in [("authority.pem", "ca.pem"), ("log.pem", "cert.pem"), ("log-key.pem", "key.pem")] {
         std::fs::copy(copy.join("secrets").join(from), engines.join(to)).unwrap();

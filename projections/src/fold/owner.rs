@@ -57,8 +57,8 @@ impl OwnerPasses {
     }
 
     /// Applies the deletion of a submission at position `at`; `pass` revokes it if it counted. A pin that is not on the map
-    /// keeps its place, which tells listeners where it was. What the participant wrote goes with the submission, also if it
-    /// was hidden or had failed since.
+    /// keeps its place, which tells listeners where it was. The participant's own words go with the submission, also
+    /// if it was hidden or had failed since.
     pub(crate) fn delete(&mut self, pass: Option<&PassChange>, at: Position) -> Option<PinChange> {
         let before = self.pin.clone();
         let change = pass.map(|pass| self.apply(pass, at));

@@ -1,5 +1,5 @@
-//! The views as a snapshot has them. What follows from the rest is left out: the map's cells, the indexes of pins, the
-//! counters of pins, the queue. The statuses of submissions that wait for nothing stay as bytes until they are asked for, so
+//! The views as a snapshot has them. The map's cells, the indexes of pins, the counters of pins and the queue follow
+//! from the rest, and are left out. The statuses of submissions that wait for nothing stay as bytes until they are asked for, so
 //! a start does not decode a million of them.
 
 mod file;
@@ -91,8 +91,8 @@ impl PackedStatus {
 }
 
 impl FrozenViews {
-    /// Copies the views. What is copied entry by entry is small; the rest is shared. The place is that of the last event
-    /// of a submission: what follows it in the log is applied again, which changes nothing.
+    /// Copies the views. Only small parts are copied entry by entry; the rest is shared. The place is that of the last event
+    /// of a submission: later events are applied again, which changes nothing.
     pub(super) fn of(state: &MemoryState) -> Self {
         let venues = state.fold.venues.iter().map(|(venue, totals)| SnapshotVenue {
             venue: venue.clone(),

@@ -1,4 +1,4 @@
-//! Snapshots of the views in memory: they show what the log would, and whatever is wrong with them, the log is read.
+//! Snapshots of the views in memory: they show the same as the log, and if anything is wrong with one, the log is read.
 
 use std::fs;
 use std::path::Path;
@@ -201,7 +201,7 @@ async fn a_snapshot_with_more_than_the_log_has_is_passed_over() {
     let views = MemoryViews::new();
     let last = written[59].position;
     views.apply(Position::START, &written, last).await.unwrap();
-    // What is recorded between events of submissions, or ahead of the checkpoint, is in the snapshot too.
+    // Records between events of submissions, or ahead of the checkpoint, are in the snapshot too.
     let sandbox = SandboxView {
         verifier: "v1".to_owned(),
         position: Position(last.0 + 1),

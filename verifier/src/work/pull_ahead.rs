@@ -37,7 +37,7 @@ pub(crate) struct PulledAhead {
 pub(crate) struct AheadPulls {
     /// The time that each took.
     pub(super) took: BTreeMap<ImageRef, Duration>,
-    /// The words of the engine about each that failed. A task tells only that it has no image.
+    /// The engine's words about each pull that failed. A task tells only that it has no image.
     pub(super) failed: BTreeMap<ImageRef, String>,
 }
 

@@ -331,8 +331,8 @@ impl WorkLoop {
         state.looking.spawn(async move { (ticket, attempts.look_ahead(ticket).await) });
     }
 
-    /// Interrupts the claims of an earlier process with this verifier's name, unless that process is at work. It gave no
-    /// answer at this one's start otherwise, so it is dead.
+    /// Interrupts the claims of an earlier process with this verifier's name, unless that process is at work: it would have
+    /// answered at this one's start.
     fn interrupt_predecessors(&self, state: &mut LoopState) {
         if self.slots.is_name_shared() {
             return;

@@ -65,7 +65,7 @@ pub(super) enum SnapshotError {
 /// The places of the views in their log.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ViewsPlaces {
-    /// The last event of a submission that was applied. What follows it is applied again.
+    /// The last event of a submission that was applied. Later events are applied again.
     pub(super) resume: LogCheckpoint,
     /// The newest event of any kind of which the views may have something.
     pub(super) newest: LogCheckpoint,

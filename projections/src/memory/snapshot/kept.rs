@@ -68,8 +68,8 @@ impl ViewSnapshots {
     }
 
     /// Lets the views go on from the newest snapshot that fits the log. If there is none, they stay as they are. Says in the
-    /// log of the process which files were passed over, and why. What will never be of use is removed, because somebody's
-    /// data in it may have been deleted from the log since.
+    /// log of the process which files were passed over, and why. A file that will never be of use is removed, because
+    /// somebody's data in it may have been deleted from the log since.
     pub async fn load(&mut self, views: &MemoryViews, log: &(impl Read + ?Sized)) {
         let [newest, previous, draft] = NAMES.map(|name| self.directory.join(name));
         if let Err(error) = remove(&draft) {
@@ -123,7 +123,7 @@ impl ViewSnapshots {
             self.fit = [false; 2];
         }
         if self.fit == [false; 2] {
-            // What was deleted is not to live on in an older file, also if no other one can be written.
+            // Deleted data must not live on in an older file, also if no other one can be written.
             let directory = self.directory.clone();
             blocking(move || Self::remove_from(&directory)).await?;
         }

@@ -9,7 +9,7 @@ use super::*;
 use crate::contract::EventHistory;
 use crate::{EventEnvelope, MemoryViews, ViewStore};
 
-/// The checksum of what a snapshot of the history below has. If another one is right now, raise `SNAPSHOT_SHAPE` with it.
+/// The checksum of the content of a snapshot of the history below. If another one is right now, raise `SNAPSHOT_SHAPE` with it.
 const CHECKSUM: u32 = 2_844_755_986;
 
 #[tokio::test]

@@ -199,6 +199,7 @@ fn a_submission_that_is_given_up_is_forgotten() {
     assert!(log.queue.entries.is_empty() && log.queue.unwell.is_empty() && log.queue.order.waiting() == 0);
 }
 
+/// The bound is three thousand times the time of a look, and tells a look from a search among all that is parked.
 #[test]
 fn a_look_at_a_hundred_thousand_parked_submissions_takes_less_than_a_millisecond() {
     const LOOKS: u32 = 1000;
